@@ -1,0 +1,94 @@
+# Everything is set up as needed: `make serve` or `make test` on a machine with Python, Rust and a C linker is enough.
+# What has been set up is remembered by stamp files in .venv, so that nothing is done twice.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+FUZZ_SECONDS ?= 3600
+FUZZ_DIR := crates/yggdrasil-core/fuzz
+CARGO_FUZZ_VERSION := 0.13.2
+ARGS ?=
+
+RUST_SOURCES := Cargo.toml Cargo.lock $(shell find crates -path $(FUZZ_DIR) -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
+
+# The same interpreter for maturin and for cargo: otherwise pyo3 is compiled again at every change between them.
+export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+unexport PYTHONHOME
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help serve test test-rust test-python lint fmt bench fuzz docs lock clean tools
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: $(VENV)/.stamp-core ## Start a node (ARGS="--port 6380 ..." for options)
+	@exec $(BIN)/yggdrasil serve $(ARGS)
+
+test: test-rust test-python ## Run all tests
+
+test-rust: $(VENV)/.stamp-run ## Run the tests of the engine
+	cargo test --workspace --locked
+
+test-python: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run the tests of the product (ARGS="-k name" for some)
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Check format, types and style of everything
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy python tests
+	$(BIN)/python -m mypy.stubtest yggdrasil._core
+
+fmt: $(VENV)/.stamp-dev ## Format everything
+	cargo fmt --all
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Measure (ARGS="--help" for what there is)
+	$(BIN)/python -m benches.run $(ARGS)
+
+fuzz: $(BIN)/cargo-fuzz ## Fuzz the parsers for FUZZ_SECONDS (an hour) in all
+	@set -eu; export PATH="$(CURDIR)/$(BIN):$$PATH" RUSTC_BOOTSTRAP=1; \
+	targets=$$(cargo fuzz list --fuzz-dir $(FUZZ_DIR)); \
+	seconds=$$(( $(FUZZ_SECONDS) / $$(echo "$$targets" | wc -w) )); \
+	for target in $$targets; do \
+		cargo fuzz run --fuzz-dir $(FUZZ_DIR) --sanitizer none "$$target" -- -max_total_time=$$seconds; \
+	done
+
+docs: $(VENV)/.stamp-core ## Write the generated pages of docs/ again
+	$(BIN)/python -m yggdrasil.server.config_page > docs/configuration.md
+	$(BIN)/python -m yggdrasil.server.command_page > docs/commands.md
+
+lock: $(VENV)/.stamp-dev ## Choose the versions of the Python dependencies again
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--upgrade --group build -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--upgrade --group test -o requirements-dev.lock
+
+clean: ## Remove what was built
+	rm -rf $(VENV) target $(FUZZ_DIR)/target dist .pytest_cache .mypy_cache .ruff_cache
+	rm -f python/yggdrasil/*.so
+
+tools:
+	@sh .ci/tools "$(PYTHON)"
+
+$(VENV)/pyvenv.cfg: | tools
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.stamp-run: requirements.lock $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.stamp-dev: requirements-dev.lock $(VENV)/.stamp-run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/.stamp-core: $(RUST_SOURCES) pyproject.toml $(VENV)/.stamp-run | tools
+	PIP_QUIET=1 $(BIN)/maturin develop --quiet --release --locked
+	@touch $@
+
+$(BIN)/cargo-fuzz: | $(VENV)/.stamp-run
+	cargo install --quiet --locked --root $(VENV) cargo-fuzz@$(CARGO_FUZZ_VERSION)

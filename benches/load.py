@@ -1,0 +1,164 @@
+"""Runs the load generator on the core that the servers do not use."""
+
+import functools
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benches import processes
+from benches.servers import ROOT, SERVER_CPU, BenchError, Server
+
+LOAD_CPU = 1
+
+_BINARY = ROOT / "target/release/loadgen"
+_TIMEOUT_S = 900
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the clients send."""
+
+    depth: int
+    get_share: int
+    keys: int
+    value_bytes: int = 64
+    connections: int = 50
+    cluster: bool = False
+
+    def arguments(self) -> list[str]:
+        """Options of the load generator."""
+        return [
+            *("--depth", str(self.depth)),
+            *("--get-share", str(self.get_share)),
+            *("--keys", str(self.keys)),
+            *("--value-bytes", str(self.value_bytes)),
+            *("--connections", str(self.connections)),
+            *(["--cluster"] if self.cluster else []),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One run of load, and what it cost the server."""
+
+    cpu_us_per_op: float
+    ops_per_s: float
+    server_busy: float
+    others_busy: float
+    p50_us: float
+    p99_us: float
+    p999_us: float
+    max_us: float
+
+    def to_json(self) -> dict[str, float]:
+        """Rounded to what the clocks can tell."""
+        return {name: round(value, 4) for name, value in asdict(self).items()}
+
+
+def build() -> None:
+    """Builds the load generator where it is not there yet or out of date."""
+    subprocess.run(["cargo", "build", "--quiet", "--release", "--package", "loadgen"], cwd=ROOT, check=True)
+
+
+def fill(server: Server, keys: int, value_bytes: int = 64, depth: int = 128) -> dict[str, Any]:
+    """Sets every key once."""
+    return _run("load", server, ["--keys", str(keys), "--value-bytes", str(value_bytes), "--depth", str(depth)])
+
+
+def verify(server: Server, keys: int, value_bytes: int = 64) -> None:
+    """Reads every key once; a wrong or missing value ends the benchmark."""
+    result = _run("verify", server, ["--keys", str(keys), "--value-bytes", str(value_bytes)])
+    if result["operations"] != keys:
+        raise BenchError(f"{server.kind.name}: {result['operations']} of {keys} keys were read back")
+
+
+def measure(server: Server, shape: Shape, seconds: float, seed: int) -> Sample:
+    """Loads the server for `seconds`; every reply is checked."""
+    before, core_before = server.cpu_seconds(), processes.core_busy_seconds(SERVER_CPU)
+    arguments = [*shape.arguments(), "--seconds", str(seconds), "--seed", str(seed)]
+    result = _run("run", server, arguments)
+    cpu = server.cpu_seconds() - before
+    core = processes.core_busy_seconds(SERVER_CPU) - core_before
+    latency = result["latency_us"]
+    return Sample(
+        cpu_us_per_op=cpu * 1e6 / result["operations"],
+        ops_per_s=result["operations_per_second"],
+        server_busy=cpu / result["seconds"],
+        others_busy=max(0.0, core - cpu) / result["seconds"],
+        p50_us=latency["p50"],
+        p99_us=latency["p99"],
+        p999_us=latency["p99.9"],
+        max_us=latency["max"],
+    )
+
+
+@contextmanager
+def idle_connections(server: Server, connections: int) -> Iterator[None]:
+    """Connections that were answered once and then say nothing; all must answer at the end."""
+    process = _start("idle", server, ["--connections", str(connections)])
+    with process:
+        assert process.stdout
+        if process.stdout.readline() != "open\n":
+            _finish("idle", server, process)
+        yield
+        _finish("idle", server, process)
+
+
+@contextmanager
+def pinging(server: Server) -> Iterator[dict[str, Any]]:
+    """PINGs all the while; the dictionary holds their latencies once the block has ended.
+
+    The prober shares its core with the load: it runs before it whenever it wakes, so that what it sees is the
+    server's delay and not its own.
+    """
+    result: dict[str, Any] = {}
+    prefix = ("chrt", "--fifo", "1") if _may_run_first() else ("nice", "-n", "-5")
+    process = _start("ping", server, [], prefix)
+    with process:
+        yield result
+        result |= _finish("ping", server, process)
+
+
+def ping_for(server: Server, seconds: float) -> dict[str, Any]:
+    """Latencies of PINGs over `seconds`."""
+    with pinging(server) as result:
+        time.sleep(seconds)
+    return result
+
+
+@functools.cache
+def _may_run_first() -> bool:
+    return subprocess.run(["chrt", "--fifo", "1", "true"], capture_output=True, check=False).returncode == 0
+
+
+def _run(mode: str, server: Server, arguments: list[str]) -> dict[str, Any]:
+    with _start(mode, server, arguments) as process:
+        return _finish(mode, server, process)
+
+
+def _start(mode: str, server: Server, arguments: list[str], prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    command = ["taskset", "-c", str(LOAD_CPU), *prefix, str(_BINARY), mode, "--address", server.address]
+    return subprocess.Popen(
+        [*command, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _finish(mode: str, server: Server, process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Ends the modes that wait for a line, and takes the result."""
+    try:
+        output, error = process.communicate("\n", timeout=_TIMEOUT_S)
+    except BaseException:
+        process.kill()
+        raise
+    if process.returncode != 0:
+        raise BenchError(f"loadgen {mode} against {server.kind.name}: {error.strip() or output.strip()}")
+    result: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return result

@@ -1,0 +1,48 @@
+//! Load generator: one thread, one epoll, every reply checked. The result is one JSON object on standard output.
+
+mod args;
+mod cluster;
+mod drive;
+mod error;
+mod histogram;
+mod hold;
+mod probe;
+mod reply;
+mod workload;
+
+use std::process::ExitCode;
+
+use args::{Command, USAGE};
+use error::Error;
+
+fn main() -> ExitCode {
+    match start() {
+        Ok(clean) => ExitCode::from(u8::from(!clean)),
+        Err(error) => {
+            eprintln!("loadgen: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs what the command line asks for. `false` means that it ran but that replies were wrong.
+fn start() -> Result<bool, Error> {
+    let result = match args::parse(lexopt::Parser::from_env())? {
+        Command::Help => {
+            println!("{USAGE}");
+            return Ok(true);
+        }
+        Command::Drive(options) => drive::run(&options)?,
+        Command::Idle {
+            address,
+            connections,
+        } => hold::run(&address, connections)?,
+        Command::Ping {
+            address,
+            interval,
+            duration,
+        } => probe::run(&address, interval, duration)?,
+    };
+    println!("{result}");
+    Ok(result["errors"] == 0)
+}

@@ -1,0 +1,148 @@
+//! Strings that are numbers.
+
+use super::error::CommandError;
+use super::long_double::LongDouble;
+use super::spec::Arity::Exact;
+use super::spec::{
+    CommandSpec, Docs, Flags, Group, Keys, Outcome, Route, Run, ShardContext, ShardHandler,
+};
+use super::value::{as_int, canonical, int_argument};
+use crate::keyspace::{Expiry, Value};
+use crate::resp::{Args, Reply};
+
+pub(super) const COMMANDS: &[CommandSpec] = &[
+    counter(
+        "incr",
+        2,
+        incr,
+        Docs {
+            summary: "Adds one to the integer at a key, 0 where there is none.",
+            since: "1.0.0",
+            complexity: "O(1)",
+            syntax: "key",
+        },
+    ),
+    counter(
+        "decr",
+        2,
+        decr,
+        Docs {
+            summary: "Takes one from the integer at a key, 0 where there is none.",
+            since: "1.0.0",
+            complexity: "O(1)",
+            syntax: "key",
+        },
+    ),
+    counter(
+        "incrby",
+        3,
+        incrby,
+        Docs {
+            summary: "Adds to the integer at a key, 0 where there is none.",
+            since: "1.0.0",
+            complexity: "O(1)",
+            syntax: "key increment",
+        },
+    ),
+    counter(
+        "decrby",
+        3,
+        decrby,
+        Docs {
+            summary: "Takes from the integer at a key, 0 where there is none.",
+            since: "1.0.0",
+            complexity: "O(1)",
+            syntax: "key decrement",
+        },
+    ),
+    counter(
+        "incrbyfloat",
+        3,
+        incrbyfloat,
+        Docs {
+            summary: "Adds to the floating point number at a key, 0 where there is none.",
+            since: "2.6.0",
+            complexity: "O(1)",
+            syntax: "key float-increment",
+        },
+    ),
+];
+
+/// These commands differ in little.
+const fn counter(name: &'static str, arity: u16, run: ShardHandler, docs: Docs) -> CommandSpec {
+    CommandSpec {
+        name,
+        arity: Exact(arity),
+        flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST]),
+        keys: Keys::FIRST,
+        group: Group::String,
+        route: Route::Key,
+        run: Run::Shard(run),
+        docs,
+    }
+}
+
+fn incr(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    add(context, args, 1, reply)
+}
+
+fn decr(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    add(context, args, -1, reply)
+}
+
+fn incrby(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    add(context, args, int_argument(&args[2])?, reply)
+}
+
+fn decrby(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let amount = int_argument(&args[2])?
+        .checked_neg()
+        .ok_or(CommandError::Plain("decrement would overflow"))?;
+    add(context, args, amount, reply)
+}
+
+fn add(
+    context: &mut ShardContext<'_>,
+    args: &Args<'_>,
+    amount: i64,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let key = context.first_key(&args[1]);
+    let before = match context.shard.find(&key, context.now) {
+        Some(entry) => as_int(entry.value)?,
+        None => 0,
+    };
+    let sum = before
+        .checked_add(amount)
+        .ok_or(CommandError::WouldOverflow)?;
+    context
+        .shard
+        .set(&key, Value::Int(sum), Expiry::Keep, context.now)?;
+    reply.int(sum);
+    Ok(())
+}
+
+fn incrbyfloat(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let key = context.first_key(&args[1]);
+    let before = match context
+        .shard
+        .find(&key, context.now)
+        .map(|entry| entry.value)
+    {
+        Some(Value::Bytes(bytes)) => float_argument(bytes)?,
+        Some(Value::Int(int)) => LongDouble::from_int(int),
+        None => LongDouble::from_int(0),
+    };
+    let sum = before
+        .add(float_argument(&args[2])?)
+        .and_then(LongDouble::print)
+        .ok_or(CommandError::WouldBeInfinite)?;
+    let value = canonical(sum.as_bytes());
+    context.shard.set(&key, value, Expiry::Keep, context.now)?;
+    reply.bulk(sum.as_bytes());
+    Ok(())
+}
+
+fn float_argument(argument: &[u8]) -> Result<LongDouble, CommandError> {
+    LongDouble::parse(argument).ok_or(CommandError::NotAFloat)
+}

@@ -1,0 +1,66 @@
+//! Errors of commands, in Redis's words. Whatever an error starts with, up to the first blank, is its prefix.
+
+use crate::keyspace::KeyspaceError;
+use crate::resp::Reply;
+
+/// What a command answers instead of its reply.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    #[error("ERR syntax error")]
+    Syntax,
+    #[error("ERR value is not an integer or out of range")]
+    NotAnInteger,
+    #[error("ERR value is not a valid float")]
+    NotAFloat,
+    #[error("ERR increment or decrement would overflow")]
+    WouldOverflow,
+    #[error("ERR increment would produce NaN or Infinity")]
+    WouldBeInfinite,
+    #[error("ERR offset is out of range")]
+    OffsetOutOfRange,
+    #[error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")]
+    StringTooLong,
+    #[error("ERR invalid expire time in '{0}' command")]
+    InvalidExpireTime(&'static str),
+    #[error("ERR wrong number of arguments for '{0}' command")]
+    WrongArity(&'static str),
+    #[error("ERR no such key")]
+    NoSuchKey,
+    #[error("ERR source and destination objects are the same")]
+    SameObject,
+    #[error("ERR DB index is out of range")]
+    DatabaseOutOfRange,
+    #[error("BUSYKEY Target key name already exists.")]
+    BusyKey,
+    #[error("OOM command not allowed when used memory > 'maxmemory'.")]
+    OutOfMemory,
+    #[error("ERR {0}")]
+    Plain(&'static str),
+    /// A whole text that quotes what the client sent, which need not be UTF-8.
+    #[error("{}", String::from_utf8_lossy(.0))]
+    Text(Box<[u8]>),
+}
+
+impl CommandError {
+    /// A whole text that was put together.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into().into_bytes().into())
+    }
+
+    pub fn write(&self, reply: &mut Reply<'_>) {
+        match self {
+            Self::Text(text) => reply.error_bytes(text),
+            error => reply.error(error),
+        }
+    }
+}
+
+impl From<KeyspaceError> for CommandError {
+    fn from(error: KeyspaceError) -> Self {
+        match error {
+            KeyspaceError::OutOfMemory { .. } => Self::OutOfMemory,
+            KeyspaceError::ValueTooLarge { .. } => Self::StringTooLong,
+            other => Self::Text(format!("ERR {other}").into_bytes().into()),
+        }
+    }
+}

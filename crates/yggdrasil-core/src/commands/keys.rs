@@ -1,0 +1,536 @@
+//! Keys, whatever their values are.
+
+use std::borrow::Cow;
+
+use super::error::CommandError;
+use super::spec::Arity::{self, AtLeast, Exact};
+use super::spec::{
+    Action, Change, CommandSpec, Docs, Flags, Found, Group, Join, Keys, Look, Outcome, PlanContext,
+    ReadContext, Route, Run, ShardContext, Together,
+};
+use super::value::{
+    canonical, database_argument, expire_at as expire_at_millis, int_argument, text,
+};
+use super::{dump as payload, scan};
+use crate::keyspace::{EntryView, Expiry, Key, Kind};
+use crate::resp::{Args, Reply};
+
+pub(super) const COMMANDS: &[CommandSpec] = &[
+    row(
+        "del",
+        AtLeast(2),
+        Flags::WRITE,
+        Keys::ALL,
+        Route::Split(Join::Sum),
+        Run::Shard(del),
+        Docs {
+            summary: "Deletes keys and gives the number of those that existed.",
+            since: "1.0.0",
+            complexity: "O(N) for N keys",
+            syntax: "key [key ...]",
+        },
+    ),
+    row(
+        "unlink",
+        AtLeast(2),
+        Flags::of(&[Flags::WRITE, Flags::FAST]),
+        Keys::ALL,
+        Route::Split(Join::Sum),
+        Run::Shard(del),
+        Docs {
+            summary: "Deletes keys as DEL does.",
+            since: "4.0.0",
+            complexity: "O(N) for N keys",
+            syntax: "key [key ...]",
+        },
+    ),
+    row(
+        "exists",
+        AtLeast(2),
+        Flags::of(&[Flags::READONLY, Flags::FAST, Flags::NO_TOUCH]),
+        Keys::ALL,
+        Route::Split(Join::Sum),
+        Run::ReadEach(exists_one),
+        Docs {
+            summary: "Gives the number of keys that exist, counting one again that is named again.",
+            since: "1.0.0",
+            complexity: "O(N) for N keys",
+            syntax: "key [key ...]",
+        },
+    ),
+    row(
+        "touch",
+        AtLeast(2),
+        Flags::of(&[Flags::READONLY, Flags::FAST]),
+        Keys::ALL,
+        Route::Split(Join::Sum),
+        Run::Shard(touch),
+        Docs {
+            summary: "Marks keys as used just now and gives the number of those that exist.",
+            since: "3.2.1",
+            complexity: "O(N) for N keys",
+            syntax: "key [key ...]",
+        },
+    ),
+    row(
+        "type",
+        Exact(2),
+        Flags::of(&[Flags::READONLY, Flags::FAST, Flags::NO_TOUCH]),
+        Keys::FIRST,
+        Route::Key,
+        Run::Read(kind),
+        Docs {
+            summary: "Gives the type of a value.",
+            since: "1.0.0",
+            complexity: "O(1)",
+            syntax: "key",
+        },
+    ),
+    row(
+        "rename",
+        Exact(3),
+        Flags::WRITE,
+        Keys::FIRST_TWO,
+        Route::Together,
+        Run::Together(Together {
+            look: rename_look,
+            decide: rename_decide,
+        }),
+        Docs {
+            summary: "Gives a key another name, in place of what had that name before.",
+            since: "1.0.0",
+            complexity: "O(N) for a value of N bytes",
+            syntax: "key newkey",
+        },
+    ),
+    row(
+        "renamenx",
+        Exact(3),
+        Flags::of(&[Flags::WRITE, Flags::FAST]),
+        Keys::FIRST_TWO,
+        Route::Together,
+        Run::Together(Together {
+            look: rename_look,
+            decide: renamenx_decide,
+        }),
+        Docs {
+            summary: "Gives a key another name that no key has.",
+            since: "1.0.0",
+            complexity: "O(N) for a value of N bytes",
+            syntax: "key newkey",
+        },
+    ),
+    row(
+        "copy",
+        AtLeast(3),
+        Flags::of(&[Flags::WRITE, Flags::DENYOOM]),
+        Keys::FIRST_TWO,
+        Route::Together,
+        Run::Together(Together {
+            look: copy_look,
+            decide: copy_decide,
+        }),
+        Docs {
+            summary: "Copies a value and its time of expiry to another key.",
+            since: "6.2.0",
+            complexity: "O(N) for a value of N bytes",
+            syntax: "source destination [DB destination-db] [REPLACE]",
+        },
+    ),
+    row(
+        "move",
+        Exact(3),
+        Flags::of(&[Flags::WRITE, Flags::FAST]),
+        Keys::FIRST,
+        Route::Key,
+        Run::Shard(move_key),
+        Docs {
+            summary: "Moves a key to another database that has none of its name.",
+            since: "1.0.0",
+            complexity: "O(N) for a value of N bytes",
+            syntax: "key db",
+        },
+    ),
+    row(
+        "dump",
+        Exact(2),
+        Flags::READONLY,
+        Keys::FIRST,
+        Route::Key,
+        Run::Read(dump),
+        Docs {
+            summary: "Gives a value in the form that RESTORE takes.",
+            since: "2.6.0",
+            complexity: "O(N) for a value of N bytes",
+            syntax: "key",
+        },
+    ),
+    row(
+        "restore",
+        AtLeast(4),
+        Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::DANGEROUS]),
+        Keys::FIRST,
+        Route::Key,
+        Run::Shard(restore),
+        Docs {
+            summary: "Sets a key to what DUMP gave, here or in Redis.",
+            since: "2.6.0",
+            complexity: "O(N) for a value of N bytes",
+            syntax: "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
+        },
+    ),
+    row(
+        "keys",
+        Exact(2),
+        Flags::of(&[Flags::READONLY, Flags::DANGEROUS]),
+        Keys::None,
+        Route::AllShards(Join::Concat),
+        Run::Shard(scan::keys),
+        Docs {
+            summary: "Gives all keys that match a pattern.",
+            since: "1.0.0",
+            complexity: "O(N) for N keys in the database",
+            syntax: "pattern",
+        },
+    ),
+    row(
+        "scan",
+        AtLeast(2),
+        Flags::READONLY,
+        Keys::None,
+        Route::Scan,
+        Run::Shard(scan::scan),
+        Docs {
+            summary: "Gives some of the keys, and the cursor for the next ones; cursor 0 begins and ends.",
+            since: "2.8.0",
+            complexity: "O(N) for a count of N, O(M) for all M keys",
+            syntax: "cursor [MATCH pattern] [COUNT count] [TYPE type]",
+        },
+    ),
+    row(
+        "randomkey",
+        Exact(1),
+        Flags::READONLY,
+        Keys::None,
+        Route::RandomKey,
+        Run::Shard(randomkey),
+        Docs {
+            summary: "Gives a key that is chosen by chance.",
+            since: "1.0.0",
+            complexity: "O(1)",
+            syntax: "",
+        },
+    ),
+];
+
+const fn row(
+    name: &'static str,
+    arity: Arity,
+    flags: Flags,
+    keys: Keys,
+    route: Route,
+    run: Run,
+    docs: Docs,
+) -> CommandSpec {
+    CommandSpec {
+        name,
+        arity,
+        flags,
+        keys,
+        group: Group::Generic,
+        route,
+        run,
+        docs,
+    }
+}
+
+fn del(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let mut removed = 0;
+    for argument in args.iter().skip(1) {
+        let key = context.key(argument);
+        removed += i64::from(context.shard.remove(&key, context.now));
+    }
+    reply.int(removed);
+    Ok(())
+}
+
+fn exists_one(entry: Option<EntryView<'_>>, _: &mut Reply<'_>) -> i64 {
+    i64::from(entry.is_some())
+}
+
+fn touch(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let mut found = 0;
+    for argument in args.iter().skip(1) {
+        let key = context.key(argument);
+        found += i64::from(context.shard.find(&key, context.now).is_some());
+    }
+    reply.int(found);
+    Ok(())
+}
+
+/// As TYPE says it.
+pub(super) fn type_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::String => "string",
+    }
+}
+
+fn kind(
+    _: &ReadContext<'_>,
+    entry: Option<EntryView<'_>>,
+    _: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    reply.simple(entry.map_or("none", |entry| type_name(entry.kind)));
+    Ok(())
+}
+
+fn rename_look<'a>(
+    context: &PlanContext<'_>,
+    args: &Args<'a>,
+    looks: &mut Vec<Look<'a>>,
+) -> Outcome {
+    looks.extend([1, 2].map(|index| Look {
+        db: context.db,
+        key: args.at(index),
+        value: index == 1,
+    }));
+    Ok(())
+}
+
+fn rename_decide<'a>(
+    context: &PlanContext<'_>,
+    args: &Args<'a>,
+    found: &[Found<'a>],
+    changes: &mut Vec<Change<'a>>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let source = found[0].ok_or(CommandError::NoSuchKey)?;
+    rename(context, args, source, changes);
+    reply.ok();
+    Ok(())
+}
+
+fn renamenx_decide<'a>(
+    context: &PlanContext<'_>,
+    args: &Args<'a>,
+    found: &[Found<'a>],
+    changes: &mut Vec<Change<'a>>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let source = found[0].ok_or(CommandError::NoSuchKey)?;
+    let is_free = found[1].is_none();
+    if is_free {
+        rename(context, args, source, changes);
+    }
+    reply.int(i64::from(is_free));
+    Ok(())
+}
+
+/// The new name comes first: if there is no memory for it, nothing is lost.
+fn rename<'a>(
+    context: &PlanContext<'_>,
+    args: &Args<'a>,
+    source: EntryView<'a>,
+    changes: &mut Vec<Change<'a>>,
+) {
+    let (db, old, new) = (context.db, args.at(1), args.at(2));
+    if old == new {
+        return;
+    }
+    changes.push(Change {
+        db,
+        key: new,
+        action: put(source),
+    });
+    changes.push(Change {
+        db,
+        key: old,
+        action: Action::Remove,
+    });
+}
+
+fn put(source: EntryView<'_>) -> Action<'_> {
+    Action::Put {
+        value: source.value,
+        expire_at: source.expire_at,
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct CopyOptions {
+    db: u8,
+    replace: bool,
+}
+
+impl CopyOptions {
+    fn parse(context: &PlanContext<'_>, args: &Args<'_>) -> Result<Self, CommandError> {
+        let mut parsed = Self {
+            db: context.db,
+            replace: false,
+        };
+        let mut rest = args.iter().skip(3);
+        while let Some(option) = rest.next() {
+            if option.eq_ignore_ascii_case(b"replace") {
+                parsed.replace = true;
+            } else if option.eq_ignore_ascii_case(b"db") {
+                let db = rest.next().ok_or(CommandError::Syntax)?;
+                parsed.db = database_argument(db, context.limits.databases)?;
+            } else {
+                return Err(CommandError::Syntax);
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+fn copy_look<'a>(context: &PlanContext<'_>, args: &Args<'a>, looks: &mut Vec<Look<'a>>) -> Outcome {
+    let options = CopyOptions::parse(context, args)?;
+    let (source, destination) = (args.at(1), args.at(2));
+    if options.db == context.db && source == destination {
+        return Err(CommandError::SameObject);
+    }
+    looks.push(Look {
+        db: context.db,
+        key: source,
+        value: true,
+    });
+    looks.push(Look {
+        db: options.db,
+        key: destination,
+        value: false,
+    });
+    Ok(())
+}
+
+fn copy_decide<'a>(
+    context: &PlanContext<'_>,
+    args: &Args<'a>,
+    found: &[Found<'a>],
+    changes: &mut Vec<Change<'a>>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let options = CopyOptions::parse(context, args)?;
+    let source = found[0].filter(|_| options.replace || found[1].is_none());
+    if let Some(source) = source {
+        changes.push(Change {
+            db: options.db,
+            key: args.at(2),
+            action: put(source),
+        });
+    }
+    reply.int(i64::from(source.is_some()));
+    Ok(())
+}
+
+fn move_key(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let db = database_argument(&args[2], context.limits.databases)?;
+    if db == context.db {
+        return Err(CommandError::SameObject);
+    }
+    let (key, now) = (context.first_key(&args[1]), context.now);
+    let destination = Key { db, ..key };
+    let is_free = context.shard.peek(&destination, now).is_none();
+    let Some(source) = context.shard.find(&key, now).filter(|_| is_free) else {
+        reply.int(0);
+        return Ok(());
+    };
+    let expiry = source.expire_at.map_or(Expiry::Clear, Expiry::At);
+    let bytes = text(source.value, &mut itoa::Buffer::new()).to_vec();
+    context
+        .shard
+        .set(&destination, canonical(&bytes), expiry, now)?;
+    context.shard.remove(&key, now);
+    reply.int(1);
+    Ok(())
+}
+
+fn dump(
+    _: &ReadContext<'_>,
+    entry: Option<EntryView<'_>>,
+    _: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    match entry {
+        Some(entry) => reply.bulk(&payload::dump(entry.value)),
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct RestoreOptions {
+    replace: bool,
+    absolute: bool,
+    idle_seconds: Option<u64>,
+    has_frequency: bool,
+}
+
+impl RestoreOptions {
+    fn parse(options: &Args<'_>) -> Result<Self, CommandError> {
+        let mut parsed = Self::default();
+        let mut rest = options.iter();
+        while let Some(option) = rest.next() {
+            if option.eq_ignore_ascii_case(b"replace") {
+                parsed.replace = true;
+            } else if option.eq_ignore_ascii_case(b"absttl") {
+                parsed.absolute = true;
+            } else if option.eq_ignore_ascii_case(b"idletime") && !parsed.has_frequency {
+                let idle = int_argument(rest.next().ok_or(CommandError::Syntax)?)?;
+                let idle = u64::try_from(idle)
+                    .map_err(|_| CommandError::Plain("Invalid IDLETIME value, must be >= 0"))?;
+                parsed.idle_seconds = Some(idle);
+            } else if option.eq_ignore_ascii_case(b"freq") && parsed.idle_seconds.is_none() {
+                let frequency = int_argument(rest.next().ok_or(CommandError::Syntax)?)?;
+                if !(0..=255).contains(&frequency) {
+                    return Err(CommandError::Plain(
+                        "Invalid FREQ value, must be >= 0 and <= 255",
+                    ));
+                }
+                parsed.has_frequency = true;
+            } else {
+                return Err(CommandError::Syntax);
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+fn restore(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let options = RestoreOptions::parse(&args.from(4))?;
+    let (key, now) = (context.first_key(&args[1]), context.now);
+    if !options.replace && context.shard.peek(&key, now).is_some() {
+        return Err(CommandError::BusyKey);
+    }
+    let ttl = int_argument(&args[2])?;
+    if ttl < 0 {
+        return Err(CommandError::Plain("Invalid TTL value, must be >= 0"));
+    }
+    let value: Cow<'_, [u8]> = payload::restore(&args[3], context.limits.string_bytes_max)?;
+    let start = if options.absolute { 0 } else { now as i64 };
+    let expiry = match ttl {
+        0 => Expiry::Clear,
+        ttl => Expiry::At(expire_at_millis(ttl.saturating_add(start))),
+    };
+    if matches!(expiry, Expiry::At(at) if at <= now) {
+        context.shard.remove(&key, now);
+    } else {
+        context.shard.set(&key, canonical(&value), expiry, now)?;
+        if let Some(seconds) = options.idle_seconds {
+            context.shard.set_idle(&key, seconds, now);
+        }
+    }
+    reply.ok();
+    Ok(())
+}
+
+fn randomkey(context: &mut ShardContext<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    match context
+        .shard
+        .random(context.db, context.random, context.now)
+    {
+        Some(key) => reply.bulk(key),
+        None => reply.null(),
+    }
+    Ok(())
+}

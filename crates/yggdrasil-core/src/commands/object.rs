@@ -1,0 +1,165 @@
+//! OBJECT: how an entry is kept.
+
+use super::error::CommandError;
+use super::spec::Arity::{AtLeast, Exact};
+use super::spec::{
+    CommandSpec, Docs, Flags, Group, Keys, Outcome, ReadContext, ReadHandler, Route, Run,
+};
+use crate::keyspace::{EntryView, Value};
+use crate::resp::{Args, Reply};
+
+/// Longer strings are "raw", for Redis keeps them apart from their header.
+const EMBEDDED_BYTES_MAX: usize = 44;
+/// Redis shares the integers below, and says so by an impossible number of references.
+const SHARED_INTS: std::ops::Range<i64> = 0..10_000;
+/// Bits of the clock that dates accesses, in seconds.
+const ACCESS_BITS: u32 = 24;
+
+pub(super) const COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        name: "object",
+        arity: AtLeast(2),
+        flags: Flags::NONE,
+        keys: Keys::None,
+        group: Group::Generic,
+        route: Route::Session,
+        run: Run::Container,
+        docs: Docs {
+            summary: "Tells how a key is kept.",
+            since: "2.2.3",
+            complexity: "That of the subcommand",
+            syntax: "",
+        },
+    },
+    subcommand(
+        "object|encoding",
+        encoding,
+        Docs {
+            summary: "Gives the encoding of a value under the name that Redis has for it.",
+            since: "2.2.3",
+            complexity: "O(1)",
+            syntax: "key",
+        },
+    ),
+    subcommand(
+        "object|freq",
+        freq,
+        Docs {
+            summary: "Gives the access frequency of a key, under an eviction policy that keeps it.",
+            since: "4.0.0",
+            complexity: "O(1)",
+            syntax: "key",
+        },
+    ),
+    subcommand(
+        "object|idletime",
+        idletime,
+        Docs {
+            summary: "Gives the seconds since a key was last used.",
+            since: "2.2.3",
+            complexity: "O(1)",
+            syntax: "key",
+        },
+    ),
+    subcommand(
+        "object|refcount",
+        refcount,
+        Docs {
+            summary: "Gives the number of references that Redis would have to a value.",
+            since: "2.2.3",
+            complexity: "O(1)",
+            syntax: "key",
+        },
+    ),
+    CommandSpec {
+        name: "object|help",
+        arity: Exact(2),
+        flags: Flags::of(&[Flags::LOADING, Flags::STALE]),
+        keys: Keys::None,
+        group: Group::Generic,
+        route: Route::Session,
+        run: Run::Help,
+        docs: Docs {
+            summary: "Lists the subcommands.",
+            since: "6.2.0",
+            complexity: "O(1)",
+            syntax: "",
+        },
+    },
+];
+
+const fn subcommand(name: &'static str, run: ReadHandler, docs: Docs) -> CommandSpec {
+    CommandSpec {
+        name,
+        arity: Exact(3),
+        flags: Flags::of(&[Flags::READONLY, Flags::NO_TOUCH]),
+        keys: Keys::SECOND,
+        group: Group::Generic,
+        route: Route::Key,
+        run: Run::Read(run),
+        docs,
+    }
+}
+
+fn encoding(
+    _: &ReadContext<'_>,
+    entry: Option<EntryView<'_>>,
+    _: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    match entry.map(|entry| entry.value) {
+        None => reply.null(),
+        Some(Value::Int(_)) => reply.bulk(b"int"),
+        Some(Value::Bytes(bytes)) if bytes.len() <= EMBEDDED_BYTES_MAX => reply.bulk(b"embstr"),
+        Some(Value::Bytes(_)) => reply.bulk(b"raw"),
+    }
+    Ok(())
+}
+
+fn freq(
+    _: &ReadContext<'_>,
+    entry: Option<EntryView<'_>>,
+    _: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    if entry.is_some() {
+        return Err(CommandError::Plain(
+            "An LFU maxmemory policy is not selected, access frequency not tracked. \
+             Please note that when switching between policies at runtime LRU and LFU data will take \
+             some time to adjust.",
+        ));
+    }
+    reply.null();
+    Ok(())
+}
+
+fn idletime(
+    context: &ReadContext<'_>,
+    entry: Option<EntryView<'_>>,
+    _: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    match entry {
+        None => reply.null(),
+        Some(entry) => {
+            let clock = (context.now / 1000) as u32;
+            let idle = clock.wrapping_sub(entry.access) & ((1 << ACCESS_BITS) - 1);
+            reply.int(i64::from(idle));
+        }
+    }
+    Ok(())
+}
+
+fn refcount(
+    _: &ReadContext<'_>,
+    entry: Option<EntryView<'_>>,
+    _: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    match entry.map(|entry| entry.value) {
+        None => reply.null(),
+        Some(Value::Int(int)) if SHARED_INTS.contains(&int) => reply.int(i64::from(i32::MAX)),
+        Some(_) => reply.int(1),
+    }
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! Walking over the keys of a node, shard after shard.
+//!
+//! A cursor is the shard in its upper bits and the cursor of that shard in its lower ones.
+
+use super::error::CommandError;
+use super::glob;
+use super::keys::type_name;
+use super::spec::{Outcome, ShardContext};
+use super::value::int_argument;
+use crate::keyspace::EntryView;
+use crate::resp::{Args, Reply};
+
+/// Cursors of one shard are below two to this power.
+const SHARD_CURSOR_BITS: u32 = 40;
+/// Keys that a call looks at unless it is told.
+const COUNT_DEFAULT: u64 = 10;
+/// Keys of a bucket that is filled as usual, to look at about as many keys as were asked for.
+const KEYS_PER_BUCKET: u64 = 8;
+/// Buckets that KEYS looks at in one go.
+const KEYS_BUCKETS: usize = 4096;
+
+/// The shard that goes on with the cursor in `args[1]`. For a cursor that no shard gave, the last: it knows that it is
+/// none of its own.
+pub fn shard_of(args: &Args<'_>, shard_count: u16) -> Result<u16, CommandError> {
+    let shard = parse_cursor(&args[1])? >> SHARD_CURSOR_BITS;
+    let last = shard_count.saturating_sub(1);
+    Ok(u16::try_from(shard).map_or(last, |shard| shard.min(last)))
+}
+
+/// Digits, whatever zeros they begin with.
+fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
+    std::str::from_utf8(text)
+        .ok()
+        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
+        .and_then(|text| text.parse().ok())
+        .ok_or(CommandError::Plain("invalid cursor"))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ScanOptions<'a> {
+    pattern: Option<&'a [u8]>,
+    kind: Option<&'a [u8]>,
+    count: u64,
+}
+
+impl<'a> ScanOptions<'a> {
+    fn parse(options: &Args<'a>) -> Result<Self, CommandError> {
+        let mut parsed = Self {
+            pattern: None,
+            kind: None,
+            count: COUNT_DEFAULT,
+        };
+        let mut rest = options.iter();
+        while let Some(option) = rest.next() {
+            if option.eq_ignore_ascii_case(b"novalues") {
+                return Err(CommandError::Plain(
+                    "NOVALUES option can only be used in HSCAN",
+                ));
+            }
+            let value = rest.next().ok_or(CommandError::Syntax)?;
+            if option.eq_ignore_ascii_case(b"count") {
+                let count = int_argument(value)?;
+                parsed.count = u64::try_from(count).map_err(|_| CommandError::Syntax)?;
+                if count == 0 {
+                    return Err(CommandError::Syntax);
+                }
+            } else if option.eq_ignore_ascii_case(b"match") {
+                parsed.pattern = Some(value).filter(|pattern| *pattern != b"*");
+            } else if option.eq_ignore_ascii_case(b"type") {
+                parsed.kind = Some(value);
+            } else {
+                return Err(CommandError::Syntax);
+            }
+        }
+        Ok(parsed)
+    }
+
+    fn wants(&self, key: &[u8], entry: &EntryView<'_>) -> bool {
+        let kind = type_name(entry.kind).as_bytes();
+        self.kind
+            .is_none_or(|wanted| wanted.eq_ignore_ascii_case(kind))
+            && self
+                .pattern
+                .is_none_or(|pattern| glob::matches(pattern, key))
+    }
+}
+
+/// Keys, written as elements of an array whose length is known at the end.
+struct Keys {
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl Keys {
+    fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            len: 0,
+        }
+    }
+
+    fn push(&mut self, key: &[u8], like: &Reply<'_>) {
+        Reply::new(&mut self.bytes, like.protocol()).bulk(key);
+        self.len += 1;
+    }
+
+    fn write(&self, reply: &mut Reply<'_>) {
+        reply.array(self.len);
+        reply.raw(&self.bytes);
+    }
+}
+
+/// One step of SCAN in the shard that [`shard_of`] names.
+pub(super) fn scan(
+    context: &mut ShardContext<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let cursor = parse_cursor(&args[1])?;
+    let options = ScanOptions::parse(&args.from(2))?;
+    let mut keys = Keys::new();
+    let next = if cursor >> SHARD_CURSOR_BITS == u64::from(context.shard_index) {
+        let shard_cursor = cursor & ((1 << SHARD_CURSOR_BITS) - 1);
+        let next = step(context, shard_cursor, &options, |key| keys.push(key, reply));
+        following(context, next)
+    } else {
+        0
+    };
+    reply.array(2);
+    reply.bulk(itoa::Buffer::new().format(next).as_bytes());
+    keys.write(reply);
+    Ok(())
+}
+
+/// Looks at about as many keys as the options ask for. Returns the shard's next cursor.
+fn step(
+    context: &ShardContext<'_>,
+    mut cursor: u64,
+    options: &ScanOptions<'_>,
+    mut found: impl FnMut(&[u8]),
+) -> u64 {
+    let mut seen = 0;
+    while seen < options.count {
+        let buckets = (options.count - seen) / KEYS_PER_BUCKET + 1;
+        let buckets = usize::try_from(buckets)
+            .unwrap_or(usize::MAX)
+            .min(KEYS_BUCKETS);
+        cursor = context.shard.scan(
+            context.db,
+            cursor,
+            buckets,
+            context.now,
+            &mut |key, entry| {
+                seen += 1;
+                if options.wants(key, entry) {
+                    found(key);
+                }
+            },
+        );
+        if cursor == 0 {
+            break;
+        }
+    }
+    cursor
+}
+
+/// The node's cursor for a shard's: after the end of a shard comes the next one.
+fn following(context: &ShardContext<'_>, next: u64) -> u64 {
+    let shard = u64::from(context.shard_index);
+    if next != 0 {
+        shard << SHARD_CURSOR_BITS | next
+    } else if context.shard_index + 1 < context.shard_count {
+        (shard + 1) << SHARD_CURSOR_BITS
+    } else {
+        0
+    }
+}
+
+/// All keys of a shard that match.
+pub(super) fn keys(
+    context: &mut ShardContext<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let pattern = args.at(1);
+    let options = ScanOptions {
+        pattern: Some(pattern).filter(|pattern| *pattern != b"*"),
+        kind: None,
+        count: u64::MAX,
+    };
+    let mut keys = Keys::new();
+    step(context, 0, &options, |key| keys.push(key, reply));
+    keys.write(reply);
+    Ok(())
+}

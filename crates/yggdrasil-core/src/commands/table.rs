@@ -1,0 +1,739 @@
+//! The table of all commands, and the way from a name to its row.
+//!
+//! A name is found by open addressing over its first and last eight bytes in lower case: names of up to 16 bytes are
+//! compared by that alone, so no string is hashed and, for nearly all of them, none is compared.
+
+use super::error::CommandError;
+use super::spec::{Arity, CommandSpec, Docs, Flags, Group, Keys, Route, Run};
+use super::{counters, databases, expiry, keys, object, session, set, strings, syntax};
+use crate::resp::{Args, Reply, Span};
+
+/// Every command that is written in Rust.
+pub const FAMILIES: &[&[CommandSpec]] = &[
+    strings::COMMANDS,
+    set::COMMANDS,
+    counters::COMMANDS,
+    keys::COMMANDS,
+    expiry::COMMANDS,
+    object::COMMANDS,
+    databases::COMMANDS,
+    session::COMMANDS,
+];
+
+/// A row of a [`Registry`]: small, and valid as long as that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CommandId(u16);
+
+impl CommandId {
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// Parent of what is no subcommand, and row of an empty slot.
+const NONE: u16 = u16::MAX;
+/// Slots for each row at least: probes stay short.
+const SLOTS_PER_ROW_MIN: usize = 4;
+/// Longest name of a command or subcommand.
+const NAME_BYTES_MAX: usize = 64;
+
+/// A name, as far as it is compared without looking at its letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct NameKey {
+    /// The first eight bytes, filled up with zeros.
+    head: u64,
+    /// The last eight bytes of a name that is longer than that, else zero.
+    tail: u64,
+    /// The length, and above it the row of the container.
+    kind: u32,
+}
+
+/// One place of the table, with what a lookup asks a row for.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    key: NameKey,
+    row: u16,
+    arity: Arity,
+    is_container: bool,
+}
+
+const EMPTY: Slot = Slot {
+    key: NameKey {
+        head: 0,
+        tail: 0,
+        kind: 0,
+    },
+    row: NONE,
+    arity: Arity::Exact(0),
+    is_container: false,
+};
+
+/// All commands of a worker: those of [`FAMILIES`], and those that were registered.
+#[derive(Debug)]
+pub struct Registry {
+    rows: Vec<&'static CommandSpec>,
+    slots: Box<[Slot]>,
+}
+
+/// A command that is registered at run time.
+#[derive(Clone, Debug)]
+pub struct NewCommand {
+    /// Lower case; "container|name" for a subcommand, whose container has to be registered before it.
+    pub name: String,
+    pub arity: Arity,
+    pub flags: Flags,
+    pub keys: Keys,
+    pub group: Group,
+    /// [`Run::Python`], [`Run::Container`] or [`Run::Help`].
+    pub run: Run,
+    pub summary: String,
+    pub since: String,
+    pub complexity: String,
+    pub syntax: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistrationError {
+    #[error("command name {0:?}: 1 to 64 lower-case letters, digits, '-', '_' or '.' are allowed")]
+    Name(String),
+    #[error("command {0:?} is registered already")]
+    Duplicate(String),
+    #[error("command {0:?} has no container of that name")]
+    NoContainer(String),
+    #[error("command {name:?}: {error}")]
+    Syntax {
+        name: String,
+        error: syntax::SyntaxError,
+    },
+    #[error("no room for command {0:?}: 65535 commands are registered")]
+    Full(String),
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Registry {
+    /// The commands of [`FAMILIES`].
+    ///
+    /// # Panics
+    /// If a row of these breaks the rules that hold for registered commands.
+    pub fn new() -> Self {
+        let mut registry = Self {
+            rows: Vec::new(),
+            slots: vec![EMPTY; 8].into_boxed_slice(),
+        };
+        for spec in FAMILIES.iter().copied().flatten() {
+            if let Err(error) = registry.add(spec) {
+                panic!("{error}");
+            }
+        }
+        registry
+    }
+
+    /// Adds a command. Its texts live as long as the process: a row is registered once, at the start.
+    pub fn register(&mut self, command: NewCommand) -> Result<CommandId, RegistrationError> {
+        self.check(&command.name, &command.syntax)?;
+        let docs = Docs {
+            summary: command.summary.leak(),
+            since: command.since.leak(),
+            complexity: command.complexity.leak(),
+            syntax: command.syntax.leak(),
+        };
+        let spec = CommandSpec {
+            name: command.name.leak(),
+            arity: command.arity,
+            flags: command.flags,
+            keys: command.keys,
+            group: command.group,
+            route: Route::Session,
+            run: command.run,
+            docs,
+        };
+        self.add(Box::leak(Box::new(spec)))
+    }
+
+    #[inline]
+    pub fn spec(&self, id: CommandId) -> &'static CommandSpec {
+        self.rows[id.index()]
+    }
+
+    /// The row with this index; `None` when there is none.
+    pub fn at(&self, index: usize) -> Option<CommandId> {
+        u16::try_from(index)
+            .ok()
+            .filter(|_| index < self.rows.len())
+            .map(CommandId)
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// All rows, subcommands included, in the order of registration.
+    pub fn iter(&self) -> impl Iterator<Item = (CommandId, &'static CommandSpec)> {
+        (0..).map(CommandId).zip(self.rows.iter().copied())
+    }
+
+    /// The subcommands of a container.
+    pub fn subcommands(
+        &self,
+        container: &CommandSpec,
+    ) -> impl Iterator<Item = (CommandId, &'static CommandSpec)> {
+        self.iter()
+            .filter(move |(_, spec)| spec.container() == Some(container.name))
+    }
+
+    /// The row of a full name, whatever its case: "get", "OBJECT|Encoding".
+    pub fn find(&self, name: &[u8]) -> Option<CommandId> {
+        let mut parts = name.splitn(2, |byte| *byte == b'|');
+        let slot = self.probe(NONE, parts.next()?)?;
+        let slot = match parts.next() {
+            Some(own) => self.probe(slot.row, own)?,
+            None => slot,
+        };
+        Some(CommandId(slot.row))
+    }
+
+    /// The command that a request names, with the right number of arguments for it; otherwise Redis's error.
+    #[inline]
+    pub fn lookup(&self, args: &Args<'_>) -> Result<CommandId, CommandError> {
+        match self.quick_lookup(args) {
+            Some(id) => Ok(id),
+            None => self.careful_lookup(args),
+        }
+    }
+
+    /// Finds nearly everything: a right request with a name of up to eight bytes that is not hidden behind another.
+    #[inline]
+    fn quick_lookup(&self, args: &Args<'_>) -> Option<CommandId> {
+        let key = NameKey::short(args.bytes(), *args.spans().first()?)?;
+        let slot = self
+            .slots
+            .get(key.hash() as usize & (self.slots.len() - 1))?;
+        let is_right = slot.key.head == key.head
+            && slot.key.kind == key.kind
+            && slot.arity.allows(args.len())
+            && !slot.is_container;
+        is_right.then_some(CommandId(slot.row))
+    }
+
+    #[inline(never)]
+    fn careful_lookup(&self, args: &Args<'_>) -> Result<CommandId, CommandError> {
+        let Some(slot) = self.resolve(args) else {
+            return Err(self.unknown(args));
+        };
+        if !slot.arity.allows(args.len()) {
+            return Err(wrong_arity(self.rows[usize::from(slot.row)]));
+        }
+        Ok(CommandId(slot.row))
+    }
+
+    /// The command that a request names, whatever its arguments.
+    pub fn named(&self, args: &Args<'_>) -> Option<CommandId> {
+        self.resolve(args).map(|slot| CommandId(slot.row))
+    }
+
+    /// The keys of a request, for COMMAND GETKEYS.
+    pub fn keys_of<'a>(&self, args: &Args<'a>) -> Result<Vec<&'a [u8]>, CommandError> {
+        let Some(slot) = self.resolve(args) else {
+            return Err(CommandError::Plain("Invalid command specified"));
+        };
+        let spec = self.rows[usize::from(slot.row)];
+        if spec.keys == Keys::None || spec.flags.has(Flags::PUBSUB) {
+            return Err(CommandError::Plain("The command has no key arguments"));
+        }
+        if !spec.arity.allows(args.len()) {
+            return Err(CommandError::Plain(
+                "Invalid number of arguments specified for command",
+            ));
+        }
+        let positions = spec.keys.positions(args.len());
+        Ok(positions.map(|index| args.at(index)).collect())
+    }
+
+    /// What "CONTAINER HELP" answers: each subcommand with its arguments, and what it does.
+    pub fn write_help(&self, container: &str, reply: &mut Reply<'_>) {
+        let subcommands = self
+            .rows
+            .iter()
+            .filter(|spec| spec.container() == Some(container));
+        let is_help = |spec: &&&CommandSpec| matches!(spec.run, Run::Help);
+        let help = subcommands.clone().filter(is_help);
+        let others = subcommands.clone().filter(|spec| !is_help(spec));
+        reply.array(1 + 2 * subcommands.count());
+        reply.simple(&format!(
+            "{} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+            container.to_uppercase()
+        ));
+        for spec in others.chain(help) {
+            let syntax = help_syntax(spec.docs.syntax);
+            let line = format!("{} {syntax}", spec.own_name().to_uppercase());
+            reply.simple(line.trim_end());
+            reply.simple(&format!("    {}", spec.docs.summary));
+        }
+    }
+
+    /// Name, and for a container its subcommand where one is given.
+    fn resolve(&self, args: &Args<'_>) -> Option<&Slot> {
+        let slot = self.probe(NONE, args.get(0)?)?;
+        if !slot.is_container {
+            return Some(slot);
+        }
+        match args.get(1) {
+            None => Some(slot),
+            Some(own) => self.probe(slot.row, own),
+        }
+    }
+
+    fn probe(&self, parent: u16, name: &[u8]) -> Option<&Slot> {
+        let key = NameKey::of(parent, name)?;
+        let mask = self.slots.len() - 1;
+        let mut index = key.hash() as usize & mask;
+        loop {
+            let slot = &self.slots[index];
+            if slot.row == NONE {
+                return None;
+            }
+            if slot.key == key && (name.len() <= 16 || self.is_named(slot.row, name)) {
+                return Some(slot);
+            }
+            index = (index + 1) & mask;
+        }
+    }
+
+    #[cold]
+    fn is_named(&self, row: u16, name: &[u8]) -> bool {
+        let own = self.rows[usize::from(row)].own_name();
+        own.as_bytes().eq_ignore_ascii_case(name)
+    }
+
+    fn check(&self, name: &str, syntax: &str) -> Result<(), RegistrationError> {
+        if name.split('|').count() > 2 || !name.split('|').all(is_name) {
+            return Err(RegistrationError::Name(name.to_owned()));
+        }
+        if self.find(name.as_bytes()).is_some() {
+            return Err(RegistrationError::Duplicate(name.to_owned()));
+        }
+        syntax::parse(syntax).map_err(|error| RegistrationError::Syntax {
+            name: name.to_owned(),
+            error,
+        })?;
+        Ok(())
+    }
+
+    fn add(&mut self, spec: &'static CommandSpec) -> Result<CommandId, RegistrationError> {
+        self.check(spec.name, spec.docs.syntax)?;
+        self.parent_of(spec)?;
+        let row = u16::try_from(self.rows.len())
+            .ok()
+            .filter(|row| *row != NONE);
+        let row = row.ok_or_else(|| RegistrationError::Full(spec.name.to_owned()))?;
+        self.rows.push(spec);
+        if self.rows.len() * SLOTS_PER_ROW_MIN > self.slots.len() {
+            self.rebuild()?;
+        } else {
+            self.place(row)?;
+        }
+        Ok(CommandId(row))
+    }
+
+    fn parent_of(&self, spec: &CommandSpec) -> Result<u16, RegistrationError> {
+        let Some(container) = spec.container() else {
+            return Ok(NONE);
+        };
+        self.probe(NONE, container.as_bytes())
+            .filter(|slot| slot.is_container)
+            .map(|slot| slot.row)
+            .ok_or_else(|| RegistrationError::NoContainer(spec.name.to_owned()))
+    }
+
+    fn rebuild(&mut self) -> Result<(), RegistrationError> {
+        let size = (self.rows.len() * SLOTS_PER_ROW_MIN * 2).next_power_of_two();
+        self.slots = vec![EMPTY; size].into_boxed_slice();
+        (0..self.rows.len() as u16).try_for_each(|row| self.place(row))
+    }
+
+    fn place(&mut self, row: u16) -> Result<(), RegistrationError> {
+        let spec = self.rows[usize::from(row)];
+        let parent = self.parent_of(spec)?;
+        let key = NameKey::of(parent, spec.own_name().as_bytes())
+            .ok_or_else(|| RegistrationError::Name(spec.name.to_owned()))?;
+        let mask = self.slots.len() - 1;
+        let mut index = key.hash() as usize & mask;
+        while self.slots[index].row != NONE {
+            index = (index + 1) & mask;
+        }
+        self.slots[index] = Slot {
+            key,
+            row,
+            arity: spec.arity,
+            is_container: matches!(spec.run, Run::Container),
+        };
+        Ok(())
+    }
+
+    #[cold]
+    fn unknown(&self, args: &Args<'_>) -> CommandError {
+        let name = args.get(0).unwrap_or_default();
+        let mut text = Vec::with_capacity(128);
+        if self.probe(NONE, name).is_some() {
+            text.extend_from_slice(b"ERR unknown subcommand '");
+            text.extend_from_slice(shown(args.get(1).unwrap_or_default(), 128));
+            text.extend_from_slice(b"'. Try ");
+            text.extend(name.to_ascii_uppercase());
+            text.extend_from_slice(b" HELP.");
+            return CommandError::Text(text.into());
+        }
+        text.extend_from_slice(b"ERR unknown command '");
+        text.extend_from_slice(shown(name, 128));
+        text.extend_from_slice(b"', with args beginning with: ");
+        let start = text.len();
+        for argument in args.iter().skip(1) {
+            let written = text.len() - start;
+            if written >= 128 {
+                break;
+            }
+            text.push(b'\'');
+            text.extend_from_slice(shown(argument, 128 - written));
+            text.extend_from_slice(b"' ");
+        }
+        CommandError::Text(text.into())
+    }
+}
+
+/// A syntax as HELP shows it: arguments in angle brackets, choices in round ones.
+fn help_syntax(syntax: &str) -> String {
+    let (mut line, mut word) = (String::new(), String::new());
+    for c in syntax.chars().chain([' ']) {
+        let mark = match c {
+            '<' => '(',
+            '>' => ')',
+            '[' | ']' | '|' | ' ' => c,
+            _ => {
+                word.push(c);
+                continue;
+            }
+        };
+        if word.contains(char::is_lowercase) {
+            line.extend(["<", &word, ">"]);
+        } else {
+            line.push_str(&word);
+        }
+        word.clear();
+        line.push(mark);
+    }
+    line.trim_end().replace(" | ", "|")
+}
+
+#[cold]
+fn wrong_arity(spec: &CommandSpec) -> CommandError {
+    let text = format!("ERR wrong number of arguments for '{}' command", spec.name);
+    CommandError::Text(text.into_bytes().into())
+}
+
+/// As C prints a string: up to its first zero byte, and no more than `most` bytes.
+fn shown(text: &[u8], most: usize) -> &[u8] {
+    let text = &text[..text.len().min(most)];
+    &text[..memchr::memchr(0, text).unwrap_or(text.len())]
+}
+
+fn is_name(name: &str) -> bool {
+    let is_allowed = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.')
+    };
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_allowed)
+}
+
+impl NameKey {
+    /// `None` for what is too short or too long to be a name.
+    fn of(parent: u16, name: &[u8]) -> Option<Self> {
+        let len = name.len();
+        if !(1..=NAME_BYTES_MAX).contains(&len) {
+            return None;
+        }
+        let head = word(name, 0).unwrap_or_else(|| {
+            let mut bytes = [0; 8];
+            bytes[..len].copy_from_slice(name);
+            u64::from_le_bytes(bytes)
+        });
+        let tail = if len > 8 { word(name, len - 8)? } else { 0 };
+        Some(Self {
+            head: lower(head),
+            tail: lower(tail),
+            kind: len as u32 | u32::from(parent) << 8,
+        })
+    }
+
+    /// The key of a name of up to eight bytes. As a rule others follow it, so that eight can be read at once.
+    #[inline]
+    fn short(bytes: &[u8], name: Span) -> Option<Self> {
+        let head = word(bytes, name.start)?;
+        if !(1..=8).contains(&name.len) {
+            return None;
+        }
+        Some(Self {
+            head: lower(head & (u64::MAX >> (64 - 8 * name.len))),
+            tail: 0,
+            kind: name.len as u32 | u32::from(NONE) << 8,
+        })
+    }
+
+    #[inline]
+    fn hash(&self) -> u64 {
+        let mixed = self.head ^ self.tail.rotate_left(29) ^ u64::from(self.kind).rotate_right(24);
+        mixed.wrapping_mul(0xd6e8_feb8_6659_fd93) >> 40
+    }
+}
+
+#[inline]
+fn word(bytes: &[u8], at: usize) -> Option<u64> {
+    let chunk = bytes.get(at..)?.first_chunk()?;
+    Some(u64::from_le_bytes(*chunk))
+}
+
+/// Eight letters at once: those from 'A' to 'Z' become lower case, every other byte stays.
+#[inline]
+fn lower(word: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let low_bits = word & (0x7f * EACH);
+    // Bit 7 of a byte tells whether it is at least 'A', or beyond 'Z'.
+    let from_a = low_bits + (0x80 - u64::from(b'A')) * EACH;
+    let beyond_z = low_bits + (0x7f - u64::from(b'Z')) * EACH;
+    let is_upper = (from_a ^ beyond_z) & !word & (0x80 * EACH);
+    word | is_upper >> 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::ArgsBuffer;
+    use proptest::prelude::*;
+
+    fn request(line: &str) -> ArgsBuffer {
+        line.split(' ').map(str::as_bytes).collect()
+    }
+
+    fn error(registry: &Registry, line: &str) -> String {
+        registry
+            .lookup(&request(line).as_args())
+            .unwrap_err()
+            .to_string()
+    }
+
+    fn new_command(name: &str, run: Run) -> NewCommand {
+        NewCommand {
+            name: name.to_owned(),
+            arity: Arity::AtLeast(1),
+            flags: Flags::of(&[Flags::ADMIN, Flags::LOADING]),
+            keys: Keys::None,
+            group: Group::Server,
+            run,
+            summary: "A test.".to_owned(),
+            since: "8.0.0".to_owned(),
+            complexity: "O(1)".to_owned(),
+            syntax: "[name]".to_owned(),
+        }
+    }
+
+    #[test]
+    fn every_row_is_found_in_every_case() {
+        let registry = Registry::new();
+        assert!(registry.len() > 50);
+        for (id, spec) in registry.iter() {
+            assert_eq!(
+                registry.find(spec.name.as_bytes()),
+                Some(id),
+                "{}",
+                spec.name
+            );
+            let upper = spec.name.to_ascii_uppercase();
+            assert_eq!(registry.find(upper.as_bytes()), Some(id), "{}", spec.name);
+            assert_eq!(
+                registry
+                    .find(&upper.as_bytes()[1..])
+                    .filter(|found| *found == id),
+                None
+            );
+        }
+    }
+
+    #[test]
+    fn rows_make_sense() {
+        for (_, spec) in Registry::new().iter() {
+            let name = spec.name;
+            assert!(spec.docs.summary.ends_with('.'), "{name}");
+            assert!(!spec.docs.since.is_empty(), "{name}");
+            let write = spec.flags.has(Flags::WRITE);
+            assert!(!(write && spec.flags.has(Flags::READONLY)), "{name}");
+            assert!(
+                spec.flags.has(Flags::WRITE) || !spec.flags.has(Flags::DENYOOM),
+                "{name}"
+            );
+            let needs_key = matches!(spec.route, Route::Key | Route::Split(_) | Route::Together);
+            assert!(!needs_key || spec.keys != Keys::None, "{name}");
+            if matches!(spec.run, Run::Read(_)) {
+                assert_eq!(spec.route, Route::Key, "{name}");
+                assert!(!write, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_commands_get_the_error_of_redis() {
+        let registry = Registry::new();
+        assert_eq!(
+            error(&registry, "FOO"),
+            "ERR unknown command 'FOO', with args beginning with: "
+        );
+        assert_eq!(
+            error(&registry, "foo bar baz"),
+            "ERR unknown command 'foo', with args beginning with: 'bar' 'baz' "
+        );
+        let long = format!("foo {} {} c", "a".repeat(100), "b".repeat(100));
+        assert_eq!(
+            error(&registry, &long),
+            format!(
+                "ERR unknown command 'foo', with args beginning with: '{}' '{}' ",
+                "a".repeat(100),
+                "b".repeat(25)
+            )
+        );
+        assert_eq!(
+            error(&registry, "Object nope k"),
+            "ERR unknown subcommand 'nope'. Try OBJECT HELP."
+        );
+        assert_eq!(
+            error(&registry, "a\0b c\0d"),
+            "ERR unknown command 'a', with args beginning with: 'c' "
+        );
+    }
+
+    #[test]
+    fn arity_is_checked() {
+        let registry = Registry::new();
+        assert_eq!(
+            error(&registry, "GET"),
+            "ERR wrong number of arguments for 'get' command"
+        );
+        assert_eq!(
+            error(&registry, "OBJECT"),
+            "ERR wrong number of arguments for 'object' command"
+        );
+        assert_eq!(
+            error(&registry, "OBJECT encoding"),
+            "ERR wrong number of arguments for 'object|encoding' command"
+        );
+        assert!(registry.lookup(&request("get k").as_args()).is_ok());
+    }
+
+    #[test]
+    fn keys_are_extracted() {
+        let registry = Registry::new();
+        let keys = |line: &str| {
+            registry
+                .keys_of(&request(line).as_args())
+                .map(|keys| keys.concat())
+        };
+        assert_eq!(keys("mset a 1 b 2").unwrap(), b"ab");
+        assert_eq!(keys("object encoding k").unwrap(), b"k");
+        for (line, text) in [
+            ("nope a", "ERR Invalid command specified"),
+            ("dbsize", "ERR The command has no key arguments"),
+            (
+                "get",
+                "ERR Invalid number of arguments specified for command",
+            ),
+        ] {
+            assert_eq!(keys(line).unwrap_err().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn commands_are_registered_at_run_time() {
+        let mut registry = Registry::new();
+        let len = registry.len();
+        let container = registry
+            .register(new_command("gadget", Run::Container))
+            .unwrap();
+        let names = ["gadget|list", "gadget|a-very-long-name-of-a-subcommand"];
+        for name in names {
+            let id = registry.register(new_command(name, Run::Python)).unwrap();
+            assert_eq!(registry.find(name.as_bytes()), Some(id));
+            let args = request(&name.replace('|', " ").to_uppercase());
+            assert_eq!(registry.lookup(&args.as_args()).unwrap(), id);
+        }
+        assert_eq!(registry.len(), len + 3);
+        let subcommands = registry.subcommands(registry.spec(container));
+        assert_eq!(
+            subcommands.map(|(_, spec)| spec.name).collect::<Vec<_>>(),
+            names
+        );
+        assert_eq!(
+            registry.find(b"gadget|a-very-long-XXXX-of-a-subcommand"),
+            None
+        );
+        assert_eq!(registry.find(b"list"), None);
+    }
+
+    #[test]
+    fn bad_registrations_are_refused() {
+        let mut registry = Registry::new();
+        for (name, error) in [
+            ("GET", RegistrationError::Name("GET".into())),
+            ("get", RegistrationError::Duplicate("get".into())),
+            ("", RegistrationError::Name(String::new())),
+            ("a|b|c", RegistrationError::Name("a|b|c".into())),
+            ("nope|a", RegistrationError::NoContainer("nope|a".into())),
+            ("get|a", RegistrationError::NoContainer("get|a".into())),
+        ] {
+            assert_eq!(
+                registry.register(new_command(name, Run::Python)),
+                Err(error)
+            );
+        }
+        let bad = NewCommand {
+            syntax: "[a".to_owned(),
+            ..new_command("gadget", Run::Python)
+        };
+        assert!(matches!(
+            registry.register(bad),
+            Err(RegistrationError::Syntax { .. })
+        ));
+        assert_eq!(registry.find(b"gadget"), None);
+    }
+
+    #[test]
+    fn many_commands_are_kept_apart() {
+        let mut registry = Registry::new();
+        for number in 0..500 {
+            registry
+                .register(new_command(&format!("x{number}"), Run::Python))
+                .unwrap();
+        }
+        for number in 0..500 {
+            let id = registry.find(format!("X{number}").as_bytes()).unwrap();
+            assert_eq!(registry.spec(id).name, format!("x{number}"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn eight_letters_are_lowered_at_once(word: u64) {
+            let expected = u64::from_le_bytes(word.to_le_bytes().map(|byte| byte.to_ascii_lowercase()));
+            prop_assert_eq!(lower(word), expected);
+        }
+
+        #[test]
+        fn short_names_have_keys_of_their_own(a in "[a-z]{1,16}", b in "[a-z]{1,16}") {
+            let (key_a, key_b) = (NameKey::of(NONE, a.as_bytes()), NameKey::of(NONE, b.as_bytes()));
+            prop_assert_eq!(a == b, key_a == key_b);
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Whole commands on one shard: replies as Redis gives them, and what Redis cannot show.
+
+use super::scan;
+use super::spec::{KeyLimits, ShardContext};
+use super::{EXPIRE_AT_MAX, Registry};
+use crate::keyspace::{Expiry, Key, Shard, ShardShape, Value, hash_key};
+use crate::resp::{ArgsBuffer, Limits, Parser, Protocol, Reply, Requests};
+use crate::shm::Segment;
+
+const SEED: u64 = 7;
+const NOW: u64 = 1_750_000_000_000;
+
+/// A client of a node with one shard, whose clock stands still unless it is moved.
+struct Node {
+    shard: Shard,
+    registry: Registry,
+    limits: KeyLimits,
+    now: u64,
+    protocol: Protocol,
+    shard_index: u16,
+    shard_count: u16,
+}
+
+impl Node {
+    fn new() -> Self {
+        Self::with_memory(64 << 20)
+    }
+
+    fn with_memory(memory_limit: u64) -> Self {
+        let shape = ShardShape {
+            databases: 16,
+            segment_bytes: 4 << 30,
+            memory_limit,
+            hash_seed: SEED,
+            value_bytes_max: 512 << 20,
+        };
+        let segment = Segment::create("commands", shape.segment_bytes).unwrap();
+        Self {
+            shard: Shard::create(segment.own().unwrap(), shape).unwrap(),
+            registry: Registry::new(),
+            limits: KeyLimits::default(),
+            now: NOW,
+            protocol: Protocol::Resp2,
+            shard_index: 0,
+            shard_count: 1,
+        }
+    }
+
+    fn run(&mut self, request: &ArgsBuffer) -> Vec<u8> {
+        let args = request.as_args();
+        let mut out = Vec::new();
+        let mut reply = Reply::new(&mut out, self.protocol);
+        let outcome = self.registry.lookup(&args).and_then(|id| {
+            let spec = self.registry.spec(id);
+            spec.check_steps(&args)?;
+            let mut context = ShardContext {
+                shard: &mut self.shard,
+                db: 0,
+                now: self.now,
+                hash_seed: SEED,
+                first_key_hash: None,
+                limits: &self.limits,
+                random: 12345,
+                shard_index: self.shard_index,
+                shard_count: self.shard_count,
+                hits: 0,
+                misses: 0,
+            };
+            spec.run_on_shard(&mut context, &args, &mut reply)
+        });
+        if let Err(error) = outcome {
+            error.write(&mut reply);
+        }
+        self.shard.check_invariants();
+        out
+    }
+
+    /// The reply to a line as one would type it.
+    fn ask(&mut self, line: &str) -> String {
+        let reply = self.run(&words(line));
+        String::from_utf8(reply)
+            .unwrap()
+            .trim_end()
+            .replace("\r\n", " ")
+    }
+}
+
+fn words(line: &str) -> ArgsBuffer {
+    let mut requests = Requests::new();
+    let input = format!("{line}\n").into_bytes();
+    Parser::new()
+        .next(&input, &mut 0, &Limits::default(), &mut requests)
+        .unwrap();
+    requests.args(0, &input).into()
+}
+
+#[test]
+fn replies_are_those_of_redis() {
+    let mut node = Node::new();
+    let mut lines = include_str!("testdata/replies.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'));
+    while let Some(line) = lines.next() {
+        if line == "HELLO 3" {
+            node.protocol = Protocol::Resp3;
+            continue;
+        }
+        let expected = words(lines.next().unwrap());
+        let reply = node.run(&words(line));
+        let shown = String::from_utf8_lossy(&reply);
+        assert_eq!(reply, expected.as_args().at(0), "{line}: {shown}");
+    }
+    assert_eq!(node.protocol, Protocol::Resp3);
+}
+
+#[test]
+fn keys_expire() {
+    let mut node = Node::new();
+    assert_eq!(node.ask("SET a 1 PX 1500"), "+OK");
+    assert_eq!(node.ask("PTTL a"), ":1500");
+    node.now += 600;
+    assert_eq!(node.ask("TTL a"), ":1");
+    assert_eq!(node.ask("PTTL a"), ":900");
+    node.now += 899;
+    assert_eq!(node.ask("GET a"), "$1 1");
+    assert_eq!(node.ask("TTL a"), ":0");
+    node.now += 1;
+    assert_eq!(node.ask("GET a"), "$-1");
+    assert_eq!(node.ask("SET a 2 XX"), "$-1");
+    assert_eq!(node.ask("SET a 2 NX"), "+OK");
+    assert_eq!(node.ask("TTL a"), ":-1");
+}
+
+#[test]
+fn no_time_is_too_late() {
+    let mut node = Node::new();
+    assert_eq!(node.ask("SET a 1 PXAT 9223372036854775807"), "+OK");
+    assert_eq!(node.ask("PEXPIRETIME a"), format!(":{EXPIRE_AT_MAX}"));
+    assert_eq!(node.ask("PEXPIREAT a 9223372036854775807"), ":1");
+    assert_eq!(node.ask("PTTL a"), format!(":{}", EXPIRE_AT_MAX - NOW));
+}
+
+#[test]
+fn idle_time_is_counted_from_the_last_use() {
+    let mut node = Node::new();
+    node.ask("SET a 1");
+    node.now += 10_000;
+    for line in ["TYPE a", "TTL a", "EXISTS a", "OBJECT ENCODING a"] {
+        node.ask(line);
+    }
+    assert_eq!(node.ask("OBJECT IDLETIME a"), ":10");
+    assert_eq!(node.ask("TOUCH a"), ":1");
+    assert_eq!(node.ask("OBJECT IDLETIME a"), ":0");
+    node.now += 5_000;
+    node.ask("GET a");
+    assert_eq!(node.ask("OBJECT IDLETIME a"), ":0");
+}
+
+#[test]
+fn without_memory_writes_are_refused_and_change_nothing() {
+    let mut node = Node::with_memory(8 << 20);
+    let value = "x".repeat(60_000);
+    assert_eq!(node.ask("SET a 1"), "+OK");
+    let refused = "-OOM command not allowed when used memory > 'maxmemory'.";
+    let filled = (0..1000).find(|number| node.ask(&format!("SET {number} {value}")) == refused);
+    assert!(filled.is_some_and(|number| number > 2));
+    for line in ["SET a", "APPEND a", "GETSET a", "SETRANGE a 0", "MSETNX b"] {
+        assert_eq!(node.ask(&format!("{line} {value}")), refused, "{line}");
+    }
+    assert_eq!(node.ask(&format!("SET a {value} GET")), refused);
+    assert_eq!(node.ask("GET a"), "$1 1");
+    assert_eq!(node.ask("DEL 0 1"), ":2");
+    assert_eq!(node.ask(&format!("SET a {value}")), "+OK");
+}
+
+#[test]
+fn a_scan_visits_all_shards() {
+    let mut node = Node::new();
+    for number in 0..1000 {
+        node.ask(&format!("SET key{number} {number}"));
+    }
+    (node.shard_index, node.shard_count) = (1, 3);
+    let mut cursor = (1u64 << 40).to_string();
+    let mut seen = std::collections::BTreeSet::new();
+    loop {
+        assert_eq!(
+            scan::shard_of(&words(&format!("SCAN {cursor}")).as_args(), 3),
+            Ok(1)
+        );
+        let reply = node.ask(&format!("SCAN {cursor} COUNT 50"));
+        let parts: Vec<_> = reply.split(' ').collect();
+        seen.extend(
+            parts
+                .iter()
+                .filter(|part| part.starts_with("key"))
+                .map(|key| key.to_string()),
+        );
+        cursor = parts[2].to_owned();
+        if cursor == (2u64 << 40).to_string() {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 1000);
+    // The last shard ends it, and knows a cursor that is none of its own.
+    node.shard_index = 2;
+    assert!(
+        node.ask(&format!("SCAN {cursor} COUNT 2000"))
+            .starts_with("*2 $1 0 *1000 ")
+    );
+    assert_eq!(node.ask("SCAN 18446744073709551615"), "*2 $1 0 *0");
+    assert_eq!(
+        scan::shard_of(&words("SCAN 18446744073709551615").as_args(), 3),
+        Ok(2)
+    );
+    assert!(scan::shard_of(&words("SCAN x").as_args(), 3).is_err());
+}
+
+#[test]
+fn all_keys_are_found_by_keys() {
+    let mut node = Node::new();
+    for number in 0..20_000 {
+        let bytes = format!("key{number}");
+        let key = Key {
+            db: 0,
+            hash: hash_key(SEED, bytes.as_bytes()),
+            bytes: bytes.as_bytes(),
+        };
+        node.shard
+            .set(&key, Value::Int(number), Expiry::Clear, NOW)
+            .unwrap();
+    }
+    assert!(node.ask("KEYS *").starts_with("*20000 "));
+    assert!(node.ask("KEYS key1999?").starts_with("*10 "));
+    assert_eq!(node.ask("DBSIZE"), ":20000");
+}
+
+#[test]
+fn strings_have_a_longest() {
+    let mut node = Node::new();
+    node.limits.string_bytes_max = 10;
+    let refused = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+    assert_eq!(node.ask("SET a 12345678"), "+OK");
+    assert_eq!(node.ask("APPEND a 12"), ":10");
+    assert_eq!(node.ask("APPEND a 3"), refused);
+    assert_eq!(node.ask("SETRANGE a 9 xy"), refused);
+    assert_eq!(node.ask("SETRANGE a 9 x"), ":10");
+    assert!(node.ask("LCS a a").starts_with("-ERR Insufficient memory"));
+}
+
+#[test]
+fn help_lists_the_subcommands() {
+    let node = Node::new();
+    let mut out = Vec::new();
+    node.registry
+        .write_help("object", &mut Reply::new(&mut out, Protocol::Resp2));
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.starts_with("*11\r\n+OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n+ENCODING <key>\r\n+    "));
+    assert!(text.contains("\r\n+HELP\r\n"));
+}

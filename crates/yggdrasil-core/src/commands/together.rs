@@ -1,0 +1,192 @@
+//! Running commands over keys that may belong to several shards, see [`Together`].
+//!
+//! The coordinator asks `look` what to see, collects it from the owners by [`see`], asks `decide` what to change, and
+//! sends that to the owners, who [`apply`] it. What was seen travels as bytes:
+//! ```text
+//! tag: u8 | [expire_at: u64 LE] | value
+//! ```
+
+use super::spec::{Action, Change, Look, Outcome, PlanContext, ShardContext, Together};
+use crate::keyspace::{EntryView, Expiry, Key, Kind, Value, hash_key};
+use crate::resp::{Args, Reply};
+
+const MISSING: u8 = 0;
+const PRESENT: u8 = 1;
+const IS_INT: u8 = 1 << 1;
+const EXPIRES: u8 = 1 << 2;
+
+/// Appends what a shard has under the key of a look.
+pub fn see(context: &mut ShardContext<'_>, look: &Look<'_>, out: &mut Vec<u8>) {
+    let key = key_of(context, look.db, look.key);
+    let found = context.shard.find(&key, context.now);
+    encode(found.as_ref(), look.value, out);
+}
+
+/// Makes a change in the shard that owns its key.
+pub fn apply(context: &mut ShardContext<'_>, change: &Change<'_>) -> Outcome {
+    let key = key_of(context, change.db, change.key);
+    match change.action {
+        Action::Remove => {
+            context.shard.remove(&key, context.now);
+        }
+        Action::Put { value, expire_at } => {
+            let expiry = expire_at.map_or(Expiry::Clear, Expiry::At);
+            context.shard.set(&key, value, expiry, context.now)?;
+        }
+    }
+    Ok(())
+}
+
+fn key_of<'k>(context: &ShardContext<'_>, db: u8, bytes: &'k [u8]) -> Key<'k> {
+    Key {
+        db,
+        hash: hash_key(context.hash_seed, bytes),
+        bytes,
+    }
+}
+
+/// Appends an entry, or that there is none.
+pub fn encode(entry: Option<&EntryView<'_>>, with_value: bool, out: &mut Vec<u8>) {
+    let Some(entry) = entry else {
+        out.push(MISSING);
+        return;
+    };
+    let value = if with_value {
+        entry.value
+    } else {
+        Value::Bytes(b"")
+    };
+    let Kind::String = entry.kind;
+    let is_int = matches!(value, Value::Int(_));
+    let expires = entry.expire_at.is_some();
+    out.push(PRESENT | if is_int { IS_INT } else { 0 } | if expires { EXPIRES } else { 0 });
+    out.extend(entry.expire_at.map(u64::to_le_bytes).into_iter().flatten());
+    match value {
+        Value::Int(int) => out.extend(int.to_le_bytes()),
+        Value::Bytes(bytes) => out.extend_from_slice(bytes),
+    }
+}
+
+/// Reads what [`encode`] wrote; `None` for anything else.
+pub fn decode(bytes: &[u8]) -> Option<Option<EntryView<'_>>> {
+    let (tag, mut rest) = bytes.split_first()?;
+    if *tag == MISSING {
+        return rest.is_empty().then_some(None);
+    }
+    if tag & PRESENT == 0 || tag & !(PRESENT | IS_INT | EXPIRES) != 0 {
+        return None;
+    }
+    let mut expire_at = None;
+    if tag & EXPIRES != 0 {
+        let (at, after) = rest.split_first_chunk()?;
+        (expire_at, rest) = (Some(u64::from_le_bytes(*at)), after);
+    }
+    let value = if tag & IS_INT != 0 {
+        Value::Int(i64::from_le_bytes(rest.try_into().ok()?))
+    } else {
+        Value::Bytes(rest)
+    };
+    Some(Some(EntryView {
+        kind: Kind::String,
+        value,
+        expire_at,
+        version: 0,
+        access: 0,
+    }))
+}
+
+/// Runs the whole command in one shard that owns all its keys.
+pub fn run_together(
+    together: &Together,
+    context: &mut ShardContext<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let plan = PlanContext {
+        db: context.db,
+        now: context.now,
+        limits: context.limits,
+    };
+    let mut looks = Vec::new();
+    (together.look)(&plan, args, &mut looks)?;
+    let mut seen = Vec::new();
+    let mut ends = Vec::with_capacity(looks.len());
+    for look in &looks {
+        see(context, look, &mut seen);
+        ends.push(seen.len());
+    }
+    let mut start = 0;
+    let mut found = Vec::with_capacity(looks.len());
+    for end in ends {
+        found.push(decode(&seen[start..end]).flatten());
+        start = end;
+    }
+    let mut changes = Vec::new();
+    // The arguments are narrowed to the life of what was seen.
+    let args: Args<'_> = *args;
+    (together.decide)(&plan, &args, &found, &mut changes, reply)?;
+    changes.iter().try_for_each(|change| apply(context, change))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn view(value: Value<'_>, expire_at: Option<u64>) -> EntryView<'_> {
+        EntryView {
+            kind: Kind::String,
+            value,
+            expire_at,
+            version: 0,
+            access: 0,
+        }
+    }
+
+    fn there_and_back(entry: Option<EntryView<'_>>) {
+        let mut bytes = Vec::new();
+        encode(entry.as_ref(), true, &mut bytes);
+        assert_eq!(decode(&bytes), Some(entry));
+    }
+
+    #[test]
+    fn a_missing_entry_travels() {
+        there_and_back(None);
+    }
+
+    #[test]
+    fn a_value_is_left_out_where_it_is_not_wanted() {
+        let mut bytes = Vec::new();
+        encode(Some(&view(Value::Int(5), Some(7))), false, &mut bytes);
+        assert_eq!(decode(&bytes), Some(Some(view(Value::Bytes(b""), Some(7)))));
+    }
+
+    #[test]
+    fn what_was_never_encoded_is_refused() {
+        for bytes in [
+            &b""[..],
+            b"\0a",
+            b"\x02",
+            b"\x08",
+            b"\xff",
+            b"\x03short",
+            b"\x05short",
+            b"\x03too long for it",
+        ] {
+            assert_eq!(decode(bytes), None, "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_entry_travels(bytes: Vec<u8>, int: i64, expire_at: Option<u64>) {
+            there_and_back(Some(view(Value::Bytes(&bytes), expire_at)));
+            there_and_back(Some(view(Value::Int(int), expire_at)));
+        }
+
+        #[test]
+        fn no_bytes_are_too_strange_to_be_read(bytes: Vec<u8>) {
+            decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,756 @@
+//! From received bytes to executed commands: parse a batch, prefetch, execute.
+
+use super::pending::SessionRef;
+use super::session::{Gates, Session, Wait, key_bit};
+use super::{Engine, Event, KEEP_BUFFER_BYTES, OUTPUT_PAUSE_BYTES};
+use crate::commands::{
+    CommandError, CommandId, Flags, Keys, ReadContext, ReadHandler, Route, Run, SessionCommand,
+};
+use crate::keyspace::{EntryView, Key, Read, hash_key, slot::key_slot};
+use crate::resp::{Args, Limits, Parsed, Parser, Reply, Requests};
+use crate::stats::{Counter, StatsBlock};
+
+/// Requests parsed and prefetched together.
+const BATCH: usize = 64;
+/// A session with so many open reply slots waits for them.
+const SLOTS_AT_MOST: usize = 4096;
+
+/// What is known of a request before it is executed.
+#[derive(Clone, Copy)]
+pub(super) struct Plan {
+    pub command: Option<CommandId>,
+    /// Place of the first key among the arguments; 0 without one.
+    pub key_at: usize,
+    /// Hash of the first key.
+    pub hash: u64,
+    /// The owner of the first key; the own shard without one.
+    pub shard: usize,
+}
+
+/// A Python command that has ended.
+pub struct Ended<'a> {
+    pub session: SessionRef,
+    pub slot: u64,
+    /// The transaction whose step it was.
+    pub transaction: Option<usize>,
+    pub command: CommandId,
+    pub args: &'a Args<'a>,
+    /// From its start to its end.
+    pub nanoseconds: u64,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Flow {
+    /// Executed, or under way with a reply slot.
+    Done,
+    /// Not executed: to be tried again when the wait is over.
+    Again(Wait),
+}
+
+impl Engine {
+    /// Takes bytes that a client sent.
+    pub fn receive(&mut self, at: SessionRef, bytes: &[u8]) {
+        self.read_clock();
+        self.stats.add(Counter::InputBytes, bytes.len() as u64);
+        let now = self.now;
+        let Some(session) = self.session(at) else {
+            return;
+        };
+        session.active_at = now;
+        session.input_total += bytes.len() as u64;
+        if session.closing {
+            return;
+        }
+        if session.wait == Wait::None && session.input.is_empty() {
+            let consumed = self.execute_input(at.index, bytes);
+            self.keep_input(at.index, &bytes[consumed..]);
+        } else {
+            session.input.extend_from_slice(bytes);
+            if session.wait == Wait::None {
+                self.run_buffered(at.index);
+            }
+        }
+        self.check_query_buffer(at.index);
+        self.settle();
+    }
+
+    /// Room at the end of the session's input for a long argument that is arriving, to be filled by the driver and
+    /// confirmed by [`Engine::received_into_input`]. `None` when the shared receive buffer does.
+    pub fn input_room(&mut self, at: SessionRef) -> Option<&mut Vec<u8>> {
+        let session = self.session(at)?;
+        (session.wait == Wait::None && session.input_wanted >= KEEP_BUFFER_BYTES)
+            .then_some(&mut session.input)
+    }
+
+    /// The driver has put `bytes` more bytes into the session's input.
+    pub fn received_into_input(&mut self, at: SessionRef, bytes: usize) {
+        self.read_clock();
+        self.stats.add(Counter::InputBytes, bytes as u64);
+        let now = self.now;
+        let Some(session) = self.session(at) else {
+            return;
+        };
+        session.active_at = now;
+        session.input_total += bytes as u64;
+        session.input_wanted = session.input_wanted.saturating_sub(bytes);
+        if session.input_wanted == 0 && session.wait == Wait::None && !session.closing {
+            self.run_buffered(at.index);
+        }
+        self.check_query_buffer(at.index);
+        self.settle();
+    }
+
+    fn keep_input(&mut self, index: usize, rest: &[u8]) {
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
+        if !rest.is_empty() && !session.closing {
+            session
+                .input
+                .reserve_exact(rest.len() + session.input_wanted.min(self.options.bulk_bytes_max));
+            session.input.extend_from_slice(rest);
+        }
+    }
+
+    /// Executes what a session has received and not executed.
+    pub(super) fn run_buffered(&mut self, index: usize) {
+        let mut input = std::mem::take(&mut self.sessions[index].input);
+        let consumed = self.execute_input(index, &input);
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
+        if consumed == input.len() {
+            input.clear();
+            if input.capacity() > KEEP_BUFFER_BYTES {
+                input = Vec::new();
+            }
+        } else if consumed > 0 {
+            input.drain(..consumed);
+        }
+        input.reserve(session.input_wanted.min(self.options.bulk_bytes_max));
+        session.input = input;
+        self.pace_reading(index);
+    }
+
+    /// Stops reading from a client that is far ahead of what can be executed, and starts again.
+    pub(super) fn pace_reading(&mut self, index: usize) {
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
+        let full = session.wait != Wait::None && session.input.len() > 4 * KEEP_BUFFER_BYTES;
+        if full != session.reading_stopped {
+            session.reading_stopped = full;
+            let event = Event::Reading {
+                session: session.at,
+                on: !full,
+            };
+            self.events.push(event);
+        }
+    }
+
+    fn check_query_buffer(&mut self, index: usize) {
+        self.pace_reading(index);
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
+        if session.input.len() > self.options.query_buffer_bytes_max {
+            self.stats.add(Counter::InputLimitDisconnects, 1);
+            self.close_after_output(index);
+        }
+    }
+
+    /// Closes a connection once its output is sent.
+    pub(super) fn close_after_output(&mut self, index: usize) {
+        let session = &mut self.sessions[index];
+        session.closing = true;
+        session.input = Vec::new();
+        self.touch(index);
+    }
+
+    /// Closes a connection at once: what is held for its client will never be read.
+    pub(super) fn drop_session(&mut self, index: usize) {
+        let session = &mut self.sessions[index];
+        session.dropped = true;
+        session.output.clear();
+        self.close_after_output(index);
+    }
+
+    /// Executes requests from `input`, which starts at the boundary of a request; returns how far it came.
+    fn execute_input(&mut self, index: usize, input: &[u8]) -> usize {
+        let mut requests = std::mem::take(&mut self.requests);
+        let mut start = 0;
+        loop {
+            requests.clear();
+            let session = &mut self.sessions[index];
+            let limits = Limits {
+                bulk_bytes_max: self.options.bulk_bytes_max,
+                authenticated: !session.gates.any(Gates::UNAUTHENTICATED),
+                ..Limits::default()
+            };
+            let mut end = Ok(Parsed::Request);
+            while requests.len() < BATCH && end == Ok(Parsed::Request) {
+                end = session
+                    .parser
+                    .next(input, &mut start, &limits, &mut requests);
+            }
+            session.input_wanted = match end {
+                Ok(Parsed::Incomplete { wanted }) => wanted,
+                _ => 0,
+            };
+            if let Some(stopped) = self.execute_batch(index, input, &requests) {
+                start = stopped;
+                break;
+            }
+            match end {
+                Ok(Parsed::Request) => {}
+                Ok(Parsed::Incomplete { .. }) => break,
+                Err(error) => {
+                    self.stats.add(Counter::ProtocolErrors, 1);
+                    let session = &mut self.sessions[index];
+                    let protocol = session.protocol;
+                    Reply::new(session.reply_target(), protocol).error(&error);
+                    self.close_after_output(index);
+                    start = input.len();
+                    break;
+                }
+            }
+        }
+        requests.clear();
+        self.requests = requests;
+        start
+    }
+
+    /// Executes a parsed batch; `Some` tells where execution stopped before its end.
+    fn execute_batch(&mut self, index: usize, input: &[u8], requests: &Requests) -> Option<usize> {
+        self.plan(index, input, requests);
+        // Executing may let other sessions go on, whose batches are planned in the same place.
+        let plans = std::mem::take(&mut self.plans);
+        let stopped = self.execute_planned(index, input, requests, &plans);
+        self.plans = plans;
+        stopped
+    }
+
+    fn execute_planned(
+        &mut self,
+        index: usize,
+        input: &[u8],
+        requests: &Requests,
+        plans: &[Plan],
+    ) -> Option<usize> {
+        for (request, &plan) in plans.iter().enumerate() {
+            let args = requests.args(request, input);
+            let flow = self.execute(index, &args, plan);
+            let session = self.sessions.get_mut(index)?;
+            let wait = match flow {
+                Flow::Again(wait) => Some((wait, requests.wire(request).start)),
+                Flow::Done if session.closing => return Some(input.len()),
+                Flow::Done if session.wait != Wait::None => {
+                    Some((session.wait, requests.wire(request).end))
+                }
+                Flow::Done if session.output.len() > OUTPUT_PAUSE_BYTES => {
+                    Some((Wait::Output, requests.wire(request).end))
+                }
+                Flow::Done => None,
+            };
+            if let Some((wait, stopped)) = wait {
+                // What was parsed of later requests is parsed again.
+                session.parser = Parser::default();
+                session.input_wanted = 0;
+                self.suspend(index, wait);
+                return Some(stopped);
+            }
+        }
+        if self.sessions[index].is_worth_sending() {
+            self.touch(index);
+        }
+        None
+    }
+
+    /// Suspends a session until the reason is gone.
+    pub(super) fn suspend(&mut self, index: usize, wait: Wait) {
+        self.touch(index);
+        self.set_wait(index, wait);
+        match wait {
+            Wait::Release => self
+                .deferred
+                .push_back(super::transaction::Deferred::Session(
+                    self.sessions[index].at,
+                )),
+            Wait::Ring(_) => self.ring_waiters.push(index),
+            Wait::Pause => self.pause.add(index),
+            Wait::None | Wait::Answer | Wait::Slots | Wait::Output => {}
+        }
+    }
+
+    /// Looks commands up, hashes keys, and asks for the cache lines that execution will need.
+    fn plan(&mut self, index: usize, input: &[u8], requests: &Requests) {
+        let db = self.sessions[index].db;
+        // A lone request would only wait for its own prefetches.
+        let ahead = requests.len() > 1;
+        self.plans.clear();
+        for request in 0..requests.len() {
+            let args = requests.args(request, input);
+            let command = self.table.lookup(&args).ok();
+            let plan = self.plan_request(command, &args);
+            if ahead && plan.key_at != 0 {
+                let key = Key {
+                    db,
+                    hash: plan.hash,
+                    bytes: args.at(plan.key_at),
+                };
+                self.prefetch_index(plan.shard, &key);
+            }
+            self.plans.push(plan);
+        }
+        for request in 0..requests.len() {
+            let plan = self.plans[request];
+            if ahead && plan.key_at != 0 {
+                let args = requests.args(request, input);
+                let key = Key {
+                    db,
+                    hash: plan.hash,
+                    bytes: args.at(plan.key_at),
+                };
+                self.prefetch_entry(plan.shard, &key);
+            }
+        }
+    }
+
+    #[inline]
+    fn plan_request(&self, command: Option<CommandId>, args: &Args<'_>) -> Plan {
+        let none = Plan {
+            command,
+            key_at: 0,
+            hash: 0,
+            shard: self.me,
+        };
+        let Some(id) = command else { return none };
+        let Keys::At { first, .. } = self.table.spec(id).keys else {
+            return none;
+        };
+        let key_at = usize::from(first);
+        let Some(key) = args.get(key_at) else {
+            return none;
+        };
+        Plan {
+            command,
+            key_at,
+            hash: hash_key(self.shape.hash_seed, key),
+            shard: self.shard_of(key),
+        }
+    }
+
+    pub(super) fn prefetch_entry(&self, shard: usize, key: &Key<'_>) {
+        match &self.readers[shard] {
+            None => self.shard.prefetch_entry(key),
+            Some(reader) => reader.prefetch_entry(key),
+        }
+    }
+
+    pub(super) fn prefetch_index(&self, shard: usize, key: &Key<'_>) {
+        match &self.readers[shard] {
+            None => self.shard.prefetch_index(key),
+            Some(reader) => reader.prefetch_index(key),
+        }
+    }
+
+    /// The shard that owns a key.
+    #[inline]
+    pub(super) fn shard_of(&self, key: &[u8]) -> usize {
+        if self.shape.shards == 1 {
+            0
+        } else {
+            self.shape.shard_of_slot(key_slot(key))
+        }
+    }
+
+    /// Executes one request of a session.
+    fn execute(&mut self, index: usize, args: &Args<'_>, plan: Plan) -> Flow {
+        let Some(command) = plan.command else {
+            self.refuse_unknown(index, args);
+            return Flow::Done;
+        };
+        let spec = self.table.spec(command);
+        let slow = self.sessions[index].gates.is_slow()
+            || self.pause.is_on()
+            || self.observations.monitors_anywhere;
+        if slow && let Some(flow) = self.pass_gates(index, command, args) {
+            return flow;
+        }
+        let session = &mut self.sessions[index];
+        session.commands += 1;
+        session.last_command = Some(command);
+        let target = session.reply_target();
+        let start = target.len();
+        let slots_before = session.slots.opened();
+        let flow = match spec.run {
+            Run::Read(handler) if plan.shard == self.me => {
+                self.read_own(index, command, handler, args, plan)
+            }
+            Run::Read(handler) => self.read_other(index, command, handler, args, plan),
+            Run::Shard(_) if spec.route == Route::Key && plan.shard == self.me => {
+                self.run_own(index, command, args, Some(plan.hash))
+            }
+            Run::Shard(_) if spec.route == Route::Key => {
+                self.forward(index, plan.shard, command, args, key_bit(plan.hash))
+            }
+            Run::Session(own) => self.run_session(index, own, args),
+            Run::Python | Run::Container => self.start_python(index, command, args),
+            Run::Help => self.help(index, command),
+            _ => self.run_over_shards(index, command, args),
+        };
+        if flow == Flow::Done {
+            self.finish_command(index, command, args, start, slots_before);
+        }
+        flow
+    }
+
+    /// Statistics, slow log and muted replies, after a request was executed here or sent on its way.
+    fn finish_command(
+        &mut self,
+        index: usize,
+        command: CommandId,
+        args: &Args<'_>,
+        start: usize,
+        slots_before: u64,
+    ) {
+        let ticks = (self.clock.ticks)();
+        let spent = self.clock.nanoseconds(ticks.wrapping_sub(self.ticks));
+        self.ticks = ticks;
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
+        let is_answered = session.slots.opened() == slots_before;
+        if is_answered {
+            let muted = session.gates.any(Gates::REPLY_OFF) || session.mute_this;
+            let target = session.reply_target();
+            let failed = target.get(start) == Some(&b'-');
+            if failed {
+                let error = target[start..].to_vec();
+                self.observations.count_error(&error);
+                self.stats.add(Counter::ErrorReplies, 1);
+            }
+            if muted {
+                let session = &mut self.sessions[index];
+                // What confirms a subscription is a push, and pushes are always sent.
+                if !self.table.spec(command).flags.has(Flags::PUBSUB) {
+                    session.reply_target().truncate(start);
+                }
+                session.mute_this = false;
+            }
+            self.stats.executed(command.index(), spent, failed);
+            self.stats.add(Counter::CommandsProcessed, 1);
+        }
+        if spent >= self.observations.slow_ns && (is_answered || self.is_spread(command)) {
+            let client = self.sessions[index].at.client;
+            self.note_slow(client, Some(index), command, args, spent);
+        }
+    }
+
+    /// Refuses a request that names no command, or has a wrong number of arguments for it.
+    #[cold]
+    fn refuse_unknown(&mut self, index: usize, args: &Args<'_>) {
+        let Err(error) = self.table.lookup(args) else {
+            return;
+        };
+        let name = args.at(0);
+        if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
+            // A browser was led here: nothing behind this line is meant for us.
+            self.close_after_output(index);
+        } else if name.eq_ignore_ascii_case(b"exec") {
+            self.end_multi(index);
+            let text = error.to_string();
+            let reason = text.strip_prefix("ERR ").unwrap_or(&text);
+            let error = format!("EXECABORT Transaction discarded because of: {reason}");
+            self.refuse(index, None, &CommandError::text(error));
+        } else {
+            self.refuse(index, self.table.named(args), &error);
+        }
+    }
+
+    /// Requests of which no other worker, and no coroutine, knows the whole.
+    fn is_spread(&self, command: CommandId) -> bool {
+        let spec = self.table.spec(command);
+        spec.route != Route::Key && !matches!(spec.run, Run::Python | Run::Container)
+    }
+
+    /// Replies with an error instead of executing a request; a queueing transaction is spoilt by it.
+    pub(super) fn refuse(
+        &mut self,
+        index: usize,
+        command: Option<CommandId>,
+        error: &CommandError,
+    ) {
+        if let Some(command) = command {
+            self.stats.rejected(command.index());
+        }
+        let session = &mut self.sessions[index];
+        if session.gates.any(Gates::MULTI) {
+            session.details_mut().multi.aborted = true;
+        }
+        let protocol = session.protocol;
+        let target = session.reply_target();
+        let start = target.len();
+        error.write(&mut Reply::new(target, protocol));
+        let text = target[start..].to_vec();
+        self.observations.count_error(&text);
+        self.stats.add(Counter::ErrorReplies, 1);
+        self.stats.add(Counter::CommandsProcessed, 1);
+        if session.gates.any(Gates::REPLY_OFF) {
+            session.reply_target().truncate(start);
+        }
+        self.ticks = (self.clock.ticks)();
+    }
+
+    #[inline]
+    fn read_own(
+        &mut self,
+        index: usize,
+        command: CommandId,
+        handler: ReadHandler,
+        args: &Args<'_>,
+        plan: Plan,
+    ) -> Flow {
+        if self.reserved.is_some() {
+            return Flow::Again(Wait::Release);
+        }
+        let session = &mut self.sessions[index];
+        if session.must_read_later(self.me) {
+            return Flow::Again(Wait::Slots);
+        }
+        let key = Key {
+            db: session.db,
+            hash: plan.hash,
+            bytes: args.at(plan.key_at),
+        };
+        let untouched = self.table.spec(command).flags.has(Flags::NO_TOUCH);
+        let view = if untouched || session.gates.any(Gates::NO_TOUCH) {
+            self.shard.peek(&key, self.now)
+        } else {
+            self.shard.find(&key, self.now)
+        };
+        let context = ReadContext {
+            now: self.now,
+            limits: &self.options.limits,
+        };
+        reply_read(&self.stats, session, &context, handler, view, args);
+        Flow::Done
+    }
+
+    /// A read of another shard: through shared memory, or by its owner when something of this session is under way
+    /// there, when the shard is reserved, or when the read does not settle.
+    fn read_other(
+        &mut self,
+        index: usize,
+        command: CommandId,
+        handler: ReadHandler,
+        args: &Args<'_>,
+        plan: Plan,
+    ) -> Flow {
+        let session = &mut self.sessions[index];
+        let reader = self.readers[plan.shard]
+            .as_ref()
+            .expect("there is a reader of every other shard");
+        if session.must_read_later(plan.shard) {
+            return Flow::Again(Wait::Slots);
+        }
+        if session.has_in_flight(plan.shard, key_bit(plan.hash)) {
+            return self.forward(index, plan.shard, command, args, key_bit(plan.hash));
+        }
+        let key = Key {
+            db: session.db,
+            hash: plan.hash,
+            bytes: args.at(plan.key_at),
+        };
+        let view = match reader.read(&key, self.now, &mut self.scratch) {
+            Read::Hit(view, _) => Some(view),
+            Read::Miss(_) => None,
+            Read::Unsettled => {
+                self.stats.add(Counter::CrossShardRetries, 1);
+                return self.forward(index, plan.shard, command, args, key_bit(plan.hash));
+            }
+        };
+        self.stats.add(Counter::CrossShardReads, 1);
+        let context = ReadContext {
+            now: self.now,
+            limits: &self.options.limits,
+        };
+        reply_read(&self.stats, session, &context, handler, view, args);
+        Flow::Done
+    }
+
+    /// A command of the own shard.
+    pub(super) fn run_own(
+        &mut self,
+        index: usize,
+        command: CommandId,
+        args: &Args<'_>,
+        hash: Option<u64>,
+    ) -> Flow {
+        if self.reserved.is_some() {
+            return Flow::Again(Wait::Release);
+        }
+        let session = &mut self.sessions[index];
+        let (db, protocol) = (session.db, session.protocol);
+        let mut target = std::mem::take(session.reply_target());
+        self.run_on_shard(command, args, hash, db, protocol, &mut target);
+        *self.sessions[index].reply_target() = target;
+        Flow::Done
+    }
+
+    fn help(&mut self, index: usize, command: CommandId) -> Flow {
+        let session = &mut self.sessions[index];
+        let protocol = session.protocol;
+        let mut target = std::mem::take(session.reply_target());
+        self.write_help(command, &mut Reply::new(&mut target, protocol));
+        *self.sessions[index].reply_target() = target;
+        Flow::Done
+    }
+
+    /// The subcommands of a container.
+    pub(super) fn write_help(&self, command: CommandId, reply: &mut Reply<'_>) {
+        if let Some(container) = self.table.spec(command).container() {
+            self.table.write_help(container, reply);
+        }
+    }
+
+    /// Suspends the session behind a request that Python answers.
+    fn start_python(&mut self, index: usize, command: CommandId, args: &Args<'_>) -> Flow {
+        let session = &mut self.sessions[index];
+        if !session.slots.is_empty() {
+            return Flow::Again(Wait::Slots);
+        }
+        let slot = session.open_slot(0, 0);
+        let at = session.at;
+        self.set_wait(index, Wait::Answer);
+        self.events.push(Event::Command {
+            session: at,
+            slot,
+            command,
+            args: (*args).into(),
+            transaction: None,
+        });
+        Flow::Done
+    }
+
+    /// Ends a Python command with its whole reply.
+    pub fn complete(&mut self, ended: &Ended<'_>, reply: Vec<u8>) {
+        self.read_clock();
+        let command = ended.command;
+        // Waiting is not work.
+        let waits = self.table.spec(command).flags.has(Flags::BLOCKING);
+        let spent = if waits { 0 } else { ended.nanoseconds };
+        let failed = reply.first() == Some(&b'-');
+        self.stats.executed(command.index(), spent, failed);
+        self.stats.add(Counter::CommandsProcessed, 1);
+        if failed {
+            self.observations.count_error(&reply);
+            self.stats.add(Counter::ErrorReplies, 1);
+        }
+        if spent >= self.observations.slow_ns {
+            let at = ended.session;
+            let index = self.session(at).is_some().then_some(at.index);
+            self.note_slow(at.client, index, command, ended.args, spent);
+        }
+        match ended.transaction {
+            Some(transaction) => self.python_step_done(transaction, reply),
+            None => self.answer(ended.session, ended.slot, reply),
+        }
+        self.settle();
+    }
+
+    /// Fills a reply slot; a session that waited for it goes on.
+    pub(super) fn answer(&mut self, at: SessionRef, slot: u64, reply: Vec<u8>) {
+        let Some(session) = self.session(at) else {
+            return;
+        };
+        session.fill_slot(slot, reply);
+        let goes_on = match session.wait {
+            Wait::Answer | Wait::Slots => session.slots.is_empty(),
+            _ => false,
+        };
+        if session.is_worth_sending() {
+            self.touch(at.index);
+        }
+        if goes_on {
+            self.resume(at.index);
+        }
+    }
+
+    /// Sends a request to the worker that owns its key; the reply gets a slot.
+    pub(super) fn forward(
+        &mut self,
+        index: usize,
+        shard: usize,
+        command: CommandId,
+        args: &Args<'_>,
+        keys: u64,
+    ) -> Flow {
+        if self.links.is_backlogged(shard) {
+            return Flow::Again(Wait::Ring(shard));
+        }
+        let session = &mut self.sessions[index];
+        if session.slots.len() >= SLOTS_AT_MOST {
+            return Flow::Again(Wait::Slots);
+        }
+        let slot = session.open_slot(1 << shard, keys);
+        if self.table.spec(command).flags.has(Flags::READONLY) {
+            session.reads_under_way |= 1 << shard;
+        }
+        let waiter = super::pending::Waiter::Slot {
+            session: session.at,
+            slot,
+        };
+        let (db, protocol) = (session.db, session.protocol);
+        self.send_request(shard, waiter, command, args, db, protocol, 0);
+        Flow::Done
+    }
+
+    /// True for commands that may run while a RESP2 client is subscribed.
+    pub(super) fn is_allowed_subscribed(run: &Run) -> bool {
+        use SessionCommand as Session;
+        matches!(
+            run,
+            Run::Session(
+                Session::Ping
+                    | Session::Quit
+                    | Session::Reset
+                    | Session::Subscribe
+                    | Session::Unsubscribe
+                    | Session::PSubscribe
+                    | Session::PUnsubscribe
+                    | Session::SSubscribe
+                    | Session::SUnsubscribe
+            )
+        )
+    }
+
+    /// True when a command must be refused while the shard is over its limit.
+    pub(super) fn is_refused_for_memory(&self, command: CommandId) -> bool {
+        self.table.spec(command).flags.has(Flags::DENYOOM) && self.shard.is_over_limit()
+    }
+}
+
+/// Replies with what a read handler makes of an entry, wherever that was found.
+#[inline]
+fn reply_read(
+    stats: &StatsBlock,
+    session: &mut Session,
+    context: &ReadContext<'_>,
+    handler: ReadHandler,
+    view: Option<EntryView<'_>>,
+    args: &Args<'_>,
+) {
+    let counter = if view.is_some() {
+        Counter::KeyspaceHits
+    } else {
+        Counter::KeyspaceMisses
+    };
+    stats.add(counter, 1);
+    let protocol = session.protocol;
+    let mut reply = Reply::new(session.reply_target(), protocol);
+    if let Err(error) = handler(context, view, args, &mut reply) {
+        error.write(&mut reply);
+    }
+}

@@ -1,0 +1,214 @@
+//! What is done from time to time: expiry, idle clients, gauges; and the orderly end.
+
+use super::session::Wait;
+use super::{Engine, SessionRef};
+use crate::keyspace::{EntryView, Key, hash_key};
+use crate::stats::Counter;
+
+/// Entries looked at in one step of background work.
+const STEP_BUDGET: usize = 512;
+/// Sessions looked at in one tick.
+const SESSIONS_PER_TICK: usize = 1024;
+/// A session that was idle for so long gives its empty buffers back.
+const IDLE_BUFFERS_MS: u64 = 2000;
+
+/// What was counted when the rates were last computed.
+#[derive(Default)]
+pub(super) struct Rates {
+    at: u64,
+    counted: [u64; RATES.len()],
+}
+
+/// Counters and the gauges that say how fast they grow.
+const RATES: [(Counter, Counter); 3] = [
+    (Counter::CommandsProcessed, Counter::CommandRate),
+    (Counter::InputBytes, Counter::InputRate),
+    (Counter::OutputBytes, Counter::OutputRate),
+];
+/// Milliseconds over which a rate is taken.
+const RATE_PERIOD_MS: u64 = 1000;
+
+impl Engine {
+    /// To be called about ten times a second. True when there is more to do at once.
+    pub fn tick(&mut self) -> bool {
+        self.read_clock();
+        self.apply_thresholds();
+        self.end_pause_in_time();
+        let more = self.reserved.is_none() && self.shard.advance(self.now, STEP_BUDGET);
+        self.inspect_sessions();
+        self.publish_gauges();
+        self.publish_rates();
+        self.settle();
+        more
+    }
+
+    fn publish_rates(&mut self) {
+        let elapsed = self.now.saturating_sub(self.rates.at);
+        if elapsed < RATE_PERIOD_MS {
+            return;
+        }
+        self.rates.at = self.now;
+        for (counted, (counter, rate)) in self.rates.counted.iter_mut().zip(RATES) {
+            let now = self.stats.get(counter);
+            // A counter that was reset has grown from zero.
+            let grown = now.checked_sub(*counted).unwrap_or(now);
+            self.stats.set(rate, grown * 1000 / elapsed);
+            *counted = now;
+        }
+    }
+
+    /// How late the driver's timer was, in microseconds.
+    pub fn note_loop_lag(&mut self, microseconds: u64) {
+        self.stats.set(Counter::LoopLagMicros, microseconds);
+        if microseconds > self.stats.get(Counter::LoopLagMaxMicros) {
+            self.stats.set(Counter::LoopLagMaxMicros, microseconds);
+        }
+    }
+
+    /// Looks at some sessions each time: closes those that are idle for too long or too far behind, and takes back
+    /// buffers that are not used.
+    fn inspect_sessions(&mut self) {
+        let (now, timeout) = (self.now, self.options.timeout_seconds * 1000);
+        let start = self.next_inspected;
+        let batch: Vec<usize> = self
+            .sessions
+            .iter()
+            .map(|(index, _)| index)
+            .skip_while(|index| *index < start)
+            .take(SESSIONS_PER_TICK)
+            .collect();
+        self.next_inspected = match batch.last() {
+            Some(last) if batch.len() == SESSIONS_PER_TICK => last + 1,
+            _ => 0,
+        };
+        for index in batch {
+            self.check_output(index);
+            let session = &mut self.sessions[index];
+            let idle_ms = now.saturating_sub(session.active_at);
+            let is_waiting = session.wait != Wait::None || session.subscriptions() > 0;
+            if idle_ms > IDLE_BUFFERS_MS {
+                session.give_buffers_back();
+            }
+            if timeout != 0 && !is_waiting && idle_ms > timeout && !session.closing {
+                self.close_after_output(index);
+            }
+        }
+    }
+
+    fn publish_gauges(&mut self) {
+        let memory = self.shard.memory();
+        let counters = self.shard.counters();
+        let databases = 0..self.shape.databases.min(256) as u16;
+        let keys: u64 = databases.clone().map(|db| self.shard.len(db as u8)).sum();
+        let expiring: u64 = databases.map(|db| self.shard.expiring(db as u8)).sum();
+        let stats = &self.stats;
+        stats.set(Counter::Keys, keys);
+        stats.set(Counter::ExpiringKeys, expiring);
+        stats.set(Counter::ExpiredKeys, counters.expired);
+        let limited = memory.limit != u64::MAX;
+        stats.set(Counter::MemoryLimit, if limited { memory.limit } else { 0 });
+        stats.set(Counter::MemoryUsed, memory.used);
+        stats.set(Counter::MemoryEntries, memory.entries);
+        stats.set(Counter::MemoryIndex, memory.index);
+        stats.set(Counter::MemoryOverhead, memory.overhead);
+        stats.set(Counter::MemoryPeak, memory.peak);
+        stats.set(Counter::RingDepth, self.links.depth() as u64);
+        stats.add(Counter::RingStalls, self.links.take_stalls());
+    }
+
+    /// Keys and expiring keys of one database of this shard.
+    #[must_use]
+    pub fn database_len(&self, db: u8) -> (u64, u64) {
+        (self.shard.len(db), self.shard.expiring(db))
+    }
+
+    /// Keys of database 0 in a hash slot of this shard.
+    #[must_use]
+    pub fn slot_len(&self, slot: u16) -> u64 {
+        self.shard.slot_len(slot)
+    }
+
+    /// Up to `count` keys of database 0 in a hash slot of this shard.
+    pub fn keys_in_slot(&mut self, slot: u16, count: usize) -> Vec<Vec<u8>> {
+        let wanted = usize::try_from(self.shard.slot_len(slot))
+            .unwrap_or(usize::MAX)
+            .min(count);
+        let mut keys = Vec::new();
+        let mut cursor = 0;
+        while keys.len() < wanted {
+            cursor = self.shard.scan(0, cursor, 1024, self.now, &mut |key, _| {
+                if keys.len() < wanted && crate::keyspace::slot::key_slot(key) == slot {
+                    keys.push(key.to_vec());
+                }
+            });
+            if cursor == 0 {
+                break;
+            }
+        }
+        keys
+    }
+
+    /// The entry of a key of this shard, and the bytes it takes in the arena, for MEMORY USAGE and DEBUG OBJECT.
+    pub fn entry<R>(
+        &self,
+        db: u8,
+        bytes: &[u8],
+        look: impl FnOnce(&EntryView<'_>, u64) -> R,
+    ) -> Option<R> {
+        let key = Key {
+            db,
+            hash: hash_key(self.shape.hash_seed, bytes),
+            bytes,
+        };
+        let size = self.shard.entry_bytes(&key, self.now)?;
+        self.shard
+            .peek(&key, self.now)
+            .map(|view| look(&view, size))
+    }
+
+    /// The shard that a key belongs to.
+    #[must_use]
+    pub fn owner_of(&self, key: &[u8]) -> usize {
+        self.shard_of(key)
+    }
+
+    /// Gives memory that is kept for later back to the system.
+    pub fn purge(&mut self) {
+        self.shard.purge();
+    }
+
+    /// What the arena is used for, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> crate::keyspace::MemoryUse {
+        self.shard.memory()
+    }
+
+    /// Bytes of all sessions' buffers.
+    #[must_use]
+    pub fn session_bytes(&self) -> usize {
+        self.sessions
+            .iter()
+            .map(|(_, session)| session.buffer_bytes() + size_of_val(session))
+            .sum()
+    }
+
+    /// True when nothing that a client waits for is under way.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.tickets.len() == 0
+            && self.transactions.is_empty()
+            && self
+                .sessions
+                .iter()
+                .all(|(_, session)| session.slots.is_empty() && session.output.is_empty())
+    }
+
+    /// All sessions, for their end.
+    #[must_use]
+    pub fn open_sessions(&self) -> Vec<SessionRef> {
+        self.sessions
+            .iter()
+            .map(|(_, session)| session.at)
+            .collect()
+    }
+}

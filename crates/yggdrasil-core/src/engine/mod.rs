@@ -1,0 +1,471 @@
+//! The engine of one worker: sessions, routing, transactions, publish and subscribe. Sans-I/O: bytes and messages
+//! in, bytes and effects out; whoever drives it owns sockets, descriptors and the event loop.
+//!
+//! After every call the driver sends the output of the sessions in [`Engine::take_ready`], carries out
+//! [`Engine::take_events`], and writes the eventfds of [`Engine::take_wakes`].
+
+mod clock;
+mod dispatch;
+mod gate;
+mod housekeeping;
+mod links;
+mod observe;
+mod options;
+mod output;
+mod pending;
+mod publish;
+mod pubsub;
+mod remote;
+mod routing;
+mod session;
+mod session_commands;
+mod slots;
+mod together;
+mod transaction;
+mod watch;
+mod wire;
+
+use std::collections::VecDeque;
+
+use slab::Slab;
+
+pub use clock::Clock;
+pub use dispatch::Ended;
+pub use observe::{ClientInfo, LatencyEvent, SlowEntry};
+pub use options::{OptionError, Options, OutputLimit};
+pub use pending::SessionRef;
+pub use session::{Listener, Peer};
+pub use session_commands::COMPATIBLE_VERSION;
+
+use crate::commands::{CommandId, CommandSpec, NewCommand, RegistrationError, Registry};
+use crate::control::{Control, NodeShape};
+use crate::keyspace::{Shard, ShardReader};
+use crate::resp::{ArgsBuffer, Protocol, Requests, Span};
+use crate::stats::{Counter, StatsBlock};
+use dispatch::Plan;
+use links::Links;
+use observe::Observations;
+use pending::{Gather, Tickets};
+use pubsub::Subscriptions;
+use session::{Session, Wait};
+use transaction::{Deferred, Reservation, Transaction};
+
+/// What the driver has to do beside sending output.
+#[derive(Debug)]
+pub enum Event {
+    /// Run a command that is written in Python; [`Engine::complete`] ends it.
+    Command {
+        session: SessionRef,
+        slot: u64,
+        command: CommandId,
+        args: ArgsBuffer,
+        transaction: Option<usize>,
+    },
+    /// Python of a worker, perhaps this one, asks; [`Engine::answer_call`] ends it.
+    Called {
+        caller: Caller,
+        topic: Vec<u8>,
+        payload: Vec<u8>,
+    },
+    /// The answer to [`Engine::call`]; `None` when the other worker was restarted first.
+    CallAnswered { call: u64, answer: Option<Vec<u8>> },
+    /// Stop or resume reading from a client.
+    Reading { session: SessionRef, on: bool },
+}
+
+/// Who asked by [`Engine::call`].
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    from: usize,
+    incarnation: u32,
+    ticket: u64,
+}
+
+/// Everything an engine is made of.
+pub struct Parts {
+    pub shard_index: usize,
+    pub control: Control,
+    pub shard: Shard,
+    /// One for each other shard, in order; `None` for the own.
+    pub readers: Vec<Option<ShardReader>>,
+    pub options: Options,
+    pub clock: Clock,
+}
+
+/// The engine of one worker.
+pub struct Engine {
+    me: usize,
+    shape: NodeShape,
+    control: Control,
+    stats: StatsBlock,
+    shard: Shard,
+    readers: Vec<Option<ShardReader>>,
+    options: Options,
+    clock: Clock,
+    table: Registry,
+    links: Links,
+    tickets: Tickets,
+    gathers: Slab<Gather>,
+    transactions: Slab<Transaction>,
+    transaction_serial: u64,
+    reserved: Option<Reservation>,
+    deferred: VecDeque<Deferred>,
+    sessions: Slab<Session>,
+    subscriptions: Subscriptions,
+    observations: Observations,
+    pause: gate::Pause,
+    /// Unix time in ms, read once a batch.
+    now: u64,
+    /// Ticks at the end of the command before.
+    ticks: u64,
+    random: u64,
+    requests: Requests,
+    plans: Vec<Plan>,
+    scratch: Vec<u8>,
+    payload: Vec<u8>,
+    reply_scratch: Vec<u8>,
+    spans: Vec<Span>,
+    inbox: Vec<u8>,
+    ready: Vec<usize>,
+    resumable: VecDeque<usize>,
+    ring_waiters: Vec<usize>,
+    events: Vec<Event>,
+    next_inspected: usize,
+    /// The SCAN in hand does not go on to other shards.
+    scans_own_only: bool,
+    rates: housekeeping::Rates,
+}
+
+impl Engine {
+    /// Starts a worker's engine; its predecessor's statistics are cleared.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let shape = *parts.control.shape();
+        let stats = parts.control.stats_block(parts.shard_index);
+        stats.clear();
+        let now = (parts.clock.unix_ms)();
+        let mut engine = Self {
+            me: parts.shard_index,
+            shape,
+            links: Links::open(&parts.control, parts.shard_index),
+            control: parts.control,
+            stats,
+            shard: parts.shard,
+            readers: parts.readers,
+            options: parts.options,
+            clock: parts.clock,
+            table: Registry::new(),
+            tickets: Tickets::default(),
+            gathers: Slab::new(),
+            transactions: Slab::new(),
+            transaction_serial: 0,
+            reserved: None,
+            deferred: VecDeque::new(),
+            sessions: Slab::new(),
+            subscriptions: Subscriptions::default(),
+            observations: Observations::default(),
+            pause: gate::Pause::default(),
+            now,
+            ticks: (parts.clock.ticks)(),
+            random: shape.hash_seed ^ now.rotate_left(32) ^ parts.shard_index as u64,
+            requests: Requests::new(),
+            plans: Vec::new(),
+            scratch: Vec::new(),
+            payload: Vec::new(),
+            reply_scratch: Vec::new(),
+            spans: Vec::new(),
+            inbox: Vec::new(),
+            ready: Vec::new(),
+            resumable: VecDeque::new(),
+            ring_waiters: Vec::new(),
+            events: Vec::new(),
+            next_inspected: 0,
+            scans_own_only: false,
+            rates: housekeeping::Rates::default(),
+        };
+        engine.options.limits.databases = u8::try_from(shape.databases).unwrap_or(u8::MAX);
+        engine.apply_thresholds();
+        for (command, spec) in engine.table.iter() {
+            engine
+                .control
+                .set_command_name(command.index(), &stats_name(spec));
+        }
+        engine
+    }
+
+    /// The command table, with the rows that were registered.
+    #[must_use]
+    pub fn table(&self) -> &Registry {
+        &self.table
+    }
+
+    /// Adds a command that is written in Python.
+    ///
+    /// # Errors
+    /// What is wrong with its row.
+    pub fn register(&mut self, command: NewCommand) -> Result<CommandId, RegistrationError> {
+        let id = self.table.register(command)?;
+        self.control
+            .set_command_name(id.index(), &stats_name(self.table.spec(id)));
+        Ok(id)
+    }
+
+    /// The node's shape.
+    #[must_use]
+    pub fn shape(&self) -> &NodeShape {
+        &self.shape
+    }
+
+    /// The shard this worker owns.
+    #[must_use]
+    pub fn shard_index(&self) -> usize {
+        self.me
+    }
+
+    /// The options in force.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Changes an option at run time.
+    ///
+    /// # Errors
+    /// An unknown name, or a value that it cannot have.
+    pub fn set_option(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
+        self.options.set(name, value)?;
+        if name == "maxmemory" {
+            self.shard.set_memory_limit(self.options.memory_limit);
+        }
+        self.apply_thresholds();
+        Ok(())
+    }
+
+    /// Opens a session. `Err` is what to send before closing the connection.
+    ///
+    /// # Errors
+    /// When `maxclients` connections are open already.
+    pub fn open(&mut self, peer: &Peer) -> Result<SessionRef, &'static [u8]> {
+        if self.control.connected_clients() >= self.options.max_clients {
+            self.stats.add(Counter::ConnectionsRejected, 1);
+            return Err(b"-ERR max number of clients reached\r\n");
+        }
+        self.read_clock();
+        let entry = self.sessions.vacant_entry();
+        let at = SessionRef {
+            index: entry.key(),
+            client: self.control.next_client_id(),
+        };
+        let session = entry.insert(Session::new(at, peer, self.now));
+        session.gates.set(
+            session::Gates::UNAUTHENTICATED,
+            !self.options.password.is_empty(),
+        );
+        self.stats.add(Counter::ConnectionsReceived, 1);
+        self.stats.add(Counter::ConnectedClients, 1);
+        Ok(at)
+    }
+
+    /// The connection is gone. What it had under way is finished, and its replies are dropped.
+    pub fn close(&mut self, at: SessionRef) {
+        if self.session(at).is_none() {
+            return;
+        }
+        self.forget_subscriptions(at.index);
+        self.forget_watches(at.index);
+        self.leave_monitor(at.index);
+        self.set_wait(at.index, Wait::None);
+        self.sessions.remove(at.index);
+        self.stats.subtract(Counter::ConnectedClients, 1);
+        self.settle();
+    }
+
+    fn session(&mut self, at: SessionRef) -> Option<&mut Session> {
+        self.sessions
+            .get_mut(at.index)
+            .filter(|session| session.at == at)
+    }
+
+    fn read_clock(&mut self) {
+        self.now = (self.clock.unix_ms)();
+        self.observations.monitors_anywhere = self.control.monitors() > 0;
+        self.ticks = (self.clock.ticks)();
+    }
+
+    fn next_random(&mut self) -> u64 {
+        // SplitMix64 (Steele, Lea, Flood 2014).
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Sessions that have output to send, or are to be closed. Each is named once.
+    pub fn take_ready(&mut self, into: &mut Vec<SessionRef>) {
+        for index in self.ready.drain(..) {
+            if let Some(session) = self.sessions.get_mut(index) {
+                session.listed = false;
+                into.push(session.at);
+            }
+        }
+    }
+
+    /// What else is to be done.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// True when there are events to take.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Shards whose eventfd has to be written, as bits.
+    pub fn take_wakes(&mut self) -> u64 {
+        self.links.take_wakes()
+    }
+
+    /// The bytes to send to a client; what was sent is to be confirmed by [`Engine::sent`].
+    pub fn unsent(&mut self, at: SessionRef) -> &[u8] {
+        self.session(at)
+            .map_or(&[], |session| session.output.unsent())
+    }
+
+    /// False while the transport still holds bytes of this session.
+    pub fn is_writable(&mut self, at: SessionRef) -> bool {
+        self.session(at).is_some_and(|session| session.writable)
+    }
+
+    /// The protocol version that a session speaks; `None` when it has gone.
+    pub fn protocol_of(&mut self, at: SessionRef) -> Option<Protocol> {
+        self.session(at).map(|session| session.protocol)
+    }
+
+    /// Database and protocol that a Python command runs with.
+    pub fn caller_of(
+        &mut self,
+        at: SessionRef,
+        transaction: Option<usize>,
+    ) -> Option<(u8, Protocol)> {
+        match transaction.and_then(|id| self.transactions.get(id)) {
+            Some(transaction) => Some((transaction.db, transaction.protocol)),
+            None => self
+                .session(at)
+                .map(|session| (session.db, session.protocol)),
+        }
+    }
+
+    /// The client has sent its last byte. True when replies are still due: the session closes after them.
+    pub fn end_input(&mut self, at: SessionRef) -> bool {
+        let Some(session) = self.session(at) else {
+            return false;
+        };
+        session.input_ended = true;
+        let due = session.has_replies_due();
+        if !due {
+            self.close_after_output(at.index);
+        }
+        due
+    }
+
+    /// True when the connection is to be closed after its output.
+    pub fn is_closing(&mut self, at: SessionRef) -> bool {
+        self.session(at)
+            .is_some_and(|session| session.ends_after_output())
+    }
+
+    /// True when the connection is to be closed at once.
+    pub fn is_dropped(&mut self, at: SessionRef) -> bool {
+        self.session(at).is_some_and(|session| session.dropped)
+    }
+
+    /// So many bytes left the session's output; `writable` tells whether the transport takes more.
+    pub fn sent(&mut self, at: SessionRef, bytes: usize, writable: bool) {
+        self.stats.add(Counter::OutputBytes, bytes as u64);
+        let Some(session) = self.session(at) else {
+            return;
+        };
+        session.output_total += bytes as u64;
+        session.writable = writable;
+        session.output.advance(bytes, KEEP_BUFFER_BYTES);
+        if session.input_ended && !session.has_replies_due() && session.output.is_empty() {
+            self.close_after_output(at.index);
+            return;
+        }
+        if session.wait == Wait::Output && session.output.len() < OUTPUT_PAUSE_BYTES && writable {
+            self.resume(at.index);
+            self.settle();
+        }
+    }
+
+    /// Marks a session as having output.
+    fn touch(&mut self, index: usize) {
+        let session = &mut self.sessions[index];
+        if !session.listed {
+            session.listed = true;
+            self.ready.push(index);
+        }
+    }
+
+    /// Suspends a session, or ends its suspension.
+    fn set_wait(&mut self, index: usize, wait: Wait) {
+        let session = &mut self.sessions[index];
+        let (before, after) = (session.wait != Wait::None, wait != Wait::None);
+        session.wait = wait;
+        match (before, after) {
+            (false, true) => self.stats.add(Counter::BlockedClients, 1),
+            (true, false) => self.stats.subtract(Counter::BlockedClients, 1),
+            _ => {}
+        }
+    }
+
+    /// Lets a suspended session go on with what it has received.
+    fn resume(&mut self, index: usize) {
+        self.set_wait(index, Wait::None);
+        self.resumable.push_back(index);
+    }
+
+    /// Lets sessions go on that wait for room in the rings to these shards.
+    fn wake_ring_waiters(&mut self, shards: u64) {
+        for index in std::mem::take(&mut self.ring_waiters) {
+            match self.sessions.get(index).map(|session| session.wait) {
+                Some(Wait::Ring(shard)) if shards & (1 << shard) != 0 => self.resume(index),
+                Some(Wait::Ring(_)) => self.ring_waiters.push(index),
+                _ => {}
+            }
+        }
+    }
+
+    /// Runs sessions that may go on until none is left, then publishes what was sent to other workers.
+    fn settle(&mut self) {
+        loop {
+            while let Some(index) = self.resumable.pop_front() {
+                if self
+                    .sessions
+                    .get(index)
+                    .is_some_and(|session| session.wait == Wait::None)
+                {
+                    self.run_buffered(index);
+                }
+            }
+            let relieved = self.links.flush();
+            if relieved != 0 {
+                self.wake_ring_waiters(relieved);
+            }
+            if self.resumable.is_empty() {
+                break;
+            }
+        }
+    }
+}
+
+/// Group and name, as the table of names in the control segment has them.
+fn stats_name(spec: &CommandSpec) -> String {
+    format!("{}:{}", spec.group.name(), spec.name)
+}
+
+/// Buffers up to this size stay with their session; larger ones are given back.
+const KEEP_BUFFER_BYTES: usize = 16 * 1024;
+/// A session with more unsent output is not served further.
+const OUTPUT_PAUSE_BYTES: usize = 1024 * 1024;

@@ -1,0 +1,157 @@
+//! Options of the engine, under Redis's names. Values and defaults come from the node's configuration.
+
+use crate::commands::KeyLimits;
+
+/// Limits of one class of client on unsent replies; 0 is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutputLimit {
+    /// Closed at once beyond.
+    pub hard_bytes: usize,
+    /// Closed when over it for `soft_seconds` on end.
+    pub soft_bytes: usize,
+    pub soft_seconds: u64,
+}
+
+/// Everything that can be set.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub max_clients: u64,
+    /// Seconds after which an idle client is closed; 0 never.
+    pub timeout_seconds: u64,
+    pub password: Vec<u8>,
+    pub bulk_bytes_max: usize,
+    pub query_buffer_bytes_max: usize,
+    pub output_normal: OutputLimit,
+    pub output_pubsub: OutputLimit,
+    /// Microseconds; negative logs nothing, 0 everything.
+    pub slowlog_slower_than_us: i64,
+    pub slowlog_len_max: usize,
+    /// Milliseconds; 0 records nothing.
+    pub latency_threshold_ms: u64,
+    pub latency_tracking: bool,
+    /// The shard's part of maxmemory in bytes; set by 0 it is unlimited.
+    pub memory_limit: u64,
+    pub limits: KeyLimits,
+}
+
+/// Why a value is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OptionError {
+    #[error("'{0}' is not an option of the engine")]
+    Unknown(String),
+    #[error("{name}: '{value}' is not {expected}")]
+    Value {
+        name: String,
+        value: String,
+        expected: &'static str,
+    },
+}
+
+impl Options {
+    /// Nothing set, everything zero or empty: to be filled by [`Options::set`] for each of [`Options::NAMES`].
+    #[must_use]
+    pub fn unset() -> Self {
+        Self {
+            max_clients: 0,
+            timeout_seconds: 0,
+            password: Vec::new(),
+            bulk_bytes_max: 0,
+            query_buffer_bytes_max: 0,
+            output_normal: OutputLimit::default(),
+            output_pubsub: OutputLimit::default(),
+            slowlog_slower_than_us: 0,
+            slowlog_len_max: 0,
+            latency_threshold_ms: 0,
+            latency_tracking: false,
+            memory_limit: 0,
+            limits: KeyLimits {
+                string_bytes_max: 0,
+                databases: 0,
+            },
+        }
+    }
+
+    /// The options an engine wants to be given.
+    pub const NAMES: &[&str] = &[
+        "maxclients",
+        "timeout",
+        "requirepass",
+        "proto-max-bulk-len",
+        "client-query-buffer-limit",
+        "client-output-buffer-limit",
+        "slowlog-log-slower-than",
+        "slowlog-max-len",
+        "latency-monitor-threshold",
+        "latency-tracking",
+        "maxmemory",
+    ];
+
+    /// Sets one option; `value` is a number, or for passwords and output limits a text as Redis writes it with sizes
+    /// in bytes.
+    ///
+    /// # Errors
+    /// An unknown name, or a value that it cannot have.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
+        let number = || {
+            value.parse::<u64>().map_err(|_| OptionError::Value {
+                name: name.into(),
+                value: value.into(),
+                expected: "a number that is not negative",
+            })
+        };
+        match name {
+            "maxclients" => self.max_clients = number()?,
+            "timeout" => self.timeout_seconds = number()?,
+            "requirepass" => self.password = value.as_bytes().to_vec(),
+            "proto-max-bulk-len" => {
+                self.bulk_bytes_max = number()? as usize;
+                self.limits.string_bytes_max = number()?;
+            }
+            "client-query-buffer-limit" => self.query_buffer_bytes_max = number()? as usize,
+            "client-output-buffer-limit" => self.set_output_limits(name, value)?,
+            "slowlog-log-slower-than" => {
+                self.slowlog_slower_than_us = value.parse().map_err(|_| OptionError::Value {
+                    name: name.into(),
+                    value: value.into(),
+                    expected: "a number",
+                })?;
+            }
+            "slowlog-max-len" => self.slowlog_len_max = number()? as usize,
+            "latency-monitor-threshold" => self.latency_threshold_ms = number()?,
+            "latency-tracking" => self.latency_tracking = number()? != 0,
+            "maxmemory" => {
+                self.memory_limit = Some(number()?)
+                    .filter(|&limit| limit != 0)
+                    .unwrap_or(u64::MAX)
+            }
+            _ => return Err(OptionError::Unknown(name.into())),
+        }
+        Ok(())
+    }
+
+    fn set_output_limits(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
+        let refused = || OptionError::Value {
+            name: name.into(),
+            value: value.into(),
+            expected: "groups of: normal|replica|pubsub, hard bytes, soft bytes, soft seconds",
+        };
+        let words: Vec<&str> = value.split_ascii_whitespace().collect();
+        for group in words.chunks(4) {
+            let [class, hard, soft, seconds] = group else {
+                return Err(refused());
+            };
+            let limit = OutputLimit {
+                hard_bytes: hard.parse().map_err(|_| refused())?,
+                soft_bytes: soft.parse().map_err(|_| refused())?,
+                soft_seconds: seconds.parse().map_err(|_| refused())?,
+            };
+            match *class {
+                "normal" => self.output_normal = limit,
+                "pubsub" => self.output_pubsub = limit,
+                "replica" | "slave" => {}
+                _ => return Err(refused()),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,386 @@
+//! Messages from and to other workers.
+
+use super::links::Envelope;
+use super::pending::{Receiver, Waiter};
+use super::transaction::{Deferred, Reservation};
+use super::wire::{self, Reader};
+use super::{Caller, Engine, Event};
+use crate::commands::{Action, CommandError, CommandId};
+use crate::keyspace::{Expiry, Key, hash_key};
+use crate::resp::{Args, Protocol, Reply};
+use crate::ring::{FrameHeader, FrameKind};
+use crate::stats::Counter;
+
+/// A message that has arrived.
+pub(super) struct Message {
+    pub from: usize,
+    pub header: FrameHeader,
+    pub payload: Vec<u8>,
+}
+
+impl Engine {
+    /// Sends a request to the owner of a shard.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "what a request is executed with, in one place"
+    )]
+    pub(super) fn send_request(
+        &mut self,
+        to: usize,
+        waiter: Waiter,
+        command: CommandId,
+        args: &Args<'_>,
+        db: u8,
+        protocol: Protocol,
+        tag: u64,
+    ) {
+        let mut payload = std::mem::take(&mut self.payload);
+        payload.clear();
+        wire::put_request(&mut payload, self.client_of(waiter), command, args.iter());
+        let ticket = self.tickets.issue(waiter, to, self.links.incarnation(to));
+        let envelope = Envelope {
+            to_incarnation: None,
+            kind: FrameKind::Request,
+            ticket,
+            tag,
+            protocol: protocol.version(),
+            db,
+        };
+        self.links.send(to, envelope, &payload);
+        payload.shrink_to(super::KEEP_BUFFER_BYTES);
+        self.payload = payload;
+        self.stats.add(Counter::RequestsSent, 1);
+    }
+
+    /// The client whose request is sent as a whole; 0 for the parts of one.
+    fn client_of(&self, waiter: Waiter) -> u64 {
+        match waiter {
+            Waiter::Slot { session, .. } => session.client,
+            Waiter::Part { gather, .. } => match self.gathers[gather].receiver {
+                Receiver::Transaction(id) if self.transactions[id].exec => {
+                    self.transactions[id].session.client
+                }
+                Receiver::Transaction(_) | Receiver::Slot { .. } => 0,
+            },
+            Waiter::Reserved { .. } | Waiter::Call { .. } => 0,
+        }
+    }
+
+    /// Sends a message that is answered; the answer goes to `waiter`.
+    pub(super) fn send_asking(
+        &mut self,
+        to: usize,
+        waiter: Waiter,
+        envelope: Envelope,
+        payload: &[u8],
+    ) {
+        let ticket = self.tickets.issue(waiter, to, self.links.incarnation(to));
+        self.links
+            .send(to, Envelope { ticket, ..envelope }, payload);
+    }
+
+    pub(super) fn send_reply(&mut self, to: usize, request: &FrameHeader, reply: &[u8]) {
+        self.links.send(to, Envelope::reply_to(request), reply);
+    }
+
+    /// Looks into the rings: called when the own eventfd was written.
+    pub fn poll(&mut self) {
+        self.read_clock();
+        self.links.woke();
+        let mut inbox = std::mem::take(&mut self.inbox);
+        for from in 0..self.shape.shards {
+            inbox.clear();
+            self.links.drain(from, &mut inbox);
+            let mut at = 0;
+            while let Some((header, payload)) = self.links.next_message(from, &inbox, &mut at) {
+                self.take_message(Message {
+                    from,
+                    header,
+                    payload,
+                });
+            }
+        }
+        inbox.clear();
+        inbox.shrink_to(1 << 20);
+        self.inbox = inbox;
+        self.notice_replaced();
+        self.settle();
+    }
+
+    fn take_message(&mut self, message: Message) {
+        let kind = message.header.kind;
+        if kind != FrameKind::Reply && self.links.is_outdated(message.from, &message.header) {
+            return;
+        }
+        match kind {
+            FrameKind::Reply => self.take_reply(message.header.ticket, message.payload),
+            FrameKind::Publish => self.take_publish(&message),
+            FrameKind::Monitor => self.deliver_to_monitors(&message.payload),
+            FrameKind::Call => self.take_call(message),
+            FrameKind::Release => {
+                self.end_reservation(message.from, message.header.tag, &message.payload)
+            }
+            FrameKind::Watch => self.take_watch(&message),
+            FrameKind::Unwatch => self.take_unwatch(&message),
+            FrameKind::Request | FrameKind::Reserve | FrameKind::Fetch | FrameKind::Apply => {
+                if self.must_defer(message.from, message.header.tag) {
+                    self.deferred.push_back(Deferred::Message(message));
+                } else {
+                    self.take_shard_message(&message);
+                }
+            }
+        }
+    }
+
+    /// A message that needs the shard waits while the shard is reserved for somebody else.
+    fn must_defer(&self, from: usize, tag: u64) -> bool {
+        self.reserved
+            .as_ref()
+            .is_some_and(|reservation| !reservation.is_of(from, tag))
+    }
+
+    /// A message for the shard, which is free or reserved for its sender.
+    pub(super) fn take_shard_message(&mut self, message: &Message) {
+        let Message {
+            from,
+            header,
+            payload,
+        } = message;
+        match header.kind {
+            FrameKind::Reserve => self.grant(*from, header, payload),
+            FrameKind::Fetch => {
+                let reply = self.fetch(header, payload);
+                self.send_reply(*from, header, &reply);
+            }
+            FrameKind::Apply => {
+                let reply = self.apply(header, payload);
+                self.send_reply(*from, header, &reply);
+            }
+            _ => self.take_request(*from, header, payload),
+        }
+    }
+
+    fn take_request(&mut self, from: usize, header: &FrameHeader, payload: &[u8]) {
+        self.stats.add(Counter::RequestsReceived, 1);
+        let protocol = if header.protocol == 3 {
+            Protocol::Resp3
+        } else {
+            Protocol::Resp2
+        };
+        let mut reply = std::mem::take(&mut self.reply_scratch);
+        reply.clear();
+        let mut spans = std::mem::take(&mut self.spans);
+        let mut reader = Reader::new(payload);
+        let client = reader.u64().unwrap_or(0);
+        let command = reader
+            .u16()
+            .and_then(|index| self.table.at(usize::from(index)));
+        match (command, reader.args(&mut spans)) {
+            (Some(command), Some(bytes)) if self.table.spec(command).arity.allows(spans.len()) => {
+                let args = wire::args(bytes, &spans);
+                self.run_on_shard(command, &args, None, header.db, protocol, &mut reply);
+                let ticks = (self.clock.ticks)();
+                let spent = self.clock.nanoseconds(ticks.wrapping_sub(self.ticks));
+                self.ticks = ticks;
+                let failed = reply.first() == Some(&b'-');
+                self.stats.executed(command.index(), spent, failed);
+                self.stats.add(Counter::CommandsProcessed, 1);
+                if failed {
+                    self.observations.count_error(&reply);
+                    self.stats.add(Counter::ErrorReplies, 1);
+                }
+                if spent >= self.observations.slow_ns {
+                    self.note_slow(client, None, command, &args, spent);
+                }
+            }
+            _ => Reply::new(&mut reply, protocol)
+                .error("ERR a worker sent a request that could not be read"),
+        }
+        self.send_reply(from, header, &reply);
+        reply.shrink_to(super::KEEP_BUFFER_BYTES);
+        self.reply_scratch = reply;
+        self.spans = spans;
+    }
+
+    fn fetch(&mut self, header: &FrameHeader, payload: &[u8]) -> Vec<u8> {
+        let mut reply = Vec::new();
+        let Some((&with_value, bytes)) = payload.split_first() else {
+            return reply;
+        };
+        let key = Key {
+            db: header.db,
+            hash: hash_key(self.shape.hash_seed, bytes),
+            bytes,
+        };
+        wire::put_view(&mut reply, self.shard.find(&key, self.now), with_value != 0);
+        reply
+    }
+
+    fn apply(&mut self, header: &FrameHeader, payload: &[u8]) -> Vec<u8> {
+        let outcome = match wire::change(payload) {
+            None => Err(CommandError::Plain(
+                "a worker sent a change that could not be read",
+            )),
+            Some((key, action)) => self.change(header.db, key, action),
+        };
+        let mut reply = Vec::new();
+        let mut writer = Reply::new(&mut reply, Protocol::Resp2);
+        match outcome {
+            Ok(()) => writer.ok(),
+            Err(error) => error.write(&mut writer),
+        }
+        reply
+    }
+
+    /// Makes a change that was decided by a command over several keys.
+    pub(super) fn change(
+        &mut self,
+        db: u8,
+        bytes: &[u8],
+        action: Action<'_>,
+    ) -> Result<(), CommandError> {
+        let key = Key {
+            db,
+            hash: hash_key(self.shape.hash_seed, bytes),
+            bytes,
+        };
+        match action {
+            Action::Remove => {
+                self.shard.remove(&key, self.now);
+            }
+            Action::Put { value, expire_at } => {
+                let expiry = expire_at.map_or(Expiry::Clear, Expiry::At);
+                self.shard.set(&key, value, expiry, self.now)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_reply(&mut self, ticket: u64, reply: Vec<u8>) {
+        if let Some(waiter) = self.tickets.redeem(ticket) {
+            self.give(waiter, Some(reply));
+        }
+    }
+
+    /// Gives an answer, or its absence because the other worker was restarted, to who waits for it.
+    fn give(&mut self, waiter: Waiter, reply: Option<Vec<u8>>) {
+        let or_error = |reply: Option<Vec<u8>>| reply.unwrap_or_else(|| RESTARTED.to_vec());
+        match waiter {
+            Waiter::Slot { session, slot } => self.answer(session, slot, or_error(reply)),
+            Waiter::Part { gather, part } => self.part_done(gather, part, or_error(reply)),
+            Waiter::Reserved { transaction } => {
+                self.reservation_granted(transaction, reply.as_deref())
+            }
+            Waiter::Call { call } => self.events.push(Event::CallAnswered {
+                call,
+                answer: reply,
+            }),
+        }
+    }
+
+    /// Fails what was under way to workers that were replaced, and ends what they had begun here.
+    fn notice_replaced(&mut self) {
+        for (other, incarnation) in self.links.replaced() {
+            self.lose_reservations(other);
+            // Before anything is let go on: it must not begin anything for the dead worker.
+            self.deferred.retain(|deferred| match deferred {
+                Deferred::Message(message) => {
+                    message.from != other || message.header.from_incarnation == incarnation
+                }
+                _ => true,
+            });
+            if self
+                .reserved
+                .as_ref()
+                .is_some_and(|reservation| reservation.coordinator == other)
+            {
+                self.reserved = None;
+                self.shard.release();
+                self.run_deferred();
+            }
+            for waiter in self.tickets.redeem_lost(other, incarnation) {
+                self.give(waiter, None);
+            }
+            self.lose_watches(other);
+            self.wake_ring_waiters(1 << other);
+        }
+    }
+
+    fn take_call(&mut self, message: Message) {
+        let mut reader = Reader::new(&message.payload);
+        let Some(topic) = reader.blob() else { return };
+        let caller = Caller {
+            from: message.from,
+            incarnation: message.header.from_incarnation,
+            ticket: message.header.ticket,
+        };
+        self.events.push(Event::Called {
+            caller,
+            topic: topic.to_vec(),
+            payload: reader.rest().to_vec(),
+        });
+    }
+
+    /// Asks the Python of another worker; the answer comes as [`Event::CallAnswered`] with this number.
+    pub fn call(&mut self, to: usize, call: u64, topic: &[u8], payload: &[u8]) {
+        if to == self.me {
+            // Calls to oneself come back the same way, so that there is one kind.
+            let (topic, payload) = (topic.to_vec(), payload.to_vec());
+            let incarnation = self.links.incarnation(to);
+            let ticket = self.tickets.issue(Waiter::Call { call }, to, incarnation);
+            let caller = Caller {
+                from: to,
+                incarnation,
+                ticket,
+            };
+            self.events.push(Event::Called {
+                caller,
+                topic,
+                payload,
+            });
+            return;
+        }
+        let mut bytes = Vec::new();
+        wire::put_blob(&mut bytes, topic);
+        bytes.extend_from_slice(payload);
+        self.send_asking(
+            to,
+            Waiter::Call { call },
+            Envelope::new(FrameKind::Call, 0),
+            &bytes,
+        );
+        self.settle();
+    }
+
+    /// Answers an [`Event::Called`].
+    pub fn answer_call(&mut self, caller: Caller, answer: &[u8]) {
+        if caller.from == self.me {
+            self.take_reply(caller.ticket, answer.to_vec());
+        } else {
+            let envelope = Envelope {
+                to_incarnation: Some(caller.incarnation),
+                ..Envelope::new(FrameKind::Reply, caller.ticket)
+            };
+            self.links.send(caller.from, envelope, answer);
+        }
+        self.settle();
+    }
+
+    /// Reserves the own shard for a transaction of another worker.
+    fn grant(&mut self, from: usize, header: &FrameHeader, payload: &[u8]) {
+        let mut reader = Reader::new(payload);
+        let token = reader.u64().unwrap_or(0);
+        let reply = self.reserve_own(
+            Reservation {
+                coordinator: from,
+                tag: header.tag,
+            },
+            token,
+        );
+        self.send_reply(from, header, &reply.encode());
+    }
+}
+
+/// The reply to a request whose owner died before it answered.
+const RESTARTED: &[u8] =
+    b"-ERR the worker of this key's shard was restarted before it answered; whether the command was executed is unknown\r\n";

@@ -1,0 +1,490 @@
+//! Commands that need more than the owner of one key.
+
+use super::Engine;
+use super::dispatch::Flow;
+use super::pending::{Gather, Receiver, Waiter};
+use super::session::{ALL_KEYS, Listener, Queued, Wait};
+use crate::commands::{
+    CommandError, CommandId, EachHandler, Flags, Join, Keys, Route, Run, ShardContext, scan,
+};
+use crate::keyspace::{Key, Read, ReadStamp, hash_key};
+use crate::resp::{Args, ArgsBuffer, Protocol, Reply};
+use crate::stats::Counter;
+
+/// Tries of a read over several shards before it becomes a transaction.
+const TRIES: usize = 4;
+/// Keys prefetched together.
+const KEYS_AHEAD: usize = 32;
+
+/// The part of a request that one shard executes.
+pub(super) struct Part {
+    pub shard: usize,
+    pub args: ArgsBuffer,
+}
+
+impl Engine {
+    /// Executes a command on the own shard: all its keys are here.
+    pub(super) fn run_on_shard(
+        &mut self,
+        command: CommandId,
+        args: &Args<'_>,
+        hash: Option<u64>,
+        db: u8,
+        protocol: Protocol,
+        out: &mut Vec<u8>,
+    ) {
+        let row = self.table.spec(command);
+        let mut reply = Reply::new(out, protocol);
+        if row.flags.has(Flags::DENYOOM) && self.shard.is_over_limit() {
+            CommandError::OutOfMemory.write(&mut reply);
+            return;
+        }
+        let random = self.next_random();
+        let own_only = self.scans_own_only;
+        let mut context = ShardContext {
+            shard: &mut self.shard,
+            db,
+            now: self.now,
+            hash_seed: self.shape.hash_seed,
+            first_key_hash: hash,
+            limits: &self.options.limits,
+            random,
+            shard_index: if own_only { 0 } else { self.me as u16 },
+            shard_count: if own_only {
+                1
+            } else {
+                self.shape.shards as u16
+            },
+            hits: 0,
+            misses: 0,
+        };
+        let outcome = row.run_on_shard(&mut context, args, &mut reply);
+        let (hits, misses) = (context.hits, context.misses);
+        if hits + misses != 0 {
+            self.stats.add(Counter::KeyspaceHits, hits);
+            self.stats.add(Counter::KeyspaceMisses, misses);
+        }
+        if let Err(error) = outcome {
+            error.write(&mut reply);
+        }
+    }
+
+    /// A command whose route is not one key.
+    pub(super) fn run_over_shards(
+        &mut self,
+        index: usize,
+        command: CommandId,
+        args: &Args<'_>,
+    ) -> Flow {
+        let row = self.table.spec(command);
+        let (run, route, readonly) = (row.run, row.route, row.flags.has(Flags::READONLY));
+        // A cluster client asks every worker on its own port and puts the answers together.
+        let is_own_only = readonly
+            && self.sessions[index].listener == Listener::Own
+            && matches!(route, Route::AllShards(_) | Route::Scan | Route::RandomKey);
+        let one = match route {
+            _ if self.shape.shards == 1 || is_own_only => Some(self.me),
+            Route::Scan => Some(self.scan_shard(args)),
+            Route::RandomKey => None,
+            _ => self.only_shard(command, args),
+        };
+        match (one, run) {
+            (Some(shard), _) if shard == self.me => {
+                self.scans_own_only = is_own_only;
+                let flow = self.run_own(index, command, args, None);
+                self.scans_own_only = false;
+                return flow;
+            }
+            (Some(shard), Run::Shard(_) | Run::ReadEach(_)) => {
+                return self.forward(index, shard, command, args, ALL_KEYS);
+            }
+            _ => {}
+        }
+        match (run, route) {
+            (Run::ReadEach(each), Route::Split(join)) => {
+                self.read_each(index, command, each, join, args)
+            }
+            (Run::Shard(_), Route::Split(_) | Route::AllShards(_) | Route::RandomKey)
+                if readonly =>
+            {
+                self.gather_for_session(index, command, args)
+            }
+            _ => self.start_transaction(
+                index,
+                vec![Queued {
+                    command,
+                    args: (*args).into(),
+                }],
+                false,
+            ),
+        }
+    }
+
+    /// The one shard that all keys of a request belong to, or the own for a request that its handler will refuse.
+    fn only_shard(&self, command: CommandId, args: &Args<'_>) -> Option<usize> {
+        let row = self.table.spec(command);
+        if matches!(row.route, Route::AllShards(_)) {
+            return None;
+        }
+        if let Keys::At { first, step, .. } = row.keys
+            && (args.len() - usize::from(first)) % usize::from(step) != 0
+        {
+            return Some(self.me);
+        }
+        let mut shards = row
+            .keys
+            .positions(args.len())
+            .map(|position| self.shard_of(args.at(position)));
+        let first = shards.next().unwrap_or(self.me);
+        shards.all(|shard| shard == first).then_some(first)
+    }
+
+    fn random_shard(&mut self, db: u8) -> usize {
+        let lengths: Vec<u64> = (0..self.shape.shards)
+            .map(|shard| self.shard_len(shard, db))
+            .collect();
+        let total: u64 = lengths.iter().sum();
+        let mut rest = if total == 0 {
+            return self.me;
+        } else {
+            self.next_random() % total
+        };
+        for (shard, length) in lengths.into_iter().enumerate() {
+            if rest < length {
+                return shard;
+            }
+            rest -= length;
+        }
+        self.me
+    }
+
+    /// The shard that a cursor names; the own for a cursor that its handler will refuse.
+    fn scan_shard(&self, args: &Args<'_>) -> usize {
+        scan::shard_of(args, self.shape.shards as u16).map_or(self.me, usize::from)
+    }
+
+    /// Keys of a database in any shard.
+    pub(super) fn shard_len(&self, shard: usize, db: u8) -> u64 {
+        self.readers[shard]
+            .as_ref()
+            .map_or_else(|| self.shard.len(db), |reader| reader.len(db))
+    }
+
+    /// The shards a request needs, as bits.
+    pub(super) fn shards_of(&self, command: CommandId, args: &Args<'_>) -> u64 {
+        let row = self.table.spec(command);
+        let all = u64::MAX >> (64 - self.shape.shards);
+        match row.route {
+            Route::Session => 0,
+            Route::AllShards(_) | Route::RandomKey => all,
+            Route::Scan => 1 << self.scan_shard(args),
+            Route::Key | Route::Split(_) | Route::Together => {
+                let positions = row.keys.positions(args.len());
+                positions.fold(0, |shards, position| {
+                    shards | 1 << self.shard_of(args.at(position))
+                })
+            }
+        }
+    }
+
+    /// Cuts a request into the parts of its shards; with the part that answers each key.
+    pub(super) fn split(&self, command: CommandId, args: &Args<'_>) -> (Vec<Part>, Vec<u8>) {
+        let row = self.table.spec(command);
+        let mut parts: Vec<Part> = Vec::new();
+        let mut order = Vec::new();
+        let (Route::Split(_), Keys::At { first, step, .. }) = (row.route, row.keys) else {
+            let shards = self.shards_of(command, args);
+            let each = (0..self.shape.shards).filter(|shard| shards & (1 << shard) != 0);
+            return (
+                each.map(|shard| Part {
+                    shard,
+                    args: (*args).into(),
+                })
+                .collect(),
+                order,
+            );
+        };
+        for position in row.keys.positions(args.len()) {
+            let shard = self.shard_of(args.at(position));
+            let part = parts
+                .iter()
+                .position(|part| part.shard == shard)
+                .unwrap_or_else(|| {
+                    let head: ArgsBuffer = args.iter().take(usize::from(first)).collect();
+                    parts.push(Part { shard, args: head });
+                    parts.len() - 1
+                });
+            for offset in 0..usize::from(step) {
+                parts[part]
+                    .args
+                    .push(args.get(position + offset).unwrap_or_default());
+            }
+            order.push(part as u8);
+        }
+        (parts, order)
+    }
+
+    /// As [`Engine::split`]; of a random key, a shard is preferred by the number of its keys.
+    pub(super) fn split_in(
+        &mut self,
+        command: CommandId,
+        args: &Args<'_>,
+        db: u8,
+    ) -> (Vec<Part>, Vec<u8>) {
+        let (parts, mut order) = self.split(command, args);
+        if self.table.spec(command).route == Route::RandomKey {
+            order.push(self.random_shard(db) as u8);
+        }
+        (parts, order)
+    }
+
+    /// Runs the parts of a read that need not be of one moment, and joins them in a reply slot.
+    fn gather_for_session(&mut self, index: usize, command: CommandId, args: &Args<'_>) -> Flow {
+        let db = self.sessions[index].db;
+        let (parts, order) = self.split_in(command, args, db);
+        if let Some(flow) = self.not_yet(&parts) {
+            return flow;
+        }
+        let shards = parts
+            .iter()
+            .fold(0, |shards, part| shards | 1 << part.shard);
+        let session = &mut self.sessions[index];
+        let slot = session.open_slot(shards, ALL_KEYS);
+        let receiver = Receiver::Slot {
+            session: session.at,
+            slot,
+        };
+        let (db, protocol) = (session.db, session.protocol);
+        self.gather(command, parts, order, receiver, db, protocol, 0);
+        Flow::Done
+    }
+
+    /// Why parts cannot be executed or sent now.
+    fn not_yet(&self, parts: &[Part]) -> Option<Flow> {
+        parts.iter().find_map(|part| match part.shard {
+            shard if shard == self.me => self
+                .reserved
+                .is_some()
+                .then_some(Flow::Again(Wait::Release)),
+            shard => self
+                .links
+                .is_backlogged(shard)
+                .then_some(Flow::Again(Wait::Ring(shard))),
+        })
+    }
+
+    /// Executes or sends the parts of a request. `tag` is the transaction's number, 0 outside of one.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "what a request is executed with, in one place"
+    )]
+    pub(super) fn gather(
+        &mut self,
+        command: CommandId,
+        parts: Vec<Part>,
+        order: Vec<u8>,
+        receiver: Receiver,
+        db: u8,
+        protocol: Protocol,
+        tag: u64,
+    ) -> usize {
+        let join = match self.table.spec(command).route {
+            Route::Split(join) | Route::AllShards(join) => join,
+            Route::RandomKey => Join::Any,
+            _ => Join::AllOk,
+        };
+        let gather = self
+            .gathers
+            .insert(Gather::new(join, order, parts.len(), receiver));
+        let mut own = None;
+        for (number, part) in parts.iter().enumerate() {
+            if part.shard == self.me {
+                own = Some(number);
+            } else {
+                let waiter = Waiter::Part {
+                    gather,
+                    part: number,
+                };
+                self.send_request(
+                    part.shard,
+                    waiter,
+                    command,
+                    &part.args.as_args(),
+                    db,
+                    protocol,
+                    tag,
+                );
+            }
+        }
+        if let Some(number) = own {
+            let mut reply = Vec::new();
+            self.run_on_shard(
+                command,
+                &parts[number].args.as_args(),
+                None,
+                db,
+                protocol,
+                &mut reply,
+            );
+            self.gathers[gather].parts[number] = Some(reply);
+        }
+        self.finish_if_complete(gather);
+        gather
+    }
+
+    /// A reply for a slot that was complete at once leaves at once. A transaction looks after its own.
+    pub(super) fn finish_if_complete(&mut self, gather: usize) {
+        let gathering = &self.gathers[gather];
+        if gathering.is_complete() && matches!(gathering.receiver, Receiver::Slot { .. }) {
+            self.gather_done(gather);
+        }
+    }
+
+    /// One part of a gathered reply is there.
+    pub(super) fn part_done(&mut self, gather: usize, part: usize, reply: Vec<u8>) {
+        let Some(gathering) = self.gathers.get_mut(gather) else {
+            return;
+        };
+        gathering.parts[part] = Some(reply);
+        if gathering.is_complete() {
+            self.gather_done(gather);
+        }
+    }
+
+    fn gather_done(&mut self, gather: usize) {
+        match self.gathers[gather].receiver {
+            Receiver::Slot { session, slot } => {
+                let reply = self.gathers.remove(gather).finish();
+                self.answer(session, slot, reply);
+            }
+            Receiver::Transaction(transaction) => self.advance_transaction(transaction),
+        }
+    }
+
+    /// Reads several keys of several shards as they were at one moment.
+    fn read_each(
+        &mut self,
+        index: usize,
+        command: CommandId,
+        each: EachHandler,
+        join: Join,
+        args: &Args<'_>,
+    ) -> Flow {
+        let session = &mut self.sessions[index];
+        if !session.slots.is_empty() {
+            return Flow::Again(Wait::Slots);
+        }
+        if self.reserved.is_some() {
+            return Flow::Again(Wait::Release);
+        }
+        let (db, protocol) = (session.db, session.protocol);
+        let mut target = std::mem::take(session.reply_target());
+        let start = target.len();
+        let mut stamps = Vec::new();
+        let settled = (0..TRIES).any(|_| {
+            target.truncate(start);
+            stamps.clear();
+            let mut reply = Reply::new(&mut target, protocol);
+            self.try_read_each(each, join, command, args, db, &mut reply, &mut stamps)
+                && stamps.iter().all(|(shard, stamp)| {
+                    self.readers[*shard]
+                        .as_ref()
+                        .is_some_and(|reader| reader.still_valid(stamp))
+                })
+        });
+        if !settled {
+            target.truncate(start);
+        }
+        *self.sessions[index].reply_target() = target;
+        if settled {
+            return Flow::Done;
+        }
+        self.stats.add(Counter::CrossShardRetries, 1);
+        self.start_transaction(
+            index,
+            vec![Queued {
+                command,
+                args: (*args).into(),
+            }],
+            false,
+        )
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one try of the loop above")]
+    fn try_read_each(
+        &mut self,
+        each: EachHandler,
+        join: Join,
+        command: CommandId,
+        args: &Args<'_>,
+        db: u8,
+        reply: &mut Reply<'_>,
+        stamps: &mut Vec<(usize, ReadStamp)>,
+    ) -> bool {
+        let positions: Vec<usize> = self
+            .table
+            .spec(command)
+            .keys
+            .positions(args.len())
+            .collect();
+        if join == Join::InOrder {
+            reply.array(positions.len());
+        }
+        let (mut sum, mut hits) = (0, 0);
+        for chunk in positions.chunks(KEYS_AHEAD) {
+            let mut keys = [(
+                0,
+                Key {
+                    db,
+                    hash: 0,
+                    bytes: b"",
+                },
+            ); KEYS_AHEAD];
+            let keys = &mut keys[..chunk.len()];
+            for (place, &position) in keys.iter_mut().zip(chunk) {
+                let bytes = args.at(position);
+                *place = (
+                    self.shard_of(bytes),
+                    Key {
+                        db,
+                        hash: hash_key(self.shape.hash_seed, bytes),
+                        bytes,
+                    },
+                );
+                self.prefetch_index(place.0, &place.1);
+            }
+            for (shard, key) in keys.iter() {
+                self.prefetch_entry(*shard, key);
+            }
+            for (shard, key) in keys.iter() {
+                let Some(reader) = &self.readers[*shard] else {
+                    let found = self.shard.find(key, self.now);
+                    hits += u64::from(found.is_some());
+                    sum += each(found, reply);
+                    continue;
+                };
+                match reader.read(key, self.now, &mut self.scratch) {
+                    Read::Hit(view, stamp) => {
+                        hits += 1;
+                        sum += each(Some(view), reply);
+                        stamps.push((*shard, stamp));
+                    }
+                    Read::Miss(stamp) => {
+                        sum += each(None, reply);
+                        stamps.push((*shard, stamp));
+                    }
+                    Read::Unsettled => return false,
+                }
+            }
+        }
+        if join == Join::Sum {
+            reply.int(sum);
+        }
+        let misses = positions.len() as u64 - hits;
+        self.stats.add(Counter::KeyspaceHits, hits);
+        self.stats.add(Counter::KeyspaceMisses, misses);
+        self.stats
+            .add(Counter::CrossShardReads, stamps.len() as u64);
+        true
+    }
+}

@@ -1,0 +1,323 @@
+//! What the node knows of one client connection.
+
+use crate::commands::CommandId;
+use crate::engine::output::Output;
+use crate::engine::pending::SessionRef;
+use crate::engine::pubsub::Subscribed;
+use crate::engine::slots::ReplySlots;
+use crate::resp::{ArgsBuffer, Parser, Protocol};
+
+/// Reasons why a request must leave the fast path, as bits.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Gates(u16);
+
+impl Gates {
+    /// A password is set and not given yet.
+    pub const UNAUTHENTICATED: Self = Self(1);
+    /// MULTI was sent.
+    pub const MULTI: Self = Self(1 << 1);
+    /// Subscribed on RESP2: only a few commands are allowed.
+    pub const SUBSCRIBED: Self = Self(1 << 2);
+    /// CLIENT REPLY OFF.
+    pub const REPLY_OFF: Self = Self(1 << 3);
+    /// CLIENT REPLY SKIP: the next command is not answered.
+    pub const REPLY_SKIP: Self = Self(1 << 4);
+    /// MONITOR.
+    pub const MONITOR: Self = Self(1 << 5);
+    /// CLIENT NO-EVICT ON.
+    pub const NO_EVICT: Self = Self(1 << 6);
+    /// CLIENT NO-TOUCH ON.
+    pub const NO_TOUCH: Self = Self(1 << 7);
+    const SLOW: Self = Self(0b1011_1111);
+
+    /// True when any of `other` is set.
+    #[inline]
+    pub fn any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// True when a request must be looked at more closely.
+    #[inline]
+    pub fn is_slow(self) -> bool {
+        self.any(Self::SLOW)
+    }
+
+    /// Sets or clears.
+    pub fn set(&mut self, other: Self, on: bool) {
+        if on {
+            self.0 |= other.0
+        } else {
+            self.0 &= !other.0
+        }
+    }
+}
+
+/// Why the next request of a session is not executed yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Wait {
+    /// It is executed.
+    #[default]
+    None,
+    /// The own shard is reserved for a transaction.
+    Release,
+    /// Its request is under way: a transaction, a gathered reply, a Python command. Ends when the slot is filled.
+    Answer,
+    /// Replies to earlier requests must leave first.
+    Slots,
+    /// The ring to another worker is full.
+    Ring(usize),
+    /// CLIENT PAUSE.
+    Pause,
+    /// The client does not read its replies.
+    Output,
+}
+
+/// All keys, for [`Session::open_slot`].
+pub const ALL_KEYS: u64 = u64::MAX;
+
+/// The bit of a key among those in flight.
+#[inline]
+pub fn key_bit(hash: u64) -> u64 {
+    1 << (hash >> 58)
+}
+
+/// Replies up to this size wait for those behind them that are under way.
+const HOLD_BYTES: usize = 16 * 1024;
+
+/// Which of a node's listeners accepted a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Listener {
+    /// The common port.
+    Common,
+    /// The worker's own port.
+    Own,
+    /// The Unix socket.
+    Unix,
+}
+
+/// A queued request of a transaction.
+#[derive(Clone, Debug)]
+pub struct Queued {
+    /// The row of its command.
+    pub command: CommandId,
+    /// Its arguments, the name included.
+    pub args: ArgsBuffer,
+}
+
+/// MULTI and WATCH.
+#[derive(Default)]
+pub struct MultiState {
+    /// Requests between MULTI and EXEC.
+    pub queue: Vec<Queued>,
+    /// A request was refused: EXEC will be too.
+    pub aborted: bool,
+    /// Shards with a watch of this session, as bits.
+    pub watched: u64,
+    /// Keys that were given to WATCH.
+    pub watched_keys: usize,
+    /// A watch could not be kept (its shard was restarted).
+    pub watch_lost: bool,
+}
+
+/// What most sessions never need.
+#[derive(Default)]
+pub struct Details {
+    pub name: Vec<u8>,
+    pub library_name: Vec<u8>,
+    pub library_version: Vec<u8>,
+    pub subscribed: Subscribed,
+    pub multi: MultiState,
+}
+
+/// One client connection.
+pub struct Session {
+    /// Its index and client id.
+    pub at: SessionRef,
+    pub db: u8,
+    pub protocol: Protocol,
+    pub gates: Gates,
+    pub wait: Wait,
+    /// Closed once everything of `output` is sent; no further request is executed.
+    pub closing: bool,
+    /// Closed at once: what it has not been sent is lost.
+    pub dropped: bool,
+    /// The transport takes more bytes.
+    pub writable: bool,
+    pub listener: Listener,
+    /// The client has sent its last byte.
+    pub input_ended: bool,
+    /// In the engine's list of sessions with output.
+    pub listed: bool,
+    /// The driver was asked to stop reading from the client.
+    pub reading_stopped: bool,
+    /// The reply of the request in hand is not wanted.
+    pub mute_this: bool,
+    /// Shards with requests of this session under way, as bits; cleared when no slot is open.
+    pub in_flight: u64,
+    /// The keys of these requests: a bit for each by its hash, all bits for requests of several keys.
+    keys_in_flight: u64,
+    /// Shards with reads of this session under way, as bits; cleared likewise.
+    pub reads_under_way: u64,
+    pub parser: Parser,
+    /// Bytes received that are not executed yet.
+    pub input: Vec<u8>,
+    /// Bytes at least that the request at the end of the input lacks.
+    pub input_wanted: usize,
+    /// Bytes to send.
+    pub output: Output,
+    pub slots: ReplySlots,
+    pub address: String,
+    pub local_address: String,
+    pub descriptor: i32,
+    pub created_at: u64,
+    pub active_at: u64,
+    pub last_command: Option<CommandId>,
+    pub commands: u64,
+    pub input_total: u64,
+    pub output_total: u64,
+    /// Since when the output is over its soft limit, in ms; 0 when it is not.
+    pub over_soft_limit_since: u64,
+    details: Option<Box<Details>>,
+}
+
+impl Session {
+    /// A new connection.
+    pub fn new(at: SessionRef, peer: &Peer, now: u64) -> Self {
+        Self {
+            at,
+            db: 0,
+            protocol: Protocol::Resp2,
+            gates: Gates::default(),
+            wait: Wait::None,
+            closing: false,
+            dropped: false,
+            writable: true,
+            listener: peer.listener,
+            input_ended: false,
+            listed: false,
+            reading_stopped: false,
+            mute_this: false,
+            input_wanted: 0,
+            in_flight: 0,
+            keys_in_flight: 0,
+            reads_under_way: 0,
+            parser: Parser::default(),
+            input: Vec::new(),
+            output: Output::default(),
+            slots: ReplySlots::default(),
+            address: peer.address.clone(),
+            local_address: peer.local_address.clone(),
+            descriptor: peer.descriptor,
+            created_at: now,
+            active_at: now,
+            last_command: None,
+            commands: 0,
+            input_total: 0,
+            output_total: 0,
+            over_soft_limit_since: 0,
+            details: None,
+        }
+    }
+
+    /// The rarely needed part, made at first use.
+    pub fn details_mut(&mut self) -> &mut Details {
+        self.details.get_or_insert_default()
+    }
+
+    /// The rarely needed part, when there is one.
+    pub fn details(&self) -> Option<&Details> {
+        self.details.as_deref()
+    }
+
+    /// Subscriptions of any kind.
+    pub fn subscriptions(&self) -> usize {
+        self.details()
+            .map_or(0, |details| details.subscribed.total())
+    }
+
+    /// True when nothing more will come for the client than what is in the output.
+    pub fn ends_after_output(&self) -> bool {
+        self.closing && self.slots.is_empty()
+    }
+
+    /// True when a read must wait for an earlier one: that one may be answered later than this one would be, and from
+    /// behind a transaction of which this one would see nothing.
+    #[inline]
+    pub fn must_read_later(&self, shard: usize) -> bool {
+        self.reads_under_way & !(1 << shard) != 0 && !self.slots.is_empty()
+    }
+
+    /// Where the next reply goes.
+    #[inline]
+    pub fn reply_target(&mut self) -> &mut Vec<u8> {
+        self.slots.target(self.output.buffer())
+    }
+
+    /// Opens a slot for a reply that `shard` will give.
+    pub fn open_slot(&mut self, shards: u64, keys: u64) -> u64 {
+        self.forget_what_is_done();
+        self.in_flight |= shards;
+        self.keys_in_flight |= keys;
+        let muted = self.gates.any(Gates::REPLY_OFF) || std::mem::take(&mut self.mute_this);
+        self.slots.open(muted)
+    }
+
+    /// Gives a slot its reply.
+    pub fn fill_slot(&mut self, slot: u64, reply: Vec<u8>) {
+        self.slots.fill(slot, reply, self.output.buffer());
+    }
+
+    /// Whether to send now: replies that will be complete as soon as other workers have answered leave together.
+    pub fn is_worth_sending(&self) -> bool {
+        let held_back =
+            !self.slots.is_empty() && self.in_flight != 0 && self.output.len() < HOLD_BYTES;
+        self.ends_after_output() || !(self.output.is_empty() || held_back)
+    }
+
+    fn forget_what_is_done(&mut self) {
+        if self.slots.is_empty() {
+            self.in_flight = 0;
+            self.keys_in_flight = 0;
+            self.reads_under_way = 0;
+        }
+    }
+
+    /// True when a read of this key must go to its owner, behind what is under way there and may have changed it.
+    #[inline]
+    pub fn has_in_flight(&mut self, shard: usize, key: u64) -> bool {
+        self.forget_what_is_done();
+        self.in_flight & (1 << shard) != 0 && self.keys_in_flight & key != 0
+    }
+
+    /// True while a request that has come whole is not answered.
+    pub fn has_replies_due(&self) -> bool {
+        self.wait != Wait::None || !self.slots.is_empty()
+    }
+
+    /// Frees buffers that are empty.
+    pub fn give_buffers_back(&mut self) {
+        if self.output.is_empty() {
+            self.output.clear();
+        }
+        if self.input.is_empty() {
+            self.input = Vec::new();
+        }
+    }
+
+    /// Bytes of buffers.
+    pub fn buffer_bytes(&self) -> usize {
+        self.input.capacity() + self.output.capacity() + self.slots.bytes()
+    }
+}
+
+/// What is known of a connection when it opens.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// `ip:port` of the client, or the path of the Unix socket.
+    pub address: String,
+    /// `ip:port` of the node's side.
+    pub local_address: String,
+    /// The socket's descriptor, for CLIENT LIST.
+    pub descriptor: i32,
+    pub listener: Listener,
+}

@@ -1,0 +1,173 @@
+//! Commands over several keys that look before they change (RENAME, COPY, MSETNX, LCS ...) when the keys belong to
+//! several shards: steps of a transaction, which has reserved the shards.
+
+use super::Engine;
+use super::links::Envelope;
+use super::pending::{Gather, Receiver, Waiter};
+use super::wire;
+use crate::commands::{Change, CommandError, Join, Look, PlanContext, Together};
+use crate::keyspace::{Key, hash_key};
+use crate::resp::{Args, ArgsBuffer, Reply};
+use crate::ring::FrameKind;
+
+/// How far such a command has come.
+pub(super) enum Step {
+    /// The entries it wants to see are being fetched.
+    Looking {
+        together: Together,
+        args: ArgsBuffer,
+        gather: usize,
+    },
+    /// Its changes are being made; then this is the reply.
+    Changing { gather: usize, reply: Vec<u8> },
+}
+
+impl Engine {
+    fn plan_context(&self, db: u8) -> PlanContext<'_> {
+        PlanContext {
+            db,
+            now: self.now,
+            limits: &self.options.limits,
+        }
+    }
+
+    fn look_here(&mut self, look: &Look<'_>) -> Vec<u8> {
+        let key = Key {
+            db: look.db,
+            hash: hash_key(self.shape.hash_seed, look.key),
+            bytes: look.key,
+        };
+        let mut bytes = Vec::new();
+        wire::put_view(&mut bytes, self.shard.find(&key, self.now), look.value);
+        bytes
+    }
+
+    /// Begins with the first half, in a transaction.
+    pub(super) fn start_together(&mut self, id: usize, together: Together, args: ArgsBuffer) {
+        let transaction = &self.transactions[id];
+        let (db, tag, protocol) = (transaction.db, transaction.tag, transaction.protocol);
+        let mut looks = Vec::new();
+        if let Err(error) = (together.look)(&self.plan_context(db), &args.as_args(), &mut looks) {
+            self.together_failed(id, protocol, &error);
+            return;
+        }
+        let gather = self.new_gather(id, looks.len());
+        for (part, look) in looks.iter().enumerate() {
+            let shard = self.shard_of(look.key);
+            if shard == self.me {
+                self.gathers[gather].parts[part] = Some(self.look_here(look));
+            } else {
+                let envelope = Envelope {
+                    tag,
+                    db: look.db,
+                    ..Envelope::new(FrameKind::Fetch, 0)
+                };
+                let payload = [&[u8::from(look.value)], look.key].concat();
+                self.send_asking(shard, Waiter::Part { gather, part }, envelope, &payload);
+            }
+        }
+        self.transactions[id].step = Some(Step::Looking {
+            together,
+            args,
+            gather,
+        });
+    }
+
+    fn new_gather(&mut self, id: usize, parts: usize) -> usize {
+        self.gathers.insert(Gather::new(
+            Join::AllOk,
+            Vec::new(),
+            parts,
+            Receiver::Transaction(id),
+        ))
+    }
+
+    fn together_failed(
+        &mut self,
+        id: usize,
+        protocol: crate::resp::Protocol,
+        error: &CommandError,
+    ) {
+        let mut reply = Vec::new();
+        error.write(&mut Reply::new(&mut reply, protocol));
+        self.step_done(id, &reply);
+    }
+
+    /// Goes on as far as possible; false while something is under way.
+    pub(super) fn continue_together(&mut self, id: usize) -> bool {
+        let gather = match self.transactions[id].step.as_ref() {
+            None => return true,
+            Some(Step::Looking { gather, .. } | Step::Changing { gather, .. }) => *gather,
+        };
+        if !self.gathers[gather].is_complete() {
+            return false;
+        }
+        let parts = self.gathers.remove(gather).into_parts();
+        match self.transactions[id].step.take() {
+            Some(Step::Looking { together, args, .. }) => {
+                self.decide(id, together, &args.as_args(), &parts);
+                self.continue_together(id)
+            }
+            Some(Step::Changing { reply, .. }) => {
+                let error = parts.into_iter().find(|part| part.first() == Some(&b'-'));
+                self.step_done(id, &error.unwrap_or(reply));
+                true
+            }
+            None => true,
+        }
+    }
+
+    /// The second half: everything is known.
+    fn decide(&mut self, id: usize, together: Together, args: &Args<'_>, parts: &[Vec<u8>]) {
+        let transaction = &self.transactions[id];
+        let (db, protocol) = (transaction.db, transaction.protocol);
+        let views: Option<Vec<_>> = parts.iter().map(|part| wire::view(part)).collect();
+        let Some(views) = views else {
+            let error =
+                CommandError::Plain("a shard of this command was restarted; nothing was changed");
+            self.together_failed(id, protocol, &error);
+            return;
+        };
+        let mut changes = Vec::new();
+        let mut reply = Vec::new();
+        let mut writer = Reply::new(&mut reply, protocol);
+        let outcome = (together.decide)(
+            &self.plan_context(db),
+            args,
+            &views,
+            &mut changes,
+            &mut writer,
+        );
+        match outcome {
+            Err(error) => self.together_failed(id, protocol, &error),
+            Ok(()) => self.send_changes(id, &changes, reply),
+        }
+    }
+
+    fn send_changes(&mut self, id: usize, changes: &[Change<'_>], reply: Vec<u8>) {
+        let tag = self.transactions[id].tag;
+        let gather = self.new_gather(id, changes.len());
+        for (part, change) in changes.iter().enumerate() {
+            let shard = self.shard_of(change.key);
+            if shard == self.me {
+                let mut done = Vec::new();
+                let mut writer = Reply::new(&mut done, crate::resp::Protocol::Resp2);
+                match self.change(change.db, change.key, change.action) {
+                    Ok(()) => writer.ok(),
+                    Err(error) => error.write(&mut writer),
+                }
+                self.gathers[gather].parts[part] = Some(done);
+            } else {
+                let mut payload = Vec::new();
+                wire::put_change(&mut payload, change.key, change.action);
+                let envelope = Envelope {
+                    tag,
+                    db: change.db,
+                    ..Envelope::new(FrameKind::Apply, 0)
+                };
+                self.send_asking(shard, Waiter::Part { gather, part }, envelope, &payload);
+            }
+        }
+        self.transactions[id].step = Some(Step::Changing { gather, reply });
+    }
+}

@@ -1,0 +1,492 @@
+//! Transactions over shards: reserve, execute, release.
+//!
+//! The worker of the client coordinates. It reserves the shards one after another in ascending order, so that two
+//! transactions never wait for each other in a circle; a reserved shard defers everything else. When all are
+//! reserved the requests are executed, each on its shards, and only then are all shards released: nobody sees a part
+//! of it. A transaction that needs the own shard only passes through the same steps without waiting.
+
+use std::collections::VecDeque;
+
+use super::dispatch::Flow;
+use super::links::Envelope;
+use super::pending::{Receiver, SessionRef, Waiter};
+use super::remote::Message;
+use super::session::{Queued, Wait};
+use super::together::Step;
+use super::wire::Reader;
+use super::{Engine, Event};
+use crate::commands::{CommandError, CommandId, Flags, Run, SessionCommand};
+use crate::resp::{Args, Protocol, Reply};
+use crate::ring::FrameKind;
+use crate::stats::Counter;
+
+/// For whom a shard is reserved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Reservation {
+    pub coordinator: usize,
+    pub tag: u64,
+}
+
+impl Reservation {
+    pub fn is_of(&self, coordinator: usize, tag: u64) -> bool {
+        self.coordinator == coordinator && self.tag == tag
+    }
+}
+
+/// What waits for the end of a reservation, in order of arrival.
+pub(super) enum Deferred {
+    Session(SessionRef),
+    Message(Message),
+    /// A transaction of this worker that wants the own shard.
+    Transaction(usize),
+}
+
+impl Deferred {
+    fn is_reservation(&self) -> bool {
+        match self {
+            Self::Session(_) => false,
+            Self::Message(message) => message.header.kind == FrameKind::Reserve,
+            Self::Transaction(_) => true,
+        }
+    }
+}
+
+/// What an owner says when its shard is reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Granted {
+    /// A key watched by the client was touched.
+    pub touched: bool,
+    /// Bytes that can still be stored.
+    pub room: u64,
+}
+
+impl Granted {
+    pub fn encode(self) -> [u8; 9] {
+        let mut bytes = [0; 9];
+        bytes[0] = u8::from(self.touched);
+        bytes[1..].copy_from_slice(&self.room.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(bytes);
+        Some(Self {
+            touched: reader.u8()? != 0,
+            room: reader.u64()?,
+        })
+    }
+}
+
+/// A transaction that this worker coordinates.
+pub(super) struct Transaction {
+    pub session: SessionRef,
+    slot: u64,
+    /// Shards still to reserve, ascending.
+    wanted: VecDeque<usize>,
+    reserved: Vec<usize>,
+    pub tag: u64,
+    /// A shard was restarted while it was reserved, or before: nothing more is executed.
+    lost: bool,
+    touched: bool,
+    /// The smallest room of any shard.
+    room: u64,
+    queue: VecDeque<Queued>,
+    /// The reply of EXEC is an array of the replies.
+    pub exec: bool,
+    pub db: u8,
+    pub protocol: Protocol,
+    reply: Vec<u8>,
+    /// Requests under way, in order.
+    gathers: VecDeque<usize>,
+    /// A request over several keys that looks before it changes.
+    pub step: Option<Step>,
+    waits_for_python: bool,
+    commands: Vec<CommandId>,
+}
+
+impl Engine {
+    /// Begins a transaction for a session, which is suspended until it has ended.
+    pub(super) fn start_transaction(
+        &mut self,
+        index: usize,
+        queue: Vec<Queued>,
+        exec: bool,
+    ) -> Flow {
+        if !self.sessions[index].slots.is_empty() && self.shape.shards > 1 && exec {
+            return Flow::Again(Wait::Slots);
+        }
+        let mut shards = 0_u64;
+        for queued in &queue {
+            shards |= self.shards_of(queued.command, &queued.args.as_args());
+        }
+        if exec {
+            shards |= self.sessions[index]
+                .details()
+                .map_or(0, |details| details.multi.watched);
+        }
+        self.transaction_serial += 1;
+        let session = &mut self.sessions[index];
+        let slot = session.open_slot(0, 0);
+        let transaction = Transaction {
+            session: session.at,
+            slot,
+            wanted: (0..self.shape.shards)
+                .filter(|shard| shards & (1 << shard) != 0)
+                .collect(),
+            reserved: Vec::new(),
+            tag: self.transaction_serial | u64::from(self.links.incarnation(self.me)) << 40,
+            lost: false,
+            touched: exec
+                && session
+                    .details()
+                    .is_some_and(|details| details.multi.watch_lost),
+            room: u64::MAX,
+            queue: queue.into(),
+            exec,
+            db: session.db,
+            protocol: session.protocol,
+            reply: Vec::new(),
+            gathers: VecDeque::new(),
+            step: None,
+            waits_for_python: false,
+            commands: Vec::new(),
+        };
+        if transaction.wanted.len() > 1 {
+            self.stats.add(Counter::Transactions, 1);
+        }
+        let id = self.transactions.insert(transaction);
+        self.set_wait(index, Wait::Answer);
+        self.reserve_next(id);
+        Flow::Done
+    }
+
+    fn watch_token(&self, transaction: usize) -> u64 {
+        let transaction = &self.transactions[transaction];
+        if transaction.exec {
+            transaction.session.client
+        } else {
+            0
+        }
+    }
+
+    /// Reserves the next shard; when there is none left, executes.
+    fn reserve_next(&mut self, id: usize) {
+        loop {
+            let transaction = &mut self.transactions[id];
+            let Some(&shard) = transaction.wanted.front() else {
+                break;
+            };
+            let (tag, coordinator) = (transaction.tag, self.me);
+            let token = self.watch_token(id);
+            if shard != self.me {
+                let envelope = Envelope {
+                    tag,
+                    ..Envelope::new(FrameKind::Reserve, 0)
+                };
+                self.send_asking(
+                    shard,
+                    Waiter::Reserved { transaction: id },
+                    envelope,
+                    &token.to_le_bytes(),
+                );
+                return;
+            }
+            if self.reserved.is_some() {
+                self.deferred.push_back(Deferred::Transaction(id));
+                return;
+            }
+            let granted = self.reserve_own(Reservation { coordinator, tag }, token);
+            self.note_granted(id, Some(granted));
+        }
+        self.advance_transaction(id);
+    }
+
+    /// Reserves the own shard, which is free.
+    pub(super) fn reserve_own(&mut self, reservation: Reservation, token: u64) -> Granted {
+        assert!(
+            self.reserved.is_none(),
+            "a shard is reserved once at a time"
+        );
+        self.reserved = Some(reservation);
+        self.shard.reserve();
+        let touched = token != 0 && self.shard.is_touched(token, self.now);
+        Granted {
+            touched,
+            room: self.shard.room(),
+        }
+    }
+
+    fn note_granted(&mut self, id: usize, granted: Option<Granted>) {
+        let transaction = &mut self.transactions[id];
+        let Some(shard) = transaction.wanted.pop_front() else {
+            return;
+        };
+        match granted {
+            Some(granted) => {
+                transaction.touched |= granted.touched;
+                transaction.room = transaction.room.min(granted.room);
+                transaction.reserved.push(shard);
+            }
+            None => transaction.lost = true,
+        }
+    }
+
+    /// Another worker has reserved its shard, or was restarted before.
+    pub(super) fn reservation_granted(&mut self, id: usize, reply: Option<&[u8]>) {
+        if self.transactions.contains(id) {
+            self.note_granted(id, reply.and_then(Granted::decode));
+            self.reserve_next(id);
+        }
+    }
+
+    /// Executes what can be executed now; ends the transaction when nothing is left.
+    pub(super) fn advance_transaction(&mut self, id: usize) {
+        if self.transactions[id].lost || self.transactions[id].touched {
+            if !self.is_under_way(id) {
+                self.finish_transaction(id);
+            }
+            return;
+        }
+        loop {
+            self.collect_replies(id);
+            let transaction = &self.transactions[id];
+            if transaction.waits_for_python
+                || (transaction.step.is_some() && !self.continue_together(id))
+            {
+                return;
+            }
+            let transaction = &self.transactions[id];
+            let Some(next) = transaction.queue.front() else {
+                break;
+            };
+            let is_simple = self.is_simple(next.command, &next.args.as_args());
+            if !is_simple && !transaction.gathers.is_empty() {
+                return;
+            }
+            let next = self.transactions[id]
+                .queue
+                .pop_front()
+                .expect("it was there above");
+            self.transactions[id].commands.push(next.command);
+            self.execute_step(id, next);
+            if !self.transactions.contains(id) {
+                return;
+            }
+        }
+        if self.transactions[id].gathers.is_empty() {
+            self.finish_transaction(id);
+        }
+    }
+
+    /// True while answers to what a transaction has sent are awaited; those that are there are taken.
+    fn is_under_way(&mut self, id: usize) -> bool {
+        self.collect_replies(id);
+        let transaction = &self.transactions[id];
+        let gather = match transaction.step {
+            _ if transaction.waits_for_python || !transaction.gathers.is_empty() => return true,
+            None => return false,
+            Some(Step::Looking { gather, .. } | Step::Changing { gather, .. }) => gather,
+        };
+        if !self.gathers[gather].is_complete() {
+            return true;
+        }
+        self.gathers.remove(gather);
+        self.transactions[id].step = None;
+        false
+    }
+
+    /// A shard that was reserved is no longer: its worker was restarted. A transaction that went on could wait for
+    /// one that has reserved the shard since and waits for this one.
+    pub(super) fn lose_reservations(&mut self, shard: usize) {
+        for (_, transaction) in &mut self.transactions {
+            transaction.lost |= transaction.reserved.contains(&shard);
+        }
+    }
+
+    /// Requests that one message to each shard answers: the next may be sent before the replies are there.
+    fn is_simple(&self, command: CommandId, args: &Args<'_>) -> bool {
+        match self.table.spec(command).run {
+            Run::Shard(_) | Run::Read(_) | Run::ReadEach(_) => true,
+            Run::Together(_) => self.shards_of(command, args).is_power_of_two(),
+            Run::Session(SessionCommand::Publish | SessionCommand::SPublish) => true,
+            Run::Session(_) | Run::Python | Run::Container | Run::Help => false,
+        }
+    }
+
+    fn execute_step(&mut self, id: usize, next: Queued) {
+        let args = next.args.as_args();
+        let row = self.table.spec(next.command);
+        let (run, denies) = (row.run, row.flags.has(Flags::DENYOOM));
+        let transaction = &self.transactions[id];
+        let (db, protocol, tag) = (transaction.db, transaction.protocol, transaction.tag);
+        if denies && transaction.reserved.len() > 1 {
+            let needed: u64 = args.iter().map(|arg| arg.len() as u64 + 64).sum();
+            if transaction.room < needed {
+                let mut reply = Vec::new();
+                CommandError::OutOfMemory.write(&mut Reply::new(&mut reply, protocol));
+                self.step_done(id, &reply);
+                return;
+            }
+        }
+        match run {
+            Run::Session(SessionCommand::Publish | SessionCommand::SPublish) => {
+                let sharded = matches!(run, Run::Session(SessionCommand::SPublish));
+                let gather = self.publish(&args, sharded, Receiver::Transaction(id));
+                self.transactions[id].gathers.push_back(gather);
+            }
+            Run::Session(command) => {
+                let reply = self.session_step(id, command, &args);
+                self.step_done(id, &reply);
+            }
+            Run::Help => {
+                let mut reply = Vec::new();
+                self.write_help(next.command, &mut Reply::new(&mut reply, protocol));
+                self.step_done(id, &reply);
+            }
+            Run::Python | Run::Container => {
+                let transaction = &mut self.transactions[id];
+                transaction.waits_for_python = true;
+                let (session, slot) = (transaction.session, transaction.slot);
+                let event = Event::Command {
+                    session,
+                    slot,
+                    command: next.command,
+                    args: next.args,
+                    transaction: Some(id),
+                };
+                self.events.push(event);
+            }
+            Run::Together(together) if !self.is_simple(next.command, &args) => {
+                self.start_together(id, together, next.args);
+            }
+            _ => {
+                let (parts, order) = self.split_in(next.command, &args, db);
+                let receiver = Receiver::Transaction(id);
+                let gather = self.gather(next.command, parts, order, receiver, db, protocol, tag);
+                self.transactions[id].gathers.push_back(gather);
+            }
+        }
+    }
+
+    /// Appends the replies that are complete, in order.
+    fn collect_replies(&mut self, id: usize) {
+        while let Some(&gather) = self.transactions[id].gathers.front() {
+            if !self.gathers[gather].is_complete() {
+                return;
+            }
+            self.transactions[id].gathers.pop_front();
+            let reply = self.gathers.remove(gather).finish();
+            self.transactions[id].reply.extend_from_slice(&reply);
+        }
+    }
+
+    /// The reply of a request that did not go through a gather.
+    pub(super) fn step_done(&mut self, id: usize, reply: &[u8]) {
+        self.transactions[id].reply.extend_from_slice(reply);
+    }
+
+    /// A Python command inside a transaction has ended.
+    pub(super) fn python_step_done(&mut self, id: usize, reply: Vec<u8>) {
+        if self.transactions.contains(id) {
+            self.transactions[id].waits_for_python = false;
+            self.step_done(id, &reply);
+            self.advance_transaction(id);
+        }
+    }
+
+    /// Releases all shards and answers.
+    fn finish_transaction(&mut self, id: usize) {
+        let transaction = self.transactions.remove(id);
+        let token = if transaction.exec {
+            transaction.session.client
+        } else {
+            0
+        };
+        for &shard in &transaction.reserved {
+            if shard == self.me {
+                self.end_reservation(self.me, transaction.tag, &token.to_le_bytes());
+            } else {
+                let envelope = Envelope {
+                    tag: transaction.tag,
+                    ..Envelope::new(FrameKind::Release, 0)
+                };
+                self.links.send(shard, envelope, &token.to_le_bytes());
+            }
+        }
+        let mut reply = Vec::new();
+        let mut writer = Reply::new(&mut reply, transaction.protocol);
+        if transaction.lost && transaction.commands.is_empty() {
+            writer.error("ERR a shard of this transaction was restarted before it began; nothing was executed");
+        } else if transaction.lost {
+            writer.error("ERR a shard was restarted while this ran; whether it was executed on the others is unknown");
+        } else if transaction.touched {
+            writer.null_array();
+        } else {
+            if transaction.exec {
+                writer.array(transaction.commands.len());
+            }
+            writer.raw(&transaction.reply);
+        }
+        let failed = reply.first() == Some(&b'-');
+        if !transaction.exec {
+            for command in &transaction.commands {
+                self.stats.executed(command.index(), 0, failed);
+            }
+            self.stats.add(Counter::CommandsProcessed, 1);
+        }
+        self.answer(transaction.session, transaction.slot, reply);
+    }
+
+    /// Ends the reservation of the own shard and lets go on what waited for it.
+    pub(super) fn end_reservation(&mut self, coordinator: usize, tag: u64, payload: &[u8]) {
+        if !self
+            .reserved
+            .as_ref()
+            .is_some_and(|reservation| reservation.is_of(coordinator, tag))
+        {
+            return;
+        }
+        let token = Reader::new(payload).u64().unwrap_or(0);
+        if token != 0 {
+            self.shard.unwatch(token);
+        }
+        self.reserved = None;
+        self.shard.release();
+        self.run_deferred();
+    }
+
+    /// Serves what was deferred until the shard is reserved again. What needs the shard for a moment only goes before
+    /// the next reservation: otherwise a client that reads key by key would wait for every transaction there is.
+    pub(super) fn run_deferred(&mut self) {
+        let (reservations, rest): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.deferred)
+            .into_iter()
+            .partition(Deferred::is_reservation);
+        for deferred in rest.into_iter().chain(reservations) {
+            if self.reserved.is_some() {
+                self.deferred.push_back(deferred);
+            } else {
+                self.run_one_deferred(deferred);
+            }
+        }
+    }
+
+    fn run_one_deferred(&mut self, deferred: Deferred) {
+        match deferred {
+            Deferred::Session(at) => {
+                if self
+                    .session(at)
+                    .is_some_and(|session| session.wait == Wait::Release)
+                {
+                    self.set_wait(at.index, Wait::None);
+                    self.run_buffered(at.index);
+                }
+            }
+            Deferred::Message(message) => self.take_shard_message(&message),
+            Deferred::Transaction(id) => {
+                if self.transactions.contains(id) {
+                    self.reserve_next(id);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Payloads of messages between workers. They come from another process: every read is checked.
+
+use crate::commands::{Action, CommandId};
+use crate::keyspace::{EntryView, Kind, Millis, Value};
+use crate::resp::{Args, Span};
+
+/// Appends the arguments of a request.
+pub fn put_args<'a>(out: &mut Vec<u8>, args: impl ExactSizeIterator<Item = &'a [u8]>) {
+    let count = args.len();
+    out.extend_from_slice(&(count as u32).to_le_bytes());
+    let mut length_at = out.len();
+    out.resize(length_at + 4 * count, 0);
+    for arg in args {
+        out[length_at..length_at + 4].copy_from_slice(&(arg.len() as u32).to_le_bytes());
+        length_at += 4;
+        out.extend_from_slice(arg);
+    }
+}
+
+/// Appends a command and its arguments, and the client that the slow log shows it under.
+pub fn put_request<'a>(
+    out: &mut Vec<u8>,
+    client: u64,
+    command: CommandId,
+    args: impl ExactSizeIterator<Item = &'a [u8]>,
+) {
+    out.extend_from_slice(&client.to_le_bytes());
+    out.extend_from_slice(&(command.index() as u16).to_le_bytes());
+    put_args(out, args);
+}
+
+/// Reads from the front of a payload.
+#[derive(Clone, Copy)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// From its beginning.
+    pub fn new(payload: &'a [u8]) -> Self {
+        Self { rest: payload }
+    }
+
+    /// So many bytes.
+    pub fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(count)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    pub fn u8(&mut self) -> Option<u8> {
+        Some(self.bytes(1)?[0])
+    }
+
+    pub fn u16(&mut self) -> Option<u16> {
+        Some(u16::from_le_bytes(self.bytes(2)?.try_into().ok()?))
+    }
+
+    pub fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(self.bytes(4)?.try_into().ok()?))
+    }
+
+    pub fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.bytes(8)?.try_into().ok()?))
+    }
+
+    /// Bytes behind their length.
+    pub fn blob(&mut self) -> Option<&'a [u8]> {
+        let length = self.u32()?;
+        self.bytes(length as usize)
+    }
+
+    /// All that is left.
+    pub fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Arguments: their spans go to `spans`, the bytes they lie in are returned.
+    pub fn args(&mut self, spans: &mut Vec<Span>) -> Option<&'a [u8]> {
+        spans.clear();
+        let count = self.u32()? as usize;
+        let mut lengths = Reader::new(self.bytes(count.checked_mul(4)?)?);
+        let mut start = 0_usize;
+        for _ in 0..count {
+            let len = lengths.u32()? as usize;
+            spans.push(Span { start, len });
+            start = start.checked_add(len)?;
+        }
+        self.bytes(start)
+    }
+}
+
+/// Arguments over what [`Reader::args`] gave.
+pub fn args<'a>(bytes: &'a [u8], spans: &'a [Span]) -> Args<'a> {
+    Args::new(bytes, spans)
+}
+
+/// Appends bytes behind their length.
+pub fn put_blob(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+const NOTHING: u8 = 0;
+const INTEGER: u8 = 1;
+const BYTES: u8 = 2;
+
+fn put_value(out: &mut Vec<u8>, value: Value<'_>, expire_at: Option<Millis>) {
+    match value {
+        Value::Int(number) => {
+            out.push(INTEGER);
+            out.extend_from_slice(&expire_at.unwrap_or(Millis::MAX).to_le_bytes());
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        Value::Bytes(bytes) => {
+            out.push(BYTES);
+            out.extend_from_slice(&expire_at.unwrap_or(Millis::MAX).to_le_bytes());
+            out.extend_from_slice(bytes);
+        }
+    }
+}
+
+fn value<'a>(reader: &mut Reader<'a>) -> Option<Option<(Value<'a>, Option<Millis>)>> {
+    let tag = reader.u8()?;
+    if tag == NOTHING {
+        return Some(None);
+    }
+    let expire_at = Some(reader.u64()?).filter(|&at| at != Millis::MAX);
+    let value = match tag {
+        INTEGER => Value::Int(reader.u64()? as i64),
+        BYTES => Value::Bytes(std::mem::take(&mut reader.rest)),
+        _ => return None,
+    };
+    Some(Some((value, expire_at)))
+}
+
+/// What an owner found under a key, for a command that runs elsewhere.
+pub fn put_view(out: &mut Vec<u8>, view: Option<EntryView<'_>>, with_value: bool) {
+    match view {
+        None => out.push(NOTHING),
+        Some(view) => {
+            let value = if with_value {
+                view.value
+            } else {
+                Value::Bytes(b"")
+            };
+            put_value(out, value, view.expire_at);
+        }
+    }
+}
+
+/// Reads what [`put_view`] wrote; `None` when it is not that.
+pub fn view(payload: &[u8]) -> Option<Option<EntryView<'_>>> {
+    let found = value(&mut Reader::new(payload))?;
+    Some(found.map(|(value, expire_at)| EntryView {
+        kind: Kind::String,
+        value,
+        expire_at,
+        version: 0,
+        access: 0,
+    }))
+}
+
+/// A change to make at the owner: key, then what to do.
+pub fn put_change(out: &mut Vec<u8>, key: &[u8], action: Action<'_>) {
+    put_blob(out, key);
+    match action {
+        Action::Remove => out.push(NOTHING),
+        Action::Put { value, expire_at } => put_value(out, value, expire_at),
+    }
+}
+
+/// Reads what [`put_change`] wrote.
+pub fn change(payload: &[u8]) -> Option<(&[u8], Action<'_>)> {
+    let mut reader = Reader::new(payload);
+    let key = reader.blob()?;
+    let action = match value(&mut reader)? {
+        None => Action::Remove,
+        Some((value, expire_at)) => Action::Put { value, expire_at },
+    };
+    Some((key, action))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_come_back() {
+        let mut payload = Vec::new();
+        let given: [&[u8]; 3] = [b"set", b"", b"value"];
+        put_args(&mut payload, given.into_iter());
+        let mut spans = Vec::new();
+        let bytes = Reader::new(&payload).args(&mut spans).unwrap();
+        assert_eq!(args(bytes, &spans).iter().collect::<Vec<_>>(), given);
+        for cut in 0..payload.len() {
+            assert!(Reader::new(&payload[..cut]).args(&mut spans).is_none());
+        }
+    }
+
+    #[test]
+    fn changes_come_back() {
+        let mut payload = Vec::new();
+        put_change(
+            &mut payload,
+            b"key",
+            Action::Put {
+                value: Value::Bytes(b"v"),
+                expire_at: Some(5),
+            },
+        );
+        let (key, action) = change(&payload).unwrap();
+        assert_eq!(key, b"key");
+        assert!(matches!(
+            action,
+            Action::Put {
+                value: Value::Bytes(b"v"),
+                expire_at: Some(5)
+            }
+        ));
+        payload.clear();
+        put_change(&mut payload, b"key", Action::Remove);
+        assert!(matches!(change(&payload), Some((b"key", Action::Remove))));
+        assert!(change(&payload[..3]).is_none());
+    }
+}

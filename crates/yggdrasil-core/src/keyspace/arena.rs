@@ -1,0 +1,656 @@
+//! The arena: pages of one size class each, index pages, and runs of pages for large entries.
+//!
+//! What is where is known on the owner's heap alone, in a record per page. Only the links of free slots lie in the
+//! slots themselves. Memory is counted by the 4 KB blocks that have been touched, which is what the kernel counts;
+//! within a page they are always the first ones.
+
+use std::collections::TryReserveError;
+
+use crate::shm::Mapping;
+
+use super::classes::{BUCKET_CLASS, CLASS_BYTES_MAX, CLASSES, class_of, slot_words};
+use super::layout::{BLOCK_BYTES, HEADER_WORDS, Layout, PAGE_BYTES, PAGE_WORDS};
+use super::runs::FreeRuns;
+
+const PAGE_BLOCKS: u64 = PAGE_BYTES / BLOCK_BYTES;
+/// Empty pages that keep their memory, so that a key that comes and goes does not cost system calls.
+const KEPT_PAGES: usize = 16;
+const NONE: u32 = 0;
+
+/// What a page is used for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum PageUse {
+    #[default]
+    Free,
+    /// Slots of a size class.
+    Slots(u8),
+    Index,
+    /// First page of a run.
+    Run,
+}
+
+/// The owner's record of a page.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Page {
+    pub(super) purpose: PageUse,
+    /// Slots in use.
+    pub(super) used: u16,
+    /// Slots ever used; those beyond are untouched.
+    pub(super) bump: u16,
+    /// First free slot below `bump`, plus 1; the next one stands in the slot.
+    free: u16,
+    /// Being emptied, and therefore not among the pages that have room.
+    apart: bool,
+    /// Touched blocks.
+    pub(super) blocks: u32,
+    /// Neighbours among the pages of the class that have room; `next` is the number of pages of a run.
+    previous: u32,
+    next: u32,
+}
+
+/// No memory within the limit, or no run of pages in the address space.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct OutOfMemory {
+    pub(super) needed: u64,
+}
+
+/// Whether an allocation respects the limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Limit {
+    Respect,
+    /// For changes that must not fail and hardly need memory.
+    Ignore,
+}
+
+#[derive(Debug)]
+pub(super) struct Arena {
+    pub(super) mapping: Mapping,
+    pub(super) layout: Layout,
+    pub(super) limit: u64,
+    /// Indexed by page number. Its capacity is the whole address space, so it never moves.
+    pages: Vec<Page>,
+    /// First page with room, by class.
+    partial: [u32; CLASSES + 1],
+    /// Slots in use and slots there are, by class.
+    slots: [(u64, u64); CLASSES + 1],
+    free: FreeRuns,
+    kept: Vec<u32>,
+    pub(super) entry_bytes: u64,
+    pub(super) index_bytes: u64,
+    pub(super) kept_bytes: u64,
+    /// Bytes that entries asked for.
+    pub(super) live_bytes: u64,
+    /// Header, directories and heap.
+    pub(super) fixed_bytes: u64,
+    pub(super) peak: u64,
+}
+
+impl Arena {
+    pub(super) fn new(
+        mapping: Mapping,
+        layout: Layout,
+        limit: u64,
+    ) -> Result<Self, TryReserveError> {
+        let mut pages = Vec::new();
+        pages.try_reserve_exact(layout.pages as usize)?;
+        pages.resize(layout.first_data_page as usize, Page::default());
+        Ok(Self {
+            mapping,
+            layout,
+            limit,
+            pages,
+            partial: [NONE; CLASSES + 1],
+            slots: [(0, 0); CLASSES + 1],
+            free: FreeRuns::new(layout.first_data_page as u32, layout.pages as u32),
+            kept: Vec::with_capacity(KEPT_PAGES),
+            entry_bytes: 0,
+            index_bytes: 0,
+            kept_bytes: 0,
+            live_bytes: 0,
+            fixed_bytes: HEADER_WORDS * 8,
+            peak: 0,
+        })
+    }
+
+    pub(super) fn used(&self) -> u64 {
+        self.entry_bytes + self.index_bytes + self.kept_bytes + self.fixed_bytes
+    }
+
+    /// Room for an entry of `bytes`; a run also gets up to `spare_pages` of address space to grow into.
+    #[inline]
+    pub(super) fn allocate(
+        &mut self,
+        bytes: u64,
+        spare_pages: u64,
+        limit: Limit,
+    ) -> Result<u64, OutOfMemory> {
+        let at = if bytes <= CLASS_BYTES_MAX {
+            self.allocate_slot(class_of(bytes), limit)?
+        } else {
+            self.allocate_run(bytes, spare_pages, limit)?
+        };
+        self.live_bytes += bytes;
+        Ok(at)
+    }
+
+    /// Frees an entry of `bytes`, after the bucket it hung on has changed.
+    #[inline]
+    pub(super) fn release(&mut self, at: u64, bytes: u64) {
+        self.live_bytes -= bytes;
+        if bytes <= CLASS_BYTES_MAX {
+            self.release_slot(at, class_of(bytes));
+        } else {
+            self.release_run(at);
+        }
+    }
+
+    /// Whether an entry can change its size from `from` to `to` where it is. Grows its run when that is needed.
+    #[inline]
+    pub(super) fn resize_in_place(
+        &mut self,
+        at: u64,
+        from: u64,
+        to: u64,
+    ) -> Result<bool, OutOfMemory> {
+        if from > CLASS_BYTES_MAX && to > CLASS_BYTES_MAX && self.grow_run(at, to)? {
+            self.live_bytes = self.live_bytes + to - from;
+            return Ok(true);
+        }
+        Ok(self.resize_in_slot(from, to))
+    }
+
+    /// Whether an entry can change its size within its slot.
+    #[inline(always)]
+    pub(super) fn resize_in_slot(&mut self, from: u64, to: u64) -> bool {
+        let fits =
+            from <= CLASS_BYTES_MAX && to <= CLASS_BYTES_MAX && class_of(from) == class_of(to);
+        if fits {
+            self.live_bytes = self.live_bytes + to - from;
+        }
+        fits
+    }
+
+    pub(super) fn allocate_bucket(&mut self) -> Result<u64, OutOfMemory> {
+        self.allocate_slot(BUCKET_CLASS, Limit::Respect)
+    }
+
+    pub(super) fn release_bucket(&mut self, at: u64) {
+        self.release_slot(at, BUCKET_CLASS);
+    }
+
+    #[inline]
+    fn allocate_slot(&mut self, class: u8, limit: Limit) -> Result<u64, OutOfMemory> {
+        let number = self.partial[usize::from(class)];
+        if number == NONE {
+            return self.allocate_in_new_page(class, limit);
+        }
+        let words = slot_words(class);
+        let page = &mut self.pages[number as usize];
+        let first = u64::from(number) * PAGE_WORDS;
+        let at = if page.free != 0 {
+            let at = first + u64::from(page.free - 1) * words;
+            page.free = self.mapping.load(at) as u16;
+            at
+        } else {
+            let end = (u64::from(page.bump) + 1) * words * 8;
+            let blocks = end.div_ceil(BLOCK_BYTES) as u32;
+            if blocks > page.blocks {
+                self.touch(number, blocks, limit)?;
+            }
+            let page = &mut self.pages[number as usize];
+            page.bump += 1;
+            first + u64::from(page.bump - 1) * words
+        };
+        self.slots[usize::from(class)].0 += 1;
+        let page = &mut self.pages[number as usize];
+        page.used += 1;
+        if u64::from(page.used) == PAGE_WORDS / words {
+            self.unlink(number, class);
+        }
+        Ok(at)
+    }
+
+    #[cold]
+    fn allocate_in_new_page(&mut self, class: u8, limit: Limit) -> Result<u64, OutOfMemory> {
+        let blocks = (slot_words(class) * 8).div_ceil(BLOCK_BYTES);
+        let number = self.take_page(PageUse::Slots(class), blocks as u32, limit)?;
+        let page = &mut self.pages[number as usize];
+        (page.used, page.bump, page.free) = (1, 1, 0);
+        self.link(number, class);
+        let slots = &mut self.slots[usize::from(class)];
+        *slots = (slots.0 + 1, slots.1 + PAGE_WORDS / slot_words(class));
+        Ok(u64::from(number) * PAGE_WORDS)
+    }
+
+    #[inline]
+    fn release_slot(&mut self, at: u64, class: u8) {
+        let words = slot_words(class);
+        let number = (at / PAGE_WORDS) as u32;
+        let slot = (at % PAGE_WORDS) as u32 / words as u32;
+        let page = &mut self.pages[number as usize];
+        debug_assert_eq!(page.purpose, PageUse::Slots(class));
+        self.mapping.store(at, u64::from(page.free));
+        page.free = slot as u16 + 1;
+        let was_full = u64::from(page.used) == PAGE_WORDS / words;
+        page.used -= 1;
+        self.slots[usize::from(class)].0 -= 1;
+        if page.used == 0 {
+            if !was_full && !page.apart {
+                self.unlink(number, class);
+            }
+            self.slots[usize::from(class)].1 -= PAGE_WORDS / words;
+            self.release_page(number);
+        } else if was_full {
+            self.link(number, class);
+        }
+    }
+
+    /// Puts a page at the head of those of its class that have room.
+    fn link(&mut self, number: u32, class: u8) {
+        let head = std::mem::replace(&mut self.partial[usize::from(class)], number);
+        if head != NONE {
+            self.pages[head as usize].previous = number;
+        }
+        let page = &mut self.pages[number as usize];
+        (page.previous, page.next) = (NONE, head);
+    }
+
+    fn unlink(&mut self, number: u32, class: u8) {
+        let Page { previous, next, .. } = self.pages[number as usize];
+        if previous == NONE {
+            self.partial[usize::from(class)] = next;
+        } else {
+            self.pages[previous as usize].next = next;
+        }
+        if next != NONE {
+            self.pages[next as usize].previous = previous;
+        }
+    }
+
+    /// A page for the buckets of an index; its blocks are touched by [`Arena::touch_index`].
+    pub(super) fn allocate_index_page(&mut self) -> Result<u32, OutOfMemory> {
+        self.take_page(PageUse::Index, 1, Limit::Respect)
+    }
+
+    /// Counts the first `blocks` of an index page as touched.
+    #[inline]
+    pub(super) fn touch_index(&mut self, number: u32, blocks: u32) -> Result<(), OutOfMemory> {
+        if blocks > self.pages[number as usize].blocks {
+            self.touch(number, blocks, Limit::Respect)
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn release_index_page(&mut self, number: u32) {
+        self.release_page(number);
+    }
+
+    fn counter(&mut self, purpose: PageUse) -> &mut u64 {
+        match purpose {
+            PageUse::Free => &mut self.kept_bytes,
+            PageUse::Slots(BUCKET_CLASS) | PageUse::Index => &mut self.index_bytes,
+            PageUse::Slots(_) | PageUse::Run => &mut self.entry_bytes,
+        }
+    }
+
+    /// Lets the first `blocks` of a page or run be touched, if the limit allows.
+    fn touch(&mut self, number: u32, blocks: u32, limit: Limit) -> Result<(), OutOfMemory> {
+        let page = self.pages[number as usize];
+        let more = u64::from(blocks - page.blocks) * BLOCK_BYTES;
+        self.admit(more, limit)?;
+        self.pages[number as usize].blocks = blocks;
+        *self.counter(page.purpose) += more;
+        self.peak = self.peak.max(self.used());
+        Ok(())
+    }
+
+    /// Checks that `more` bytes may be used, giving kept pages up for them.
+    fn admit(&mut self, more: u64, limit: Limit) -> Result<(), OutOfMemory> {
+        if limit == Limit::Ignore || self.used() + more <= self.limit {
+            return Ok(());
+        }
+        while self.used() + more > self.limit {
+            if !self.give_up_kept_page() {
+                return Err(OutOfMemory { needed: more });
+            }
+        }
+        Ok(())
+    }
+
+    /// A page of which at least `blocks` are touched.
+    fn take_page(
+        &mut self,
+        purpose: PageUse,
+        blocks: u32,
+        limit: Limit,
+    ) -> Result<u32, OutOfMemory> {
+        let resident = self
+            .kept
+            .last()
+            .map_or(0, |kept| self.pages[*kept as usize].blocks);
+        let more = u64::from(blocks.saturating_sub(resident)) * BLOCK_BYTES;
+        self.admit(more, limit)?;
+        let (number, resident) = match self.kept.pop() {
+            Some(number) => (number, self.pages[number as usize].blocks),
+            None => (
+                self.free
+                    .take(1)
+                    .ok_or(OutOfMemory { needed: PAGE_BYTES })?,
+                0,
+            ),
+        };
+        self.kept_bytes -= u64::from(resident) * BLOCK_BYTES;
+        self.place(number, purpose, blocks.max(resident));
+        Ok(number)
+    }
+
+    /// Starts the record of a page or run.
+    fn place(&mut self, number: u32, purpose: PageUse, blocks: u32) {
+        let index = number as usize;
+        if index >= self.pages.len() {
+            self.fixed_bytes += ((index + 1 - self.pages.len()) * size_of::<Page>()) as u64;
+            self.pages.resize(index + 1, Page::default());
+        }
+        self.pages[index] = Page {
+            purpose,
+            blocks,
+            ..Page::default()
+        };
+        *self.counter(purpose) += u64::from(blocks) * BLOCK_BYTES;
+        self.peak = self.peak.max(self.used());
+    }
+
+    fn release_page(&mut self, number: u32) {
+        let Page {
+            purpose, blocks, ..
+        } = self.pages[number as usize];
+        let bytes = u64::from(blocks) * BLOCK_BYTES;
+        *self.counter(purpose) -= bytes;
+        self.pages[number as usize] = Page {
+            blocks,
+            ..Page::default()
+        };
+        self.kept_bytes += bytes;
+        self.kept.push(number);
+        if self.kept.len() == KEPT_PAGES {
+            self.give_up_kept_page();
+        }
+    }
+
+    /// Gives the memory of an empty page back to the system. False when none is kept.
+    pub(super) fn give_up_kept_page(&mut self) -> bool {
+        let Some(number) = self.kept.pop() else {
+            return false;
+        };
+        let blocks = self.pages[number as usize].blocks;
+        self.kept_bytes -= u64::from(blocks) * BLOCK_BYTES;
+        self.punch(u64::from(number) * PAGE_BYTES, blocks);
+        self.pages[number as usize] = Page::default();
+        self.free.give(number, 1);
+        true
+    }
+
+    fn punch(&mut self, offset: u64, blocks: u32) {
+        let punched = self
+            .mapping
+            .punch_hole(offset, u64::from(blocks) * BLOCK_BYTES);
+        assert!(
+            punched.is_ok(),
+            "a hole can be punched into the owner's segment: {punched:?}"
+        );
+    }
+
+    fn allocate_run(
+        &mut self,
+        bytes: u64,
+        spare_pages: u64,
+        limit: Limit,
+    ) -> Result<u64, OutOfMemory> {
+        let blocks = bytes.div_ceil(BLOCK_BYTES) as u32;
+        let pages = bytes.div_ceil(PAGE_BYTES);
+        if pages == 1 && spare_pages == 0 {
+            let number = self.take_page(PageUse::Run, blocks, limit)?;
+            self.pages[number as usize].next = 1;
+            return Ok(u64::from(number) * PAGE_WORDS);
+        }
+        self.admit(u64::from(blocks) * BLOCK_BYTES, limit)?;
+        let (number, pages) = self
+            .take_run(pages + spare_pages)
+            .or_else(|| self.take_run(pages))
+            .ok_or(OutOfMemory { needed: bytes })?;
+        self.place(number, PageUse::Run, blocks);
+        self.pages[number as usize].next = pages;
+        Ok(u64::from(number) * PAGE_WORDS)
+    }
+
+    fn take_run(&mut self, pages: u64) -> Option<(u32, u32)> {
+        let pages = u32::try_from(pages).ok()?;
+        Some((self.free.take(pages)?, pages))
+    }
+
+    /// Whether the run at `at` has, or can be given, room for `bytes`.
+    fn grow_run(&mut self, at: u64, bytes: u64) -> Result<bool, OutOfMemory> {
+        let number = (at / PAGE_WORDS) as u32;
+        let page = self.pages[number as usize];
+        let pages = bytes.div_ceil(PAGE_BYTES);
+        let blocks = bytes.div_ceil(BLOCK_BYTES) as u32;
+        if pages > u64::from(page.next) {
+            let Ok(more) = u32::try_from(pages - u64::from(page.next)) else {
+                return Ok(false);
+            };
+            if !self.free.take_at(number + page.next, more) {
+                return Ok(false);
+            }
+            self.pages[number as usize].next += more;
+        }
+        if blocks > page.blocks {
+            self.touch(number, blocks, Limit::Respect)?;
+        }
+        Ok(true)
+    }
+
+    /// Gives back what a run that now needs `bytes` no longer does, after its bucket has changed.
+    pub(super) fn trim_run(&mut self, at: u64, bytes: u64) {
+        let number = (at / PAGE_WORDS) as u32;
+        let page = self.pages[number as usize];
+        let blocks = bytes.div_ceil(BLOCK_BYTES) as u32;
+        if blocks < page.blocks {
+            let surplus = page.blocks - blocks;
+            self.punch(
+                u64::from(number) * PAGE_BYTES + u64::from(blocks) * BLOCK_BYTES,
+                surplus,
+            );
+            self.pages[number as usize].blocks = blocks;
+            self.entry_bytes -= u64::from(surplus) * BLOCK_BYTES;
+        }
+        // Address space for growth is kept up to twice the need.
+        let pages = (2 * bytes.div_ceil(PAGE_BYTES)) as u32;
+        if pages < page.next {
+            self.pages[number as usize].next = pages;
+            self.free.give(number + pages, page.next - pages);
+        }
+    }
+
+    fn release_run(&mut self, at: u64) {
+        let number = (at / PAGE_WORDS) as u32;
+        let Page {
+            purpose,
+            blocks,
+            next: pages,
+            ..
+        } = self.pages[number as usize];
+        debug_assert_eq!(purpose, PageUse::Run);
+        if pages == 1 {
+            self.release_page(number);
+            return;
+        }
+        self.entry_bytes -= u64::from(blocks) * BLOCK_BYTES;
+        self.punch(u64::from(number) * PAGE_BYTES, blocks);
+        self.pages[number as usize] = Page::default();
+        self.free.give(number, pages);
+    }
+
+    /// Resident bytes that an entry of `bytes` takes.
+    pub(super) fn footprint(bytes: u64) -> u64 {
+        if bytes <= CLASS_BYTES_MAX {
+            slot_words(class_of(bytes)) * 8
+        } else {
+            bytes.next_multiple_of(BLOCK_BYTES)
+        }
+    }
+}
+
+/// Emptying sparse pages, so that their memory can serve another class.
+impl Arena {
+    /// Number of the page behind the last one that was ever used.
+    pub(super) fn pages_end(&self) -> u32 {
+        self.pages.len() as u32
+    }
+
+    /// Whether it pays to empty a page: at most half of it is used, few enough entries for one step, a quarter of
+    /// its class is free, and what it holds fits into the others.
+    pub(super) fn is_sparse(&self, number: u32) -> bool {
+        const ENTRIES_MAX: u64 = 256;
+        let page = self.page(number);
+        let PageUse::Slots(class) = page.purpose else {
+            return false;
+        };
+        let (in_page, used) = (PAGE_WORDS / slot_words(class), u64::from(page.used));
+        let (class_used, class_slots) = self.slots[usize::from(class)];
+        class != BUCKET_CLASS
+            && used <= ENTRIES_MAX
+            && used * 2 <= in_page
+            && class_used * 4 <= class_slots * 3
+            && class_slots - class_used >= in_page
+    }
+
+    /// Takes a page with room from the list, so that nothing new comes to it, and returns its entries.
+    pub(super) fn set_apart(&mut self, number: u32) -> Vec<u64> {
+        let page = self.pages[number as usize];
+        let PageUse::Slots(class) = page.purpose else {
+            return Vec::new();
+        };
+        self.unlink(number, class);
+        self.pages[number as usize].apart = true;
+        let (first, words) = (u64::from(number) * PAGE_WORDS, slot_words(class));
+        let mut live = vec![true; usize::from(page.bump)];
+        let mut free = page.free;
+        while free != 0 {
+            live[usize::from(free - 1)] = false;
+            free = self.mapping.load(first + u64::from(free - 1) * words) as u16;
+        }
+        (0..)
+            .zip(live)
+            .filter(|(_, live)| *live)
+            .map(|(slot, _)| first + slot * words)
+            .collect()
+    }
+
+    /// Lists a page again that could not be emptied.
+    pub(super) fn put_back(&mut self, number: u32) {
+        let page = &mut self.pages[number as usize];
+        if let (true, PageUse::Slots(class)) = (page.apart, page.purpose) {
+            page.apart = false;
+            self.link(number, class);
+        }
+    }
+}
+
+/// What the check of invariants needs to know of the arena.
+impl Arena {
+    pub(super) fn page(&self, number: u32) -> Page {
+        self.pages.get(number as usize).copied().unwrap_or_default()
+    }
+
+    pub(super) fn run_pages(&self, number: u32) -> u32 {
+        self.page(number).next
+    }
+
+    /// Checks that every page is accounted for once, free lists included.
+    pub(super) fn check_invariants(&self) {
+        let mut counted = [(0, 0); CLASSES + 1];
+        let mut next = self.layout.first_data_page as u32;
+        let mut free = self.free.iter().peekable();
+        let (mut entries, mut index, mut kept) = (0, 0, 0);
+        while u64::from(next) < self.layout.pages {
+            if let Some((_, length)) = free.next_if(|(start, _)| *start == next) {
+                next += length;
+                continue;
+            }
+            let page = self.page(next);
+            let bytes = u64::from(page.blocks) * BLOCK_BYTES;
+            match page.purpose {
+                PageUse::Free => {
+                    assert!(
+                        self.kept.contains(&next),
+                        "page {next} is neither free nor kept nor used"
+                    );
+                    kept += bytes;
+                }
+                PageUse::Slots(class) => {
+                    self.check_slots(next, &page, class);
+                    let slots = &mut counted[usize::from(class)];
+                    *slots = (
+                        slots.0 + u64::from(page.used),
+                        slots.1 + PAGE_WORDS / slot_words(class),
+                    );
+                    *if class == BUCKET_CLASS {
+                        &mut index
+                    } else {
+                        &mut entries
+                    } += bytes;
+                }
+                PageUse::Index => index += bytes,
+                PageUse::Run => entries += bytes,
+            }
+            next += if page.purpose == PageUse::Run {
+                page.next
+            } else {
+                1
+            };
+            if page.purpose != PageUse::Run {
+                assert!(u64::from(page.blocks) <= PAGE_BLOCKS);
+            }
+        }
+        assert_eq!(
+            (entries, index, kept),
+            (self.entry_bytes, self.index_bytes, self.kept_bytes)
+        );
+        assert!(self.kept.len() < KEPT_PAGES);
+        assert_eq!(counted, self.slots);
+    }
+
+    fn check_slots(&self, number: u32, page: &Page, class: u8) {
+        let words = slot_words(class);
+        let slots = (PAGE_WORDS / words) as u16;
+        assert!(page.used > 0);
+        assert!(!page.apart);
+        assert!(page.used <= page.bump);
+        assert!(page.bump <= slots);
+        assert!(u64::from(page.bump) * words * 8 <= u64::from(page.blocks) * BLOCK_BYTES);
+        let (mut free, mut count) = (page.free, 0);
+        while free != 0 {
+            assert!(free <= page.bump);
+            count += 1;
+            assert!(
+                count <= page.bump - page.used,
+                "the free slots of page {number} form a list without a loop"
+            );
+            free = self
+                .mapping
+                .load(u64::from(number) * PAGE_WORDS + u64::from(free - 1) * words)
+                as u16;
+        }
+        assert_eq!(count, page.bump - page.used);
+        let mut listed = self.partial[usize::from(class)];
+        while listed != NONE && listed != number {
+            listed = self.pages[listed as usize].next;
+        }
+        assert_eq!(
+            listed == number,
+            page.used < slots,
+            "page {number} is listed when it has room"
+        );
+    }
+}

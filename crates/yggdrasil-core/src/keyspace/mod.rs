@@ -1,0 +1,24 @@
+//! The keys of one shard, in shared memory: written by their owner ([`Shard`]), readable by everyone ([`ShardReader`]).
+
+mod arena;
+mod bucket;
+mod classes;
+mod database;
+mod entry;
+mod layout;
+mod reader;
+mod runs;
+mod shard;
+pub mod slot;
+#[cfg(test)]
+mod tests;
+mod types;
+mod watch;
+mod wheel;
+
+pub use reader::{Read, ReadStamp, ShardReader};
+pub use shard::Shard;
+pub use types::{
+    EntryView, Expiry, Key, KeyspaceError, Kind, MemoryUse, Millis, ShardCounters, ShardShape,
+    Value, WatchToken, hash_key,
+};

@@ -1,0 +1,518 @@
+//! Changes of entries.
+
+use crate::keyspace::arena::Limit;
+use crate::keyspace::bucket::{close, open};
+use crate::keyspace::classes::CLASS_BYTES_MAX;
+use crate::keyspace::entry::{
+    EXPIRY_BYTES, Encoding, ExpiryWords, Extent, Header, KEY_BYTES_MAX, VALUE_BYTES_MAX,
+    VERSION_MASK,
+};
+use crate::keyspace::layout::PAGE_BYTES;
+use crate::keyspace::slot::key_slot;
+use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, Value};
+
+use super::{Place, Shard, access_clock, is_past};
+
+/// A value as it is stored.
+#[derive(Clone, Copy)]
+struct Stored<'a> {
+    encoding: Encoding,
+    bytes: &'a [u8],
+}
+
+impl Shard {
+    /// Stores a value. Tells whether a live entry was there before.
+    #[inline]
+    pub fn set(
+        &mut self,
+        key: &Key<'_>,
+        value: Value<'_>,
+        expiry: Expiry,
+        now: Millis,
+    ) -> Result<bool, KeyspaceError> {
+        let int;
+        let value = match value {
+            Value::Bytes(bytes) => Stored {
+                encoding: Encoding::Raw,
+                bytes,
+            },
+            Value::Int(value) => {
+                int = value.to_le_bytes();
+                Stored {
+                    encoding: Encoding::Int,
+                    bytes: &int,
+                }
+            }
+        };
+        self.check_sizes(key, value.bytes.len() as u64)?;
+        match self.locate(key) {
+            Some(place)
+                if !matches!(expiry, Expiry::At(_))
+                    && self.overwrite_plain(key, &place, value, now) =>
+            {
+                Ok(true)
+            }
+            Some(place) => self.overwrite(key, &place, value, expiry, now),
+            None => {
+                let expire_at = match expiry {
+                    Expiry::At(at) => Some(at),
+                    Expiry::Clear | Expiry::Keep => None,
+                };
+                self.insert(key, value.encoding, 0, value.bytes, expire_at, now)?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Removes a key. Tells whether a live entry was removed.
+    pub fn remove(&mut self, key: &Key<'_>, now: Millis) -> bool {
+        let Some(place) = self.locate(key) else {
+            return false;
+        };
+        if is_past(self.expire_at(place.at, &place.header), now) {
+            self.expire(&place);
+            return false;
+        }
+        self.touch(key);
+        self.next_version();
+        self.discard(&place);
+        true
+    }
+
+    /// Changes the time of expiry of a live entry. Tells whether there is one.
+    pub fn set_expiry(&mut self, key: &Key<'_>, expiry: Option<Millis>, now: Millis) -> bool {
+        let Some((place, header)) = self.locate_live(key, now) else {
+            return false;
+        };
+        let at = if header.has_expiry() || expiry.is_none() {
+            place.at
+        } else {
+            // Small, and in exchange for the old one: it must not fail at the limit of memory.
+            let bytes = header.total_bytes() + EXPIRY_BYTES;
+            let Ok(at) = self.allocate(bytes, 0, Limit::Ignore) else {
+                return false;
+            };
+            at
+        };
+        self.touch(key);
+        let before = self.expire_at(place.at, &header);
+        self.wheel_unlink(place.at, &header);
+        let new = header.changed(self.next_version(), header.has_expiry() || expiry.is_some());
+        if at == place.at {
+            open(&mut self.arena.mapping, place.home);
+            self.write_header(at, &new, expiry);
+            close(&mut self.arena.mapping, place.home);
+        } else {
+            self.write_header(at, &new, expiry);
+            let bytes = (header.key_bytes() + header.value_bytes()) as usize;
+            let (from, to) = (place.at + header.key_word(), at + new.key_word());
+            self.arena.mapping.copy_within(from * 8, to * 8, bytes);
+            self.reattach(&place, at);
+            self.arena.release(place.at, header.total_bytes());
+        }
+        self.count_expiring(place.physical, before, expiry);
+        self.link(at, expiry, now);
+        true
+    }
+
+    /// Appends to a value, creating it when missing. Returns the new length.
+    pub fn append(
+        &mut self,
+        key: &Key<'_>,
+        tail: &[u8],
+        now: Millis,
+    ) -> Result<u64, KeyspaceError> {
+        self.splice(key, None, tail, now)
+    }
+
+    /// Writes into a value, creating it when missing; a gap is filled with zeros. Returns the new length.
+    pub fn write_range(
+        &mut self,
+        key: &Key<'_>,
+        offset: u64,
+        bytes: &[u8],
+        now: Millis,
+    ) -> Result<u64, KeyspaceError> {
+        self.splice(key, Some(offset), bytes, now)
+    }
+
+    /// Writes at `offset`, or at the end.
+    fn splice(
+        &mut self,
+        key: &Key<'_>,
+        offset: Option<u64>,
+        bytes: &[u8],
+        now: Millis,
+    ) -> Result<u64, KeyspaceError> {
+        let Some((place, header)) = self.locate_live(key, now) else {
+            let gap = offset.unwrap_or(0);
+            let length = gap.saturating_add(bytes.len() as u64);
+            self.check_sizes(key, length)?;
+            self.insert(key, Encoding::Raw, gap, bytes, None, now)?;
+            return Ok(length);
+        };
+        if header.encoding() == Some(Encoding::Int) {
+            self.spell_out(key, now)?;
+            return self.splice(key, offset, bytes, now);
+        }
+        let offset = offset.unwrap_or(header.value_bytes());
+        let length = header
+            .value_bytes()
+            .max(offset.saturating_add(bytes.len() as u64));
+        self.check_sizes(key, length)?;
+        let at = self.stretch(&place, &header, length)?;
+        self.touch(key);
+        let version = self.next_version();
+        let expire_at = self.expire_at(place.at, &header);
+        let extent = Extent::new(header.key_bytes(), length, expire_at.is_some());
+        let new = Header::new(
+            &extent,
+            place.physical,
+            Encoding::Raw,
+            version,
+            access_clock(now),
+        );
+        if at == place.at {
+            open(&mut self.arena.mapping, place.home);
+            self.write_words(at, &new);
+            self.write_tail(at, &new, header.value_bytes(), offset, bytes);
+            close(&mut self.arena.mapping, place.home);
+            return Ok(length);
+        }
+        self.wheel_unlink(place.at, &header);
+        self.write_header(at, &new, expire_at);
+        let (from, to) = (place.at + header.key_word(), at + new.key_word());
+        self.arena.mapping.copy_within(
+            from * 8,
+            to * 8,
+            (header.key_bytes() + header.value_bytes()) as usize,
+        );
+        self.write_tail(at, &new, header.value_bytes(), offset, bytes);
+        self.reattach(&place, at);
+        self.arena.release(place.at, header.total_bytes());
+        self.link(at, expire_at, now);
+        Ok(length)
+    }
+
+    /// Room for the entry with a longer value: where it is, or elsewhere. A run that must move gets space to grow.
+    fn stretch(
+        &mut self,
+        place: &Place,
+        header: &Header,
+        length: u64,
+    ) -> Result<u64, KeyspaceError> {
+        let expires = self.expire_at(place.at, header).is_some();
+        let extent = Extent::new(header.key_bytes(), length, expires);
+        let same_layout = extent.key_word() == header.key_word();
+        let (from, to) = (header.total_bytes(), extent.total_bytes());
+        if same_layout && self.obtain(|arena| arena.resize_in_place(place.at, from, to))? {
+            return Ok(place.at);
+        }
+        let spare_pages = if to > CLASS_BYTES_MAX {
+            to.div_ceil(PAGE_BYTES)
+        } else {
+            0
+        };
+        self.allocate(to, spare_pages, Limit::Respect)
+    }
+
+    /// Zeroes what lies between the old end of a value and `offset`, and writes there.
+    fn write_tail(&mut self, at: u64, header: &Header, old_end: u64, offset: u64, bytes: &[u8]) {
+        let value = at * 8 + header.value_offset();
+        if offset > old_end {
+            self.arena
+                .mapping
+                .zero(value + old_end, (offset - old_end) as usize);
+        }
+        self.arena.mapping.copy_in(value + offset, bytes);
+    }
+
+    /// Turns an integer into its decimal form.
+    fn spell_out(&mut self, key: &Key<'_>, now: Millis) -> Result<(), KeyspaceError> {
+        let Some(Value::Int(int)) = self.peek(key, now).map(|view| view.value) else {
+            return Ok(());
+        };
+        let mut buffer = itoa::Buffer::new();
+        self.set(
+            key,
+            Value::Bytes(buffer.format(int).as_bytes()),
+            Expiry::Keep,
+            now,
+        )?;
+        Ok(())
+    }
+
+    fn insert(
+        &mut self,
+        key: &Key<'_>,
+        encoding: Encoding,
+        gap: u64,
+        value: &[u8],
+        expire_at: Option<Millis>,
+        now: Millis,
+    ) -> Result<(), KeyspaceError> {
+        let physical = self.map[usize::from(key.db)];
+        self.ensure_buckets(physical)?;
+        let extent = Extent::new(
+            key.bytes.len() as u64,
+            gap + value.len() as u64,
+            expire_at.is_some(),
+        );
+        let at = self.allocate(extent.total_bytes(), 0, Limit::Respect)?;
+        let header = Header::new(
+            &extent,
+            physical,
+            encoding,
+            self.version + 1,
+            access_clock(now),
+        );
+        self.write_header(at, &header, expire_at);
+        self.arena
+            .mapping
+            .copy_in((at + header.key_word()) * 8, key.bytes);
+        self.write_tail(at, &header, 0, gap, value);
+        if let Err(error) = self.attach(physical, key.hash, at) {
+            self.arena.release(at, extent.total_bytes());
+            return Err(error);
+        }
+        self.touch(key);
+        self.next_version();
+        self.count_key(physical, key.bytes, true);
+        self.count_expiring(physical, None, expire_at);
+        self.link(at, expire_at, now);
+        self.grow(physical);
+        Ok(())
+    }
+
+    /// The most frequent overwrite: no expiry, and no other size class. False when it is not that.
+    #[inline(always)]
+    fn overwrite_plain(
+        &mut self,
+        key: &Key<'_>,
+        place: &Place,
+        value: Stored<'_>,
+        now: Millis,
+    ) -> bool {
+        let version = (self.version + 1) & VERSION_MASK;
+        let bytes = value.bytes.len() as u64;
+        let Some(header) =
+            place
+                .header
+                .rewritten(bytes, value.encoding, version, access_clock(now))
+        else {
+            return false;
+        };
+        if !self
+            .arena
+            .resize_in_slot(place.header.total_bytes(), header.total_bytes())
+        {
+            return false;
+        }
+        self.version = version;
+        self.touch(key);
+        open(&mut self.arena.mapping, place.home);
+        self.arena.mapping.store(place.at, header.word0);
+        self.arena.mapping.store(place.at + 1, header.word1);
+        self.arena
+            .mapping
+            .copy_in(place.at * 8 + header.value_offset(), value.bytes);
+        close(&mut self.arena.mapping, place.home);
+        true
+    }
+
+    /// The general overwrite.
+    #[inline]
+    fn overwrite(
+        &mut self,
+        key: &Key<'_>,
+        place: &Place,
+        value: Stored<'_>,
+        expiry: Expiry,
+        now: Millis,
+    ) -> Result<bool, KeyspaceError> {
+        let old = place.header;
+        let before = self.expire_at(place.at, &old);
+        let live = !is_past(before, now);
+        let expire_at = match expiry {
+            Expiry::Clear => None,
+            Expiry::Keep => before.filter(|_| live),
+            Expiry::At(at) => Some(at),
+        };
+        let extent = Extent::new(
+            key.bytes.len() as u64,
+            value.bytes.len() as u64,
+            expire_at.is_some(),
+        );
+        let (from, to) = (old.total_bytes(), extent.total_bytes());
+        let in_place = self.obtain(|arena| arena.resize_in_place(place.at, from, to))?;
+        let at = if in_place {
+            place.at
+        } else {
+            self.allocate(to, 0, Limit::Respect)?
+        };
+        self.touch(key);
+        let header = Header::new(
+            &extent,
+            place.physical,
+            value.encoding,
+            self.next_version(),
+            access_clock(now),
+        );
+        self.wheel_unlink(place.at, &old);
+        if in_place {
+            open(&mut self.arena.mapping, place.home);
+            self.write_header(at, &header, expire_at);
+            if !header.same_layout(&old) {
+                self.arena
+                    .mapping
+                    .copy_in((at + header.key_word()) * 8, key.bytes);
+            }
+            self.arena
+                .mapping
+                .copy_in(at * 8 + header.value_offset(), value.bytes);
+            close(&mut self.arena.mapping, place.home);
+            if to > CLASS_BYTES_MAX {
+                self.arena.trim_run(at, to);
+            }
+        } else {
+            self.write_header(at, &header, expire_at);
+            self.arena
+                .mapping
+                .copy_in((at + header.key_word()) * 8, key.bytes);
+            self.arena
+                .mapping
+                .copy_in(at * 8 + header.value_offset(), value.bytes);
+            self.reattach(place, at);
+            self.arena.release(place.at, from);
+        }
+        if !live {
+            self.counters.expired += 1;
+        }
+        self.count_expiring(place.physical, before, expire_at);
+        self.link(at, expire_at, now);
+        Ok(live)
+    }
+
+    fn check_sizes(&self, key: &Key<'_>, value_bytes: u64) -> Result<(), KeyspaceError> {
+        let limit = self.shape.value_bytes_max.min(VALUE_BYTES_MAX);
+        if value_bytes > limit {
+            return Err(KeyspaceError::ValueTooLarge {
+                bytes: value_bytes,
+                limit,
+            });
+        }
+        let (bytes, limit) = (key.bytes.len() as u64, limit.min(KEY_BYTES_MAX));
+        if bytes > limit {
+            return Err(KeyspaceError::KeyTooLarge { bytes, limit });
+        }
+        Ok(())
+    }
+
+    /// The live entry of a key; one whose time has come is removed.
+    fn locate_live(&mut self, key: &Key<'_>, now: Millis) -> Option<(Place, Header)> {
+        let place = self.locate(key)?;
+        if is_past(self.expire_at(place.at, &place.header), now) {
+            self.expire(&place);
+            return None;
+        }
+        Some((place, place.header))
+    }
+
+    #[inline(always)]
+    fn touch(&mut self, key: &Key<'_>) {
+        if !self.watches.is_empty() {
+            self.watches.touch(key.db, key.bytes);
+        }
+    }
+
+    /// Writes all that precedes the key; the expiry is not linked.
+    #[inline(always)]
+    fn write_header(&mut self, at: u64, header: &Header, expire_at: Option<Millis>) {
+        self.write_words(at, header);
+        if header.has_expiry() {
+            let words = ExpiryWords::unlinked(expire_at).0;
+            self.arena
+                .mapping
+                .store(at + header.expiry_word(), words[0]);
+            self.arena
+                .mapping
+                .store(at + header.expiry_word() + 1, words[1]);
+        }
+    }
+
+    #[inline(always)]
+    fn write_words(&mut self, at: u64, header: &Header) {
+        self.arena.mapping.store(at, header.word0);
+        self.arena.mapping.store(at + 1, header.word1);
+        if header.is_wide() {
+            self.arena.mapping.store(at + 2, header.wide_word());
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn wheel_unlink(&mut self, at: u64, header: &Header) {
+        if header.has_expiry() {
+            self.wheel.unlink(&mut self.arena.mapping, at);
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn link(&mut self, at: u64, expire_at: Option<Millis>, now: Millis) {
+        if expire_at.is_some_and(|expire_at| expire_at < ExpiryWords::FAR) {
+            self.wheel.link(&mut self.arena.mapping, at, now);
+        }
+    }
+
+    /// Removes an entry whose time has come.
+    #[cold]
+    pub(super) fn expire(&mut self, place: &Place) {
+        self.counters.expired += 1;
+        self.discard(place);
+    }
+
+    /// Removes an entry and all that is known of it.
+    fn discard(&mut self, place: &Place) {
+        let header = &place.header;
+        let before = self.expire_at(place.at, header);
+        self.wheel_unlink(place.at, header);
+        self.detach(place);
+        self.count_expiring(place.physical, before, None);
+        self.uncount_key(place, header);
+        self.arena.release(place.at, header.total_bytes());
+        self.merge(place.physical);
+    }
+
+    fn uncount_key(&mut self, place: &Place, header: &Header) {
+        let slot = key_slot(self.key_bytes(place.at, header));
+        self.adjust_keys(place.physical, slot, false);
+    }
+
+    #[inline]
+    fn count_key(&mut self, physical: u8, key: &[u8], added: bool) {
+        self.adjust_keys(physical, key_slot(key), added);
+    }
+
+    #[inline]
+    fn adjust_keys(&mut self, physical: u8, slot: u16, added: bool) {
+        let database = &mut self.databases[usize::from(physical)];
+        let counts = database.slot_counts.iter_mut();
+        let change = if added { 1 } else { u32::MAX };
+        counts.for_each(|counts| {
+            counts[usize::from(slot)] = counts[usize::from(slot)].wrapping_add(change)
+        });
+        database.keys = if added {
+            database.keys + 1
+        } else {
+            database.keys - 1
+        };
+        self.arena
+            .mapping
+            .store(self.arena.layout.keys(physical), database.keys);
+    }
+
+    #[inline]
+    fn count_expiring(&mut self, physical: u8, before: Option<Millis>, after: Option<Millis>) {
+        let expiring = &mut self.databases[usize::from(physical)].expiring;
+        *expiring = *expiring + u64::from(after.is_some()) - u64::from(before.is_some());
+    }
+}

@@ -1,0 +1,55 @@
+//! Behaviour of owner and readers, against an obvious model and in the large.
+
+mod behaviour;
+mod corruption;
+mod model;
+
+use super::{Key, Shard, ShardReader, ShardShape, hash_key};
+use crate::shm::Segment;
+
+pub(super) const SEED: u64 = 0x5eed;
+
+pub(super) fn shape(segment_bytes: u64, memory_limit: u64) -> ShardShape {
+    ShardShape {
+        databases: 4,
+        segment_bytes,
+        memory_limit,
+        hash_seed: SEED,
+        value_bytes_max: 1 << 20,
+    }
+}
+
+/// A shard, a reader of it, and the segment of both.
+pub(super) struct Rig {
+    pub(super) segment: Segment,
+    pub(super) shape: ShardShape,
+    pub(super) shard: Shard,
+    pub(super) reader: ShardReader,
+}
+
+impl Rig {
+    pub(super) fn new(segment_bytes: u64, memory_limit: u64) -> Self {
+        let shape = shape(segment_bytes, memory_limit);
+        let segment = Segment::create("test", segment_bytes).unwrap();
+        let shard = Shard::create(segment.own().unwrap(), shape.clone()).unwrap();
+        let reader = ShardReader::open(segment.read().unwrap(), &shape).unwrap();
+        Self {
+            segment,
+            shape,
+            shard,
+            reader,
+        }
+    }
+
+    pub(super) fn roomy() -> Self {
+        Self::new(1 << 36, 1 << 32)
+    }
+}
+
+pub(super) fn key(db: u8, bytes: &[u8]) -> Key<'_> {
+    Key {
+        db,
+        hash: hash_key(SEED, bytes),
+        bytes,
+    }
+}

@@ -1,0 +1,308 @@
+//! Random operations on a shard and on a hash map, which must agree after every step.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::{Rig, key};
+use crate::keyspace::{Expiry, KeyspaceError, Read, Value};
+
+const START: u64 = 1_700_000_000_000;
+
+#[derive(Clone, Debug)]
+enum Stored {
+    Bytes(Vec<u8>),
+    Int(i64),
+}
+
+impl Stored {
+    fn view(&self) -> Value<'_> {
+        match self {
+            Self::Bytes(bytes) => Value::Bytes(bytes),
+            Self::Int(int) => Value::Int(*int),
+        }
+    }
+
+    fn spelled(&self) -> Vec<u8> {
+        match self {
+            Self::Bytes(bytes) => bytes.clone(),
+            Self::Int(int) => int.to_string().into_bytes(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Timing {
+    Clear,
+    Keep,
+    In(u64),
+    Far(u64),
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Set(u8, u16, Stored, Timing),
+    Remove(u8, u16),
+    RemoveMany(u8, u16),
+    SetMany(u8, u16, u16),
+    Find(u8, u16),
+    SetExpiry(u8, u16, Option<u64>),
+    Append(u8, u16, Vec<u8>),
+    WriteRange(u8, u16, u64, Vec<u8>),
+    Swap(u8, u8),
+    ClearDatabase(u8),
+    Clear,
+    Wait(u64),
+    Advance(usize),
+    Limit(u64),
+}
+
+fn content() -> impl Strategy<Value = Vec<u8>> {
+    let size = prop_oneof![6 => 0..80_usize, 3 => 80..3000_usize, 1 => 15_000..17_000_usize, 1 => 60_000..200_000_usize];
+    (size, any::<u8>()).prop_map(|(size, fill)| vec![fill; size])
+}
+
+fn stored() -> impl Strategy<Value = Stored> {
+    prop_oneof![4 => content().prop_map(Stored::Bytes), 1 => any::<i64>().prop_map(Stored::Int)]
+}
+
+fn timing() -> impl Strategy<Value = Timing> {
+    prop_oneof![
+        4 => Just(Timing::Clear),
+        2 => Just(Timing::Keep),
+        3 => (1..100_000_u64).prop_map(Timing::In),
+        1 => ((1_u64 << 48) - 3..(1 << 48) + 3).prop_map(Timing::Far),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let db = || 0..3_u8;
+    let name = || 0..80_u16;
+    prop_oneof![
+        20 => (db(), name(), stored(), timing()).prop_map(|(d, n, v, t)| Step::Set(d, n, v, t)),
+        8 => (db(), name()).prop_map(|(d, n)| Step::Remove(d, n)),
+        2 => (db(), name()).prop_map(|(d, n)| Step::RemoveMany(d, n)),
+        2 => (db(), name(), 0..200_u16).prop_map(|(d, n, size)| Step::SetMany(d, n, size)),
+        6 => (db(), name()).prop_map(|(d, n)| Step::Find(d, n)),
+        5 => (db(), name(), prop::option::of(1..100_000_u64)).prop_map(|(d, n, e)| Step::SetExpiry(d, n, e)),
+        6 => (db(), name(), content()).prop_map(|(d, n, c)| Step::Append(d, n, c)),
+        4 => (db(), name(), 0..70_000_u64, content()).prop_map(|(d, n, o, c)| Step::WriteRange(d, n, o, c)),
+        1 => (db(), db()).prop_map(|(a, b)| Step::Swap(a, b)),
+        1 => db().prop_map(Step::ClearDatabase),
+        1 => Just(Step::Clear),
+        5 => (1..40_000_u64).prop_map(Step::Wait),
+        5 => (1..100_usize).prop_map(Step::Advance),
+        1 => (200_000..3_000_000_u64).prop_map(Step::Limit),
+    ]
+}
+
+/// Key names of several lengths, wide ones among them.
+fn name(number: u16) -> Vec<u8> {
+    let size = match number % 10 {
+        0 => usize::from(number / 10),
+        1 => 260,
+        _ => 14,
+    };
+    let mut name = format!("{number}:").into_bytes();
+    name.resize(size.max(if size == 0 { 0 } else { name.len() }), b'x');
+    name
+}
+
+type Entry = (Stored, Option<u64>);
+
+struct Pair {
+    rig: Rig,
+    model: HashMap<(u8, Vec<u8>), Entry>,
+    now: u64,
+}
+
+impl Pair {
+    fn live(&self, db: u8, name: &[u8]) -> Option<Entry> {
+        self.model
+            .get(&(db, name.to_vec()))
+            .filter(|entry| entry.1.is_none_or(|at| at > self.now))
+            .cloned()
+    }
+
+    fn put(&mut self, db: u8, name: Vec<u8>, entry: Entry) {
+        self.model.insert((db, name), entry);
+    }
+
+    /// Applies a result: what is out of memory changes nothing.
+    fn agree<T: PartialEq + std::fmt::Debug>(
+        result: Result<T, KeyspaceError>,
+        expected: T,
+    ) -> bool {
+        match result {
+            Ok(found) => {
+                assert_eq!(found, expected);
+                true
+            }
+            Err(KeyspaceError::OutOfMemory { .. }) => false,
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    fn set(&mut self, db: u8, name: Vec<u8>, value: Stored, timing: Timing) {
+        let before = self.live(db, &name);
+        let (expiry, expire_at) = match timing {
+            Timing::Clear => (Expiry::Clear, None),
+            Timing::Keep => (Expiry::Keep, before.as_ref().and_then(|entry| entry.1)),
+            Timing::In(ms) => (Expiry::At(self.now + ms), Some(self.now + ms)),
+            Timing::Far(at) => (Expiry::At(at), Some(at)),
+        };
+        let result = self
+            .rig
+            .shard
+            .set(&key(db, &name), value.view(), expiry, self.now);
+        if Self::agree(result, before.is_some()) {
+            self.put(db, name, (value, expire_at));
+        }
+    }
+
+    fn splice(&mut self, db: u8, name: Vec<u8>, offset: Option<u64>, bytes: &[u8]) {
+        let before = self.live(db, &name);
+        let (mut content, expire_at) = before.map_or((Vec::new(), None), |(value, expire_at)| {
+            (value.spelled(), expire_at)
+        });
+        let start = offset.map_or(content.len(), |offset| offset as usize);
+        content.resize(content.len().max(start + bytes.len()), 0);
+        content[start..start + bytes.len()].copy_from_slice(bytes);
+        let k = key(db, &name);
+        let result = match offset {
+            None => self.rig.shard.append(&k, bytes, self.now),
+            Some(offset) => self.rig.shard.write_range(&k, offset, bytes, self.now),
+        };
+        match result {
+            Err(KeyspaceError::ValueTooLarge { .. }) => assert!(content.len() > 1 << 20),
+            other => {
+                if Self::agree(other, content.len() as u64) {
+                    self.put(db, name, (Stored::Bytes(content), expire_at));
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, db: u8, name: Vec<u8>) {
+        let live = self.live(db, &name).is_some();
+        assert_eq!(self.rig.shard.remove(&key(db, &name), self.now), live);
+        self.model.remove(&(db, name));
+    }
+
+    fn apply(&mut self, step: Step) {
+        match step {
+            Step::Set(db, number, value, timing) => self.set(db, name(number), value, timing),
+            Step::Remove(db, number) => self.remove(db, name(number)),
+            Step::RemoveMany(db, from) => {
+                (from..from + 150).for_each(|number| self.remove(db, name(number)))
+            }
+            Step::SetMany(db, from, size) => {
+                let value = Stored::Bytes(vec![5; usize::from(size)]);
+                (from..from + 150)
+                    .for_each(|number| self.set(db, name(number), value.clone(), Timing::Keep));
+            }
+            Step::Find(db, number) => {
+                let _ = self.rig.shard.find(&key(db, &name(number)), self.now);
+            }
+            Step::SetExpiry(db, number, ms) => {
+                let name = name(number);
+                let at = ms.map(|ms| self.now + ms);
+                let before = self.live(db, &name);
+                assert_eq!(
+                    self.rig.shard.set_expiry(&key(db, &name), at, self.now),
+                    before.is_some()
+                );
+                if let Some((value, _)) = before {
+                    self.put(db, name, (value, at));
+                }
+            }
+            Step::Append(db, number, bytes) => self.splice(db, name(number), None, &bytes),
+            Step::WriteRange(db, number, offset, bytes) => {
+                self.splice(db, name(number), Some(offset), &bytes)
+            }
+            Step::Swap(a, b) => self.swap(a, b),
+            Step::ClearDatabase(db) => {
+                self.rig.shard.clear_database(db);
+                self.model.retain(|(other, _), _| *other != db);
+            }
+            Step::Clear => {
+                self.rig.shard.clear();
+                self.model.clear();
+            }
+            Step::Wait(ms) => self.now += ms,
+            Step::Advance(budget) => {
+                self.rig.shard.advance(self.now, budget);
+            }
+            Step::Limit(bytes) => self.rig.shard.set_memory_limit(bytes),
+        }
+    }
+
+    fn swap(&mut self, a: u8, b: u8) {
+        self.rig.shard.swap_databases(a, b);
+        self.model = std::mem::take(&mut self.model)
+            .into_iter()
+            .map(|((db, name), entry)| {
+                let db = if db == a {
+                    b
+                } else if db == b {
+                    a
+                } else {
+                    db
+                };
+                ((db, name), entry)
+            })
+            .collect();
+    }
+
+    fn check(&self) {
+        self.rig.shard.check_invariants();
+        let mut scratch = Vec::new();
+        for (db, name) in self.model.keys() {
+            let k = key(*db, name);
+            let expected = self.live(*db, name);
+            let found = self.rig.shard.peek(&k, self.now);
+            assert_eq!(
+                found.map(|view| (view.value, view.expire_at)),
+                expected.as_ref().map(|e| (e.0.view(), e.1))
+            );
+            match self.rig.reader.read(&k, self.now, &mut scratch) {
+                Read::Hit(view, _) => assert_eq!(Some(view), found),
+                Read::Miss(_) => assert_eq!(found, None),
+                Read::Unsettled => panic!("nothing is going on"),
+            }
+        }
+        for db in 0..3 {
+            let alive = |entry: &&Entry| entry.1.is_none_or(|at| at > self.now);
+            let entries = self
+                .model
+                .iter()
+                .filter(|((other, _), _)| *other == db)
+                .map(|(_, entry)| entry);
+            let live = entries.filter(alive).count() as u64;
+            assert!(self.rig.shard.len(db) >= live);
+            assert_eq!(self.rig.shard.len(db), self.rig.reader.len(db));
+            let mut scanned = 0;
+            self.rig
+                .shard
+                .scan(db, 0, usize::MAX, self.now, &mut |_, _| scanned += 1);
+            assert_eq!(scanned, live);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_shard_agrees_with_a_hash_map(steps in prop::collection::vec(step(), 1..120)) {
+        let mut pair = Pair { rig: Rig::new(1 << 24, 1_500_000), model: HashMap::new(), now: START };
+        for step in steps {
+            pair.apply(step);
+            pair.check();
+        }
+        while pair.rig.shard.advance(pair.now, 50) {}
+        pair.check();
+        let live = pair.model.values().filter(|entry| entry.1.is_none_or(|at| at > pair.now)).count() as u64;
+        prop_assert_eq!((0..3).map(|db| pair.rig.shard.len(db)).sum::<u64>(), live);
+    }
+}

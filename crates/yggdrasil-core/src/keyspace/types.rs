@@ -1,0 +1,121 @@
+//! What callers of the keyspace see.
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// Unix time in milliseconds.
+pub type Millis = u64;
+
+/// Names one WATCH of one client; chosen by the caller.
+pub type WatchToken = u64;
+
+/// A key, with its hash computed once for all that is done with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    /// Logical database.
+    pub db: u8,
+    /// [`hash_key`] of `bytes` with the seed of the shard's shape.
+    pub hash: u64,
+    pub bytes: &'a [u8],
+}
+
+/// The hash of a key in the index: the same in all processes of a node.
+#[inline]
+pub fn hash_key(seed: u64, bytes: &[u8]) -> u64 {
+    xxh3_64_with_seed(bytes, seed)
+}
+
+/// What an entry is to its clients.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    String = 0,
+}
+
+/// The value of a string: its bytes, or the integer whose decimal form it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Value<'a> {
+    Bytes(&'a [u8]),
+    Int(i64),
+}
+
+/// One live entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EntryView<'a> {
+    pub kind: Kind,
+    pub value: Value<'a>,
+    pub expire_at: Option<Millis>,
+    /// The shard's mutation counter when the entry was last changed (48 bits).
+    pub version: u64,
+    /// Unix time of the last recorded access in seconds, its low 24 bits.
+    pub access: u32,
+}
+
+/// What a SET does to the time of expiry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Expiry {
+    Clear,
+    Keep,
+    At(Millis),
+}
+
+/// Why a change was refused. Nothing has changed then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum KeyspaceError {
+    #[error("out of memory: {needed} bytes more are needed and {used} of {limit} are used")]
+    OutOfMemory { needed: u64, limit: u64, used: u64 },
+    #[error("a value of {bytes} bytes exceeds the limit of {limit}")]
+    ValueTooLarge { bytes: u64, limit: u64 },
+    #[error("a key of {bytes} bytes exceeds the limit of {limit}")]
+    KeyTooLarge { bytes: u64, limit: u64 },
+    #[error("impossible shape of a shard: {0}")]
+    Shape(&'static str),
+    #[error("the segment has {found} bytes where the shape says {expected}")]
+    SegmentSize { expected: u64, found: u64 },
+    #[error("the arena could not be emptied: system error {errno}")]
+    Reset { errno: i32 },
+}
+
+/// Everything about a shard that owner and readers must agree on, and the owner's limits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ShardShape {
+    /// Logical databases, 1 to 256.
+    pub databases: u16,
+    /// Address space of the arena: a multiple of 64 KiB, at most 4 TiB. It costs nothing until used, and should be
+    /// many times the memory limit, so that a contiguous run is always found.
+    pub segment_bytes: u64,
+    /// Memory that the shard may use.
+    pub memory_limit: u64,
+    /// Seed of [`hash_key`].
+    pub hash_seed: u64,
+    /// Longest value (and key) accepted.
+    pub value_bytes_max: u64,
+}
+
+/// Bytes of memory, by kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct MemoryUse {
+    pub limit: u64,
+    /// All memory that the shard takes: `entries + index + overhead`.
+    pub used: u64,
+    /// The largest `used` since the start or since [`Shard::reset_counters`](super::Shard::reset_counters).
+    pub peak: u64,
+    /// Resident pages that hold entries.
+    pub entries: u64,
+    /// Resident pages that hold buckets, and their directories.
+    pub index: u64,
+    /// Empty pages kept for reuse, header, and bookkeeping on the owner's heap.
+    pub overhead: u64,
+    /// Bytes in `entries` that live entries really fill, headers included.
+    pub live: u64,
+}
+
+/// What has happened since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ShardCounters {
+    /// Entries removed because their time had come.
+    pub expired: u64,
+    /// Changes refused for want of memory.
+    pub refused: u64,
+    /// Buckets split and merged.
+    pub splits: u64,
+    pub merges: u64,
+}

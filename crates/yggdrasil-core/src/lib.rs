@@ -1,0 +1,10 @@
+//! The engine of Yggdrasil: protocol, keyspace and routing, without sockets, Python or a clock of its own.
+
+pub mod commands;
+pub mod control;
+pub mod engine;
+pub mod keyspace;
+pub mod resp;
+pub mod ring;
+pub mod shm;
+pub mod stats;

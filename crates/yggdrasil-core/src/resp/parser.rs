@@ -1,0 +1,699 @@
+//! The request parser: bytes in, ranges of arguments out.
+//!
+//! It is given a slice and the place where the next request begins in it. Nothing is copied (inline requests
+//! excepted, whose quotes must come off) and nothing is allocated but what [`Requests`] keeps between batches.
+//! "More bytes, please" is a value. A request that has come only in part is parsed again from its beginning when
+//! it is short; of a long one the parser remembers how far it was.
+
+use std::ops::Range;
+
+use super::args::{Args, Span};
+use super::inline;
+use super::integer::parse_i64;
+
+/// Longest inline request, and longest line that holds a length.
+const LINE_BYTES_MAX: usize = 64 * 1024;
+/// A partial request at least this long is not parsed again from its beginning.
+const RESUME_BYTES_MIN: usize = 1024;
+
+/// What a client may send; other limits hold before it has authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub arguments_max: usize,
+    pub bulk_bytes_max: usize,
+    pub authenticated: bool,
+}
+
+impl Limits {
+    /// Redis counts arguments in a C int.
+    pub const ARGUMENTS_MAX: usize = i32::MAX as usize;
+    pub const BULK_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+    /// For clients that still have to authenticate.
+    pub const UNAUTHENTICATED_ARGUMENTS_MAX: usize = 10;
+    pub const UNAUTHENTICATED_BULK_BYTES_MAX: usize = 16 * 1024;
+}
+
+impl Limits {
+    /// Up to these it does not matter who sends them.
+    #[inline]
+    fn quick_arguments_max(&self) -> usize {
+        self.arguments_max.min(Self::UNAUTHENTICATED_ARGUMENTS_MAX)
+    }
+
+    #[inline]
+    fn quick_bulk_bytes_max(&self) -> usize {
+        self.bulk_bytes_max
+            .min(Self::UNAUTHENTICATED_BULK_BYTES_MAX)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            arguments_max: Self::ARGUMENTS_MAX,
+            bulk_bytes_max: Self::BULK_BYTES_MAX,
+            authenticated: true,
+        }
+    }
+}
+
+/// The client broke the protocol. The text is the whole reply; the connection is closed after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolError {
+    #[error("ERR Protocol error: too big inline request")]
+    InlineTooLong,
+    #[error("ERR Protocol error: unbalanced quotes in request")]
+    UnbalancedQuotes,
+    #[error("ERR Protocol error: too big mbulk count string")]
+    ArgumentCountTooLong,
+    #[error("ERR Protocol error: invalid multibulk length")]
+    ArgumentCount,
+    #[error("ERR Protocol error: unauthenticated multibulk length")]
+    ArgumentCountUnauthenticated,
+    #[error("ERR Protocol error: too big bulk count string")]
+    BulkLengthTooLong,
+    #[error("ERR Protocol error: expected '$', got '{}'", char::from(*.0))]
+    ExpectedBulk(u8),
+    #[error("ERR Protocol error: invalid bulk length")]
+    BulkLength,
+    #[error("ERR Protocol error: unauthenticated bulk length")]
+    BulkLengthUnauthenticated,
+}
+
+/// What [`Parser::next`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// One more request is in the batch.
+    Request,
+    /// The next request is not complete: at least so many bytes have to be added to the input. While a bulk string
+    /// of known length is arriving, this is all that is missing of it.
+    Incomplete { wanted: usize },
+}
+
+/// The requests of one batch. Kept and cleared by the caller, so that its memory is reused.
+#[derive(Default)]
+pub struct Requests {
+    spans: Vec<Span>,
+    unquoted: Vec<u8>,
+    heads: Vec<Head>,
+}
+
+/// Where a request lies in the input, and its arguments among the spans.
+struct Head {
+    start: usize,
+    end: usize,
+    first_span: usize,
+    text: Text,
+}
+
+/// What the spans of a request refer to.
+#[derive(Clone, Copy)]
+enum Text {
+    Wire,
+    /// An inline request whose text begins there in `unquoted`.
+    Unquoted(usize),
+}
+
+impl Requests {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn clear(&mut self) {
+        self.spans.clear();
+        self.unquoted.clear();
+        self.heads.clear();
+    }
+
+    pub fn len(&self) -> usize {
+        self.heads.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.heads.is_empty()
+    }
+
+    /// The arguments of a request; `input` is what it was parsed from.
+    #[inline]
+    pub fn args<'a>(&'a self, index: usize, input: &'a [u8]) -> Args<'a> {
+        let head = &self.heads[index];
+        let bytes = match head.text {
+            Text::Wire => &input[head.start..head.end],
+            Text::Unquoted(start) => &self.unquoted[start..],
+        };
+        let next = self.heads.get(index + 1);
+        let end = next.map_or(self.spans.len(), |next| next.first_span);
+        Args::new(bytes, &self.spans[head.first_span..end])
+    }
+
+    /// Where a request lies in the input.
+    pub fn wire(&self, index: usize) -> Range<usize> {
+        let Head { start, end, .. } = self.heads[index];
+        start..end
+    }
+}
+
+/// The state of one client's input: nothing but a pointer while no long request is under way.
+#[derive(Debug, Default)]
+pub struct Parser {
+    partial: Option<Box<Partial>>,
+}
+
+/// How far a request has been parsed. Positions count from its first byte.
+#[derive(Debug, Default)]
+struct Partial {
+    /// Arguments still to come; `None` until the first line is complete.
+    missing: Option<usize>,
+    /// Start of the line or bulk string that comes next.
+    position: usize,
+    /// Length of the bulk string at `position`, if its own line has been read.
+    bulk: Option<usize>,
+    /// No end of line lies before this.
+    searched: usize,
+    spans: Vec<Span>,
+}
+
+/// Why a request does not go on.
+enum Stop {
+    Incomplete { wanted: usize },
+    Error(ProtocolError),
+}
+
+impl Stop {
+    fn parsed(self) -> Result<Parsed, ProtocolError> {
+        match self {
+            Self::Incomplete { wanted } => Ok(Parsed::Incomplete { wanted }),
+            Self::Error(error) => Err(error),
+        }
+    }
+}
+
+impl From<ProtocolError> for Stop {
+    fn from(error: ProtocolError) -> Self {
+        Self::Error(error)
+    }
+}
+
+type Step<T> = Result<T, Stop>;
+
+impl Parser {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Parses the request that begins at `input[*start]`, adds it to the batch and moves `start` behind it. Empty
+    /// requests are passed over. When the request is incomplete, the next call must get the same bytes and more, with
+    /// `start` at the same byte, wherever that lies then.
+    pub fn next(
+        &mut self,
+        input: &[u8],
+        start: &mut usize,
+        limits: &Limits,
+        requests: &mut Requests,
+    ) -> Result<Parsed, ProtocolError> {
+        loop {
+            let first_span = requests.spans.len();
+            let request = &input[*start..];
+            let text = match request.first() {
+                Some(b'*') => Text::Wire,
+                Some(_) => Text::Unquoted(requests.unquoted.len()),
+                None => return Ok(Parsed::Incomplete { wanted: 1 }),
+            };
+            let step = match text {
+                Text::Wire => self.array(request, limits, &mut requests.spans),
+                Text::Unquoted(_) => self.inline(request, requests),
+            };
+            let end = match step {
+                Ok(len) => *start + len,
+                Err(stop) => {
+                    requests.spans.truncate(first_span);
+                    return stop.parsed();
+                }
+            };
+            let head = Head {
+                start: std::mem::replace(start, end),
+                end,
+                first_span,
+                text,
+            };
+            if requests.spans.len() > first_span {
+                requests.heads.push(head);
+                return Ok(Parsed::Request);
+            }
+        }
+    }
+
+    /// Bytes held for a request under way.
+    pub fn memory_bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| {
+            size_of::<Partial>() + partial.spans.capacity() * size_of::<Span>()
+        })
+    }
+
+    /// Returns the length of the request.
+    #[inline]
+    fn array(&mut self, request: &[u8], limits: &Limits, spans: &mut Vec<Span>) -> Step<usize> {
+        if self.partial.is_some() {
+            return self.resumed_array(request, limits, spans);
+        }
+        let first_span = spans.len();
+        let mut state = Partial::default();
+        let step = parse_array(request, limits, &mut state, spans);
+        if request.len() >= RESUME_BYTES_MIN && matches!(step, Err(Stop::Incomplete { .. })) {
+            state.spans = spans.split_off(first_span);
+            self.partial = Some(Box::new(state));
+        }
+        step
+    }
+
+    #[cold]
+    fn resumed_array(
+        &mut self,
+        request: &[u8],
+        limits: &Limits,
+        spans: &mut Vec<Span>,
+    ) -> Step<usize> {
+        let mut state = self.partial.take().unwrap_or_default();
+        let mut own = std::mem::take(&mut state.spans);
+        let step = parse_array(request, limits, &mut state, &mut own);
+        if let Err(Stop::Incomplete { .. }) = step {
+            state.spans = own;
+            self.partial = Some(state);
+        } else {
+            spans.append(&mut own);
+        }
+        step
+    }
+
+    fn inline(&mut self, request: &[u8], requests: &mut Requests) -> Step<usize> {
+        let searched = self.partial.take().map_or(0, |partial| partial.searched);
+        let window = &request[..request.len().min(LINE_BYTES_MAX + 1)];
+        let Some(found) = memchr::memchr(b'\n', &window[searched..]) else {
+            if window.len() > LINE_BYTES_MAX {
+                return Err(ProtocolError::InlineTooLong.into());
+            }
+            if window.len() >= RESUME_BYTES_MIN {
+                self.partial = Some(Box::new(Partial {
+                    searched: window.len(),
+                    ..Partial::default()
+                }));
+            }
+            return Err(Stop::Incomplete { wanted: 1 });
+        };
+        let end = searched + found;
+        let line = &request[..end];
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        inline::split_line(line, &mut requests.unquoted, &mut requests.spans)
+            .map_err(|_| ProtocolError::UnbalancedQuotes)?;
+        Ok(end + 1)
+    }
+}
+
+/// Goes on with an array of bulk strings as far as the bytes reach. Returns the length of the request.
+#[inline]
+fn parse_array(
+    request: &[u8],
+    limits: &Limits,
+    state: &mut Partial,
+    spans: &mut Vec<Span>,
+) -> Step<usize> {
+    let mut missing = match state.missing {
+        Some(missing) => missing,
+        None => argument_count(request, limits, state)?,
+    };
+    let mut position = state.position;
+    let mut bulk = state.bulk.take();
+    while missing > 0 {
+        let len = match bulk.take() {
+            Some(len) => len,
+            None => match quick_length(request, position, b'$') {
+                Some((len, start)) if len <= limits.quick_bulk_bytes_max() => {
+                    position = start;
+                    len
+                }
+                _ => {
+                    (state.missing, state.position) = (Some(missing), position);
+                    let len = bulk_length(request, limits, state)?;
+                    position = state.position;
+                    len
+                }
+            },
+        };
+        // No overflow: a bulk length is at most `bulk_bytes_max`, and the position lies in the input.
+        let end = position + len + 2;
+        if end > request.len() {
+            (state.missing, state.position, state.bulk) = (Some(missing), position, Some(len));
+            let wanted = end - request.len();
+            return Err(Stop::Incomplete { wanted });
+        }
+        spans.push(Span {
+            start: position,
+            len,
+        });
+        position = end;
+        missing -= 1;
+    }
+    Ok(position)
+}
+
+/// Reads the first line; `state.position` is behind it then.
+#[inline]
+fn argument_count(request: &[u8], limits: &Limits, state: &mut Partial) -> Step<usize> {
+    match quick_length(request, 0, b'*') {
+        Some((count, end)) if count <= limits.quick_arguments_max() => {
+            state.position = end;
+            Ok(count)
+        }
+        _ => careful_argument_count(request, limits, state),
+    }
+}
+
+#[cold]
+fn careful_argument_count(request: &[u8], limits: &Limits, state: &mut Partial) -> Step<usize> {
+    let line = take_line(request, state, ProtocolError::ArgumentCountTooLong)?;
+    let count = parse_i64(&line[1..]).ok_or(ProtocolError::ArgumentCount)?;
+    let count = usize::try_from(count.max(0)).map_err(|_| ProtocolError::ArgumentCount)?;
+    if count > limits.arguments_max {
+        return Err(ProtocolError::ArgumentCount.into());
+    }
+    if count > Limits::UNAUTHENTICATED_ARGUMENTS_MAX && !limits.authenticated {
+        return Err(ProtocolError::ArgumentCountUnauthenticated.into());
+    }
+    Ok(count)
+}
+
+#[cold]
+fn bulk_length(request: &[u8], limits: &Limits, state: &mut Partial) -> Step<usize> {
+    let line = take_line(request, state, ProtocolError::BulkLengthTooLong)?;
+    let Some((b'$', digits)) = line.split_first() else {
+        // An empty line ends where its carriage return is found.
+        let found = line.first().copied().unwrap_or(b'\r');
+        return Err(ProtocolError::ExpectedBulk(found).into());
+    };
+    let len = parse_i64(digits).ok_or(ProtocolError::BulkLength)?;
+    let len = usize::try_from(len).map_err(|_| ProtocolError::BulkLength)?;
+    if len > limits.bulk_bytes_max {
+        return Err(ProtocolError::BulkLength.into());
+    }
+    if len > Limits::UNAUTHENTICATED_BULK_BYTES_MAX && !limits.authenticated {
+        return Err(ProtocolError::BulkLengthUnauthenticated.into());
+    }
+    Ok(len)
+}
+
+/// The number in a complete line of up to three digits, and where the line ends; `None` for anything else, which is
+/// then looked at with more care. As in Redis, what stands in the place of the line feed does not matter.
+#[inline]
+fn quick_length(request: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
+    const END: usize = b'\r'.wrapping_sub(b'0') as usize;
+    // Six bytes are always there in a complete request: the line end of the argument follows its shortest line.
+    let line: &[u8; 6] = request.get(at..)?.first_chunk()?;
+    if line[0] != kind {
+        return None;
+    }
+    let [_, a, b, c, d, _] = line.map(|byte| usize::from(byte.wrapping_sub(b'0')));
+    if b == END {
+        return (a <= 9).then_some((a, at + 4));
+    }
+    if !(1..=9).contains(&a) || b > 9 {
+        return None;
+    }
+    if c == END {
+        return Some((a * 10 + b, at + 5));
+    }
+    (c <= 9 && d == END).then_some((a * 100 + b * 10 + c, at + 6))
+}
+
+/// The line at `state.position` without its end, once it is complete; the position moves behind it.
+#[cold]
+fn take_line<'a>(
+    request: &'a [u8],
+    state: &mut Partial,
+    too_long: ProtocolError,
+) -> Step<&'a [u8]> {
+    let start = state.position;
+    let window_end = request.len().min(start + LINE_BYTES_MAX + 1);
+    let from = state.searched.clamp(start, window_end);
+    let Some(found) = memchr::memchr(b'\r', &request[from..window_end]) else {
+        if window_end - start > LINE_BYTES_MAX {
+            return Err(too_long.into());
+        }
+        state.searched = window_end;
+        return Err(Stop::Incomplete { wanted: 1 });
+    };
+    let end = from + found;
+    if end + 2 > request.len() {
+        state.searched = end;
+        return Err(Stop::Incomplete { wanted: 1 });
+    }
+    state.position = end + 2;
+    Ok(&request[start..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type Request = Vec<Vec<u8>>;
+
+    fn args_of(requests: &Requests, index: usize, input: &[u8]) -> Request {
+        requests
+            .args(index, input)
+            .iter()
+            .map(<[u8]>::to_vec)
+            .collect()
+    }
+
+    /// Feeds the input in pieces, as a caller does that keeps nothing but what is not yet parsed.
+    fn parse(
+        input: &[u8],
+        pieces: impl IntoIterator<Item = usize>,
+        limits: &Limits,
+    ) -> (Vec<Request>, Option<ProtocolError>) {
+        let mut found = Vec::new();
+        let (mut parser, mut requests) = (Parser::new(), Requests::new());
+        let (mut kept, mut rest) = (Vec::new(), input);
+        let mut wanted = 0;
+        let mut pieces = pieces.into_iter();
+        while !rest.is_empty() {
+            let len = pieces.next().unwrap_or(usize::MAX).min(rest.len());
+            kept.extend_from_slice(&rest[..len]);
+            rest = &rest[len..];
+            let (before, mut start) = (found.len(), 0);
+            requests.clear();
+            let error = loop {
+                match parser.next(&kept, &mut start, limits, &mut requests) {
+                    Ok(Parsed::Request) => {
+                        let last = requests.len() - 1;
+                        assert_eq!(requests.wire(last).end, start);
+                        found.push(args_of(&requests, last, &kept));
+                    }
+                    Ok(Parsed::Incomplete { wanted: more }) => {
+                        assert!(len >= wanted || found.len() == before && more == wanted - len);
+                        wanted = more;
+                        break None;
+                    }
+                    Err(error) => break Some(error),
+                }
+            };
+            for (index, request) in found[before..].iter().enumerate() {
+                assert_eq!(*request, args_of(&requests, index, &kept));
+            }
+            if error.is_some() {
+                return (found, error);
+            }
+            kept.drain(..start);
+        }
+        (found, None)
+    }
+
+    fn parse_all(input: &[u8]) -> (Vec<Request>, Option<ProtocolError>) {
+        parse(input, [], &Limits::default())
+    }
+
+    fn requests(input: &[u8]) -> Vec<Vec<String>> {
+        let (found, error) = parse_all(input);
+        assert_eq!(error, None);
+        let text = |argument: Vec<u8>| String::from_utf8(argument).unwrap();
+        found
+            .into_iter()
+            .map(|request| request.into_iter().map(text).collect())
+            .collect()
+    }
+
+    fn error(input: &[u8]) -> String {
+        let (found, error) = parse_all(input);
+        assert_eq!(found, Vec::<Request>::new());
+        error.unwrap().to_string()
+    }
+
+    #[test]
+    fn requests_of_both_kinds() {
+        assert_eq!(
+            requests(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\nPING\r\n*1\r\n$0\r\n\r\nget 'a b'\n"),
+            [vec!["GET", "k"], vec!["PING"], vec![""], vec!["get", "a b"]]
+        );
+    }
+
+    #[test]
+    fn empty_requests_are_passed_over() {
+        assert_eq!(
+            requests(b"\r\n\n  \r\n*0\r\n*-1\r\n*-7\r\nPING\r\n"),
+            [["PING"]]
+        );
+    }
+
+    #[test]
+    fn what_redis_accepts_is_accepted() {
+        // Line feeds and the end of a bulk string are not looked at.
+        assert_eq!(
+            requests(b"*1\rx$4\rxPINGab*1\r\n$4\r\nPING\r\n"),
+            [["PING"], ["PING"]]
+        );
+    }
+
+    #[test]
+    fn errors_are_those_of_redis() {
+        for (input, text) in [
+            (&b"*x\r\n"[..], "invalid multibulk length"),
+            (b"*\r\n", "invalid multibulk length"),
+            (b"*+1\r\n", "invalid multibulk length"),
+            (b"*01\r\n", "invalid multibulk length"),
+            (b"*2147483648\r\n", "invalid multibulk length"),
+            (b"*99999999999999999999\r\n", "invalid multibulk length"),
+            (b"*1\r\nfoo\r\n", "expected '$', got 'f'"),
+            (b"*1\r\n$-1\r\n", "invalid bulk length"),
+            (b"*1\r\n$\r\n", "invalid bulk length"),
+            (b"*1\r\n$04\r\n", "invalid bulk length"),
+            (b"*1\r\n$536870913\r\n", "invalid bulk length"),
+            (b"\"PING\r\n", "unbalanced quotes in request"),
+        ] {
+            assert_eq!(error(input), format!("ERR Protocol error: {text}"));
+        }
+        assert_eq!(
+            error(b"*1\r\n\r\n"),
+            "ERR Protocol error: expected '$', got '\r'"
+        );
+    }
+
+    #[test]
+    fn lines_have_a_longest() {
+        for (input, text) in [
+            (&b""[..], "too big inline request"),
+            (b"*", "too big mbulk count string"),
+            (b"*1\r\n$", "too big bulk count string"),
+        ] {
+            let input = [input, &b"1".repeat(LINE_BYTES_MAX + 1)].concat();
+            assert_eq!(error(&input), format!("ERR Protocol error: {text}"));
+        }
+        let longest = b"1".repeat(LINE_BYTES_MAX);
+        assert_eq!(parse_all(&longest), (vec![], None));
+        let (found, error) = parse_all(&[&longest[..], b"\n"].concat());
+        assert_eq!((found[0][0].len(), error), (LINE_BYTES_MAX, None));
+    }
+
+    #[test]
+    fn who_is_not_authenticated_may_send_little() {
+        let limits = Limits {
+            authenticated: false,
+            ..Limits::default()
+        };
+        let error = |input: &[u8]| parse(input, [], &limits).1;
+        assert_eq!(error(b"*10\r\n$16384\r\n"), None);
+        assert_eq!(
+            error(b"*11\r\n"),
+            Some(ProtocolError::ArgumentCountUnauthenticated)
+        );
+        assert_eq!(
+            error(b"*1\r\n$16385\r\n"),
+            Some(ProtocolError::BulkLengthUnauthenticated)
+        );
+    }
+
+    #[test]
+    fn what_a_bulk_string_lacks_is_told() {
+        let (mut parser, mut requests) = (Parser::new(), Requests::new());
+        let mut input = b"*2\r\n$3\r\nGET\r\n$1000000\r\n".to_vec();
+        let mut next = |input: &[u8]| {
+            let mut start = 0;
+            let parsed = parser.next(input, &mut start, &Limits::default(), &mut requests);
+            (parsed.unwrap(), start, parser.memory_bytes() > 0)
+        };
+        assert_eq!(
+            next(&input[..20]),
+            (Parsed::Incomplete { wanted: 1 }, 0, false)
+        );
+        assert_eq!(
+            next(&input),
+            (Parsed::Incomplete { wanted: 1_000_002 }, 0, false)
+        );
+        input.resize(input.len() + 600_000, b'x');
+        assert_eq!(
+            next(&input),
+            (Parsed::Incomplete { wanted: 400_002 }, 0, true)
+        );
+        input.resize(input.len() + 400_002, b'x');
+        assert_eq!(next(&input), (Parsed::Request, input.len(), false));
+    }
+
+    #[test]
+    fn a_request_of_many_arguments_is_not_parsed_again_and_again() {
+        const COUNT: usize = 300_000;
+        let mut input = format!("*{COUNT}\r\n").into_bytes();
+        input.extend(b"$1\r\na\r\n".repeat(COUNT));
+        // In pieces of one byte this would take hours.
+        let (found, error) = parse(&input[..40_000], std::iter::repeat(1), &Limits::default());
+        assert_eq!((found.len(), error), (0, None));
+        let (found, error) = parse(&input, std::iter::repeat(1000), &Limits::default());
+        assert_eq!((found[0].len(), error), (COUNT, None));
+    }
+
+    fn bulk() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            8 => proptest::collection::vec(any::<u8>(), 0..20),
+            1 => proptest::collection::vec(any::<u8>(), 900..3000),
+        ]
+    }
+
+    fn array() -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(bulk(), 0..6).prop_map(|arguments| {
+            let mut wire = format!("*{}\r\n", arguments.len()).into_bytes();
+            for argument in arguments {
+                wire.extend(format!("${}\r\n", argument.len()).into_bytes());
+                wire.extend(argument);
+                wire.extend(b"\r\n");
+            }
+            wire
+        })
+    }
+
+    fn stream() -> impl Strategy<Value = Vec<u8>> {
+        let request = prop_oneof![
+            6 => array(),
+            2 => "[a-z \"'\\\\x0-9]{0,30}\r?\n".prop_map(String::into_bytes),
+            1 => "[*$0-9\r\n-]{0,8}".prop_map(String::into_bytes),
+        ];
+        proptest::collection::vec(request, 0..8).prop_map(|requests| requests.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_requests(
+            mut input in stream(),
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..2),
+            pieces in proptest::collection::vec(1usize..2000, 0..40),
+        ) {
+            for (index, byte) in changes {
+                if !input.is_empty() {
+                    let index = index.index(input.len());
+                    input[index] = byte;
+                }
+            }
+            let whole = parse_all(&input);
+            prop_assert_eq!(&parse(&input, pieces, &Limits::default()), &whole);
+            prop_assert_eq!(&parse(&input, std::iter::repeat(1), &Limits::default()), &whole);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Frames: what travels in a ring.
+
+/// Bytes of an encoded header.
+pub const FRAME_HEADER_BYTES: usize = 32;
+
+/// What a frame carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum FrameKind {
+    /// A command to execute on the receiver's shard.
+    Request = 1,
+    /// The reply to any of the others, by ticket.
+    Reply = 2,
+    /// Reserve the receiver's shard for a transaction.
+    Reserve = 3,
+    /// End a reservation.
+    Release = 4,
+    /// Deliver a published message to the receiver's subscribers.
+    Publish = 5,
+    /// A call from Python to Python.
+    Call = 6,
+    /// A command seen by MONITOR.
+    Monitor = 7,
+    /// Watch a key for a session of the sender.
+    Watch = 8,
+    /// Forget the watches of a session of the sender.
+    Unwatch = 9,
+    /// Send the entry of a key, for a command that runs elsewhere.
+    Fetch = 10,
+    /// Put or remove an entry, decided elsewhere.
+    Apply = 11,
+}
+
+impl FrameKind {
+    fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Request,
+            2 => Self::Reply,
+            3 => Self::Reserve,
+            4 => Self::Release,
+            5 => Self::Publish,
+            6 => Self::Call,
+            7 => Self::Monitor,
+            8 => Self::Watch,
+            9 => Self::Unwatch,
+            10 => Self::Fetch,
+            11 => Self::Apply,
+            _ => return None,
+        })
+    }
+}
+
+/// What stands before the payload of a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FrameHeader {
+    /// What it is.
+    pub kind: FrameKind,
+    /// More frames of the same message follow.
+    pub more: bool,
+    /// Reply protocol of the client, 2 or 3.
+    pub protocol: u8,
+    /// Logical database of the client.
+    pub db: u8,
+    /// Payload bytes of this frame.
+    pub length: u32,
+    /// The sender's name for the message, or in a reply the receiver's.
+    pub ticket: u64,
+    /// A number whose meaning depends on the kind: the transaction of a request, the number of a reservation.
+    pub tag: u64,
+    /// Incarnation of the sender.
+    pub from_incarnation: u32,
+    /// Incarnation of the receiver that the sender knows: anything else is dropped.
+    pub to_incarnation: u32,
+}
+
+impl FrameHeader {
+    /// The bytes that travel, little endian.
+    #[must_use]
+    pub fn encode(&self) -> [u8; FRAME_HEADER_BYTES] {
+        let mut bytes = [0; FRAME_HEADER_BYTES];
+        bytes[0] = self.kind as u8;
+        bytes[1] = u8::from(self.more);
+        bytes[2] = self.protocol;
+        bytes[3] = self.db;
+        bytes[4..8].copy_from_slice(&self.length.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.ticket.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.tag.to_le_bytes());
+        bytes[24..28].copy_from_slice(&self.from_incarnation.to_le_bytes());
+        bytes[28..32].copy_from_slice(&self.to_incarnation.to_le_bytes());
+        bytes
+    }
+
+    /// Reads a header; `None` when there are too few bytes or the kind is unknown.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; FRAME_HEADER_BYTES] = bytes.first_chunk()?;
+        let word = |at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
+        Some(Self {
+            kind: FrameKind::from_byte(bytes[0])?,
+            more: bytes[1] != 0,
+            protocol: bytes[2],
+            db: bytes[3],
+            length: word(4),
+            ticket: long(8),
+            tag: long(16),
+            from_incarnation: word(24),
+            to_incarnation: word(28),
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! The raw mapping. Everything unsafe about it is here, behind slices of atomics.
+#![allow(unsafe_code)]
+
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+
+use rustix::mm::{MapFlags, ProtFlags};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Access {
+    ReadOnly,
+    ReadWrite,
+}
+
+/// A whole segment, mapped shared and kept mapped while this lives.
+#[derive(Debug)]
+pub(super) struct Region {
+    base: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread, and all access goes through atomics or, for an owner,
+// through the borrow rules of `Mapping`.
+unsafe impl Send for Region {}
+// SAFETY: as above; `&Region` gives out atomics and, to `Mapping` only, the bytes that nobody writes meanwhile.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// `bytes` is the size of the file, which is sealed against shrinking, a multiple of 8 and not 0.
+    pub(super) fn map(
+        file: BorrowedFd<'_>,
+        bytes: u64,
+        access: Access,
+    ) -> rustix::io::Result<Self> {
+        let bytes = usize::try_from(bytes).map_err(|_| rustix::io::Errno::NOMEM)?;
+        let protection = match access {
+            Access::ReadOnly => ProtFlags::READ,
+            Access::ReadWrite => ProtFlags::READ | ProtFlags::WRITE,
+        };
+        let flags = MapFlags::SHARED | MapFlags::NORESERVE;
+        // SAFETY: the kernel chooses the address, so no mapping that exists is touched.
+        let address =
+            unsafe { rustix::mm::mmap(std::ptr::null_mut(), bytes, protection, flags, file, 0) }?;
+        let base = NonNull::new(address.cast::<u8>()).ok_or(rustix::io::Errno::NOMEM)?;
+        Ok(Self { base, bytes })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// The segment as words. Over a read-only mapping they may only be loaded: a store would fault.
+    #[inline(always)]
+    pub(super) fn words(&self) -> &[AtomicU64] {
+        let base = self.base.as_ptr().cast::<AtomicU64>();
+        // SAFETY: `base` maps `bytes` bytes while `self` lives (the file cannot shrink), is page-aligned, and atomics
+        // may be shared with other processes.
+        unsafe { std::slice::from_raw_parts(base, self.bytes / 8) }
+    }
+
+    /// A 32-bit atomic at a byte offset; `None` when outside or not aligned.
+    #[inline]
+    pub(super) fn u32(&self, offset: u64) -> Option<&AtomicU32> {
+        let start = self.checked(offset, 4, 4)?;
+        // SAFETY: 4 mapped and aligned bytes, by the check above.
+        Some(unsafe { AtomicU32::from_ptr(start.as_ptr().cast()) })
+    }
+
+    /// An 8-bit atomic at a byte offset; `None` when outside.
+    #[inline]
+    pub(super) fn u8(&self, offset: u64) -> Option<&AtomicU8> {
+        let start = self.checked(offset, 1, 1)?;
+        // SAFETY: a mapped byte, by the check above.
+        Some(unsafe { AtomicU8::from_ptr(start.as_ptr()) })
+    }
+
+    /// Bytes as a plain slice.
+    ///
+    /// # Safety
+    /// Nobody, in no process, writes to them while the slice lives.
+    #[inline(always)]
+    pub(super) unsafe fn bytes(&self, offset: u64, len: u64) -> Option<&[u8]> {
+        let start = self.checked(offset, len, 1)?;
+        let len = usize::try_from(len).ok()?;
+        // SAFETY: mapped by the check above, and not written by the caller's promise.
+        Some(unsafe { std::slice::from_raw_parts(start.as_ptr(), len) })
+    }
+
+    /// The address of a byte inside the mapping, for prefetching.
+    #[inline(always)]
+    pub(super) fn address(&self, offset: u64) -> Option<*const u8> {
+        Some(self.checked(offset, 1, 1)?.as_ptr().cast_const())
+    }
+
+    #[inline(always)]
+    fn checked(&self, offset: u64, len: u64, align: u64) -> Option<NonNull<u8>> {
+        let end = offset.checked_add(len)?;
+        if end > self.bytes as u64 || offset % align != 0 {
+            return None;
+        }
+        // SAFETY: `offset <= bytes`, so the result stays inside the mapping or one past its end.
+        Some(unsafe { self.base.add(offset as usize) })
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `map` with this size, and no reference into it outlives `self`.
+        let unmapped = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.bytes) };
+        debug_assert!(unmapped.is_ok());
+    }
+}

@@ -1,0 +1,93 @@
+//! Counters and latency histograms in the control segment.
+//!
+//! Each worker has one block and is its only writer, so an update is a relaxed load and a relaxed store. Anyone may
+//! read at any time without disturbing the writer; a reader sees each number whole, but not all at one moment.
+
+mod block;
+mod histogram;
+
+pub(crate) use block::BLOCK_BYTES;
+pub use block::{CommandStats, StatsBlock, StatsReader};
+pub use histogram::{HISTOGRAM_BUCKETS, bucket_of_ns, bucket_upper_bound_us};
+
+/// Commands with statistics of their own; rows registered beyond it share the last place.
+pub const COMMANDS_AT_MOST: usize = 512;
+
+/// What a number means to a reader.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CounterKind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+/// One declared number of a worker's block.
+#[derive(Clone, Copy, Debug)]
+pub struct CounterSpec {
+    /// Snake case, with its unit last where it has one.
+    pub name: &'static str,
+    /// Counter or gauge.
+    pub kind: CounterKind,
+    /// One line for the metrics page.
+    pub help: &'static str,
+}
+
+macro_rules! counters {
+    ($($(#[$meta:meta])* $variant:ident, $name:literal, $kind:ident, $help:literal;)*) => {
+        /// The numbers a worker keeps, one word each, in this order.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(usize)]
+        pub enum Counter { $($(#[$meta])* #[doc = $help] $variant,)* }
+
+        /// The declaration of every [`Counter`].
+        pub const COUNTERS: &[CounterSpec] = &[
+            $(CounterSpec { name: $name, kind: CounterKind::$kind, help: $help },)*
+        ];
+    };
+}
+
+counters! {
+    CommandsProcessed, "commands_processed", Counter, "Commands executed";
+    ErrorReplies, "error_replies", Counter, "Error replies sent";
+    ConnectionsReceived, "connections_received", Counter, "Connections accepted";
+    ConnectionsRejected, "connections_rejected", Counter, "Connections refused because of maxclients";
+    ConnectedClients, "connected_clients", Gauge, "Open client connections";
+    BlockedClients, "blocked_clients", Gauge, "Clients whose next command waits";
+    PubsubClients, "pubsub_clients", Gauge, "Clients that subscribe to something";
+    WatchingClients, "watching_clients", Gauge, "Clients with watched keys";
+    MonitorClients, "monitor_clients", Gauge, "Clients in MONITOR";
+    InputBytes, "net_input_bytes", Counter, "Bytes read from clients";
+    OutputBytes, "net_output_bytes", Counter, "Bytes written to clients";
+    KeyspaceHits, "keyspace_hits", Counter, "Reads that found their key";
+    KeyspaceMisses, "keyspace_misses", Counter, "Reads that did not find their key";
+    ExpiredKeys, "expired_keys", Counter, "Keys removed because their time was over";
+    EvictedKeys, "evicted_keys", Counter, "Keys removed to make room";
+    Keys, "keys", Gauge, "Keys of the shard, all databases";
+    ExpiringKeys, "expiring_keys", Gauge, "Keys of the shard with a time to live";
+    MemoryLimit, "memory_limit_bytes", Gauge, "The shard's part of maxmemory, 0 without a limit";
+    MemoryUsed, "memory_used_bytes", Gauge, "Arena bytes in use";
+    MemoryEntries, "memory_entries_bytes", Gauge, "Bytes of entries";
+    MemoryIndex, "memory_index_bytes", Gauge, "Bytes of the index";
+    MemoryOverhead, "memory_overhead_bytes", Gauge, "Arena bytes that are neither entry nor index";
+    MemoryPeak, "memory_peak_bytes", Gauge, "Highest arena use since start";
+    SessionBytes, "memory_sessions_bytes", Gauge, "Buffers of client connections";
+    CrossShardReads, "cross_shard_reads", Counter, "Reads of other shards served through shared memory";
+    CrossShardRetries, "cross_shard_retries", Counter, "Shared-memory reads that did not settle and went to the owner";
+    RequestsSent, "ring_requests_sent", Counter, "Requests sent to other workers";
+    RequestsReceived, "ring_requests_received", Counter, "Requests received from other workers";
+    RingStalls, "ring_stalls", Counter, "Times a ring had no room";
+    RingDepth, "ring_depth_bytes", Gauge, "Bytes waiting in the rings towards this worker";
+    Transactions, "transactions", Counter, "Transactions over shards that this worker coordinated";
+    Published, "published_messages", Counter, "Messages published through this worker";
+    Subscriptions, "subscriptions", Gauge, "Channel and pattern subscriptions of this worker's clients";
+    ShardSubscriptions, "shard_subscriptions", Gauge, "Sharded channel subscriptions of this worker's clients";
+    LoopLagMicros, "loop_lag_us", Gauge, "How late the last timer of the event loop was";
+    LoopLagMaxMicros, "loop_lag_max_us", Gauge, "The latest any timer was since statistics were reset";
+    InputLimitDisconnects, "client_query_buffer_limit_disconnections", Counter, "Clients closed over client-query-buffer-limit";
+    OutputLimitDisconnects, "client_output_buffer_limit_disconnections", Counter, "Clients closed over client-output-buffer-limit";
+    CommandRate, "commands_per_second", Gauge, "Commands executed in the last second";
+    InputRate, "net_input_bytes_per_second", Gauge, "Bytes read from clients in the last second";
+    OutputRate, "net_output_bytes_per_second", Gauge, "Bytes written to clients in the last second";
+    ProtocolErrors, "protocol_errors", Counter, "Connections closed for a protocol error";
+}

@@ -1,0 +1,195 @@
+//! The protocol object that uvloop drives: one for each connection.
+
+use std::cell::{Cell, RefCell};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString, PyTuple};
+use yggdrasil_core::engine::{Listener, Peer, SessionRef};
+
+use crate::buffer::ReceiveBuffer;
+use crate::confined::Confined;
+use crate::socket;
+use crate::worker::Worker;
+
+/// A `BufferedProtocol`: bytes go to the worker's engine, replies straight to the socket.
+#[pyclass(frozen, module = "yggdrasil._core")]
+pub struct Connection {
+    state: Confined<State>,
+}
+
+struct State {
+    worker: Py<Worker>,
+    listener: Listener,
+    at: Cell<Option<SessionRef>>,
+    descriptor: Cell<i32>,
+    /// The transport holds bytes, and says when they are gone.
+    write_paused: Cell<bool>,
+    transport: RefCell<Option<Py<PyAny>>>,
+}
+
+impl Connection {
+    pub fn new(worker: Py<Worker>, listener: Listener) -> Self {
+        Self {
+            state: Confined::new(State {
+                worker,
+                listener,
+                at: Cell::new(None),
+                descriptor: Cell::new(-1),
+                write_paused: Cell::new(false),
+                transport: RefCell::new(None),
+            }),
+        }
+    }
+
+    fn transport<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.state
+            .transport
+            .borrow()
+            .as_ref()
+            .map(|transport| transport.bind(py).clone())
+    }
+
+    /// Sends as much as the socket takes.
+    pub fn send(&self, bytes: &[u8]) -> Result<usize, ()> {
+        socket::send(self.state.descriptor.get(), bytes).map_err(drop)
+    }
+
+    /// Gives the transport a piece that the socket did not take. True when the socket took it after all: then the
+    /// transport will not call back.
+    pub fn hand_over(&self, piece: Bound<'_, PyBytes>) -> PyResult<bool> {
+        let Some(transport) = self.transport(piece.py()) else {
+            return Ok(false);
+        };
+        self.state.write_paused.set(false);
+        transport.call_method1("write", (piece,))?;
+        Ok(!self.state.write_paused.get())
+    }
+
+    /// Closes the connection after what the transport still holds.
+    pub fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.call(py, "close")
+    }
+
+    /// Closes the connection at once.
+    pub fn abort(&self, py: Python<'_>) -> PyResult<()> {
+        self.call(py, "abort")
+    }
+
+    /// Stops or resumes reading.
+    pub fn set_reading(&self, py: Python<'_>, on: bool) -> PyResult<()> {
+        self.call(
+            py,
+            if on {
+                "resume_reading"
+            } else {
+                "pause_reading"
+            },
+        )
+    }
+
+    fn call(&self, py: Python<'_>, method: &str) -> PyResult<()> {
+        match self.transport(py) {
+            Some(transport) => transport.call_method0(method).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn describe(&self, transport: &Bound<'_, PyAny>) -> PyResult<Peer> {
+        let info = |name: &str| transport.call_method1("get_extra_info", (name,));
+        let socket = info("socket")?;
+        let descriptor: i32 = socket.call_method0("fileno")?.extract()?;
+        let local_address = address_text(&info("sockname")?)?;
+        let address = match self.state.listener {
+            Listener::Unix => format!("{local_address}:0"),
+            Listener::Common | Listener::Own => address_text(&info("peername")?)?,
+        };
+        Ok(Peer {
+            address,
+            local_address,
+            descriptor,
+            listener: self.state.listener,
+        })
+    }
+}
+
+/// `host:port`, with an IPv6 host in brackets; a path as it is.
+fn address_text(address: &Bound<'_, PyAny>) -> PyResult<String> {
+    if let Ok(parts) = address.cast::<PyTuple>() {
+        let host: String = parts.get_item(0)?.extract()?;
+        let port: u16 = parts.get_item(1)?.extract()?;
+        return Ok(if host.contains(':') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        });
+    }
+    match address.cast::<PyString>() {
+        Ok(path) => Ok(path.to_string_lossy().into_owned()),
+        Err(_) => Ok(String::new()),
+    }
+}
+
+#[pymethods]
+impl Connection {
+    fn connection_made(slf: Bound<'_, Self>, transport: Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let peer = this.describe(&transport)?;
+        this.state.descriptor.set(peer.descriptor);
+        *this.state.transport.borrow_mut() = Some(transport.clone().unbind());
+        let worker = this.state.worker.get();
+        match worker.open(&peer, &slf) {
+            Ok(at) => {
+                this.state.at.set(Some(at));
+                // The protocol is told as soon as one byte waits in the transport.
+                transport.call_method1("set_write_buffer_limits", (0,))?;
+            }
+            Err(refusal) => {
+                transport.call_method1("write", (PyBytes::new(py, refusal),))?;
+                transport.call_method0("close")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn connection_lost(&self, py: Python<'_>, error: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        let _ = error;
+        self.state.descriptor.set(-1);
+        self.state.transport.borrow_mut().take();
+        match self.state.at.take() {
+            Some(at) => self.state.worker.get().closed(py, at),
+            None => Ok(()),
+        }
+    }
+
+    fn get_buffer<'py>(&self, py: Python<'py>, size_hint: isize) -> Bound<'py, ReceiveBuffer> {
+        let _ = size_hint;
+        self.state.worker.get().buffer_for(py, self.state.at.get())
+    }
+
+    fn buffer_updated(&self, py: Python<'_>, bytes: usize) -> PyResult<()> {
+        match self.state.at.get() {
+            Some(at) => self.state.worker.get().received(py, at, bytes),
+            None => Ok(()),
+        }
+    }
+
+    /// The client has sent its last byte. What it asked for is answered before the connection closes.
+    fn eof_received(&self, py: Python<'_>) -> PyResult<bool> {
+        match self.state.at.get() {
+            Some(at) => self.state.worker.get().ended(py, at),
+            None => Ok(false),
+        }
+    }
+
+    fn pause_writing(&self) {
+        self.state.write_paused.set(true);
+    }
+
+    fn resume_writing(&self, py: Python<'_>) -> PyResult<()> {
+        match self.state.at.get() {
+            Some(at) => self.state.worker.get().writable(py, at),
+            None => Ok(()),
+        }
+    }
+}

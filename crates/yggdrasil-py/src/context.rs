@@ -1,0 +1,179 @@
+//! What a Python command knows of its caller, and how its end comes back.
+
+use std::time::Instant;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use yggdrasil_core::commands::CommandId;
+use yggdrasil_core::engine::{Caller, SessionRef};
+use yggdrasil_core::resp::{Args, ArgsBuffer};
+
+use crate::worker::Worker;
+
+/// The caller of a Python command.
+#[pyclass(frozen, module = "yggdrasil._core")]
+pub struct Context {
+    worker: Option<Py<Worker>>,
+    session: SessionRef,
+    slot: u64,
+    transaction: Option<usize>,
+    pub(crate) command: CommandId,
+    name: Vec<u8>,
+    db: u8,
+    protocol: u8,
+}
+
+impl Context {
+    pub(crate) fn of(
+        worker: &Worker,
+        session: SessionRef,
+        slot: u64,
+        transaction: Option<usize>,
+        command: CommandId,
+        args: &Args<'_>,
+    ) -> Self {
+        let mut engine = worker.engine.borrow_mut();
+        let (db, protocol) = engine.caller_of(session, transaction).unwrap_or_default();
+        let name = args.get(0).unwrap_or_default().to_vec();
+        Self {
+            worker: None,
+            session,
+            slot,
+            transaction,
+            command,
+            name,
+            db,
+            protocol: protocol.version(),
+        }
+    }
+
+    pub(crate) fn with_worker(self, worker: Py<Worker>) -> Self {
+        Self {
+            worker: Some(worker),
+            ..self
+        }
+    }
+}
+
+#[pymethods]
+impl Context {
+    /// Id of the client.
+    #[getter]
+    fn client_id(&self) -> u64 {
+        self.session.client
+    }
+
+    /// Its logical database.
+    #[getter]
+    fn db(&self) -> u8 {
+        self.db
+    }
+
+    /// Its protocol version, 2 or 3.
+    #[getter]
+    fn protocol(&self) -> u8 {
+        self.protocol
+    }
+
+    /// Whether it runs as a step of a transaction, which must not wait for anything but other workers.
+    #[getter]
+    fn in_transaction(&self) -> bool {
+        self.transaction.is_some()
+    }
+
+    /// The command's name as it was sent.
+    #[getter]
+    fn name<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.name)
+    }
+
+    /// The worker that the client is connected to.
+    #[getter]
+    fn worker(&self, py: Python<'_>) -> Option<Py<Worker>> {
+        self.worker.as_ref().map(|worker| worker.clone_ref(py))
+    }
+
+    /// The client as in `Worker.clients`; `None` when it has gone.
+    fn client<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(worker) = &self.worker else {
+            return Ok(None);
+        };
+        let info = worker.get().engine.borrow_mut().client(self.session);
+        info.map(|info| crate::inspect::client_dict(py, &info))
+            .transpose()
+    }
+}
+
+/// Called when the task of a Python command is done.
+#[pyclass(frozen)]
+pub struct Completion {
+    worker: Py<Worker>,
+    pub(crate) session: SessionRef,
+    pub(crate) slot: u64,
+    pub(crate) transaction: Option<usize>,
+    pub(crate) command: CommandId,
+    pub(crate) args: ArgsBuffer,
+    pub(crate) started: Instant,
+}
+
+impl Completion {
+    pub(crate) fn of(context: &Context, args: &Args<'_>, worker: Py<Worker>) -> Self {
+        Self {
+            args: (*args).into(),
+            started: Instant::now(),
+            worker,
+            session: context.session,
+            slot: context.slot,
+            transaction: context.transaction,
+            command: context.command,
+        }
+    }
+
+    pub(crate) fn finish(
+        &self,
+        py: Python<'_>,
+        result: PyResult<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        self.worker.get().complete(py, self, result)
+    }
+}
+
+#[pymethods]
+impl Completion {
+    fn __call__(&self, py: Python<'_>, task: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.finish(py, task.call_method0("result"))
+    }
+}
+
+/// Called when the task that answers another worker is done.
+#[pyclass(frozen)]
+pub struct CallAnswer {
+    worker: Py<Worker>,
+    caller: Caller,
+}
+
+impl CallAnswer {
+    pub(crate) fn new(worker: Py<Worker>, caller: Caller) -> Self {
+        Self { worker, caller }
+    }
+
+    pub(crate) fn give(&self, py: Python<'_>, answer: &[u8]) -> PyResult<()> {
+        self.worker.get().give_answer(py, self.caller, answer)
+    }
+}
+
+#[pymethods]
+impl CallAnswer {
+    fn __call__(&self, py: Python<'_>, task: &Bound<'_, PyAny>) -> PyResult<()> {
+        match task.call_method0("result") {
+            Ok(answer) => match answer.cast::<PyBytes>() {
+                Ok(bytes) => self.give(py, bytes.as_bytes()),
+                Err(_) => self.give(py, b""),
+            },
+            Err(error) => {
+                self.give(py, b"")?;
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! What Python may ask a worker, for the commands that look at the node.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+use yggdrasil_core::commands::CommandError;
+use yggdrasil_core::engine::{ClientInfo, Listener};
+use yggdrasil_core::keyspace::Value;
+use yggdrasil_core::resp::ArgsBuffer;
+use yggdrasil_core::stats::StatsReader;
+
+use crate::errors::ReplyError;
+use crate::worker::Worker;
+
+/// A client under the names of CLIENT LIST.
+pub fn client_dict<'py>(py: Python<'py>, info: &ClientInfo) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    let listener = match info.listener {
+        Listener::Common => "common",
+        Listener::Own => "own",
+        Listener::Unix => "unix",
+    };
+    dict.set_item("id", info.id)?;
+    dict.set_item("addr", &info.address)?;
+    dict.set_item("laddr", &info.local_address)?;
+    dict.set_item("fd", info.descriptor)?;
+    dict.set_item("name", &info.name)?;
+    dict.set_item("age", info.age_seconds)?;
+    dict.set_item("idle", info.idle_seconds)?;
+    dict.set_item("flags", &info.flags)?;
+    dict.set_item("db", info.db)?;
+    dict.set_item("sub", info.channels)?;
+    dict.set_item("psub", info.patterns)?;
+    dict.set_item("ssub", info.sharded_channels)?;
+    dict.set_item("multi", info.multi)?;
+    dict.set_item("watch", info.watches)?;
+    dict.set_item("qbuf", info.input_bytes)?;
+    dict.set_item("qbuf-free", info.input_free_bytes)?;
+    dict.set_item("obl", info.output_bytes)?;
+    dict.set_item("oll", info.reply_slots)?;
+    dict.set_item("omem", info.output_memory_bytes)?;
+    dict.set_item("tot-mem", info.total_memory_bytes)?;
+    dict.set_item("cmd", &info.command)?;
+    dict.set_item("resp", info.protocol)?;
+    dict.set_item("lib-name", &info.library_name)?;
+    dict.set_item("lib-ver", &info.library_version)?;
+    dict.set_item("listener", listener)?;
+    dict.set_item("tot-cmds", info.commands)?;
+    dict.set_item("tot-net-in", info.input_total)?;
+    dict.set_item("tot-net-out", info.output_total)?;
+    Ok(dict)
+}
+
+/// A worker's statistics: counters and gauges by name; "commands": by name, group, calls, nanoseconds, rejected, failed
+/// and histogram (pairs of upper bound in us and calls; the last bound is None).
+pub fn stats_dict<'py>(
+    py: Python<'py>,
+    stats: &StatsReader,
+    names: &[String],
+) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for (name, value) in stats.counters() {
+        dict.set_item(name, value as i64)?;
+    }
+    let commands = PyDict::new(py);
+    for (index, name) in names.iter().enumerate() {
+        let counted = stats.command(index);
+        if counted == Default::default() {
+            continue;
+        }
+        let (group, name) = name.split_once(':').unwrap_or(("", name));
+        let row = PyDict::new(py);
+        row.set_item("group", group)?;
+        row.set_item("calls", counted.calls)?;
+        row.set_item("nanoseconds", counted.nanoseconds)?;
+        row.set_item("rejected", counted.rejected)?;
+        row.set_item("failed", counted.failed)?;
+        let histogram = stats.histogram(index);
+        let bounds = histogram
+            .iter()
+            .enumerate()
+            .map(|(bucket, calls)| (yggdrasil_core::stats::bucket_upper_bound_us(bucket), *calls));
+        row.set_item("histogram", bounds.collect::<Vec<_>>())?;
+        commands.set_item(name, row)?;
+    }
+    dict.set_item("commands", commands)?;
+    Ok(dict)
+}
+
+type Slow<'py> = (
+    u64,
+    u64,
+    u64,
+    Vec<Bound<'py, PyBytes>>,
+    u64,
+    String,
+    Bound<'py, PyBytes>,
+);
+
+#[pymethods]
+impl Worker {
+    /// All rows of the command table.
+    fn commands<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        crate::rows::rows(py, self.engine.borrow().table())
+    }
+
+    /// The keys of a request, for COMMAND GETKEYS.
+    fn command_keys(&self, args: Vec<Vec<u8>>) -> PyResult<Vec<Py<PyBytes>>> {
+        let buffer: ArgsBuffer = args.iter().map(Vec::as_slice).collect();
+        let engine = self.engine.borrow();
+        let keys = engine.table().keys_of(&buffer.as_args());
+        let keys = keys.map_err(|error: CommandError| ReplyError::new_err(error.to_string()))?;
+        Python::attach(|py| {
+            Ok(keys
+                .into_iter()
+                .map(|key| PyBytes::new(py, key).unbind())
+                .collect())
+        })
+    }
+
+    /// The worker's own clients, under the names of CLIENT LIST.
+    fn clients<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let clients = self.engine.borrow().clients();
+        clients.iter().map(|info| client_dict(py, info)).collect()
+    }
+
+    /// Closes a client of this worker at once, or after the replies that are due; false when it is not here.
+    #[pyo3(signature = (client_id, *, at_once))]
+    fn kill_client(&self, py: Python<'_>, client_id: u64, at_once: bool) -> PyResult<bool> {
+        let killed = self.engine.borrow_mut().kill_client(client_id, at_once);
+        self.settle(py)?;
+        Ok(killed)
+    }
+
+    /// Pauses this worker's clients until a moment in Unix ms.
+    fn pause(&self, until_ms: u64, writes_only: bool) {
+        self.engine.borrow_mut().pause(until_ms, writes_only);
+    }
+
+    /// Ends a pause.
+    fn unpause(&self, py: Python<'_>) -> PyResult<()> {
+        self.engine.borrow_mut().unpause();
+        self.settle(py)
+    }
+
+    /// Statistics of any worker; of this one by default.
+    #[pyo3(signature = (shard = None))]
+    fn stats<'py>(&self, py: Python<'py>, shard: Option<usize>) -> PyResult<Bound<'py, PyDict>> {
+        let own = self.engine.borrow().shard_index();
+        let shard = shard.unwrap_or(own);
+        if shard >= self.control.shape().shards {
+            return Err(crate::errors::to_python(format!(
+                "there is no shard {shard}"
+            )));
+        }
+        stats_dict(
+            py,
+            &self.control.stats(shard),
+            &self.control.command_names(),
+        )
+    }
+
+    /// Error replies by prefix.
+    fn errors(&self) -> Vec<(String, u64)> {
+        self.engine.borrow().errors()
+    }
+
+    /// What the arena is used for, in bytes, and the sessions' buffers. A limit of 0 is none.
+    fn memory<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let engine = self.engine.borrow();
+        let memory = engine.memory();
+        let dict = PyDict::new(py);
+        let limited = memory.limit != u64::MAX;
+        dict.set_item("limit", if limited { memory.limit } else { 0 })?;
+        dict.set_item("used", memory.used)?;
+        dict.set_item("peak", memory.peak)?;
+        dict.set_item("entries", memory.entries)?;
+        dict.set_item("index", memory.index)?;
+        dict.set_item("overhead", memory.overhead)?;
+        dict.set_item("live", memory.live)?;
+        dict.set_item("sessions", engine.session_bytes())?;
+        Ok(dict)
+    }
+
+    /// Gives memory that the shard keeps for later back to the system.
+    fn purge(&self) {
+        self.engine.borrow_mut().purge();
+    }
+
+    /// Requests that took long, newest first: id, Unix time in us, microseconds, arguments, the client's id, address
+    /// and name; the last two are empty for a client of another worker.
+    fn slowlog<'py>(&self, py: Python<'py>) -> Vec<Slow<'py>> {
+        let entries = self.engine.borrow().slowlog();
+        entries
+            .into_iter()
+            .map(|entry| {
+                let args = entry.args.iter().map(|arg| PyBytes::new(py, arg)).collect();
+                (
+                    entry.id,
+                    entry.time_us,
+                    entry.microseconds,
+                    args,
+                    entry.client,
+                    entry.address,
+                    PyBytes::new(py, &entry.name),
+                )
+            })
+            .collect()
+    }
+
+    /// Forgets them.
+    fn slowlog_reset(&self) {
+        self.engine.borrow_mut().slowlog_reset();
+    }
+
+    /// Latency events by kind, oldest first: Unix time in s, milliseconds.
+    fn latency(&self) -> Vec<(&'static str, Vec<(u64, u64)>)> {
+        let events = self.engine.borrow().latency();
+        events
+            .into_iter()
+            .map(|(kind, events)| {
+                (
+                    kind,
+                    events
+                        .iter()
+                        .map(|event| (event.time, event.milliseconds))
+                        .collect(),
+                )
+            })
+            .collect()
+    }
+
+    /// Forgets the latency events of one kind, or of all; how many kinds that were.
+    #[pyo3(signature = (event = None))]
+    fn latency_reset(&self, event: Option<&str>) -> usize {
+        self.engine.borrow_mut().latency_reset(event)
+    }
+
+    /// Sets counters to zero.
+    fn reset_stats(&self) {
+        self.engine.borrow_mut().reset_stats();
+    }
+
+    /// Index of the own shard.
+    #[getter]
+    fn shard(&self) -> usize {
+        self.engine.borrow().shard_index()
+    }
+
+    /// Number of shards of the node.
+    #[getter]
+    fn shards(&self) -> usize {
+        self.control.shape().shards
+    }
+
+    /// The shard that owns a key.
+    fn owner_of(&self, key: &[u8]) -> usize {
+        self.engine.borrow().owner_of(key)
+    }
+
+    /// The shard of a hash slot.
+    fn shard_of_slot(&self, slot: u16) -> usize {
+        self.control.shape().shard_of_slot(slot)
+    }
+
+    /// The first and the last hash slot of a shard.
+    fn slots_of_shard(&self, shard: usize) -> (u16, u16) {
+        self.control.shape().slots_of_shard(shard)
+    }
+
+    /// Keys of database 0 in a hash slot of the own shard.
+    fn slot_len(&self, slot: u16) -> u64 {
+        self.engine.borrow().slot_len(slot)
+    }
+
+    /// Up to `count` of them.
+    fn keys_in_slot<'py>(
+        &self,
+        py: Python<'py>,
+        slot: u16,
+        count: usize,
+    ) -> Vec<Bound<'py, PyBytes>> {
+        let keys = self.engine.borrow_mut().keys_in_slot(slot, count);
+        keys.iter().map(|key| PyBytes::new(py, key)).collect()
+    }
+
+    /// Keys and expiring keys of one database of the own shard.
+    fn database_len(&self, db: u8) -> (u64, u64) {
+        self.engine.borrow().database_len(db)
+    }
+
+    /// Own channels with their number of listeners.
+    fn channels<'py>(
+        &self,
+        py: Python<'py>,
+        pattern: Option<&[u8]>,
+        sharded: bool,
+    ) -> Vec<(Bound<'py, PyBytes>, usize)> {
+        let channels = self.engine.borrow().channels(pattern, sharded);
+        channels
+            .iter()
+            .map(|(name, count)| (PyBytes::new(py, name), *count))
+            .collect()
+    }
+
+    /// The patterns that own clients listen to.
+    fn patterns<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
+        let patterns = self.engine.borrow().patterns();
+        patterns
+            .iter()
+            .map(|pattern| PyBytes::new(py, pattern))
+            .collect()
+    }
+
+    /// A key of the own shard: bytes (in the arena), length, encoding, expire_at (Unix ms or None), idle seconds, version.
+    fn describe_key<'py>(
+        &self,
+        py: Python<'py>,
+        db: u8,
+        key: &[u8],
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let engine = self.engine.borrow();
+        let described = engine.entry(db, key, |view, bytes| {
+            let (encoding, length) = match view.value {
+                Value::Int(number) => ("int", number.to_string().len()),
+                Value::Bytes(value) if value.len() <= 44 => ("embstr", value.len()),
+                Value::Bytes(value) => ("raw", value.len()),
+            };
+            (
+                encoding,
+                length,
+                bytes,
+                view.expire_at,
+                view.version,
+                view.access,
+            )
+        });
+        let Some((encoding, length, bytes, expire_at, version, access)) = described else {
+            return Ok(None);
+        };
+        let dict = PyDict::new(py);
+        dict.set_item("bytes", bytes)?;
+        dict.set_item("length", length)?;
+        dict.set_item("encoding", encoding)?;
+        dict.set_item("expire_at", expire_at)?;
+        dict.set_item("version", version)?;
+        dict.set_item("access", access)?;
+        Ok(Some(dict))
+    }
+}

@@ -1,0 +1,47 @@
+//! Python binding of the engine: conversions and error mapping, nothing else.
+
+mod buffer;
+mod clock;
+mod confined;
+mod connection;
+mod context;
+mod control;
+mod convert;
+mod errors;
+mod inspect;
+mod node;
+mod rows;
+mod socket;
+mod worker;
+
+use pyo3::pymodule;
+
+#[pymodule]
+mod _core {
+    #[pymodule_export]
+    use crate::connection::Connection;
+    #[pymodule_export]
+    use crate::context::Context;
+    #[pymodule_export]
+    use crate::control::{Control, counter_specs};
+    #[pymodule_export]
+    use crate::convert::{Members, Verbatim};
+    #[pymodule_export]
+    use crate::errors::{ConfigError, ReplyError, YggdrasilError};
+    #[pymodule_export]
+    use crate::node::{NodeShape, create_segments, key_slot};
+    #[pymodule_export]
+    use crate::rows::engine_commands;
+    #[pymodule_export]
+    use crate::worker::Worker;
+
+    #[pymodule_init]
+    fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+        use pyo3::types::PyModuleMethods;
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add(
+            "COMPATIBLE_VERSION",
+            yggdrasil_core::engine::COMPATIBLE_VERSION,
+        )
+    }
+}

@@ -1,0 +1,637 @@
+//! The engine of one worker, driven by its uvloop.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::os::fd::OwnedFd;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+use yggdrasil_core::commands::CommandId;
+use yggdrasil_core::engine::{
+    Caller, Ended, Engine, Event, Listener, Options, Parts, Peer, SessionRef,
+};
+use yggdrasil_core::resp::Protocol;
+
+use crate::buffer::ReceiveBuffer;
+use crate::clock::system_clock;
+use crate::confined::Confined;
+use crate::connection::Connection;
+use crate::context::{CallAnswer, Completion, Context};
+use crate::convert::reply_of;
+use crate::errors::{YggdrasilError, to_config_error, to_python};
+use crate::node::{NodeShape, open_parts};
+use crate::socket;
+
+/// Bytes given to the transport when the socket takes no more.
+const HANDED_BYTES: usize = 64 * 1024;
+/// Seconds between two rounds of housekeeping.
+const TICK_SECONDS: f64 = 0.1;
+/// Seconds between two looks whether everything is drained.
+const DRAIN_TICK_SECONDS: f64 = 0.005;
+
+/// The engine of one shard. Used from the thread of its event loop only.
+#[pyclass(frozen, module = "yggdrasil._core")]
+pub struct Worker {
+    state: Confined<State>,
+}
+
+impl Deref for Worker {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+/// What a worker holds.
+pub struct State {
+    pub(crate) engine: RefCell<Engine>,
+    pub(crate) control: yggdrasil_core::control::Control,
+    wake_descriptors: Vec<OwnedFd>,
+    connections: RefCell<Vec<Option<Py<Connection>>>>,
+    handlers: RefCell<HashMap<CommandId, Py<PyAny>>>,
+    topics: RefCell<HashMap<Vec<u8>, Py<PyAny>>>,
+    calls: RefCell<HashMap<u64, Py<PyAny>>>,
+    next_call: Cell<u64>,
+    buffer: OnceCell<Py<ReceiveBuffer>>,
+    event_loop: OnceCell<Py<PyAny>>,
+    me: OnceCell<Py<Worker>>,
+    call_soon: OnceCell<Py<PyAny>>,
+    settle_method: OnceCell<Py<PyAny>>,
+    settle_due: Cell<bool>,
+    tick_due: Cell<f64>,
+    drained: RefCell<Option<Py<PyAny>>>,
+    ready: RefCell<Vec<SessionRef>>,
+}
+
+impl Worker {
+    fn event_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let running = self
+            .event_loop
+            .get()
+            .ok_or_else(|| YggdrasilError::new_err("the worker was not started"))?;
+        Ok(running.bind(py).clone())
+    }
+
+    pub(crate) fn open(
+        &self,
+        peer: &Peer,
+        connection: &Bound<'_, Connection>,
+    ) -> Result<SessionRef, &'static [u8]> {
+        let at = self.engine.borrow_mut().open(peer)?;
+        let mut connections = self.connections.borrow_mut();
+        if connections.len() <= at.index {
+            connections.resize_with(at.index + 1, || None);
+        }
+        connections[at.index] = Some(connection.clone().unbind());
+        Ok(at)
+    }
+
+    pub(crate) fn closed(&self, py: Python<'_>, at: SessionRef) -> PyResult<()> {
+        self.engine.borrow_mut().close(at);
+        self.connections.borrow_mut()[at.index] = None;
+        self.settle(py)
+    }
+
+    pub(crate) fn buffer_for<'py>(
+        &self,
+        py: Python<'py>,
+        at: Option<SessionRef>,
+    ) -> Bound<'py, ReceiveBuffer> {
+        let buffer = self.buffer.get_or_init(|| {
+            Py::new(py, ReceiveBuffer::new()).expect("there is memory for the receive buffer")
+        });
+        let mut engine = self.engine.borrow_mut();
+        match at.and_then(|at| engine.input_room(at)) {
+            Some(input) if input.capacity() > input.len() => buffer.get().lend(input),
+            _ => buffer.get().use_shared(),
+        }
+        buffer.bind(py).clone()
+    }
+
+    pub(crate) fn received(&self, py: Python<'_>, at: SessionRef, bytes: usize) -> PyResult<()> {
+        let Some(buffer) = self.buffer.get() else {
+            return Ok(());
+        };
+        {
+            let mut engine = self.engine.borrow_mut();
+            if buffer.get().is_lent() {
+                let claimed = engine
+                    .input_room(at)
+                    .is_some_and(|input| buffer.get().claim(input, bytes));
+                if claimed {
+                    engine.received_into_input(at, bytes);
+                }
+            } else {
+                engine.receive(at, buffer.get().received(bytes));
+            }
+        }
+        self.settle_soon(py)
+    }
+
+    /// Replies leave when all sockets that were ready have been read: one round of reads, one round of writes, and a
+    /// client that is woken finds more than one reply.
+    fn settle_soon(&self, py: Python<'_>) -> PyResult<()> {
+        if self.settle_due.replace(true) {
+            return Ok(());
+        }
+        let (Some(call_soon), Some(settle)) = (self.call_soon.get(), self.settle_method.get())
+        else {
+            return self.settle(py);
+        };
+        call_soon.bind(py).call1((settle.bind(py),)).map(drop)
+    }
+
+    /// The client has sent its last byte; true keeps the connection open until it is answered.
+    pub(crate) fn ended(&self, py: Python<'_>, at: SessionRef) -> PyResult<bool> {
+        let keep = self.engine.borrow_mut().end_input(at);
+        self.settle(py)?;
+        Ok(keep)
+    }
+
+    pub(crate) fn writable(&self, py: Python<'_>, at: SessionRef) -> PyResult<()> {
+        self.engine.borrow_mut().sent(at, 0, true);
+        self.flush(py, at)?;
+        self.settle(py)
+    }
+
+    fn connection_of<'py>(
+        &self,
+        py: Python<'py>,
+        at: SessionRef,
+    ) -> Option<Bound<'py, Connection>> {
+        let connections = self.connections.borrow();
+        connections
+            .get(at.index)?
+            .as_ref()
+            .map(|connection| connection.bind(py).clone())
+    }
+
+    /// Does what the engine wants done, until it wants nothing more.
+    pub(crate) fn settle(&self, py: Python<'_>) -> PyResult<()> {
+        self.settle_due.set(false);
+        loop {
+            let mut ready = self.ready.take();
+            let events = {
+                let mut engine = self.engine.borrow_mut();
+                engine.take_ready(&mut ready);
+                if engine.has_events() {
+                    engine.take_events()
+                } else {
+                    Vec::new()
+                }
+            };
+            let idle = ready.is_empty() && events.is_empty();
+            for at in ready.drain(..) {
+                self.flush(py, at)?;
+            }
+            self.ready.replace(ready);
+            for event in events {
+                self.carry_out(py, event)?;
+            }
+            if idle {
+                break;
+            }
+        }
+        let mut wakes = self.engine.borrow_mut().take_wakes();
+        while wakes != 0 {
+            let shard = wakes.trailing_zeros() as usize;
+            wakes &= wakes - 1;
+            // A full eventfd has woken its worker already.
+            let _ = rustix::io::write(&self.wake_descriptors[shard], &1_u64.to_ne_bytes());
+        }
+        Ok(())
+    }
+
+    /// Sends a session's output as far as the socket takes it; the transport gets the rest.
+    fn flush(&self, py: Python<'_>, at: SessionRef) -> PyResult<()> {
+        let Some(connection) = self.connection_of(py, at) else {
+            return Ok(());
+        };
+        let connection = connection.get();
+        let mut engine = self.engine.borrow_mut();
+        if engine.is_dropped(at) {
+            drop(engine);
+            return connection.abort(py);
+        }
+        if !engine.is_writable(at) {
+            return Ok(());
+        }
+        loop {
+            let unsent = engine.unsent(at);
+            if unsent.is_empty() {
+                break;
+            }
+            let Ok(sent) = connection.send(unsent) else {
+                drop(engine);
+                return connection.abort(py);
+            };
+            if sent == unsent.len() {
+                engine.sent(at, sent, true);
+                break;
+            }
+            // The transport gets a piece: it says when the socket takes more.
+            let end = unsent.len().min(sent + HANDED_BYTES);
+            let piece = PyBytes::new(py, &unsent[sent..end]);
+            engine.sent(at, end, false);
+            drop(engine);
+            if !connection.hand_over(piece)? {
+                return Ok(());
+            }
+            engine = self.engine.borrow_mut();
+            engine.sent(at, 0, true);
+        }
+        let closing = engine.is_closing(at);
+        drop(engine);
+        if closing {
+            connection.close(py)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn carry_out(&self, py: Python<'_>, event: Event) -> PyResult<()> {
+        match event {
+            Event::Reading { session, on } => match self.connection_of(py, session) {
+                Some(connection) => connection.get().set_reading(py, on),
+                None => Ok(()),
+            },
+            Event::Command {
+                session,
+                slot,
+                command,
+                args,
+                transaction,
+            } => {
+                let context =
+                    Context::of(self, session, slot, transaction, command, &args.as_args());
+                self.run_command(py, context, &args.as_args())
+            }
+            Event::Called {
+                caller,
+                topic,
+                payload,
+            } => self.answer(py, caller, &topic, &payload),
+            Event::CallAnswered { call, answer } => {
+                let Some(future) = self.calls.borrow_mut().remove(&call) else {
+                    return Ok(());
+                };
+                let future = future.bind(py);
+                if future.call_method0("done")?.is_truthy()? {
+                    return Ok(());
+                }
+                match answer {
+                    Some(answer) => future
+                        .call_method1("set_result", (PyBytes::new(py, &answer),))
+                        .map(drop),
+                    None => {
+                        let error =
+                            YggdrasilError::new_err("the worker was restarted before it answered");
+                        future
+                            .call_method1("set_exception", (error.value(py),))
+                            .map(drop)
+                    }
+                }
+            }
+        }
+    }
+
+    fn worker_object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Worker>> {
+        let connections = self
+            .me
+            .get()
+            .ok_or_else(|| YggdrasilError::new_err("the worker was not started"))?;
+        Ok(connections.bind(py).clone())
+    }
+
+    fn run_command(
+        &self,
+        py: Python<'_>,
+        context: Context,
+        args: &yggdrasil_core::resp::Args<'_>,
+    ) -> PyResult<()> {
+        let handler = self
+            .handlers
+            .borrow()
+            .get(&context.command)
+            .map(|handler| handler.clone_ref(py));
+        let completion = Completion::of(&context, args, self.worker_object(py)?.unbind());
+        let context = Py::new(py, context.with_worker(self.worker_object(py)?.unbind()))?;
+        let list = PyList::new(py, args.iter().map(|arg| PyBytes::new(py, arg)))?;
+        let started = match handler {
+            Some(handler) => handler.bind(py).call1((context, list)),
+            None => Err(YggdrasilError::new_err("the command has no handler")),
+        };
+        match started {
+            Ok(coroutine) => {
+                let task = self
+                    .event_loop(py)?
+                    .call_method1("create_task", (coroutine,))?;
+                task.call_method1("add_done_callback", (Py::new(py, completion)?,))
+                    .map(drop)
+            }
+            Err(error) => completion.finish(py, Err(error)),
+        }
+    }
+
+    /// Ends a Python command.
+    pub(crate) fn complete(
+        &self,
+        py: Python<'_>,
+        ended: &Completion,
+        result: PyResult<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let protocol = self
+            .engine
+            .borrow_mut()
+            .protocol_of(ended.session)
+            .unwrap_or(Protocol::Resp2);
+        let reply = reply_of(py, result, protocol);
+        let step = Ended {
+            session: ended.session,
+            slot: ended.slot,
+            transaction: ended.transaction,
+            command: ended.command,
+            args: &ended.args.as_args(),
+            nanoseconds: ended.started.elapsed().as_nanos() as u64,
+        };
+        self.engine.borrow_mut().complete(&step, reply);
+        self.settle(py)
+    }
+
+    fn answer(&self, py: Python<'_>, caller: Caller, topic: &[u8], payload: &[u8]) -> PyResult<()> {
+        let handler = self
+            .topics
+            .borrow()
+            .get(topic)
+            .map(|handler| handler.clone_ref(py));
+        let answer = CallAnswer::new(self.worker_object(py)?.unbind(), caller);
+        let Some(handler) = handler else {
+            return answer.give(py, b"");
+        };
+        let value = match handler.bind(py).call1((PyBytes::new(py, payload),)) {
+            Ok(value) => value,
+            Err(error) => {
+                answer.give(py, b"")?;
+                return Err(error);
+            }
+        };
+        if let Ok(bytes) = value.cast::<PyBytes>() {
+            return answer.give(py, bytes.as_bytes());
+        }
+        let task = self.event_loop(py)?.call_method1("create_task", (value,))?;
+        task.call_method1("add_done_callback", (Py::new(py, answer)?,))
+            .map(drop)
+    }
+
+    pub(crate) fn give_answer(
+        &self,
+        py: Python<'_>,
+        caller: Caller,
+        answer: &[u8],
+    ) -> PyResult<()> {
+        self.engine.borrow_mut().answer_call(caller, answer);
+        self.settle(py)
+    }
+
+    fn schedule_tick(slf: &Bound<'_, Self>, delay: f64) -> PyResult<()> {
+        let running = slf.get().event_loop(slf.py())?;
+        let now: f64 = running.call_method0("time")?.extract()?;
+        slf.get().tick_due.set(now + delay);
+        running
+            .call_method1("call_later", (delay, slf.getattr("_tick")?))
+            .map(drop)
+    }
+
+    fn finish_drain(&self, py: Python<'_>) -> PyResult<()> {
+        if self.drained.borrow().is_none() || !self.engine.borrow().is_drained() {
+            return Ok(());
+        }
+        for at in self.engine.borrow().open_sessions() {
+            if let Some(connection) = self.connection_of(py, at) {
+                connection.get().close(py)?;
+            }
+        }
+        match self.drained.borrow_mut().take() {
+            Some(future) => future
+                .bind(py)
+                .call_method1("set_result", (py.None(),))
+                .map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+#[pymethods]
+impl Worker {
+    #[new]
+    fn new(
+        shape: &NodeShape,
+        shard: usize,
+        control_fd: i32,
+        arena_fds: Vec<i32>,
+        event_fds: Vec<i32>,
+        options: &Bound<'_, PyDict>,
+    ) -> PyResult<Self> {
+        let mut values = Options::unset();
+        for &name in Options::NAMES {
+            let value = options.get_item(name)?.ok_or_else(|| {
+                crate::errors::ConfigError::new_err(format!("option {name} is missing"))
+            })?;
+            values
+                .set(name, &option_text(&value)?)
+                .map_err(to_config_error)?;
+        }
+        let (control, own, readers) =
+            open_parts(shape, shard, control_fd, &arena_fds, values.memory_limit)?;
+        let wake_descriptors = event_fds
+            .iter()
+            .map(|&fd| socket::duplicate(fd))
+            .collect::<Result<_, _>>();
+        let engine = Engine::new(Parts {
+            shard_index: shard,
+            control: control.clone(),
+            shard: own,
+            readers,
+            options: values,
+            clock: system_clock(),
+        });
+        Ok(Self {
+            state: Confined::new(State {
+                engine: RefCell::new(engine),
+                control,
+                wake_descriptors: wake_descriptors?,
+                connections: RefCell::new(Vec::new()),
+                handlers: RefCell::new(HashMap::new()),
+                topics: RefCell::new(HashMap::new()),
+                calls: RefCell::new(HashMap::new()),
+                next_call: Cell::new(0),
+                buffer: OnceCell::new(),
+                event_loop: OnceCell::new(),
+                me: OnceCell::new(),
+                call_soon: OnceCell::new(),
+                settle_method: OnceCell::new(),
+                settle_due: Cell::new(false),
+                tick_due: Cell::new(0.0),
+                drained: RefCell::new(None),
+                ready: RefCell::new(Vec::new()),
+            }),
+        })
+    }
+
+    /// Hooks into the running uvloop: listens to the own eventfd and begins housekeeping.
+    fn start(slf: Bound<'_, Self>, event_loop: Bound<'_, PyAny>) -> PyResult<()> {
+        use std::os::fd::AsRawFd;
+        let this = slf.get();
+        let started = this.event_loop.set(event_loop.clone().unbind()).is_ok()
+            && this.me.set(slf.clone().unbind()).is_ok();
+        if !started {
+            return Err(YggdrasilError::new_err("the worker was started already"));
+        }
+        let own = this.engine.borrow().shard_index();
+        let descriptor = this.wake_descriptors[own].as_raw_fd();
+        event_loop.call_method1("add_reader", (descriptor, slf.getattr("_poll")?))?;
+        Self::schedule_tick(&slf, TICK_SECONDS)?;
+        let _ = this
+            .call_soon
+            .set(event_loop.getattr("call_soon")?.unbind());
+        let _ = this.settle_method.set(slf.getattr("_settle")?.unbind());
+        // Messages may have come before anyone listened.
+        this.engine.borrow_mut().poll();
+        this.settle(slf.py())
+    }
+
+    fn _settle(&self, py: Python<'_>) -> PyResult<()> {
+        self.settle(py)
+    }
+
+    fn _poll(&self, py: Python<'_>) -> PyResult<()> {
+        let own = self.engine.borrow().shard_index();
+        let mut count = [0; 8];
+        // Nothing to read means that the rings were looked at already.
+        let _ = rustix::io::read(&self.wake_descriptors[own], &mut count);
+        self.engine.borrow_mut().poll();
+        self.settle(py)
+    }
+
+    fn _tick(slf: Bound<'_, Self>) -> PyResult<()> {
+        let (this, py) = (slf.get(), slf.py());
+        let now: f64 = this.event_loop(py)?.call_method0("time")?.extract()?;
+        let lag = (now - this.tick_due.get()).max(0.0);
+        let more = {
+            let mut engine = this.engine.borrow_mut();
+            engine.note_loop_lag((lag * 1e6) as u64);
+            engine.tick()
+        };
+        this.settle(py)?;
+        this.finish_drain(py)?;
+        let delay = match (more, this.drained.borrow().is_some()) {
+            (true, _) => 0.0,
+            (false, true) => DRAIN_TICK_SECONDS,
+            (false, false) => TICK_SECONDS,
+        };
+        Self::schedule_tick(&slf, delay)
+    }
+
+    /// A protocol factory for `loop.create_server`.
+    fn connection(slf: Bound<'_, Self>, listener: &str) -> PyResult<ConnectionFactory> {
+        let listener = match listener {
+            "common" => Listener::Common,
+            "own" => Listener::Own,
+            "unix" => Listener::Unix,
+            other => {
+                return Err(to_python(format!(
+                    "listener is {other:?}, expected common, own or unix"
+                )));
+            }
+        };
+        Ok(ConnectionFactory {
+            worker: slf.unbind(),
+            listener,
+        })
+    }
+
+    /// Changes a run-time option.
+    fn set_option(&self, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let value = option_text(value)?;
+        self.engine
+            .borrow_mut()
+            .set_option(name, &value)
+            .map_err(to_config_error)
+    }
+
+    /// Adds a row to the command table, and who runs it: nobody for a container or its HELP.
+    fn register(&self, row: &Bound<'_, PyDict>, handler: Option<Py<PyAny>>) -> PyResult<()> {
+        let command = crate::rows::new_command(row)?;
+        let id = self
+            .engine
+            .borrow_mut()
+            .register(command)
+            .map_err(to_python)?;
+        if let Some(handler) = handler {
+            self.handlers.borrow_mut().insert(id, handler);
+        }
+        Ok(())
+    }
+
+    /// Answers calls of workers on this topic.
+    fn serve_call(&self, topic: &str, handler: Py<PyAny>) {
+        self.topics
+            .borrow_mut()
+            .insert(topic.as_bytes().to_vec(), handler);
+    }
+
+    /// Asks a worker, oneself included.
+    fn call<'py>(
+        &self,
+        py: Python<'py>,
+        shard: usize,
+        topic: &str,
+        payload: &[u8],
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if shard >= self.engine.borrow().shape().shards {
+            return Err(to_python(format!("there is no shard {shard}")));
+        }
+        let future = self.event_loop(py)?.call_method0("create_future")?;
+        let call = self.next_call.get();
+        self.next_call.set(call + 1);
+        self.calls
+            .borrow_mut()
+            .insert(call, future.clone().unbind());
+        self.engine
+            .borrow_mut()
+            .call(shard, call, topic.as_bytes(), payload);
+        self.settle(py)?;
+        Ok(future)
+    }
+
+    /// Finishes what is under way, then closes all connections. The listeners are to be closed before.
+    fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let future = self.event_loop(py)?.call_method0("create_future")?;
+        *self.drained.borrow_mut() = Some(future.clone().unbind());
+        Ok(future)
+    }
+}
+
+/// Options come as numbers or texts; switches as 0 and 1.
+fn option_text(value: &Bound<'_, PyAny>) -> PyResult<String> {
+    match value.extract::<bool>() {
+        Ok(flag) => Ok(u8::from(flag).to_string()),
+        Err(_) => Ok(value.str()?.to_string_lossy().into_owned()),
+    }
+}
+
+/// Makes the protocol object of each connection that a listener accepts.
+#[pyclass(frozen, module = "yggdrasil._core")]
+pub struct ConnectionFactory {
+    worker: Py<Worker>,
+    listener: Listener,
+}
+
+#[pymethods]
+impl ConnectionFactory {
+    fn __call__(&self, py: Python<'_>) -> Connection {
+        Connection::new(self.worker.clone_ref(py), self.listener)
+    }
+}

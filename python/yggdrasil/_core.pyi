@@ -1,0 +1,378 @@
+"""The engine. Private: what users import is in `yggdrasil`."""
+
+from asyncio import AbstractEventLoop, Future
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Literal, NotRequired, TypedDict, final
+
+__all__ = [
+    "COMPATIBLE_VERSION",
+    "ConfigError",
+    "Connection",
+    "Context",
+    "Control",
+    "Members",
+    "NodeShape",
+    "ReplyError",
+    "Verbatim",
+    "Worker",
+    "YggdrasilError",
+    "__version__",
+    "counter_specs",
+    "create_segments",
+    "engine_commands",
+    "key_slot",
+]
+
+__version__: str
+COMPATIBLE_VERSION: str
+"""The version of Redis whose commands and replies are ours."""
+
+class YggdrasilError(Exception):
+    """Root of all errors of Yggdrasil."""
+
+class ConfigError(YggdrasilError):
+    """An option has a value that it cannot have."""
+
+class ReplyError(YggdrasilError):
+    """Raised by a command: its text is the error reply."""
+
+@final
+class NodeShape:
+    """What every process of the node must agree on."""
+
+    def __new__(
+        cls, *, shards: int, arena_bytes: int, ring_bytes: int, databases: int, hash_seed: int
+    ) -> NodeShape: ...
+    @property
+    def shards(self) -> int: ...
+    @property
+    def arena_bytes(self) -> int: ...
+    @property
+    def ring_bytes(self) -> int: ...
+    @property
+    def databases(self) -> int: ...
+    @property
+    def hash_seed(self) -> int: ...
+    def shard_of_slot(self, slot: int) -> int:
+        """The shard of a hash slot."""
+
+    def slots_of_shard(self, shard: int) -> tuple[int, int]:
+        """The first and the last hash slot of a shard."""
+
+def create_segments(shape: NodeShape) -> tuple[int, list[int], list[int]]:
+    """Creates the node's shared memory: control segment, one arena a shard, one eventfd a shard.
+
+    The caller owns the descriptors, which are closed on exec.
+    """
+
+def key_slot(key: bytes) -> int:
+    """The key's hash slot, as in Redis Cluster."""
+
+def counter_specs() -> list[tuple[str, str, str]]:
+    """The declared numbers of a worker: name, "counter" or "gauge", help."""
+
+@final
+class Verbatim:
+    """A text that clients show as it is (RESP3 verbatim string)."""
+
+    def __new__(cls, text: str, format: str = "txt") -> Verbatim: ...  # noqa: A002
+    @property
+    def text(self) -> str: ...
+    @property
+    def format(self) -> str: ...
+
+@final
+class Members:
+    """A set (RESP3). Unlike a set of Python it has an order, and its members may be lists and maps."""
+
+    def __new__(cls, members: Sequence[object]) -> Members: ...
+
+class _Argument(TypedDict):
+    """An argument in the syntax of a command."""
+
+    name: str
+    type: str
+    flags: list[str]
+    token: NotRequired[str]
+    arguments: NotRequired[list[_Argument]]
+
+class _CommandRow(TypedDict):
+    """A row of the command table. Subcommands have names like "client|list"; arity is Redis's signed number."""
+
+    name: str
+    arity: int
+    flags: list[str]
+    first_key: int
+    last_key: int
+    step: int
+    acl_categories: list[str]
+    tips: list[str]
+    group: str
+    summary: str
+    since: str
+    complexity: str
+    syntax: str
+    container: bool
+    arguments: list[_Argument]
+
+class _NewCommand(TypedDict):
+    """A row that is added."""
+
+    name: str
+    arity: int
+    flags: list[str]
+    group: str
+    summary: str
+    since: str
+    complexity: str
+    syntax: str
+    first_key: NotRequired[int]
+    last_key: NotRequired[int]
+    step: NotRequired[int]
+    container: NotRequired[bool]
+    help: NotRequired[bool]
+
+_ClientInfo = TypedDict(
+    "_ClientInfo",
+    {
+        "id": int,
+        "addr": str,
+        "laddr": str,
+        "fd": int,
+        "name": str,
+        "age": int,
+        "idle": int,
+        "flags": str,
+        "db": int,
+        "sub": int,
+        "psub": int,
+        "ssub": int,
+        "multi": int,
+        "watch": int,
+        "qbuf": int,
+        "qbuf-free": int,
+        "obl": int,
+        "oll": int,
+        "omem": int,
+        "tot-mem": int,
+        "cmd": str,
+        "resp": int,
+        "lib-name": str,
+        "lib-ver": str,
+        "listener": Literal["common", "own", "unix"],
+        "tot-cmds": int,
+        "tot-net-in": int,
+        "tot-net-out": int,
+    },
+)
+
+class _KeyInfo(TypedDict):
+    """A key of the own shard."""
+
+    bytes: int
+    length: int
+    encoding: str
+    expire_at: int | None
+    version: int
+    access: int
+
+@final
+class Connection:
+    """The protocol object of one connection (a BufferedProtocol of asyncio)."""
+
+    def connection_made(self, transport: Any) -> None: ...
+    def connection_lost(self, error: Exception | None) -> None: ...
+    def get_buffer(self, size_hint: int) -> Any: ...
+    def buffer_updated(self, bytes: int) -> None: ...  # noqa: A002
+    def eof_received(self) -> bool: ...
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...
+
+def engine_commands() -> list[_CommandRow]:
+    """The commands that are written in Rust."""
+
+@final
+class Worker:
+    """The engine of one shard. Used from the thread of its event loop only."""
+
+    def __new__(
+        cls,
+        shape: NodeShape,
+        shard: int,
+        control_fd: int,
+        arena_fds: Sequence[int],
+        event_fds: Sequence[int],
+        options: Mapping[str, int | str],
+    ) -> Worker:
+        """`options` has every option of the engine under Redis's name, sizes in bytes, switches as 0 and 1."""
+
+    @property
+    def shard(self) -> int:
+        """Index of the own shard."""
+
+    @property
+    def shards(self) -> int:
+        """Number of shards of the node."""
+
+    def start(self, event_loop: AbstractEventLoop) -> None:
+        """Hooks into the running uvloop: listens to the own eventfd and begins housekeeping."""
+
+    def connection(self, listener: Literal["common", "own", "unix"]) -> Callable[[], Any]:
+        """A protocol factory for `loop.create_server`."""
+
+    def set_option(self, name: str, value: int | str) -> None:
+        """Changes a run-time option; ConfigError for a value that it cannot have."""
+
+    def drain(self) -> Future[None]:
+        """Finishes what is under way, then closes all connections. The listeners are to be closed before."""
+
+    def register(
+        self, row: _NewCommand, handler: Callable[[Context, list[bytes]], Coroutine[Any, Any, object]] | None
+    ) -> None:
+        """Adds a row to the command table, and who runs it: nobody for a container or its HELP.
+
+        The handler gets all arguments, the name included, and returns None (null), bool, int, float, bytes (bulk
+        string), str (simple string), list or tuple (array), dict (map), Members (set) or Verbatim; or it raises
+        ReplyError.
+        """
+
+    def serve_call(self, topic: str, handler: Callable[[bytes], bytes | Awaitable[bytes]]) -> None:
+        """Answers calls of workers on this topic."""
+
+    def call(self, shard: int, topic: str, payload: bytes) -> Future[bytes]:
+        """Asks a worker, oneself included; YggdrasilError when it dies before it answers.
+
+        The answer is empty when nobody serves the topic there, or when who does has failed.
+        """
+
+    def commands(self) -> list[_CommandRow]:
+        """All rows of the command table."""
+
+    def command_keys(self, args: Sequence[bytes]) -> list[bytes]:
+        """The keys of a request, for COMMAND GETKEYS; ReplyError where there are none."""
+
+    def clients(self) -> list[_ClientInfo]:
+        """The worker's own clients, under the names of CLIENT LIST."""
+
+    def kill_client(self, client_id: int, *, at_once: bool) -> bool:
+        """Closes a client of this worker at once, or after the replies that are due; false when it is not here."""
+
+    def pause(self, until_ms: int, writes_only: bool) -> None:
+        """Pauses this worker's clients until a moment in Unix ms."""
+
+    def unpause(self) -> None:
+        """Ends a pause."""
+
+    def stats(self, shard: int | None = None) -> dict[str, Any]:
+        """Statistics of any worker; of this one by default.
+
+        Counters and gauges by name; "commands": by name, group, calls, nanoseconds, rejected, failed and histogram
+        (pairs of upper bound in us and calls; the last bound is None).
+        """
+
+    def errors(self) -> list[tuple[str, int]]:
+        """Error replies by prefix."""
+
+    def reset_stats(self) -> None:
+        """Sets counters to zero."""
+
+    def memory(self) -> dict[str, int]:
+        """Bytes of the arena: limit, used, peak, entries, index, overhead, live; and sessions, the clients' buffers.
+
+        A limit of 0 is none.
+        """
+
+    def purge(self) -> None:
+        """Gives memory that the shard keeps for later back to the system."""
+
+    def slowlog(self) -> list[tuple[int, int, int, list[bytes], int, str, bytes]]:
+        """Requests that took long, newest first.
+
+        Id, Unix time in us, microseconds, arguments, the client's id, address and name; the last two are empty for a
+        client of another worker.
+        """
+
+    def slowlog_reset(self) -> None:
+        """Forgets them."""
+
+    def latency(self) -> list[tuple[str, list[tuple[int, int]]]]:
+        """Latency events by kind, oldest first: Unix time in s, milliseconds."""
+
+    def latency_reset(self, event: str | None = None) -> int:
+        """Forgets the latency events of one kind, or of all; how many kinds that were."""
+
+    def owner_of(self, key: bytes) -> int:
+        """The shard that owns a key."""
+
+    def shard_of_slot(self, slot: int) -> int:
+        """The shard of a hash slot."""
+
+    def slots_of_shard(self, shard: int) -> tuple[int, int]:
+        """The first and the last hash slot of a shard."""
+
+    def slot_len(self, slot: int) -> int:
+        """Keys of database 0 in a hash slot of the own shard."""
+
+    def keys_in_slot(self, slot: int, count: int) -> list[bytes]:
+        """Up to `count` of them."""
+
+    def database_len(self, db: int) -> tuple[int, int]:
+        """Keys and expiring keys of one database of the own shard."""
+
+    def channels(self, pattern: bytes | None, sharded: bool) -> list[tuple[bytes, int]]:
+        """Own channels with their number of listeners."""
+
+    def patterns(self) -> list[bytes]:
+        """The patterns that own clients listen to."""
+
+    def describe_key(self, db: int, key: bytes) -> _KeyInfo | None:
+        """A key of the own shard.
+
+        Bytes in the arena, length, encoding, expire_at (Unix ms or None), time of the last access (the low 24 bits of
+        Unix seconds), version.
+        """
+
+@final
+class Context:
+    """The caller of a Python command."""
+
+    @property
+    def client_id(self) -> int:
+        """Id of the client."""
+
+    @property
+    def db(self) -> int:
+        """Its logical database."""
+
+    @property
+    def protocol(self) -> int:
+        """Its protocol version, 2 or 3."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether it runs as a step of a transaction, which must not wait for anything but other workers."""
+
+    @property
+    def name(self) -> bytes:
+        """The command's name as it was sent."""
+
+    @property
+    def worker(self) -> Worker | None:
+        """The worker that the client is connected to."""
+
+    def client(self) -> _ClientInfo | None:
+        """The client as in `Worker.clients`; None when it has gone."""
+
+@final
+class Control:
+    """Reads counters, declares workers dead. Never touches a key."""
+
+    def __new__(cls, shape: NodeShape, control_fd: int, event_fds: Sequence[int]) -> Control: ...
+    def next_incarnation(self, shard: int) -> int:
+        """Called when a worker was seen dead, before its successor starts.
+
+        All others fail what they had under way to it.
+        """
+
+    def stats(self, shard: int) -> dict[str, Any]:
+        """Statistics of a worker as in `Worker.stats`, read without disturbing it."""

@@ -1,0 +1,139 @@
+"""A command that is written in Python: its row beside its function."""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
+
+from yggdrasil._core import Context, ReplyError
+from yggdrasil.protocol.node import CommandContext, Here, Question
+from yggdrasil.protocol.reply import Reply
+
+if TYPE_CHECKING:
+    from yggdrasil._core import _NewCommand
+
+log = logging.getLogger(__name__)
+
+Group = Literal["generic", "connection", "pubsub", "server", "cluster"]
+Handler = Callable[[CommandContext, list[bytes]], Awaitable[Reply]]
+"""Gets the arguments behind the name, and behind the subcommand's name where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A row of the command table and who runs it; nobody runs a container or its HELP."""
+
+    row: "_NewCommand"
+    handler: Handler | None
+
+    def register(self, here: Here) -> None:
+        """Adds it to the worker's table."""
+        handler = self.handler
+        if handler is None:
+            here.worker.register(self.row, None)
+            return
+        behind_name = self.row["name"].count("|") + 1
+
+        async def run(caller: Context, args: list[bytes]) -> Reply:
+            try:
+                return await handler(CommandContext(caller, here), args[behind_name:])
+            except ReplyError:
+                raise
+            except Exception:
+                log.exception("command %s failed", self.row["name"])
+                raise
+
+        here.worker.register(self.row, run)
+
+
+def command(
+    name: str,
+    *,
+    arity: int,
+    group: Group,
+    summary: str,
+    since: str,
+    flags: Sequence[str] = (),
+    complexity: str = "O(1)",
+    syntax: str = "",
+    keys: tuple[int, int, int] | None = None,
+) -> Callable[[Handler], Command]:
+    """The row of the coroutine below it. `keys` is first key, last key and step; `arity` counts the name."""
+    row: _NewCommand = {
+        "name": name,
+        "arity": arity,
+        "flags": list(flags),
+        "group": group,
+        "summary": summary,
+        "since": since,
+        "complexity": complexity,
+        "syntax": syntax,
+    }
+    if keys is not None:
+        row["first_key"], row["last_key"], row["step"] = keys
+    return lambda handler: Command(row, handler)
+
+
+def container(name: str, *, group: Group, summary: str, since: str, help_since: str) -> tuple[Command, Command]:
+    """A command that is known for its subcommands, and its HELP."""
+    row: _NewCommand = {
+        "name": name,
+        "arity": -2,
+        "flags": [],
+        "group": group,
+        "summary": summary,
+        "since": since,
+        "complexity": "Depends on the subcommand.",
+        "syntax": "",
+        "container": True,
+    }
+    return Command(row, None), help_of(name, group=group, since=help_since)
+
+
+def container_alone(
+    name: str, *, group: Group, summary: str, since: str, flags: Sequence[str], complexity: str
+) -> Callable[[Handler], Command]:
+    """A container that is also a command of its own; the coroutine runs when it stands alone."""
+    row: _NewCommand = {
+        "name": name,
+        "arity": -1,
+        "flags": list(flags),
+        "group": group,
+        "summary": summary,
+        "since": since,
+        "complexity": complexity,
+        "syntax": "",
+        "container": True,
+    }
+    return lambda handler: Command(row, handler)
+
+
+def help_of(name: str, *, group: Group, since: str) -> Command:
+    """The list of a container's subcommands, made from their rows."""
+    row: _NewCommand = {
+        "name": f"{name}|help",
+        "arity": 2,
+        "flags": ["loading", "stale"],
+        "group": group,
+        "summary": "Lists the subcommands.",
+        "since": since,
+        "complexity": "O(1)",
+        "syntax": "",
+        "help": True,
+    }
+    return Command(row, None)
+
+
+def commands_of(family: ModuleType) -> Iterator[Command]:
+    """The commands of a module, in the order of its text."""
+    for value in vars(family).values():
+        if isinstance(value, Command):
+            yield value
+        elif isinstance(value, tuple):
+            yield from (part for part in value if isinstance(part, Command))
+
+
+def questions_of(module: ModuleType) -> Iterator[Question[Any, Any]]:
+    """The questions that a module answers."""
+    return (value for value in vars(module).values() if isinstance(value, Question))

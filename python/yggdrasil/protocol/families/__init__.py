@@ -1,0 +1,17 @@
+"""The commands by family: a new one is a function with its row in one of these modules."""
+
+from yggdrasil.protocol.families import (
+    acl,
+    client,
+    commands,
+    config,
+    debug,
+    info,
+    latency,
+    memory,
+    pubsub,
+    server,
+    slowlog,
+)
+
+FAMILIES = (acl, client, commands, config, debug, info, latency, memory, pubsub, server, slowlog)

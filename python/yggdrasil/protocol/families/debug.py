@@ -1,0 +1,100 @@
+"""DEBUG: off unless the configuration allows it."""
+
+import ipaddress
+import time
+from collections.abc import Awaitable, Callable
+
+from yggdrasil._core import ReplyError, Verbatim
+from yggdrasil.protocol.command import command
+from yggdrasil.protocol.families.memory import key_info
+from yggdrasil.protocol.memory_use import memory_use
+from yggdrasil.protocol.node import CommandContext
+from yggdrasil.protocol.reply import OK, Reply, unknown_subcommand
+
+_ACCESS_BITS = 24
+_HELP = [
+    "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "JMAP",
+    "    Shows what the arena of each shard is used for.",
+    "OBJECT <key>",
+    "    Shows how a key is kept.",
+    "SLEEP <seconds>",
+    "    Stops the worker of this connection for some time.",
+    "HELP",
+    "    Lists the subcommands.",
+]
+
+
+@command(
+    "debug",
+    arity=-2,
+    flags=("admin", "noscript", "loading", "stale"),
+    group="server",
+    summary="Commands for the developers of the node.",
+    since="1.0.0",
+    complexity="Depends on the subcommand.",
+    syntax="subcommand [argument [argument ...]]",
+)
+async def debug(ctx: CommandContext, args: list[bytes]) -> Reply:
+    """Where it is allowed."""
+    _check_allowed(ctx)
+    known = _SUBCOMMANDS.get((args[0].upper(), len(args)))
+    if known is None:
+        raise unknown_subcommand("debug", args[0])
+    return await known(ctx, args[1:])
+
+
+def _check_allowed(ctx: CommandContext) -> None:
+    allowed = ctx.services.config_get(["enable-debug-command"])["enable-debug-command"]
+    if allowed == "yes" or (allowed == "local" and _is_local(ctx)):
+        return
+    raise ReplyError(
+        'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it from a '
+        "local connection, otherwise you need to set this option in the configuration file, and then restart the "
+        "server."
+    )
+
+
+def _is_local(ctx: CommandContext) -> bool:
+    client = ctx.caller.client()
+    if client is None or client["listener"] == "unix":
+        return client is not None
+    host = client["addr"].rpartition(":")[0].strip("[]")
+    return ipaddress.ip_address(host).is_loopback
+
+
+async def _sleep(_ctx: CommandContext, args: list[bytes]) -> Reply:
+    try:
+        seconds = float(args[0])
+    except ValueError:
+        seconds = 0.0
+    # The worker itself stands still: that is what it is for.
+    time.sleep(min(max(seconds, 0.0), 3600.0))  # noqa: ASYNC251
+    return OK
+
+
+async def _object(ctx: CommandContext, args: list[bytes]) -> Reply:
+    found = await key_info(ctx, args[0])
+    if found is None:
+        raise ReplyError("ERR no such key")
+    idle_s = (int(time.time()) - found.access) % (1 << _ACCESS_BITS)
+    return (
+        f"Value at:0x{found.version:012x} refcount:1 encoding:{found.encoding} serializedlength:{found.length} "
+        f"lru:{found.access} lru_seconds_idle:{idle_s} bytes:{found.bytes}"
+    )
+
+
+async def _map(ctx: CommandContext, _args: list[bytes]) -> Reply:
+    return Verbatim((await memory_use(ctx)).table())
+
+
+async def _help(_ctx: CommandContext, _args: list[bytes]) -> Reply:
+    return _HELP
+
+
+_SUBCOMMANDS: dict[tuple[bytes, int], Callable[[CommandContext, list[bytes]], Awaitable[Reply]]] = {
+    (b"SLEEP", 2): _sleep,
+    (b"OBJECT", 2): _object,
+    (b"JMAP", 1): _map,
+    (b"HELP", 1): _help,
+}

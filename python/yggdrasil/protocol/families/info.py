@@ -1,0 +1,260 @@
+"""INFO: the node in numbers, over all shards, under Redis's names where they mean the same."""
+
+import platform
+import time
+from collections.abc import Callable, Iterator
+
+from yggdrasil._core import COMPATIBLE_VERSION, Verbatim
+from yggdrasil.protocol.command import command
+from yggdrasil.protocol.histogram import histograms
+from yggdrasil.protocol.node import CommandContext
+from yggdrasil.protocol.node_report import NodeReport
+from yggdrasil.protocol.processes import machine_memory_bytes
+from yggdrasil.protocol.reply import Reply, human_bytes, text
+
+Fields = Iterator[tuple[str, object]]
+
+_PERCENTILES_DEFAULT = "50 99 99.9"
+_DAY_S = 86400
+
+
+def _server(node: NodeReport) -> Fields:
+    info = node.ctx.services.node
+    now_us = time.time_ns() // 1000
+    up_s = max(now_us // 1000 - info.started_at_ms, 0) // 1000
+    yield "redis_version", COMPATIBLE_VERSION
+    yield "yggdrasil_version", info.version
+    yield "redis_mode", "standalone"
+    yield "os", f"{platform.system()} {platform.release()} {platform.machine()}"
+    yield "arch_bits", 64
+    yield "monotonic_clock", "POSIX clock_gettime"
+    yield "multiplexing_api", "epoll"
+    yield "process_id", info.supervisor_pid
+    yield "run_id", info.run_id
+    yield "tcp_port", info.port
+    yield "server_time_usec", now_us
+    yield "uptime_in_seconds", up_s
+    yield "uptime_in_days", up_s // _DAY_S
+    yield "hz", 10
+    yield "executable", info.executable
+    yield "config_file", info.config_file
+    yield "shards", node.ctx.worker.shards
+    if info.port:
+        yield "listener0", f"name=tcp,{','.join(f'bind={host}' for host in info.hosts)},port={info.port}"
+    if info.unixsocket:
+        yield f"listener{int(bool(info.port))}", f"name=unix,bind={info.unixsocket}"
+
+
+def _clients(node: NodeReport) -> Fields:
+    workers = node.workers.values()
+    yield "connected_clients", node.count("connected_clients")
+    yield "cluster_connections", 0
+    yield "maxclients", node.option("maxclients")
+    yield "client_recent_max_input_buffer", max((worker.input_bytes_max for worker in workers), default=0)
+    yield "client_recent_max_output_buffer", max((worker.output_bytes_max for worker in workers), default=0)
+    yield "blocked_clients", sum(worker.waiting for worker in workers)
+    yield "tracking_clients", 0
+    yield "pubsub_clients", node.count("pubsub_clients")
+    yield "watching_clients", node.count("watching_clients")
+    yield "monitor_clients", node.count("monitor_clients")
+    yield "total_watched_keys", sum(worker.watched_keys for worker in workers)
+    yield "total_blocking_keys", 0
+
+
+def _memory(node: NodeReport) -> Fields:
+    use = node.memory
+    limit = int(node.option("maxmemory") or 0)
+    sizes = {
+        "used_memory": use.total,
+        "used_memory_rss": use.resident,
+        "used_memory_peak": use.peak,
+    }
+    for name, size in sizes.items():
+        yield name, size
+        yield f"{name}_human", human_bytes(size)
+    yield "used_memory_peak_perc", f"{100 * use.total / max(use.peak, 1):.2f}%"
+    yield "used_memory_overhead", use.overhead
+    yield "used_memory_startup", use.startup
+    yield "used_memory_dataset", use.dataset
+    yield "used_memory_dataset_perc", f"{min(use.dataset_percentage, 100):.2f}%"
+    yield "allocator_allocated", use.dataset + use.index
+    yield "allocator_active", use.entries + use.index
+    yield "allocator_resident", use.used
+    yield "total_system_memory", machine_memory_bytes()
+    yield "total_system_memory_human", human_bytes(machine_memory_bytes())
+    yield "maxmemory", limit
+    yield "maxmemory_human", human_bytes(limit)
+    yield "maxmemory_policy", node.option("maxmemory-policy")
+    yield "allocator_frag_ratio", f"{use.entries / max(use.dataset, 1):.2f}"
+    yield "allocator_frag_bytes", use.entries - use.dataset
+    yield "mem_fragmentation_ratio", f"{use.resident / max(use.total, 1):.2f}"
+    yield "mem_fragmentation_bytes", use.resident - use.total
+    yield "mem_not_counted_for_evict", 0
+    yield "mem_replication_backlog", 0
+    yield "mem_clients_slaves", 0
+    yield "mem_clients_normal", use.sessions
+    yield "mem_aof_buffer", 0
+    yield "mem_allocator", "yggdrasil-arena"
+    yield "lazyfree_pending_objects", 0
+
+
+def _persistence(node: NodeReport) -> Fields:
+    yield "loading", 0
+    yield "async_loading", 0
+    yield "rdb_bgsave_in_progress", 0
+    yield "aof_enabled", int(node.option("appendonly") == "yes")
+    yield "aof_rewrite_in_progress", 0
+
+
+def _stats(node: NodeReport) -> Fields:
+    workers = node.workers.values()
+    yield "total_connections_received", node.count("connections_received")
+    yield "total_commands_processed", node.count("commands_processed")
+    yield "instantaneous_ops_per_sec", node.count("commands_per_second")
+    yield "total_net_input_bytes", node.count("net_input_bytes")
+    yield "total_net_output_bytes", node.count("net_output_bytes")
+    yield "instantaneous_input_kbps", f"{node.count('net_input_bytes_per_second') / 1024:.2f}"
+    yield "instantaneous_output_kbps", f"{node.count('net_output_bytes_per_second') / 1024:.2f}"
+    yield "rejected_connections", node.count("connections_rejected")
+    yield "sync_full", 0
+    yield "sync_partial_ok", 0
+    yield "sync_partial_err", 0
+    yield "expired_keys", node.count("expired_keys")
+    yield "evicted_keys", node.count("evicted_keys")
+    yield "evicted_clients", 0
+    yield "keyspace_hits", node.count("keyspace_hits")
+    yield "keyspace_misses", node.count("keyspace_misses")
+    yield "pubsub_channels", len({name for worker in workers for name, _ in worker.channels})
+    yield "pubsub_patterns", len({name for worker in workers for name in worker.patterns})
+    yield "pubsubshard_channels", len({name for worker in workers for name, _ in worker.sharded_channels})
+    yield "latest_fork_usec", 0
+    yield "total_forks", 0
+    yield "total_error_replies", node.count("error_replies")
+    yield "client_query_buffer_limit_disconnections", node.count("client_query_buffer_limit_disconnections")
+    yield "client_output_buffer_limit_disconnections", node.count("client_output_buffer_limit_disconnections")
+    yield "protocol_errors", node.count("protocol_errors")
+    yield "published_messages", node.count("published_messages")
+    yield "cross_shard_reads", node.count("cross_shard_reads")
+    yield "cross_shard_retries", node.count("cross_shard_retries")
+    yield "cross_shard_transactions", node.count("transactions")
+    yield "ring_requests_sent", node.count("ring_requests_sent")
+    yield "ring_stalls", node.count("ring_stalls")
+
+
+def _replication(node: NodeReport) -> Fields:
+    yield "role", "master"
+    yield "connected_slaves", 0
+    yield "master_failover_state", "no-failover"
+    yield "master_replid", node.ctx.services.node.run_id
+    yield "master_replid2", "0" * 40
+    yield "master_repl_offset", 0
+    yield "second_repl_offset", -1
+    yield "repl_backlog_active", 0
+    yield "repl_backlog_size", 0
+    yield "repl_backlog_first_byte_offset", 0
+    yield "repl_backlog_histlen", 0
+
+
+def _cpu(node: NodeReport) -> Fields:
+    yield "used_cpu_sys", f"{sum(process.system_s for process in node.processes):.6f}"
+    yield "used_cpu_user", f"{sum(process.user_s for process in node.processes):.6f}"
+    yield "used_cpu_sys_children", "0.000000"
+    yield "used_cpu_user_children", "0.000000"
+
+
+def _modules(_node: NodeReport) -> Fields:
+    yield from ()
+
+
+def _commandstats(node: NodeReport) -> Fields:
+    for name, counts in node.commands.items():
+        calls, microseconds = counts["calls"], counts["nanoseconds"] // 1000
+        yield (
+            f"cmdstat_{name}",
+            f"calls={calls},usec={microseconds},usec_per_call={counts['nanoseconds'] / 1000 / max(calls, 1):.2f},"
+            f"rejected_calls={counts['rejected']},failed_calls={counts['failed']}",
+        )
+
+
+def _errorstats(node: NodeReport) -> Fields:
+    for prefix, count in node.errors.items():
+        yield f"errorstat_{prefix}", f"count={count}"
+
+
+def _latencystats(node: NodeReport) -> Fields:
+    if node.option("latency-tracking") == "no":
+        return
+    percents = (node.option("latency-tracking-info-percentiles") or _PERCENTILES_DEFAULT).split()
+    for name, histogram in histograms(node.ctx.worker).items():
+        shown = ",".join(f"p{percent}={histogram.percentile(float(percent)):.3f}" for percent in percents)
+        yield f"latency_percentiles_usec_{name}", shown
+
+
+def _cluster(_node: NodeReport) -> Fields:
+    yield "cluster_enabled", 1
+
+
+def _shards(node: NodeReport) -> Fields:
+    ports = node.ctx.services.node.worker_ports
+    for shard, stats in node.stats.items():
+        first, last = node.ctx.worker.slots_of_shard(shard)
+        yield (
+            f"shard{shard}",
+            f"pid={node.state.pids[shard]},port={ports[shard] if ports else 0},slots={first}-{last},"
+            f"keys={stats['keys']},used_memory={stats['memory_used_bytes']},clients={stats['connected_clients']},"
+            f"ops_per_sec={stats['commands_per_second']},loop_lag_us={stats['loop_lag_us']},"
+            f"restarts={node.state.restarts[shard]}",
+        )
+
+
+def _keyspace(node: NodeReport) -> Fields:
+    for db, (keys, expiring) in node.databases.items():
+        yield f"db{db}", f"keys={keys},expires={expiring},avg_ttl=0"
+
+
+# In the order they are shown in; those that are only shown when asked for are marked.
+_SECTIONS: dict[str, tuple[str, Callable[[NodeReport], Fields], bool]] = {
+    "server": ("Server", _server, True),
+    "clients": ("Clients", _clients, True),
+    "memory": ("Memory", _memory, True),
+    "persistence": ("Persistence", _persistence, True),
+    "stats": ("Stats", _stats, True),
+    "replication": ("Replication", _replication, True),
+    "cpu": ("CPU", _cpu, True),
+    "modules": ("Modules", _modules, True),
+    "commandstats": ("Commandstats", _commandstats, False),
+    "errorstats": ("Errorstats", _errorstats, True),
+    "latencystats": ("Latencystats", _latencystats, False),
+    "cluster": ("Cluster", _cluster, True),
+    "shards": ("Shards", _shards, True),
+    "keyspace": ("Keyspace", _keyspace, True),
+}
+_GROUPS: dict[str, set[str]] = {
+    "default": {name for name, (_, _, always) in _SECTIONS.items() if always},
+    "all": set(_SECTIONS),
+    "everything": set(_SECTIONS),
+}
+
+
+@command(
+    "info",
+    arity=-1,
+    flags=("loading", "stale", "dangerous"),
+    group="server",
+    summary="Tells about the node in numbers.",
+    since="1.0.0",
+    syntax="[section [section ...]]",
+)
+async def info(ctx: CommandContext, args: list[bytes]) -> Reply:
+    """The sections asked for, in the order of the table."""
+    asked = {text(name).lower() for name in args} or {"default"}
+    wanted = {section for name in asked for section in _GROUPS.get(name, {name} & _SECTIONS.keys())}
+    if not wanted:
+        return Verbatim("")
+    node = await NodeReport.gather(ctx)
+    shown = []
+    for name, (title, fields, _) in _SECTIONS.items():
+        if name in wanted:
+            lines = (f"{field}:{value}\r\n" for field, value in fields(node))
+            shown.append(f"# {title}\r\n{''.join(lines)}")
+    return Verbatim("\r\n".join(shown))

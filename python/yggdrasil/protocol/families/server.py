@@ -1,0 +1,162 @@
+"""TIME, ROLE, WAIT, SHUTDOWN and others about the node as a whole."""
+
+import asyncio
+import time
+
+from yggdrasil._core import COMPATIBLE_VERSION, ReplyError, Verbatim
+from yggdrasil.protocol.command import command
+from yggdrasil.protocol.families.client import timeout
+from yggdrasil.protocol.node import CommandContext
+from yggdrasil.protocol.picture import picture
+from yggdrasil.protocol.reply import OK, Reply, integer, syntax_error
+
+_ALIVE_CHECK_S = 1.0
+
+
+@command(
+    "time",
+    arity=1,
+    flags=("loading", "stale", "fast"),
+    group="server",
+    summary="Tells the time: Unix seconds, and microseconds beyond.",
+    since="2.6.0",
+)
+async def time_now(ctx: CommandContext, args: list[bytes]) -> Reply:
+    """Of this machine."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return [b"%d" % seconds, b"%d" % (nanoseconds // 1000)]
+
+
+@command(
+    "lolwut",
+    arity=-1,
+    flags=("readonly", "fast"),
+    group="server",
+    summary="Draws a tree, and tells the version.",
+    since="5.0.0",
+    syntax="[VERSION version]",
+)
+async def lolwut(ctx: CommandContext, args: list[bytes]) -> Reply:
+    """A new one every time."""
+    if args and args[0].upper() == b"VERSION" and len(args) > 1:
+        integer(args[1])
+    return Verbatim(f"{picture()}\nYggdrasil {ctx.services.node.version}. Redis ver. {COMPATIBLE_VERSION}\n")
+
+
+@command(
+    "role",
+    arity=1,
+    flags=("noscript", "loading", "stale", "fast", "dangerous"),
+    group="server",
+    summary="Tells the role in replication.",
+    since="2.8.12",
+)
+async def role(ctx: CommandContext, args: list[bytes]) -> Reply:
+    """Always the leader, without followers."""
+    return [b"master", 0, []]
+
+
+@command(
+    "lastsave",
+    arity=1,
+    flags=("loading", "stale", "fast", "dangerous"),
+    group="server",
+    summary="Tells since when nothing was written to disk: the start of the node.",
+    since="1.0.0",
+)
+async def lastsave(ctx: CommandContext, args: list[bytes]) -> Reply:
+    """Unix seconds."""
+    return ctx.services.node.started_at_ms // 1000
+
+
+async def _replicaof(args: list[bytes]) -> Reply:
+    if [argument.upper() for argument in args] != [b"NO", b"ONE"]:
+        raise ReplyError("ERR a node cannot follow another one yet: only REPLICAOF NO ONE is accepted")
+    return OK
+
+
+@command(
+    "replicaof",
+    arity=3,
+    flags=("admin", "noscript", "stale"),
+    group="server",
+    summary="Accepts NO ONE: this node follows nobody.",
+    since="5.0.0",
+    syntax="<host port | NO ONE>",
+)
+async def replicaof(ctx: CommandContext, args: list[bytes]) -> Reply:
+    """There is no replication yet."""
+    return await _replicaof(args)
+
+
+@command(
+    "slaveof",
+    arity=3,
+    flags=("admin", "noscript", "stale"),
+    group="server",
+    summary="The old name of REPLICAOF.",
+    since="1.0.0",
+    syntax="<host port | NO ONE>",
+)
+async def slaveof(ctx: CommandContext, args: list[bytes]) -> Reply:
+    """There is no replication yet."""
+    return await _replicaof(args)
+
+
+@command(
+    "wait",
+    arity=3,
+    flags=("blocking",),
+    group="generic",
+    summary="Waits until followers have the writes of this connection. There are none: it waits for its time.",
+    since="3.0.0",
+    syntax="numreplicas timeout",
+)
+async def wait(ctx: CommandContext, args: list[bytes]) -> Reply:
+    """How many have them."""
+    wanted, timeout_ms = integer(args[0]), timeout(args[1])
+    if wanted > 0 and not ctx.caller.in_transaction:
+        await _until_unblocked(ctx, timeout_ms)
+    return 0
+
+
+async def _until_unblocked(ctx: CommandContext, timeout_ms: int) -> None:
+    """Until CLIENT UNBLOCK, the end of the time (0 for none), or the end of the connection."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_ms / 1000 if timeout_ms else float("inf")
+    unblocked: asyncio.Future[bool] = loop.create_future()
+    ctx.here.waiting[ctx.client_id] = unblocked
+    try:
+        while (left := deadline - loop.time()) > 0 and not unblocked.done() and ctx.caller.client() is not None:
+            await asyncio.wait([unblocked], timeout=min(left, _ALIVE_CHECK_S))
+    finally:
+        del ctx.here.waiting[ctx.client_id]
+    if unblocked.done() and unblocked.result():
+        raise ReplyError("UNBLOCKED client unblocked via CLIENT UNBLOCK")
+
+
+@command(
+    "shutdown",
+    arity=-1,
+    flags=("admin", "noscript", "loading", "stale", "no_multi", "allow_busy"),
+    group="server",
+    summary="Ends the node after the requests under way, or at once.",
+    since="1.0.0",
+    syntax="[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
+)
+async def shutdown(ctx: CommandContext, args: list[bytes]) -> Reply:
+    """There is no reply: the connection ends."""
+    words = [argument.upper() for argument in args]
+    chosen = set(words)
+    abort = b"ABORT" in chosen
+    if chosen - {b"NOSAVE", b"SAVE", b"NOW", b"FORCE", b"ABORT"} or chosen >= {b"NOSAVE", b"SAVE"}:
+        raise syntax_error()
+    if abort and len(words) > 1:
+        raise syntax_error()
+    if abort:
+        raise ReplyError("ERR No shutdown in progress.")
+    if b"SAVE" in chosen:
+        raise ReplyError("ERR nothing can be written to disk yet: use SHUTDOWN NOSAVE")
+    await ctx.services.shutdown(now=b"NOW" in chosen)
+    ctx.worker.kill_client(ctx.client_id, at_once=True)
+    return None

@@ -1,0 +1,99 @@
+"""What Python commands may ask of the node they run on. The server part provides it."""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+
+class Node(Protocol):
+    """What does not change while a node runs."""
+
+    @property
+    def version(self) -> str:
+        """The version of Yggdrasil."""
+
+    @property
+    def run_id(self) -> str:
+        """Identity of this run of the node: 40 hexadecimal digits."""
+
+    @property
+    def shard_ids(self) -> tuple[str, ...]:
+        """Identity of each shard as a node of the cluster: 40 hexadecimal digits."""
+
+    @property
+    def supervisor_pid(self) -> int:
+        """The supervisor's process."""
+
+    @property
+    def started_at_ms(self) -> int:
+        """When the node was started, Unix time."""
+
+    @property
+    def executable(self) -> str:
+        """The interpreter."""
+
+    @property
+    def config_file(self) -> str:
+        """The configuration file, empty where there is none."""
+
+    @property
+    def directory(self) -> str:
+        """The directory of the node."""
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The addresses that the node listens on."""
+
+    @property
+    def port(self) -> int:
+        """The common port; 0 without TCP."""
+
+    @property
+    def worker_ports(self) -> tuple[int, ...]:
+        """The own port of each worker; empty without TCP."""
+
+    @property
+    def unixsocket(self) -> str:
+        """Path of the Unix socket, empty where there is none."""
+
+
+class State(Protocol):
+    """What changes while a node runs."""
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The process of each shard; 0 while it is being replaced."""
+
+    @property
+    def restarts(self) -> tuple[int, ...]:
+        """How often the worker of each shard was replaced."""
+
+    @property
+    def steward_pid(self) -> int:
+        """The steward's process."""
+
+
+class Services(Protocol):
+    """The node as one worker sees it."""
+
+    @property
+    def node(self) -> Node:
+        """What does not change."""
+
+    @property
+    def shard(self) -> int:
+        """The shard of this worker."""
+
+    def config_get(self, patterns: Iterable[str]) -> dict[str, str]:
+        """Options whose name fits a pattern, with their values as Redis prints them."""
+
+    async def config_set(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Sets options on all workers, all of them or none; a YggdrasilError has the text of the error reply."""
+
+    async def config_rewrite(self) -> None:
+        """Writes options that were set back to the configuration file; errors as above."""
+
+    async def shutdown(self, *, now: bool = False) -> None:
+        """Ends the node: drained as by SIGTERM, or at once."""
+
+    async def state(self) -> State:
+        """Processes and restarts, as they are now."""

@@ -1,0 +1,1 @@
+"""The node: supervisor, workers, steward, configuration and command line."""

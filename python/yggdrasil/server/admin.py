@@ -1,0 +1,88 @@
+"""The admin HTTP server: /metrics, /healthz, /readyz. It reads shared memory and asks no worker anything."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
+
+from yggdrasil.server.metrics import NodeCollector
+from yggdrasil.server.supervisor import Phase, Supervisor
+
+_TEXT = "text/plain; charset=utf-8"
+
+
+class AdminServer:
+    """Runs beside the supervisor on its event loop."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._registry = CollectorRegistry()
+        self._registry.register(NodeCollector(supervisor))
+        self._server = _Server(
+            uvicorn.Config(
+                self._application,
+                loop="none",
+                http="h11",
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, listener: socket.socket) -> None:
+        """Begins to answer on a socket that listens already."""
+        self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[listener]))
+
+    async def stop(self) -> None:
+        """Ends the answers under way and closes."""
+        if self._task is not None:
+            self._server.should_exit = True
+            await self._task
+
+    async def _application(self, scope: Scope, _receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        assert scope["type"] == "http"
+        accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"), "")
+        status, content_type, body = self._respond(scope["method"], scope["path"], accept)
+        headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
+        if status == 405:
+            headers.append((b"allow", b"GET, HEAD"))
+        await send({"type": "http.response.start", "status": status, "headers": headers, "trailers": False})
+        await send(
+            {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body, "more_body": False}
+        )
+
+    def _respond(self, method: str, path: str, accept: str) -> tuple[int, str, bytes]:
+        if path not in ("/metrics", "/healthz", "/readyz"):
+            return 404, _TEXT, b"not found; there are /metrics, /healthz and /readyz\n"
+        if method not in ("GET", "HEAD"):
+            return 405, _TEXT, b"method not allowed; use GET\n"
+        if path == "/metrics":
+            encoder, content_type = choose_encoder(accept)
+            return 200, content_type, encoder(self._registry)
+        if path == "/healthz":
+            # That this answers shows that the supervisor does its work; it replaces workers by itself.
+            return 200, _TEXT, b"ok\n"
+        missing = [str(shard) for shard, ready in enumerate(self._supervisor.ready_shards) if not ready]
+        if self._supervisor.phase is not Phase.READY:
+            return 503, _TEXT, f"{self._supervisor.phase.value}\n".encode()
+        if missing:
+            return 503, _TEXT, f"shards without a worker: {', '.join(missing)}\n".encode()
+        return 200, _TEXT, b"ready\n"
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the supervisor's."""
+        yield

@@ -1,0 +1,45 @@
+"""Entry point of every process but the supervisor: a spare that waits to be told what it is.
+
+All imports are done before that, so that the successor of a dead worker is at work at once.
+"""
+
+import ctypes
+import signal
+import socket
+import sys
+
+import uvloop
+
+from yggdrasil.server import log, steward, worker
+from yggdrasil.server.config import Config
+from yggdrasil.server.messages import receive_assignment
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+
+
+def main() -> int:
+    """Runs until the supervisor says otherwise or goes away."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    libc.prctl(_PR_SET_NAME, b"ygg-spare")
+    # The supervisor alone decides when a child ends. It blocked these signals until they could be ignored.
+    for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signal_number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    received = receive_assignment(connection)
+    if received is None:
+        return 0
+    assignment, descriptors = received
+    name = f"shard-{assignment.shard}" if assignment.role == "worker" else assignment.role
+    libc.prctl(_PR_SET_NAME, f"ygg-{name}".encode())
+    config = Config(**assignment.config)
+    log.configure(config.loglevel, assignment.log_format, name)
+    run = worker.run if assignment.role == "worker" else steward.run
+    return uvloop.run(run(assignment, config, descriptors, connection))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

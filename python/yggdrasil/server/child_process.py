@@ -1,0 +1,165 @@
+"""A child as the supervisor sees it: its process, its link, and what it was told to be."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Literal
+
+from yggdrasil.server.link import Link
+from yggdrasil.server.messages import (
+    FROM_CHILD,
+    Answer,
+    Assignment,
+    Drain,
+    Drained,
+    Failed,
+    OptionsSet,
+    Ready,
+    Request,
+    SetOptions,
+    Stop,
+    send_assignment,
+)
+
+_ANSWER_TIMEOUT_S = 5.0
+
+FromChildMessage = Ready | Failed | OptionsSet | Drained | Request
+
+
+class Stage(Enum):
+    """How far a child has come."""
+
+    SPARE = 1
+    ASSIGNED = 2
+    READY = 3
+    DRAINED = 4
+    GONE = 5
+
+
+class Child:
+    """One process. `on_message` and `on_death` are called with it."""
+
+    def __init__(
+        self,
+        on_message: Callable[["Child", FromChildMessage], None],
+        on_death: Callable[["Child"], None],
+    ) -> None:
+        self._on_death = on_death
+        self._link: Link[FromChildMessage] = Link(FROM_CHILD, lambda message: on_message(self, message), lambda: None)
+        self.stage = Stage.SPARE
+        self.role: Literal["spare", "worker", "steward"] = "spare"
+        self.shard = 0
+        self.failure = ""
+        self._options_set: dict[int, asyncio.Future[str | None]] = {}
+        self._connection, theirs = socket.socketpair()
+        with theirs:
+            self._process = _start(theirs)
+        self._pidfd = os.pidfd_open(self._process.pid)
+        self.started_at = time.monotonic()
+        asyncio.get_running_loop().add_reader(self._pidfd, self._died)
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    @property
+    def name(self) -> str:
+        """As it appears in the log and in the list of processes."""
+        return f"shard-{self.shard}" if self.role == "worker" else self.role
+
+    @property
+    def age_s(self) -> float:
+        """How long it has been what it is."""
+        return time.monotonic() - self.started_at
+
+    @property
+    def alive(self) -> bool:
+        """Whether its death has not been noticed."""
+        return self.stage is not Stage.GONE
+
+    @property
+    def ended_how(self) -> str:
+        """Exit status or signal, in words."""
+        code = self._process.returncode
+        return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"status {code}"
+
+    @property
+    def killed_from_outside(self) -> bool:
+        """SIGKILL comes from an operator or from the kernel out of memory; no fault of ours ends in it."""
+        return self._process.returncode == -signal.SIGKILL
+
+    async def assign(self, assignment: Assignment, descriptors: Sequence[int]) -> None:
+        """Tells a spare what it is."""
+        assert self.stage is Stage.SPARE
+        self.stage, self.role, self.shard = Stage.ASSIGNED, assignment.role, assignment.shard
+        self.started_at = time.monotonic()
+        try:
+            send_assignment(self._connection, assignment, descriptors)
+        except (BrokenPipeError, ConnectionResetError):
+            # It has just died, which is noticed in the usual way.
+            return
+        await self._link.attach(self._connection)
+
+    async def set_options(self, number: int, values: dict[str, str]) -> str | None:
+        """Has options set; returns what is wrong with them. One that dies meanwhile has no objection."""
+        if self.stage is Stage.GONE:
+            return None
+        waiting: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._options_set[number] = waiting
+        self._link.send(SetOptions(id=number, values=values))
+        try:
+            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                return await waiting
+        except TimeoutError:
+            return f"ERR CONFIG SET failed - {self.name} did not answer for {_ANSWER_TIMEOUT_S:.0f} s"
+        finally:
+            self._options_set.pop(number, None)
+
+    def options_set(self, message: OptionsSet) -> None:
+        """Called with the child's answer to `set_options`."""
+        waiting = self._options_set.get(message.id)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(message.error)
+
+    def send(self, message: Drain | Stop | Answer) -> None:
+        """Sends an order or the answer to a request."""
+        self._link.send(message)
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        if self.alive:
+            self._process.kill()
+
+    def _died(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._process.wait()
+        self.stage = Stage.GONE
+        self._link.close()
+        self._connection.close()
+        for waiting in self._options_set.values():
+            if not waiting.done():
+                waiting.set_result(None)
+        self._on_death(self)
+
+
+def _start(theirs: socket.socket) -> subprocess.Popen[bytes]:
+    """Starts a process; signals stay blocked in it until it can ignore them."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        return subprocess.Popen(
+            # -P: modules that lie in the current directory are none of ours.
+            [sys.executable, "-P", "-m", "yggdrasil.server.child", str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+            pass_fds=[theirs.fileno()],
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

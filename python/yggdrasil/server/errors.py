@@ -1,0 +1,15 @@
+"""Errors of the server part; what configuration says of itself is `yggdrasil._core.ConfigError`."""
+
+from yggdrasil._core import YggdrasilError
+
+
+class StartError(YggdrasilError):
+    """The node cannot start here: one line with what is wrong and what to change."""
+
+
+class ConfigSetError(YggdrasilError):
+    """A CONFIG SET that was refused; the text is the error reply, prefix and all."""
+
+
+class SupervisorError(YggdrasilError):
+    """The supervisor refused what a worker asked it for."""

@@ -1,0 +1,230 @@
+"""The sockets a node listens on.
+
+The supervisor opens them all and keeps them open, so that connections wait in the backlog while a worker is replaced.
+"""
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from yggdrasil.server.config import Config
+from yggdrasil.server.errors import StartError
+
+_KEEPALIVE_PROBES = 3
+_OWN_PORT_ATTEMPTS = 20
+
+
+@dataclass(slots=True)
+class Listeners:
+    """Sockets by their use. `common` and `own` have one list a worker, with one socket for each address."""
+
+    common: list[list[socket.socket]] = field(default_factory=list)
+    own: list[list[socket.socket]] = field(default_factory=list)
+    unix: socket.socket | None = None
+    admin: socket.socket | None = None
+    unix_path: Path | None = None
+    unix_inode: int = 0
+
+    @property
+    def own_ports(self) -> list[int]:
+        """The own port of each worker; empty without TCP."""
+        return [int(sockets[0].getsockname()[1]) for sockets in self.own]
+
+    @property
+    def hosts(self) -> list[str]:
+        """The addresses that are listened on."""
+        return [str(one.getsockname()[0]) for one in self.common[0]] if self.common else []
+
+    def tcp(self) -> Iterator[socket.socket]:
+        """All sockets for clients but the Unix one."""
+        for sockets in (*self.common, *self.own):
+            yield from sockets
+
+    def set_keepalive(self, seconds: int) -> None:
+        """Connections inherit these settings from the socket that accepted them."""
+        for one in self.tcp():
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(seconds > 0))
+            if seconds > 0:
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, seconds // _KEEPALIVE_PROBES))
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_PROBES)
+
+    def close_for_clients(self) -> None:
+        """No new client is taken; the Unix socket's path goes too."""
+        for one in self.tcp():
+            one.close()
+        self.common, self.own = [], []
+        if self.unix is not None:
+            self.unix.close()
+            self.unix = None
+        if self.unix_path is not None:
+            # The path may be another node's by now.
+            if _inode(self.unix_path) == self.unix_inode:
+                self.unix_path.unlink(missing_ok=True)
+            self.unix_path = None
+
+    def close(self) -> None:
+        """Closes everything."""
+        self.close_for_clients()
+        if self.admin is not None:
+            self.admin.close()
+            self.admin = None
+
+
+def open_listeners(config: Config) -> Listeners:
+    """Opens all sockets of a node; none stays open when one cannot be had."""
+    listeners = Listeners()
+    try:
+        if config.port:
+            addresses = _addresses(config)
+            listeners.common = _open_common(config, addresses)
+            listeners.own = _open_own(config, addresses)
+            listeners.set_keepalive(config.tcp_keepalive)
+        if config.unixsocket:
+            _open_unix(config, listeners)
+        if config.admin_port:
+            listeners.admin = _open(config.admin_bind, config.admin_port, 128, "admin-port")
+    except BaseException:
+        listeners.close()
+        raise
+    return listeners
+
+
+def _addresses(config: Config) -> list[str]:
+    """The addresses of `bind` that this machine has."""
+    chosen: list[str] = []
+    for text in config.bind_addresses:
+        address = {"*": "0.0.0.0", "::*": "::"}.get(text.removeprefix("-"), text.removeprefix("-"))  # noqa: S104
+        if text.startswith("-") and not _is_here(address):
+            continue
+        chosen.append(address)
+    if not chosen:
+        raise StartError(f"none of the addresses of bind ({config.bind}) is on this machine")
+    return chosen
+
+
+def _is_here(address: str) -> bool:
+    try:
+        with _socket(address) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
+
+
+def _open_common(config: Config, addresses: Sequence[str]) -> list[list[socket.socket]]:
+    by_address: list[list[socket.socket]] = []
+    for address in addresses:
+        # The first socket is bound without SO_REUSEPORT, so that a port in use is refused: another node's sockets
+        # have the option too and would share the port with us. Set afterwards, it lets in our own further ones.
+        first = _open(address, config.port, config.tcp_backlog, "port")
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        by_address.append([first])
+        for _ in range(1, config.shards):
+            by_address[-1].append(_open(address, config.port, config.tcp_backlog, "port", reuse_port=True))
+    return [list(sockets) for sockets in zip(*by_address, strict=True)]
+
+
+def _open_own(config: Config, addresses: Sequence[str]) -> list[list[socket.socket]]:
+    return [_open_own_of_one(config, addresses, port) for port in config.worker_ports]
+
+
+def _open_own_of_one(config: Config, addresses: Sequence[str], port: int) -> list[socket.socket]:
+    """A worker has the same own port on all addresses, also when any will do."""
+    for attempt in range(_OWN_PORT_ATTEMPTS):
+        sockets: list[socket.socket] = []
+        try:
+            for address in addresses:
+                chosen = port or (int(sockets[0].getsockname()[1]) if sockets else 0)
+                sockets.append(_open(address, chosen, config.tcp_backlog, "worker-port-base"))
+        except StartError:
+            for one in sockets:
+                one.close()
+            if port or attempt == _OWN_PORT_ATTEMPTS - 1:
+                raise
+        else:
+            return sockets
+    raise AssertionError("unreachable")
+
+
+def _socket(address: str) -> socket.socket:
+    return socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+
+
+def _open(address: str, port: int, backlog: int, option: str, *, reuse_port: bool = False) -> socket.socket:
+    try:
+        one = _socket(address)
+    except OSError as error:
+        raise StartError(f"{address} port {port} cannot be listened on ({option}): {error.strerror}") from None
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Accepted connections inherit it, whatever the loop does about sockets that it did not make.
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if reuse_port:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if one.family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind((address, port))
+        one.listen(backlog)
+        one.setblocking(False)
+    except OSError as error:
+        one.close()
+        if error.errno == errno.EADDRINUSE:
+            raise StartError(
+                f"{address} port {port} is in use; stop who listens there or choose another with --{option}"
+            ) from None
+        raise StartError(f"{address} port {port} cannot be listened on ({option}): {error.strerror}") from None
+    return one
+
+
+def _open_unix(config: Config, listeners: Listeners) -> None:
+    path = config.directory / config.unixsocket
+    _remove_stale(path)
+    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listeners.unix = one
+    try:
+        one.bind(os.fspath(path))
+        listeners.unix_path, listeners.unix_inode = path, _inode(path)
+        if int(config.unixsocketperm, 8):
+            path.chmod(int(config.unixsocketperm, 8))
+        one.listen(config.tcp_backlog)
+        one.setblocking(False)
+    except OSError as error:
+        raise StartError(f"unixsocket {path} cannot be listened on: {error.strerror or error}") from None
+
+
+def _remove_stale(path: Path) -> None:
+    """A socket file that nobody listens on is left from a node that was killed."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StartError(f"unixsocket {path} cannot be used: {error.strerror}") from None
+    if not stat.S_ISSOCK(mode):
+        raise StartError(f"unixsocket {path} exists and is no socket; remove it or choose another path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+        except FileNotFoundError:
+            return
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise StartError(f"unixsocket {path} cannot be used: {error.strerror}") from None
+    raise StartError(f"unixsocket {path} is in use; stop who listens there or choose another path")
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.lstat().st_ino
+    except OSError:
+        return 0

@@ -1,0 +1,175 @@
+"""What supervisor and children say to each other: one JSON object a line over a socket pair.
+
+The first message to a child is its `Assignment`, with the descriptors it needs in front of it.
+"""
+
+import socket
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+_DESCRIPTORS_AT_ONCE = 200
+_CARRIER = b"\0"
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NodeInfo(_Message):
+    """What every process knows of its node from the start."""
+
+    version: str
+    run_id: str
+    shard_ids: tuple[str, ...]
+    """The identity of each shard as a node of the cluster, as CLUSTER names it: 40 hexadecimal digits."""
+    supervisor_pid: int
+    started_at_ms: int
+    executable: str
+    config_file: str
+    directory: str
+    hosts: tuple[str, ...]
+    """The addresses that the node listens on."""
+    port: int
+    worker_ports: tuple[int, ...]
+    unixsocket: str
+    admin_port: int
+
+
+class ShapeInfo(_Message):
+    """The arguments of `yggdrasil._core.NodeShape`."""
+
+    shards: int
+    arena_bytes: int
+    ring_bytes: int
+    databases: int
+    hash_seed: int
+
+
+class Assignment(_Message):
+    """Tells a spare process what it is from now on. Descriptors come in the order of these fields."""
+
+    kind: Literal["assignment"] = "assignment"
+    role: Literal["worker", "steward"]
+    shard: int = 0
+    node: NodeInfo
+    shape: ShapeInfo
+    config: dict[str, Any]
+    log_format: str
+    common_listeners: int = 0
+    own_listeners: int = 0
+    unix_listeners: int = 0
+
+
+class SetOptions(_Message):
+    """To a child: these options have a new value, as text."""
+
+    kind: Literal["set-options"] = "set-options"
+    id: int
+    values: dict[str, str]
+
+
+class Drain(_Message):
+    """To a child: take nothing new and finish what is under way."""
+
+    kind: Literal["drain"] = "drain"
+
+
+class Stop(_Message):
+    """To a child: end."""
+
+    kind: Literal["stop"] = "stop"
+
+
+class NodeState(_Message):
+    """What changes while a node runs."""
+
+    pids: tuple[int, ...]
+    """The process of each shard; 0 while it is being replaced."""
+    restarts: tuple[int, ...]
+    steward_pid: int
+
+
+class Answer(_Message):
+    """To a child: what came of its request."""
+
+    kind: Literal["answer"] = "answer"
+    id: int
+    error: str | None = None
+    state: NodeState | None = None
+
+
+class Ready(_Message):
+    """From a child: it does its work."""
+
+    kind: Literal["ready"] = "ready"
+
+
+class Failed(_Message):
+    """From a child: it cannot do its work, and why."""
+
+    kind: Literal["failed"] = "failed"
+    reason: str
+
+
+class OptionsSet(_Message):
+    """From a child: the answer to `SetOptions`."""
+
+    kind: Literal["options-set"] = "options-set"
+    id: int
+    error: str | None = None
+
+
+class Drained(_Message):
+    """From a child: nothing is under way any more, as far as its own clients go."""
+
+    kind: Literal["drained"] = "drained"
+
+
+class Request(_Message):
+    """From a child: do this for me. It gets an `Answer`."""
+
+    kind: Literal["request"] = "request"
+    id: int
+    ask: Literal["config-set", "config-rewrite", "shutdown", "state"]
+    values: dict[str, str] = {}
+    now: bool = False
+
+
+ToChild = Annotated[SetOptions | Drain | Stop | Answer, Field(discriminator="kind")]
+FromChild = Annotated[Ready | Failed | OptionsSet | Drained | Request, Field(discriminator="kind")]
+TO_CHILD: TypeAdapter[SetOptions | Drain | Stop | Answer] = TypeAdapter(ToChild)
+FROM_CHILD: TypeAdapter[Ready | Failed | OptionsSet | Drained | Request] = TypeAdapter(FromChild)
+
+
+def encode(message: BaseModel) -> bytes:
+    """One line."""
+    return message.model_dump_json().encode() + b"\n"
+
+
+def send_assignment(connection: socket.socket, assignment: Assignment, descriptors: Sequence[int]) -> None:
+    """Sends descriptors, each group of them with one byte to carry it, and then the line."""
+    for start in range(0, len(descriptors), _DESCRIPTORS_AT_ONCE):
+        socket.send_fds(connection, [_CARRIER], descriptors[start : start + _DESCRIPTORS_AT_ONCE])
+    connection.sendall(encode(assignment))
+
+
+def receive_assignment(connection: socket.socket) -> tuple[Assignment, list[int]] | None:
+    """Waits for an assignment; nothing when the other side has gone."""
+    descriptors: list[int] = []
+    while True:
+        # What the kernel hands over together with descriptors ends at their carrier.
+        carrier, received, _, _ = socket.recv_fds(connection, 1, _DESCRIPTORS_AT_ONCE)
+        descriptors.extend(received)
+        if carrier != _CARRIER:
+            break
+    line = bytearray(carrier)
+    while carrier and not line.endswith(b"\n"):
+        # What follows the line is for the event loop: look first, then take the line alone.
+        seen = connection.recv(65536, socket.MSG_PEEK)
+        end = seen.find(b"\n")
+        if not seen:
+            return None
+        line += connection.recv(end + 1 if end >= 0 else len(seen))
+    return (Assignment.model_validate_json(bytes(line)), descriptors) if carrier else None

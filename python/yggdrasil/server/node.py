@@ -1,0 +1,144 @@
+"""A node from start to end: what `yggdrasil serve` runs."""
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import secrets
+import sys
+import time
+from contextlib import ExitStack, closing
+
+import structlog
+
+from yggdrasil import __version__
+from yggdrasil._core import Control, NodeShape, create_segments
+from yggdrasil.server import log as logs
+from yggdrasil.server.admin import AdminServer
+from yggdrasil.server.config import Config
+from yggdrasil.server.config_rewrite import LiveConfig
+from yggdrasil.server.config_sources import Loaded
+from yggdrasil.server.directory import lock_directory
+from yggdrasil.server.errors import StartError
+from yggdrasil.server.limits import arena_bytes, check_system
+from yggdrasil.server.listeners import Listeners, open_listeners
+from yggdrasil.server.messages import NodeInfo, ShapeInfo
+from yggdrasil.server.notify import Notifier, watchdog_interval_s
+from yggdrasil.server.supervisor import Supervisor, install_signals
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+def serve(loaded: Loaded) -> int:
+    """Runs a node until it is told to stop; returns the exit status."""
+    log_format = logs.resolve_form(loaded.config.log_format)
+    logs.configure(loaded.config.loglevel, log_format, "supervisor")
+    try:
+        with ExitStack() as stack:
+            stack.callback(os.close, lock_directory(loaded.config.directory))
+            live = LiveConfig(loaded)
+            live.config = check_system(live.config)
+            listeners = stack.enter_context(closing(open_listeners(live.config)))
+            shape = _shape(live.config)
+            native_shape = NodeShape(**shape.model_dump())
+            control_fd, arena_fds, event_fds = create_segments(native_shape)
+            segments = [control_fd, *arena_fds, *event_fds]
+            for descriptor in segments:
+                stack.callback(os.close, descriptor)
+            supervisor = Supervisor(
+                live=live,
+                node=_node_info(live, listeners),
+                shape=shape,
+                control=Control(native_shape, control_fd, event_fds),
+                segments=segments,
+                listeners=listeners,
+                log_format=log_format,
+            )
+            _warn_of_open_access(live.config)
+            return asyncio.run(_run(supervisor, listeners))
+    except StartError as error:
+        print(f"yggdrasil: {error}", file=sys.stderr)  # noqa: T201 (for whoever started it, whatever the log level)
+        return 1
+
+
+async def _run(supervisor: Supervisor, listeners: Listeners) -> int:
+    notifier = Notifier.from_environment()
+    watchdog_s = watchdog_interval_s()
+    admin = AdminServer(supervisor)
+    watchdog: asyncio.Task[None] | None = None
+    status = 0
+    try:
+        install_signals(supervisor)
+        if listeners.admin is not None:
+            admin.start(listeners.admin)
+        if await supervisor.start():
+            _announce(supervisor.node)
+            notifier.send("READY=1", f"STATUS=serving {len(supervisor.restarts)} shards")
+            if watchdog_s is not None:
+                watchdog = asyncio.get_running_loop().create_task(_feed_watchdog(notifier, watchdog_s))
+            await supervisor.wait()
+        notifier.send("STOPPING=1", "STATUS=finishing requests under way")
+        status = 0 if await supervisor.drain() else 1
+    finally:
+        notifier.send("STOPPING=1")
+        if watchdog is not None:
+            watchdog.cancel()
+        await supervisor.stop()
+        await admin.stop()
+        notifier.close()
+    log.info("stopped")
+    return status
+
+
+def _announce(node: NodeInfo) -> None:
+    """The one line on standard output: whoever started us may wait for it."""
+    ports = ",".join(map(str, node.worker_ports))
+    line = f"ready port={node.port} worker_ports={ports} admin_port={node.admin_port} unixsocket={node.unixsocket}"
+    # Not by print: a reader that has gone would spoil our exit status through what is left in its buffer.
+    with contextlib.suppress(OSError):
+        os.write(sys.stdout.fileno(), f"{line}\n".encode())
+    log.info("node is ready", port=node.port, worker_ports=ports, admin_port=node.admin_port, run_id=node.run_id)
+
+
+async def _feed_watchdog(notifier: Notifier, interval_s: float) -> None:
+    while True:
+        notifier.send("WATCHDOG=1")
+        await asyncio.sleep(interval_s)
+
+
+def _shape(config: Config) -> ShapeInfo:
+    return ShapeInfo(
+        shards=config.shards,
+        arena_bytes=arena_bytes(config),
+        ring_bytes=config.ring_size,
+        databases=config.databases,
+        hash_seed=secrets.randbits(64),
+    )
+
+
+def _node_info(live: LiveConfig, listeners: Listeners) -> NodeInfo:
+    config = live.config
+    return NodeInfo(
+        version=__version__,
+        run_id=secrets.token_hex(20),
+        shard_ids=tuple(secrets.token_hex(20) for _ in range(config.shards)),
+        supervisor_pid=os.getpid(),
+        started_at_ms=time.time_ns() // 1_000_000,
+        executable=sys.executable,
+        config_file=str(live.file or ""),
+        directory=str(config.directory),
+        hosts=tuple(listeners.hosts),
+        port=config.port,
+        worker_ports=tuple(listeners.own_ports),
+        unixsocket=str(listeners.unix_path or ""),
+        admin_port=config.admin_port,
+    )
+
+
+def _warn_of_open_access(config: Config) -> None:
+    if config.requirepass or not config.port:
+        return
+    addresses = [address.removeprefix("-") for address in config.bind_addresses]
+    open_to = [one for one in addresses if one in ("*", "::*") or not ipaddress.ip_address(one).is_loopback]
+    if open_to:
+        log.warning("anyone who reaches this machine may use the node: set requirepass or bind 127.0.0.1", bind=open_to)

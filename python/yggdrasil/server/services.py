@@ -1,0 +1,75 @@
+"""What a worker's Python commands may ask of the node."""
+
+import asyncio
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from yggdrasil.server.config import Config
+from yggdrasil.server.config_live import changed, matching, settable
+from yggdrasil.server.errors import ConfigSetError, SupervisorError
+from yggdrasil.server.link import Link
+from yggdrasil.server.messages import Answer, Drain, NodeInfo, NodeState, Request, SetOptions, Stop
+
+ToChildLink = Link[SetOptions | Drain | Stop | Answer]
+
+
+class Services:
+    """The node as one worker sees it. Whatever concerns all processes is asked of the supervisor."""
+
+    def __init__(self, node: NodeInfo, shard: int, config: Config, link: ToChildLink) -> None:
+        self.node = node
+        self.shard = shard
+        self.config = config
+        """The configuration in force; replaced when options are set, also through other workers."""
+        self._link = link
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+
+    def config_get(self, patterns: Iterable[str]) -> dict[str, str]:
+        """Options whose name fits a pattern, with their values as Redis prints them."""
+        return matching(self.config, patterns)
+
+    async def config_set(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Sets options on all workers, all of them or none. ConfigSetError has the text of the error reply."""
+        changed(self.config, pairs)
+        await self._ask("config-set", values=settable(pairs))
+
+    async def config_rewrite(self) -> None:
+        """Writes options that were set back to the configuration file. ConfigSetError as above."""
+        await self._ask("config-rewrite")
+
+    async def shutdown(self, *, now: bool = False) -> None:
+        """Ends the node: drained as by SIGTERM, or at once."""
+        await self._ask("shutdown", now=now)
+
+    async def state(self) -> NodeState:
+        """Processes and restarts, as they are now."""
+        answer = await self._ask("state")
+        assert answer.state is not None
+        return answer.state
+
+    def answered(self, answer: Answer) -> None:
+        """Called with what the supervisor answers."""
+        waiting = self._waiting.pop(answer.id, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer)
+
+    async def _ask(
+        self,
+        ask: Literal["config-set", "config-rewrite", "shutdown", "state"],
+        *,
+        values: dict[str, str] | None = None,
+        now: bool = False,
+    ) -> Answer:
+        request = Request(id=next(self._ids), ask=ask, values=values or {}, now=now)
+        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting[request.id] = waiting
+        self._link.send(request)
+        try:
+            answer = await waiting
+        finally:
+            self._waiting.pop(request.id, None)
+        if answer.error is not None:
+            raise (ConfigSetError if ask.startswith("config") else SupervisorError)(answer.error)
+        return answer

@@ -1,0 +1,48 @@
+"""The steward: what takes time happens here and not in a worker. It changes shards only by sending commands."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+
+import structlog
+
+from yggdrasil.server import log as logs
+from yggdrasil.server.config import Config
+from yggdrasil.server.config_live import changed
+from yggdrasil.server.link import Link
+from yggdrasil.server.messages import TO_CHILD, Answer, Assignment, Drain, Drained, OptionsSet, Ready, SetOptions, Stop
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+async def run(assignment: Assignment, config: Config, descriptors: Sequence[int], connection: socket.socket) -> int:
+    """Lives as long as the node."""
+    for descriptor in descriptors:
+        os.close(descriptor)
+    steward = _Steward(config)
+    await steward.link.attach(connection)
+    steward.link.send(Ready())
+    log.info("steward is ready", run_id=assignment.node.run_id)
+    await steward.stopped.wait()
+    return 0
+
+
+class _Steward:
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.stopped = asyncio.Event()
+        self.link: Link[SetOptions | Drain | Stop | Answer] = Link(TO_CHILD, self._on_message, self.stopped.set)
+
+    def _on_message(self, message: SetOptions | Drain | Stop | Answer) -> None:
+        match message:
+            case SetOptions():
+                self.config = changed(self.config, message.values.items())
+                logs.set_level(self.config.loglevel)
+                self.link.send(OptionsSet(id=message.id))
+            case Drain():
+                self.link.send(Drained())
+            case Stop():
+                self.stopped.set()
+            case Answer():
+                pass

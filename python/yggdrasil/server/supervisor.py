@@ -1,0 +1,334 @@
+"""The supervisor: starts the processes of a node, replaces those that die, and ends them. It never touches a key."""
+
+import asyncio
+import itertools
+import signal
+from collections.abc import Callable, Coroutine, Sequence
+from enum import Enum
+from typing import Any
+
+import structlog
+
+from yggdrasil._core import Control
+from yggdrasil.server import log as logs
+from yggdrasil.server.child_process import Child, FromChildMessage, Stage
+from yggdrasil.server.config_live import changed
+from yggdrasil.server.config_rewrite import LiveConfig
+from yggdrasil.server.errors import ConfigSetError, StartError
+from yggdrasil.server.limits import files_reserved, raise_files_limit
+from yggdrasil.server.listeners import Listeners
+from yggdrasil.server.messages import (
+    Answer,
+    Assignment,
+    Drain,
+    Drained,
+    Failed,
+    NodeInfo,
+    NodeState,
+    OptionsSet,
+    Ready,
+    Request,
+    ShapeInfo,
+    Stop,
+)
+
+log = structlog.stdlib.get_logger(__name__)
+
+CRASHES_MAX = 5
+CRASH_AGE_S = 10.0
+_STOP_TIMEOUT_S = 2.0
+
+
+class Phase(Enum):
+    """Where the node is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    STOPPING = "stopping"
+
+
+class Supervisor:
+    """Owns the children of a node: `start`, `wait`, then `stop`, which may also be called after either failed."""
+
+    def __init__(
+        self,
+        live: LiveConfig,
+        node: NodeInfo,
+        shape: ShapeInfo,
+        control: Control,
+        segments: Sequence[int],
+        listeners: Listeners,
+        log_format: str,
+    ) -> None:
+        self.live = live
+        self.node = node
+        self.control = control
+        self.phase = Phase.STARTING
+        self.restarts = [0] * shape.shards
+        self._shape = shape
+        self._segments = segments
+        self._listeners = listeners
+        self._log_format = log_format
+        self._children: set[Child] = set()
+        self._workers: list[Child | None] = [None] * shape.shards
+        self._steward: Child | None = None
+        self._spare: Child | None = None
+        self._crashes: dict[str, int] = {}
+        self._failure = ""
+        self._stop_asked = False
+        self._now_asked = False
+        self._forced = False
+        self._happened = asyncio.Event()
+        self._numbers = itertools.count(1)
+        self._config_lock = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def state(self) -> NodeState:
+        """The processes as they are now."""
+        return NodeState(
+            pids=tuple(child.pid if child is not None and child.alive else 0 for child in self._workers),
+            restarts=tuple(self.restarts),
+            steward_pid=self._steward.pid if self._steward is not None and self._steward.alive else 0,
+        )
+
+    @property
+    def version(self) -> str:
+        """The version of the node."""
+        return self.node.version
+
+    def stats(self, shard: int) -> dict[str, Any]:
+        """What the worker of a shard counts."""
+        return self.control.stats(shard)
+
+    @property
+    def ready_shards(self) -> list[bool]:
+        """Which shards have a worker that serves."""
+        return [child is not None and child.stage is Stage.READY for child in self._workers]
+
+    async def start(self) -> bool:
+        """Starts all processes and waits until they do their work; false when told to stop before."""
+        for shard in range(self._shape.shards):
+            await self._place("worker", shard)
+        await self._place("steward", 0)
+        await self._until(lambda: bool(self._failure) or self._stop_asked or self._all_ready())
+        if self._failure:
+            raise StartError(self._failure)
+        if self._stop_asked:
+            return False
+        self.phase = Phase.READY
+        self._keep_spare()
+        return True
+
+    async def wait(self) -> None:
+        """Until the node is to stop, or cannot go on: then StartError says why."""
+        await self._until(lambda: bool(self._failure) or self._stop_asked)
+        if self._failure:
+            raise StartError(self._failure)
+
+    def ask_to_stop(self) -> None:
+        """What the first SIGTERM or SIGINT does; the second one ends everything at once."""
+        if self._stop_asked:
+            log.warning("stopping at once")
+            self._now_asked = self._forced = True
+        self._stop_asked = True
+        self._happened.set()
+
+    async def drain(self) -> bool:
+        """Takes nothing new and lets requests under way end; false when it was cut short by a second signal."""
+        timeout_s = self.live.config.shutdown_timeout
+        self._begin_stopping()
+        for child in list(self._children):
+            if child.stage is Stage.READY:
+                child.send(Drain())
+            else:
+                child.kill()
+        log.info("stopping", shutdown_timeout=timeout_s)
+        unfinished = (Stage.READY, Stage.ASSIGNED)
+        drained = await self._until(
+            lambda: self._now_asked or not any(child.stage in unfinished for child in self._children), timeout_s
+        )
+        if not drained:
+            log.warning("connections are closed with requests under way", shutdown_timeout=timeout_s)
+        return not self._forced
+
+    async def stop(self) -> None:
+        """Ends all children. Workers serve each other until all are done, so this comes after `drain`."""
+        self._begin_stopping()
+        for child in self._children:
+            child.send(Stop())
+        if not self._now_asked:
+            await self._until(lambda: self._now_asked or not self._children, _STOP_TIMEOUT_S)
+        for child in self._children:
+            child.kill()
+        await self._until(lambda: not self._children, _STOP_TIMEOUT_S)
+
+    def _begin_stopping(self) -> None:
+        self.phase = Phase.STOPPING
+        self._listeners.close_for_clients()
+
+    def _all_ready(self) -> bool:
+        steward_ready = self._steward is not None and self._steward.stage is Stage.READY
+        return steward_ready and all(self.ready_shards)
+
+    async def _until(self, condition: Callable[[], bool], timeout_s: float | None = None) -> bool:
+        """Waits for a condition that only `_happened` makes true; whether it came true in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not condition():
+                    self._happened.clear()
+                    await self._happened.wait()
+        except TimeoutError:
+            return condition()
+        return True
+
+    def _spawn(self) -> Child:
+        child = Child(self._on_message, self._on_death)
+        self._children.add(child)
+        return child
+
+    def _keep_spare(self) -> None:
+        if self.phase is Phase.READY and self._spare is None:
+            self._spare = self._spawn()
+
+    async def _place(self, role: str, shard: int) -> None:
+        """Gives a role to the spare, or to a new process where there is none."""
+        child = self._spare or self._spawn()
+        self._spare = None
+        sockets = self._listeners
+        common = sockets.common[shard] if role == "worker" and sockets.common else []
+        own = sockets.own[shard] if role == "worker" and sockets.own else []
+        unix = [sockets.unix] if role == "worker" and sockets.unix is not None else []
+        assignment = Assignment(
+            role="worker" if role == "worker" else "steward",
+            shard=shard,
+            node=self.node,
+            shape=self._shape,
+            config=self.live.config.model_dump(mode="json"),
+            log_format=self._log_format,
+            common_listeners=len(common),
+            own_listeners=len(own),
+            unix_listeners=len(unix),
+        )
+        if role == "worker":
+            self._workers[shard] = child
+        else:
+            self._steward = child
+        await child.assign(assignment, [*self._segments, *(one.fileno() for one in (*common, *own, *unix))])
+
+    def _on_message(self, child: Child, message: FromChildMessage) -> None:
+        match message:
+            case Ready():
+                child.stage = Stage.READY
+                log.debug("child is ready", child=child.name, pid=child.pid, after_s=round(child.age_s, 3))
+                self._keep_spare()
+            case Failed():
+                child.failure = message.reason
+            case Drained():
+                child.stage = Stage.DRAINED
+            case OptionsSet():
+                child.options_set(message)
+            case Request():
+                self._in_background(self._answer(child, message))
+        self._happened.set()
+
+    def _on_death(self, child: Child) -> None:
+        self._children.discard(child)
+        if child is self._spare:
+            self._spare = None
+        if child.role == "worker":
+            # The others fail what they have under way to it, instead of waiting for a successor that knows nothing.
+            self.control.next_incarnation(child.shard)
+        if self.phase is Phase.STARTING:
+            self._failure = self._failure or f"{child.name} could not start: {child.failure or child.ended_how}"
+        elif self.phase is Phase.READY:
+            log.warning("a process died and is replaced", child=child.name, pid=child.pid, ended=child.ended_how)
+            if self._is_crash_loop(child):
+                cause = f"{child.name} died {CRASHES_MAX} times within {CRASH_AGE_S:.0f} s of its start"
+                self._failure = f"{cause}, last by {child.failure or child.ended_how}"
+            else:
+                self._in_background(self._replace(child))
+        self._happened.set()
+
+    def _is_crash_loop(self, child: Child) -> bool:
+        if child.killed_from_outside:
+            return False
+        quick = child.age_s < CRASH_AGE_S
+        self._crashes[child.name] = self._crashes.get(child.name, 0) + 1 if quick else 0
+        return self._crashes[child.name] >= CRASHES_MAX
+
+    async def _replace(self, dead: Child) -> None:
+        if dead.role == "spare":
+            self._keep_spare()
+            return
+        if dead.role == "worker":
+            self.restarts[dead.shard] += 1
+        await self._place(dead.role, dead.shard)
+
+    async def _answer(self, child: Child, request: Request) -> None:
+        error: str | None = None
+        try:
+            match request.ask:
+                case "config-set":
+                    async with self._config_lock:
+                        await self._config_set(request.values)
+                case "config-rewrite":
+                    self.live.rewrite()
+                case "shutdown":
+                    self._now_asked = self._now_asked or request.now
+                    self._stop_asked = True
+                    self._happened.set()
+                case "state":
+                    pass
+        except ConfigSetError as refused:
+            error = str(refused)
+        child.send(Answer(id=request.id, error=error, state=self.state if request.ask == "state" else None))
+
+    async def _config_set(self, values: dict[str, str]) -> None:
+        before = self.live.config
+        after = changed(before, values.items())
+        if "maxclients" in values:
+            self._allow_files(after.maxclients + files_reserved(after))
+        # In force before anyone is told: a worker that starts meanwhile gets it with its assignment.
+        self.live.config = after
+        refusals = await self._broadcast(values)
+        if refusals:
+            self.live.config = before
+            await self._broadcast({name: before.text(name) for name in values})
+            raise ConfigSetError(refusals[0])
+        self.live.was_set(values)
+        logs.set_level(after.loglevel)
+        self._listeners.set_keepalive(after.tcp_keepalive)
+
+    async def _broadcast(self, values: dict[str, str]) -> list[str]:
+        number = next(self._numbers)
+        told = [child.set_options(number, values) for child in self._children if child.stage is not Stage.SPARE]
+        return [error for error in await asyncio.gather(*told) if error is not None]
+
+    def _allow_files(self, wanted: int) -> None:
+        # New processes inherit the supervisor's limit.
+        for pid in (0, *(child.pid for child in self._children)):
+            if raise_files_limit(pid, wanted) < wanted:
+                raise ConfigSetError(
+                    "ERR CONFIG SET failed (possibly related to argument 'maxclients') - "
+                    f"this system does not allow the {wanted} open files that it needs"
+                )
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._background_done)
+
+    def _background_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task of the supervisor failed", exc_info=error)
+            self._failure = self._failure or f"the supervisor failed: {error}"
+            self._happened.set()
+
+
+def install_signals(supervisor: Supervisor) -> None:
+    """SIGTERM, SIGINT and the loss of the terminal end the node in good order."""
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(signal_number, supervisor.ask_to_stop)

@@ -1,0 +1,42 @@
+"""Which shard has which hash slots, and how a client reaches it."""
+
+from dataclasses import dataclass
+
+from yggdrasil._core import Worker
+from yggdrasil.protocol.services import Node
+
+SLOTS = 16384
+
+
+@dataclass(frozen=True, slots=True)
+class ShardNode:
+    """A shard as a node of the cluster."""
+
+    shard: int
+    id: str
+    host: str
+    port: int
+    first_slot: int
+    last_slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlotMap:
+    """All shards, in the order of their slots."""
+
+    nodes: tuple[ShardNode, ...]
+
+    @classmethod
+    def of(cls, worker: Worker, node: Node, host: str) -> "SlotMap":
+        """As a client sees it that reaches the node under this host."""
+        ports = node.worker_ports or (0,) * worker.shards
+        return cls(
+            tuple(
+                ShardNode(shard, shard_id, host, port, *worker.slots_of_shard(shard))
+                for shard, (shard_id, port) in enumerate(zip(node.shard_ids, ports, strict=True))
+            )
+        )
+
+    def find(self, node_id: str) -> ShardNode | None:
+        """By identity."""
+        return next((node for node in self.nodes if node.id == node_id), None)

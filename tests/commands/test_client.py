@@ -1,0 +1,446 @@
+"""CLIENT and its subcommands."""
+
+import re
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from tests.targets import Target
+from tests.wire import OK, QUEUED, SYNTAX, ConnectionEndedError, Error, Wire, arity, eventually, expect, text_of
+
+FIELDS = [
+    "id",
+    "addr",
+    "laddr",
+    "fd",
+    "name",
+    "age",
+    "idle",
+    "flags",
+    "db",
+    "sub",
+    "psub",
+    "ssub",
+    "multi",
+    "watch",
+    "qbuf",
+    "qbuf-free",
+    "argv-mem",
+    "multi-mem",
+    "rbs",
+    "rbp",
+    "obl",
+    "oll",
+    "omem",
+    "tot-mem",
+    "events",
+    "cmd",
+    "user",
+    "redir",
+    "resp",
+    "lib-name",
+    "lib-ver",
+    "io-thread",
+]
+
+
+def fields(line: str) -> dict[str, str]:
+    return dict(part.split("=", 1) for part in line.strip().split(" "))
+
+
+def clients(c: Wire, *options: str | int) -> dict[int, dict[str, str]]:
+    lines = text_of(c("CLIENT", "LIST", *options)).splitlines()
+    return {int(client["id"]): client for client in map(fields, lines)}
+
+
+def test_ids_are_unique_and_grow(target: Target) -> None:
+    ids = [target.connect()("CLIENT", "ID") for _ in range(20)]
+    assert len(set(ids)) == 20
+    assert all(client_id > 0 for client_id in ids)
+
+
+def test_ids_stay(c: Wire) -> None:
+    assert c("CLIENT", "ID") == c("CLIENT", "ID")
+
+
+def test_names(c: Wire) -> None:
+    wrong = Error("ERR Client names cannot contain spaces, newlines or special characters.")
+    expect(
+        c,
+        ("CLIENT GETNAME", None),
+        ("CLIENT SETNAME worker-1", OK),
+        ("CLIENT GETNAME", b"worker-1"),
+        ("CLIENT SETNAME 'two words'", wrong),
+        ("CLIENT GETNAME", b"worker-1"),
+        ("CLIENT SETNAME ''", OK),
+        ("CLIENT GETNAME", None),
+        ("CLIENT SETNAME", arity("client|setname")),
+    )
+    assert c("CLIENT", "SETNAME", "a\nb") == wrong
+    assert c("CLIENT", "SETNAME", "ä") == wrong
+
+
+def test_setinfo(c: Wire) -> None:
+    expect(
+        c,
+        ("CLIENT SETINFO lib-name some-py(x_v1)", OK),
+        ("CLIENT SETINFO LIB-VER 1.2.3", OK),
+        ("CLIENT SETINFO foo 1", Error("ERR Unrecognized option 'foo'")),
+        ("CLIENT SETINFO lib-name 'a b'", Error("ERR lib-name cannot contain spaces, newlines or special characters.")),
+        ("CLIENT SETINFO lib-ver 'a b'", Error("ERR lib-ver cannot contain spaces, newlines or special characters.")),
+        ("CLIENT SETINFO lib-ver", arity("client|setinfo")),
+    )
+    info = fields(text_of(c("CLIENT", "INFO")))
+    assert info["lib-name"] == "some-py(x_v1)"
+    assert info["lib-ver"] == "1.2.3"
+
+
+def test_info_has_every_field(c: Wire, resp: int) -> None:
+    assert c("SELECT", 2) == OK
+    assert c("CLIENT", "SETNAME", "me") == OK
+    text = text_of(c("CLIENT", "INFO"))
+    assert text.endswith("\n")
+    info = fields(text)
+    assert list(info) == FIELDS
+    assert int(info["id"]) == c("CLIENT", "ID")
+    assert info["addr"] == c.address
+    assert info["laddr"] == c.server_address
+    assert info["name"] == "me"
+    assert info["db"] == "2"
+    assert info["flags"] == "N"
+    assert info["multi"] == "-1"
+    assert info["cmd"] == "client|info"
+    assert info["user"] == "default"
+    assert info["redir"] == "-1"
+    assert info["resp"] == str(resp)
+    for name in ("age", "idle", "sub", "psub", "ssub", "watch", "qbuf", "qbuf-free", "obl", "oll", "omem", "tot-mem"):
+        assert re.fullmatch(r"\d+", info[name]), name
+
+
+def test_list_shows_every_connection(c: Wire, connect: Callable[[], Wire]) -> None:
+    others = [connect() for _ in range(10)]
+    ids = {other("CLIENT", "ID") for other in others} | {c("CLIENT", "ID")}
+    listed = clients(c)
+    assert ids <= set(listed)
+    assert list(listed[c("CLIENT", "ID")]) == FIELDS
+    others[0].close()
+    gone = ids - {other("CLIENT", "ID") for other in others[1:]} - {c("CLIENT", "ID")}
+    eventually(lambda: not gone & set(clients(c)))
+
+
+def test_list_shows_what_a_client_does(c: Wire, connect: Callable[[], Wire]) -> None:
+    subscriber, transaction = connect(), connect()
+    subscriber_id, transaction_id = subscriber("CLIENT", "ID"), transaction("CLIENT", "ID")
+    subscriber("SUBSCRIBE", "a")
+    subscriber("SUBSCRIBE", "b")
+    subscriber("PSUBSCRIBE", "c*")
+    subscriber("SSUBSCRIBE", "s")
+    assert transaction("WATCH", "k") == OK
+    assert transaction("MULTI") == OK
+    assert transaction("GET", "k") == QUEUED
+    listed = clients(c)
+    assert listed[subscriber_id]["flags"] == "P"
+    assert (listed[subscriber_id]["sub"], listed[subscriber_id]["psub"], listed[subscriber_id]["ssub"]) == (
+        "2",
+        "1",
+        "1",
+    )
+    assert listed[subscriber_id]["cmd"] == "ssubscribe"
+    assert listed[transaction_id]["flags"] == "x"
+    assert listed[transaction_id]["multi"] == "1"
+    assert listed[transaction_id]["watch"] == "1"
+    assert listed[transaction_id]["cmd"] == "get"
+
+
+def test_list_filters(c: Wire, connect: Callable[[], Wire]) -> None:
+    subscriber, normal = connect(), connect()
+    subscriber_id, normal_id = subscriber("CLIENT", "ID"), normal("CLIENT", "ID")
+    subscriber("SUBSCRIBE", "a")
+    assert subscriber_id in clients(c, "TYPE", "pubsub")
+    assert normal_id not in clients(c, "TYPE", "PUBSUB")
+    assert normal_id in clients(c, "TYPE", "normal")
+    assert subscriber_id not in clients(c, "TYPE", "normal")
+    assert clients(c, "TYPE", "replica") == {}
+    assert clients(c, "TYPE", "master") == {}
+    assert set(clients(c, "ID", normal_id, 999_999_999, subscriber_id)) == {normal_id, subscriber_id}
+    expect(
+        c,
+        ("CLIENT LIST TYPE foo", Error("ERR Unknown client type 'foo'")),
+        ("CLIENT LIST TYPE", SYNTAX),
+        ("CLIENT LIST ID", SYNTAX),
+        ("CLIENT LIST ID x", Error("ERR Invalid client ID")),
+        ("CLIENT LIST FOO", SYNTAX),
+        ("CLIENT LIST TYPE normal ID 1", SYNTAX),
+    )
+
+
+def test_kill_by_id(c: Wire, connect: Callable[[], Wire]) -> None:
+    victim = connect()
+    assert c("CLIENT", "KILL", "ID", victim("CLIENT", "ID")) == 1
+    assert victim.is_closed()
+    assert c("PING") == "PONG"
+
+
+def test_kill_by_address(c: Wire, connect: Callable[[], Wire]) -> None:
+    victim, other = connect(), connect()
+    assert [victim("PING"), other("PING")] == ["PONG", "PONG"], "a worker has accepted them"
+    address = victim.address
+    assert c("CLIENT", "KILL", address) == OK
+    assert victim.is_closed()
+    assert c("CLIENT", "KILL", address) == Error("ERR No such client")
+    assert c("CLIENT", "KILL", "ADDR", other.address) == 1
+    assert other.is_closed()
+
+
+def test_kill_by_type_leaves_the_others(c: Wire, connect: Callable[[], Wire]) -> None:
+    subscribers, normal = [connect() for _ in range(5)], connect()
+    for subscriber in subscribers:
+        subscriber("SUBSCRIBE", "a")
+    assert c("CLIENT", "KILL", "TYPE", "pubsub") == 5
+    for subscriber in subscribers:
+        assert subscriber.is_closed()
+    assert normal("PING") == "PONG"
+
+
+def test_kill_spares_the_caller_unless_told(c: Wire, connect: Callable[[], Wire]) -> None:
+    me = c("CLIENT", "ID")
+    assert c("CLIENT", "KILL", "ID", me) == 0
+    assert c("CLIENT", "KILL", "ID", me, "SKIPME", "yes") == 0
+    assert c("CLIENT", "KILL", "ID", me, "SKIPME", "no") == 1
+    assert c.is_closed()
+    c = connect()
+    assert c("CLIENT", "KILL", c.address) == OK
+    assert c.is_closed()
+
+
+def test_kill_needs_every_filter_to_match(c: Wire, connect: Callable[[], Wire]) -> None:
+    victim = connect()
+    victim_id = victim("CLIENT", "ID")
+    assert c("CLIENT", "KILL", "ID", victim_id, "TYPE", "pubsub") == 0
+    assert c("CLIENT", "KILL", "ID", victim_id, "ADDR", "1.2.3.4:5") == 0
+    assert c("CLIENT", "KILL", "ID", victim_id, "MAXAGE", 100_000) == 0
+    assert victim("PING") == "PONG"
+    laddr = victim.server_address
+    assert c("CLIENT", "KILL", "ID", victim_id, "USER", "default", "LADDR", laddr, "TYPE", "normal") == 1
+    assert victim.is_closed()
+
+
+def test_kill_refuses(c: Wire) -> None:
+    expect(
+        c,
+        ("CLIENT KILL", arity("client|kill")),
+        ("CLIENT KILL 1.2.3.4:5", Error("ERR No such client")),
+        ("CLIENT KILL ID 0", Error("ERR client-id should be greater than 0")),
+        ("CLIENT KILL ID x", Error("ERR client-id should be greater than 0")),
+        ("CLIENT KILL ID 99999999", 0),
+        ("CLIENT KILL TYPE foo", Error("ERR Unknown client type 'foo'")),
+        ("CLIENT KILL USER nobody", Error("ERR No such user 'nobody'")),
+        ("CLIENT KILL SKIPME foo", SYNTAX),
+        ("CLIENT KILL MAXAGE x", Error("ERR maxage is not an integer or out of range")),
+        ("CLIENT KILL MAXAGE 0", Error("ERR maxage should be greater than 0")),
+        ("CLIENT KILL ID 1 TYPE", SYNTAX),
+        ("CLIENT KILL FOO 1", SYNTAX),
+    )
+
+
+def test_pause_holds_all_requests_until_it_is_over(c: Wire, connect: Callable[[], Wire]) -> None:
+    others = [connect() for _ in range(6)]
+    begin = time.monotonic()
+    assert c("CLIENT", "PAUSE", 250) == OK
+    for other in others:
+        other.send("PING")
+    assert others[0].silent(0.02)
+    for other in others:
+        assert other.read() == "PONG"
+    assert time.monotonic() - begin >= 0.2
+
+
+def test_unpause_lets_them_go(c: Wire, connect: Callable[[], Wire]) -> None:
+    """Requests of the administrator's connection are held like all others, except CLIENT UNPAUSE under WRITE."""
+    other, reader = connect(), connect()
+    assert c("CLIENT", "PAUSE", 20_000, "WRITE") == OK
+    other.send("SET", "k", "v")
+    assert reader("GET", "k") is None
+    assert reader("PING") == "PONG"
+    assert other.silent(0.05)
+    assert c("CLIENT", "UNPAUSE") == OK
+    assert other.read() == OK
+    assert reader("GET", "k") == b"v"
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        "SET k v",
+        "DEL k",
+        "INCR n",
+        "FLUSHALL",
+        "MSET a 1 b 2",
+        "RENAME a b",
+        "EXPIRE k 5",
+        "PUBLISH c m",
+        "SPUBLISH c m",
+    ],
+)
+def test_pause_of_writes_holds(c: Wire, connect: Callable[[], Wire], request_line: str) -> None:
+    other = connect()
+    assert c("CLIENT", "PAUSE", 20_000, "WRITE") == OK
+    try:
+        other.send(*request_line.split())
+        assert other.silent(0.02)
+    finally:
+        assert c("CLIENT", "UNPAUSE") == OK
+    other.read()
+
+
+def test_pause_of_writes_holds_a_transaction_that_writes(c: Wire, connect: Callable[[], Wire]) -> None:
+    early, late, reader = connect(), connect(), connect()
+    assert early.pipeline([("MULTI",), ("SET", "k", "v")]) == [OK, QUEUED]
+    assert c("CLIENT", "PAUSE", 20_000, "WRITE") == OK
+    try:
+        assert reader.pipeline([("MULTI",), ("GET", "k"), ("EXEC",)]) == [OK, QUEUED, [None]]
+        early.send("EXEC")
+        assert late("MULTI") == OK
+        late.send("SET", "k", "w")
+        assert early.silent(0.03)
+        assert late.silent(0.03), "a write is held when it is queued, too"
+    finally:
+        assert c("CLIENT", "UNPAUSE") == OK
+    assert early.read() == [OK]
+    assert late.read() == QUEUED
+    assert late("EXEC") == [OK]
+
+
+def test_keys_do_not_expire_visibly_later_because_of_a_pause(c: Wire) -> None:
+    assert c("SET", "k", "v", "PX", 10) == OK
+    assert c("CLIENT", "PAUSE", 60, "WRITE") == OK
+    eventually(lambda: c("GET", "k") is None)
+    assert c("CLIENT", "UNPAUSE") == OK
+
+
+def test_pause_refuses(c: Wire) -> None:
+    expect(
+        c,
+        ("CLIENT PAUSE", arity("client|pause")),
+        ("CLIENT PAUSE x", Error("ERR timeout is not an integer or out of range")),
+        ("CLIENT PAUSE -1", Error("ERR timeout is negative")),
+        ("CLIENT PAUSE 9223372036854775807", Error("ERR timeout is out of range")),
+        ("CLIENT PAUSE 1 FOO", Error("ERR CLIENT PAUSE mode must be WRITE or ALL")),
+        ("CLIENT PAUSE 0", OK),
+        ("CLIENT UNPAUSE", OK),
+        ("CLIENT UNPAUSE x", arity("client|unpause")),
+    )
+
+
+def test_reply_off_and_on(c: Wire) -> None:
+    c.send("CLIENT", "REPLY", "OFF")
+    c.send("SET", "k", "v")
+    c.send("GET", "k")
+    c.send("NOSUCH")
+    c.send("CLIENT", "REPLY", "ON")
+    assert c.read() == OK
+    assert c("GET", "k") == b"v"
+
+
+def test_reply_skip(c: Wire) -> None:
+    c.send("CLIENT", "REPLY", "SKIP")
+    c.send("SET", "k", "v")
+    assert c("GET", "k") == b"v"
+    c.send("CLIENT", "REPLY", "SKIP")
+    c.send("CLIENT", "REPLY", "SKIP")
+    c.send("GET", "k")
+    assert c("PING") == "PONG"
+    expect(c, ("CLIENT REPLY FOO", SYNTAX), ("CLIENT REPLY", arity("client|reply")), ("CLIENT REPLY ON", OK))
+
+
+def test_reply_off_in_one_pipeline(c: Wire) -> None:
+    requests = [
+        ("CLIENT", "REPLY", "OFF"),
+        ("SET", "a", "1"),
+        ("MGET", "a", "b"),
+        ("CLIENT", "REPLY", "ON"),
+        ("GET", "a"),
+    ]
+    data = b"".join(
+        b"*%d\r\n" % len(r) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p.encode()) for p in r) for r in requests
+    )
+    assert c.exchange(data, 2) == [OK, b"1"]
+
+
+def test_no_evict_and_no_touch(c: Wire) -> None:
+    expect(
+        c,
+        ("CLIENT NO-EVICT on", OK),
+        ("CLIENT NO-EVICT OFF", OK),
+        ("CLIENT NO-EVICT x", SYNTAX),
+        ("CLIENT NO-EVICT", arity("client|no-evict")),
+        ("CLIENT NO-TOUCH ON", OK),
+        ("CLIENT NO-TOUCH off", OK),
+        ("CLIENT NO-TOUCH x", SYNTAX),
+        ("CLIENT NO-TOUCH", arity("client|no-touch")),
+    )
+
+
+def test_flags_in_the_list(c: Wire) -> None:
+    assert c("CLIENT", "NO-EVICT", "on") == OK
+    assert c("CLIENT", "NO-TOUCH", "on") == OK
+    assert set(fields(text_of(c("CLIENT", "INFO")))["flags"]) == {"e", "T"}
+
+
+def test_unblock(c: Wire) -> None:
+    expect(
+        c,
+        ("CLIENT UNBLOCK 99999999", 0),
+        ("CLIENT UNBLOCK x", Error("ERR value is not an integer or out of range")),
+        ("CLIENT UNBLOCK 99999999 FOO", Error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
+        ("CLIENT UNBLOCK 99999999 timeout", 0),
+        ("CLIENT UNBLOCK 99999999 ERROR", 0),
+        ("CLIENT UNBLOCK", arity("client|unblock")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "reply"), [("TIMEOUT", 0), ("ERROR", Error("UNBLOCKED client unblocked via CLIENT UNBLOCK"))]
+)
+def test_unblock_of_a_waiting_client(c: Wire, connect: Callable[[], Wire], reason: str, reply: object) -> None:
+    waiting = connect()
+    waiting_id = waiting("CLIENT", "ID")
+    assert waiting("SET", "k", "v") == OK
+    waiting.send("WAIT", 1, 0)
+    eventually(lambda: c("CLIENT", "UNBLOCK", waiting_id, reason) == 1)
+    assert waiting.read() == reply
+    assert waiting("PING") == "PONG"
+
+
+def test_wrong_calls(c: Wire) -> None:
+    expect(
+        c,
+        ("CLIENT", arity("client")),
+        ("CLIENT FOO", Error("ERR unknown subcommand 'FOO'. Try CLIENT HELP.")),
+        ("CLIENT ID x", arity("client|id")),
+        ("CLIENT GETNAME x", arity("client|getname")),
+        ("CLIENT INFO x", arity("client|info")),
+    )
+    assert c("CLIENT", "HELP")[0] == "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
+
+
+def test_a_client_killed_while_it_is_sending(c: Wire, connect: Callable[[], Wire]) -> None:
+    victim = connect()
+    victim_id = victim("CLIENT", "ID")
+    failed: list[BaseException] = []
+
+    def send() -> None:
+        try:
+            while True:
+                victim.pipeline([("SET", f"k{i}", "v" * 100) for i in range(200)])
+        except (ConnectionEndedError, OSError) as error:
+            failed.append(error)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    eventually(lambda: c("DBSIZE") == 200)
+    assert c("CLIENT", "KILL", "ID", victim_id) == 1
+    sender.join(10)
+    assert failed
+    assert c("PING") == "PONG"

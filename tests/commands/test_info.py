@@ -1,0 +1,162 @@
+"""INFO: sections, fields, counters."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.targets import Target
+from tests.wire import OK, Wire, eventually, text_of
+
+SECTIONS = [
+    "Server",
+    "Clients",
+    "Memory",
+    "Persistence",
+    "Stats",
+    "Replication",
+    "CPU",
+    "Errorstats",
+    "Cluster",
+    "Keyspace",
+]
+# Fields that monitoring reads and that mean the same with us.
+FIELDS = {
+    "server": "redis_version redis_mode os arch_bits process_id run_id tcp_port server_time_usec uptime_in_seconds "
+    "uptime_in_days executable config_file",
+    "clients": "connected_clients maxclients blocked_clients pubsub_clients watching_clients total_watched_keys",
+    "memory": "used_memory used_memory_human used_memory_rss used_memory_rss_human used_memory_peak maxmemory "
+    "maxmemory_human maxmemory_policy total_system_memory mem_fragmentation_ratio",
+    "persistence": "loading aof_enabled",
+    "stats": "total_connections_received total_commands_processed instantaneous_ops_per_sec total_net_input_bytes "
+    "total_net_output_bytes rejected_connections expired_keys evicted_keys keyspace_hits keyspace_misses "
+    "pubsub_channels pubsub_patterns pubsubshard_channels total_error_replies client_query_buffer_limit_disconnections "
+    "client_output_buffer_limit_disconnections",
+    "replication": "role connected_slaves master_replid master_repl_offset",
+    "cpu": "used_cpu_sys used_cpu_user",
+    "cluster": "cluster_enabled",
+}
+
+
+def info(c: Wire, *sections: str) -> dict[str, str]:
+    lines = text_of(c("INFO", *sections)).split("\r\n")
+    return dict(line.split(":", 1) for line in lines if line and not line.startswith("#"))
+
+
+def test_sections_in_their_order(c: Wire) -> None:
+    text = text_of(c("INFO"))
+    found = [line[2:] for line in text.split("\r\n") if line.startswith("# ")]
+    assert [name for name in found if name in SECTIONS] == SECTIONS
+    assert text.endswith("\r\n")
+    assert "\r\n\r\n# " in text
+    assert "Commandstats" not in found
+    everything = text_of(c("INFO", "everything"))
+    assert "# Commandstats\r\n" in everything
+    assert "# Latencystats\r\n" in everything
+
+
+@pytest.mark.parametrize("section", sorted(FIELDS))
+def test_fields(c: Wire, section: str) -> None:
+    text = text_of(c("INFO", section))
+    assert text.startswith(f"# {section.capitalize() if section != 'cpu' else 'CPU'}\r\n")
+    assert not set(FIELDS[section].split()) - set(info(c, section))
+    assert info(c, section.upper()).keys() == info(c, section).keys()
+
+
+def test_choice_of_sections(c: Wire) -> None:
+    assert text_of(c("INFO", "nosuch")) == ""
+    both = text_of(c("INFO", "server", "clients", "nosuch", "server"))
+    assert both.count("# ") == 2
+    assert both.index("# Server") < both.index("# Clients")
+    assert text_of(c("INFO", "default")).count("# ") == text_of(c("INFO")).count("# ")
+    assert "# Commandstats" in text_of(c("INFO", "all"))
+
+
+def test_keyspace(c: Wire) -> None:
+    assert info(c, "keyspace") == {}
+    assert c("MSET", "a", 1, "b", 2, "c", 3) == OK
+    assert c("SET", "d", 4, "EX", 100) == OK
+    assert c("SELECT", 7) == OK
+    assert c("SET", "k", "v") == OK
+    databases = info(c, "keyspace")
+    assert set(databases) == {"db0", "db7"}
+    fields = dict(part.split("=") for part in databases["db0"].split(","))
+    assert fields["keys"] == "4"
+    assert fields["expires"] == "1"
+    assert "avg_ttl" in fields
+    assert databases["db7"].startswith("keys=1,expires=0,avg_ttl=0")
+
+
+def test_hits_and_misses(c: Wire) -> None:
+    keys = [f"k{i}" for i in range(30)]
+    assert c("MSET", *[part for key in keys for part in (key, "v")]) == OK
+    assert c("CONFIG", "RESETSTAT") == OK
+    for key in keys:
+        c("GET", key)
+    c("MGET", *keys, "absent1")
+    c("GET", "absent2")
+    c("EXISTS", "absent3", keys[0])
+    stats = info(c, "stats")
+    assert stats["keyspace_hits"] == "61"
+    assert stats["keyspace_misses"] == "3"
+
+
+def test_counts_of_connections_and_commands(c: Wire, connect: Callable[[], Wire]) -> None:
+    before = info(c)
+    others = [connect() for _ in range(8)]
+    for other in others:
+        assert other("PING") == "PONG"
+    after = info(c)
+    assert int(after["total_connections_received"]) >= int(before["total_connections_received"]) + 8
+    assert int(after["total_commands_processed"]) >= int(before["total_commands_processed"]) + 8
+    assert int(after["connected_clients"]) >= 9
+    assert int(after["total_net_input_bytes"]) > int(before["total_net_input_bytes"])
+    assert int(after["total_net_output_bytes"]) > int(before["total_net_output_bytes"])
+
+
+def test_counts_of_watchers_and_subscribers(c: Wire, connect: Callable[[], Wire]) -> None:
+    one, two, three = connect(), connect(), connect()
+    one("SUBSCRIBE", "a")
+    two("PSUBSCRIBE", "p*")
+    three("WATCH", "k")
+    now = info(c)
+    assert now["pubsub_clients"] == "2"
+    assert now["watching_clients"] == "1"
+    assert now["total_watched_keys"] == "1"
+    assert now["pubsub_channels"] == "1"
+    assert now["pubsub_patterns"] == "1"
+
+
+def test_commandstats(c: Wire) -> None:
+    assert c("CONFIG", "RESETSTAT") == OK
+    for i in range(5):
+        c("SET", f"k{i}", "v")
+    c("SET", "k")
+    c("SET", "k", "v", "EX", 0)
+    c("CLIENT", "ID")
+    stats = info(c, "commandstats")
+    fields = dict(part.split("=") for part in stats["cmdstat_set"].split(","))
+    assert list(fields) == ["calls", "usec", "usec_per_call", "rejected_calls", "failed_calls"]
+    assert fields["calls"] == "6"
+    assert fields["rejected_calls"] == "1"
+    assert fields["failed_calls"] == "1"
+    assert "cmdstat_client|id" in stats
+    latency = info(c, "latencystats")
+    assert latency["latency_percentiles_usec_set"].startswith("p50=")
+
+
+def test_identity(c: Wire, target: Target) -> None:
+    fields = info(c, "server")
+    assert fields["redis_version"].split(".")[0] in ("7", "8")
+    assert len(fields["run_id"]) == 40
+    assert fields["tcp_port"] == str(target.port)
+    assert Path(f"/proc/{fields['process_id']}").exists()
+    assert info(c, "replication")["role"] == "master"
+
+
+def test_memory_follows_the_data(c: Wire) -> None:
+    before = int(info(c, "memory")["used_memory"])
+    for i in range(16):
+        assert c("SET", f"big{i}", bytes(1_000_000)) == OK
+    assert int(info(c, "memory")["used_memory"]) >= before + 16_000_000
+    assert c("FLUSHALL") == OK
+    eventually(lambda: int(info(c, "memory")["used_memory"]) < before + 4_000_000)

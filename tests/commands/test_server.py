@@ -1,0 +1,98 @@
+"""TIME, LOLWUT, ROLE, WAIT, DBSIZE, SHUTDOWN's refusals."""
+
+import time
+
+import pytest
+from tests.targets import Target
+from tests.wire import NOT_AN_INTEGER, OK, SYNTAX, Error, Wire, arity, expect, text_of
+
+
+def test_time(c: Wire) -> None:
+    seconds, microseconds = c("TIME")
+    assert abs(int(seconds) - time.time()) < 2
+    assert 0 <= int(microseconds) < 1_000_000
+    assert c("TIME", "x") == arity("time")
+
+
+def test_time_inside_a_transaction_goes_on_but_never_back(c: Wire) -> None:
+    c.pipeline([("MULTI",), ("TIME",), ("TIME",)])
+    first, second = c("EXEC")
+    assert first <= second
+
+
+@pytest.mark.parametrize("version", [None, 5, 6, 99])
+def test_lolwut_names_the_version(c: Wire, version: int | None) -> None:
+    arguments = () if version is None else ("VERSION", version)
+    text = text_of(c("LOLWUT", *arguments))
+    assert "ver. " in text
+    assert text.endswith("\n")
+    assert c("LOLWUT", "VERSION", "x") == NOT_AN_INTEGER
+
+
+def test_role(c: Wire) -> None:
+    role, offset, replicas = c("ROLE")
+    assert role == b"master"
+    assert isinstance(offset, int)
+    assert replicas == []
+
+
+def test_wait_without_replicas(c: Wire) -> None:
+    expect(
+        c,
+        ("SET k v", OK),
+        ("WAIT 0 0", 0),
+        ("WAIT -1 1", 0),
+        ("WAIT 1 5", 0),
+        ("WAIT x 0", NOT_AN_INTEGER),
+        ("WAIT 0 -1", Error("ERR timeout is negative")),
+        ("WAIT 0 x", Error("ERR timeout is not an integer or out of range")),
+        ("WAIT 0", arity("wait")),
+    )
+
+
+def test_wait_holds_what_is_behind_it(c: Wire) -> None:
+    begin = time.monotonic()
+    assert c.pipeline([("SET", "k", "v"), ("WAIT", 1, 40), ("GET", "k")]) == [OK, 0, b"v"]
+    assert time.monotonic() - begin >= 0.039
+
+
+def test_wait_inside_a_transaction_does_not_wait(c: Wire) -> None:
+    c.pipeline([("MULTI",), ("WAIT", 1, 0)])
+    assert c("EXEC") == [0]
+
+
+def test_shutdown_refuses(c: Wire) -> None:
+    expect(
+        c,
+        ("SHUTDOWN FOO", SYNTAX),
+        ("SHUTDOWN SAVE NOSAVE", SYNTAX),
+        ("SHUTDOWN NOW x", SYNTAX),
+        ("SHUTDOWN ABORT", Error("ERR No shutdown in progress.")),
+        ("PING", "PONG"),
+    )
+
+
+def test_oom(c: Wire, target: Target) -> None:
+    """Beyond maxmemory writes that need memory are refused, everything else goes on."""
+    oom = Error("OOM command not allowed when used memory > 'maxmemory'.")
+    assert c("SET", "k", "v" * 1000) == OK
+    admin = target.connect()
+    assert admin("CONFIG", "SET", "maxmemory", 1) == OK
+    try:
+        expect(
+            c,
+            ("SET k w", oom),
+            ("MSET a 1 b 2", oom),
+            ("APPEND k w", oom),
+            ("INCR n", oom),
+            ("STRLEN k", 1000),
+            ("EXPIRE k 100", 1),
+            ("EXISTS k a b", 1),
+            ("MULTI", OK),
+            ("SET k w", oom),
+            ("EXEC", Error("EXECABORT Transaction discarded because of previous errors.")),
+            ("DEL k", 1),
+        )
+    finally:
+        assert admin("CONFIG", "SET", "maxmemory", 0) == OK
+    assert c("SET", "k", "w") == OK

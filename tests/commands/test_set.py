@@ -1,0 +1,154 @@
+"""SET and all its options."""
+
+import time
+
+import pytest
+from tests.wire import NOT_AN_INTEGER, OK, SYNTAX, Error, Wire, eventually, expect
+
+EXPIRE = Error("ERR invalid expire time in 'set' command")
+
+
+def test_nx_and_xx(c: Wire) -> None:
+    expect(
+        c,
+        ("SET k a XX", None),
+        ("EXISTS k", 0),
+        ("SET k a NX", OK),
+        ("SET k b NX", None),
+        ("GET k", b"a"),
+        ("SET k b XX", OK),
+        ("GET k", b"b"),
+        ("SET k c nx", None),
+        ("SET k c xX", OK),
+    )
+
+
+def test_get_returns_what_was_there(c: Wire) -> None:
+    expect(
+        c,
+        ("SET k a GET", None),
+        ("SET k b GET", b"a"),
+        ("SET k c NX GET", b"b"),
+        ("GET k", b"b"),
+        ("SET k d XX GET", b"b"),
+        ("GET k", b"d"),
+        ("SET fresh v XX GET", None),
+        ("EXISTS fresh", 0),
+        ("SET fresh v NX GET", None),
+        ("GET fresh", b"v"),
+        ("SET k e GET EX 100", b"d"),
+        ("TTL k", 100),
+    )
+
+
+def test_expiry_options(c: Wire) -> None:
+    expect(
+        c,
+        ("SET k v EX 100", OK),
+        ("TTL k", 100),
+        ("SET k v PX 100000", OK),
+        ("TTL k", 100),
+        ("SET k v EXAT 33177117420", OK),
+        ("EXPIRETIME k", 33177117420),
+        ("SET k v PXAT 33177117420001", OK),
+        ("PEXPIRETIME k", 33177117420001),
+        ("SET k w KEEPTTL", OK),
+        ("PEXPIRETIME k", 33177117420001),
+        ("SET k v", OK),
+        ("TTL k", -1),
+        ("SET k v KEEPTTL", OK),
+        ("TTL k", -1),
+        ("SET fresh v KEEPTTL", OK),
+        ("TTL fresh", -1),
+        ("SET k v ex 10 nx", None),
+        ("TTL k", -1),
+        ("SET k v XX pX 10000", OK),
+        ("TTL k", 10),
+    )
+
+
+def test_a_time_in_the_past_is_taken_and_the_key_is_gone(c: Wire) -> None:
+    expect(
+        c,
+        ("SET k v EXAT 1", OK),
+        ("GET k", None),
+        ("SET k v", OK),
+        ("SET k w PXAT 1 GET", b"v"),
+        ("GET k", None),
+    )
+    eventually(lambda: c("DBSIZE") == 0)
+
+
+def test_a_short_expiry_ends_the_key(c: Wire) -> None:
+    assert c("SET", "k", "v", "PX", 15) == OK
+    assert c("GET", "k") in (b"v", None)
+    eventually(lambda: c("GET", "k") is None)
+    assert c("SET", "k", "w", "NX") == OK
+    assert c("TTL", "k") == -1
+
+
+def test_an_expired_key_does_not_keep_its_ttl(c: Wire) -> None:
+    assert c("SET", "k", "v", "PX", 1) == OK
+    eventually(lambda: c("EXISTS", "k") == 0)
+    assert c("SET", "k", "w", "KEEPTTL") == OK
+    assert c("TTL", "k") == -1
+
+
+def test_pxat_is_absolute(c: Wire) -> None:
+    soon = int(time.time() * 1000) + 60_000
+    assert c("SET", "k", "v", "PXAT", soon) == OK
+    assert c("PEXPIRETIME", "k") == soon
+    left = c("PTTL", "k")
+    assert 55_000 < left <= 60_000
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ("NX XX", SYNTAX),
+        ("XX NX", SYNTAX),
+        ("EX", SYNTAX),
+        ("PX", SYNTAX),
+        ("EXAT", SYNTAX),
+        ("EX 10 PX 10", SYNTAX),
+        ("EX 10 KEEPTTL", SYNTAX),
+        ("KEEPTTL EX 10", SYNTAX),
+        ("KEEPTTL PXAT 10", SYNTAX),
+        ("PERSIST", SYNTAX),
+        ("FOO", SYNTAX),
+        ("''", SYNTAX),
+        ("EX 0", EXPIRE),
+        ("EX -1", EXPIRE),
+        ("PX 0", EXPIRE),
+        ("PX -5", EXPIRE),
+        ("EXAT 0", EXPIRE),
+        ("EXAT -1", EXPIRE),
+        ("PXAT 0", EXPIRE),
+        ("EX 9223372036854775807", EXPIRE),
+        ("EX 9223372036854776", EXPIRE),
+        ("EXAT 9223372036854776", EXPIRE),
+        ("PX 9223372036854775807", EXPIRE),
+        ("EX x", NOT_AN_INTEGER),
+        ("PX 1.5", NOT_AN_INTEGER),
+        ("PX ''", NOT_AN_INTEGER),
+        ("EX 9223372036854775808", NOT_AN_INTEGER),
+        ("EX x NX XX", SYNTAX),
+        ("EX 0 FOO", SYNTAX),
+    ],
+)
+def test_refused_options_leave_the_key_alone(c: Wire, options: str, error: Error) -> None:
+    assert c("SET", "k", "before") == OK
+    assert c.do(f"SET k v {options}") == error
+    expect(c, ("GET k", b"before"), ("TTL k", -1))
+
+
+def test_options_may_come_twice_where_they_do_not_clash(c: Wire) -> None:
+    expect(
+        c,
+        ("SET k v NX NX", OK),
+        ("SET k v EX 10 EX 20", OK),
+        ("TTL k", 20),
+        ("SET k w GET GET XX", b"v"),
+        ("SET k x KEEPTTL KEEPTTL", OK),
+        ("GET k", b"x"),
+    )

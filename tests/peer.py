@@ -1,0 +1,83 @@
+"""The peer: a Redis 8 from the peers' root, on a free port, nothing kept on disk."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Self
+
+from tests.wire import Wire, eventually
+
+
+class PeerMissingError(Exception):
+    """The peer cannot be started here; the text says why."""
+
+
+def peers_root() -> Path:
+    """Where the peers are installed."""
+    return Path(os.environ.get("PEERS_ROOT", "/opt/peers"))
+
+
+def peer_command(program: str, *arguments: str) -> list[str]:
+    """The command line of a program of the peers; PeerMissingError if it is not there."""
+    root = peers_root()
+    if not (root / "usr/bin" / program).exists():
+        raise PeerMissingError(f"no {program} below {root} (set PEERS_ROOT)")
+    if os.geteuid() != 0:
+        raise PeerMissingError(f"chroot into {root} needs root")
+    chroot = shutil.which("chroot") or "/usr/sbin/chroot"
+    return [chroot, str(root), program, *arguments]
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Peer:
+    """A running Redis."""
+
+    def __init__(self, *options: str) -> None:
+        self.host = "127.0.0.1"
+        self.port = free_port()
+        arguments = ["--port", str(self.port), "--bind", self.host, "--save", "", "--appendonly", "no"]
+        arguments += ["--enable-protected-configs", "yes", *options]
+        command = peer_command("redis-server", *arguments)
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - kept open as long as the process
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT)
+        eventually(self._answers, seconds=10.0)
+
+    @classmethod
+    def cluster(cls) -> Self:
+        """A cluster of one node that serves all slots."""
+        config = f"/tmp/nodes-{uuid.uuid4().hex}.conf"
+        options = ["--cluster-enabled", "yes", "--cluster-config-file", config, "--cluster-port", str(free_port())]
+        peer = cls(*options)
+        with Wire(peer.host, peer.port) as connection:
+            assert connection("CLUSTER", "ADDSLOTSRANGE", 0, 16383) == "OK"
+            eventually(lambda: b"cluster_state:ok" in connection("CLUSTER", "INFO"), seconds=10.0)
+        return peer
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, self._output()
+        try:
+            with Wire(self.host, self.port) as connection:
+                return bool(connection("PING") == "PONG")
+        except OSError:
+            return False
+
+    def _output(self) -> str:
+        self.log.seek(0)
+        return self.log.read().decode()
+
+    def close(self) -> None:
+        """Ends the process and waits for it."""
+        self.process.kill()
+        self.process.wait()
+        self.log.close()

@@ -1,0 +1,108 @@
+"""The admin server, and what systemd is told."""
+
+import http.client
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from tests.node import HOST, Node
+from tests.server.asking import ask
+from tests.wire import OK, eventually
+
+
+def get(node: Node, path: str, method: str = "GET") -> tuple[int, str]:
+    connection = http.client.HTTPConnection(HOST, node.admin_port, timeout=10)
+    try:
+        connection.request(method, path)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+def samples(node: Node) -> dict[str, float]:
+    """Metrics by name and labels, as name{label=value,...}."""
+    status, text = get(node, "/metrics")
+    assert status == 200
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
+            found[f"{sample.name}{{{labels}}}"] = sample.value
+    return found
+
+
+def test_metrics_count_what_workers_do(node: Node) -> None:
+    for number in range(10):
+        assert ask(node.worker_ports[1], "SET", f"key-{number}", "value") == OK
+    found = samples(node)
+    done = [value for name, value in found.items() if name.startswith("yggdrasil_commands_total{family=string,")]
+    assert sum(done) >= 10
+    counts = [value for name, value in found.items() if name.startswith("yggdrasil_command_seconds_count")]
+    assert sum(counts) >= 10
+    assert found["yggdrasil_shard_up{shard=2}"] == 1
+    for name in ("connections", "keys", "ring_depth_bytes", "loop_lag_seconds", "expired_keys_total"):
+        assert f"yggdrasil_{name}{{shard=0}}" in found
+    assert "yggdrasil_memory_bytes{kind=index,shard=0}" in found
+
+
+def test_metrics_count_restarts(node: Node) -> None:
+    os.kill(node.pids()["shard-1"], signal.SIGKILL)
+    assert ask(node.worker_ports[1], "PING") == "PONG"
+    eventually(lambda: samples(node)["yggdrasil_shard_up{shard=1}"] == 1)
+    assert samples(node)["yggdrasil_restarts_total{shard=1}"] == 1
+
+
+def test_health_and_readiness(node: Node) -> None:
+    assert get(node, "/healthz") == (200, "ok\n")
+    assert get(node, "/readyz") == (200, "ready\n")
+    assert get(node, "/readyz", "HEAD") == (200, "")
+    assert get(node, "/elsewhere")[0] == 404
+    assert get(node, "/metrics", "POST")[0] == 405
+
+
+def test_a_node_that_stops_is_not_ready(node: Node) -> None:
+    os.kill(node.pids()["shard-0"], signal.SIGSTOP)
+    node.process.send_signal(signal.SIGTERM)
+    eventually(lambda: get(node, "/readyz") == (503, "stopping\n"))
+    os.kill(node.pids()["shard-0"], signal.SIGCONT)
+    assert node.process.wait(10) == 0
+
+
+def test_no_admin_server_where_there_is_no_port() -> None:
+    with Node.start(shards=1, admin_port=0) as node:
+        assert node.admin_port == 0
+        assert ask(node.port, "PING") == "PONG"
+
+
+def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+        monkeypatch.setenv("WATCHDOG_USEC", "200000")
+        with Node.start(shards=1) as node:
+            assert manager.recv(4096).split(b"\n") == [b"READY=1", b"STATUS=serving 1 shards"]
+            assert [manager.recv(4096) for _ in range(3)] == [b"WATCHDOG=1"] * 3
+            assert node.stop() == 0
+            told = b""
+            while not told.startswith(b"STOPPING=1"):
+                told = manager.recv(4096)
+
+
+def test_scrapes_cost_the_workers_nothing(node: Node) -> None:
+    workers = [pid for name, pid in node.pids().items() if name.startswith("shard-")]
+    before = [cpu_seconds(pid) for pid in workers]
+    for _ in range(200):
+        assert get(node, "/metrics")[0] == 200
+    # Their own timers run meanwhile, ten times a second.
+    assert all(cpu_seconds(pid) - start < 0.05 for pid, start in zip(workers, before, strict=True))
+
+
+def cpu_seconds(pid: int) -> float:
+    user, system = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,131 @@
+"""What a node does before it is ready, and what keeps it from starting."""
+
+import socket
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.node import HOST, Node, command, environment, free_port
+from tests.server.asking import ask
+from tests.wire import OK
+
+
+def start_fails(*arguments: object) -> str:
+    """The one line of a node that does not start."""
+    ended = subprocess.run(
+        command("serve", *map(str, arguments)),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("yggdrasil: ")
+    return last
+
+
+def arguments(directory: Path, **options: object) -> list[object]:
+    flags = {"dir": directory, "port": free_port(), "worker-port-base": 0, "admin-port": 0, "shards": 1, **options}
+    return [part for name, value in flags.items() for part in (f"--{name}", value)]
+
+
+def test_every_listener_answers_when_the_node_is_ready(node: Node) -> None:
+    assert len(node.worker_ports) == 3
+    addresses: list[int | str] = [node.port, *node.worker_ports, node.unixsocket]
+    for address in addresses:
+        assert ask(address, "PING") == "PONG"
+
+
+def test_there_is_one_process_for_each_shard_a_steward_and_a_spare(node: Node) -> None:
+    assert set(node.all_pids()) == {"supervisor", "shard-0", "shard-1", "shard-2", "steward", "spare"}
+
+
+def test_no_process_but_a_worker_has_more_than_one_thread(node: Node) -> None:
+    for pid in node.pids().values():
+        assert len(list(Path(f"/proc/{pid}/task").iterdir())) == 1
+
+
+def test_a_second_node_on_the_directory_is_refused(node: Node) -> None:
+    line = start_fails(*arguments(node.dir))
+    assert line == (
+        f"yggdrasil: another node (pid {node.pid}) runs on directory {node.dir}; stop it or choose another with --dir"
+    )
+
+
+def test_a_second_node_on_the_port_is_refused(node: Node, tmp_path: Path) -> None:
+    line = start_fails(*arguments(tmp_path, port=node.port))
+    assert line == (
+        f"yggdrasil: {HOST} port {node.port} is in use; stop who listens there or choose another with --port"
+    )
+
+
+@pytest.mark.parametrize("option", ["worker-port-base", "admin-port"])
+def test_a_port_in_use_names_its_option(tmp_path: Path, option: str) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        line = start_fails(*arguments(tmp_path, **{option: taken.getsockname()[1]}))
+    assert line.endswith(f"is in use; stop who listens there or choose another with --{option}")
+
+
+def test_a_live_unix_socket_is_refused(node: Node, tmp_path: Path) -> None:
+    line = start_fails(*arguments(tmp_path, unixsocket=node.unixsocket))
+    assert "is in use" in line
+    assert ask(node.unixsocket, "PING") == "PONG"
+
+
+def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "stale.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    with Node.start(shards=1, unixsocket=path, unixsocketperm=770):
+        assert ask(path, "PING") == "PONG"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o770
+    assert not path.exists()
+
+
+def test_a_file_in_place_of_the_unix_socket_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("precious")
+    assert "exists and is no socket" in start_fails(*arguments(tmp_path, unixsocket=path))
+    assert path.read_text() == "precious"
+
+
+def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
+    assert "No such file or directory; see option dir" in start_fails(*arguments(tmp_path / "missing"))
+
+
+def test_a_node_without_tcp_listens_on_its_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "only.sock"
+    with Node.start(shards=2, port=0, unixsocket=path) as node:
+        assert node.worker_ports == []
+        assert ask(path, "PING") == "PONG"
+
+
+def test_nodes_side_by_side_do_not_see_each_other() -> None:
+    with Node.start(shards=2) as one, Node.start(shards=2) as other:
+        assert ask(one.port, "SET", "key", "one") == OK
+        assert ask(other.worker_ports[0], "SET", "key", "other") == OK
+        assert not set(one.pids().values()) & set(other.pids().values())
+        other.stop()
+        assert ask(one.port, "PING") == "PONG"
+
+
+def test_all_workers_take_connections_on_the_common_port(node: Node) -> None:
+    open_before = [sockets_of(node.pids()[f"shard-{shard}"]) for shard in range(3)]
+    connections = [socket.create_connection((HOST, node.port)) for _ in range(60)]
+    for connection in connections:
+        connection.sendall(b"*1\r\n$4\r\nPING\r\n")
+        assert connection.recv(64) == b"+PONG\r\n"
+    more = [sockets_of(node.pids()[f"shard-{shard}"]) - open_before[shard] for shard in range(3)]
+    for connection in connections:
+        connection.close()
+    assert sum(more) == 60
+    assert min(more) > 0
+
+
+def sockets_of(pid: int) -> int:
+    links = [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    return sum(link.startswith("socket:") for link in links)
