@@ -152,8 +152,10 @@ fn memory(shard: &Shard, segment: &Segment, keys: u64, value: u64) {
 /// Both prefetch stages of a batch.
 macro_rules! prefetch {
     ($store:expr, $batch:expr) => {
-        $batch.iter().for_each(|key| $store.prefetch_index(key));
-        $batch.iter().for_each(|key| $store.prefetch_entry(key));
+        let homes = $batch.each_ref().map(|key| $store.prefetch_index(key));
+        for (key, home) in $batch.iter().zip(homes) {
+            $store.prefetch_entry(home, key.hash);
+        }
     };
 }
 

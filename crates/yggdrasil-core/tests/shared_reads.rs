@@ -250,8 +250,8 @@ impl Observed {
         let name = name(n);
         let now = now();
         let key = key(db, &name);
-        self.reader.prefetch_index(&key);
-        self.reader.prefetch_entry(&key);
+        let home = self.reader.prefetch_index(&key);
+        self.reader.prefetch_entry(home, key.hash);
         self.reads += 1;
         match self.reader.read(&key, now, scratch) {
             Read::Unsettled => self.unsettled += 1,

@@ -227,7 +227,7 @@ class Config(BaseSettings):
             unit="bytes",
             allowed="a power of two from 64kb to 1gb",
         ),
-    ] = MIB
+    ] = 128 * KIB
     admin_bind: Annotated[
         str, Option(help="Address of the admin HTTP server.", allowed="one address such as 127.0.0.1")
     ] = "127.0.0.1"

@@ -1,7 +1,7 @@
 //! From received bytes to executed commands: parse a batch, prefetch, execute.
 
 use super::pending::SessionRef;
-use super::session::{Gates, Session, Wait, key_bit};
+use super::session::{Gates, Session, Wait};
 use super::{Engine, Event, KEEP_BUFFER_BYTES, OUTPUT_PAUSE_BYTES};
 use crate::commands::{
     CommandError, CommandId, Flags, Keys, ReadContext, ReadHandler, Route, Run, SessionCommand,
@@ -25,6 +25,8 @@ pub(super) struct Plan {
     pub hash: u64,
     /// The owner of the first key; the own shard without one.
     pub shard: usize,
+    /// The index line of the first key, if it was asked for; else 0.
+    home: u64,
 }
 
 /// A Python command that has ended.
@@ -292,28 +294,19 @@ impl Engine {
         for request in 0..requests.len() {
             let args = requests.args(request, input);
             let command = self.table.lookup(&args).ok();
-            let plan = self.plan_request(command, &args);
+            let mut plan = self.plan_request(command, &args);
             if ahead && plan.key_at != 0 {
                 let key = Key {
                     db,
                     hash: plan.hash,
                     bytes: args.at(plan.key_at),
                 };
-                self.prefetch_index(plan.shard, &key);
+                plan.home = self.prefetch_index(plan.shard, &key);
             }
             self.plans.push(plan);
         }
-        for request in 0..requests.len() {
-            let plan = self.plans[request];
-            if ahead && plan.key_at != 0 {
-                let args = requests.args(request, input);
-                let key = Key {
-                    db,
-                    hash: plan.hash,
-                    bytes: args.at(plan.key_at),
-                };
-                self.prefetch_entry(plan.shard, &key);
-            }
+        for plan in &self.plans {
+            self.prefetch_entry(plan.shard, plan.home, plan.hash);
         }
     }
 
@@ -324,6 +317,7 @@ impl Engine {
             key_at: 0,
             hash: 0,
             shard: self.me,
+            home: 0,
         };
         let Some(id) = command else { return none };
         let Keys::At { first, .. } = self.table.spec(id).keys else {
@@ -338,17 +332,18 @@ impl Engine {
             key_at,
             hash: hash_key(self.shape.hash_seed, key),
             shard: self.shard_of(key),
+            home: 0,
         }
     }
 
-    pub(super) fn prefetch_entry(&self, shard: usize, key: &Key<'_>) {
+    pub(super) fn prefetch_entry(&self, shard: usize, home: u64, hash: u64) {
         match &self.readers[shard] {
-            None => self.shard.prefetch_entry(key),
-            Some(reader) => reader.prefetch_entry(key),
+            None => self.shard.prefetch_entry(home, hash),
+            Some(reader) => reader.prefetch_entry(home, hash),
         }
     }
 
-    pub(super) fn prefetch_index(&self, shard: usize, key: &Key<'_>) {
+    pub(super) fn prefetch_index(&self, shard: usize, key: &Key<'_>) -> u64 {
         match &self.readers[shard] {
             None => self.shard.prefetch_index(key),
             Some(reader) => reader.prefetch_index(key),
@@ -393,7 +388,7 @@ impl Engine {
                 self.run_own(index, command, args, Some(plan.hash))
             }
             Run::Shard(_) if spec.route == Route::Key => {
-                self.forward(index, plan.shard, command, args, key_bit(plan.hash))
+                self.forward(index, plan.shard, command, args, Some(plan.hash))
             }
             Run::Session(own) => self.run_session(index, own, args),
             Run::Python | Run::Container => self.start_python(index, command, args),
@@ -555,8 +550,8 @@ impl Engine {
         if session.must_read_later(plan.shard) {
             return Flow::Again(Wait::Slots);
         }
-        if session.has_in_flight(plan.shard, key_bit(plan.hash)) {
-            return self.forward(index, plan.shard, command, args, key_bit(plan.hash));
+        if session.must_ask_owner(plan.shard, plan.hash) {
+            return self.forward(index, plan.shard, command, args, Some(plan.hash));
         }
         let key = Key {
             db: session.db,
@@ -568,7 +563,7 @@ impl Engine {
             Read::Miss(_) => None,
             Read::Unsettled => {
                 self.stats.add(Counter::CrossShardRetries, 1);
-                return self.forward(index, plan.shard, command, args, key_bit(plan.hash));
+                return self.forward(index, plan.shard, command, args, Some(plan.hash));
             }
         };
         self.stats.add(Counter::CrossShardReads, 1);
@@ -621,7 +616,7 @@ impl Engine {
         if !session.slots.is_empty() {
             return Flow::Again(Wait::Slots);
         }
-        let slot = session.open_slot(0, 0);
+        let slot = session.open_slot();
         let at = session.at;
         self.set_wait(index, Wait::Answer);
         self.events.push(Event::Command {
@@ -655,13 +650,13 @@ impl Engine {
         }
         match ended.transaction {
             Some(transaction) => self.python_step_done(transaction, reply),
-            None => self.answer(ended.session, ended.slot, reply),
+            None => self.answer(ended.session, ended.slot, &reply),
         }
         self.settle();
     }
 
     /// Fills a reply slot; a session that waited for it goes on.
-    pub(super) fn answer(&mut self, at: SessionRef, slot: u64, reply: Vec<u8>) {
+    pub(super) fn answer(&mut self, at: SessionRef, slot: u64, reply: &[u8]) {
         let Some(session) = self.session(at) else {
             return;
         };
@@ -678,14 +673,14 @@ impl Engine {
         }
     }
 
-    /// Sends a request to the worker that owns its key; the reply gets a slot.
+    /// Sends a request to the worker that owns its keys; the reply gets a slot. `hash` is that of its only key.
     pub(super) fn forward(
         &mut self,
         index: usize,
         shard: usize,
         command: CommandId,
         args: &Args<'_>,
-        keys: u64,
+        hash: Option<u64>,
     ) -> Flow {
         if self.links.is_backlogged(shard) {
             return Flow::Again(Wait::Ring(shard));
@@ -694,7 +689,7 @@ impl Engine {
         if session.slots.len() >= SLOTS_AT_MOST {
             return Flow::Again(Wait::Slots);
         }
-        let slot = session.open_slot(1 << shard, keys);
+        let slot = session.open_slot_at(1 << shard, hash);
         if self.table.spec(command).flags.has(Flags::READONLY) {
             session.reads_under_way |= 1 << shard;
         }
@@ -703,7 +698,7 @@ impl Engine {
             slot,
         };
         let (db, protocol) = (session.db, session.protocol);
-        self.send_request(shard, waiter, command, args, db, protocol, 0);
+        self.send_request(shard, waiter, command, args, hash, db, protocol, 0);
         Flow::Done
     }
 

@@ -1,9 +1,10 @@
 //! The rings to and from the other workers: frames out, messages in.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use crate::control::Control;
-use crate::ring::{Consumer, FRAME_HEADER_BYTES, FrameHeader, FrameKind, Producer};
+use crate::ring::{Consumer, FRAME_HEADER_BYTES, FrameHeader, FrameKind, Producer, padded};
 
 /// What the sender says of a message; the rest of the header is filled in here.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +49,16 @@ struct Link {
     partial: Vec<u8>,
     /// Of the worker at the other end, as known here.
     incarnation: u32,
+}
+
+/// Cuts the next frame from `inbox[*at..]`.
+#[inline]
+pub fn next_frame<'a>(inbox: &'a [u8], at: &mut usize) -> Option<(FrameHeader, &'a [u8])> {
+    let header = FrameHeader::decode(inbox.get(*at..)?)?;
+    let start = *at + FRAME_HEADER_BYTES;
+    let piece = inbox.get(start..start.checked_add(header.length as usize)?)?;
+    *at = start + padded(piece.len());
+    Some((header, piece))
 }
 
 /// All links of one worker.
@@ -204,19 +215,16 @@ impl Links {
     }
 
     /// Cuts the next whole message from `inbox[*at..]`. Frames for a predecessor of this worker are passed over.
-    pub fn next_message(
+    pub fn next_message<'a>(
         &mut self,
         from: usize,
-        inbox: &[u8],
+        inbox: &'a [u8],
         at: &mut usize,
-    ) -> Option<(FrameHeader, Vec<u8>)> {
+    ) -> Option<(FrameHeader, Cow<'a, [u8]>)> {
         let incarnation = self.incarnation;
         let link = self.links[from].as_mut()?;
         loop {
-            let header = FrameHeader::decode(inbox.get(*at..)?)?;
-            let start = *at + FRAME_HEADER_BYTES;
-            let piece = inbox.get(start..start.checked_add(header.length as usize)?)?;
-            *at = start + piece.len();
+            let (header, piece) = next_frame(inbox, at)?;
             if header.to_incarnation != incarnation {
                 continue;
             }
@@ -224,9 +232,12 @@ impl Links {
                 link.partial.extend_from_slice(piece);
                 continue;
             }
+            if link.partial.is_empty() {
+                return Some((header, Cow::Borrowed(piece)));
+            }
             let mut payload = std::mem::take(&mut link.partial);
             payload.extend_from_slice(piece);
-            return Some((header, payload));
+            return Some((header, Cow::Owned(payload)));
         }
     }
 

@@ -63,7 +63,7 @@ impl Engine {
             return Flow::Again(Wait::Ring(shard));
         }
         let session = &mut self.sessions[index];
-        let slot = session.open_slot(0, 0);
+        let slot = session.open_slot();
         let receiver = Receiver::Slot {
             session: session.at,
             slot,
@@ -73,7 +73,7 @@ impl Engine {
     }
 
     /// A message published through another worker.
-    pub(super) fn take_publish(&mut self, message: &Message) {
+    pub(super) fn take_publish(&mut self, message: &Message<'_>) {
         let mut reader = Reader::new(&message.payload);
         let heard = match reader.blob() {
             Some(channel) => self.deliver(channel, reader.rest(), message.header.tag != 0),

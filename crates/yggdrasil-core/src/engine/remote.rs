@@ -1,9 +1,11 @@
 //! Messages from and to other workers.
 
-use super::links::Envelope;
+use std::borrow::Cow;
+
+use super::links::{Envelope, next_frame};
 use super::pending::{Receiver, Waiter};
 use super::transaction::{Deferred, Reservation};
-use super::wire::{self, Reader};
+use super::wire::{self, Reader, RequestHead};
 use super::{Caller, Engine, Event};
 use crate::commands::{Action, CommandError, CommandId};
 use crate::keyspace::{Expiry, Key, hash_key};
@@ -11,15 +13,27 @@ use crate::resp::{Args, Protocol, Reply};
 use crate::ring::{FrameHeader, FrameKind};
 use crate::stats::Counter;
 
+/// Requests whose cache lines are asked for together.
+const AHEAD: usize = 32;
+
 /// A message that has arrived.
-pub(super) struct Message {
+pub(super) struct Message<'a> {
     pub from: usize,
     pub header: FrameHeader,
-    pub payload: Vec<u8>,
+    pub payload: Cow<'a, [u8]>,
+}
+
+impl Message<'_> {
+    fn into_owned(self) -> Message<'static> {
+        Message {
+            payload: Cow::Owned(self.payload.into_owned()),
+            ..self
+        }
+    }
 }
 
 impl Engine {
-    /// Sends a request to the owner of a shard.
+    /// Sends a request to the owner of a shard. `hash` is that of its only key.
     #[allow(
         clippy::too_many_arguments,
         reason = "what a request is executed with, in one place"
@@ -30,13 +44,20 @@ impl Engine {
         waiter: Waiter,
         command: CommandId,
         args: &Args<'_>,
+        hash: Option<u64>,
         db: u8,
         protocol: Protocol,
         tag: u64,
     ) {
         let mut payload = std::mem::take(&mut self.payload);
         payload.clear();
-        wire::put_request(&mut payload, self.client_of(waiter), command, args.iter());
+        let head = RequestHead {
+            hash,
+            client: self.client_of(waiter),
+            command: command.index() as u16,
+        };
+        head.put(&mut payload);
+        wire::put_args(&mut payload, args.iter());
         let ticket = self.tickets.issue(waiter, to, self.links.incarnation(to));
         let envelope = Envelope {
             to_incarnation: None,
@@ -91,8 +112,14 @@ impl Engine {
         for from in 0..self.shape.shards {
             inbox.clear();
             self.links.drain(from, &mut inbox);
-            let mut at = 0;
-            while let Some((header, payload)) = self.links.next_message(from, &inbox, &mut at) {
+            let (mut at, mut asked_for) = (0, 0);
+            loop {
+                if at == asked_for {
+                    asked_for = self.prefetch_messages(&inbox, at);
+                }
+                let Some((header, payload)) = self.links.next_message(from, &inbox, &mut at) else {
+                    break;
+                };
                 self.take_message(Message {
                     from,
                     header,
@@ -107,16 +134,53 @@ impl Engine {
         self.settle();
     }
 
-    fn take_message(&mut self, message: Message) {
+    /// Asks for the cache lines that the next requests will need; returns where these requests end.
+    fn prefetch_messages(&self, inbox: &[u8], start: usize) -> usize {
+        let mut end = start;
+        let mut keys = [(0_u8, 0_u64); AHEAD];
+        let mut count = 0;
+        while count < AHEAD
+            && let Some((header, payload)) = next_frame(inbox, &mut end)
+        {
+            if header.kind == FrameKind::Request
+                && let Some(hash) =
+                    RequestHead::read(&mut Reader::new(payload)).and_then(|head| head.hash)
+            {
+                keys[count] = (header.db, hash);
+            }
+            count += 1;
+        }
+        // A lone request would only wait for its own prefetches.
+        if count > 1 {
+            let homes: [u64; AHEAD] = std::array::from_fn(|at| {
+                let (db, hash) = keys[at];
+                if at < count {
+                    self.shard.prefetch_index(&Key {
+                        db,
+                        hash,
+                        bytes: b"",
+                    })
+                } else {
+                    0
+                }
+            });
+            for (&home, &(_, hash)) in homes.iter().zip(&keys) {
+                self.shard.prefetch_entry(home, hash);
+            }
+        }
+        end
+    }
+
+    fn take_message(&mut self, message: Message<'_>) {
         let kind = message.header.kind;
         if kind != FrameKind::Reply && self.links.is_outdated(message.from, &message.header) {
             return;
         }
         match kind {
-            FrameKind::Reply => self.take_reply(message.header.ticket, message.payload),
+            FrameKind::Reply => self.take_reply(message.header.ticket, &message.payload),
             FrameKind::Publish => self.take_publish(&message),
             FrameKind::Monitor => self.deliver_to_monitors(&message.payload),
-            FrameKind::Call => self.take_call(message),
+            FrameKind::Call => self.take_call(&message),
             FrameKind::Release => {
                 self.end_reservation(message.from, message.header.tag, &message.payload)
             }
@@ -124,7 +188,8 @@ impl Engine {
             FrameKind::Unwatch => self.take_unwatch(&message),
             FrameKind::Request | FrameKind::Reserve | FrameKind::Fetch | FrameKind::Apply => {
                 if self.must_defer(message.from, message.header.tag) {
-                    self.deferred.push_back(Deferred::Message(message));
+                    self.deferred
+                        .push_back(Deferred::Message(message.into_owned()));
                 } else {
                     self.take_shard_message(&message);
                 }
@@ -140,7 +205,7 @@ impl Engine {
     }
 
     /// A message for the shard, which is free or reserved for its sender.
-    pub(super) fn take_shard_message(&mut self, message: &Message) {
+    pub(super) fn take_shard_message(&mut self, message: &Message<'_>) {
         let Message {
             from,
             header,
@@ -171,14 +236,14 @@ impl Engine {
         reply.clear();
         let mut spans = std::mem::take(&mut self.spans);
         let mut reader = Reader::new(payload);
-        let client = reader.u64().unwrap_or(0);
-        let command = reader
-            .u16()
-            .and_then(|index| self.table.at(usize::from(index)));
-        match (command, reader.args(&mut spans)) {
-            (Some(command), Some(bytes)) if self.table.spec(command).arity.allows(spans.len()) => {
+        let request = RequestHead::read(&mut reader).and_then(|head| {
+            let command = self.table.at(usize::from(head.command))?;
+            Some((head, command, reader.args(&mut spans)?))
+        });
+        match request {
+            Some((head, command, bytes)) if self.table.spec(command).arity.allows(spans.len()) => {
                 let args = wire::args(bytes, &spans);
-                self.run_on_shard(command, &args, None, header.db, protocol, &mut reply);
+                self.run_on_shard(command, &args, head.hash, header.db, protocol, &mut reply);
                 let ticks = (self.clock.ticks)();
                 let spent = self.clock.nanoseconds(ticks.wrapping_sub(self.ticks));
                 self.ticks = ticks;
@@ -190,7 +255,7 @@ impl Engine {
                     self.stats.add(Counter::ErrorReplies, 1);
                 }
                 if spent >= self.observations.slow_ns {
-                    self.note_slow(client, None, command, &args, spent);
+                    self.note_slow(head.client, None, command, &args, spent);
                 }
             }
             _ => Reply::new(&mut reply, protocol)
@@ -256,24 +321,25 @@ impl Engine {
         Ok(())
     }
 
-    fn take_reply(&mut self, ticket: u64, reply: Vec<u8>) {
+    fn take_reply(&mut self, ticket: u64, reply: &[u8]) {
         if let Some(waiter) = self.tickets.redeem(ticket) {
             self.give(waiter, Some(reply));
         }
     }
 
     /// Gives an answer, or its absence because the other worker was restarted, to who waits for it.
-    fn give(&mut self, waiter: Waiter, reply: Option<Vec<u8>>) {
-        let or_error = |reply: Option<Vec<u8>>| reply.unwrap_or_else(|| RESTARTED.to_vec());
+    fn give(&mut self, waiter: Waiter, reply: Option<&[u8]>) {
         match waiter {
-            Waiter::Slot { session, slot } => self.answer(session, slot, or_error(reply)),
-            Waiter::Part { gather, part } => self.part_done(gather, part, or_error(reply)),
-            Waiter::Reserved { transaction } => {
-                self.reservation_granted(transaction, reply.as_deref())
+            Waiter::Slot { session, slot } => {
+                self.answer(session, slot, reply.unwrap_or(RESTARTED));
             }
+            Waiter::Part { gather, part } => {
+                self.part_done(gather, part, reply.unwrap_or(RESTARTED).to_vec());
+            }
+            Waiter::Reserved { transaction } => self.reservation_granted(transaction, reply),
             Waiter::Call { call } => self.events.push(Event::CallAnswered {
                 call,
-                answer: reply,
+                answer: reply.map(<[u8]>::to_vec),
             }),
         }
     }
@@ -306,7 +372,7 @@ impl Engine {
         }
     }
 
-    fn take_call(&mut self, message: Message) {
+    fn take_call(&mut self, message: &Message<'_>) {
         let mut reader = Reader::new(&message.payload);
         let Some(topic) = reader.blob() else { return };
         let caller = Caller {
@@ -355,7 +421,7 @@ impl Engine {
     /// Answers an [`Event::Called`].
     pub fn answer_call(&mut self, caller: Caller, answer: &[u8]) {
         if caller.from == self.me {
-            self.take_reply(caller.ticket, answer.to_vec());
+            self.take_reply(caller.ticket, answer);
         } else {
             let envelope = Envelope {
                 to_incarnation: Some(caller.incarnation),

@@ -3,7 +3,7 @@
 use super::Engine;
 use super::dispatch::Flow;
 use super::pending::{Gather, Receiver, Waiter};
-use super::session::{ALL_KEYS, Listener, Queued, Wait};
+use super::session::{Listener, Queued, Wait};
 use crate::commands::{
     CommandError, CommandId, EachHandler, Flags, Join, Keys, Route, Run, ShardContext, scan,
 };
@@ -96,7 +96,7 @@ impl Engine {
                 return flow;
             }
             (Some(shard), Run::Shard(_) | Run::ReadEach(_)) => {
-                return self.forward(index, shard, command, args, ALL_KEYS);
+                return self.forward(index, shard, command, args, None);
             }
             _ => {}
         }
@@ -249,7 +249,7 @@ impl Engine {
             .iter()
             .fold(0, |shards, part| shards | 1 << part.shard);
         let session = &mut self.sessions[index];
-        let slot = session.open_slot(shards, ALL_KEYS);
+        let slot = session.open_slot_at(shards, None);
         let receiver = Receiver::Slot {
             session: session.at,
             slot,
@@ -310,6 +310,7 @@ impl Engine {
                     waiter,
                     command,
                     &part.args.as_args(),
+                    None,
                     db,
                     protocol,
                     tag,
@@ -355,7 +356,7 @@ impl Engine {
         match self.gathers[gather].receiver {
             Receiver::Slot { session, slot } => {
                 let reply = self.gathers.remove(gather).finish();
-                self.answer(session, slot, reply);
+                self.answer(session, slot, &reply);
             }
             Receiver::Transaction(transaction) => self.advance_transaction(transaction),
         }
@@ -441,7 +442,8 @@ impl Engine {
                 },
             ); KEYS_AHEAD];
             let keys = &mut keys[..chunk.len()];
-            for (place, &position) in keys.iter_mut().zip(chunk) {
+            let mut homes = [0; KEYS_AHEAD];
+            for ((place, &position), home) in keys.iter_mut().zip(chunk).zip(&mut homes) {
                 let bytes = args.at(position);
                 *place = (
                     self.shard_of(bytes),
@@ -451,10 +453,10 @@ impl Engine {
                         bytes,
                     },
                 );
-                self.prefetch_index(place.0, &place.1);
+                *home = self.prefetch_index(place.0, &place.1);
             }
-            for (shard, key) in keys.iter() {
-                self.prefetch_entry(*shard, key);
+            for ((shard, key), &home) in keys.iter().zip(&homes) {
+                self.prefetch_entry(*shard, home, key.hash);
             }
             for (shard, key) in keys.iter() {
                 let Some(reader) = &self.readers[*shard] else {

@@ -72,13 +72,29 @@ pub enum Wait {
     Output,
 }
 
-/// All keys, for [`Session::open_slot`].
-pub const ALL_KEYS: u64 = u64::MAX;
+/// The keys of requests under way: a Bloom filter of one function, wide enough for a pipeline.
+#[derive(Clone, Copy, Default)]
+struct KeySet([u64; 4]);
 
-/// The bit of a key among those in flight.
-#[inline]
-pub fn key_bit(hash: u64) -> u64 {
-    1 << (hash >> 58)
+impl KeySet {
+    const ALL: Self = Self([u64::MAX; 4]);
+
+    #[inline]
+    fn place(hash: u64) -> (usize, u64) {
+        ((hash >> 62) as usize, 1 << (hash >> 56 & 63))
+    }
+
+    #[inline]
+    fn add(&mut self, hash: u64) {
+        let (word, bit) = Self::place(hash);
+        self.0[word] |= bit;
+    }
+
+    #[inline]
+    fn may_have(&self, hash: u64) -> bool {
+        let (word, bit) = Self::place(hash);
+        self.0[word] & bit != 0
+    }
 }
 
 /// Replies up to this size wait for those behind them that are under way.
@@ -154,8 +170,8 @@ pub struct Session {
     pub mute_this: bool,
     /// Shards with requests of this session under way, as bits; cleared when no slot is open.
     pub in_flight: u64,
-    /// The keys of these requests: a bit for each by its hash, all bits for requests of several keys.
-    keys_in_flight: u64,
+    /// The keys of these requests.
+    keys_in_flight: KeySet,
     /// Shards with reads of this session under way, as bits; cleared likewise.
     pub reads_under_way: u64,
     pub parser: Parser,
@@ -199,7 +215,7 @@ impl Session {
             mute_this: false,
             input_wanted: 0,
             in_flight: 0,
-            keys_in_flight: 0,
+            keys_in_flight: KeySet::default(),
             reads_under_way: 0,
             parser: Parser::default(),
             input: Vec::new(),
@@ -253,17 +269,27 @@ impl Session {
         self.slots.target(self.output.buffer())
     }
 
-    /// Opens a slot for a reply that `shard` will give.
-    pub fn open_slot(&mut self, shards: u64, keys: u64) -> u64 {
+    /// Opens a slot for a reply that comes later.
+    pub fn open_slot(&mut self) -> u64 {
         self.forget_what_is_done();
-        self.in_flight |= shards;
-        self.keys_in_flight |= keys;
         let muted = self.gates.any(Gates::REPLY_OFF) || std::mem::take(&mut self.mute_this);
         self.slots.open(muted)
     }
 
+    /// Opens a slot for a reply that `shards`, as bits, will give to a request for the key of this hash, or without one
+    /// for several keys.
+    pub fn open_slot_at(&mut self, shards: u64, hash: Option<u64>) -> u64 {
+        let slot = self.open_slot();
+        self.in_flight |= shards;
+        match hash {
+            Some(hash) => self.keys_in_flight.add(hash),
+            None => self.keys_in_flight = KeySet::ALL,
+        }
+        slot
+    }
+
     /// Gives a slot its reply.
-    pub fn fill_slot(&mut self, slot: u64, reply: Vec<u8>) {
+    pub fn fill_slot(&mut self, slot: u64, reply: &[u8]) {
         self.slots.fill(slot, reply, self.output.buffer());
     }
 
@@ -277,16 +303,18 @@ impl Session {
     fn forget_what_is_done(&mut self) {
         if self.slots.is_empty() {
             self.in_flight = 0;
-            self.keys_in_flight = 0;
+            self.keys_in_flight = KeySet::default();
             self.reads_under_way = 0;
         }
     }
 
-    /// True when a read of this key must go to its owner, behind what is under way there and may have changed it.
+    /// True when a read of this key must go to its owner: behind a request under way there that may change the key, or
+    /// behind an earlier read, which would see what happens until it arrives.
     #[inline]
-    pub fn has_in_flight(&mut self, shard: usize, key: u64) -> bool {
+    pub fn must_ask_owner(&mut self, shard: usize, hash: u64) -> bool {
         self.forget_what_is_done();
-        self.in_flight & (1 << shard) != 0 && self.keys_in_flight & key != 0
+        (self.in_flight | self.reads_under_way) & (1 << shard) != 0
+            && (self.reads_under_way & (1 << shard) != 0 || self.keys_in_flight.may_have(hash))
     }
 
     /// True while a request that has come whole is not answered.
@@ -302,6 +330,7 @@ impl Session {
         if self.input.is_empty() {
             self.input = Vec::new();
         }
+        self.slots.shrink();
     }
 
     /// Bytes of buffers.

@@ -2,21 +2,30 @@
 
 use std::collections::VecDeque;
 
-/// A reply that is not there yet, and what was replied to later requests meanwhile.
+/// Replies that have left are cut off the held ones when they are at least so many bytes, and more than half of all.
+const COMPACT_BYTES: usize = 64 * 1024;
+
+/// A reply that is not there yet.
 struct Slot {
-    number: u64,
     /// Nobody wants the reply.
     muted: bool,
+    /// Given before the replies in front of it.
     reply: Option<Vec<u8>>,
-    /// Replies to requests behind this one that needed no slot.
-    behind: Vec<u8>,
+    /// Where in the held bytes the replies begin that stand behind it and needed no slot; they end where those of the
+    /// next slot begin.
+    behind: usize,
 }
 
 /// The queue of a session. Empty nearly always; then replies go straight to the output.
 #[derive(Default)]
 pub struct ReplySlots {
     queue: VecDeque<Slot>,
-    next: u64,
+    /// Slots that were ever opened.
+    opened: u64,
+    /// Replies that wait behind open slots.
+    held: Vec<u8>,
+    /// Bytes at the start of `held` that have left.
+    left: usize,
 }
 
 impl ReplySlots {
@@ -28,13 +37,12 @@ impl ReplySlots {
 
     /// Takes the next place for a reply that comes later.
     pub fn open(&mut self, muted: bool) -> u64 {
-        let number = self.next;
-        self.next += 1;
+        let number = self.opened;
+        self.opened += 1;
         self.queue.push_back(Slot {
-            number,
             muted,
             reply: None,
-            behind: Vec::new(),
+            behind: self.held.len(),
         });
         number
     }
@@ -42,42 +50,69 @@ impl ReplySlots {
     /// Where a reply that is there now has to be appended: behind the last open slot, or to `output`.
     #[inline]
     pub fn target<'a>(&'a mut self, output: &'a mut Vec<u8>) -> &'a mut Vec<u8> {
-        match self.queue.back_mut() {
-            None => output,
-            Some(slot) => &mut slot.behind,
+        if self.queue.is_empty() {
+            output
+        } else {
+            &mut self.held
         }
     }
 
     /// Fills a slot and moves what is complete to `output`. A slot that is gone is ignored: its session was reset.
-    pub fn fill(&mut self, number: u64, reply: Vec<u8>, output: &mut Vec<u8>) {
-        let Some(first) = self.queue.front().map(|slot| slot.number) else {
-            return;
-        };
-        let Some(slot) = number
+    pub fn fill(&mut self, number: u64, reply: &[u8], output: &mut Vec<u8>) {
+        let first = self.opened - self.queue.len() as u64;
+        let Some(place) = number
             .checked_sub(first)
-            .and_then(|index| self.queue.get_mut(index as usize))
+            .and_then(|place| usize::try_from(place).ok())
+            .filter(|&place| place < self.queue.len())
         else {
             return;
         };
-        slot.reply = Some(if slot.muted { Vec::new() } else { reply });
-        while let Some(front) = self.queue.front_mut() {
-            let Some(reply) = front.reply.take() else {
-                break;
-            };
-            if output.is_empty() && output.capacity() < reply.len() {
-                *output = reply;
-            } else {
-                output.extend_from_slice(&reply);
+        let slot = &mut self.queue[place];
+        let reply = if slot.muted { &[] } else { reply };
+        if place > 0 {
+            slot.reply = Some(reply.to_vec());
+            return;
+        }
+        output.extend_from_slice(reply);
+        self.pop_front(output);
+        while let Some(reply) = self.queue.front_mut().and_then(|slot| slot.reply.take()) {
+            output.extend_from_slice(&reply);
+            self.pop_front(output);
+        }
+        self.forget_what_left();
+    }
+
+    /// Removes the first slot, whose reply is in `output`, and moves what stands behind it there.
+    fn pop_front(&mut self, output: &mut Vec<u8>) {
+        let Some(slot) = self.queue.pop_front() else {
+            return;
+        };
+        let end = self
+            .queue
+            .front()
+            .map_or(self.held.len(), |next| next.behind);
+        output.extend_from_slice(&self.held[slot.behind..end]);
+        self.left = end;
+    }
+
+    fn forget_what_left(&mut self) {
+        if self.queue.is_empty() {
+            self.held.clear();
+            self.held.shrink_to(COMPACT_BYTES);
+            self.left = 0;
+        } else if self.left >= COMPACT_BYTES && self.left > self.held.len() / 2 {
+            self.held.drain(..self.left);
+            for slot in &mut self.queue {
+                slot.behind -= self.left;
             }
-            output.extend_from_slice(&front.behind);
-            self.queue.pop_front();
+            self.left = 0;
         }
     }
 
     /// Slots that were ever opened.
     #[inline]
     pub fn opened(&self) -> u64 {
-        self.next
+        self.opened
     }
 
     /// Slots that are open.
@@ -87,10 +122,16 @@ impl ReplySlots {
 
     /// Bytes held back.
     pub fn bytes(&self) -> usize {
-        self.queue
-            .iter()
-            .map(|slot| slot.behind.len() + slot.reply.as_ref().map_or(0, Vec::len))
-            .sum()
+        let replies = self.queue.iter().filter_map(|slot| slot.reply.as_ref());
+        self.held.len() - self.left + replies.map(Vec::len).sum::<usize>()
+    }
+
+    /// Gives memory back that holds nothing.
+    pub fn shrink(&mut self) {
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+            self.held = Vec::new();
+        }
     }
 }
 
@@ -108,9 +149,9 @@ mod tests {
         let d = slots.open(false);
         slots.target(&mut output).extend_from_slice(b"e");
         assert_eq!(output, b"a");
-        slots.fill(d, b"d".to_vec(), &mut output);
+        slots.fill(d, b"d", &mut output);
         assert_eq!(output, b"a");
-        slots.fill(b, b"b".to_vec(), &mut output);
+        slots.fill(b, b"b", &mut output);
         assert_eq!(output, b"abcde");
         assert!(slots.is_empty());
     }
@@ -120,9 +161,39 @@ mod tests {
         let mut slots = ReplySlots::default();
         let mut output = Vec::new();
         let number = slots.open(false);
-        slots.fill(number, b"x".to_vec(), &mut output);
-        slots.fill(number, b"y".to_vec(), &mut output);
-        slots.fill(number + 7, b"z".to_vec(), &mut output);
+        slots.fill(number, b"x", &mut output);
+        slots.fill(number, b"y", &mut output);
+        slots.fill(number + 7, b"z", &mut output);
         assert_eq!(output, b"x");
+    }
+
+    #[test]
+    fn a_muted_slot_gives_nothing() {
+        let mut slots = ReplySlots::default();
+        let mut output = Vec::new();
+        let muted = slots.open(true);
+        let wanted = slots.open(false);
+        slots.fill(wanted, b"w", &mut output);
+        slots.fill(muted, b"m", &mut output);
+        assert_eq!(output, b"w");
+    }
+
+    #[test]
+    fn a_queue_that_is_never_empty_holds_only_what_has_not_left() {
+        let mut slots = ReplySlots::default();
+        let (mut output, mut expected) = (Vec::new(), Vec::new());
+        let mut open = slots.open(false);
+        for round in 0..2_000_u32 {
+            let held = vec![round as u8; 100];
+            slots.target(&mut output).extend_from_slice(&held);
+            let next = slots.open(false);
+            slots.fill(open, b"reply", &mut output);
+            open = next;
+            expected.extend_from_slice(b"reply");
+            expected.extend_from_slice(&held);
+            assert_eq!(slots.bytes(), 0);
+            assert!(slots.held.len() < 2 * COMPACT_BYTES);
+        }
+        assert_eq!(output, expected);
     }
 }

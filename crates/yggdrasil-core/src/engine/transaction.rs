@@ -36,7 +36,7 @@ impl Reservation {
 /// What waits for the end of a reservation, in order of arrival.
 pub(super) enum Deferred {
     Session(SessionRef),
-    Message(Message),
+    Message(Message<'static>),
     /// A transaction of this worker that wants the own shard.
     Transaction(usize),
 }
@@ -126,7 +126,7 @@ impl Engine {
         }
         self.transaction_serial += 1;
         let session = &mut self.sessions[index];
-        let slot = session.open_slot(0, 0);
+        let slot = session.open_slot();
         let transaction = Transaction {
             session: session.at,
             slot,
@@ -434,7 +434,7 @@ impl Engine {
             }
             self.stats.add(Counter::CommandsProcessed, 1);
         }
-        self.answer(transaction.session, transaction.slot, reply);
+        self.answer(transaction.session, transaction.slot, &reply);
     }
 
     /// Ends the reservation of the own shard and lets go on what waited for it.

@@ -33,7 +33,7 @@ impl Engine {
             return Flow::Again(Wait::Release);
         }
         let session = &mut self.sessions[index];
-        let slot = session.open_slot(0, 0);
+        let slot = session.open_slot();
         let receiver = Receiver::Slot {
             session: session.at,
             slot,
@@ -81,7 +81,7 @@ impl Engine {
     }
 
     /// Another worker's session watches keys of the own shard.
-    pub(super) fn take_watch(&mut self, message: &Message) {
+    pub(super) fn take_watch(&mut self, message: &Message<'_>) {
         let mut reader = Reader::new(&message.payload);
         let mut spans = Vec::new();
         if let (Some(token), Some(bytes)) = (reader.u64(), reader.args(&mut spans)) {
@@ -94,7 +94,7 @@ impl Engine {
     }
 
     /// Another worker's session watches nothing any more.
-    pub(super) fn take_unwatch(&mut self, message: &Message) {
+    pub(super) fn take_unwatch(&mut self, message: &Message<'_>) {
         if let Some(token) = Reader::new(&message.payload).u64() {
             self.shard.unwatch(token);
         }

@@ -1,6 +1,6 @@
 //! Payloads of messages between workers. They come from another process: every read is checked.
 
-use crate::commands::{Action, CommandId};
+use crate::commands::Action;
 use crate::keyspace::{EntryView, Kind, Millis, Value};
 use crate::resp::{Args, Span};
 
@@ -17,16 +17,39 @@ pub fn put_args<'a>(out: &mut Vec<u8>, args: impl ExactSizeIterator<Item = &'a [
     }
 }
 
-/// Appends a command and its arguments, and the client that the slow log shows it under.
-pub fn put_request<'a>(
-    out: &mut Vec<u8>,
-    client: u64,
-    command: CommandId,
-    args: impl ExactSizeIterator<Item = &'a [u8]>,
-) {
-    out.extend_from_slice(&client.to_le_bytes());
-    out.extend_from_slice(&(command.index() as u16).to_le_bytes());
-    put_args(out, args);
+/// What stands before the arguments of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RequestHead {
+    /// Hash of the only key; `None` for several.
+    pub hash: Option<u64>,
+    /// The client that the slow log shows it under; 0 for none.
+    pub client: u64,
+    /// Index of the command's row.
+    pub command: u16,
+}
+
+impl RequestHead {
+    /// Appends the head.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        let mut bytes = [0; 19];
+        bytes[0] = u8::from(self.hash.is_some());
+        bytes[1..9].copy_from_slice(&self.hash.unwrap_or_default().to_le_bytes());
+        bytes[9..17].copy_from_slice(&self.client.to_le_bytes());
+        bytes[17..].copy_from_slice(&self.command.to_le_bytes());
+        out.extend_from_slice(&bytes);
+    }
+
+    /// Reads it.
+    #[inline]
+    pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let has_hash = reader.u8()? != 0;
+        let hash = reader.u64()?;
+        Some(Self {
+            hash: has_hash.then_some(hash),
+            client: reader.u64()?,
+            command: reader.u16()?,
+        })
+    }
 }
 
 /// Reads from the front of a payload.

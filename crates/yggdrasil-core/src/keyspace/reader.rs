@@ -95,22 +95,24 @@ impl ShardReader {
 
     /// First stage of a batch: asks for the index line of a key.
     #[inline]
-    pub fn prefetch_index(&self, key: &Key<'_>) {
-        if let Some((_, home)) = self.find_home(key) {
+    pub fn prefetch_index(&self, key: &Key<'_>) -> u64 {
+        let home = self.find_home(key).unwrap_or(NO_BUCKET);
+        if home != NO_BUCKET {
             self.mapping.prefetch(home * 8);
         }
+        home
     }
 
-    /// Second stage: the index line is there; asks for the entry that it names.
+    /// Second stage: the index line that the first stage gave is there; asks for the entry that it names.
     #[inline]
-    pub fn prefetch_entry(&self, key: &Key<'_>) {
-        let Some((_, home)) = self.find_home(key) else {
+    pub fn prefetch_entry(&self, home: u64, hash: u64) {
+        if home == NO_BUCKET {
             return;
-        };
+        }
         let Some(line): Option<Line> = self.mapping.load_line(home) else {
             return;
         };
-        let found = matches(line[0], line[1], fingerprint(key.hash));
+        let found = matches(line[0], line[1], fingerprint(hash));
         let place = if found == 0 {
             LAST
         } else {
@@ -167,12 +169,12 @@ impl ShardReader {
         (physical < u64::from(self.layout.databases)).then_some((map, physical as u8))
     }
 
-    /// The state of the database of a key and the position of its home bucket.
+    /// The position of a key's home bucket.
     #[inline(always)]
-    fn find_home(&self, key: &Key<'_>) -> Option<(State, u64)> {
+    fn find_home(&self, key: &Key<'_>) -> Option<u64> {
         let (_, physical) = self.physical(key.db)?;
         let state = State(self.mapping.observe(self.layout.state(physical))?);
-        Some((state, self.home(physical, state, key.hash)?))
+        self.home(physical, state, key.hash)
     }
 
     /// The position of the home bucket; [`NO_BUCKET`] in an empty database.

@@ -115,26 +115,27 @@ impl Shard {
 
     /// First stage of a batch: asks for the index line of a key.
     #[inline]
-    pub fn prefetch_index(&self, key: &Key<'_>) {
-        let database = &self.databases[usize::from(self.map[usize::from(key.db)])];
-        if database.buckets() != 0 {
-            self.arena.mapping.prefetch(database.home(key.hash) * 8);
-        }
-    }
-
-    /// Second stage: the index line is there; asks for the entry that it names.
-    #[inline]
-    pub fn prefetch_entry(&self, key: &Key<'_>) {
+    pub fn prefetch_index(&self, key: &Key<'_>) -> u64 {
         let database = &self.databases[usize::from(self.map[usize::from(key.db)])];
         if database.buckets() == 0 {
-            return;
+            return 0;
         }
         let home = database.home(key.hash);
+        self.arena.mapping.prefetch(home * 8);
+        home
+    }
+
+    /// Second stage: the index line that the first stage gave is there; asks for the entry that it names.
+    #[inline]
+    pub fn prefetch_entry(&self, home: u64, hash: u64) {
+        if home == 0 {
+            return;
+        }
         let mapping = &self.arena.mapping;
         let found = matches(
             mapping.load(home),
             mapping.load(home + 1),
-            fingerprint(key.hash),
+            fingerprint(hash),
         );
         // Without a match it is either a miss or in an overflow bucket, which the last place names.
         let place = if found == 0 {

@@ -51,8 +51,8 @@ fn read_all(reader: &ShardReader) {
         for db in [(n % 4) as u8, 200] {
             let name = name(n);
             let key = key(db, &name);
-            reader.prefetch_index(&key);
-            reader.prefetch_entry(&key);
+            let home = reader.prefetch_index(&key);
+            reader.prefetch_entry(home, key.hash);
             match reader.read(&key, NOW, &mut scratch) {
                 Read::Hit(view, stamp) => {
                     reader.still_valid(&stamp);
