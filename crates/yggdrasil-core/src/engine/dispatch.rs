@@ -6,7 +6,7 @@ use super::{Engine, Event, KEEP_BUFFER_BYTES, OUTPUT_PAUSE_BYTES};
 use crate::commands::{
     CommandError, CommandId, Flags, Keys, ReadContext, ReadHandler, Route, Run, SessionCommand,
 };
-use crate::keyspace::{EntryView, Key, Read, hash_key, slot::key_slot};
+use crate::keyspace::{EntryView, Key, hash_key, slot::key_slot};
 use crate::resp::{Args, Limits, Parsed, Parser, Reply, Requests};
 use crate::stats::{Counter, StatsBlock};
 
@@ -558,13 +558,9 @@ impl Engine {
             hash: plan.hash,
             bytes: args.at(plan.key_at),
         };
-        let view = match reader.read(&key, self.now, &mut self.scratch) {
-            Read::Hit(view, _) => Some(view),
-            Read::Miss(_) => None,
-            Read::Unsettled => {
-                self.stats.add(Counter::CrossShardRetries, 1);
-                return self.forward(index, plan.shard, command, args, Some(plan.hash));
-            }
+        let Some(view) = reader.get(&key, self.now, &mut self.scratch) else {
+            self.stats.add(Counter::CrossShardRetries, 1);
+            return self.forward(index, plan.shard, command, args, Some(plan.hash));
         };
         self.stats.add(Counter::CrossShardReads, 1);
         let context = ReadContext {

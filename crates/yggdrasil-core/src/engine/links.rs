@@ -43,8 +43,8 @@ impl Envelope {
 struct Link {
     producer: Producer,
     consumer: Consumer,
-    /// Encoded frames that found no room.
-    backlog: VecDeque<Vec<u8>>,
+    /// Frames that found no room.
+    backlog: VecDeque<([u8; FRAME_HEADER_BYTES], Vec<u8>)>,
     /// The message whose frames are arriving.
     partial: Vec<u8>,
     /// Of the worker at the other end, as known here.
@@ -139,9 +139,9 @@ impl Links {
                 to_incarnation: envelope.to_incarnation.unwrap_or(link.incarnation),
             }
             .encode();
-            if !link.backlog.is_empty() || !link.producer.push(&[&header, piece]) {
+            if !link.backlog.is_empty() || !link.producer.push(&header, piece) {
                 stalled = true;
-                link.backlog.push_back([&header, piece].concat());
+                link.backlog.push_back((header, piece.to_vec()));
             }
             rest = behind;
             if rest.is_empty() {
@@ -163,8 +163,8 @@ impl Links {
                 continue;
             };
             let had_backlog = !link.backlog.is_empty();
-            while let Some(frame) = link.backlog.front() {
-                if !link.producer.push(&[frame]) {
+            while let Some((header, piece)) = link.backlog.front() {
+                if !link.producer.push(header, piece) {
                     break;
                 }
                 link.backlog.pop_front();

@@ -125,18 +125,43 @@ impl ShardReader {
 
     /// Looks a key up. The value is copied to `scratch`, whose former contents are lost.
     pub fn read<'s>(&self, key: &Key<'_>, now: Millis, scratch: &'s mut Vec<u8>) -> Read<'s> {
+        match self.settle_on(key, now, scratch) {
+            Some((Some(found), stamp)) => Read::Hit(view(&found, scratch), stamp),
+            Some((None, stamp)) => Read::Miss(stamp),
+            None => Read::Unsettled,
+        }
+    }
+
+    /// As [`ShardReader::read`], for a reader that will not ask later whether it still holds. `None` where that is
+    /// [`Read::Unsettled`].
+    pub fn get<'s>(
+        &self,
+        key: &Key<'_>,
+        now: Millis,
+        scratch: &'s mut Vec<u8>,
+    ) -> Option<Option<EntryView<'s>>> {
+        let (found, _) = self.settle_on(key, now, scratch)?;
+        Some(found.map(|found| view(&found, scratch)))
+    }
+
+    #[inline(always)]
+    fn settle_on(
+        &self,
+        key: &Key<'_>,
+        now: Millis,
+        scratch: &mut Vec<u8>,
+    ) -> Option<(Option<Found>, ReadStamp)> {
         for _ in 0..ATTEMPTS {
             match self.attempt(key, now, scratch) {
-                Ok((Some(found), stamp)) => return Read::Hit(view(&found, scratch), stamp),
-                Ok((None, stamp)) => return Read::Miss(stamp),
-                Err(Failure::Closed) => return Read::Unsettled,
+                Ok(settled) => return Some(settled),
+                Err(Failure::Closed) => return None,
                 Err(Failure::Again) => {
                     self.retries.fetch_add(1, Relaxed);
                     std::hint::spin_loop();
                 }
             }
         }
-        Read::Unsettled
+        None
     }
 
     /// Whether what a read saw is still so.
@@ -332,21 +357,20 @@ impl ShardReader {
             && self.mapping.load(TXN_SEQ)? == stamp.txn_seq;
         let same_map = self.mapping.load(self.layout.map(stamp.db))? == stamp.map;
         let state = State(self.mapping.load(self.layout.state(stamp.map as u8))?);
-        let same_home = state == stamp.state || same_home(state, stamp);
+        let same_home = state == stamp.state || same_home(stamp.hash, stamp.state, state);
         let same_bucket =
             stamp.home == NO_BUCKET || self.mapping.load(stamp.home)? == stamp.home_word;
         (same_shard && same_map && same_home && same_bucket).then_some(())
     }
 }
 
-/// Whether a key's home bucket is the same although the number of buckets is not.
+/// Whether the home bucket of a hash is the same although the number of buckets is not.
 #[cold]
-fn same_home(state: State, stamp: &ReadStamp) -> bool {
-    state.shrinks() == stamp.state.shrinks()
-        && state.buckets() != 0
-        && stamp.state.buckets() != 0
-        && home_bucket(stamp.hash, state.buckets())
-            == home_bucket(stamp.hash, stamp.state.buckets())
+fn same_home(hash: u64, before: State, after: State) -> bool {
+    before.shrinks() == after.shrinks()
+        && before.buckets() != 0
+        && after.buckets() != 0
+        && home_bucket(hash, before.buckets()) == home_bucket(hash, after.buckets())
 }
 
 fn view<'s>(found: &Found, scratch: &'s [u8]) -> EntryView<'s> {

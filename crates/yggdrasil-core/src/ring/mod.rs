@@ -6,7 +6,7 @@
 //! 128  starved: u64   1 while the producer waits for room; the consumer wakes it then
 //! 192  data           `capacity` bytes, a power of two
 //! ```
-//! What is pushed begins and ends at a multiple of 8 bytes, so that copies go by whole words.
+//! Frames begin and end at multiples of 8 bytes, so that copies go by whole words.
 //!
 //! A producer that dies between two stores leaves at most bytes beyond `tail`, which nobody sees. Positions come
 //! from another process and are not trusted: an impossible distance reads as an empty ring.
@@ -78,9 +78,9 @@ impl Producer {
         self.capacity / 4
     }
 
-    /// Writes the parts behind each other and pads their end, all or nothing. They become visible with [`Producer::publish`].
-    pub fn push(&mut self, parts: &[&[u8]]) -> bool {
-        let length = padded(parts.iter().map(|part| part.len()).sum());
+    /// Writes a frame, whole or not at all. It becomes visible with [`Producer::publish`].
+    pub fn push(&mut self, header: &[u8; FRAME_HEADER_BYTES], payload: &[u8]) -> bool {
+        let length = FRAME_HEADER_BYTES + padded(payload.len());
         let has_room = positions::has_room(
             word(&self.mapping, self.base + HEAD),
             word(&self.mapping, self.base + STARVED),
@@ -89,28 +89,27 @@ impl Producer {
             self.capacity as u64,
             &mut self.head_seen,
         );
-        if !has_room {
-            return false;
+        if has_room {
+            self.write_at(self.written, header);
+            self.write_at(self.written + FRAME_HEADER_BYTES as u64, payload);
+            self.written += length as u64;
         }
-        let mut position = self.written;
-        for part in parts {
-            self.write_at(position, part);
-            position += part.len() as u64;
-        }
-        self.written += length as u64;
-        true
+        has_room
     }
 
+    /// Positions are multiples of 8, and so is the room up to the end of the ring.
     fn write_at(&self, position: u64, bytes: &[u8]) {
         let data = self.base + RING_HEADER_BYTES;
         let start = position as usize & (self.capacity - 1);
         let first = bytes.len().min(self.capacity - start);
         self.mapping
-            .copy_in((data + start) as u64, &bytes[..first])
+            .fill((data + start) as u64, &bytes[..first])
             .expect(INSIDE);
-        self.mapping
-            .copy_in(data as u64, &bytes[first..])
-            .expect(INSIDE);
+        if first < bytes.len() {
+            self.mapping
+                .fill(data as u64, &bytes[first..])
+                .expect(INSIDE);
+        }
     }
 
     /// Makes everything pushed visible; true when there was something.

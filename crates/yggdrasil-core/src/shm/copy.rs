@@ -150,6 +150,23 @@ pub(super) fn copy_in(words: &[AtomicU64], offset: u64, bytes: &[u8]) -> Option<
     Some(())
 }
 
+/// Copies `bytes` in at a word boundary; what they leave of the last word becomes zero, so that no word is read. The
+/// caller is the only writer of the words touched.
+#[inline]
+pub(super) fn fill(words: &[AtomicU64], word: u64, bytes: &[u8]) -> Option<()> {
+    let end = word.checked_add(bytes.len().div_ceil(8) as u64)?;
+    let words = words.get(word as usize..end as usize)?;
+    let chunks = bytes.chunks_exact(8);
+    let tail = chunks.remainder();
+    for (word, chunk) in words.iter().zip(chunks) {
+        word.store(little_endian(chunk), Relaxed);
+    }
+    if !tail.is_empty() {
+        words[bytes.len() / 8].store(last_bytes(bytes, tail.len()), Relaxed);
+    }
+    Some(())
+}
+
 /// Zeroes `len` bytes, under the same terms as [`copy_in`].
 pub(super) fn zero(words: &[AtomicU64], offset: u64, len: usize) -> Option<()> {
     let (mut words, phase) = span(words, offset, len)?;
@@ -250,6 +267,20 @@ mod tests {
             }
             assert!(copy_in(&words(&pattern(40)), offset as u64, &vec![0; 41 - offset]).is_none());
         }
+    }
+
+    #[test]
+    fn every_length_fills_whole_words() {
+        for len in 0..=24 {
+            let source = pattern(len);
+            let target = words(&[0xee; 40]);
+            fill(&target, 1, &source).unwrap();
+            let mut expected = vec![0xee; 40];
+            expected[8..8 + len.next_multiple_of(8)].fill(0);
+            expected[8..8 + len].copy_from_slice(&source);
+            assert_eq!(bytes(&target), expected);
+        }
+        assert!(fill(&words(&[0; 16]), 1, &[0; 9]).is_none());
     }
 
     #[test]

@@ -228,6 +228,16 @@ impl SharedMapping {
         copy::copy_in(self.region.words(), offset, bytes)
     }
 
+    /// Copies bytes in, at a multiple of 8; what they leave of the last word becomes zero. The words have no other writer
+    /// meanwhile.
+    #[inline]
+    pub fn fill(&self, offset: u64, bytes: &[u8]) -> Option<()> {
+        if offset % 8 != 0 {
+            return None;
+        }
+        copy::fill(self.region.words(), offset >> 3, bytes)
+    }
+
     #[inline]
     pub fn copy_out(&self, offset: u64, out: &mut [u8]) -> Option<()> {
         copy::copy_out(self.region.words(), offset, out)
