@@ -15,7 +15,7 @@ from tests.server.asking import ask
 SHARDS = 3
 KILLS = 100
 CLIENTS = 8
-REPLY_WITHIN_S = 10.0
+REPLY_WITHIN_S = 5.0
 REPLACED_WITHIN_S = 1.0
 
 
