@@ -5,6 +5,7 @@ use super::session::{Gates, Session, Wait};
 use super::{Engine, Event, KEEP_BUFFER_BYTES, OUTPUT_PAUSE_BYTES};
 use crate::commands::{
     CommandError, CommandId, Flags, Keys, ReadContext, ReadHandler, Route, Run, SessionCommand,
+    streams,
 };
 use crate::keyspace::{EntryView, Key, hash_key, slot::key_slot};
 use crate::resp::{Args, Limits, Parsed, Parser, Reply, Requests};
@@ -320,6 +321,10 @@ impl Engine {
             home: 0,
         };
         let Some(id) = command else { return none };
+        if self.table.spec(id).route == Route::Upload {
+            let shard = self.upload_shard(args);
+            return Plan { shard, ..none };
+        }
         let Keys::At { first, .. } = self.table.spec(id).keys else {
             return none;
         };
@@ -360,6 +365,13 @@ impl Engine {
         }
     }
 
+    /// The shard of the upload that a request names; the own for one that its handler will refuse.
+    pub(super) fn upload_shard(&self, args: &Args<'_>) -> usize {
+        streams::upload_shard(args)
+            .filter(|shard| *shard < self.shape.shards)
+            .unwrap_or(self.me)
+    }
+
     /// Executes one request of a session.
     fn execute(&mut self, index: usize, args: &Args<'_>, plan: Plan) -> Flow {
         let Some(command) = plan.command else {
@@ -389,6 +401,12 @@ impl Engine {
             }
             Run::Shard(_) if spec.route == Route::Key => {
                 self.forward(index, plan.shard, command, args, Some(plan.hash))
+            }
+            Run::Shard(_) if spec.route == Route::Upload && plan.shard == self.me => {
+                self.run_own(index, command, args, None)
+            }
+            Run::Shard(_) if spec.route == Route::Upload => {
+                self.forward(index, plan.shard, command, args, None)
             }
             Run::Session(own) => self.run_session(index, own, args),
             Run::Python | Run::Container => self.start_python(index, command, args),

@@ -85,6 +85,7 @@ impl Engine {
         let one = match route {
             _ if self.shape.shards == 1 || is_own_only => Some(self.me),
             Route::Scan => Some(self.scan_shard(args)),
+            Route::Upload => Some(self.upload_shard(args)),
             Route::RandomKey => None,
             _ => self.only_shard(command, args),
         };
@@ -178,6 +179,7 @@ impl Engine {
             Route::Session => 0,
             Route::AllShards(_) | Route::RandomKey => all,
             Route::Scan => 1 << self.scan_shard(args),
+            Route::Upload => 1 << self.upload_shard(args),
             Route::Key | Route::Split(_) | Route::Together => {
                 let positions = row.keys.positions(args.len());
                 positions.fold(0, |shards, position| {
