@@ -36,7 +36,12 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "setnx",
         arity: Exact(3),
-        flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST, Flags::VALUE_SECOND]),
+        flags: Flags::of(&[
+            Flags::WRITE,
+            Flags::DENYOOM,
+            Flags::FAST,
+            Flags::VALUE_SECOND,
+        ]),
         keys: Keys::FIRST,
         group: Group::String,
         route: Route::Key,
@@ -81,7 +86,12 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "getset",
         arity: Exact(3),
-        flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST, Flags::VALUE_SECOND]),
+        flags: Flags::of(&[
+            Flags::WRITE,
+            Flags::DENYOOM,
+            Flags::FAST,
+            Flags::VALUE_SECOND,
+        ]),
         keys: Keys::FIRST,
         group: Group::String,
         route: Route::Key,

@@ -6,7 +6,9 @@ use crate::commands::error::CommandError;
 use crate::commands::session::SessionCommand;
 use crate::commands::together::run_together;
 use crate::commands::value::canonical;
-use crate::keyspace::{EntryView, Expiry, Key, KeyspaceError, Millis, Shard, Value, hash_key};
+use crate::keyspace::{
+    EntryView, Expiry, Key, KeyspaceError, Millis, Received, Shard, Value, hash_key,
+};
 use crate::resp::{Args, Reply};
 
 /// One command, or one subcommand of a container. Names are lower case; a subcommand's is "container|name".
@@ -443,8 +445,8 @@ impl ShardContext<'_> {
         expiry: Expiry,
     ) -> Result<bool, KeyspaceError> {
         match self.shard.take_received() {
-            None => self.shard.set(key, canonical(bytes), expiry, self.now),
-            Some(draft) => self.shard.publish(draft, key, expiry, self.now),
+            Some(Received::Value(draft)) => self.shard.publish(draft, key, expiry, self.now),
+            _ => self.shard.set(key, canonical(bytes), expiry, self.now),
         }
     }
 

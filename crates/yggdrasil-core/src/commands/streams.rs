@@ -3,10 +3,11 @@
 use super::error::CommandError;
 use super::spec::Arity::{AtLeast, Exact};
 use super::spec::{
-    CommandSpec, Docs, Flags, Group, Keys, Outcome, ReadContext, Route, Run, ShardContext,
+    CommandSpec, Docs, Flags, Group, KeyLimits, Keys, Outcome, ReadContext, Route, Run,
+    ShardContext,
 };
 use super::value::{EXPIRE_AT_MAX, text, text_len};
-use crate::keyspace::{EntryView, Millis, UPLOAD_SERIAL_BITS, UploadError, UploadId};
+use crate::keyspace::{EntryView, Millis, Received, UPLOAD_SERIAL_BITS, UploadError, UploadId};
 use crate::resp::{Args, Reply, parse_i64};
 
 /// What STREAMINFO advises for a read: large enough that requests cost nothing beside the bytes.
@@ -268,7 +269,7 @@ fn begin(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>)
              commit or abort one"
         )));
     }
-    check_bytes(context, bytes, options.expected.unwrap_or(0))?;
+    check_upload_bytes(limits, bytes, options.expected.unwrap_or(0))?;
     let serial = |random: u64| random & ((1 << UPLOAD_SERIAL_BITS) - 1);
     let shard = u64::from(context.shard_index) << UPLOAD_SERIAL_BITS;
     let mut id = shard | serial(context.random);
@@ -285,8 +286,11 @@ fn begin(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>)
 }
 
 /// Whether uploads that hold `bytes` may have `more`.
-fn check_bytes(context: &ShardContext<'_>, bytes: u64, more: u64) -> Outcome {
-    let limit = context.limits.upload_bytes_max;
+///
+/// # Errors
+/// When they would be more than the limit.
+pub fn check_upload_bytes(limits: &KeyLimits, bytes: u64, more: u64) -> Outcome {
+    let limit = limits.upload_bytes_max;
     if limit == 0 || bytes.saturating_add(more) <= limit {
         return Ok(());
     }
@@ -298,8 +302,15 @@ fn check_bytes(context: &ShardContext<'_>, bytes: u64, more: u64) -> Outcome {
 
 fn append(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let id = upload_id(&args[2]).ok_or(UploadError::Unknown)?;
-    check_bytes(context, context.shard.uploads().1, args[3].len() as u64)?;
-    let length = context.shard.append_upload(id, &args[3], context.now)?;
+    let now = context.now;
+    let length = match context.shard.take_received() {
+        Some(Received::Part { id, len }) => context.shard.end_receiving(id, Some(len), now)?,
+        _ => {
+            let (_, bytes) = context.shard.uploads();
+            check_upload_bytes(context.limits, bytes, args[3].len() as u64)?;
+            context.shard.append_upload(id, &args[3], now)?
+        }
+    };
     reply.count(length);
     Ok(())
 }

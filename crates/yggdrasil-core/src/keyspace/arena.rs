@@ -10,8 +10,8 @@ use std::rc::Rc;
 use crate::shm::Mapping;
 
 use super::classes::{BUCKET_CLASS, CLASS_BYTES_MAX, CLASSES, class_of, slot_words};
-use super::leases::{Lender, Leases};
 use super::layout::{BLOCK_BYTES, HEADER_WORDS, Layout, PAGE_BYTES, PAGE_WORDS};
+use super::leases::{Leases, Lender};
 use super::runs::FreeRuns;
 
 const PAGE_BLOCKS: u64 = PAGE_BYTES / BLOCK_BYTES;

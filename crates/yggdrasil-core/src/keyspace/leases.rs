@@ -110,9 +110,7 @@ impl Lender {
     pub fn lend(&self, bytes: &[u8]) -> Option<Lent> {
         let offset = bytes.as_ptr().addr().checked_sub(self.base)? as u64;
         let len = bytes.len() as u64;
-        let is_ours = offset
-            .checked_add(len)
-            .is_some_and(|end| end <= self.bytes);
+        let is_ours = offset.checked_add(len).is_some_and(|end| end <= self.bytes);
         (is_ours && bytes.len() > Self::BYTES_MIN).then(|| Lent {
             offset,
             len,

@@ -19,7 +19,7 @@ mod wheel;
 
 pub use leases::{Lease, Lender, Lent};
 pub use reader::{Read, ReadStamp, ShardReader};
-pub use shard::{Draft, Shard, UPLOAD_SERIAL_BITS, UploadError, UploadId};
+pub use shard::{Draft, Received, Shard, UPLOAD_SERIAL_BITS, UploadError, UploadId};
 pub use types::{
     EntryView, Expiry, Key, KeyspaceError, Kind, MemoryUse, Millis, ShardCounters, ShardShape,
     Value, WatchToken, hash_key,

@@ -8,7 +8,7 @@ use crate::keyspace::layout::PAGE_BYTES;
 use crate::keyspace::leases::Lender;
 use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, Value};
 
-use super::{Shard, access_clock, is_past};
+use super::{Shard, UploadId, access_clock, is_past};
 
 /// Address space for a value of unknown length to grow into before it has to move.
 const GROWTH_BYTES_MAX: u64 = 4 << 30;
@@ -25,6 +25,15 @@ pub struct Draft {
     /// Bytes of the value that are there.
     filled: u64,
     wide: bool,
+}
+
+/// A long argument that was received where it stays. The command sees an empty one in its place.
+#[derive(Debug)]
+pub enum Received {
+    /// A value for a command like SET.
+    Value(Draft),
+    /// The next bytes of an upload.
+    Part { id: UploadId, len: u64 },
 }
 
 impl Draft {
@@ -257,18 +266,18 @@ impl Shard {
         self.set(key, Value::Bytes(&bytes), expiry, now)
     }
 
-    /// Lets the next change of a value by [`Shard::take_received`] have this one.
-    pub fn give_received(&mut self, draft: Draft) {
+    /// Gives the next command what was received for it.
+    pub fn give_received(&mut self, received: Received) {
         assert!(
             self.received.is_none(),
-            "one received value belongs to one command"
+            "what was received belongs to one command"
         );
-        self.received = Some(draft);
+        self.received = Some(received);
     }
 
-    /// The value that was received for the command in hand.
+    /// What was received for the command in hand.
     #[inline]
-    pub fn take_received(&mut self) -> Option<Draft> {
+    pub fn take_received(&mut self) -> Option<Received> {
         self.received.take()
     }
 
@@ -283,6 +292,11 @@ impl Shard {
         if self.arena.has_returned_leases() {
             self.arena.settle_limbo();
         }
+    }
+
+    /// Lent bytes.
+    pub fn lent(&self, offset: u64, len: u64) -> &[u8] {
+        self.arena.mapping.slice(offset, len)
     }
 
     /// Lent bytes, for a system call to read.

@@ -15,7 +15,7 @@ use std::convert::Infallible;
 use crate::shm::Mapping;
 
 use self::background::Cleared;
-pub use self::draft::Draft;
+pub use self::draft::{Draft, Received};
 use self::upload::Uploads;
 pub use self::upload::{UPLOAD_SERIAL_BITS, UploadError, UploadId};
 use super::arena::{Arena, Limit, OutOfMemory};
@@ -56,7 +56,7 @@ pub struct Shard {
     scratch: buckets::Scratch,
     /// Bytes of entries that are being made.
     draft_bytes: u64,
-    received: Option<Draft>,
+    received: Option<Received>,
     uploads: Uploads,
 }
 

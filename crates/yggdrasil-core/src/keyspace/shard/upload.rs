@@ -204,11 +204,7 @@ impl Shard {
         if upload.receiving.is_some() {
             return Err(UploadError::Busy);
         }
-        let upload = self
-            .uploads
-            .by_id
-            .remove(&id)
-            .ok_or(UploadError::Unknown)?;
+        let upload = self.uploads.by_id.remove(&id).ok_or(UploadError::Unknown)?;
         if let Some(expected) = expected {
             let found = upload.hasher.finalize();
             if found != expected {
@@ -221,9 +217,9 @@ impl Shard {
             hash: hash_key(self.shape.hash_seed, &upload.key),
             bytes: &upload.key,
         };
-        let expiry = upload
-            .lifetime
-            .map_or(Expiry::Clear, |lifetime| Expiry::At(now.saturating_add(lifetime)));
+        let expiry = upload.lifetime.map_or(Expiry::Clear, |lifetime| {
+            Expiry::At(now.saturating_add(lifetime))
+        });
         self.publish(upload.draft, &key, expiry, now)?;
         Ok(self.version)
     }
@@ -256,11 +252,7 @@ impl Shard {
         id: UploadId,
         change: impl FnOnce(&mut Self, &mut Upload) -> Result<T, UploadError>,
     ) -> Result<T, UploadError> {
-        let mut upload = self
-            .uploads
-            .by_id
-            .remove(&id)
-            .ok_or(UploadError::Unknown)?;
+        let mut upload = self.uploads.by_id.remove(&id).ok_or(UploadError::Unknown)?;
         let outcome = change(self, &mut upload);
         self.uploads.by_id.insert(id, upload);
         outcome

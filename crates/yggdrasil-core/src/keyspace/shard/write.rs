@@ -522,7 +522,12 @@ impl Shard {
     }
 
     #[inline]
-    pub(super) fn count_expiring(&mut self, physical: u8, before: Option<Millis>, after: Option<Millis>) {
+    pub(super) fn count_expiring(
+        &mut self,
+        physical: u8,
+        before: Option<Millis>,
+        after: Option<Millis>,
+    ) {
         let expiring = &mut self.databases[usize::from(physical)].expiring;
         *expiring = *expiring + u64::from(after.is_some()) - u64::from(before.is_some());
     }
