@@ -32,6 +32,8 @@ pub struct Options {
     /// The shard's part of maxmemory in bytes; set by 0 it is unlimited.
     pub memory_limit: u64,
     pub limits: KeyLimits,
+    /// Milliseconds after which an upload of which nothing comes is forgotten; 0 never.
+    pub upload_timeout_ms: u64,
 }
 
 /// Why a value is refused.
@@ -67,7 +69,10 @@ impl Options {
             limits: KeyLimits {
                 string_bytes_max: 0,
                 databases: 0,
+                uploads_max: 0,
+                upload_bytes_max: 0,
             },
+            upload_timeout_ms: 0,
         }
     }
 
@@ -84,6 +89,9 @@ impl Options {
         "latency-monitor-threshold",
         "latency-tracking",
         "maxmemory",
+        "stream-upload-timeout",
+        "stream-uploads-max",
+        "stream-upload-bytes-max",
     ];
 
     /// Sets one option; `value` is a number, or for passwords and output limits a text as Redis writes it with sizes
@@ -119,6 +127,9 @@ impl Options {
             "slowlog-max-len" => self.slowlog_len_max = number()? as usize,
             "latency-monitor-threshold" => self.latency_threshold_ms = number()?,
             "latency-tracking" => self.latency_tracking = number()? != 0,
+            "stream-upload-timeout" => self.upload_timeout_ms = number()?.saturating_mul(1000),
+            "stream-uploads-max" => self.limits.uploads_max = number()? as usize,
+            "stream-upload-bytes-max" => self.limits.upload_bytes_max = number()?,
             "maxmemory" => {
                 self.memory_limit = Some(number()?)
                     .filter(|&limit| limit != 0)

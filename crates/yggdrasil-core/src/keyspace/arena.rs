@@ -5,11 +5,13 @@
 //! within a page they are always the first ones.
 
 use std::collections::TryReserveError;
+use std::rc::Rc;
 
 use crate::shm::Mapping;
 
 use super::classes::{BUCKET_CLASS, CLASS_BYTES_MAX, CLASSES, class_of, slot_words};
 use super::layout::{BLOCK_BYTES, HEADER_WORDS, Layout, PAGE_BYTES, PAGE_WORDS};
+use super::leases::{Leases, Lender};
 use super::runs::FreeRuns;
 
 const PAGE_BLOCKS: u64 = PAGE_BYTES / BLOCK_BYTES;
@@ -75,6 +77,9 @@ pub(super) struct Arena {
     slots: [(u64, u64); CLASSES + 1],
     free: FreeRuns,
     kept: Vec<u32>,
+    leases: Rc<Leases>,
+    /// Runs that were freed while a lease was on them.
+    limbo: Vec<u32>,
     pub(super) entry_bytes: u64,
     pub(super) index_bytes: u64,
     pub(super) kept_bytes: u64,
@@ -103,6 +108,8 @@ impl Arena {
             slots: [(0, 0); CLASSES + 1],
             free: FreeRuns::new(layout.first_data_page as u32, layout.pages as u32),
             kept: Vec::with_capacity(KEPT_PAGES),
+            leases: Rc::default(),
+            limbo: Vec::new(),
             entry_bytes: 0,
             index_bytes: 0,
             kept_bytes: 0,
@@ -474,6 +481,14 @@ impl Arena {
 
     fn release_run(&mut self, at: u64) {
         let number = (at / PAGE_WORDS) as u32;
+        if self.is_leased(at) {
+            self.limbo.push(number);
+        } else {
+            self.free_run(number);
+        }
+    }
+
+    fn free_run(&mut self, number: u32) {
         let Page {
             purpose,
             blocks,
@@ -489,6 +504,34 @@ impl Arena {
         self.punch(u64::from(number) * PAGE_BYTES, blocks);
         self.pages[number as usize] = Page::default();
         self.free.give(number, pages);
+    }
+
+    /// Whether anybody holds a lease on the run at `at`: then its bytes stay as they are.
+    pub(super) fn is_leased(&self, at: u64) -> bool {
+        let number = (at / PAGE_WORDS) as u32;
+        self.leases.any_in(number, self.run_pages(number))
+    }
+
+    /// Lends bytes of this arena.
+    pub(super) fn lender(&self) -> Lender {
+        Lender::new(&self.leases, self.mapping.address(), self.mapping.bytes())
+    }
+
+    /// True when leases have ended that kept freed runs from reuse.
+    pub(super) fn has_returned_leases(&self) -> bool {
+        !self.limbo.is_empty() && self.leases.has_returned()
+    }
+
+    /// Frees the runs in limbo whose leases have ended. True when there were any.
+    pub(super) fn settle_limbo(&mut self) -> bool {
+        if self.limbo.is_empty() || !self.leases.take_returned() {
+            return false;
+        }
+        let before = self.limbo.len();
+        for number in std::mem::take(&mut self.limbo) {
+            self.release_run(u64::from(number) * PAGE_WORDS);
+        }
+        self.limbo.len() < before
     }
 
     /// Resident bytes that an entry of `bytes` takes.

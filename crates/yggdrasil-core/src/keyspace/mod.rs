@@ -6,6 +6,7 @@ mod classes;
 mod database;
 mod entry;
 mod layout;
+mod leases;
 mod reader;
 mod runs;
 mod shard;
@@ -16,8 +17,9 @@ mod types;
 mod watch;
 mod wheel;
 
+pub use leases::{Lease, Lender, Lent};
 pub use reader::{Read, ReadStamp, ShardReader};
-pub use shard::Shard;
+pub use shard::{Draft, Received, Shard, UPLOAD_SERIAL_BITS, UploadError, UploadId};
 pub use types::{
     EntryView, Expiry, Key, KeyspaceError, Kind, MemoryUse, Millis, ShardCounters, ShardShape,
     Value, WatchToken, hash_key,

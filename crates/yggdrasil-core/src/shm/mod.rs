@@ -18,7 +18,7 @@ pub mod sequence;
 #[cfg(all(test, loom))]
 mod sequence_model;
 
-pub use mapping::{Mapping, ReadOnlyMapping, SharedMapping};
+pub use mapping::{Exposed, Mapping, ReadOnlyMapping, SharedMapping};
 pub use processor::equal_bytes;
 pub use segment::{Segment, ShmError};
 

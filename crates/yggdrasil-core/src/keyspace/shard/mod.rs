@@ -4,7 +4,9 @@ mod background;
 mod buckets;
 mod check;
 mod compact;
+mod draft;
 mod scan;
+mod upload;
 mod write;
 
 use std::collections::VecDeque;
@@ -13,6 +15,9 @@ use std::convert::Infallible;
 use crate::shm::Mapping;
 
 use self::background::Cleared;
+pub use self::draft::{Draft, Received};
+use self::upload::Uploads;
+pub use self::upload::{UPLOAD_SERIAL_BITS, UploadError, UploadId};
 use super::arena::{Arena, Limit, OutOfMemory};
 use super::bucket::{LAST, fingerprint, matches, owner_reference};
 use super::database::Database;
@@ -49,6 +54,10 @@ pub struct Shard {
     watches: Watches,
     counters: ShardCounters,
     scratch: buckets::Scratch,
+    /// Bytes of entries that are being made.
+    draft_bytes: u64,
+    received: Option<Received>,
+    uploads: Uploads,
 }
 
 /// Where a key was found.
@@ -109,6 +118,9 @@ impl Shard {
             watches: Watches::default(),
             counters: ShardCounters::default(),
             scratch: buckets::Scratch::default(),
+            draft_bytes: 0,
+            received: None,
+            uploads: Uploads::default(),
             shape,
         })
     }
@@ -475,6 +487,9 @@ impl Shard {
     #[cold]
     fn make_room(&mut self, refusal: OutOfMemory) -> Result<(), KeyspaceError> {
         const STEP: usize = 256;
+        if self.arena.settle_limbo() {
+            return Ok(());
+        }
         if self.cleared.is_empty() {
             self.counters.refused += 1;
             let (limit, used) = (self.arena.limit, self.arena.used());
