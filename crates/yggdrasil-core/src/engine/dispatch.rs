@@ -14,6 +14,8 @@ use crate::stats::{Counter, StatsBlock};
 
 /// Requests parsed and prefetched together.
 const BATCH: usize = 64;
+/// Steps towards the limit before a write is executed.
+const RELIEF_STEPS: usize = 64;
 /// A session with so many open reply slots waits for them.
 const SLOTS_AT_MOST: usize = 4096;
 
@@ -767,9 +769,11 @@ impl Engine {
         )
     }
 
-    /// True when a command must be refused while the shard is over its limit.
-    pub(super) fn is_refused_for_memory(&self, command: CommandId) -> bool {
-        self.table.spec(command).flags.has(Flags::DENYOOM) && self.shard.is_over_limit()
+    /// True when a command must be refused: the shard is over its limit, and nothing can be evicted.
+    pub(super) fn is_refused_for_memory(&mut self, command: CommandId) -> bool {
+        self.table.spec(command).flags.has(Flags::DENYOOM)
+            && self.shard.is_over_limit()
+            && !self.shard.relieve(self.now, RELIEF_STEPS)
     }
 }
 

@@ -109,6 +109,7 @@ impl Engine {
         stats.set(Counter::Keys, keys);
         stats.set(Counter::ExpiringKeys, expiring);
         stats.set(Counter::ExpiredKeys, counters.expired);
+        stats.set(Counter::EvictedKeys, counters.evicted);
         let limited = memory.limit != u64::MAX;
         stats.set(Counter::MemoryLimit, if limited { memory.limit } else { 0 });
         stats.set(Counter::MemoryUsed, memory.used);
@@ -116,6 +117,8 @@ impl Engine {
         stats.set(Counter::MemoryIndex, memory.index);
         stats.set(Counter::MemoryOverhead, memory.overhead);
         stats.set(Counter::MemoryPeak, memory.peak);
+        stats.set(Counter::PinnedKeys, self.shard.pins().len());
+        stats.set(Counter::PinnedBytes, self.shard.pins().bytes());
         stats.set(Counter::RingDepth, self.links.depth() as u64);
         stats.add(Counter::RingStalls, self.links.take_stalls());
     }
@@ -168,6 +171,12 @@ impl Engine {
         self.shard
             .peek(&key, self.now)
             .map(|view| look(&view, size))
+    }
+
+    /// Seconds since an entry was last used, as far as the policy lets that be known.
+    #[must_use]
+    pub fn idle_seconds(&self, view: &EntryView<'_>) -> u64 {
+        self.shard.access_bits().idle_seconds(view.access, self.now)
     }
 
     /// The shard that a key belongs to.

@@ -192,6 +192,10 @@ impl Engine {
             rates: housekeeping::Rates::default(),
         };
         engine.options.limits.databases = u8::try_from(shape.databases).unwrap_or(u8::MAX);
+        let ledger = engine.control.pin_ledger(engine.me);
+        engine.shard.share_pins(ledger);
+        engine.apply_eviction();
+        engine.apply_pin_limits();
         engine.apply_thresholds();
         for (command, spec) in engine.table.iter() {
             engine
@@ -245,8 +249,22 @@ impl Engine {
         if name == "maxmemory" {
             self.shard.set_memory_limit(self.options.memory_limit);
         }
+        self.apply_eviction();
+        if matches!(name, "maxmemory" | "maxpinned" | "maxpinned-prefixes") {
+            self.apply_pin_limits();
+        }
         self.apply_thresholds();
         Ok(())
+    }
+
+    fn apply_eviction(&mut self) {
+        self.shard.set_eviction(self.options.eviction);
+        self.options.limits.access_bits = self.shard.access_bits();
+    }
+
+    fn apply_pin_limits(&mut self) {
+        let shards = self.shape.shards as u64;
+        self.shard.set_pin_limits(self.options.pin_limits(shards));
     }
 
     /// Opens a session. `Err` is what to send before closing the connection.

@@ -5,8 +5,10 @@ mod bucket;
 mod classes;
 mod database;
 mod entry;
+mod eviction;
 mod layout;
 mod leases;
+mod pins;
 mod reader;
 mod runs;
 mod shard;
@@ -17,7 +19,9 @@ mod types;
 mod watch;
 mod wheel;
 
+pub use eviction::{AccessBits, EvictionOptions, Policy};
 pub use leases::{Lease, Lender, Lent};
+pub use pins::{PIN_RULES_MAX, PinLedger, PinLimits, Pins};
 pub use reader::{Read, ReadStamp, ShardReader};
 pub use shard::{Draft, Received, Shard, UPLOAD_SERIAL_BITS, UploadError, UploadId};
 pub use types::{

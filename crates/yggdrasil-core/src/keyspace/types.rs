@@ -45,8 +45,12 @@ pub struct EntryView<'a> {
     pub expire_at: Option<Millis>,
     /// The shard's mutation counter when the entry was last changed (48 bits).
     pub version: u64,
-    /// Unix time of the last recorded access in seconds, its low 24 bits.
+    /// What is recorded of its uses, see [`AccessBits`](super::AccessBits).
     pub access: u32,
+    /// Bytes of the arena that it takes.
+    pub bytes: u64,
+    /// When its pin ends. Only the owner knows: a view from outside has none.
+    pub pinned_until: Option<Millis>,
 }
 
 impl EntryView<'_> {
@@ -74,6 +78,15 @@ pub enum KeyspaceError {
     ValueTooLarge { bytes: u64, limit: u64 },
     #[error("a key of {bytes} bytes exceeds the limit of {limit}")]
     KeyTooLarge { bytes: u64, limit: u64 },
+    #[error(
+        "{needed} bytes more would be pinned, and {used} of the {limit} that {option} allows are; unpin keys or raise it"
+    )]
+    PinLimit {
+        needed: u64,
+        used: u64,
+        limit: u64,
+        option: &'static str,
+    },
     #[error("impossible shape of a shard: {0}")]
     Shape(&'static str),
     #[error("the segment has {found} bytes where the shape says {expected}")]
@@ -121,6 +134,8 @@ pub struct MemoryUse {
 pub struct ShardCounters {
     /// Entries removed because their time had come.
     pub expired: u64,
+    /// Entries removed to make room.
+    pub evicted: u64,
     /// Changes refused for want of memory.
     pub refused: u64,
     /// Buckets split and merged.

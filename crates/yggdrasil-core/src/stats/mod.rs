@@ -71,6 +71,8 @@ counters! {
     MemoryIndex, "memory_index_bytes", Gauge, "Bytes of the index";
     MemoryOverhead, "memory_overhead_bytes", Gauge, "Arena bytes that are neither entry nor index";
     MemoryPeak, "memory_peak_bytes", Gauge, "Highest arena use since start";
+    PinnedKeys, "pinned_keys", Gauge, "Keys that are pinned";
+    PinnedBytes, "pinned_bytes", Gauge, "Bytes of entries that are pinned";
     SessionBytes, "memory_sessions_bytes", Gauge, "Buffers of client connections";
     CrossShardReads, "cross_shard_reads", Counter, "Reads of other shards served through shared memory";
     CrossShardRetries, "cross_shard_retries", Counter, "Shared-memory reads that did not settle and went to the owner";

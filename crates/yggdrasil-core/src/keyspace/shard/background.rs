@@ -25,12 +25,16 @@ impl Cleared {
 impl Shard {
     /// Does about `budget` small steps of background work. Tells whether more is due.
     pub fn advance(&mut self, now: Millis, budget: usize) -> bool {
-        let mut left = budget;
+        self.clock = now;
+        let mut left = self.end_pins(now, budget);
         while left > 0 && self.expire_one(now) {
             left -= 1;
         }
         if left > 0 && !self.cleared.is_empty() {
             left = self.reclaim(left);
+        }
+        while left > 0 && self.is_over_limit() && self.relieve(now, 1) {
+            left -= 1;
         }
         for physical in 0..self.databases.len() {
             while left > 0 && self.merge(physical as u8) {
@@ -40,6 +44,7 @@ impl Shard {
         if left > 0 && self.cleared.is_empty() {
             left = self.compact(left);
         }
+        self.arena.give_up_unneeded();
         left == 0
     }
 

@@ -5,6 +5,8 @@ mod buckets;
 mod check;
 mod compact;
 mod draft;
+mod evict;
+mod pin;
 mod scan;
 mod upload;
 mod write;
@@ -21,10 +23,11 @@ pub use self::upload::{UPLOAD_SERIAL_BITS, UploadError, UploadId};
 use super::arena::{Arena, Limit, OutOfMemory};
 use super::bucket::{LAST, fingerprint, matches, owner_reference};
 use super::database::Database;
-use super::entry::{ACCESS_MASK, Encoding, ExpiryWords, Header, VERSION_MASK};
+use super::entry::{Encoding, ExpiryWords, Header, VERSION_MASK};
 use super::layout::{
     BUCKET_WORDS, DATABASES_MAX, EPOCH, HEADER_WORDS, LINK, Layout, PAGE_BYTES, State, TXN_SEQ,
 };
+use super::pins::Pins;
 use super::types::{
     EntryView, Key, KeyspaceError, Kind, MemoryUse, Millis, ShardCounters, ShardShape, Value,
     WatchToken,
@@ -51,7 +54,11 @@ pub struct Shard {
     /// What cleared databases have left behind.
     cleared: VecDeque<Cleared>,
     version: u64,
+    /// The time of the last background work.
+    clock: Millis,
     watches: Watches,
+    pins: Pins,
+    eviction: evict::Eviction,
     counters: ShardCounters,
     scratch: buckets::Scratch,
     /// Bytes of entries that are being made.
@@ -115,7 +122,10 @@ impl Shard {
             sweep: 0,
             cleared: VecDeque::new(),
             version: 0,
+            clock: 0,
             watches: Watches::default(),
+            pins: Pins::new(databases),
+            eviction: evict::Eviction::default(),
             counters: ShardCounters::default(),
             scratch: buckets::Scratch::default(),
             draft_bytes: 0,
@@ -169,7 +179,7 @@ impl Shard {
             self.expire(&place);
             return None;
         }
-        let access = access_clock(now);
+        let access = self.eviction.used(header.access(), now);
         if header.access() != access {
             self.arena
                 .mapping
@@ -183,12 +193,8 @@ impl Shard {
     /// Makes an entry look as if it had not been used for so long; as far back as the access clock reaches.
     pub fn set_idle(&mut self, key: &Key<'_>, seconds: u64, now: Millis) {
         if let Some(place) = self.locate(key) {
-            let seconds = seconds.min(u64::from(ACCESS_MASK)) as u32;
-            let access = access_clock(now).wrapping_sub(seconds) & ACCESS_MASK;
-            let header = self.header(place.at);
-            self.arena
-                .mapping
-                .store(place.at + 1, header.with_access(access));
+            let bits = self.eviction.bits();
+            self.store_access(&place, bits.with_idle(place.header.access(), seconds, now));
         }
     }
 
@@ -264,13 +270,17 @@ impl Shard {
         self.arena.limit.saturating_sub(self.arena.used())
     }
 
-    /// Changes the limit. What is stored stays, even above it.
+    /// Changes the limit. What is stored above it is evicted in the steps of [`Shard::advance`] and before writes, if the
+    /// policy allows.
     pub fn set_memory_limit(&mut self, bytes: u64) {
         self.arena.limit = bytes;
+        self.update_access_bits();
     }
 
-    /// Gives empty pages that were kept for reuse back to the system.
+    /// Gives empty pages that were kept for reuse back to the system, and has sparse ones emptied in the steps of
+    /// [`Shard::advance`].
     pub fn purge(&mut self) {
+        self.settle_pages();
         while self.arena.give_up_kept_page() {}
     }
 
@@ -331,6 +341,7 @@ impl Shard {
             return;
         }
         let old = self.databases[index].take();
+        self.pins.clear(physical);
         self.publish_state(physical, 0, true);
         self.arena
             .mapping
@@ -367,13 +378,18 @@ impl Shard {
 
     #[inline(always)]
     fn locate(&self, key: &Key<'_>) -> Option<Place> {
-        let physical = self.map[usize::from(key.db)];
+        self.locate_in(self.map[usize::from(key.db)], key.hash, key.bytes)
+    }
+
+    /// Looks a key up in a physical database.
+    #[inline(always)]
+    fn locate_in(&self, physical: u8, hash: u64, key: &[u8]) -> Option<Place> {
         let database = &self.databases[usize::from(physical)];
         if database.buckets() == 0 {
             return None;
         }
-        let home = database.home(key.hash);
-        let fingerprint = fingerprint(key.hash);
+        let home = database.home(hash);
+        let fingerprint = fingerprint(hash);
         let mapping = &self.arena.mapping;
         let mut line = home;
         loop {
@@ -386,7 +402,7 @@ impl Shard {
                     continue;
                 }
                 let header = self.header(at);
-                if self.has_key(at, &header, key.bytes) {
+                if self.has_key(at, &header, key) {
                     return Some(Place {
                         physical,
                         home,
@@ -450,6 +466,8 @@ impl Shard {
             expire_at: self.expire_at(at, header),
             version: header.version(),
             access: header.access(),
+            bytes: Arena::footprint(header.total_bytes()),
+            pinned_until: self.end_of_pin(at, header),
         }
     }
 
@@ -479,19 +497,17 @@ impl Shard {
         loop {
             match attempt(&mut self.arena) {
                 Ok(taken) => return Ok(taken),
-                Err(refusal) => self.make_room(refusal)?,
+                Err(refusal) => self.reclaim_some(refusal)?,
             }
         }
     }
 
-    #[cold]
-    fn make_room(&mut self, refusal: OutOfMemory) -> Result<(), KeyspaceError> {
+    fn reclaim_some(&mut self, refusal: OutOfMemory) -> Result<(), KeyspaceError> {
         const STEP: usize = 256;
         if self.arena.settle_limbo() {
             return Ok(());
         }
         if self.cleared.is_empty() {
-            self.counters.refused += 1;
             let (limit, used) = (self.arena.limit, self.arena.used());
             return Err(KeyspaceError::OutOfMemory {
                 needed: refusal.needed,
@@ -512,12 +528,6 @@ impl Shard {
     ) -> Result<u64, KeyspaceError> {
         self.obtain(|arena| arena.allocate(bytes, spare_pages, limit))
     }
-}
-
-/// The clock in which accesses are recorded.
-#[inline(always)]
-fn access_clock(now: Millis) -> u32 {
-    (now / 1000) as u32 & ACCESS_MASK
 }
 
 #[inline(always)]
