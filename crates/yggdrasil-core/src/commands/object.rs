@@ -7,7 +7,7 @@ use super::spec::{
     CommandSpec, Docs, Flags, Group, Keys, Outcome, ReadContext, ReadHandler, Route, Run,
     ShardContext,
 };
-use crate::keyspace::{AccessBits, EntryView, Value};
+use crate::keyspace::{EntryView, Value};
 use crate::resp::{Args, Reply};
 
 /// Longer strings are "raw", for Redis keeps them apart from their header.
@@ -161,18 +161,17 @@ fn idletime(
     _: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
+    let Some(entry) = entry else {
+        reply.null();
+        return Ok(());
+    };
     let bits = context.limits.access_bits;
-    match entry {
-        None => reply.null(),
-        Some(_) if bits == AccessBits::Frequency => {
-            return Err(CommandError::Plain(
-                "An LFU maxmemory policy is selected, idle time not tracked. \
-                 Please note that when switching between policies at runtime LRU and LFU data will take \
-                 some time to adjust.",
-            ));
-        }
-        Some(entry) => reply.count(bits.idle_seconds(entry.access, context.now)),
-    }
+    let idle = bits.idle_seconds(entry.access, context.now);
+    reply.count(idle.ok_or(CommandError::Plain(
+        "An LFU maxmemory policy is selected, idle time not tracked. \
+         Please note that when switching between policies at runtime LRU and LFU data will take \
+         some time to adjust.",
+    ))?);
     Ok(())
 }
 

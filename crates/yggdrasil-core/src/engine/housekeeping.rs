@@ -110,6 +110,12 @@ impl Engine {
         stats.set(Counter::ExpiringKeys, expiring);
         stats.set(Counter::ExpiredKeys, counters.expired);
         stats.set(Counter::EvictedKeys, counters.evicted);
+        let admission = self.shard.admission().unwrap_or_default();
+        stats.set(Counter::AdmittedKeys, admission.admitted);
+        stats.set(Counter::RejectedKeys, admission.rejected);
+        stats.set(Counter::WindowBytes, admission.window_bytes);
+        stats.set(Counter::WindowShare, admission.window_share);
+        stats.set(Counter::AdmissionBytes, admission.memory);
         let limited = memory.limit != u64::MAX;
         stats.set(Counter::MemoryLimit, if limited { memory.limit } else { 0 });
         stats.set(Counter::MemoryUsed, memory.used);
@@ -176,7 +182,8 @@ impl Engine {
     /// Seconds since an entry was last used, as far as the policy lets that be known.
     #[must_use]
     pub fn idle_seconds(&self, view: &EntryView<'_>) -> u64 {
-        self.shard.access_bits().idle_seconds(view.access, self.now)
+        let bits = self.shard.access_bits();
+        bits.idle_seconds(view.access, self.now).unwrap_or_default()
     }
 
     /// The shard that a key belongs to.

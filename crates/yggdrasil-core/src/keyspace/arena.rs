@@ -93,6 +93,8 @@ pub(super) struct Arena {
     pub(super) live_bytes: u64,
     /// Header, directories and heap.
     pub(super) fixed_bytes: u64,
+    /// What the policy of eviction takes on the heap.
+    pub(super) policy_bytes: u64,
     pub(super) peak: u64,
 }
 
@@ -124,12 +126,13 @@ impl Arena {
             kept_bytes: 0,
             live_bytes: 0,
             fixed_bytes: HEADER_WORDS * 8,
+            policy_bytes: 0,
             peak: 0,
         })
     }
 
     pub(super) fn used(&self) -> u64 {
-        self.entry_bytes + self.index_bytes + self.kept_bytes + self.fixed_bytes
+        self.entry_bytes + self.index_bytes + self.kept_bytes + self.fixed_bytes + self.policy_bytes
     }
 
     /// Room for an entry of `bytes`; a run also gets up to `spare_pages` of address space to grow into.

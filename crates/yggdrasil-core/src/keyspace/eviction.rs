@@ -4,7 +4,7 @@
 //! ```text
 //! Clock       seconds:24                          the last use
 //! Frequency   minutes:16 | counter:8              as Redis's LFU: a logarithmic counter (Morris 1978) and its last decay
-//! Queued      units of 8 seconds:16 | tag:8       the last use, and the place in the queues of the admission policy
+//! Queued      tag:20 | era:4                      the place in the queues of the admission policy, and uses
 //! ```
 //! Entries that were stored under another policy are read as if they had been stored under this one, as in Redis.
 
@@ -80,46 +80,21 @@ pub enum AccessBits {
     Queued,
 }
 
-/// Seconds of a unit of the clock beside a tag.
-const QUEUED_UNIT_SECONDS: u64 = 8;
-const TAG_BITS: u32 = 8;
+/// Of the clock in seconds.
+const CLOCK_MASK: u64 = 0xff_ffff;
 
 impl AccessBits {
-    /// Bits of the clock.
-    fn clock_bits(self) -> u32 {
-        match self {
-            Self::Clock => 24,
-            Self::Frequency | Self::Queued => 16,
-        }
-    }
-
-    /// Seconds since the last use, as far as the bits tell.
+    /// Seconds since the last use, as far back as the clock reaches; `None` where uses are counted instead.
     #[must_use]
-    pub fn idle_seconds(self, access: u32, now: Millis) -> u64 {
-        let seconds = now / 1000;
-        let mask = (1 << self.clock_bits()) - 1;
-        match self {
-            Self::Clock => seconds.wrapping_sub(u64::from(access)) & mask,
-            Self::Frequency => 60 * ((seconds / 60).wrapping_sub(u64::from(access >> 8)) & mask),
-            Self::Queued => {
-                let then = u64::from(access >> TAG_BITS);
-                QUEUED_UNIT_SECONDS * ((seconds / QUEUED_UNIT_SECONDS).wrapping_sub(then) & mask)
-            }
-        }
+    pub fn idle_seconds(self, access: u32, now: Millis) -> Option<u64> {
+        let idle = || (now / 1000).wrapping_sub(u64::from(access)) & CLOCK_MASK;
+        (self == Self::Clock).then(idle)
     }
 
-    /// The bits of an entry that was used so long ago, as far back as the clock reaches. What is not a clock stays.
-    pub(super) fn with_idle(self, access: u32, seconds: u64, now: Millis) -> u32 {
-        let mask = (1_u64 << self.clock_bits()) - 1;
-        match self {
-            Self::Clock => ((now / 1000).wrapping_sub(seconds.min(mask)) & mask) as u32,
-            Self::Frequency => access,
-            Self::Queued => {
-                let units = (seconds / QUEUED_UNIT_SECONDS).min(mask);
-                let then = (now / 1000 / QUEUED_UNIT_SECONDS).wrapping_sub(units) & mask;
-                (then as u32) << TAG_BITS | access & 0xff
-            }
-        }
+    /// The clock of an entry that was used so long ago.
+    #[inline(always)]
+    pub(super) fn clock(seconds_ago: u64, now: Millis) -> u32 {
+        ((now / 1000).wrapping_sub(seconds_ago.min(CLOCK_MASK)) & CLOCK_MASK) as u32
     }
 }
 
@@ -242,16 +217,15 @@ mod tests {
     #[test]
     fn clocks_tell_idle_times_around_their_end() {
         let now = 1_763_713_000_000;
-        for (bits, step) in [(AccessBits::Clock, 1), (AccessBits::Queued, 8)] {
-            for seconds in [0, 8, 80, 8000] {
-                let access = bits.with_idle(0x5a, seconds, now);
-                assert_eq!(bits.idle_seconds(access, now), seconds / step * step);
-                assert_eq!(bits.idle_seconds(access, now + 16_000), seconds + 16);
-            }
+        let bits = AccessBits::Clock;
+        for seconds in [0, 8, 80, 8000] {
+            let access = AccessBits::clock(seconds, now);
+            assert_eq!(bits.idle_seconds(access, now), Some(seconds));
+            assert_eq!(bits.idle_seconds(access, now + 16_000), Some(seconds + 16));
         }
-        assert_eq!(AccessBits::Queued.with_idle(0x5a, 80, now) & 0xff, 0x5a);
-        let far = AccessBits::Clock.with_idle(0, u64::MAX, now);
-        assert_eq!(AccessBits::Clock.idle_seconds(far, now), (1 << 24) - 1);
+        let far = AccessBits::clock(u64::MAX, now);
+        assert_eq!(bits.idle_seconds(far, now), Some((1 << 24) - 1));
+        assert_eq!(AccessBits::Queued.idle_seconds(far, now), None);
     }
 
     #[test]

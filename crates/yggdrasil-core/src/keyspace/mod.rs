@@ -25,6 +25,6 @@ pub use pins::{PIN_RULES_MAX, PinLedger, PinLimits, Pins};
 pub use reader::{Read, ReadStamp, ShardReader};
 pub use shard::{Draft, Received, Shard, UPLOAD_SERIAL_BITS, UploadError, UploadId};
 pub use types::{
-    EntryView, Expiry, Key, KeyspaceError, Kind, MemoryUse, Millis, ShardCounters, ShardShape,
-    Value, WatchToken, hash_key,
+    AdmissionState, EntryView, Expiry, Key, KeyspaceError, Kind, MemoryUse, Millis, ShardCounters,
+    ShardShape, Value, WatchToken, hash_key,
 };

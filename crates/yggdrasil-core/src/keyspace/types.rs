@@ -129,6 +129,21 @@ pub struct MemoryUse {
     pub live: u64,
 }
 
+/// Where the admission policy stands, and what it has done since it came into force.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AdmissionState {
+    /// New entries that were kept in place of others.
+    pub admitted: u64,
+    /// New entries that were not.
+    pub rejected: u64,
+    /// Bytes of entries in the window.
+    pub window_bytes: u64,
+    /// What the window may have of all bytes, in 1024ths.
+    pub window_share: u64,
+    /// Bytes that the policy itself takes.
+    pub memory: u64,
+}
+
 /// What has happened since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ShardCounters {

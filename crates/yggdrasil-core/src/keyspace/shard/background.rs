@@ -44,6 +44,10 @@ impl Shard {
         if left > 0 && self.cleared.is_empty() {
             left = self.compact(left);
         }
+        if left > 0 {
+            self.tidy_queues(left);
+            left = self.adopt_some(left);
+        }
         self.arena.give_up_unneeded();
         left == 0
     }
@@ -135,7 +139,11 @@ impl Shard {
             if header.has_expiry() {
                 self.wheel.unlink(&mut self.arena.mapping, at);
             }
-            self.arena.release(at, header.total_bytes());
+            let bytes = header.total_bytes();
+            let hash = self.hash_of(at);
+            self.eviction
+                .removed(header.db(), header.access(), bytes, || hash);
+            self.arena.release(at, bytes);
             released += 1;
         }
         released

@@ -225,8 +225,16 @@ impl Shard {
             Expiry::At(at) => Some(at),
         };
         let access = match place {
-            Some(place) => self.eviction.used(place.header.access(), now),
-            None => self.eviction.fresh(now),
+            Some(place) => {
+                let access = self.eviction.used(&place, key.hash, now);
+                let before = place.header.total_bytes();
+                self.eviction.resized(access, before, extent.total_bytes());
+                access
+            }
+            None => {
+                let bytes = extent.total_bytes();
+                self.eviction.inserted(physical, key.hash, bytes, now)
+            }
         };
         let pinned = place.is_some_and(|place| place.header.is_pinned());
         let header = Header::new(&extent, physical, Encoding::Raw, self.version + 1, access)
@@ -247,6 +255,8 @@ impl Shard {
                 let attached =
                     self.with_room(key, now, |shard| shard.attach(physical, key.hash, at));
                 if let Err(error) = attached {
+                    let bytes = extent.total_bytes();
+                    self.eviction.removed(physical, access, bytes, || key.hash);
                     self.abandon(draft);
                     return Err(error);
                 }

@@ -1,11 +1,13 @@
 //! Making room: which entries go when memory runs short, and how their memory becomes free for others.
 
+use crate::keyspace::arena::Arena;
 use crate::keyspace::bucket::{Line, PLACES, fingerprint, line_reference, matches};
 use crate::keyspace::entry::Header;
 use crate::keyspace::eviction::{AccessBits, Candidate, EvictionOptions, Policy, Pool, frequency};
 use crate::keyspace::layout::{LINK, PAGE_BYTES};
 use crate::keyspace::types::{Key, KeyspaceError, Millis};
 
+use super::queued::Queued;
 use super::{Place, Shard};
 
 /// Steps that a write may take to find room: it gives up when so many have not been enough.
@@ -22,6 +24,10 @@ const RECLAIMED_AT_ONCE: usize = 64;
 pub(super) struct Eviction {
     options: EvictionOptions,
     bits: AccessBits,
+    /// The admission policy, while its bits are those of the entries.
+    queued: Option<Box<Queued>>,
+    /// Of the last admission policy.
+    era: u32,
     pool: Pool,
     random: u64,
     /// Database and hash of the key that is being written: it is not evicted for its own sake.
@@ -29,9 +35,24 @@ pub(super) struct Eviction {
 }
 
 impl Eviction {
-    #[inline(always)]
-    pub(super) fn bits(&self) -> AccessBits {
-        self.bits
+    pub(super) fn queued(&self) -> Option<&Queued> {
+        self.queued.as_deref()
+    }
+
+    #[inline]
+    pub(super) fn take_queued(&mut self) -> Option<Box<Queued>> {
+        self.queued.take()
+    }
+
+    #[inline]
+    pub(super) fn put_queued(&mut self, queued: Box<Queued>) {
+        self.queued = Some(queued);
+    }
+
+    /// Whether it is the key that is being written.
+    #[inline]
+    pub(super) fn spares(&self, physical: u8, hash: u64) -> bool {
+        self.spared == Some((physical, hash))
     }
 
     fn next_random(&mut self) -> u64 {
@@ -42,21 +63,54 @@ impl Eviction {
         mixed ^ (mixed >> 31)
     }
 
-    /// Access bits of a new entry.
+    /// Access bits of a new entry that takes `bytes`.
     #[inline(always)]
-    pub(super) fn fresh(&self, now: Millis) -> u32 {
+    pub(super) fn inserted(&mut self, physical: u8, hash: u64, bytes: u64, now: Millis) -> u32 {
         match self.bits {
-            AccessBits::Clock | AccessBits::Queued => self.bits.with_idle(0, 0, now),
+            AccessBits::Clock => AccessBits::clock(0, now),
             AccessBits::Frequency => frequency::pack(now, frequency::INITIAL),
+            AccessBits::Queued => {
+                let cost = Arena::footprint(bytes);
+                let queued = self.queued.as_mut();
+                queued.map_or(0, |queued| queued.inserted(physical, hash, cost))
+            }
         }
     }
 
-    /// Access bits after one more use.
+    /// Access bits after one more use of an entry that takes `bytes`.
     #[inline(always)]
-    pub(super) fn used(&mut self, access: u32, now: Millis) -> u32 {
+    pub(super) fn used(&mut self, place: &Place, hash: u64, now: Millis) -> u32 {
+        let access = place.header.access();
         match self.bits {
-            AccessBits::Clock | AccessBits::Queued => self.bits.with_idle(access, 0, now),
+            AccessBits::Clock => AccessBits::clock(0, now),
             AccessBits::Frequency => self.used_frequency(access, now),
+            AccessBits::Queued => {
+                let cost = Arena::footprint(place.header.total_bytes());
+                let queued = self.queued.as_mut();
+                queued.map_or(0, |queued| queued.used(place.physical, hash, access, cost))
+            }
+        }
+    }
+
+    /// Notes that an entry with these access bits takes more or less than before.
+    #[inline]
+    pub(super) fn resized(&mut self, access: u32, before: u64, after: u64) {
+        if let Some(queued) = &mut self.queued {
+            queued.resized(access, Arena::footprint(before), Arena::footprint(after));
+        }
+    }
+
+    /// Notes that an entry is gone for other reasons than eviction.
+    #[inline]
+    pub(super) fn removed(
+        &mut self,
+        physical: u8,
+        access: u32,
+        bytes: u64,
+        hash: impl Fn() -> u64,
+    ) {
+        if let Some(queued) = &mut self.queued {
+            queued.removed(physical, hash(), access, Arena::footprint(bytes));
         }
     }
 
@@ -78,7 +132,7 @@ impl Eviction {
                 u64::from(u8::MAX) - u64::from(self.counter(access, now))
             }
             Policy::VolatileTtl => Millis::MAX - expire_at.unwrap_or(Millis::MAX),
-            _ => self.bits.idle_seconds(access, now),
+            _ => self.bits.idle_seconds(access, now).unwrap_or_default(),
         }
     }
 }
@@ -95,7 +149,17 @@ impl Shard {
 
     pub(super) fn update_access_bits(&mut self) {
         let limited = self.arena.limit != u64::MAX;
-        self.eviction.bits = self.eviction.options.policy.access_bits(limited);
+        let bits = self.eviction.options.policy.access_bits(limited);
+        let was = std::mem::replace(&mut self.eviction.bits, bits);
+        if was == bits {
+            return;
+        }
+        self.arena.policy_bytes = 0;
+        self.eviction.queued = (bits == AccessBits::Queued).then(|| {
+            let queued = Queued::new(self.eviction.era, self.clock);
+            self.eviction.era = queued.era();
+            Box::new(queued)
+        });
     }
 
     /// What the access bits of entries mean now.
@@ -107,7 +171,11 @@ impl Shard {
     /// The counter of an entry under a policy that counts uses, without counting this one.
     #[must_use]
     pub fn frequency(&self, access: u32, now: Millis) -> Option<u32> {
-        (self.eviction.bits == AccessBits::Frequency).then(|| self.eviction.counter(access, now))
+        match self.eviction.bits {
+            AccessBits::Clock => None,
+            AccessBits::Frequency => Some(self.eviction.counter(access, now)),
+            AccessBits::Queued => self.eviction.queued().map(|queued| queued.uses(access)),
+        }
     }
 
     /// Gives an entry a counter, under a policy that counts uses.
@@ -119,6 +187,16 @@ impl Shard {
         }
     }
 
+    /// Makes an entry look as if it had not been used for so long, under a policy that keeps the time.
+    pub fn set_idle(&mut self, key: &Key<'_>, seconds: u64, now: Millis) {
+        if self.eviction.bits == AccessBits::Clock
+            && let Some(place) = self.locate(key)
+        {
+            self.store_access(&place, AccessBits::clock(seconds, now));
+        }
+    }
+
+    #[inline]
     pub(super) fn store_access(&mut self, place: &Place, access: u32) {
         let header = self.header(place.at);
         self.arena
@@ -242,18 +320,23 @@ impl Shard {
             while self.is_over_limit() && self.arena.give_up_kept_page() {}
             return true;
         }
+        if let Some(place) = self.queued_victim() {
+            self.note_eviction(&place);
+            self.discard_uncounted(&place);
+            return true;
+        }
         let Some(place) = self.victim(now) else {
             return false;
         };
-        self.evict(&place);
+        self.note_eviction(&place);
+        self.discard(&place);
         true
     }
 
-    fn evict(&mut self, place: &Place) {
+    fn note_eviction(&mut self, place: &Place) {
         self.counters.evicted += 1;
         self.touch_place(place);
         self.next_version();
-        self.discard(place);
     }
 
     /// Marks the watches of an entry that goes, under each name that its database has.
@@ -294,9 +377,8 @@ impl Shard {
         let policy = self.eviction.options.policy;
         !header.is_pinned()
             && (!policy.is_volatile() || self.expire_at(place.at, header).is_some())
-            && self.eviction.spared.is_none_or(|(physical, hash)| {
-                physical != place.physical || hash != self.hash_of(place.at)
-            })
+            && (self.eviction.spared.is_none()
+                || !self.eviction.spares(place.physical, self.hash_of(place.at)))
     }
 
     fn random_victim(&mut self) -> Option<Place> {

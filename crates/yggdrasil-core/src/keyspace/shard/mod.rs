@@ -7,6 +7,7 @@ mod compact;
 mod draft;
 mod evict;
 mod pin;
+mod queued;
 mod scan;
 mod upload;
 mod write;
@@ -179,7 +180,7 @@ impl Shard {
             self.expire(&place);
             return None;
         }
-        let access = self.eviction.used(header.access(), now);
+        let access = self.eviction.used(&place, key.hash, now);
         if header.access() != access {
             self.arena
                 .mapping
@@ -188,14 +189,6 @@ impl Shard {
         let mut view = self.view(place.at, header);
         view.access = access;
         Some(view)
-    }
-
-    /// Makes an entry look as if it had not been used for so long; as far back as the access clock reaches.
-    pub fn set_idle(&mut self, key: &Key<'_>, seconds: u64, now: Millis) {
-        if let Some(place) = self.locate(key) {
-            let bits = self.eviction.bits();
-            self.store_access(&place, bits.with_idle(place.header.access(), seconds, now));
-        }
     }
 
     /// The live entry of a key, without recording the access.
@@ -244,7 +237,7 @@ impl Shard {
             peak: self.arena.peak,
             entries: self.arena.entry_bytes,
             index: self.arena.index_bytes,
-            overhead: self.arena.kept_bytes + self.arena.fixed_bytes,
+            overhead: self.arena.kept_bytes + self.arena.fixed_bytes + self.arena.policy_bytes,
             live: self.arena.live_bytes,
         }
     }

@@ -9,7 +9,7 @@ use crate::keyspace::entry::{
 };
 use crate::keyspace::layout::PAGE_BYTES;
 use crate::keyspace::slot::key_slot;
-use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, Value};
+use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, Value, hash_key};
 
 use super::{Place, Shard, is_past};
 
@@ -110,6 +110,8 @@ impl Shard {
         self.wheel_unlink(place.at, &header);
         let new = header.changed(self.next_version(), header.has_expiry() || expiry.is_some());
         self.note_pinned_size(key, &place, new.total_bytes());
+        self.eviction
+            .resized(header.access(), header.total_bytes(), new.total_bytes());
         if at == place.at {
             open(&mut self.arena.mapping, place.home);
             self.write_header(at, &new, expiry);
@@ -181,7 +183,9 @@ impl Shard {
         let at = self.stretch(&place, &header, offset, &extent)?;
         self.touch(key);
         let version = self.next_version();
-        let access = self.eviction.used(header.access(), now);
+        let access = self.eviction.used(&place, key.hash, now);
+        let before = header.total_bytes();
+        self.eviction.resized(access, before, extent.total_bytes());
         let new = Header::new(&extent, place.physical, Encoding::Raw, version, access)
             .with_pin(header.is_pinned());
         self.note_pinned_size(key, &place, new.total_bytes());
@@ -278,7 +282,8 @@ impl Shard {
             expire_at.is_some(),
         );
         let at = self.allocate(extent.total_bytes(), 0, Limit::Respect)?;
-        let access = self.eviction.fresh(now);
+        let bytes = extent.total_bytes();
+        let access = self.eviction.inserted(physical, key.hash, bytes, now);
         let header = Header::new(&extent, physical, encoding, self.version + 1, access);
         self.write_header(at, &header, expire_at);
         self.arena
@@ -286,7 +291,8 @@ impl Shard {
             .copy_in((at + header.key_word()) * 8, key.bytes);
         self.write_tail(at, &header, 0, gap, value);
         if let Err(error) = self.attach(physical, key.hash, at) {
-            self.arena.release(at, extent.total_bytes());
+            self.eviction.removed(physical, access, bytes, || key.hash);
+            self.arena.release(at, bytes);
             return Err(error);
         }
         self.touch(key);
@@ -295,6 +301,7 @@ impl Shard {
         self.count_expiring(physical, None, expire_at);
         self.link(at, expire_at, now);
         self.grow(physical);
+        self.tidy_after_insert();
         Ok(())
     }
 
@@ -309,7 +316,7 @@ impl Shard {
     ) -> bool {
         let version = (self.version + 1) & VERSION_MASK;
         let bytes = value.bytes.len() as u64;
-        let access = self.eviction.used(place.header.access(), now);
+        let access = self.eviction.used(place, key.hash, now);
         let rewritten = place
             .header
             .rewritten(bytes, value.encoding, version, access);
@@ -376,7 +383,8 @@ impl Shard {
             self.allocate(to, 0, Limit::Respect)?
         };
         self.touch(key);
-        let access = self.eviction.used(old.access(), now);
+        let access = self.eviction.used(place, key.hash, now);
+        self.eviction.resized(access, from, to);
         let header = Header::new(
             &extent,
             place.physical,
@@ -497,6 +505,24 @@ impl Shard {
 
     /// Removes an entry and all that is known of it.
     pub(super) fn discard(&mut self, place: &Place) {
+        let header = &place.header;
+        let (access, bytes) = (self.header(place.at).access(), header.total_bytes());
+        let Self {
+            eviction,
+            arena,
+            shape,
+            ..
+        } = self;
+        eviction.removed(place.physical, access, bytes, || {
+            let key = (place.at + header.key_word()) * 8;
+            let key = arena.mapping.slice(key, header.key_bytes());
+            hash_key(shape.hash_seed, key)
+        });
+        self.discard_uncounted(place);
+    }
+
+    /// Removes an entry that the policy of eviction does not count any more.
+    pub(super) fn discard_uncounted(&mut self, place: &Place) {
         let header = &place.header;
         self.release_pin(place);
         let before = self.expire_at(place.at, header);
