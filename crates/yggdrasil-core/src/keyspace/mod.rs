@@ -14,6 +14,7 @@ pub mod slot;
 #[cfg(test)]
 mod tests;
 mod types;
+mod warm;
 mod watch;
 mod wheel;
 
