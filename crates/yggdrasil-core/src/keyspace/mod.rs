@@ -10,15 +10,16 @@ mod reader;
 mod runs;
 mod shard;
 pub mod slot;
+mod taking;
 #[cfg(test)]
 mod tests;
 mod types;
 mod watch;
 mod wheel;
 
-pub use reader::{Read, ReadStamp, ShardReader};
+pub use reader::{Leased, Looked, Read, ReadStamp, ShardReader, ValueInfo};
 pub use shard::Shard;
 pub use types::{
-    EntryView, Expiry, Key, KeyspaceError, Kind, MemoryUse, Millis, ShardCounters, ShardShape,
-    Value, WatchToken, hash_key,
+    EntryView, Expiry, Key, KeyspaceError, Kind, LeasedValue, MemoryUse, Millis, ShardCounters,
+    ShardShape, Value, WatchToken, hash_key,
 };

@@ -10,6 +10,9 @@
 //! What another process may write meanwhile is never borrowed as a slice: it is read by relaxed atomic words.
 
 mod copy;
+pub mod lease;
+#[cfg(all(test, loom))]
+mod lease_model;
 mod mapping;
 mod processor;
 mod region;

@@ -4,12 +4,14 @@ mod background;
 mod buckets;
 mod check;
 mod compact;
+mod lease;
 mod scan;
 mod write;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 
+use crate::lease::Holders;
 use crate::shm::Mapping;
 
 use self::background::Cleared;
@@ -18,7 +20,7 @@ use super::bucket::{LAST, fingerprint, matches, owner_reference};
 use super::database::Database;
 use super::entry::{ACCESS_MASK, Encoding, ExpiryWords, Header, VERSION_MASK};
 use super::layout::{
-    BUCKET_WORDS, DATABASES_MAX, EPOCH, HEADER_WORDS, LINK, Layout, PAGE_BYTES, State, TXN_SEQ,
+    BUCKET_WORDS, DATABASES_MAX, EPOCH, HEADER_WORDS, LINK, Layout, State, TXN_SEQ,
 };
 use super::types::{
     EntryView, Key, KeyspaceError, Kind, MemoryUse, Millis, ShardCounters, ShardShape, Value,
@@ -49,6 +51,8 @@ pub struct Shard {
     watches: Watches,
     counters: ShardCounters,
     scratch: buckets::Scratch,
+    /// How long a freed run may be held.
+    lease_age_max: Millis,
 }
 
 /// Where a key was found.
@@ -67,7 +71,16 @@ struct Place {
 
 impl Shard {
     /// Empties the arena and takes it over. Readers see the reset as a change of epoch.
-    pub fn create(mut mapping: Mapping, shape: ShardShape) -> Result<Shard, KeyspaceError> {
+    pub fn create(mapping: Mapping, shape: ShardShape) -> Result<Shard, KeyspaceError> {
+        Self::create_beside(Holders::default(), mapping, shape)
+    }
+
+    /// The same where others may hold runs that the last owner has left: those stay as they are until they are let go.
+    pub fn create_beside(
+        holders: Holders,
+        mut mapping: Mapping,
+        shape: ShardShape,
+    ) -> Result<Shard, KeyspaceError> {
         let layout = Layout::of(&shape)?;
         if mapping.bytes() != shape.segment_bytes {
             return Err(KeyspaceError::SegmentSize {
@@ -78,11 +91,10 @@ impl Shard {
         // The last owner may have died in the middle of a reset.
         let epoch = mapping.load(EPOCH) | 1;
         mapping.announce(EPOCH, epoch);
-        mapping
-            .punch_hole(PAGE_BYTES, shape.segment_bytes - PAGE_BYTES)
-            .map_err(|error| KeyspaceError::Reset {
-                errno: error.raw_os_error().unwrap_or(0),
-            })?;
+        let leased = lease::leased_runs(&holders, &mapping, &layout);
+        lease::punch_around(&leased, &mut mapping).map_err(|error| KeyspaceError::Reset {
+            errno: error.raw_os_error().unwrap_or(0),
+        })?;
         let txn_seq = mapping.load(TXN_SEQ).next_multiple_of(2);
         for word in (0..HEADER_WORDS).filter(|word| *word != EPOCH) {
             mapping.store(word, 0);
@@ -93,9 +105,13 @@ impl Shard {
             mapping.store(layout.map(logical as u8), logical as u64);
         }
         mapping.publish(EPOCH, epoch + 1);
-        let arena = Arena::new(mapping, layout, shape.memory_limit).map_err(|_| {
+        let mut arena = Arena::new(mapping, layout, shape.memory_limit).map_err(|_| {
             KeyspaceError::Shape("there is no memory for the books of so large a segment")
         })?;
+        arena.holders = holders;
+        for (number, bytes) in leased {
+            arena.adopt_leased(number, bytes);
+        }
         Ok(Shard {
             arena,
             wheel: Wheel::new(),
@@ -109,6 +125,7 @@ impl Shard {
             watches: Watches::default(),
             counters: ShardCounters::default(),
             scratch: buckets::Scratch::default(),
+            lease_age_max: Millis::MAX,
             shape,
         })
     }
@@ -228,6 +245,7 @@ impl Shard {
             index: self.arena.index_bytes,
             overhead: self.arena.kept_bytes + self.arena.fixed_bytes,
             live: self.arena.live_bytes,
+            leased: self.arena.limbo_bytes(),
         }
     }
 
@@ -475,6 +493,9 @@ impl Shard {
     #[cold]
     fn make_room(&mut self, refusal: OutOfMemory) -> Result<(), KeyspaceError> {
         const STEP: usize = 256;
+        if self.arena.look_at_limbo(STEP, 0, Millis::MAX) > 0 {
+            return Ok(());
+        }
         if self.cleared.is_empty() {
             self.counters.refused += 1;
             let (limit, used) = (self.arena.limit, self.arena.used());

@@ -173,7 +173,6 @@ impl Shard {
             access_clock(now),
         );
         if at == place.at {
-            open(&mut self.arena.mapping, place.home);
             self.write_words(at, &new);
             self.write_tail(at, &new, header.value_bytes(), offset, bytes);
             close(&mut self.arena.mapping, place.home);
@@ -194,7 +193,8 @@ impl Shard {
         Ok(length)
     }
 
-    /// Room for the entry with a longer value: where it is, or elsewhere. A run that must move gets space to grow.
+    /// Room for the entry with a longer value: where it is, and then its bucket is open for the change, or elsewhere. A
+    /// run that must move gets space to grow.
     fn stretch(
         &mut self,
         place: &Place,
@@ -206,7 +206,10 @@ impl Shard {
         let same_layout = extent.key_word() == header.key_word();
         let (from, to) = (header.total_bytes(), extent.total_bytes());
         if same_layout && self.obtain(|arena| arena.resize_in_place(place.at, from, to))? {
-            return Ok(place.at);
+            if self.open_in_place(place) {
+                return Ok(place.at);
+            }
+            self.arena.undo_resize(place.at, from, to);
         }
         let spare_pages = if to > CLASS_BYTES_MAX {
             to.div_ceil(PAGE_BYTES)
@@ -344,7 +347,11 @@ impl Shard {
             expire_at.is_some(),
         );
         let (from, to) = (old.total_bytes(), extent.total_bytes());
-        let in_place = self.obtain(|arena| arena.resize_in_place(place.at, from, to))?;
+        let mut in_place = self.obtain(|arena| arena.resize_in_place(place.at, from, to))?;
+        if in_place && !self.open_in_place(place) {
+            self.arena.undo_resize(place.at, from, to);
+            in_place = false;
+        }
         let at = if in_place {
             place.at
         } else {
@@ -360,7 +367,6 @@ impl Shard {
         );
         self.wheel_unlink(place.at, &old);
         if in_place {
-            open(&mut self.arena.mapping, place.home);
             self.write_header(at, &header, expire_at);
             if !header.same_layout(&old) {
                 self.arena
