@@ -563,6 +563,7 @@ impl Engine {
             return self.forward(index, plan.shard, command, args, Some(plan.hash));
         };
         self.stats.add(Counter::CrossShardReads, 1);
+        self.holder.report(plan.shard, plan.hash, key.db);
         let context = ReadContext {
             now: self.now,
             limits: &self.options.limits,

@@ -40,6 +40,7 @@ pub use session_commands::COMPATIBLE_VERSION;
 use crate::commands::{CommandId, CommandSpec, NewCommand, RegistrationError, Registry};
 use crate::control::{Control, NodeShape};
 use crate::keyspace::{Shard, ShardReader};
+use crate::lease::{Holder, HolderId, LeasePage};
 use crate::resp::{ArgsBuffer, Protocol, Requests, Span};
 use crate::stats::{Counter, StatsBlock};
 use dispatch::Plan;
@@ -100,6 +101,8 @@ pub struct Engine {
     stats: StatsBlock,
     shard: Shard,
     readers: Vec<Option<ShardReader>>,
+    /// What this worker holds of other shards.
+    holder: Holder,
     options: Options,
     clock: Clock,
     table: Registry,
@@ -148,6 +151,7 @@ impl Engine {
             me: parts.shard_index,
             shape,
             links: Links::open(&parts.control, parts.shard_index),
+            holder: Holder::new(parts.control.lease_page(parts.shard_index)),
             control: parts.control,
             stats,
             shard: parts.shard,
@@ -185,6 +189,7 @@ impl Engine {
         };
         engine.options.limits.databases = u8::try_from(shape.databases).unwrap_or(u8::MAX);
         engine.apply_thresholds();
+        engine.shard.set_lease_age(engine.options.lease_age_max_ms);
         for (command, spec) in engine.table.iter() {
             engine
                 .control
@@ -237,8 +242,19 @@ impl Engine {
         if name == "maxmemory" {
             self.shard.set_memory_limit(self.options.memory_limit);
         }
+        self.shard.set_lease_age(self.options.lease_age_max_ms);
         self.apply_thresholds();
         Ok(())
+    }
+
+    /// Lets a process that reads the shared memory hold runs of this shard, by the page that it is given then.
+    pub fn add_guest(&mut self, id: HolderId, page: LeasePage) {
+        self.shard.add_guest(id, page);
+    }
+
+    /// Forgets such a process, which holds nothing any more.
+    pub fn remove_guest(&mut self, id: HolderId) {
+        self.shard.remove_guest(id);
     }
 
     /// Opens a session. `Err` is what to send before closing the connection.

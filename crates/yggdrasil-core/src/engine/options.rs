@@ -31,6 +31,8 @@ pub struct Options {
     pub latency_tracking: bool,
     /// The shard's part of maxmemory in bytes; set by 0 it is unlimited.
     pub memory_limit: u64,
+    /// How long a reader of the shared memory may hold a value that is gone, in milliseconds.
+    pub lease_age_max_ms: u64,
     pub limits: KeyLimits,
 }
 
@@ -64,6 +66,7 @@ impl Options {
             latency_threshold_ms: 0,
             latency_tracking: false,
             memory_limit: 0,
+            lease_age_max_ms: 0,
             limits: KeyLimits {
                 string_bytes_max: 0,
                 databases: 0,
@@ -84,6 +87,7 @@ impl Options {
         "latency-monitor-threshold",
         "latency-tracking",
         "maxmemory",
+        "near-lease-age",
     ];
 
     /// Sets one option; `value` is a number, or for passwords and output limits a text as Redis writes it with sizes
@@ -124,6 +128,7 @@ impl Options {
                     .filter(|&limit| limit != 0)
                     .unwrap_or(u64::MAX)
             }
+            "near-lease-age" => self.lease_age_max_ms = number()?.saturating_mul(1000),
             _ => return Err(OptionError::Unknown(name.into())),
         }
         Ok(())

@@ -42,11 +42,6 @@ impl Holders {
         }
     }
 
-    /// The shard whose owner this is.
-    pub(crate) fn shard(&self) -> usize {
-        self.shard
-    }
-
     /// Adds a process that reads from outside, before it takes its first lease.
     pub fn add_guest(&mut self, id: HolderId, page: LeasePage) {
         self.known.push(Known {

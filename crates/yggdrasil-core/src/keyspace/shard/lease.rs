@@ -1,4 +1,4 @@
-//! Runs that others look at: leases on values, and what a reset leaves alone.
+//! Runs that others look at, and what a reset leaves of them.
 
 use std::convert::Infallible;
 use std::io;
@@ -7,39 +7,13 @@ use crate::keyspace::bucket::{close, open};
 use crate::keyspace::classes::CLASS_BYTES_MAX;
 use crate::keyspace::entry::Header;
 use crate::keyspace::layout::{Layout, PAGE_BYTES, PAGE_WORDS};
-use crate::keyspace::types::{Key, LeasedValue, Millis};
-use crate::lease::{Holder, HolderId, Holders, LeasePage};
+use crate::keyspace::types::Millis;
+use crate::lease::{HolderId, Holders, LeasePage};
 use crate::shm::Mapping;
 
-use super::{Place, Shard, is_past};
+use super::{Place, Shard};
 
 impl Shard {
-    /// Holds the run of a live value, for who is in the same process. `None` when there is no such key, when its value
-    /// has no run of its own, or when `holder` has no slot left.
-    pub fn lease(&self, key: &Key<'_>, now: Millis, holder: &mut Holder) -> Option<LeasedValue> {
-        let place = self.locate(key)?;
-        let header = &place.header;
-        let expire_at = self.expire_at(place.at, header);
-        if header.total_bytes() <= CLASS_BYTES_MAX || is_past(expire_at, now) {
-            return None;
-        }
-        let first_page = (place.at / PAGE_WORDS) as u32;
-        let lease = holder.hold(self.arena.holders.shard(), first_page)?;
-        Some(LeasedValue {
-            lease,
-            offset: place.at * 8 + header.value_offset(),
-            len: header.value_bytes(),
-            version: header.version(),
-            expire_at,
-        })
-    }
-
-    /// The bytes of a value that is held.
-    #[must_use]
-    pub fn leased_bytes<'a>(&'a self, value: &'a LeasedValue) -> &'a [u8] {
-        self.arena.mapping.slice(value.offset, value.len)
-    }
-
     /// Lets a process that reads from outside hold runs.
     pub fn add_guest(&mut self, id: HolderId, page: LeasePage) {
         self.arena.holders.add_guest(id, page);

@@ -160,27 +160,20 @@ fn changes_of_a_value_that_nobody_holds_stay_in_their_place() {
 }
 
 #[test]
-fn the_owner_holds_its_own_values() {
+fn leases_of_the_same_run_share_a_slot() {
     let mut leases = Leases::new();
     leases.set(b"k", &[1; 100_000]);
-    leases.set(b"small", &[1; 1000]);
-    let lease = |leases: &mut Leases, name: &[u8]| {
-        let Leases { shard, own, .. } = leases;
-        shard.lease(&key(0, name), NOW, own)
-    };
-    assert_eq!(lease(&mut leases, b"small"), None);
-    assert_eq!(lease(&mut leases, b"none"), None);
-    let held = [(); 3].map(|()| lease(&mut leases, b"k").unwrap());
-    assert_eq!(leases.own.len(), 1);
+    let held = [(); 3].map(|()| leases.hold(b"k"));
+    assert_eq!(leases.guest.len(), 1);
     leases.set(b"k", &[2; 100_000]);
     for value in held {
-        assert!(leases.shard.leased_bytes(&value).iter().all(|b| *b == 1));
+        assert!(leases.held(&value).iter().all(|byte| *byte == 1));
         assert_eq!(leases.leased_bytes(), 102_400);
-        leases.own.release(value.lease);
+        leases.guest.release(value.lease);
         leases.settle();
     }
     assert_eq!(leases.leased_bytes(), 0);
-    assert!(leases.own.is_empty());
+    assert!(leases.guest.is_empty());
 }
 
 #[test]
