@@ -10,11 +10,12 @@ use crate::lease::Holder;
 use crate::shm::ReadOnlyMapping;
 
 use super::bucket::{LAST, Line, fingerprint, line_reference, matches, sequence};
+use super::classes::CLASS_BYTES_MAX;
 use super::entry::{Encoding, ExpiryWords, Header, VALUE_BYTES_MAX};
 use super::layout::{
     EPOCH, LINK, Layout, PAGE_BUCKETS, PAGE_WORDS, State, TXN_SEQ, bucket_word, home_bucket,
 };
-use super::taking::{Hold, Leave, Taking};
+use super::taking::{Hold, Small, Taking};
 use super::types::{EntryView, Key, KeyspaceError, Kind, LeasedValue, Millis, ShardShape, Value};
 
 /// Attempts before a read is left to the owner.
@@ -68,13 +69,15 @@ pub struct ValueInfo {
     pub expire_at: Option<Millis>,
     /// As in [`EntryView`].
     pub version: u64,
+    /// Whether it has a run of its own, which can be held.
+    pub is_run: bool,
 }
 
 /// A value that is held, or copied because it is small.
 #[derive(PartialEq, Eq, Debug)]
-pub enum Leased<'s> {
+pub enum Leased {
     Run(LeasedValue),
-    Copied(EntryView<'s>),
+    Copied(ValueInfo),
     /// The holder has no slot left.
     NoSlot,
 }
@@ -179,58 +182,43 @@ impl ShardReader {
         Some(found.map(|found| view(&found, scratch)))
     }
 
-    /// As [`ShardReader::get`], and tells what there is to be told.
+    /// Copies a small value to the beginning of `scratch`, which grows as needed; a large one can be held.
     #[inline]
-    pub fn look_up<'s>(
-        &self,
-        key: &Key<'_>,
-        now: Millis,
-        scratch: &'s mut Vec<u8>,
-    ) -> Looked<EntryView<'s>> {
-        looked(self.settle_on(key, now, &mut &mut *scratch), |found| {
-            view(&found, scratch)
-        })
+    pub fn look_up(&self, key: &Key<'_>, now: Millis, scratch: &mut Vec<u8>) -> Looked<ValueInfo> {
+        let mut number = [0; 8];
+        let settled = self.settle_on(key, now, &mut (Small(scratch), &mut number[..]));
+        looked(settled, |found| info(&found, number))
     }
 
-    /// Copies a value to the beginning of `out` if it fits and is not stored as an integer.
+    /// Copies a small value to the beginning of `out`, if it fits and is not stored as an integer.
     #[inline]
     pub fn copy_to(&self, key: &Key<'_>, now: Millis, out: &mut [u8]) -> Looked<ValueInfo> {
         let mut number = [0; 8];
-        let settled = self.settle_on(key, now, &mut (&mut *out, &mut number[..]));
+        let settled = self.settle_on(key, now, &mut (Small(&mut *out), &mut number[..]));
         looked(settled, |found| info(&found, number))
     }
 
     /// What is known of a key's value.
     #[inline]
     pub fn describe(&self, key: &Key<'_>, now: Millis) -> Looked<ValueInfo> {
-        let mut number = [0; 8];
-        let settled = self.settle_on(key, now, &mut &mut number[..]);
-        looked(settled, |found| info(&found, number))
+        self.copy_to(key, now, &mut [])
     }
 
-    /// Whether there is such a key, of whatever kind; `None` where that is [`Read::Unsettled`].
-    #[inline]
-    pub fn exists(&self, key: &Key<'_>, now: Millis) -> Option<bool> {
-        match self.settle_on(key, now, &mut Leave) {
-            Ok((found, _)) => Some(found.is_some()),
-            Err(Failure::OtherKind) => Some(true),
-            Err(_) => None,
-        }
-    }
-
-    /// Holds the run of a large value of this shard, whose number is `shard`; copies a small value to `scratch`.
-    pub fn lease<'s>(
+    /// Holds the run of a large value of this shard, whose number is `shard`; copies a small one as
+    /// [`ShardReader::look_up`] does.
+    pub fn lease(
         &self,
         key: &Key<'_>,
         now: Millis,
         shard: usize,
         holder: &mut Holder,
-        scratch: &'s mut Vec<u8>,
-    ) -> Looked<Leased<'s>> {
+        scratch: &mut Vec<u8>,
+    ) -> Looked<Leased> {
+        let mut number = [0; 8];
         let mut hold = Hold {
             holder,
             shard,
-            scratch: &mut *scratch,
+            small: (scratch, &mut number[..]),
             held: None,
             refused: false,
         };
@@ -245,7 +233,7 @@ impl ShardReader {
                 expire_at: found.expire_at,
             }),
             None if refused => Leased::NoSlot,
-            None => Leased::Copied(view(&found, scratch)),
+            None => Leased::Copied(info(&found, number)),
         })
     }
 
@@ -500,6 +488,12 @@ impl Found {
         self.encoding == Encoding::Int
     }
 
+    /// Whether the entry has pages of its own.
+    #[inline(always)]
+    pub(super) fn is_run(&self) -> bool {
+        self.header.total_bytes() > CLASS_BYTES_MAX
+    }
+
     #[inline(always)]
     fn value_offset(&self) -> u64 {
         self.at * 8 + self.header.value_offset()
@@ -531,6 +525,7 @@ fn info(found: &Found, number: [u8; 8]) -> ValueInfo {
         int,
         expire_at: found.expire_at,
         version: found.header.version(),
+        is_run: found.is_run(),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use crate::lease::{Holder, RunLease};
 
-use super::classes::CLASS_BYTES_MAX;
 use super::layout::PAGE_WORDS;
 use super::reader::{Failure, Found, ReadStamp, ShardReader};
 
@@ -20,16 +19,6 @@ pub(super) trait Taking {
 
     /// What was taken does not count.
     fn undo(&mut self) {}
-}
-
-/// Leaves the value where it is.
-pub(super) struct Leave;
-
-impl Taking for Leave {
-    #[inline(always)]
-    fn take(&mut self, _: &ShardReader, _: &Found, _: &ReadStamp) -> Result<(), Failure> {
-        Ok(())
-    }
 }
 
 /// Copies the value to the beginning of a vector, which grows as needed.
@@ -72,8 +61,26 @@ impl Taking for &mut [u8] {
     }
 }
 
+/// Leaves a value that has a run of its own where it is.
+pub(super) struct Small<T>(pub(super) T);
+
+impl<T: Taking> Taking for Small<T> {
+    #[inline(always)]
+    fn take(
+        &mut self,
+        reader: &ShardReader,
+        found: &Found,
+        stamp: &ReadStamp,
+    ) -> Result<(), Failure> {
+        if found.is_run() {
+            return Ok(());
+        }
+        self.0.take(reader, found, stamp)
+    }
+}
+
 /// Integers go to the second place, all others to the first.
-impl Taking for (&mut [u8], &mut [u8]) {
+impl<T: Taking> Taking for (T, &mut [u8]) {
     #[inline(always)]
     fn take(
         &mut self,
@@ -90,25 +97,25 @@ impl Taking for (&mut [u8], &mut [u8]) {
     }
 }
 
-/// Holds the run of a large value, and copies another one.
-pub(super) struct Hold<'h, 's> {
+/// Holds the run of a large value, and does the other thing with a smaller one.
+pub(super) struct Hold<'h, T> {
     pub(super) holder: &'h mut Holder,
     pub(super) shard: usize,
-    pub(super) scratch: &'s mut Vec<u8>,
+    pub(super) small: T,
     pub(super) held: Option<RunLease>,
     /// There was no slot for the run.
     pub(super) refused: bool,
 }
 
-impl Taking for Hold<'_, '_> {
+impl<T: Taking> Taking for Hold<'_, T> {
     fn take(
         &mut self,
         reader: &ShardReader,
         found: &Found,
         stamp: &ReadStamp,
     ) -> Result<(), Failure> {
-        if found.header.total_bytes() <= CLASS_BYTES_MAX {
-            return (&mut *self.scratch).take(reader, found, stamp);
+        if !found.is_run() {
+            return self.small.take(reader, found, stamp);
         }
         if found.at % PAGE_WORDS != 0 {
             return Err(Failure::Again);

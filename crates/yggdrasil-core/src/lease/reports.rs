@@ -18,7 +18,7 @@ pub(super) const RING_BYTES: usize = ENTRIES_AT + ENTRIES * ENTRY_BYTES;
 impl LeasePage {
     /// Reports that a key of a shard was read.
     #[inline]
-    pub(super) fn report(&self, shard: usize, hash: u64, db: u8) {
+    pub fn report(&self, shard: usize, hash: u64, db: u8) {
         let ring = self.ring_at(shard);
         let head = self.word(ring).load(Relaxed);
         let entry = ring + ENTRIES_AT + head as usize % ENTRIES * ENTRY_BYTES;

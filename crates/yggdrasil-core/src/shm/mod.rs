@@ -10,6 +10,7 @@
 //! What another process may write meanwhile is never borrowed as a slice: it is read by relaxed atomic words.
 
 mod copy;
+mod fork;
 pub mod lease;
 #[cfg(all(test, loom))]
 mod lease_model;
@@ -21,6 +22,7 @@ pub mod sequence;
 #[cfg(all(test, loom))]
 mod sequence_model;
 
+pub use fork::ForkMark;
 pub use mapping::{Mapping, ReadOnlyMapping, SharedMapping};
 pub use processor::equal_bytes;
 pub use segment::{Segment, ShmError};

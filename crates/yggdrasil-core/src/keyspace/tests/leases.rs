@@ -230,10 +230,10 @@ fn small_values_and_integers_are_copied_and_others_are_not_there() {
     let mut scratch = Vec::new();
     let mut look =
         |name: &[u8], now| match reader.lease(&key(0, name), now, SHARD, guest, &mut scratch) {
-            Looked::Hit(Leased::Copied(view)) => match view.value {
-                Value::Bytes(bytes) => Some(bytes.to_vec()),
-                Value::Int(int) => Some(int.to_string().into_bytes()),
-            },
+            Looked::Hit(Leased::Copied(info)) => Some(match info.int {
+                None => scratch[..info.len as usize].to_vec(),
+                Some(int) => int.to_string().into_bytes(),
+            }),
             Looked::Miss => None,
             other => panic!("{other:?}"),
         };
@@ -249,8 +249,9 @@ fn small_values_and_integers_are_copied_and_others_are_not_there() {
     assert!(out.iter().all(|byte| *byte == 1));
     let too_short = reader.copy_to(&key(0, b"small"), NOW, &mut out[..9]);
     assert!(matches!(too_short, Looked::Hit(info) if info.len == 16_000));
-    assert_eq!(reader.exists(&key(0, b"int"), NOW), Some(true));
-    assert_eq!(reader.exists(&key(0, b"int"), NOW + 9), Some(false));
+    let described = reader.describe(&key(0, b"int"), NOW);
+    assert!(matches!(described, Looked::Hit(info) if info.expire_at == Some(NOW + 9)));
+    assert_eq!(reader.describe(&key(0, b"int"), NOW + 9), Looked::Miss);
 }
 
 #[test]
