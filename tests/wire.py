@@ -29,6 +29,17 @@ class Error:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:  # noqa: PLW1641 - a frozen dataclass has a hash
+    """Equal to what is left of a time to live, however slow the machine was since it was set."""
+
+    whole: int
+    lost: int = 9
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, int) and self.whole - self.lost <= other <= self.whole
+
+
+@dataclass(frozen=True, slots=True)
 class Double:
     """`,...`"""
 

@@ -44,8 +44,11 @@ def test_every_setter_and_reader_agrees(c: Wire) -> None:
 
 
 def test_ttl_rounds_half_up(c: Wire) -> None:
-    expect(c, ("SET k v PX 1900", OK), ("TTL k", 2), ("SET k v PX 99999600", OK), ("TTL k", 100000))
-    expect(c, ("SET k v PX 10300", OK), ("TTL k", 10))
+    for milliseconds in (1900, 10_300, 10_700, 99_999_600):
+        assert c("SET", "k", "v", "PX", milliseconds) == OK
+        # A transaction happens at one moment.
+        left, seconds = c.pipeline([("MULTI",), ("PTTL", "k"), ("TTL", "k"), ("EXEC",)])[-1]
+        assert seconds == (left + 500) // 1000
     expect(c, ("SET k v PXAT 33177117420999", OK), ("EXPIRETIME k", 33177117421))
     expect(c, ("SET k v PXAT 33177117420499", OK), ("EXPIRETIME k", 33177117420))
 

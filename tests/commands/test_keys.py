@@ -2,7 +2,7 @@
 
 import pytest
 from tests.targets import Target
-from tests.wire import NO_SUCH_KEY, NOT_AN_INTEGER, OK, SYNTAX, Error, Wire, expect
+from tests.wire import NO_SUCH_KEY, NOT_AN_INTEGER, OK, SYNTAX, Error, Left, Wire, expect
 
 SAME = Error("ERR source and destination objects are the same")
 DB_RANGE = Error("ERR DB index is out of range")
@@ -35,7 +35,7 @@ def test_rename(c: Wire) -> None:
         ("RENAME a b", OK),
         ("EXISTS a", 0),
         ("GET b", b"1"),
-        ("TTL b", 100),
+        ("TTL b", Left(100)),
         ("RENAME absent b", NO_SUCH_KEY),
         ("RENAME b b", OK),
         ("GET b", b"1"),
@@ -82,7 +82,7 @@ def test_copy(c: Wire) -> None:
         ("SET a 1 EX 100", OK),
         ("COPY a b", 1),
         ("GET b", b"1"),
-        ("TTL b", 100),
+        ("TTL b", Left(100)),
         ("SET a 2", OK),
         ("COPY a b", 0),
         ("GET b", b"1"),
@@ -129,7 +129,7 @@ def test_move(c: Wire) -> None:
         ("MOVE k 99999999999", DB_NUMBER),
         ("SELECT 1", OK),
         ("GET k", b"v"),
-        ("TTL k", 100),
+        ("TTL k", Left(100)),
     )
 
 
@@ -170,7 +170,7 @@ def test_swapdb(c: Wire) -> None:
         ("DBSIZE", 2),
         ("SELECT 0", OK),
         ("MGET a b", [b"one", None]),
-        ("TTL a", 100),
+        ("TTL a", Left(100)),
         ("SWAPDB 1 1", OK),
         ("SWAPDB x 1", Error("ERR invalid first DB index")),
         ("SWAPDB 1 x", Error("ERR invalid second DB index")),

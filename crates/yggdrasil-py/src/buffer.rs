@@ -13,7 +13,7 @@ use crate::confined::Confined;
 /// Bytes of the buffer that all connections of a worker share.
 const SHARED_BYTES: usize = 64 * 1024;
 
-/// Either the shared receive buffer, or for one read the free end of a session's input.
+/// Either the shared receive buffer, or for one read the free end of a session's input, or pages of the arena.
 ///
 /// uvloop asks for it, reads, and reports, without anything else running between: one object serves all connections.
 #[pyclass(frozen)]
@@ -25,6 +25,20 @@ struct Memory {
     shared: UnsafeCell<Box<[u8]>>,
     /// The free end of a session's input, for the next read.
     lent: Cell<Option<(*mut u8, usize)>>,
+    /// What is lent are pages of the arena.
+    pages: Cell<bool>,
+}
+
+/// Where a read went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadTarget {
+    Shared,
+    /// The free end of a session's input.
+    Input,
+    /// Pages of the arena, with so much room.
+    Pages {
+        room: usize,
+    },
 }
 
 impl ReceiveBuffer {
@@ -34,6 +48,7 @@ impl ReceiveBuffer {
             state: Confined::new(Memory {
                 shared,
                 lent: Cell::new(None),
+                pages: Cell::new(false),
             }),
         }
     }
@@ -49,11 +64,23 @@ impl ReceiveBuffer {
         self.state
             .lent
             .set(Some((free.as_mut_ptr().cast(), free.len())));
+        self.state.pages.set(false);
     }
 
-    /// True when the last read went into a session's input.
-    pub fn is_lent(&self) -> bool {
-        self.state.lent.get().is_some()
+    /// The next read goes to pages of the arena: `len` bytes from `start` on, which are the session's until the read
+    /// is reported.
+    pub fn lend_pages(&self, start: *mut u8, len: usize) {
+        self.state.lent.set(Some((start, len)));
+        self.state.pages.set(true);
+    }
+
+    /// Where the last read went.
+    pub fn target(&self) -> ReadTarget {
+        match self.state.lent.get() {
+            None => ReadTarget::Shared,
+            Some((_, len)) if self.state.pages.get() => ReadTarget::Pages { room: len },
+            Some(_) => ReadTarget::Input,
+        }
     }
 
     /// Makes the bytes of the last read part of `input`, to whose free capacity they went. False when it is not that

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
-use yggdrasil_core::engine::{Listener, Peer, SessionRef};
+use yggdrasil_core::engine::{Listener, Peer, SessionRef, Unsent};
 
 use crate::buffer::ReceiveBuffer;
 use crate::confined::Confined;
@@ -25,6 +25,12 @@ struct State {
     /// The transport holds bytes, and says when they are gone.
     write_paused: Cell<bool>,
     transport: RefCell<Option<Py<PyAny>>>,
+    /// The engine wants nothing more to be read now.
+    stopped: Cell<bool>,
+    /// Nothing more is read in this round of the loop.
+    resting: Cell<bool>,
+    /// What the transport was told last.
+    reading: Cell<bool>,
 }
 
 impl Connection {
@@ -37,6 +43,9 @@ impl Connection {
                 descriptor: Cell::new(-1),
                 write_paused: Cell::new(false),
                 transport: RefCell::new(None),
+                stopped: Cell::new(false),
+                resting: Cell::new(false),
+                reading: Cell::new(true),
             }),
         }
     }
@@ -52,6 +61,11 @@ impl Connection {
     /// Sends as much as the socket takes.
     pub fn send(&self, bytes: &[u8]) -> Result<usize, ()> {
         socket::send(self.state.descriptor.get(), bytes).map_err(drop)
+    }
+
+    /// Sends as much as the socket takes of bytes that lie in several places.
+    pub fn send_pieces(&self, unsent: &Unsent<'_>) -> Result<usize, ()> {
+        socket::send_pieces(self.state.descriptor.get(), unsent).map_err(drop)
     }
 
     /// Gives the transport a piece that the socket did not take. True when the socket took it after all: then the
@@ -75,8 +89,23 @@ impl Connection {
         self.call(py, "abort")
     }
 
-    /// Stops or resumes reading.
+    /// Stops or resumes reading, as the engine wants it.
     pub fn set_reading(&self, py: Python<'_>, on: bool) -> PyResult<()> {
+        self.state.stopped.set(!on);
+        self.apply_reading(py)
+    }
+
+    /// Stops reading for the rest of the round, or ends that.
+    pub fn set_resting(&self, py: Python<'_>, on: bool) -> PyResult<()> {
+        self.state.resting.set(on);
+        self.apply_reading(py)
+    }
+
+    fn apply_reading(&self, py: Python<'_>) -> PyResult<()> {
+        let on = !(self.state.stopped.get() || self.state.resting.get());
+        if self.state.reading.replace(on) == on {
+            return Ok(());
+        }
         self.call(
             py,
             if on {

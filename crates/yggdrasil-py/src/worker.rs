@@ -1,7 +1,7 @@
 //! The engine of one worker, driven by its uvloop.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
 
@@ -9,11 +9,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use yggdrasil_core::commands::CommandId;
 use yggdrasil_core::engine::{
-    Caller, Ended, Engine, Event, Listener, Options, Parts, Peer, SessionRef,
+    Caller, Ended, Engine, Event, Listener, Options, Parts, Peer, Room, SessionRef,
 };
 use yggdrasil_core::resp::Protocol;
 
-use crate::buffer::ReceiveBuffer;
+use crate::buffer::{ReadTarget, ReceiveBuffer};
 use crate::clock::system_clock;
 use crate::confined::Confined;
 use crate::connection::Connection;
@@ -25,6 +25,11 @@ use crate::socket;
 
 /// Bytes given to the transport when the socket takes no more.
 const HANDED_BYTES: usize = 64 * 1024;
+/// The same while long values are sent: the transport only has to say when the socket takes more.
+const HANDED_OF_VIEWS_BYTES: usize = 4 * 1024;
+/// Bytes of long values that are sent in one round of the loop, and to one client in it: others are served in between.
+const ROUND_BYTES: usize = 1024 * 1024;
+const SLICE_BYTES: usize = 512 * 1024;
 /// Seconds between two rounds of housekeeping.
 const TICK_SECONDS: f64 = 0.1;
 /// Seconds between two looks whether everything is drained.
@@ -63,6 +68,12 @@ pub struct State {
     tick_due: Cell<f64>,
     drained: RefCell<Option<Py<PyAny>>>,
     ready: RefCell<Vec<SessionRef>>,
+    /// Sessions that are read from again in the next round.
+    resting: RefCell<Vec<SessionRef>>,
+    /// Sessions whose long values are sent further in the next round.
+    unfinished: RefCell<VecDeque<SessionRef>>,
+    /// What is left of [`ROUND_BYTES`].
+    round_left: Cell<usize>,
 }
 
 impl Worker {
@@ -103,8 +114,9 @@ impl Worker {
             Py::new(py, ReceiveBuffer::new()).expect("there is memory for the receive buffer")
         });
         let mut engine = self.engine.borrow_mut();
-        match at.and_then(|at| engine.input_room(at)) {
-            Some(input) if input.capacity() > input.len() => buffer.get().lend(input),
+        match at.and_then(|at| engine.input_room(at, SLICE_BYTES as u64)) {
+            Some(Room::Input(input)) if input.capacity() > input.len() => buffer.get().lend(input),
+            Some(Room::Pages(start, len)) => buffer.get().lend_pages(start, len),
             _ => buffer.get().use_shared(),
         }
         buffer.bind(py).clone()
@@ -114,20 +126,46 @@ impl Worker {
         let Some(buffer) = self.buffer.get() else {
             return Ok(());
         };
+        let target = buffer.get().target();
         {
             let mut engine = self.engine.borrow_mut();
-            if buffer.get().is_lent() {
-                let claimed = engine
-                    .input_room(at)
-                    .is_some_and(|input| buffer.get().claim(input, bytes));
-                if claimed {
-                    engine.received_into_input(at, bytes);
+            match target {
+                ReadTarget::Shared => engine.receive(at, buffer.get().received(bytes)),
+                ReadTarget::Pages { .. } => engine.received_into_pages(at, bytes),
+                ReadTarget::Input => {
+                    let claimed = match engine.input_room(at, 0) {
+                        Some(Room::Input(input)) => buffer.get().claim(input, bytes),
+                        _ => false,
+                    };
+                    if claimed {
+                        engine.received_into_input(at, bytes);
+                    }
                 }
-            } else {
-                engine.receive(at, buffer.get().received(bytes));
             }
         }
+        if target == (ReadTarget::Pages { room: bytes }) {
+            // There is more: others have their turn first.
+            self.rest(py, at)?;
+        }
         self.settle_soon(py)
+    }
+
+    /// Does not read from a client before the next round.
+    fn rest(&self, py: Python<'_>, at: SessionRef) -> PyResult<()> {
+        if let Some(connection) = self.connection_of(py, at) {
+            connection.get().set_resting(py, true)?;
+            self.resting.borrow_mut().push(at);
+        }
+        Ok(())
+    }
+
+    fn end_rest(&self, py: Python<'_>) -> PyResult<()> {
+        for at in self.resting.take() {
+            if let Some(connection) = self.connection_of(py, at) {
+                connection.get().set_resting(py, false)?;
+            }
+        }
+        Ok(())
     }
 
     /// Replies leave when all sockets that were ready have been read: one round of reads, one round of writes, and a
@@ -218,6 +256,10 @@ impl Worker {
         if !engine.is_writable(at) {
             return Ok(());
         }
+        if engine.has_views(at) {
+            drop(engine);
+            return self.flush_views(py, at, connection);
+        }
         loop {
             let unsent = engine.unsent(at);
             if unsent.is_empty() {
@@ -241,6 +283,54 @@ impl Worker {
             }
             engine = self.engine.borrow_mut();
             engine.sent(at, 0, true);
+        }
+        let closing = engine.is_closing(at);
+        drop(engine);
+        if closing {
+            connection.close(py)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Sends a session's output with its long values: a slice now, the next one when all others had their turn.
+    fn flush_views(&self, py: Python<'_>, at: SessionRef, connection: &Connection) -> PyResult<()> {
+        if self.unfinished.borrow().contains(&at) {
+            // Its turn comes.
+            return Ok(());
+        }
+        let mut left = SLICE_BYTES.min(self.round_left.get());
+        let mut engine = self.engine.borrow_mut();
+        loop {
+            if left == 0 {
+                drop(engine);
+                self.unfinished.borrow_mut().push_back(at);
+                return self.settle_soon(py);
+            }
+            let unsent = engine.unsent_pieces(at, left);
+            let whole = unsent.len();
+            if whole == 0 {
+                break;
+            }
+            let Ok(sent) = connection.send_pieces(&unsent) else {
+                drop(engine);
+                return connection.abort(py);
+            };
+            left = left.saturating_sub(sent);
+            self.round_left
+                .set(self.round_left.get().saturating_sub(sent));
+            engine.sent(at, sent, sent == whole);
+            if sent < whole {
+                // The transport gets a piece: it says when the socket takes more.
+                let piece = PyBytes::new(py, &engine.unsent_copy(at, HANDED_OF_VIEWS_BYTES));
+                engine.sent(at, piece.as_bytes().len(), false);
+                drop(engine);
+                if !connection.hand_over(piece)? {
+                    return Ok(());
+                }
+                engine = self.engine.borrow_mut();
+                engine.sent(at, 0, true);
+            }
         }
         let closing = engine.is_closing(at);
         drop(engine);
@@ -484,6 +574,9 @@ impl Worker {
                 tick_due: Cell::new(0.0),
                 drained: RefCell::new(None),
                 ready: RefCell::new(Vec::new()),
+                resting: RefCell::new(Vec::new()),
+                unfinished: RefCell::new(VecDeque::new()),
+                round_left: Cell::new(ROUND_BYTES),
             }),
         })
     }
@@ -524,6 +617,16 @@ impl Worker {
     }
 
     fn _settle(&self, py: Python<'_>) -> PyResult<()> {
+        self.settle_due.set(false);
+        self.end_rest(py)?;
+        self.round_left.set(ROUND_BYTES);
+        let waiting = self.unfinished.borrow().len();
+        for _ in 0..waiting {
+            let Some(at) = self.unfinished.borrow_mut().pop_front() else {
+                break;
+            };
+            self.flush(py, at)?;
+        }
         self.settle(py)
     }
 

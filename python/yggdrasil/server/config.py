@@ -159,6 +159,28 @@ class Config(BaseSettings):
         Field(ge=MIB, le=INTEGER_MAX),
         Option(help="The largest bulk string in a request.", unit="bytes", redis=True, runtime=True, engine=True),
     ] = 512 * MIB
+    stream_upload_timeout: Annotated[
+        Count,
+        Option(
+            help="An upload (PUT_STREAM) of which nothing has come for this long is forgotten; 0 for never.",
+            unit="seconds",
+            runtime=True,
+            engine=True,
+        ),
+    ] = 60
+    stream_uploads_max: Annotated[
+        Count,
+        Option(help="Uploads (PUT_STREAM) that may be under way in a shard at a time.", runtime=True, engine=True),
+    ] = 256
+    stream_upload_bytes_max: Annotated[
+        Size,
+        Option(
+            help="What all uploads (PUT_STREAM) under way in a shard may hold; 0 for no limit but the memory.",
+            unit="bytes",
+            runtime=True,
+            engine=True,
+        ),
+    ] = 0
     client_query_buffer_limit: Annotated[
         Size,
         Field(ge=MIB, le=INTEGER_MAX),

@@ -15,6 +15,7 @@ pub mod scan;
 pub mod session;
 mod set;
 pub mod spec;
+pub mod streams;
 mod strings;
 pub mod syntax;
 mod table;

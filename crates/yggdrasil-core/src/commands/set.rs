@@ -21,7 +21,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "set",
         arity: AtLeast(3),
-        flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM]),
+        flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::VALUE_SECOND]),
         keys: Keys::FIRST,
         group: Group::String,
         route: Route::Key,
@@ -36,7 +36,12 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "setnx",
         arity: Exact(3),
-        flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST]),
+        flags: Flags::of(&[
+            Flags::WRITE,
+            Flags::DENYOOM,
+            Flags::FAST,
+            Flags::VALUE_SECOND,
+        ]),
         keys: Keys::FIRST,
         group: Group::String,
         route: Route::Key,
@@ -51,7 +56,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "setex",
         arity: Exact(4),
-        flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM]),
+        flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::VALUE_THIRD]),
         keys: Keys::FIRST,
         group: Group::String,
         route: Route::Key,
@@ -66,7 +71,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "psetex",
         arity: Exact(4),
-        flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM]),
+        flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::VALUE_THIRD]),
         keys: Keys::FIRST,
         group: Group::String,
         route: Route::Key,
@@ -81,7 +86,12 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "getset",
         arity: Exact(3),
-        flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST]),
+        flags: Flags::of(&[
+            Flags::WRITE,
+            Flags::DENYOOM,
+            Flags::FAST,
+            Flags::VALUE_SECOND,
+        ]),
         keys: Keys::FIRST,
         group: Group::String,
         route: Route::Key,
@@ -288,14 +298,13 @@ fn set(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -
         Lifetime::Until(unit, time) => Expiry::At(unit.expire_at(time, context.now, "set")?),
     };
     let key = context.first_key(&args[1]);
-    let value = canonical(&args[2]);
     if options.get {
         let existed = write_before(context, args, reply);
         if options
             .condition
             .is_none_or(|condition| condition.holds(existed))
         {
-            context.shard.set(&key, value, expiry, context.now)?;
+            context.store(&key, &args[2], expiry)?;
         }
         return Ok(());
     }
@@ -306,7 +315,7 @@ fn set(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -
             return Ok(());
         }
     }
-    context.shard.set(&key, value, expiry, context.now)?;
+    context.store(&key, &args[2], expiry)?;
     reply.ok();
     Ok(())
 }
@@ -339,8 +348,7 @@ fn setnx(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>)
     let key = context.first_key(&args[1]);
     let existed = context.shard.find(&key, context.now).is_some();
     if !existed {
-        let value = canonical(&args[2]);
-        context.shard.set(&key, value, Expiry::Clear, context.now)?;
+        context.store(&key, &args[2], Expiry::Clear)?;
     }
     reply.int(i64::from(!existed));
     Ok(())
@@ -363,8 +371,7 @@ fn set_until(
 ) -> Outcome {
     let expiry = Expiry::At(unit.expire_at(&args[2], context.now, command)?);
     let key = context.first_key(&args[1]);
-    let value = canonical(&args[3]);
-    context.shard.set(&key, value, expiry, context.now)?;
+    context.store(&key, &args[3], expiry)?;
     reply.ok();
     Ok(())
 }
@@ -372,8 +379,7 @@ fn set_until(
 fn getset(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     write_before(context, args, reply);
     let key = context.first_key(&args[1]);
-    let value = canonical(&args[2]);
-    context.shard.set(&key, value, Expiry::Clear, context.now)?;
+    context.store(&key, &args[2], Expiry::Clear)?;
     Ok(())
 }
 

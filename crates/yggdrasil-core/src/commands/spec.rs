@@ -5,7 +5,10 @@ use std::fmt;
 use crate::commands::error::CommandError;
 use crate::commands::session::SessionCommand;
 use crate::commands::together::run_together;
-use crate::keyspace::{EntryView, Key, Millis, Shard, Value, hash_key};
+use crate::commands::value::canonical;
+use crate::keyspace::{
+    EntryView, Expiry, Key, KeyspaceError, Millis, Received, Shard, Value, hash_key,
+};
 use crate::resp::{Args, Reply};
 
 /// One command, or one subcommand of a container. Names are lower case; a subcommand's is "container|name".
@@ -127,6 +130,10 @@ impl Flags {
     pub const KEYSPACE: Flags = Flags(1 << 20);
     /// Not shown as a flag: does not count as a use of its keys.
     pub const NO_TOUCH: Flags = Flags(1 << 21);
+    /// Not shown as a flag: its argument 2 is a value, which is received where it will stay when it is long.
+    pub const VALUE_SECOND: Flags = Flags(1 << 22);
+    /// Not shown as a flag: as [`Flags::VALUE_SECOND`], of its argument 3.
+    pub const VALUE_THIRD: Flags = Flags(1 << 23);
 
     const NAMES: [(Flags, &'static str); 18] = [
         (Self::WRITE, "write"),
@@ -242,6 +249,8 @@ pub enum Route {
     Session,
     /// The owner of its one key.
     Key,
+    /// The shard of the upload that it names, see [`upload_shard`](crate::commands::streams::upload_shard).
+    Upload,
     /// The owners of its keys; the handler gets the arguments of its shard only (the name first).
     Split(Join),
     /// Several keys that are looked at and changed together.
@@ -349,9 +358,13 @@ pub enum Action<'a> {
 /// Bounds that come from the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyLimits {
-    /// The longest string that may come into being (proto-max-bulk-len).
+    /// The longest string that may come into being (proto-max-bulk-len), other than by an upload.
     pub string_bytes_max: u64,
     pub databases: u8,
+    /// Uploads of a shard at a time.
+    pub uploads_max: usize,
+    /// Bytes of all of them; 0 for no limit but the memory.
+    pub upload_bytes_max: u64,
 }
 
 impl Default for KeyLimits {
@@ -359,6 +372,8 @@ impl Default for KeyLimits {
         Self {
             string_bytes_max: 512 * 1024 * 1024,
             databases: 16,
+            uploads_max: 256,
+            upload_bytes_max: 0,
         }
     }
 }
@@ -417,6 +432,21 @@ impl ShardContext<'_> {
                 bytes,
             },
             None => self.key(bytes),
+        }
+    }
+
+    /// Makes `bytes`, or what was received in the place of that argument, the value of a key. Tells whether a live
+    /// entry was there before.
+    #[inline]
+    pub fn store(
+        &mut self,
+        key: &Key<'_>,
+        bytes: &[u8],
+        expiry: Expiry,
+    ) -> Result<bool, KeyspaceError> {
+        match self.shard.take_received() {
+            Some(Received::Value(draft)) => self.shard.publish(draft, key, expiry, self.now),
+            _ => self.shard.set(key, canonical(bytes), expiry, self.now),
         }
     }
 
@@ -600,7 +630,7 @@ impl CommandSpec {
                 "response_policy:special",
                 "nondeterministic_output",
             ],
-            Route::Session | Route::Key | Route::Together => &[],
+            Route::Session | Route::Key | Route::Upload | Route::Together => &[],
         }
     }
 }

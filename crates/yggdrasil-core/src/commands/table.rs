@@ -5,12 +5,13 @@
 
 use super::error::CommandError;
 use super::spec::{Arity, CommandSpec, Docs, Flags, Group, Keys, Route, Run};
-use super::{counters, databases, expiry, keys, object, session, set, strings, syntax};
+use super::{counters, databases, expiry, keys, object, session, set, streams, strings, syntax};
 use crate::resp::{Args, Reply, Span};
 
 /// Every command that is written in Rust.
 pub const FAMILIES: &[&[CommandSpec]] = &[
     strings::COMMANDS,
+    streams::COMMANDS,
     set::COMMANDS,
     counters::COMMANDS,
     keys::COMMANDS,

@@ -2,9 +2,11 @@
 
 use super::pending::SessionRef;
 use super::session::{Gates, Session, Wait};
+use super::views::Lending;
 use super::{Engine, Event, KEEP_BUFFER_BYTES, OUTPUT_PAUSE_BYTES};
 use crate::commands::{
     CommandError, CommandId, Flags, Keys, ReadContext, ReadHandler, Route, Run, SessionCommand,
+    streams,
 };
 use crate::keyspace::{EntryView, Key, hash_key, slot::key_slot};
 use crate::resp::{Args, Limits, Parsed, Parser, Reply, Requests};
@@ -64,6 +66,13 @@ impl Engine {
         if session.closing {
             return;
         }
+        let taken = self.feed_incoming(at.index, bytes);
+        let bytes = &bytes[taken..];
+        if self.is_receiving(at.index) {
+            self.settle();
+            return;
+        }
+        let session = &mut self.sessions[at.index];
         if session.wait == Wait::None && session.input.is_empty() {
             let consumed = self.execute_input(at.index, bytes);
             self.keep_input(at.index, &bytes[consumed..]);
@@ -75,14 +84,6 @@ impl Engine {
         }
         self.check_query_buffer(at.index);
         self.settle();
-    }
-
-    /// Room at the end of the session's input for a long argument that is arriving, to be filled by the driver and
-    /// confirmed by [`Engine::received_into_input`]. `None` when the shared receive buffer does.
-    pub fn input_room(&mut self, at: SessionRef) -> Option<&mut Vec<u8>> {
-        let session = self.session(at)?;
-        (session.wait == Wait::None && session.input_wanted >= KEEP_BUFFER_BYTES)
-            .then_some(&mut session.input)
     }
 
     /// The driver has put `bytes` more bytes into the session's input.
@@ -122,7 +123,11 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(index) else {
             return;
         };
-        if consumed == input.len() {
+        let begun = std::mem::take(&mut session.input);
+        if !begun.is_empty() {
+            // All was taken, and this is what stands around a long argument that is arriving.
+            input = begun;
+        } else if consumed == input.len() {
             input.clear();
             if input.capacity() > KEEP_BUFFER_BYTES {
                 input = Vec::new();
@@ -164,6 +169,7 @@ impl Engine {
 
     /// Closes a connection once its output is sent.
     pub(super) fn close_after_output(&mut self, index: usize) {
+        self.drop_incoming(index);
         let session = &mut self.sessions[index];
         session.closing = true;
         session.input = Vec::new();
@@ -206,7 +212,12 @@ impl Engine {
             }
             match end {
                 Ok(Parsed::Request) => {}
-                Ok(Parsed::Incomplete { .. }) => break,
+                Ok(Parsed::Incomplete { .. }) => {
+                    if self.begin_incoming(index, &input[start..]) {
+                        start = input.len();
+                    }
+                    break;
+                }
                 Err(error) => {
                     self.stats.add(Counter::ProtocolErrors, 1);
                     let session = &mut self.sessions[index];
@@ -242,7 +253,15 @@ impl Engine {
     ) -> Option<usize> {
         for (request, &plan) in plans.iter().enumerate() {
             let args = requests.args(request, input);
-            let flow = self.execute(index, &args, plan);
+            let flow = match self.give_incoming(index) {
+                None => self.execute(index, &args, plan),
+                Some(false) => Flow::Done,
+                Some(true) => {
+                    let flow = self.execute(index, &args, plan);
+                    self.take_incoming_back(index, flow != Flow::Done);
+                    flow
+                }
+            };
             let session = self.sessions.get_mut(index)?;
             let wait = match flow {
                 Flow::Again(wait) => Some((wait, requests.wire(request).start)),
@@ -311,7 +330,7 @@ impl Engine {
     }
 
     #[inline]
-    fn plan_request(&self, command: Option<CommandId>, args: &Args<'_>) -> Plan {
+    pub(super) fn plan_request(&self, command: Option<CommandId>, args: &Args<'_>) -> Plan {
         let none = Plan {
             command,
             key_at: 0,
@@ -320,6 +339,10 @@ impl Engine {
             home: 0,
         };
         let Some(id) = command else { return none };
+        if self.table.spec(id).route == Route::Upload {
+            let shard = self.upload_shard(args);
+            return Plan { shard, ..none };
+        }
         let Keys::At { first, .. } = self.table.spec(id).keys else {
             return none;
         };
@@ -360,6 +383,13 @@ impl Engine {
         }
     }
 
+    /// The shard of the upload that a request names; the own for one that its handler will refuse.
+    pub(super) fn upload_shard(&self, args: &Args<'_>) -> usize {
+        streams::upload_shard(args)
+            .filter(|shard| *shard < self.shape.shards)
+            .unwrap_or(self.me)
+    }
+
     /// Executes one request of a session.
     fn execute(&mut self, index: usize, args: &Args<'_>, plan: Plan) -> Flow {
         let Some(command) = plan.command else {
@@ -389,6 +419,12 @@ impl Engine {
             }
             Run::Shard(_) if spec.route == Route::Key => {
                 self.forward(index, plan.shard, command, args, Some(plan.hash))
+            }
+            Run::Shard(_) if spec.route == Route::Upload && plan.shard == self.me => {
+                self.run_own(index, command, args, None)
+            }
+            Run::Shard(_) if spec.route == Route::Upload => {
+                self.forward(index, plan.shard, command, args, None)
             }
             Run::Session(own) => self.run_session(index, own, args),
             Run::Python | Run::Container => self.start_python(index, command, args),
@@ -430,7 +466,7 @@ impl Engine {
                 let session = &mut self.sessions[index];
                 // What confirms a subscription is a push, and pushes are always sent.
                 if !self.table.spec(command).flags.has(Flags::PUBSUB) {
-                    session.reply_target().truncate(start);
+                    session.take_back(start);
                 }
                 session.mute_this = false;
             }
@@ -525,11 +561,20 @@ impl Engine {
         } else {
             self.shard.find(&key, self.now)
         };
+        let is_long = view.is_some_and(|view| view.is_long());
+        if is_long && !session.slots.is_empty() {
+            // Behind replies that are not there yet it would have to be copied.
+            return Flow::Again(Wait::Slots);
+        }
         let context = ReadContext {
             now: self.now,
             limits: &self.options.limits,
         };
-        reply_read(&self.stats, session, &context, handler, view, args);
+        let lending = is_long.then_some(&mut self.lending);
+        reply_read(&self.stats, session, &context, handler, view, args, lending);
+        if is_long {
+            session.output.add_views(self.lending.drain());
+        }
         Flow::Done
     }
 
@@ -568,7 +613,7 @@ impl Engine {
             now: self.now,
             limits: &self.options.limits,
         };
-        reply_read(&self.stats, session, &context, handler, view, args);
+        reply_read(&self.stats, session, &context, handler, view, args, None);
         Flow::Done
     }
 
@@ -585,9 +630,14 @@ impl Engine {
         }
         let session = &mut self.sessions[index];
         let (db, protocol) = (session.db, session.protocol);
+        let lends = session.slots.is_empty();
         let mut target = std::mem::take(session.reply_target());
-        self.run_on_shard(command, args, hash, db, protocol, &mut target);
-        *self.sessions[index].reply_target() = target;
+        self.run_on_shard(command, args, hash, db, protocol, &mut target, lends);
+        let session = &mut self.sessions[index];
+        *session.reply_target() = target;
+        if !self.lending.is_empty() {
+            session.output.add_views(self.lending.drain());
+        }
         Flow::Done
     }
 
@@ -733,6 +783,7 @@ fn reply_read(
     handler: ReadHandler,
     view: Option<EntryView<'_>>,
     args: &Args<'_>,
+    lending: Option<&mut Lending>,
 ) {
     let counter = if view.is_some() {
         Counter::KeyspaceHits
@@ -741,7 +792,11 @@ fn reply_read(
     };
     stats.add(counter, 1);
     let protocol = session.protocol;
-    let mut reply = Reply::new(session.reply_target(), protocol);
+    let target = session.reply_target();
+    let mut reply = match lending {
+        None => Reply::new(target, protocol),
+        Some(lending) => Reply::lending(target, protocol, lending),
+    };
     if let Err(error) = handler(context, view, args, &mut reply) {
         error.write(&mut reply);
     }

@@ -36,6 +36,10 @@ impl Engine {
         self.end_pause_in_time();
         let more = self.reserved.is_none() && self.shard.advance(self.now, STEP_BUDGET);
         self.inspect_sessions();
+        if self.options.upload_timeout_ms != 0 {
+            let before = self.now.saturating_sub(self.options.upload_timeout_ms);
+            self.shard.abort_idle_uploads(before);
+        }
         self.publish_gauges();
         self.publish_rates();
         self.settle();

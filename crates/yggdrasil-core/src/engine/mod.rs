@@ -8,6 +8,7 @@ mod clock;
 mod dispatch;
 mod gate;
 mod housekeeping;
+mod incoming;
 mod links;
 mod observe;
 mod options;
@@ -22,6 +23,7 @@ mod session_commands;
 mod slots;
 mod together;
 mod transaction;
+mod views;
 mod watch;
 mod wire;
 
@@ -31,11 +33,13 @@ use slab::Slab;
 
 pub use clock::Clock;
 pub use dispatch::Ended;
+pub use incoming::Room;
 pub use observe::{ClientInfo, LatencyEvent, SlowEntry};
 pub use options::{OptionError, Options, OutputLimit};
 pub use pending::SessionRef;
 pub use session::{Listener, Peer};
 pub use session_commands::COMPATIBLE_VERSION;
+pub use views::Unsent;
 
 use crate::commands::{CommandId, CommandSpec, NewCommand, RegistrationError, Registry};
 use crate::control::{Control, NodeShape};
@@ -50,6 +54,7 @@ use pending::{Gather, Tickets};
 use pubsub::Subscriptions;
 use session::{Session, Wait};
 use transaction::{Deferred, Reservation, Transaction};
+use views::Lending;
 
 /// What the driver has to do beside sending output.
 #[derive(Debug)]
@@ -100,6 +105,8 @@ pub struct Engine {
     control: Control,
     stats: StatsBlock,
     shard: Shard,
+    /// Lends long values of the shard to replies.
+    lending: Lending,
     readers: Vec<Option<ShardReader>>,
     /// What this worker holds of other shards.
     holder: Holder,
@@ -154,6 +161,7 @@ impl Engine {
             holder: Holder::new(parts.control.lease_page(parts.shard_index)),
             control: parts.control,
             stats,
+            lending: Lending::new(parts.shard.lender()),
             shard: parts.shard,
             readers: parts.readers,
             options: parts.options,
@@ -291,6 +299,7 @@ impl Engine {
         self.forget_watches(at.index);
         self.leave_monitor(at.index);
         self.set_wait(at.index, Wait::None);
+        self.drop_incoming(at.index);
         self.sessions.remove(at.index);
         self.stats.subtract(Counter::ConnectedClients, 1);
         self.settle();
@@ -340,6 +349,33 @@ impl Engine {
     /// Shards whose eventfd has to be written, as bits.
     pub fn take_wakes(&mut self) -> u64 {
         self.links.take_wakes()
+    }
+
+    /// True when long values are among what is to be sent to a client: then [`Engine::unsent_pieces`] gives it.
+    pub fn has_views(&mut self, at: SessionRef) -> bool {
+        self.session(at)
+            .is_some_and(|session| session.output.has_views())
+    }
+
+    /// About `at_most` of the bytes to send to a client, where they lie; what was sent is to be confirmed by
+    /// [`Engine::sent`].
+    pub fn unsent_pieces(&self, at: SessionRef, at_most: usize) -> Unsent<'_> {
+        match self.sessions.get(at.index) {
+            Some(session) if session.at == at => {
+                session.output.pieces(at_most, &self.shard, &self.readers)
+            }
+            _ => Unsent::new(),
+        }
+    }
+
+    /// A copy of the next of these bytes, at most so many.
+    pub fn unsent_copy(&self, at: SessionRef, at_most: usize) -> Vec<u8> {
+        match self.sessions.get(at.index) {
+            Some(session) if session.at == at => {
+                session.output.copied(at_most, &self.shard, &self.readers)
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The bytes to send to a client; what was sent is to be confirmed by [`Engine::sent`].
@@ -405,6 +441,10 @@ impl Engine {
         session.output_total += bytes as u64;
         session.writable = writable;
         session.output.advance(bytes, KEEP_BUFFER_BYTES);
+        self.shard.settle_leases();
+        let Some(session) = self.session(at) else {
+            return;
+        };
         if session.input_ended && !session.has_replies_due() && session.output.is_empty() {
             self.close_after_output(at.index);
             return;
@@ -473,6 +513,7 @@ impl Engine {
                 break;
             }
         }
+        self.shard.settle_leases();
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Options {
     /// How long a reader of the shared memory may hold a value that is gone, in milliseconds.
     pub lease_age_max_ms: u64,
     pub limits: KeyLimits,
+    /// Milliseconds after which an upload of which nothing comes is forgotten; 0 never.
+    pub upload_timeout_ms: u64,
 }
 
 /// Why a value is refused.
@@ -70,7 +72,10 @@ impl Options {
             limits: KeyLimits {
                 string_bytes_max: 0,
                 databases: 0,
+                uploads_max: 0,
+                upload_bytes_max: 0,
             },
+            upload_timeout_ms: 0,
         }
     }
 
@@ -88,6 +93,9 @@ impl Options {
         "latency-tracking",
         "maxmemory",
         "near-lease-age",
+        "stream-upload-timeout",
+        "stream-uploads-max",
+        "stream-upload-bytes-max",
     ];
 
     /// Sets one option; `value` is a number, or for passwords and output limits a text as Redis writes it with sizes
@@ -123,6 +131,9 @@ impl Options {
             "slowlog-max-len" => self.slowlog_len_max = number()? as usize,
             "latency-monitor-threshold" => self.latency_threshold_ms = number()?,
             "latency-tracking" => self.latency_tracking = number()? != 0,
+            "stream-upload-timeout" => self.upload_timeout_ms = number()?.saturating_mul(1000),
+            "stream-uploads-max" => self.limits.uploads_max = number()? as usize,
+            "stream-upload-bytes-max" => self.limits.upload_bytes_max = number()?,
             "maxmemory" => {
                 self.memory_limit = Some(number()?)
                     .filter(|&limit| limit != 0)

@@ -1,14 +1,25 @@
 //! Bytes on their way to a client.
 
+use std::collections::VecDeque;
+
+use crate::engine::views::{Unsent, View};
+use crate::keyspace::{Shard, ShardReader};
+use crate::shm::Exposed;
+
 /// Sent bytes are cut off when they are at least so many, and more than half of all.
 const COMPACT_BYTES: usize = 256 * 1024;
 
-/// An output buffer: replies are appended to its end and sent from its start.
+/// An output buffer: replies are appended to its end and sent from its start. Long values stay where they are; it
+/// knows where they belong.
 #[derive(Default)]
 pub struct Output {
     bytes: Vec<u8>,
     /// Bytes at the start that are sent.
     sent: usize,
+    /// In the order of their places; what is sent of the first one is cut off it.
+    views: VecDeque<View>,
+    /// Bytes of all views.
+    view_bytes: u64,
 }
 
 impl Output {
@@ -18,15 +29,79 @@ impl Output {
         &mut self.bytes
     }
 
-    /// What is still to be sent.
+    /// Adds views of places behind all others'.
+    pub fn add_views(&mut self, views: impl Iterator<Item = View>) {
+        for view in views {
+            self.view_bytes += view.len;
+            self.views.push_back(view);
+        }
+    }
+
+    /// True when a long value is to be sent.
+    #[inline]
+    pub fn has_views(&self) -> bool {
+        !self.views.is_empty()
+    }
+
+    /// What is still to be sent, as far as the next long value.
     #[inline]
     pub fn unsent(&self) -> &[u8] {
-        &self.bytes[self.sent..]
+        match self.views.front() {
+            None => &self.bytes[self.sent..],
+            Some(view) => &self.bytes[self.sent..view.at],
+        }
+    }
+
+    /// About `at_most` of the bytes that are still to be sent.
+    pub fn pieces<'a>(
+        &'a self,
+        at_most: usize,
+        own: &'a Shard,
+        others: &'a [Option<ShardReader>],
+    ) -> Unsent<'a> {
+        let mut unsent = Unsent::new();
+        let mut from = self.sent;
+        let mut has_room = true;
+        for view in &self.views {
+            if from < view.at {
+                has_room = unsent.push(Exposed::from(&self.bytes[from..view.at]));
+                from = view.at;
+            }
+            if !has_room || unsent.len() >= at_most {
+                break;
+            }
+            let room = (at_most - unsent.len()) as u64;
+            has_room = unsent.push(view.exposed(room, own, others));
+            if !has_room || view.len > room {
+                has_room = false;
+                break;
+            }
+        }
+        if has_room && unsent.len() < at_most && from < self.bytes.len() {
+            unsent.push(Exposed::from(&self.bytes[from..]));
+        }
+        unsent.set_more(unsent.len() < self.len());
+        unsent
+    }
+
+    /// A copy of the next bytes, at most so many.
+    pub fn copied(&self, at_most: usize, own: &Shard, others: &[Option<ShardReader>]) -> Vec<u8> {
+        let bytes = self.unsent();
+        match self.views.front() {
+            Some(view) if bytes.is_empty() => view.copied(at_most as u64, own, others),
+            _ => bytes[..bytes.len().min(at_most)].to_vec(),
+        }
     }
 
     /// Bytes still to be sent.
     #[inline]
     pub fn len(&self) -> usize {
+        self.held() + self.view_bytes as usize
+    }
+
+    /// Bytes held here that are still to be sent.
+    #[inline]
+    pub fn held(&self) -> usize {
         self.bytes.len() - self.sent
     }
 
@@ -38,13 +113,17 @@ impl Output {
 
     /// Bytes of memory.
     pub fn capacity(&self) -> usize {
-        self.bytes.capacity()
+        self.bytes.capacity() + self.views.capacity() * size_of::<View>()
     }
 
     /// So many bytes are sent. A buffer larger than `keep_bytes` is given back when it is empty.
     #[inline]
     pub fn advance(&mut self, bytes: usize, keep_bytes: usize) {
-        self.sent = (self.sent + bytes).min(self.bytes.len());
+        if self.views.is_empty() {
+            self.sent = (self.sent + bytes).min(self.bytes.len());
+        } else {
+            self.advance_over_views(bytes);
+        }
         if self.is_empty() {
             self.sent = 0;
             self.bytes.clear();
@@ -53,7 +132,43 @@ impl Output {
             }
         } else if self.sent >= COMPACT_BYTES && self.sent > self.bytes.len() / 2 {
             self.bytes.drain(..self.sent);
+            for view in &mut self.views {
+                view.at -= self.sent;
+            }
             self.sent = 0;
+        }
+    }
+
+    fn advance_over_views(&mut self, bytes: usize) {
+        let mut left = bytes;
+        while left > 0 {
+            let Some(view) = self.views.front_mut() else {
+                self.sent = (self.sent + left).min(self.bytes.len());
+                break;
+            };
+            let before = left.min(view.at - self.sent);
+            self.sent += before;
+            left -= before;
+            let within = view.len.min(left as u64);
+            view.offset += within;
+            view.len -= within;
+            self.view_bytes -= within;
+            left -= within as usize;
+            if view.len == 0 {
+                self.views.pop_front();
+            }
+        }
+        if self.views.is_empty() {
+            self.views = VecDeque::new();
+        }
+    }
+
+    /// Takes back what was appended behind the first `len` bytes of the buffer.
+    pub fn truncate(&mut self, len: usize) {
+        self.bytes.truncate(len);
+        while self.views.back().is_some_and(|view| view.at >= len) {
+            let view = self.views.pop_back();
+            self.view_bytes -= view.map_or(0, |view| view.len);
         }
     }
 

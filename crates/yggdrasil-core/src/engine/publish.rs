@@ -121,7 +121,7 @@ impl Engine {
         } else {
             self.options.output_normal
         };
-        let held = session.output.len() + session.slots.bytes();
+        let held = session.output.held() + session.slots.bytes();
         let over_soft = limit.soft_bytes != 0 && held > limit.soft_bytes;
         match (over_soft, session.over_soft_limit_since) {
             (false, _) => session.over_soft_limit_since = 0,

@@ -243,7 +243,9 @@ impl Engine {
         match request {
             Some((head, command, bytes)) if self.table.spec(command).arity.allows(spans.len()) => {
                 let args = wire::args(bytes, &spans);
-                self.run_on_shard(command, &args, head.hash, header.db, protocol, &mut reply);
+                self.run_on_shard(
+                    command, &args, head.hash, header.db, protocol, &mut reply, false,
+                );
                 let ticks = (self.clock.ticks)();
                 let spent = self.clock.nanoseconds(ticks.wrapping_sub(self.ticks));
                 self.ticks = ticks;

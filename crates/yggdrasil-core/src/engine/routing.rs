@@ -4,11 +4,12 @@ use super::Engine;
 use super::dispatch::Flow;
 use super::pending::{Gather, Receiver, Waiter};
 use super::session::{Listener, Queued, Wait};
+use super::views::Lending;
 use crate::commands::{
     CommandError, CommandId, EachHandler, Flags, Join, Keys, Route, Run, ShardContext, scan,
 };
 use crate::keyspace::{Key, Read, ReadStamp, hash_key};
-use crate::resp::{Args, ArgsBuffer, Protocol, Reply};
+use crate::resp::{Args, ArgsBuffer, Lend, Protocol, Reply};
 use crate::stats::Counter;
 
 /// Tries of a read over several shards before it becomes a transaction.
@@ -23,7 +24,12 @@ pub(super) struct Part {
 }
 
 impl Engine {
-    /// Executes a command on the own shard: all its keys are here.
+    /// Executes a command on the own shard: all its keys are here. When `lends`, long values are not copied into `out`:
+    /// they are in `lending` then.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "what a request is executed with, in one place"
+    )]
     pub(super) fn run_on_shard(
         &mut self,
         command: CommandId,
@@ -32,14 +38,19 @@ impl Engine {
         db: u8,
         protocol: Protocol,
         out: &mut Vec<u8>,
+        lends: bool,
     ) {
         let row = self.table.spec(command);
-        let mut reply = Reply::new(out, protocol);
+        let random = self.next_random();
+        let mut reply = if lends {
+            Reply::lending(out, protocol, &mut self.lending)
+        } else {
+            Reply::new(out, protocol)
+        };
         if row.flags.has(Flags::DENYOOM) && self.shard.is_over_limit() {
             CommandError::OutOfMemory.write(&mut reply);
             return;
         }
-        let random = self.next_random();
         let own_only = self.scans_own_only;
         let mut context = ShardContext {
             shard: &mut self.shard,
@@ -85,6 +96,7 @@ impl Engine {
         let one = match route {
             _ if self.shape.shards == 1 || is_own_only => Some(self.me),
             Route::Scan => Some(self.scan_shard(args)),
+            Route::Upload => Some(self.upload_shard(args)),
             Route::RandomKey => None,
             _ => self.only_shard(command, args),
         };
@@ -178,6 +190,7 @@ impl Engine {
             Route::Session => 0,
             Route::AllShards(_) | Route::RandomKey => all,
             Route::Scan => 1 << self.scan_shard(args),
+            Route::Upload => 1 << self.upload_shard(args),
             Route::Key | Route::Split(_) | Route::Together => {
                 let positions = row.keys.positions(args.len());
                 positions.fold(0, |shards, position| {
@@ -326,6 +339,7 @@ impl Engine {
                 db,
                 protocol,
                 &mut reply,
+                false,
             );
             self.gathers[gather].parts[number] = Some(reply);
         }
@@ -382,10 +396,12 @@ impl Engine {
         let mut target = std::mem::take(session.reply_target());
         let start = target.len();
         let mut stamps = Vec::new();
+        let mut lending = Lending::new(self.shard.lender());
         let settled = (0..TRIES).any(|_| {
             target.truncate(start);
+            lending.take_back(start);
             stamps.clear();
-            let mut reply = Reply::new(&mut target, protocol);
+            let mut reply = Reply::lending(&mut target, protocol, &mut lending);
             self.try_read_each(each, join, command, args, db, &mut reply, &mut stamps)
                 && stamps.iter().all(|(shard, stamp)| {
                     self.readers[*shard]
@@ -396,8 +412,10 @@ impl Engine {
         if !settled {
             target.truncate(start);
         }
-        *self.sessions[index].reply_target() = target;
+        let session = &mut self.sessions[index];
+        *session.reply_target() = target;
         if settled {
+            session.output.add_views(lending.drain());
             return Flow::Done;
         }
         self.stats.add(Counter::CrossShardRetries, 1);

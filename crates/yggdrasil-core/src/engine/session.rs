@@ -1,6 +1,7 @@
 //! What the node knows of one client connection.
 
 use crate::commands::CommandId;
+use crate::engine::incoming::Incoming;
 use crate::engine::output::Output;
 use crate::engine::pending::SessionRef;
 use crate::engine::pubsub::Subscribed;
@@ -177,6 +178,8 @@ pub struct Session {
     pub parser: Parser,
     /// Bytes received that are not executed yet.
     pub input: Vec<u8>,
+    /// A long argument that is received elsewhere.
+    pub incoming: Option<Box<Incoming>>,
     /// Bytes at least that the request at the end of the input lacks.
     pub input_wanted: usize,
     /// Bytes to send.
@@ -213,6 +216,7 @@ impl Session {
             listed: false,
             reading_stopped: false,
             mute_this: false,
+            incoming: None,
             input_wanted: 0,
             in_flight: 0,
             keys_in_flight: KeySet::default(),
@@ -267,6 +271,15 @@ impl Session {
     #[inline]
     pub fn reply_target(&mut self) -> &mut Vec<u8> {
         self.slots.target(self.output.buffer())
+    }
+
+    /// Takes back what was written of the reply in hand, which begins there.
+    pub fn take_back(&mut self, start: usize) {
+        if self.slots.is_empty() {
+            self.output.truncate(start);
+        } else {
+            self.reply_target().truncate(start);
+        }
     }
 
     /// Opens a slot for a reply that comes later.

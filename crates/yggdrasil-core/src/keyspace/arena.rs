@@ -5,14 +5,16 @@
 //! within a page they are always the first ones.
 
 use std::collections::{TryReserveError, VecDeque};
+use std::rc::Rc;
 
 use crate::lease::Holders;
 use crate::shm::Mapping;
 
 use super::classes::{BUCKET_CLASS, CLASS_BYTES_MAX, CLASSES, class_of, slot_words};
 use super::layout::{BLOCK_BYTES, HEADER_WORDS, Layout, PAGE_BYTES, PAGE_WORDS};
+use super::leases::Leases;
+use super::limbo::InLimbo;
 use super::runs::FreeRuns;
-use super::types::Millis;
 
 const PAGE_BLOCKS: u64 = PAGE_BYTES / BLOCK_BYTES;
 /// Empty pages that keep their memory, so that a key that comes and goes does not cost system calls.
@@ -49,7 +51,7 @@ pub(super) struct Page {
     pub(super) blocks: u32,
     /// Neighbours among the pages of the class that have room; `next` is the number of pages of a run.
     previous: u32,
-    next: u32,
+    pub(super) next: u32,
 }
 
 /// No memory within the limit, or no run of pages in the address space.
@@ -72,16 +74,18 @@ pub(super) struct Arena {
     pub(super) layout: Layout,
     pub(super) limit: u64,
     /// Indexed by page number. Its capacity is the whole address space, so it never moves.
-    pages: Vec<Page>,
+    pub(super) pages: Vec<Page>,
     /// First page with room, by class.
     partial: [u32; CLASSES + 1],
     /// Slots in use and slots there are, by class.
     slots: [(u64, u64); CLASSES + 1],
-    free: FreeRuns,
+    pub(super) free: FreeRuns,
     kept: Vec<u32>,
-    /// Who may hold runs.
+    /// What this process has lent.
+    pub(super) leases: Rc<Leases>,
+    /// Who else may hold runs.
     pub(super) holders: Holders,
-    /// Freed runs that are still held.
+    /// Freed runs that are still lent or held.
     pub(super) limbo: VecDeque<InLimbo>,
     pub(super) entry_bytes: u64,
     pub(super) index_bytes: u64,
@@ -111,6 +115,7 @@ impl Arena {
             slots: [(0, 0); CLASSES + 1],
             free: FreeRuns::new(layout.first_data_page as u32, layout.pages as u32),
             kept: Vec::with_capacity(KEPT_PAGES),
+            leases: Rc::default(),
             holders: Holders::default(),
             limbo: VecDeque::new(),
             entry_bytes: 0,
@@ -356,7 +361,7 @@ impl Arena {
     }
 
     /// Starts the record of a page or run.
-    fn place(&mut self, number: u32, purpose: PageUse, blocks: u32) {
+    pub(super) fn place(&mut self, number: u32, purpose: PageUse, blocks: u32) {
         let index = number as usize;
         if index >= self.pages.len() {
             self.fixed_bytes += ((index + 1 - self.pages.len()) * size_of::<Page>()) as u64;
@@ -485,18 +490,15 @@ impl Arena {
     fn release_run(&mut self, at: u64) {
         let number = (at / PAGE_WORDS) as u32;
         debug_assert_eq!(self.pages[number as usize].purpose, PageUse::Run);
-        if self.holders.is_leased(number) {
+        if self.is_leased(at) {
             self.pages[number as usize].purpose = PageUse::Limbo;
-            self.limbo.push_back(InLimbo {
-                number,
-                since: None,
-            });
+            self.limbo.push_back(InLimbo::new(number));
         } else {
             self.free_run(number);
         }
     }
 
-    fn free_run(&mut self, number: u32) {
+    pub(super) fn free_run(&mut self, number: u32) {
         let Page {
             blocks,
             next: pages,
@@ -519,78 +521,6 @@ impl Arena {
         } else {
             bytes.next_multiple_of(BLOCK_BYTES)
         }
-    }
-}
-
-/// A run that waits for its last holder.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct InLimbo {
-    number: u32,
-    /// When it was looked at first.
-    since: Option<Millis>,
-}
-
-/// Runs that somebody looks at while they change or go.
-impl Arena {
-    /// Whether anyone holds the run at `at`, whose bucket has just been changed.
-    #[inline]
-    pub(super) fn is_leased(&self, at: u64) -> bool {
-        self.holders.is_leased((at / PAGE_WORDS) as u32)
-    }
-
-    /// Takes back what [`Arena::resize_in_place`] has done for an entry that is not changed after all.
-    pub(super) fn undo_resize(&mut self, at: u64, from: u64, to: u64) {
-        self.live_bytes = self.live_bytes + from - to;
-        if to > from {
-            self.trim_run(at, from);
-        }
-    }
-
-    /// Bytes of freed runs that are still held.
-    pub(super) fn limbo_bytes(&self) -> u64 {
-        let blocks = |run: &InLimbo| u64::from(self.pages[run.number as usize].blocks);
-        self.limbo.iter().map(blocks).sum::<u64>() * BLOCK_BYTES
-    }
-
-    /// Looks at up to `count` runs in limbo: those that nobody holds any more are freed, and who holds one for longer
-    /// than `age_max` is cut off. Returns how many were freed.
-    pub(super) fn look_at_limbo(&mut self, count: usize, now: Millis, age_max: Millis) -> usize {
-        let mut freed = 0;
-        for _ in 0..count.min(self.limbo.len()) {
-            let Some(mut run) = self.limbo.pop_front() else {
-                break;
-            };
-            let since = *run.since.get_or_insert(now);
-            if now.saturating_sub(since) > age_max {
-                self.holders.cut_off(run.number);
-            }
-            if self.holders.is_leased(run.number) {
-                self.limbo.push_back(run);
-            } else {
-                self.free_run(run.number);
-                freed += 1;
-            }
-        }
-        freed
-    }
-
-    /// Takes over a run of `bytes` that the last owner of the segment has left and that somebody holds. False where that
-    /// cannot be.
-    pub(super) fn adopt_leased(&mut self, number: u32, bytes: u64) -> bool {
-        let blocks = bytes.div_ceil(BLOCK_BYTES) as u32;
-        let Ok(pages) = u32::try_from(bytes.div_ceil(PAGE_BYTES)) else {
-            return false;
-        };
-        if !self.free.take_inside(number, pages) {
-            return false;
-        }
-        self.place(number, PageUse::Limbo, blocks);
-        self.pages[number as usize].next = pages;
-        self.limbo.push_back(InLimbo {
-            number,
-            since: None,
-        });
-        true
     }
 }
 
@@ -698,7 +628,7 @@ impl Arena {
                 PageUse::Index => index += bytes,
                 PageUse::Run => entries += bytes,
                 PageUse::Limbo => {
-                    assert!(self.limbo.iter().any(|run| run.number == next));
+                    assert!(self.limbo.iter().any(|run| run.is(next)));
                     entries += bytes;
                 }
             }

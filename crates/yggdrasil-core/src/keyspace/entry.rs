@@ -45,6 +45,7 @@ pub(super) struct Extent {
     pub(super) key_bytes: u64,
     pub(super) value_bytes: u64,
     has_expiry: bool,
+    wide: bool,
 }
 
 impl Extent {
@@ -54,6 +55,7 @@ impl Extent {
             key_bytes,
             value_bytes,
             has_expiry: true,
+            wide: key_bytes >= KEY_LEN_WIDE || value_bytes > u64::from(u32::MAX),
         };
         let has_expiry = expires || plain.total_bytes() > CLASS_BYTES_MAX;
         Self {
@@ -62,14 +64,28 @@ impl Extent {
         }
     }
 
-    #[inline(always)]
-    fn wide(&self) -> bool {
-        self.key_bytes >= KEY_LEN_WIDE || self.value_bytes > u64::from(u32::MAX)
+    /// The same with the wide word, whether it is needed or not: the value then begins at the same place however long
+    /// it becomes.
+    pub(super) fn widened(self) -> Self {
+        Self { wide: true, ..self }
+    }
+
+    /// The same, with the wide word if `header` has it.
+    pub(super) fn as_wide_as(self, header: &Header) -> Self {
+        Self {
+            wide: self.wide || header.is_wide(),
+            ..self
+        }
     }
 
     #[inline(always)]
     pub(super) fn key_word(&self) -> u64 {
-        2 + u64::from(self.wide()) + 2 * u64::from(self.has_expiry)
+        2 + u64::from(self.wide) + 2 * u64::from(self.has_expiry)
+    }
+
+    /// Byte of the entry in which the value begins.
+    pub(super) fn value_offset(&self) -> u64 {
+        self.key_word() * 8 + self.key_bytes
     }
 
     #[inline(always)]
@@ -95,7 +111,7 @@ impl Header {
         version: u64,
         access: u32,
     ) -> Self {
-        let wide = extent.wide();
+        let wide = extent.wide;
         let word0 = version & VERSION_MASK
             | (Kind::String as u64) << VERSION_BITS
             | (encoding as u64) << ENCODING_SHIFT

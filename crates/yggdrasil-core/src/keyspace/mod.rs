@@ -6,6 +6,8 @@ mod classes;
 mod database;
 mod entry;
 mod layout;
+mod leases;
+mod limbo;
 mod reader;
 mod runs;
 mod shard;
@@ -17,8 +19,9 @@ mod types;
 mod watch;
 mod wheel;
 
+pub use leases::{Lease, Lender, Lent};
 pub use reader::{Leased, Looked, Read, ReadStamp, ShardReader, ValueInfo};
-pub use shard::Shard;
+pub use shard::{Draft, Received, Shard, UPLOAD_SERIAL_BITS, UploadError, UploadId};
 pub use types::{
     EntryView, Expiry, Key, KeyspaceError, Kind, LeasedValue, MemoryUse, Millis, ShardCounters,
     ShardShape, Value, WatchToken, hash_key,

@@ -64,6 +64,14 @@ pub struct LeasedValue {
     pub expire_at: Option<Millis>,
 }
 
+impl EntryView<'_> {
+    /// True for a value that has pages of its own, and can be lent.
+    #[inline]
+    pub fn is_long(&self) -> bool {
+        matches!(self.value, Value::Bytes(bytes) if bytes.len() > super::leases::Lender::BYTES_MIN)
+    }
+}
+
 /// What a SET does to the time of expiry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Expiry {

@@ -10,5 +10,5 @@ mod reply;
 pub use args::{Args, ArgsBuffer, Span};
 pub use double::write_double;
 pub use integer::{parse_i64, parse_u64};
-pub use parser::{Limits, Parsed, Parser, ProtocolError, Requests};
-pub use reply::{Protocol, Reply};
+pub use parser::{Arriving, Limits, Parsed, Parser, ProtocolError, Requests};
+pub use reply::{Lend, Protocol, Reply};

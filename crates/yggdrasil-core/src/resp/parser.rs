@@ -174,6 +174,19 @@ struct Partial {
     spans: Vec<Span>,
 }
 
+/// A bulk string that has come in part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arriving<'a> {
+    /// The arguments before it.
+    pub before: &'a [Span],
+    /// Where it begins, counted from the first byte of its request.
+    pub position: usize,
+    /// Its whole length.
+    pub len: usize,
+    /// Arguments behind it.
+    pub behind: usize,
+}
+
 /// Why a request does not go on.
 enum Stop {
     Incomplete { wanted: usize },
@@ -244,6 +257,18 @@ impl Parser {
         }
     }
 
+    /// The bulk string that is arriving, once its length is known and if it is not short.
+    pub fn arriving(&self) -> Option<Arriving<'_>> {
+        let partial = self.partial.as_ref()?;
+        let len = partial.bulk?;
+        Some(Arriving {
+            before: &partial.spans,
+            position: partial.position,
+            len,
+            behind: partial.missing?.checked_sub(1)?,
+        })
+    }
+
     /// Bytes held for a request under way.
     pub fn memory_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| {
@@ -260,7 +285,9 @@ impl Parser {
         let first_span = spans.len();
         let mut state = Partial::default();
         let step = parse_array(request, limits, &mut state, spans);
-        if request.len() >= RESUME_BYTES_MIN && matches!(step, Err(Stop::Incomplete { .. })) {
+        let is_worth_keeping = request.len() >= RESUME_BYTES_MIN
+            || state.bulk.is_some_and(|len| len >= RESUME_BYTES_MIN);
+        if is_worth_keeping && matches!(step, Err(Stop::Incomplete { .. })) {
             state.spans = spans.split_off(first_span);
             self.partial = Some(Box::new(state));
         }
@@ -627,7 +654,7 @@ mod tests {
         );
         assert_eq!(
             next(&input),
-            (Parsed::Incomplete { wanted: 1_000_002 }, 0, false)
+            (Parsed::Incomplete { wanted: 1_000_002 }, 0, true)
         );
         input.resize(input.len() + 600_000, b'x');
         assert_eq!(

@@ -22,15 +22,41 @@ impl Protocol {
     }
 }
 
+/// Sends long bulk strings from where they lie, without a copy in the output.
+pub trait Lend {
+    /// True when `bytes` will be sent at `position` of the output: then they are not appended to it.
+    fn lend(&mut self, position: usize, bytes: &[u8]) -> bool;
+
+    /// Forgets what was lent for places from `position` on.
+    fn take_back(&mut self, position: usize);
+}
+
+/// Bulk strings from here on are worth more than a copy.
+const LEND_BYTES_MIN: usize = 16 * 1024;
+
 /// Appends replies to an output buffer.
 pub struct Reply<'a> {
     out: &'a mut Vec<u8>,
     protocol: Protocol,
+    lend: Option<&'a mut dyn Lend>,
 }
 
 impl<'a> Reply<'a> {
     pub fn new(out: &'a mut Vec<u8>, protocol: Protocol) -> Self {
-        Self { out, protocol }
+        Self {
+            out,
+            protocol,
+            lend: None,
+        }
+    }
+
+    /// A writer that need not copy what `lend` takes.
+    pub fn lending(out: &'a mut Vec<u8>, protocol: Protocol, lend: &'a mut dyn Lend) -> Self {
+        Self {
+            out,
+            protocol,
+            lend: Some(lend),
+        }
     }
 
     pub fn protocol(&self) -> Protocol {
@@ -45,6 +71,9 @@ impl<'a> Reply<'a> {
     /// Takes back everything written since `position`.
     pub fn rewind(&mut self, position: usize) {
         self.out.truncate(position);
+        if let Some(lend) = &mut self.lend {
+            lend.take_back(position);
+        }
     }
 
     #[inline]
@@ -197,10 +226,27 @@ impl<'a> Reply<'a> {
 
     #[inline]
     fn blob(&mut self, kind: u8, bytes: &[u8]) {
+        if bytes.len() > LEND_BYTES_MIN && self.lend.is_some() {
+            return self.lent_blob(kind, bytes);
+        }
         // The longest header, the bytes, and their line end at once.
         self.out.reserve(bytes.len() + 24);
         self.header(kind, bytes.len());
         self.out.extend_from_slice(bytes);
+        self.end();
+    }
+
+    #[cold]
+    fn lent_blob(&mut self, kind: u8, bytes: &[u8]) {
+        self.header(kind, bytes.len());
+        let position = self.out.len();
+        let is_lent = self
+            .lend
+            .as_mut()
+            .is_some_and(|lend| lend.lend(position, bytes));
+        if !is_lent {
+            self.out.extend_from_slice(bytes);
+        }
         self.end();
     }
 

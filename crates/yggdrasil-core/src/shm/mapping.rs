@@ -1,6 +1,7 @@
 //! The three ways to look at a segment.
 #![allow(unsafe_code)]
 
+use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
@@ -88,6 +89,22 @@ impl Mapping {
         unsafe { self.region.bytes(offset, len) }.expect(OUTSIDE)
     }
 
+    /// Where the segment is mapped.
+    pub fn address(&self) -> usize {
+        self.region.address(0).map_or(0, <*const u8>::addr)
+    }
+
+    /// Bytes for a system call to read.
+    pub fn exposed(&self, offset: u64, len: u64) -> Exposed<'_> {
+        Exposed::of(&self.region, offset, len).expect(OUTSIDE)
+    }
+
+    /// Room for a system call to write to: its start and its length.
+    pub fn landing(&mut self, offset: u64, len: u64) -> (*mut u8, usize) {
+        let room = Exposed::of(&self.region, offset, len).expect(OUTSIDE);
+        (room.start.cast_mut(), room.len)
+    }
+
     #[inline(always)]
     pub fn copy_in(&mut self, offset: u64, bytes: &[u8]) {
         copy::copy_in(self.region.words(), offset, bytes).expect(OUTSIDE);
@@ -114,6 +131,48 @@ impl Mapping {
     pub fn punch_hole(&mut self, offset: u64, bytes: u64) -> std::io::Result<()> {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         Ok(rustix::fs::fallocate(&self.file, flags, offset, bytes)?)
+    }
+}
+
+/// Bytes of a segment for a system call to read. Whoever makes it sees to it, by a lease, that they stay as they are
+/// until the call has ended; the program itself does not look at them.
+#[derive(Clone, Copy, Debug)]
+pub struct Exposed<'a> {
+    start: *const u8,
+    len: usize,
+    segment: PhantomData<&'a Region>,
+}
+
+impl<'a> Exposed<'a> {
+    fn of(region: &'a Region, offset: u64, len: u64) -> Option<Self> {
+        region.address(offset.checked_add(len)?.checked_sub(1)?)?;
+        Some(Self {
+            start: region.address(offset)?,
+            len: usize::try_from(len).ok()?,
+            segment: PhantomData,
+        })
+    }
+
+    pub fn as_ptr(&self) -> *const u8 {
+        self.start
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl<'a> From<&'a [u8]> for Exposed<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self {
+            start: bytes.as_ptr(),
+            len: bytes.len(),
+            segment: PhantomData,
+        }
     }
 }
 
@@ -159,6 +218,11 @@ impl ReadOnlyMapping {
     #[inline(always)]
     pub fn equals(&self, word: u64, expected: &[u8]) -> Option<bool> {
         copy::equals(self.region.words(), word, expected)
+    }
+
+    /// Bytes for a system call to read, which a lease keeps as they are.
+    pub fn exposed(&self, offset: u64, len: u64) -> Option<Exposed<'_>> {
+        Exposed::of(&self.region, offset, len)
     }
 
     #[inline]

@@ -23,7 +23,7 @@ pub mod sequence;
 mod sequence_model;
 
 pub use fork::ForkMark;
-pub use mapping::{Mapping, ReadOnlyMapping, SharedMapping};
+pub use mapping::{Exposed, Mapping, ReadOnlyMapping, SharedMapping};
 pub use processor::equal_bytes;
 pub use segment::{Segment, ShmError};
 

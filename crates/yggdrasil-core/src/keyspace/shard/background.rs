@@ -32,8 +32,8 @@ impl Shard {
         while left > 0 && self.expire_one(now) {
             left -= 1;
         }
-        let looked_at = left.min(LIMBO_LOOKS);
-        left -= self.arena.look_at_limbo(looked_at, now, self.lease_age_max);
+        self.arena.cut_off_overdue(now, self.lease_age_max);
+        self.arena.look_at_limbo(LIMBO_LOOKS);
         if left > 0 && !self.cleared.is_empty() {
             left = self.reclaim(left);
         }

@@ -28,7 +28,7 @@ impl Shard {
         assert_eq!(linked + waiting_linked, self.wheel.linked());
         refs.extend(waiting);
         let live: u64 = refs.iter().map(|at| self.header(*at).total_bytes()).sum();
-        assert_eq!(live, self.arena.live_bytes);
+        assert_eq!(live + self.draft_bytes, self.arena.live_bytes);
         self.check_slots_in_use(&refs);
     }
 

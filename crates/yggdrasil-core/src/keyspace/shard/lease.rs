@@ -35,12 +35,13 @@ impl Shard {
         self.arena.holders.drain_reports(each);
     }
 
-    /// Begins a change of an entry in its place. False, with nothing begun, when somebody looks at its run.
-    pub(super) fn open_in_place(&mut self, place: &Place) -> bool {
+    /// Begins a change of an entry in its place. False, with nothing begun, when bytes of its value are to change that
+    /// somebody looks at.
+    pub(super) fn open_in_place(&mut self, place: &Place, changes_value: bool) -> bool {
         open(&mut self.arena.mapping, place.home);
         let is_run = place.header.total_bytes() > CLASS_BYTES_MAX;
         // Who comes from now on finds the bucket changed.
-        if is_run && self.arena.is_leased(place.at) {
+        if changes_value && is_run && self.arena.is_leased(place.at) {
             close(&mut self.arena.mapping, place.home);
             return false;
         }

@@ -4,8 +4,10 @@ mod background;
 mod buckets;
 mod check;
 mod compact;
+mod draft;
 mod lease;
 mod scan;
+mod upload;
 mod write;
 
 use std::collections::VecDeque;
@@ -15,6 +17,9 @@ use crate::lease::Holders;
 use crate::shm::Mapping;
 
 use self::background::Cleared;
+pub use self::draft::{Draft, Received};
+use self::upload::Uploads;
+pub use self::upload::{UPLOAD_SERIAL_BITS, UploadError, UploadId};
 use super::arena::{Arena, Limit, OutOfMemory};
 use super::bucket::{LAST, fingerprint, matches, owner_reference};
 use super::database::Database;
@@ -53,6 +58,10 @@ pub struct Shard {
     scratch: buckets::Scratch,
     /// How long a freed run may be held.
     lease_age_max: Millis,
+    /// Bytes of entries that are being made.
+    draft_bytes: u64,
+    received: Option<Received>,
+    uploads: Uploads,
 }
 
 /// Where a key was found.
@@ -126,6 +135,9 @@ impl Shard {
             counters: ShardCounters::default(),
             scratch: buckets::Scratch::default(),
             lease_age_max: Millis::MAX,
+            draft_bytes: 0,
+            received: None,
+            uploads: Uploads::default(),
             shape,
         })
     }
@@ -493,7 +505,7 @@ impl Shard {
     #[cold]
     fn make_room(&mut self, refusal: OutOfMemory) -> Result<(), KeyspaceError> {
         const STEP: usize = 256;
-        if self.arena.look_at_limbo(STEP, 0, Millis::MAX) > 0 {
+        if self.arena.settle_limbo() {
             return Ok(());
         }
         if self.cleared.is_empty() {

@@ -160,11 +160,12 @@ impl Shard {
             .value_bytes()
             .max(offset.saturating_add(bytes.len() as u64));
         self.check_sizes(key, length)?;
-        let at = self.stretch(&place, &header, length)?;
+        let at = self.stretch(&place, &header, offset, length)?;
         self.touch(key);
         let version = self.next_version();
         let expire_at = self.expire_at(place.at, &header);
-        let extent = Extent::new(header.key_bytes(), length, expire_at.is_some());
+        let extent =
+            Extent::new(header.key_bytes(), length, expire_at.is_some()).as_wide_as(&header);
         let new = Header::new(
             &extent,
             place.physical,
@@ -193,20 +194,22 @@ impl Shard {
         Ok(length)
     }
 
-    /// Room for the entry with a longer value: where it is, and then its bucket is open for the change, or elsewhere. A
-    /// run that must move gets space to grow.
+    /// Room for the entry with a value that is longer or changed from `offset` on: where it is, and then its bucket is
+    /// open for the change, or elsewhere. A run that must move gets space to grow. What is lent is not written; behind
+    /// its end nobody looks.
     fn stretch(
         &mut self,
         place: &Place,
         header: &Header,
+        offset: u64,
         length: u64,
     ) -> Result<u64, KeyspaceError> {
         let expires = self.expire_at(place.at, header).is_some();
-        let extent = Extent::new(header.key_bytes(), length, expires);
+        let extent = Extent::new(header.key_bytes(), length, expires).as_wide_as(header);
         let same_layout = extent.key_word() == header.key_word();
         let (from, to) = (header.total_bytes(), extent.total_bytes());
         if same_layout && self.obtain(|arena| arena.resize_in_place(place.at, from, to))? {
-            if self.open_in_place(place) {
+            if self.open_in_place(place, offset < header.value_bytes()) {
                 return Ok(place.at);
             }
             self.arena.undo_resize(place.at, from, to);
@@ -348,7 +351,7 @@ impl Shard {
         );
         let (from, to) = (old.total_bytes(), extent.total_bytes());
         let mut in_place = self.obtain(|arena| arena.resize_in_place(place.at, from, to))?;
-        if in_place && !self.open_in_place(place) {
+        if in_place && !self.open_in_place(place, true) {
             self.arena.undo_resize(place.at, from, to);
             in_place = false;
         }
@@ -425,7 +428,7 @@ impl Shard {
     }
 
     #[inline(always)]
-    fn touch(&mut self, key: &Key<'_>) {
+    pub(super) fn touch(&mut self, key: &Key<'_>) {
         if !self.watches.is_empty() {
             self.watches.touch(key.db, key.bytes);
         }
@@ -433,7 +436,7 @@ impl Shard {
 
     /// Writes all that precedes the key; the expiry is not linked.
     #[inline(always)]
-    fn write_header(&mut self, at: u64, header: &Header, expire_at: Option<Millis>) {
+    pub(super) fn write_header(&mut self, at: u64, header: &Header, expire_at: Option<Millis>) {
         self.write_words(at, header);
         if header.has_expiry() {
             let words = ExpiryWords::unlinked(expire_at).0;
@@ -494,7 +497,7 @@ impl Shard {
     }
 
     #[inline]
-    fn count_key(&mut self, physical: u8, key: &[u8], added: bool) {
+    pub(super) fn count_key(&mut self, physical: u8, key: &[u8], added: bool) {
         self.adjust_keys(physical, key_slot(key), added);
     }
 
@@ -517,7 +520,12 @@ impl Shard {
     }
 
     #[inline]
-    fn count_expiring(&mut self, physical: u8, before: Option<Millis>, after: Option<Millis>) {
+    pub(super) fn count_expiring(
+        &mut self,
+        physical: u8,
+        before: Option<Millis>,
+        after: Option<Millis>,
+    ) {
         let expiring = &mut self.databases[usize::from(physical)].expiring;
         *expiring = *expiring + u64::from(after.is_some()) - u64::from(before.is_some());
     }

@@ -1,0 +1,292 @@
+//! Long values on their way in: received straight into the pages that they will stay in.
+//!
+//! As soon as the length of a long argument is known, it gets its memory, or the request its error. What stands before
+//! and behind the value is parsed as a request with an empty argument in its place.
+
+use super::Engine;
+use super::pending::SessionRef;
+use super::session::{Gates, Wait};
+use crate::commands::{CommandError, CommandId, Flags, Route, streams};
+use crate::keyspace::{Draft, Received, UploadError, UploadId};
+use crate::resp::{Args, Arriving};
+use crate::stats::Counter;
+
+/// Arguments from here on are received where they stay.
+const LONG_BYTES_MIN: usize = 64 * 1024;
+
+/// Where the bytes of a long argument go.
+#[derive(Debug)]
+enum Target {
+    /// The entry that a command like SET will make.
+    Draft(Draft),
+    Upload(UploadId),
+    /// The request has been refused.
+    Nowhere,
+}
+
+/// A long argument that is arriving, or has arrived and belongs to the first request of the input.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The request up to it, with the length 0 in the place of its own.
+    head: Vec<u8>,
+    target: Target,
+    len: u64,
+    received: u64,
+}
+
+impl Incoming {
+    fn missing(&self) -> u64 {
+        self.len - self.received
+    }
+}
+
+/// Where the next bytes of a session may be received, beside the shared buffer.
+pub enum Room<'a> {
+    /// At the end of its input.
+    Input(&'a mut Vec<u8>),
+    /// At their place in the arena.
+    Pages(*mut u8, usize),
+}
+
+impl Engine {
+    /// Where the driver may put the next bytes of a session without a copy: at most `at_most` bytes of pages.
+    /// Confirmed by [`Engine::received_into_input`] or [`Engine::received_into_pages`]; `None` when the shared receive
+    /// buffer does.
+    pub fn input_room(&mut self, at: SessionRef, at_most: u64) -> Option<Room<'_>> {
+        let session = self.sessions.get_mut(at.index).filter(|s| s.at == at)?;
+        if session.wait != Wait::None {
+            return None;
+        }
+        if let Some(incoming) = &session.incoming {
+            if incoming.missing() < super::KEEP_BUFFER_BYTES as u64 {
+                return None;
+            }
+            let (start, len) = match &incoming.target {
+                Target::Draft(draft) => self.shard.landing(draft, incoming.received, at_most),
+                Target::Upload(id) => self.shard.upload_landing(*id, incoming.received, at_most)?,
+                Target::Nowhere => return None,
+            };
+            let missing = usize::try_from(incoming.missing()).unwrap_or(usize::MAX);
+            return Some(Room::Pages(start, len.min(missing)));
+        }
+        (session.input_wanted >= super::KEEP_BUFFER_BYTES)
+            .then_some(Room::Input(&mut session.input))
+    }
+
+    /// The driver has put `bytes` more bytes into the pages that [`Engine::input_room`] named.
+    pub fn received_into_pages(&mut self, at: SessionRef, bytes: usize) {
+        self.read_clock();
+        self.stats.add(Counter::InputBytes, bytes as u64);
+        let now = self.now;
+        let Some(session) = self.session(at) else {
+            return;
+        };
+        session.active_at = now;
+        session.input_total += bytes as u64;
+        self.incoming_advanced(at.index, Err(bytes as u64));
+    }
+
+    /// Takes the bytes of a long argument from `bytes`; how many they are.
+    pub(super) fn feed_incoming(&mut self, index: usize, bytes: &[u8]) -> usize {
+        let Some(incoming) = &self.sessions[index].incoming else {
+            return 0;
+        };
+        let count = usize::try_from(incoming.missing()).map_or(bytes.len(), |m| m.min(bytes.len()));
+        if count > 0 {
+            self.incoming_advanced(index, Ok(&bytes[..count]));
+        }
+        count
+    }
+
+    /// Takes the next bytes of a long argument; `Err` counts those that are in their place already.
+    fn incoming_advanced(&mut self, index: usize, bytes: Result<&[u8], u64>) {
+        let now = self.now;
+        let session = &mut self.sessions[index];
+        let Some(incoming) = &mut session.incoming else {
+            return;
+        };
+        match (&incoming.target, bytes) {
+            (Target::Draft(draft), Ok(bytes)) => {
+                self.shard.write_draft(draft, incoming.received, bytes);
+            }
+            (Target::Upload(id), bytes) => {
+                let taken = self
+                    .shard
+                    .upload_received(*id, incoming.received, bytes, now);
+                if let Err(error) = taken {
+                    // It timed out or was aborted.
+                    incoming.target = Target::Nowhere;
+                    self.refuse(index, None, &error.into());
+                }
+            }
+            (Target::Draft(_) | Target::Nowhere, _) => {}
+        }
+        let session = &mut self.sessions[index];
+        let Some(incoming) = &mut session.incoming else {
+            return;
+        };
+        incoming.received += bytes.map_or_else(|count| count, |bytes| bytes.len() as u64);
+        if incoming.missing() == 0 {
+            session.input = std::mem::take(&mut incoming.head);
+            session.input_wanted = 0;
+        }
+    }
+
+    /// True while the bytes of a long argument are missing.
+    pub(super) fn is_receiving(&self, index: usize) -> bool {
+        self.sessions[index]
+            .incoming
+            .as_ref()
+            .is_some_and(|incoming| incoming.missing() > 0)
+    }
+
+    /// Looks at the incomplete request at the end of a session's input: when a long value is arriving, all of the
+    /// request is taken from the input. False when it is not such a request.
+    pub(super) fn begin_incoming(&mut self, index: usize, request: &[u8]) -> bool {
+        let parser = std::mem::take(&mut self.sessions[index].parser);
+        let begun = parser
+            .arriving()
+            .is_some_and(|arriving| self.begin(index, request, &arriving));
+        if !begun {
+            self.sessions[index].parser = parser;
+        }
+        begun
+    }
+
+    fn begin(&mut self, index: usize, request: &[u8], arriving: &Arriving<'_>) -> bool {
+        let session = &self.sessions[index];
+        let is_usual = !(session.gates.is_slow()
+            || session.gates.any(Gates::MULTI)
+            || self.pause.is_on()
+            || self.observations.monitors_anywhere);
+        if arriving.len < LONG_BYTES_MIN || !is_usual || session.closing {
+            return false;
+        }
+        let args = Args::new(request, arriving.before);
+        let Some(command) = self.table.named(&args) else {
+            return false;
+        };
+        let spec = self.table.spec(command);
+        let value_at = match spec.flags {
+            flags if flags.has(Flags::VALUE_SECOND) => 2,
+            flags if flags.has(Flags::VALUE_THIRD) => 3,
+            _ => return false,
+        };
+        if args.len() != value_at || !spec.arity.allows(value_at + 1 + arriving.behind) {
+            return false;
+        }
+        if self.plan_request(Some(command), &args).shard != self.me {
+            return false;
+        }
+        let (position, len) = (arriving.position, arriving.len);
+        let line_at = arriving
+            .before
+            .last()
+            .map_or(0, |last| last.start + last.len + 2);
+        let mut head = request[..line_at].to_vec();
+        head.extend_from_slice(b"$0\r\n");
+        let target = match self.make_room_for(command, &args, len as u64) {
+            Ok(target) => target,
+            Err(error) => {
+                self.refuse(index, Some(command), &error);
+                self.touch(index);
+                Target::Nowhere
+            }
+        };
+        let session = &mut self.sessions[index];
+        session.incoming = Some(Box::new(Incoming {
+            head,
+            target,
+            len: len as u64,
+            received: 0,
+        }));
+        let used = self.feed_incoming(index, &request[position..]);
+        let session = &mut self.sessions[index];
+        let rest = &request[position + used..];
+        if !rest.is_empty() {
+            session.input.extend_from_slice(rest);
+        }
+        true
+    }
+
+    /// Memory for a long argument, before it is there.
+    fn make_room_for(
+        &mut self,
+        command: CommandId,
+        args: &Args<'_>,
+        len: u64,
+    ) -> Result<Target, CommandError> {
+        if self.is_refused_for_memory(command) {
+            return Err(CommandError::OutOfMemory);
+        }
+        if self.table.spec(command).route == Route::Upload {
+            let id = streams::upload_id(&args[2]).ok_or(UploadError::Unknown)?;
+            streams::check_upload_bytes(&self.options.limits, self.shard.uploads().1, len)?;
+            self.shard.receive_upload(id, len)?;
+            return Ok(Target::Upload(id));
+        }
+        let key = &args[1];
+        Ok(Target::Draft(self.shard.draft(key.len(), len)?))
+    }
+
+    /// Hands the value that has arrived for the first request of a session's input to the command in hand. `None`
+    /// without one; `Some(false)` when the request was refused already.
+    pub(super) fn give_incoming(&mut self, index: usize) -> Option<bool> {
+        let incoming = self.sessions[index].incoming.take()?;
+        match incoming.target {
+            Target::Draft(mut draft) => {
+                self.shard.fill_draft(&mut draft, incoming.len);
+                self.shard.give_received(Received::Value(draft));
+            }
+            Target::Upload(id) => {
+                self.shard.give_received(Received::Part {
+                    id,
+                    len: incoming.len,
+                });
+            }
+            Target::Nowhere => return Some(false),
+        }
+        Some(true)
+    }
+
+    /// What was given and not used: kept for the same request when that is tried again, otherwise freed.
+    pub(super) fn take_incoming_back(&mut self, index: usize, is_tried_again: bool) {
+        let Some(received) = self.shard.take_received() else {
+            return;
+        };
+        let (target, len) = match received {
+            Received::Value(draft) => {
+                let len = draft.filled();
+                (Target::Draft(draft), len)
+            }
+            Received::Part { id, len } => (Target::Upload(id), len),
+        };
+        match self.sessions.get_mut(index) {
+            Some(session) if is_tried_again => {
+                session.incoming = Some(Box::new(Incoming {
+                    head: Vec::new(),
+                    target,
+                    len,
+                    received: len,
+                }));
+            }
+            _ => self.free_target(target),
+        }
+    }
+
+    /// Forgets what a session was receiving.
+    pub(super) fn drop_incoming(&mut self, index: usize) {
+        if let Some(incoming) = self.sessions[index].incoming.take() {
+            self.free_target(incoming.target);
+        }
+    }
+
+    fn free_target(&mut self, target: Target) {
+        match target {
+            Target::Draft(draft) => self.shard.abandon(draft),
+            // The upload may have gone by itself.
+            Target::Upload(id) => drop(self.shard.end_receiving(id, None, self.now)),
+            Target::Nowhere => {}
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Entries in the making: a long value gets its memory before it is there, is received straight into it, and is
+//! published whole.
+
+use crate::keyspace::arena::Limit;
+use crate::keyspace::classes::CLASS_BYTES_MAX;
+use crate::keyspace::entry::{Encoding, Extent, Header, VALUE_BYTES_MAX};
+use crate::keyspace::layout::PAGE_BYTES;
+use crate::keyspace::leases::Lender;
+use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, Value};
+
+use super::{Shard, UploadId, access_clock, is_past};
+
+/// Address space for a value of unknown length to grow into before it has to move.
+const GROWTH_BYTES_MAX: u64 = 4 << 30;
+
+/// Memory for an entry that nobody sees yet. It goes back to the shard that made it: by [`Shard::publish`] or by
+/// [`Shard::abandon`].
+#[derive(Debug)]
+#[must_use = "its memory is only freed by the shard"]
+pub struct Draft {
+    at: u64,
+    key_bytes: u64,
+    /// Bytes of the value that there is room for.
+    room: u64,
+    /// Bytes of the value that are there.
+    filled: u64,
+    wide: bool,
+}
+
+/// A long argument that was received where it stays. The command sees an empty one in its place.
+#[derive(Debug)]
+pub enum Received {
+    /// A value for a command like SET.
+    Value(Draft),
+    /// The next bytes of an upload.
+    Part { id: UploadId, len: u64 },
+}
+
+impl Draft {
+    /// Bytes of the value that are there.
+    pub fn filled(&self) -> u64 {
+        self.filled
+    }
+
+    /// Bytes that it has room for beyond those.
+    pub fn room(&self) -> u64 {
+        self.room - self.filled
+    }
+
+    fn extent(&self, value_bytes: u64) -> Extent {
+        let extent = Extent::new(self.key_bytes, value_bytes, true);
+        if self.wide { extent.widened() } else { extent }
+    }
+
+    /// What an entry with so long a value takes; drafts are runs, however short they are.
+    fn bytes_for(&self, value_bytes: u64) -> u64 {
+        self.extent(value_bytes)
+            .total_bytes()
+            .max(CLASS_BYTES_MAX + 1)
+    }
+
+    /// Byte of the segment at which the value begins.
+    fn value_at(&self) -> u64 {
+        self.at * 8 + self.extent(self.room).value_offset()
+    }
+}
+
+impl Shard {
+    /// Takes the memory for a value of `value_bytes` under a key of `key_bytes`.
+    ///
+    /// # Errors
+    /// When it is too large, or there is no memory for it.
+    pub fn draft(&mut self, key_bytes: usize, value_bytes: u64) -> Result<Draft, KeyspaceError> {
+        self.new_draft(key_bytes, value_bytes, 0, false)
+    }
+
+    /// A draft that grows as its value comes. About `expected` bytes of it will not have to move.
+    ///
+    /// # Errors
+    /// When the expected length is more than may ever be stored, or there is no memory for an empty one.
+    pub fn growing_draft(
+        &mut self,
+        key_bytes: usize,
+        expected: Option<u64>,
+    ) -> Result<Draft, KeyspaceError> {
+        if let Some(bytes) = expected {
+            self.check_value(bytes)?;
+        }
+        let ahead = expected.unwrap_or(GROWTH_BYTES_MAX);
+        let pages = ahead.min(self.arena.limit).div_ceil(PAGE_BYTES);
+        self.new_draft(key_bytes, 0, pages, true)
+    }
+
+    fn new_draft(
+        &mut self,
+        key_bytes: usize,
+        room: u64,
+        spare_pages: u64,
+        wide: bool,
+    ) -> Result<Draft, KeyspaceError> {
+        self.check_value(room)?;
+        let mut draft = Draft {
+            at: 0,
+            key_bytes: key_bytes as u64,
+            room,
+            filled: 0,
+            wide,
+        };
+        let bytes = draft.bytes_for(room);
+        draft.at = self.allocate(bytes, spare_pages, Limit::Respect)?;
+        self.draft_bytes += bytes;
+        Ok(draft)
+    }
+
+    fn check_value(&self, bytes: u64) -> Result<(), KeyspaceError> {
+        let limit = self.shape.value_bytes_max.min(VALUE_BYTES_MAX);
+        if bytes > limit {
+            return Err(KeyspaceError::ValueTooLarge { bytes, limit });
+        }
+        Ok(())
+    }
+
+    /// Makes room for `more` bytes beyond what is filled. On an error the draft is as it was.
+    ///
+    /// # Errors
+    /// When the value would become too large, or there is no memory for it.
+    pub fn extend_draft(&mut self, draft: &mut Draft, more: u64) -> Result<(), KeyspaceError> {
+        if more <= draft.room() {
+            return Ok(());
+        }
+        let room = draft.filled.saturating_add(more);
+        self.check_value(room)?;
+        let (from, to) = (draft.bytes_for(draft.room), draft.bytes_for(room));
+        let at = draft.at;
+        if !self.obtain(|arena| arena.resize_in_place(at, from, to))? {
+            let ahead = to.div_ceil(PAGE_BYTES);
+            let moved = self.allocate(to, ahead, Limit::Respect)?;
+            let (old, offset) = (draft.value_at(), draft.value_at() - at * 8);
+            self.arena
+                .mapping
+                .copy_within(old, moved * 8 + offset, draft.filled as usize);
+            self.arena.release(at, from);
+            draft.at = moved;
+        }
+        self.draft_bytes += to - from;
+        draft.room = room;
+        Ok(())
+    }
+
+    /// Where the next bytes of the value belong, for a system call to write them there: up to `at_most` of them,
+    /// beginning `ahead` bytes behind what is filled.
+    pub fn landing(&mut self, draft: &Draft, ahead: u64, at_most: u64) -> (*mut u8, usize) {
+        let len = draft.room().saturating_sub(ahead).min(at_most);
+        self.arena
+            .mapping
+            .landing(draft.value_at() + draft.filled + ahead, len)
+    }
+
+    /// Copies the next bytes in, `ahead` bytes behind what is filled. There is room for them.
+    pub fn write_draft(&mut self, draft: &Draft, ahead: u64, bytes: &[u8]) {
+        assert!(
+            ahead + bytes.len() as u64 <= draft.room(),
+            "a draft has room for what is written into it"
+        );
+        self.arena
+            .mapping
+            .copy_in(draft.value_at() + draft.filled + ahead, bytes);
+    }
+
+    /// The bytes of the value from `start` on, which have been written there.
+    pub fn draft_slice(&self, draft: &Draft, start: u64, len: u64) -> &[u8] {
+        self.arena.mapping.slice(draft.value_at() + start, len)
+    }
+
+    /// Counts the next bytes as there.
+    pub fn fill_draft(&self, draft: &mut Draft, bytes: u64) {
+        assert!(bytes <= draft.room(), "a draft is filled within its room");
+        draft.filled += bytes;
+    }
+
+    /// Frees a draft.
+    pub fn abandon(&mut self, draft: Draft) {
+        let bytes = draft.bytes_for(draft.room);
+        self.draft_bytes -= bytes;
+        self.arena.release(draft.at, bytes);
+    }
+
+    /// Makes the value of a draft, as far as it is filled, that of a key. Tells whether a live entry was there before.
+    ///
+    /// # Errors
+    /// When there is no memory for the index; the draft is freed then.
+    pub fn publish(
+        &mut self,
+        draft: Draft,
+        key: &Key<'_>,
+        expiry: Expiry,
+        now: Millis,
+    ) -> Result<bool, KeyspaceError> {
+        assert_eq!(
+            draft.key_bytes,
+            key.bytes.len() as u64,
+            "a draft is published under a key of the length it was made for"
+        );
+        if draft.extent(draft.filled).total_bytes() <= CLASS_BYTES_MAX {
+            return self.publish_short(draft, key, expiry, now);
+        }
+        let physical = self.map[usize::from(key.db)];
+        if let Err(error) = self.ensure_buckets(physical) {
+            self.abandon(draft);
+            return Err(error);
+        }
+        let place = self.locate(key);
+        let before = place.and_then(|place| self.expire_at(place.at, &place.header));
+        let live = place.is_some() && !is_past(before, now);
+        let expire_at = match expiry {
+            Expiry::Clear => None,
+            Expiry::Keep => before.filter(|_| live),
+            Expiry::At(at) => Some(at),
+        };
+        let extent = draft.extent(draft.filled);
+        let access = access_clock(now);
+        let header = Header::new(&extent, physical, Encoding::Raw, self.version + 1, access);
+        let (at, room_bytes) = (draft.at, draft.bytes_for(draft.room));
+        self.write_header(at, &header, expire_at);
+        self.arena
+            .mapping
+            .copy_in((at + header.key_word()) * 8, key.bytes);
+        match place {
+            Some(place) => {
+                self.wheel_unlink(place.at, &place.header);
+                self.reattach(&place, at);
+                self.arena.release(place.at, place.header.total_bytes());
+            }
+            None => {
+                if let Err(error) = self.attach(physical, key.hash, at) {
+                    self.abandon(draft);
+                    return Err(error);
+                }
+                self.count_key(physical, key.bytes, true);
+            }
+        }
+        self.touch(key);
+        self.next_version();
+        self.draft_bytes -= room_bytes;
+        self.arena.live_bytes = self.arena.live_bytes + extent.total_bytes() - room_bytes;
+        self.arena.trim_run(at, extent.total_bytes());
+        self.counters.expired += u64::from(place.is_some() && !live);
+        self.count_expiring(physical, before, expire_at);
+        self.link(at, expire_at, now);
+        if place.is_none() {
+            self.grow(physical);
+        }
+        Ok(live)
+    }
+
+    /// A value that fits into a page with others is copied there.
+    fn publish_short(
+        &mut self,
+        draft: Draft,
+        key: &Key<'_>,
+        expiry: Expiry,
+        now: Millis,
+    ) -> Result<bool, KeyspaceError> {
+        let bytes = self.draft_slice(&draft, 0, draft.filled).to_vec();
+        self.abandon(draft);
+        self.set(key, Value::Bytes(&bytes), expiry, now)
+    }
+
+    /// Gives the next command what was received for it.
+    pub fn give_received(&mut self, received: Received) {
+        assert!(
+            self.received.is_none(),
+            "what was received belongs to one command"
+        );
+        self.received = Some(received);
+    }
+
+    /// What was received for the command in hand.
+    #[inline]
+    pub fn take_received(&mut self) -> Option<Received> {
+        self.received.take()
+    }
+
+    /// Lends long values of this shard.
+    pub fn lender(&self) -> Lender {
+        self.arena.lender()
+    }
+
+    /// Frees runs whose last lease has ended.
+    #[inline]
+    pub fn settle_leases(&mut self) {
+        if self.arena.has_returned_leases() {
+            self.arena.settle_limbo();
+        }
+    }
+
+    /// Lent bytes.
+    pub fn lent(&self, offset: u64, len: u64) -> &[u8] {
+        self.arena.mapping.slice(offset, len)
+    }
+
+    /// Lent bytes, for a system call to read.
+    pub fn exposed(&self, offset: u64, len: u64) -> crate::shm::Exposed<'_> {
+        self.arena.mapping.exposed(offset, len)
+    }
+}
