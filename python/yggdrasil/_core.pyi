@@ -10,6 +10,7 @@ __all__ = [
     "Connection",
     "Context",
     "Control",
+    "GuestPage",
     "Members",
     "NodeShape",
     "ReplyError",
@@ -203,8 +204,12 @@ class Worker:
         arena_fds: Sequence[int],
         event_fds: Sequence[int],
         options: Mapping[str, int | str],
+        guests: Sequence[tuple[int, int, int]] = ...,
     ) -> Worker:
-        """`options` has every option of the engine under Redis's name, sizes in bytes, switches as 0 and 1."""
+        """`options` has every option of the engine under Redis's name, sizes in bytes, switches as 0 and 1.
+
+        `guests` are the processes that read the shared memory already, each with the arguments of `add_guest`.
+        """
 
     @property
     def shard(self) -> int:
@@ -222,6 +227,15 @@ class Worker:
 
     def set_option(self, name: str, value: int | str) -> None:
         """Changes a run-time option; ConfigError for a value that it cannot have."""
+
+    def add_guest(self, id: int, page_fd: int, leases: int) -> None:  # noqa: A002
+        """Lets a process that reads the shared memory hold values of the own shard, as many as `leases`.
+
+        `page_fd` is the descriptor of its `GuestPage`, which the process is given after this.
+        """
+
+    def remove_guest(self, id: int) -> None:  # noqa: A002
+        """Forgets such a process, which holds nothing any more."""
 
     def drain(self) -> Future[None]:
         """Finishes what is under way, then closes all connections. The listeners are to be closed before."""
@@ -362,6 +376,24 @@ class Context:
 
     def client(self) -> _ClientInfo | None:
         """The client as in `Worker.clients`; None when it has gone."""
+
+@final
+class GuestPage:
+    """The page in which a process that reads the shared memory says what it looks at."""
+
+    def __new__(cls, shape: NodeShape) -> GuestPage: ...
+    def fileno(self) -> int:
+        """The descriptor of the page, which lives as long as this object."""
+
+    @property
+    def overdue(self) -> bool:
+        """Whether a worker has cut the process off.
+
+        It held the memory of a value for too long that was gone.
+        """
+
+    def close(self) -> None:
+        """Tells the process that its leases count no more."""
 
 @final
 class Control:

@@ -8,6 +8,7 @@ mod context;
 mod control;
 mod convert;
 mod errors;
+mod guests;
 mod inspect;
 mod node;
 mod rows;
@@ -28,6 +29,8 @@ mod _core {
     use crate::convert::{Members, Verbatim};
     #[pymodule_export]
     use crate::errors::{ConfigError, ReplyError, YggdrasilError};
+    #[pymodule_export]
+    use crate::guests::GuestPage;
     #[pymodule_export]
     use crate::node::{NodeShape, create_segments, key_slot};
     #[pymodule_export]

@@ -608,6 +608,7 @@ impl Engine {
             return self.forward(index, plan.shard, command, args, Some(plan.hash));
         };
         self.stats.add(Counter::CrossShardReads, 1);
+        self.holder.report(plan.shard, plan.hash, key.db);
         let context = ReadContext {
             now: self.now,
             limits: &self.options.limits,

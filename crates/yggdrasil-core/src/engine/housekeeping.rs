@@ -115,6 +115,7 @@ impl Engine {
         stats.set(Counter::MemoryEntries, memory.entries);
         stats.set(Counter::MemoryIndex, memory.index);
         stats.set(Counter::MemoryOverhead, memory.overhead);
+        stats.set(Counter::MemoryLeased, memory.leased);
         stats.set(Counter::MemoryPeak, memory.peak);
         stats.set(Counter::RingDepth, self.links.depth() as u64);
         stats.add(Counter::RingStalls, self.links.take_stalls());

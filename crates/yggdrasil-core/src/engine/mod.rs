@@ -44,6 +44,7 @@ pub use views::Unsent;
 use crate::commands::{CommandId, CommandSpec, NewCommand, RegistrationError, Registry};
 use crate::control::{Control, NodeShape};
 use crate::keyspace::{Shard, ShardReader};
+use crate::lease::{Holder, HolderId, LeasePage};
 use crate::resp::{ArgsBuffer, Protocol, Requests, Span};
 use crate::stats::{Counter, StatsBlock};
 use dispatch::Plan;
@@ -107,6 +108,8 @@ pub struct Engine {
     /// Lends long values of the shard to replies.
     lending: Lending,
     readers: Vec<Option<ShardReader>>,
+    /// What this worker holds of other shards.
+    holder: Holder,
     options: Options,
     clock: Clock,
     table: Registry,
@@ -155,6 +158,7 @@ impl Engine {
             me: parts.shard_index,
             shape,
             links: Links::open(&parts.control, parts.shard_index),
+            holder: Holder::new(parts.control.lease_page(parts.shard_index)),
             control: parts.control,
             stats,
             lending: Lending::new(parts.shard.lender()),
@@ -193,6 +197,7 @@ impl Engine {
         };
         engine.options.limits.databases = u8::try_from(shape.databases).unwrap_or(u8::MAX);
         engine.apply_thresholds();
+        engine.shard.set_lease_age(engine.options.lease_age_max_ms);
         for (command, spec) in engine.table.iter() {
             engine
                 .control
@@ -245,8 +250,19 @@ impl Engine {
         if name == "maxmemory" {
             self.shard.set_memory_limit(self.options.memory_limit);
         }
+        self.shard.set_lease_age(self.options.lease_age_max_ms);
         self.apply_thresholds();
         Ok(())
+    }
+
+    /// Lets a process that reads the shared memory hold runs of this shard, by the page that it is given then.
+    pub fn add_guest(&mut self, id: HolderId, page: LeasePage) {
+        self.shard.add_guest(id, page);
+    }
+
+    /// Forgets such a process, which holds nothing any more.
+    pub fn remove_guest(&mut self, id: HolderId) {
+        self.shard.remove_guest(id);
     }
 
     /// Opens a session. `Err` is what to send before closing the connection.

@@ -31,6 +31,8 @@ pub struct Options {
     pub latency_tracking: bool,
     /// The shard's part of maxmemory in bytes; set by 0 it is unlimited.
     pub memory_limit: u64,
+    /// How long a reader of the shared memory may hold a value that is gone, in milliseconds.
+    pub lease_age_max_ms: u64,
     pub limits: KeyLimits,
     /// Milliseconds after which an upload of which nothing comes is forgotten; 0 never.
     pub upload_timeout_ms: u64,
@@ -66,6 +68,7 @@ impl Options {
             latency_threshold_ms: 0,
             latency_tracking: false,
             memory_limit: 0,
+            lease_age_max_ms: 0,
             limits: KeyLimits {
                 string_bytes_max: 0,
                 databases: 0,
@@ -89,6 +92,7 @@ impl Options {
         "latency-monitor-threshold",
         "latency-tracking",
         "maxmemory",
+        "near-lease-age",
         "stream-upload-timeout",
         "stream-uploads-max",
         "stream-upload-bytes-max",
@@ -135,6 +139,7 @@ impl Options {
                     .filter(|&limit| limit != 0)
                     .unwrap_or(u64::MAX)
             }
+            "near-lease-age" => self.lease_age_max_ms = number()?.saturating_mul(1000),
             _ => return Err(OptionError::Unknown(name.into())),
         }
         Ok(())

@@ -4,14 +4,16 @@
 //! slots themselves. Memory is counted by the 4 KB blocks that have been touched, which is what the kernel counts;
 //! within a page they are always the first ones.
 
-use std::collections::TryReserveError;
+use std::collections::{TryReserveError, VecDeque};
 use std::rc::Rc;
 
+use crate::lease::Holders;
 use crate::shm::Mapping;
 
 use super::classes::{BUCKET_CLASS, CLASS_BYTES_MAX, CLASSES, class_of, slot_words};
 use super::layout::{BLOCK_BYTES, HEADER_WORDS, Layout, PAGE_BYTES, PAGE_WORDS};
-use super::leases::{Leases, Lender};
+use super::leases::Leases;
+use super::limbo::InLimbo;
 use super::runs::FreeRuns;
 use super::types::Millis;
 use super::warm::WarmRuns;
@@ -33,6 +35,8 @@ pub(super) enum PageUse {
     Index,
     /// First page of a run.
     Run,
+    /// First page of a run that was freed while somebody held it.
+    Limbo,
 }
 
 /// The owner's record of a page.
@@ -51,7 +55,7 @@ pub(super) struct Page {
     pub(super) blocks: u32,
     /// Neighbours among the pages of the class that have room; `next` is the number of pages of a run.
     previous: u32,
-    next: u32,
+    pub(super) next: u32,
 }
 
 /// No memory within the limit, or no run of pages in the address space.
@@ -74,17 +78,20 @@ pub(super) struct Arena {
     pub(super) layout: Layout,
     pub(super) limit: u64,
     /// Indexed by page number. Its capacity is the whole address space, so it never moves.
-    pages: Vec<Page>,
+    pub(super) pages: Vec<Page>,
     /// First page with room, by class.
     partial: [u32; CLASSES + 1],
     /// Slots in use and slots there are, by class.
     slots: [(u64, u64); CLASSES + 1],
-    free: FreeRuns,
+    pub(super) free: FreeRuns,
     kept: Vec<u32>,
     warm: WarmRuns,
-    leases: Rc<Leases>,
-    /// Runs that were freed while a lease was on them.
-    limbo: Vec<u32>,
+    /// What this process has lent.
+    pub(super) leases: Rc<Leases>,
+    /// Who else may hold runs.
+    pub(super) holders: Holders,
+    /// Freed runs that are still lent or held.
+    pub(super) limbo: VecDeque<InLimbo>,
     pub(super) entry_bytes: u64,
     pub(super) index_bytes: u64,
     pub(super) kept_bytes: u64,
@@ -115,7 +122,8 @@ impl Arena {
             kept: Vec::with_capacity(KEPT_PAGES),
             warm: WarmRuns::default(),
             leases: Rc::default(),
-            limbo: Vec::new(),
+            holders: Holders::default(),
+            limbo: VecDeque::new(),
             entry_bytes: 0,
             index_bytes: 0,
             kept_bytes: 0,
@@ -303,7 +311,7 @@ impl Arena {
         match purpose {
             PageUse::Free => &mut self.kept_bytes,
             PageUse::Slots(BUCKET_CLASS) | PageUse::Index => &mut self.index_bytes,
-            PageUse::Slots(_) | PageUse::Run => &mut self.entry_bytes,
+            PageUse::Slots(_) | PageUse::Run | PageUse::Limbo => &mut self.entry_bytes,
         }
     }
 
@@ -361,7 +369,7 @@ impl Arena {
     }
 
     /// Starts the record of a page or run.
-    fn place(&mut self, number: u32, purpose: PageUse, blocks: u32) {
+    pub(super) fn place(&mut self, number: u32, purpose: PageUse, blocks: u32) {
         let index = number as usize;
         if index >= self.pages.len() {
             self.fixed_bytes += ((index + 1 - self.pages.len()) * size_of::<Page>()) as u64;
@@ -544,21 +552,21 @@ impl Arena {
 
     fn release_run(&mut self, at: u64) {
         let number = (at / PAGE_WORDS) as u32;
+        debug_assert_eq!(self.pages[number as usize].purpose, PageUse::Run);
         if self.is_leased(at) {
-            self.limbo.push(number);
+            self.pages[number as usize].purpose = PageUse::Limbo;
+            self.limbo.push_back(InLimbo::new(number));
         } else {
             self.free_run(number);
         }
     }
 
-    fn free_run(&mut self, number: u32) {
+    pub(super) fn free_run(&mut self, number: u32) {
         let Page {
-            purpose,
             blocks,
             next: pages,
             ..
         } = self.pages[number as usize];
-        debug_assert_eq!(purpose, PageUse::Run);
         if pages == 1 {
             self.release_page(number);
             return;
@@ -568,34 +576,6 @@ impl Arena {
         self.kept_bytes += bytes;
         self.pages[number as usize] = Page::default();
         self.warm.give(number, pages, blocks);
-    }
-
-    /// Whether anybody holds a lease on the run at `at`: then its bytes stay as they are.
-    pub(super) fn is_leased(&self, at: u64) -> bool {
-        let number = (at / PAGE_WORDS) as u32;
-        self.leases.any_in(number, self.run_pages(number))
-    }
-
-    /// Lends bytes of this arena.
-    pub(super) fn lender(&self) -> Lender {
-        Lender::new(&self.leases, self.mapping.address(), self.mapping.bytes())
-    }
-
-    /// True when leases have ended that kept freed runs from reuse.
-    pub(super) fn has_returned_leases(&self) -> bool {
-        !self.limbo.is_empty() && self.leases.has_returned()
-    }
-
-    /// Frees the runs in limbo whose leases have ended. True when there were any.
-    pub(super) fn settle_limbo(&mut self) -> bool {
-        if self.limbo.is_empty() || !self.leases.take_returned() {
-            return false;
-        }
-        let before = self.limbo.len();
-        for number in std::mem::take(&mut self.limbo) {
-            self.release_run(u64::from(number) * PAGE_WORDS);
-        }
-        self.limbo.len() < before
     }
 
     /// Resident bytes that an entry of `bytes` takes.
@@ -695,6 +675,7 @@ impl Arena {
             }
             let page = self.page(next);
             let bytes = u64::from(page.blocks) * BLOCK_BYTES;
+            let is_run = matches!(page.purpose, PageUse::Run | PageUse::Limbo);
             match page.purpose {
                 PageUse::Free => {
                     assert!(
@@ -718,13 +699,13 @@ impl Arena {
                 }
                 PageUse::Index => index += bytes,
                 PageUse::Run => entries += bytes,
+                PageUse::Limbo => {
+                    assert!(self.limbo.iter().any(|run| run.is(next)));
+                    entries += bytes;
+                }
             }
-            next += if page.purpose == PageUse::Run {
-                page.next
-            } else {
-                1
-            };
-            if page.purpose != PageUse::Run {
+            next += if is_run { page.next } else { 1 };
+            if !is_run {
                 assert!(u64::from(page.blocks) <= PAGE_BLOCKS);
             }
         }

@@ -7,10 +7,12 @@ mod database;
 mod entry;
 mod layout;
 mod leases;
+mod limbo;
 mod reader;
 mod runs;
 mod shard;
 pub mod slot;
+mod taking;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -19,9 +21,9 @@ mod watch;
 mod wheel;
 
 pub use leases::{Lease, Lender, Lent};
-pub use reader::{Read, ReadStamp, ShardReader};
+pub use reader::{Leased, Looked, Read, ReadStamp, ShardReader, ValueInfo};
 pub use shard::{Draft, Received, Shard, UPLOAD_SERIAL_BITS, UploadError, UploadId};
 pub use types::{
-    EntryView, Expiry, Key, KeyspaceError, Kind, MemoryUse, Millis, ShardCounters, ShardShape,
-    Value, WatchToken, hash_key,
+    EntryView, Expiry, Key, KeyspaceError, Kind, LeasedValue, MemoryUse, Millis, ShardCounters,
+    ShardShape, Value, WatchToken, hash_key,
 };

@@ -2,6 +2,8 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::lease::RunLease;
+
 /// Unix time in milliseconds.
 pub type Millis = u64;
 
@@ -47,6 +49,19 @@ pub struct EntryView<'a> {
     pub version: u64,
     /// Unix time of the last recorded access in seconds, its low 24 bits.
     pub access: u32,
+}
+
+/// A large value that stays as it is until its lease is given back ([`Holder::release`](crate::lease::Holder::release)).
+#[derive(PartialEq, Eq, Debug)]
+pub struct LeasedValue {
+    pub lease: RunLease,
+    /// Where its bytes begin in the segment.
+    pub(crate) offset: u64,
+    /// Their number.
+    pub len: u64,
+    /// The version of the entry, as in [`EntryView`].
+    pub version: u64,
+    pub expire_at: Option<Millis>,
 }
 
 impl EntryView<'_> {
@@ -114,6 +129,8 @@ pub struct MemoryUse {
     pub overhead: u64,
     /// Bytes in `entries` that live entries really fill, headers included.
     pub live: u64,
+    /// Bytes in `entries` of large values that are gone but still looked at by somebody.
+    pub leased: u64,
 }
 
 /// What has happened since the start.

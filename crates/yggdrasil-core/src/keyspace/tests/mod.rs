@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod corruption;
+mod leases;
 mod model;
 
 use super::{Key, Shard, ShardReader, ShardShape, hash_key};
