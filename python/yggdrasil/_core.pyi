@@ -2,7 +2,9 @@
 
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, Literal, NotRequired, TypedDict, final
+from typing import Any, Literal, NotRequired, Self, TypedDict, final
+
+from typing_extensions import Buffer
 
 __all__ = [
     "COMPATIBLE_VERSION",
@@ -12,6 +14,13 @@ __all__ = [
     "Control",
     "GuestPage",
     "Members",
+    "NearBufferError",
+    "NearError",
+    "NearKindError",
+    "NearReader",
+    "NearRefusedError",
+    "NearUnavailableError",
+    "NearView",
     "NodeShape",
     "ReplyError",
     "Verbatim",
@@ -36,6 +45,70 @@ class ConfigError(YggdrasilError):
 
 class ReplyError(YggdrasilError):
     """Raised by a command: its text is the error reply."""
+
+class NearError(YggdrasilError):
+    """A read through shared memory has no answer; a worker may have one."""
+
+class NearUnavailableError(NearError):
+    """The node cannot be read now: it restarts, or it has cut this process off. The next read connects anew."""
+
+class NearRefusedError(NearError):
+    """The node does not let this process read, or not this key."""
+
+class NearKindError(NearError):
+    """The value is no string, which is all that can be read through shared memory."""
+
+class NearBufferError(NearError):
+    """The value does not fit."""
+
+    needed: int
+    given: int
+
+class NearReader:
+    """Reads strings of a node on the same machine through its shared memory."""
+
+    def __new__(
+        cls,
+        url: str,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        db: int = 0,
+        patience: float = 0.02,
+    ) -> Self: ...
+    def get(self, key: bytes | str) -> bytes | None: ...
+    def mget(self, keys: Sequence[bytes | str]) -> list[bytes | None]: ...
+    def get_into(self, key: bytes | str, buffer: Buffer) -> int | None: ...
+    def view(self, key: bytes | str) -> NearView: ...
+    def exists(self, key: bytes | str) -> bool: ...
+
+@final
+class NearView:
+    """A value where it is: a buffer that can only be read."""
+
+    @property
+    def nbytes(self) -> int:
+        """Length of the value in bytes."""
+
+    @property
+    def version(self) -> int:
+        """Version of the value: another one, and the key was written since."""
+
+    @property
+    def valid(self) -> bool:
+        """Whether the bytes are those of the value for sure."""
+
+    @property
+    def memory(self) -> memoryview:
+        """A memoryview of the bytes."""
+
+    def release(self) -> None:
+        """Lets the value go, as soon as no buffer of it is left."""
+
+    def __len__(self) -> int: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exception: object) -> None: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
 class NodeShape:
