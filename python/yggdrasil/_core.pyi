@@ -1,5 +1,6 @@
 """The engine. Private: what users import is in `yggdrasil`."""
 
+import sys
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Literal, NotRequired, Self, TypedDict, final
@@ -64,8 +65,19 @@ class NearBufferError(NearError):
     needed: int
     given: int
 
+@final
 class NearReader:
-    """Reads strings of a node on the same machine through its shared memory."""
+    """Reads strings of a node on the same machine through its shared memory.
+
+    A read is a look into memory: no message, no system call. Any thread may use a reader; reads of small values do not
+    let other threads in between. In a process that was forked it connects anew, and so it does when the node has
+    restarted or has cut it off: reads raise NearUnavailableError until that has come about.
+
+    Keys are bytes, or text that is encoded as UTF-8. Values are as they were at one moment; those of `mget` need not be
+    of the same moment. All methods raise NearError where a read has no answer: NearUnavailableError when the node or
+    the shard cannot be read now, NearRefusedError for a key that this reader may not read, NearKindError for a value
+    that is no string.
+    """
 
     def __new__(
         cls,
@@ -75,16 +87,46 @@ class NearReader:
         password: str | None = None,
         db: int = 0,
         patience: float = 0.02,
-    ) -> Self: ...
-    def get(self, key: bytes | str) -> bytes | None: ...
-    def mget(self, keys: Sequence[bytes | str]) -> list[bytes | None]: ...
-    def get_into(self, key: bytes | str, buffer: Buffer) -> int | None: ...
-    def view(self, key: bytes | str) -> NearView: ...
-    def exists(self, key: bytes | str) -> bool: ...
+    ) -> NearReader:
+        """Connects to `unix:///path/of/near.sock`.
+
+        `username` and `password` are a name and a token of the node's near-users, or none and requirepass; without
+        both, the node lets in the user that it runs as, if it has no passwords. `patience` is how long a read waits,
+        in seconds, for a shard that a transaction is going through or whose worker is being replaced.
+        NearUnavailableError when nobody answers, NearRefusedError when the node does not let us read.
+        """
+
+    def get(self, key: bytes | str) -> bytes | None:
+        """A copy of the value; None without the key."""
+
+    def mget(self, keys: Sequence[bytes | str]) -> list[bytes | None]:
+        """The values of several keys, in their order, each for itself; faster than one after the other."""
+
+    def get_into(self, key: bytes | str, buffer: Buffer) -> int | None:
+        """Copies the value to the beginning of a writable contiguous buffer and returns its length in bytes.
+
+        None without the key. NearBufferError when it does not fit: the buffer is as it was then.
+        """
+
+    def view(self, key: bytes | str) -> NearView:
+        """The value where it is; KeyError without the key.
+
+        A value above about 16 KB is not copied, whatever its size; of a smaller one the view is a copy. NearError when
+        as many views are open as the node allows (near-leases-max).
+        """
+
+    def exists(self, key: bytes | str) -> bool:
+        """Whether the key exists, of whatever kind."""
 
 @final
 class NearView:
-    """A value where it is: a buffer that can only be read."""
+    """A value where it is: a buffer that can only be read, and a context manager that gives itself.
+
+    `numpy.frombuffer(view, dtype)`, `torch.frombuffer(view, dtype=...)` and `memoryview(view)` do not copy it. The bytes
+    stay as they are, also when the key is changed or deleted, until the block ends and no array or memoryview of them
+    is left. The node takes the memory back from a process that keeps it for too long after the value is gone
+    (near-lease-age): then `valid` is False, and leaving the block raises NearUnavailableError.
+    """
 
     @property
     def nbytes(self) -> int:
@@ -108,7 +150,9 @@ class NearView:
     def __len__(self) -> int: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *_exception: object) -> None: ...
-    def __buffer__(self, flags: int, /) -> memoryview: ...
+    if sys.version_info >= (3, 12):
+        # Before, buffers are not seen from Python.
+        def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
 class NodeShape:

@@ -80,7 +80,7 @@ fn key_bytes<'k>(key: &'k Bound<'_, PyAny>) -> PyResult<&'k [u8]> {
 }
 
 /// Reads strings of a node on the same machine through its shared memory.
-#[pyclass(frozen, subclass, module = "yggdrasil._core")]
+#[pyclass(frozen, module = "yggdrasil._core")]
 pub struct NearReader {
     reader: Mutex<near::NearReader>,
     patience: Duration,
