@@ -15,10 +15,14 @@ use super::layout::{BLOCK_BYTES, HEADER_WORDS, Layout, PAGE_BYTES, PAGE_WORDS};
 use super::leases::Leases;
 use super::limbo::InLimbo;
 use super::runs::FreeRuns;
+use super::types::Millis;
+use super::warm::WarmRuns;
 
 const PAGE_BLOCKS: u64 = PAGE_BYTES / BLOCK_BYTES;
 /// Empty pages that keep their memory, so that a key that comes and goes does not cost system calls.
 const KEPT_PAGES: usize = 16;
+/// Pages that are given back to the system in one step.
+const COOLED_PAGES: u32 = 64;
 const NONE: u32 = 0;
 
 /// What a page is used for.
@@ -81,6 +85,7 @@ pub(super) struct Arena {
     slots: [(u64, u64); CLASSES + 1],
     pub(super) free: FreeRuns,
     kept: Vec<u32>,
+    warm: WarmRuns,
     /// What this process has lent.
     pub(super) leases: Rc<Leases>,
     /// Who else may hold runs.
@@ -115,6 +120,7 @@ impl Arena {
             slots: [(0, 0); CLASSES + 1],
             free: FreeRuns::new(layout.first_data_page as u32, layout.pages as u32),
             kept: Vec::with_capacity(KEPT_PAGES),
+            warm: WarmRuns::default(),
             leases: Rc::default(),
             holders: Holders::default(),
             limbo: VecDeque::new(),
@@ -326,7 +332,9 @@ impl Arena {
             return Ok(());
         }
         while self.used() + more > self.limit {
-            if !self.give_up_kept_page() {
+            let surplus = self.used() + more - self.limit;
+            let pages = u32::try_from(surplus.div_ceil(PAGE_BYTES)).unwrap_or(u32::MAX);
+            if !self.give_up_kept_page() && !self.give_up_warm(pages) {
                 return Err(OutOfMemory { needed: more });
             }
         }
@@ -406,7 +414,34 @@ impl Arena {
         true
     }
 
+    /// Gives up to `pages` of the run that was kept longest back to the system. False when none is kept.
+    pub(super) fn give_up_warm(&mut self, pages: u32) -> bool {
+        let Some(cold) = self.warm.cool(pages) else {
+            return false;
+        };
+        self.kept_bytes -= u64::from(cold.blocks) * BLOCK_BYTES;
+        self.punch(u64::from(cold.start) * PAGE_BYTES, cold.blocks);
+        self.free.give(cold.start, cold.pages);
+        true
+    }
+
+    /// Gives back a part of what was kept for long enough. True when that was not all.
+    pub(super) fn cool(&mut self, now: Millis) -> bool {
+        if self.warm.is_due(now, self.entry_bytes) {
+            self.give_up_warm(COOLED_PAGES);
+        }
+        self.warm.is_due(now, self.entry_bytes)
+    }
+
+    /// Bytes in use for more than being kept.
+    pub(super) fn needed(&self) -> u64 {
+        self.used() - self.kept_bytes
+    }
+
     fn punch(&mut self, offset: u64, blocks: u32) {
+        if blocks == 0 {
+            return;
+        }
         let punched = self
             .mapping
             .punch_hole(offset, u64::from(blocks) * BLOCK_BYTES);
@@ -429,6 +464,9 @@ impl Arena {
             self.pages[number as usize].next = 1;
             return Ok(u64::from(number) * PAGE_WORDS);
         }
+        if let Some(number) = self.take_warm_run(pages + spare_pages, blocks, limit)? {
+            return Ok(u64::from(number) * PAGE_WORDS);
+        }
         self.admit(u64::from(blocks) * BLOCK_BYTES, limit)?;
         let (number, pages) = self
             .take_run(pages + spare_pages)
@@ -437,6 +475,31 @@ impl Arena {
         self.place(number, PageUse::Run, blocks);
         self.pages[number as usize].next = pages;
         Ok(u64::from(number) * PAGE_WORDS)
+    }
+
+    /// A run of so many pages whose memory is there already.
+    fn take_warm_run(
+        &mut self,
+        pages: u64,
+        blocks: u32,
+        limit: Limit,
+    ) -> Result<Option<u32>, OutOfMemory> {
+        let Some(pages) = u32::try_from(pages).ok() else {
+            return Ok(None);
+        };
+        let Some(warm) = self.warm.take(pages) else {
+            return Ok(None);
+        };
+        self.kept_bytes -= warm.bytes();
+        let more = u64::from(blocks.max(warm.blocks)) * BLOCK_BYTES;
+        if let Err(refusal) = self.admit(more, limit) {
+            self.kept_bytes += warm.bytes();
+            self.warm.give(warm.start, warm.pages, warm.blocks);
+            return Err(refusal);
+        }
+        self.place(warm.start, PageUse::Run, blocks.max(warm.blocks));
+        self.pages[warm.start as usize].next = pages;
+        Ok(Some(warm.start))
     }
 
     fn take_run(&mut self, pages: u64) -> Option<(u32, u32)> {
@@ -508,10 +571,11 @@ impl Arena {
             self.release_page(number);
             return;
         }
-        self.entry_bytes -= u64::from(blocks) * BLOCK_BYTES;
-        self.punch(u64::from(number) * PAGE_BYTES, blocks);
+        let bytes = u64::from(blocks) * BLOCK_BYTES;
+        self.entry_bytes -= bytes;
+        self.kept_bytes += bytes;
         self.pages[number as usize] = Page::default();
-        self.free.give(number, pages);
+        self.warm.give(number, pages, blocks);
     }
 
     /// Resident bytes that an entry of `bytes` takes.
@@ -595,10 +659,18 @@ impl Arena {
         let mut counted = [(0, 0); CLASSES + 1];
         let mut next = self.layout.first_data_page as u32;
         let mut free = self.free.iter().peekable();
+        let mut warm: Vec<_> = self.warm.iter().copied().collect();
+        warm.sort_unstable_by_key(|run| run.start);
+        let mut warm = warm.into_iter().peekable();
         let (mut entries, mut index, mut kept) = (0, 0, 0);
         while u64::from(next) < self.layout.pages {
             if let Some((_, length)) = free.next_if(|(start, _)| *start == next) {
                 next += length;
+                continue;
+            }
+            if let Some(run) = warm.next_if(|run| run.start == next) {
+                kept += run.bytes();
+                next += run.pages;
                 continue;
             }
             let page = self.page(next);

@@ -16,6 +16,7 @@ mod taking;
 #[cfg(test)]
 mod tests;
 mod types;
+mod warm;
 mod watch;
 mod wheel;
 

@@ -45,7 +45,8 @@ impl Shard {
         if left > 0 && self.cleared.is_empty() {
             left = self.compact(left);
         }
-        left == 0
+        let is_warm = self.arena.cool(now);
+        left == 0 || is_warm
     }
 
     /// A time before which nothing expires; `None` when nothing ever does.

@@ -274,12 +274,12 @@ impl Shard {
     /// True when more is stored than the limit allows, because it was lowered.
     #[inline]
     pub fn is_over_limit(&self) -> bool {
-        self.arena.used() > self.arena.limit
+        self.arena.needed() > self.arena.limit
     }
 
     /// Bytes of the arena that the limit leaves.
     pub fn room(&self) -> u64 {
-        self.arena.limit.saturating_sub(self.arena.used())
+        self.arena.limit.saturating_sub(self.arena.needed())
     }
 
     /// Changes the limit. What is stored stays, even above it.
@@ -290,6 +290,7 @@ impl Shard {
     /// Gives empty pages that were kept for reuse back to the system.
     pub fn purge(&mut self) {
         while self.arena.give_up_kept_page() {}
+        while self.arena.give_up_warm(u32::MAX) {}
     }
 
     /// Keeps readers from outside away until [`Shard::release`].
