@@ -22,5 +22,5 @@ mod session;
 mod view;
 
 pub use error::NearError;
-pub use reader::{NearReader, Options};
+pub use reader::{NearReader, Options, Small, SmallInto};
 pub use view::View;

@@ -41,6 +41,25 @@ impl Default for Options {
     }
 }
 
+/// What [`NearReader::get_small`] finds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Small<'v> {
+    Value(&'v [u8]),
+    Missing,
+    /// A value that is better looked at in place.
+    Large,
+}
+
+/// What [`NearReader::get_small_into`] finds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SmallInto {
+    /// So many bytes.
+    Copied(usize),
+    Missing,
+    /// As [`Small::Large`].
+    Large,
+}
+
 /// What clones of a reader share.
 struct Current {
     session: Arc<Session>,
@@ -156,6 +175,34 @@ impl NearReader {
         Ok(Some(&scratch[..bytes]))
     }
 
+    /// As [`NearReader::get`], without copying a large value.
+    ///
+    /// # Errors
+    /// As [`NearReader::get`].
+    #[inline]
+    pub fn get_small(&mut self, key: &[u8]) -> Result<Small<'_>, NearError> {
+        self.ensure()?;
+        let Self {
+            session,
+            options,
+            scratch,
+            ..
+        } = self;
+        let place = session.place(options.db, key)?;
+        let found = session.settle(&place, options.patience, |reader, key| {
+            reader.look_up(key, 0, scratch)
+        })?;
+        let Some(info) = live(found) else {
+            return Ok(Small::Missing);
+        };
+        if info.is_run {
+            return Ok(Small::Large);
+        }
+        session.report(&place);
+        let bytes = spelled(&info, scratch);
+        Ok(Small::Value(&scratch[..bytes]))
+    }
+
     /// The values of several keys, each as [`NearReader::get`] gives it. They are handed over in order, with the place
     /// of their key. Each is right for itself: they need not have been there at the same moment.
     ///
@@ -213,45 +260,46 @@ impl NearReader {
     /// [`NearError::BufferTooSmall`] when it does not fit: `out` is as it was then. Otherwise as [`NearReader::get`].
     #[inline]
     pub fn get_into(&mut self, key: &[u8], out: &mut [u8]) -> Result<Option<usize>, NearError> {
+        match self.get_small_into(key, out)? {
+            SmallInto::Copied(bytes) => return Ok(Some(bytes)),
+            SmallInto::Missing => return Ok(None),
+            SmallInto::Large => {}
+        }
+        let Some(view) = self.view(key)? else {
+            return Ok(None);
+        };
+        fits(view.len() as u64, out)?;
+        out[..view.len()].copy_from_slice(&view);
+        Ok(Some(view.len()))
+    }
+
+    /// As [`NearReader::get_into`], without copying a large value.
+    ///
+    /// # Errors
+    /// As [`NearReader::get_into`].
+    #[inline]
+    pub fn get_small_into(&mut self, key: &[u8], out: &mut [u8]) -> Result<SmallInto, NearError> {
         self.ensure()?;
         let Self {
-            session,
-            options,
-            scratch,
-            ..
+            session, options, ..
         } = self;
         let place = session.place(options.db, key)?;
         let found = session.settle(&place, options.patience, |reader, key| {
             reader.copy_to(key, 0, out)
         })?;
         let Some(info) = live(found) else {
-            return Ok(None);
+            return Ok(SmallInto::Missing);
         };
+        if info.is_run {
+            return Ok(SmallInto::Large);
+        }
         session.report(&place);
-        if !info.is_run && info.int.is_none() {
-            fits(info.len, out)?;
-            return Ok(Some(info.len as usize));
+        fits(info.len, out)?;
+        let bytes = info.len as usize;
+        if let Some(int) = info.int {
+            out[..bytes].copy_from_slice(itoa::Buffer::new().format(int).as_bytes());
         }
-        // A number, or a value that is better copied under a lease: it may change all the time.
-        match session.hold(&place, options.patience, scratch)? {
-            None => Ok(None),
-            Some(Leased::Run(value)) => {
-                let copied = fits(value.len, out).map(|()| {
-                    let bytes = session.reader(place.shard).leased_bytes(&value);
-                    out[..bytes.len()].copy_from_slice(bytes);
-                    bytes.len()
-                });
-                session.release(value);
-                copied.map(Some)
-            }
-            Some(Leased::Copied(info)) => {
-                let bytes = spelled(&info, scratch);
-                fits(bytes as u64, out)?;
-                out[..bytes].copy_from_slice(&scratch[..bytes]);
-                Ok(Some(bytes))
-            }
-            Some(Leased::NoSlot) => Err(too_many(session)),
-        }
+        Ok(SmallInto::Copied(bytes))
     }
 
     /// Whether a key exists, of whatever kind.

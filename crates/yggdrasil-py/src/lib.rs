@@ -10,6 +10,7 @@ mod convert;
 mod errors;
 mod guests;
 mod inspect;
+mod near;
 mod node;
 mod rows;
 mod socket;
@@ -31,6 +32,11 @@ mod _core {
     use crate::errors::{ConfigError, ReplyError, YggdrasilError};
     #[pymodule_export]
     use crate::guests::GuestPage;
+    #[pymodule_export]
+    use crate::near::{
+        NearBufferError, NearError, NearKindError, NearReader, NearRefusedError,
+        NearUnavailableError, NearView,
+    };
     #[pymodule_export]
     use crate::node::{NodeShape, create_segments, key_slot};
     #[pymodule_export]

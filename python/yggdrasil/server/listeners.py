@@ -60,9 +60,9 @@ class Listeners:
         for one in self.tcp():
             one.close()
         self.common, self.own = [], []
-        for one in (self.unix, self.near):
-            if one is not None:
-                one.close()
+        for local in (self.unix, self.near):
+            if local is not None:
+                local.close()
         self.unix = self.near = None
         for path, inode in self.paths:
             # The path may be another node's by now.
