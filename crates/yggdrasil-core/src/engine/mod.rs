@@ -23,6 +23,7 @@ mod session_commands;
 mod slots;
 mod together;
 mod transaction;
+mod transfer;
 mod views;
 mod watch;
 mod wire;
@@ -141,6 +142,9 @@ pub struct Engine {
     ring_waiters: Vec<usize>,
     events: Vec<Event>,
     next_inspected: usize,
+    /// Long arguments that other workers are sending for requests to this shard.
+    inbound: transfer::Inbounds,
+    transfer_serial: u64,
     /// The SCAN in hand does not go on to other shards.
     scans_own_only: bool,
     rates: housekeeping::Rates,
@@ -192,6 +196,8 @@ impl Engine {
             ring_waiters: Vec::new(),
             events: Vec::new(),
             next_inspected: 0,
+            inbound: transfer::Inbounds::default(),
+            transfer_serial: 0,
             scans_own_only: false,
             rates: housekeeping::Rates::default(),
         };
@@ -414,6 +420,10 @@ impl Engine {
             return false;
         };
         session.input_ended = true;
+        self.drop_cut_off(at.index);
+        let Some(session) = self.session(at) else {
+            return false;
+        };
         let due = session.has_replies_due();
         if !due {
             self.close_after_output(at.index);
