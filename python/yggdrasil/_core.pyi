@@ -1,8 +1,11 @@
 """The engine. Private: what users import is in `yggdrasil`."""
 
+import sys
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, Literal, NotRequired, TypedDict, final
+from typing import Any, Literal, NotRequired, Self, TypedDict, final
+
+from typing_extensions import Buffer
 
 __all__ = [
     "COMPATIBLE_VERSION",
@@ -10,7 +13,15 @@ __all__ = [
     "Connection",
     "Context",
     "Control",
+    "GuestPage",
     "Members",
+    "NearBufferError",
+    "NearError",
+    "NearKindError",
+    "NearReader",
+    "NearRefusedError",
+    "NearUnavailableError",
+    "NearView",
     "NodeShape",
     "ReplyError",
     "Verbatim",
@@ -35,6 +46,113 @@ class ConfigError(YggdrasilError):
 
 class ReplyError(YggdrasilError):
     """Raised by a command: its text is the error reply."""
+
+class NearError(YggdrasilError):
+    """A read through shared memory has no answer; a worker may have one."""
+
+class NearUnavailableError(NearError):
+    """The node cannot be read now: it restarts, or it has cut this process off. The next read connects anew."""
+
+class NearRefusedError(NearError):
+    """The node does not let this process read, or not this key."""
+
+class NearKindError(NearError):
+    """The value is no string, which is all that can be read through shared memory."""
+
+class NearBufferError(NearError):
+    """The value does not fit."""
+
+    needed: int
+    given: int
+
+@final
+class NearReader:
+    """Reads strings of a node on the same machine through its shared memory.
+
+    A read is a look into memory: no message, no system call. Any thread may use a reader; reads of small values do not
+    let other threads in between. In a process that was forked it connects anew, and so it does when the node has
+    restarted or has cut it off: reads raise NearUnavailableError until that has come about.
+
+    Keys are bytes, or text that is encoded as UTF-8. Values are as they were at one moment; those of `mget` need not be
+    of the same moment. All methods raise NearError where a read has no answer: NearUnavailableError when the node or
+    the shard cannot be read now, NearRefusedError for a key that this reader may not read, NearKindError for a value
+    that is no string.
+    """
+
+    def __new__(
+        cls,
+        url: str,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        db: int = 0,
+        patience: float = 0.02,
+    ) -> NearReader:
+        """Connects to `unix:///path/of/near.sock`.
+
+        `username` and `password` are a name and a token of the node's near-users, or none and requirepass; without
+        both, the node lets in the user that it runs as, if it has no passwords. `patience` is how long a read waits,
+        in seconds, for a shard that a transaction is going through or whose worker is being replaced.
+        NearUnavailableError when nobody answers, NearRefusedError when the node does not let us read.
+        """
+
+    def get(self, key: bytes | str) -> bytes | None:
+        """A copy of the value; None without the key."""
+
+    def mget(self, keys: Sequence[bytes | str]) -> list[bytes | None]:
+        """The values of several keys, in their order, each for itself; faster than one after the other."""
+
+    def get_into(self, key: bytes | str, buffer: Buffer) -> int | None:
+        """Copies the value to the beginning of a writable contiguous buffer and returns its length in bytes.
+
+        None without the key. NearBufferError when it does not fit: the buffer is as it was then.
+        """
+
+    def view(self, key: bytes | str) -> NearView:
+        """The value where it is; KeyError without the key.
+
+        A value above about 16 KB is not copied, whatever its size; of a smaller one the view is a copy. NearError when
+        as many views are open as the node allows (near-leases-max).
+        """
+
+    def exists(self, key: bytes | str) -> bool:
+        """Whether the key exists, of whatever kind."""
+
+@final
+class NearView:
+    """A value where it is: a buffer that can only be read, and a context manager that gives itself.
+
+    `numpy.frombuffer(view, dtype)`, `torch.frombuffer(view, dtype=...)` and `memoryview(view)` do not copy it. The bytes
+    stay as they are, also when the key is changed or deleted, until the block ends and no array or memoryview of them
+    is left. The node takes the memory back from a process that keeps it for too long after the value is gone
+    (near-lease-age): then `valid` is False, and leaving the block raises NearUnavailableError.
+    """
+
+    @property
+    def nbytes(self) -> int:
+        """Length of the value in bytes."""
+
+    @property
+    def version(self) -> int:
+        """Version of the value: another one, and the key was written since."""
+
+    @property
+    def valid(self) -> bool:
+        """Whether the bytes are those of the value for sure."""
+
+    @property
+    def memory(self) -> memoryview:
+        """A memoryview of the bytes."""
+
+    def release(self) -> None:
+        """Lets the value go, as soon as no buffer of it is left."""
+
+    def __len__(self) -> int: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exception: object) -> None: ...
+    if sys.version_info >= (3, 12):
+        # Before, buffers are not seen from Python.
+        def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
 class NodeShape:
@@ -204,8 +322,12 @@ class Worker:
         arena_fds: Sequence[int],
         event_fds: Sequence[int],
         options: Mapping[str, int | str],
+        guests: Sequence[tuple[int, int, int]] = ...,
     ) -> Worker:
-        """`options` has every option of the engine under Redis's name, sizes in bytes, switches as 0 and 1."""
+        """`options` has every option of the engine under Redis's name, sizes in bytes, switches as 0 and 1.
+
+        `guests` are the processes that read the shared memory already, each with the arguments of `add_guest`.
+        """
 
     @property
     def shard(self) -> int:
@@ -223,6 +345,15 @@ class Worker:
 
     def set_option(self, name: str, value: int | str) -> None:
         """Changes a run-time option; ConfigError for a value that it cannot have."""
+
+    def add_guest(self, id: int, page_fd: int, leases: int) -> None:  # noqa: A002
+        """Lets a process that reads the shared memory hold values of the own shard, as many as `leases`.
+
+        `page_fd` is the descriptor of its `GuestPage`, which the process is given after this.
+        """
+
+    def remove_guest(self, id: int) -> None:  # noqa: A002
+        """Forgets such a process, which holds nothing any more."""
 
     def drain(self) -> Future[None]:
         """Finishes what is under way, then closes all connections. The listeners are to be closed before."""
@@ -362,6 +493,24 @@ class Context:
 
     def client(self) -> _ClientInfo | None:
         """The client as in `Worker.clients`; None when it has gone."""
+
+@final
+class GuestPage:
+    """The page in which a process that reads the shared memory says what it looks at."""
+
+    def __new__(cls, shape: NodeShape) -> GuestPage: ...
+    def fileno(self) -> int:
+        """The descriptor of the page, which lives as long as this object."""
+
+    @property
+    def overdue(self) -> bool:
+        """Whether a worker has cut the process off.
+
+        It held the memory of a value for too long that was gone.
+        """
+
+    def close(self) -> None:
+        """Tells the process that its leases count no more."""
 
 @final
 class Control:

@@ -1,7 +1,7 @@
 """GET_STREAM, STREAMINFO and PUT_STREAM: long values in pieces."""
 
 import hashlib
-from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tests.targets import Target, configured
@@ -19,12 +19,12 @@ def pattern(length: int) -> bytes:
 
 
 @pytest.fixture
-def c(node_target: Target, resp: int) -> Iterator[Wire]:
+def c(node_target: Target, resp: int) -> Wire:
     """A connection to our node: the peer has none of these commands."""
-    yield node_target.connect(resp)
+    return node_target.connect(resp)
 
 
-def info(c: Wire, key: str) -> dict[bytes, object]:
+def info(c: Wire, key: str) -> dict[bytes, Any]:
     """STREAMINFO as a dictionary."""
     return pairs(c("STREAMINFO", key))
 
@@ -33,8 +33,8 @@ def test_a_value_is_read_in_pieces(c: Wire) -> None:
     value = pattern(1_000_000)
     assert c("SET", "k", value) == OK
     version = info(c, "k")[b"version"]
-    pieces = []
-    while piece := c("GET_STREAM", "k", sum(map(len, pieces)), 70_001, "VERSION", version):
+    pieces: list[bytes] = []
+    while piece := c("GET_STREAM", "k", len(b"".join(pieces)), 70_001, "VERSION", version):
         pieces.append(piece)
     assert b"".join(pieces) == value
     assert [len(piece) for piece in pieces[:2]] == [70_001, 70_001]

@@ -4,6 +4,7 @@ pub mod commands;
 pub mod control;
 pub mod engine;
 pub mod keyspace;
+pub mod lease;
 pub mod resp;
 pub mod ring;
 pub mod shm;

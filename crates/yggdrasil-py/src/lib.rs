@@ -8,7 +8,9 @@ mod context;
 mod control;
 mod convert;
 mod errors;
+mod guests;
 mod inspect;
+mod near;
 mod node;
 mod rows;
 mod socket;
@@ -28,6 +30,13 @@ mod _core {
     use crate::convert::{Members, Verbatim};
     #[pymodule_export]
     use crate::errors::{ConfigError, ReplyError, YggdrasilError};
+    #[pymodule_export]
+    use crate::guests::GuestPage;
+    #[pymodule_export]
+    use crate::near::{
+        NearBufferError, NearError, NearKindError, NearReader, NearRefusedError,
+        NearUnavailableError, NearView,
+    };
     #[pymodule_export]
     use crate::node::{NodeShape, create_segments, key_slot};
     #[pymodule_export]

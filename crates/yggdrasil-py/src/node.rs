@@ -5,6 +5,7 @@ use std::os::fd::{IntoRawFd, OwnedFd};
 use pyo3::prelude::*;
 use yggdrasil_core::control::{self, Control};
 use yggdrasil_core::keyspace::{Shard, ShardReader, ShardShape};
+use yggdrasil_core::lease::{HolderId, Holders, LeasePage};
 use yggdrasil_core::shm::Segment;
 
 use crate::errors::{to_config_error, to_python};
@@ -102,6 +103,15 @@ pub fn key_slot(key: &[u8]) -> u16 {
     yggdrasil_core::keyspace::slot::key_slot(key)
 }
 
+/// A process that reads the shared memory: its id, the descriptor of its lease page, the leases that it may have.
+pub type Guest = (HolderId, i32, usize);
+
+/// Maps a guest's lease page.
+pub fn open_lease_page(node: &control::NodeShape, guest: &Guest) -> PyResult<LeasePage> {
+    let segment = Segment::adopt(socket::duplicate(guest.1)?).map_err(to_python)?;
+    LeasePage::open(&segment, node.shards, guest.2).map_err(to_python)
+}
+
 type Opened = (Control, Shard, Vec<Option<ShardReader>>);
 
 /// Opens everything a worker needs; its own shard begins empty.
@@ -110,6 +120,7 @@ pub fn open_parts(
     shard: usize,
     control_fd: i32,
     arena_fds: &[i32],
+    guests: &[Guest],
     memory_limit: u64,
 ) -> PyResult<Opened> {
     let node = &shape.shape;
@@ -128,14 +139,23 @@ pub fn open_parts(
         hash_seed: node.hash_seed,
         value_bytes_max: node.arena_bytes,
     };
+    let mut holders = Holders::new(
+        shard,
+        (0..node.shards).map(|worker| control.lease_page(worker)),
+    );
+    for guest in guests {
+        holders.add_guest(guest.0, open_lease_page(node, guest)?);
+    }
+    let mut holders = Some(holders);
     let mut own = None;
     let mut readers = Vec::new();
     for (index, &descriptor) in arena_fds.iter().enumerate() {
         let segment = Segment::adopt(socket::duplicate(descriptor)?).map_err(to_python)?;
         if index == shard {
+            let mapping = segment.own().map_err(to_python)?;
+            let holders = holders.take().unwrap_or_default();
             own = Some(
-                Shard::create(segment.own().map_err(to_python)?, shard_shape.clone())
-                    .map_err(to_python)?,
+                Shard::create_beside(holders, mapping, shard_shape.clone()).map_err(to_python)?,
             );
             readers.push(None);
         } else {

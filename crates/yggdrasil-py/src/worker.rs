@@ -20,7 +20,7 @@ use crate::connection::Connection;
 use crate::context::{CallAnswer, Completion, Context};
 use crate::convert::reply_of;
 use crate::errors::{YggdrasilError, to_config_error, to_python};
-use crate::node::{NodeShape, open_parts};
+use crate::node::{Guest, NodeShape, open_lease_page, open_parts};
 use crate::socket;
 
 /// Bytes given to the transport when the socket takes no more.
@@ -516,6 +516,7 @@ impl Worker {
 #[pymethods]
 impl Worker {
     #[new]
+    #[pyo3(signature = (shape, shard, control_fd, arena_fds, event_fds, options, guests = Vec::new()))]
     fn new(
         shape: &NodeShape,
         shard: usize,
@@ -523,6 +524,7 @@ impl Worker {
         arena_fds: Vec<i32>,
         event_fds: Vec<i32>,
         options: &Bound<'_, PyDict>,
+        guests: Vec<Guest>,
     ) -> PyResult<Self> {
         let mut values = Options::unset();
         for &name in Options::NAMES {
@@ -533,8 +535,14 @@ impl Worker {
                 .set(name, &option_text(&value)?)
                 .map_err(to_config_error)?;
         }
-        let (control, own, readers) =
-            open_parts(shape, shard, control_fd, &arena_fds, values.memory_limit)?;
+        let (control, own, readers) = open_parts(
+            shape,
+            shard,
+            control_fd,
+            &arena_fds,
+            &guests,
+            values.memory_limit,
+        )?;
         let wake_descriptors = event_fds
             .iter()
             .map(|&fd| socket::duplicate(fd))
@@ -593,6 +601,19 @@ impl Worker {
         // Messages may have come before anyone listened.
         this.engine.borrow_mut().poll();
         this.settle(slf.py())
+    }
+
+    /// Lets a process that reads the shared memory hold values of the own shard.
+    fn add_guest(&self, id: u64, page_fd: i32, leases: usize) -> PyResult<()> {
+        let mut engine = self.engine.borrow_mut();
+        let page = open_lease_page(engine.shape(), &(id, page_fd, leases))?;
+        engine.add_guest(id, page);
+        Ok(())
+    }
+
+    /// Forgets such a process, which holds nothing any more.
+    fn remove_guest(&self, id: u64) {
+        self.engine.borrow_mut().remove_guest(id);
     }
 
     fn _settle(&self, py: Python<'_>) -> PyResult<()> {

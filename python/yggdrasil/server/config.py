@@ -17,6 +17,7 @@ from yggdrasil.server.option import (
     KIB,
     MIB,
     Choice,
+    NearUsers,
     Octal,
     Option,
     OptionRow,
@@ -324,6 +325,49 @@ class Config(BaseSettings):
             allowed="a power of two from 64kb to 1gb",
         ),
     ] = 128 * KIB
+    near_socket: Annotated[
+        str,
+        Option(
+            help="Path of the Unix socket through which processes of this machine get to read the shared memory; "
+            "relative to dir; empty for none.",
+            allowed="a path",
+        ),
+    ] = "near.sock"
+    near_socket_perm: Annotated[
+        Octal,
+        Option(help="Permissions of that socket; 0 leaves what the umask gives."),
+    ] = "600"
+    near_users: Annotated[
+        NearUsers,
+        Option(
+            help="Who may read the shared memory: groups of a name, a token, and the prefixes of the keys that may be "
+            "read, separated by commas, * for all. #HEX is the SHA-256 of a token. With none, and without requirepass, "
+            "only the user that the node runs as may, and root.",
+            runtime=True,
+            secret=True,
+        ),
+    ] = ""
+    near_readers_max: Annotated[
+        Whole,
+        Field(ge=1, le=1024),
+        Option(help="Processes that may read the shared memory at a time.", runtime=True),
+    ] = 64
+    near_leases_max: Annotated[
+        Whole,
+        Field(ge=1, le=4096),
+        Option(help="Large values that one of them may look at in place at a time."),
+    ] = 256
+    near_lease_age: Annotated[
+        Whole,
+        Field(ge=1, le=2**31 - 1),
+        Option(
+            help="A process that still looks at a large value for this long after the value was changed, deleted or "
+            "evicted is cut off.",
+            unit="seconds",
+            runtime=True,
+            engine=True,
+        ),
+    ] = 60
     admin_bind: Annotated[
         str, Option(help="Address of the admin HTTP server.", allowed="one address such as 127.0.0.1")
     ] = "127.0.0.1"

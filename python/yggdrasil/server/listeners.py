@@ -3,6 +3,7 @@
 The supervisor opens them all and keeps them open, so that connections wait in the backlog while a worker is replaced.
 """
 
+import contextlib
 import errno
 import os
 import socket
@@ -25,9 +26,10 @@ class Listeners:
     common: list[list[socket.socket]] = field(default_factory=list)
     own: list[list[socket.socket]] = field(default_factory=list)
     unix: socket.socket | None = None
+    near: socket.socket | None = None
     admin: socket.socket | None = None
-    unix_path: Path | None = None
-    unix_inode: int = 0
+    paths: list[tuple[Path, int]] = field(default_factory=list)
+    """Paths of Unix sockets, with the inode that is ours."""
 
     @property
     def own_ports(self) -> list[int]:
@@ -58,14 +60,15 @@ class Listeners:
         for one in self.tcp():
             one.close()
         self.common, self.own = [], []
-        if self.unix is not None:
-            self.unix.close()
-            self.unix = None
-        if self.unix_path is not None:
+        for local in (self.unix, self.near):
+            if local is not None:
+                local.close()
+        self.unix = self.near = None
+        for path, inode in self.paths:
             # The path may be another node's by now.
-            if _inode(self.unix_path) == self.unix_inode:
-                self.unix_path.unlink(missing_ok=True)
-            self.unix_path = None
+            if _inode(path) == inode:
+                path.unlink(missing_ok=True)
+        self.paths.clear()
 
     def close(self) -> None:
         """Closes everything."""
@@ -85,7 +88,11 @@ def open_listeners(config: Config) -> Listeners:
             listeners.own = _open_own(config, addresses)
             listeners.set_keepalive(config.tcp_keepalive)
         if config.unixsocket:
-            _open_unix(config, listeners)
+            path = config.directory / config.unixsocket
+            listeners.unix = _open_unix(config, "unixsocket", path, config.unixsocketperm, listeners)
+        if config.near_socket:
+            path = config.directory / config.near_socket
+            listeners.near = _open_unix(config, "near-socket", path, config.near_socket_perm, listeners)
         if config.admin_port:
             listeners.admin = _open(config.admin_bind, config.admin_port, 128, "admin-port")
     except BaseException:
@@ -181,36 +188,48 @@ def _open(address: str, port: int, backlog: int, option: str, *, reuse_port: boo
     return one
 
 
-def _open_unix(config: Config, listeners: Listeners) -> None:
-    path = config.directory / config.unixsocket
-    _remove_stale(path)
+def _open_unix(config: Config, option: str, path: Path, permissions: str, listeners: Listeners) -> socket.socket:
+    _remove_stale(option, path)
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listeners.unix = one
     try:
-        one.bind(os.fspath(path))
-        listeners.unix_path, listeners.unix_inode = path, _inode(path)
-        if int(config.unixsocketperm, 8):
-            path.chmod(int(config.unixsocketperm, 8))
+        with _short(path) as short:
+            one.bind(short)
+        listeners.paths.append((path, _inode(path)))
+        if int(permissions, 8):
+            path.chmod(int(permissions, 8))
         one.listen(config.tcp_backlog)
         one.setblocking(False)
     except OSError as error:
-        raise StartError(f"unixsocket {path} cannot be listened on: {error.strerror or error}") from None
+        one.close()
+        raise StartError(f"{option} {path} cannot be listened on: {error.strerror or error}") from None
+    return one
 
 
-def _remove_stale(path: Path) -> None:
+@contextlib.contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """The address of a socket has at most 107 bytes, wherever the directory is."""
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)
+
+
+def _remove_stale(option: str, path: Path) -> None:
     """A socket file that nobody listens on is left from a node that was killed."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
     except OSError as error:
-        raise StartError(f"unixsocket {path} cannot be used: {error.strerror}") from None
+        raise StartError(f"{option} {path} cannot be used: {error.strerror}") from None
     if not stat.S_ISSOCK(mode):
-        raise StartError(f"unixsocket {path} exists and is no socket; remove it or choose another path")
+        raise StartError(f"{option} {path} exists and is no socket; remove it or choose another path")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
-            probe.connect(os.fspath(path))
+            with _short(path) as short:
+                probe.connect(short)
         except ConnectionRefusedError:
             path.unlink(missing_ok=True)
             return
@@ -219,8 +238,8 @@ def _remove_stale(path: Path) -> None:
         except BlockingIOError:
             pass
         except OSError as error:
-            raise StartError(f"unixsocket {path} cannot be used: {error.strerror}") from None
-    raise StartError(f"unixsocket {path} is in use; stop who listens there or choose another path")
+            raise StartError(f"{option} {path} cannot be used: {error.strerror}") from None
+    raise StartError(f"{option} {path} is in use; stop who listens there or choose another path")
 
 
 def _inode(path: Path) -> int:

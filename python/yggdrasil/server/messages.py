@@ -47,6 +47,14 @@ class ShapeInfo(_Message):
     hash_seed: int
 
 
+class GuestInfo(_Message):
+    """A process that reads the shared memory, as workers know it."""
+
+    id: int
+    leases: int
+    """How many values it may look at in place at a time."""
+
+
 class Assignment(_Message):
     """Tells a spare process what it is from now on. Descriptors come in the order of these fields."""
 
@@ -60,6 +68,8 @@ class Assignment(_Message):
     common_listeners: int = 0
     own_listeners: int = 0
     unix_listeners: int = 0
+    guests: tuple[GuestInfo, ...] = ()
+    """A worker gets the page of each, and then the channel by which it hears of others."""
 
 
 class SetOptions(_Message):

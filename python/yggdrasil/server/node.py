@@ -20,9 +20,11 @@ from yggdrasil.server.config_rewrite import LiveConfig
 from yggdrasil.server.config_sources import Loaded
 from yggdrasil.server.directory import lock_directory
 from yggdrasil.server.errors import StartError
+from yggdrasil.server.guests import Guests
 from yggdrasil.server.limits import arena_bytes, check_system
 from yggdrasil.server.listeners import Listeners, open_listeners
 from yggdrasil.server.messages import NodeInfo, ShapeInfo
+from yggdrasil.server.near import NearServer
 from yggdrasil.server.notify import Notifier, watchdog_interval_s
 from yggdrasil.server.supervisor import Supervisor, install_signals
 
@@ -45,23 +47,26 @@ def serve(loaded: Loaded) -> int:
             segments = [control_fd, *arena_fds, *event_fds]
             for descriptor in segments:
                 stack.callback(os.close, descriptor)
+            node, guests = _node_info(live, listeners), Guests(native_shape)
             supervisor = Supervisor(
                 live=live,
-                node=_node_info(live, listeners),
+                node=node,
                 shape=shape,
                 control=Control(native_shape, control_fd, event_fds),
                 segments=segments,
                 listeners=listeners,
+                guests=guests,
                 log_format=log_format,
             )
+            near = NearServer(live, node, shape, arena_fds, guests)
             _warn_of_open_access(live.config)
-            return asyncio.run(_run(supervisor, listeners))
+            return asyncio.run(_run(supervisor, near, listeners))
     except StartError as error:
         print(f"yggdrasil: {error}", file=sys.stderr)  # noqa: T201 (for whoever started it, whatever the log level)
         return 1
 
 
-async def _run(supervisor: Supervisor, listeners: Listeners) -> int:
+async def _run(supervisor: Supervisor, near: NearServer, listeners: Listeners) -> int:
     notifier = Notifier.from_environment()
     watchdog_s = watchdog_interval_s()
     admin = AdminServer(supervisor)
@@ -72,17 +77,21 @@ async def _run(supervisor: Supervisor, listeners: Listeners) -> int:
         if listeners.admin is not None:
             admin.start(listeners.admin)
         if await supervisor.start():
+            if listeners.near is not None:
+                near.start(listeners.near)
             _announce(supervisor.node)
             notifier.send("READY=1", f"STATUS=serving {len(supervisor.restarts)} shards")
             if watchdog_s is not None:
                 watchdog = asyncio.get_running_loop().create_task(_feed_watchdog(notifier, watchdog_s))
             await supervisor.wait()
         notifier.send("STOPPING=1", "STATUS=finishing requests under way")
+        await near.stop()
         status = 0 if await supervisor.drain() else 1
     finally:
         notifier.send("STOPPING=1")
         if watchdog is not None:
             watchdog.cancel()
+        await near.stop()
         await supervisor.stop()
         await admin.stop()
         notifier.close()
@@ -130,7 +139,7 @@ def _node_info(live: LiveConfig, listeners: Listeners) -> NodeInfo:
         hosts=tuple(listeners.hosts),
         port=config.port,
         worker_ports=tuple(listeners.own_ports),
-        unixsocket=str(listeners.unix_path or ""),
+        unixsocket=str(config.directory / config.unixsocket) if config.unixsocket else "",
         admin_port=config.admin_port,
     )
 

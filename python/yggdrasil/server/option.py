@@ -56,6 +56,7 @@ class Kind(Enum):
     SHARES = "shares"
     OUTPUT_LIMITS = "limits"
     PERCENTILES = "percentiles"
+    NEAR_USERS = "near users"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +186,39 @@ def parse_percentiles(value: object) -> str:
     return " ".join(f"{float(word):g}" for word in words)
 
 
+@dataclass(frozen=True, slots=True)
+class NearUser:
+    """Who may read the shared memory."""
+
+    name: str
+    token: str
+    """The token, or # and its SHA-256 in hexadecimal digits."""
+    prefixes: tuple[str, ...] | None
+    """What keys may begin with; None for all."""
+
+
+def parse_near_users(text: str) -> dict[str, NearUser]:
+    """Reads groups of `name token prefixes`, by name."""
+    words = text.split()
+    if len(words) % 3 != 0:
+        raise ValueError("not groups of three")
+    users: dict[str, NearUser] = {}
+    for name, token, prefixes in zip(*[iter(words)] * 3, strict=True):
+        if token.startswith("#") and not re.fullmatch(r"#[0-9a-f]{64}", token):
+            raise ValueError("not a SHA-256")
+        if name in users:
+            raise ValueError("a user twice")
+        users[name] = NearUser(name, token, None if prefixes == "*" else tuple(prefixes.split(",")))
+    return users
+
+
+def _check_near_users(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("not text")
+    parse_near_users(value)
+    return " ".join(value.split())
+
+
 Whole = Annotated[int, BeforeValidator(parse_whole), Kind.WHOLE]
 Size = Annotated[int, BeforeValidator(parse_size), Kind.SIZE, Ge(0)]
 Switch = Annotated[bool, BeforeValidator(parse_switch), Kind.SWITCH]
@@ -193,6 +227,7 @@ OutputLimits = Annotated[str, BeforeValidator(_check_output_limits), Kind.OUTPUT
 Share = Annotated[str, BeforeValidator(parse_share), Kind.SHARE]
 Shares = Annotated[str, BeforeValidator(parse_shares), Kind.SHARES]
 Percentiles = Annotated[str, BeforeValidator(parse_percentiles), Kind.PERCENTILES]
+NearUsers = Annotated[str, BeforeValidator(_check_near_users), Kind.NEAR_USERS]
 Choice = BeforeValidator(parse_choice)
 
 
@@ -244,6 +279,7 @@ class OptionRow:
             Kind.SHARES: f"up to {SHARES_MAX} groups of PREFIX and a size or percentage of maxmemory, by spaces",
             Kind.PERCENTILES: "numbers from 0 to 100, separated by spaces",
             Kind.OUTPUT_LIMITS: "groups of CLASS HARD SOFT SECONDS, where CLASS is normal, replica or pubsub",
+            Kind.NEAR_USERS: "groups of NAME TOKEN PREFIXES, where PREFIXES are separated by commas, or * for all",
         }[self.kind]
 
     @property

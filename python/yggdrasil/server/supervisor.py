@@ -15,6 +15,7 @@ from yggdrasil.server.child_process import Child, FromChildMessage, Stage
 from yggdrasil.server.config_live import changed
 from yggdrasil.server.config_rewrite import LiveConfig
 from yggdrasil.server.errors import ConfigSetError, StartError
+from yggdrasil.server.guests import Guests
 from yggdrasil.server.limits import files_reserved, raise_files_limit
 from yggdrasil.server.listeners import Listeners
 from yggdrasil.server.messages import (
@@ -58,6 +59,7 @@ class Supervisor:
         control: Control,
         segments: Sequence[int],
         listeners: Listeners,
+        guests: Guests,
         log_format: str,
     ) -> None:
         self.live = live
@@ -68,6 +70,7 @@ class Supervisor:
         self._shape = shape
         self._segments = segments
         self._listeners = listeners
+        self._guests = guests
         self._log_format = log_format
         self._children: set[Child] = set()
         self._workers: list[Child | None] = [None] * shape.shards
@@ -162,6 +165,7 @@ class Supervisor:
         for child in self._children:
             child.kill()
         await self._until(lambda: not self._children, _STOP_TIMEOUT_S)
+        self._guests.close()
 
     def _begin_stopping(self) -> None:
         self.phase = Phase.STOPPING
@@ -199,6 +203,7 @@ class Supervisor:
         common = sockets.common[shard] if role == "worker" and sockets.common else []
         own = sockets.own[shard] if role == "worker" and sockets.own else []
         unix = [sockets.unix] if role == "worker" and sockets.unix is not None else []
+        guests, pages, channel = self._guests.connect(shard) if role == "worker" else ((), [], None)
         assignment = Assignment(
             role="worker" if role == "worker" else "steward",
             shard=shard,
@@ -209,12 +214,18 @@ class Supervisor:
             common_listeners=len(common),
             own_listeners=len(own),
             unix_listeners=len(unix),
+            guests=guests,
         )
         if role == "worker":
             self._workers[shard] = child
         else:
             self._steward = child
-        await child.assign(assignment, [*self._segments, *(one.fileno() for one in (*common, *own, *unix))])
+        opened = [one.fileno() for one in (*common, *own, *unix)]
+        if channel is None:
+            await child.assign(assignment, [*self._segments, *opened])
+            return
+        with channel:
+            await child.assign(assignment, [*self._segments, *opened, *pages, channel.fileno()])
 
     def _on_message(self, child: Child, message: FromChildMessage) -> None:
         match message:
@@ -239,6 +250,7 @@ class Supervisor:
         if child.role == "worker":
             # The others fail what they have under way to it, instead of waiting for a successor that knows nothing.
             self.control.next_incarnation(child.shard)
+            self._guests.disconnect(child.shard)
         if self.phase is Phase.STARTING:
             self._failure = self._failure or f"{child.name} could not start: {child.failure or child.ended_how}"
         elif self.phase is Phase.READY:

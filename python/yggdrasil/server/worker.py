@@ -15,6 +15,7 @@ from yggdrasil.server import log as logs
 from yggdrasil.server.config import OPTIONS, Config
 from yggdrasil.server.config_live import changed
 from yggdrasil.server.errors import ConfigSetError
+from yggdrasil.server.guests import GuestListener
 from yggdrasil.server.link import Link
 from yggdrasil.server.messages import (
     TO_CHILD,
@@ -61,11 +62,15 @@ class _WorkerProcess:
         self._servers: list[asyncio.Server] = []
         self._draining: asyncio.Task[None] | None = None
         self._worker: Worker | None = None
+        self._guests: GuestListener | None = None
         self._here: protocol.Here | None = None
 
     async def start(self, descriptors: Sequence[int]) -> None:
         shards = self.assignment.shape.shards
         control, arenas, events = descriptors[0], descriptors[1 : 1 + shards], descriptors[1 + shards : 1 + 2 * shards]
+        guests = self.assignment.guests
+        *opened, channel = descriptors[1 + 2 * shards :]
+        listeners, pages = opened[: len(opened) - len(guests)], opened[len(opened) - len(guests) :]
         worker = Worker(
             NodeShape(**self.assignment.shape.model_dump()),
             self.assignment.shard,
@@ -73,15 +78,17 @@ class _WorkerProcess:
             arenas,
             events,
             self.services.config.engine_options(),
+            [(guest.id, page, guest.leases) for guest, page in zip(guests, pages, strict=True)],
         )
         self._worker = worker
         # The engine has mapped these; the eventfds it goes on using.
-        for descriptor in (control, *arenas):
+        for descriptor in (control, *arenas, *pages):
             os.close(descriptor)
+        self._guests = GuestListener(socket.socket(fileno=channel), worker.add_guest, worker.remove_guest)
         self._here = protocol.register_all(worker, self.services, cluster)
         loop = asyncio.get_running_loop()
         worker.start(loop)
-        await self._listen(loop, worker, descriptors[1 + 2 * shards :])
+        await self._listen(loop, worker, listeners)
         # What exists now stays; nothing that follows makes cycles that reference counts would not free.
         gc.freeze()
         gc.disable()

@@ -3,7 +3,7 @@
 //! ```text
 //! 0        node words, one cache line each (NodeWord)
 //! 4096     names of commands, in the order of their statistics
-//! ...      per worker: words (WorkerWord, one cache line each), then its statistics block
+//! ...      per worker: words (WorkerWord, one cache line each), then its statistics block, then its lease page
 //! ...      rings, one per ordered pair of workers
 //! ```
 //! Every process maps it read-write; each word says who writes it. Offsets follow from the node's shape alone.
@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use crate::keyspace::{PIN_RULES_MAX, PinLedger};
+use crate::lease::{LeasePage, SLOTS_AT_MOST};
 use crate::ring::{Consumer, Producer, RING_HEADER_BYTES, positions};
 use crate::shm::{Segment, SharedMapping, ShmError};
 use crate::stats::{COMMANDS_AT_MOST, Counter, StatsBlock, StatsReader};
@@ -25,6 +26,8 @@ const NAMES_OFFSET: usize = 4096;
 const NAME_BYTES: usize = 64;
 const WORKERS_OFFSET: usize = NAMES_OFFSET + (COMMANDS_AT_MOST * NAME_BYTES).next_multiple_of(4096);
 const WORKER_WORDS_BYTES: usize = 4096;
+const LEASES_OFFSET: usize =
+    (WORKER_WORDS_BYTES + crate::stats::BLOCK_BYTES).next_multiple_of(4096);
 
 /// Workers of a node at most: shard numbers travel in one byte and sets of shards in one word.
 pub const SHARDS_AT_MOST: usize = 64;
@@ -91,17 +94,17 @@ impl NodeShape {
         (first as u16, (end - 1) as u16)
     }
 
-    fn worker_bytes() -> usize {
-        WORKER_WORDS_BYTES + crate::stats::BLOCK_BYTES
+    fn worker_bytes(&self) -> usize {
+        LEASES_OFFSET + LeasePage::bytes(self.shards)
     }
 
-    fn worker_offset(shard: usize) -> usize {
-        WORKERS_OFFSET + shard * Self::worker_bytes()
+    fn worker_offset(&self, shard: usize) -> usize {
+        WORKERS_OFFSET + shard * self.worker_bytes()
     }
 
     fn ring_offset(&self, from: usize, to: usize) -> usize {
         let ring = (RING_HEADER_BYTES + self.ring_bytes).next_multiple_of(4096);
-        Self::worker_offset(self.shards) + (from * self.shards + to) * ring
+        self.worker_offset(self.shards) + (from * self.shards + to) * ring
     }
 
     fn control_bytes(&self) -> usize {
@@ -178,20 +181,20 @@ impl Control {
 
     fn worker_word(&self, shard: usize, word: WorkerWord) -> &AtomicU32 {
         assert!(shard < self.shape.shards);
-        let offset = NodeShape::worker_offset(shard) + word as usize * LINE;
+        let offset = self.shape.worker_offset(shard) + word as usize * LINE;
         self.mapping.u32(offset as u64).expect(INSIDE)
     }
 
     fn woken(&self, shard: usize) -> &AtomicU64 {
         assert!(shard < self.shape.shards);
-        let offset = NodeShape::worker_offset(shard) + WorkerWord::Woken as usize * LINE;
+        let offset = self.shape.worker_offset(shard) + WorkerWord::Woken as usize * LINE;
         self.mapping.u64(offset as u64).expect(INSIDE)
     }
 
     fn pinned(&self, shard: usize, rule: usize) -> &AtomicU64 {
         assert!(shard < self.shape.shards && rule <= PIN_RULES_MAX);
         let offset =
-            NodeShape::worker_offset(shard) + WorkerWord::Pinned as usize * LINE + rule * 8;
+            self.shape.worker_offset(shard) + WorkerWord::Pinned as usize * LINE + rule * 8;
         self.mapping.u64(offset as u64).expect(INSIDE)
     }
 
@@ -269,6 +272,7 @@ impl Control {
         let stats = self.stats_block(shard);
         self.change_monitors(-(stats.get(Counter::MonitorClients) as i64));
         stats.clear();
+        self.lease_page(shard).clear();
         self.worker_word(shard, WorkerWord::Incarnation)
             .fetch_add(1, AcqRel)
             + 1
@@ -288,8 +292,20 @@ impl Control {
     /// The writer's side of a worker's statistics. Only the worker of `shard` may use it.
     #[must_use]
     pub fn stats_block(&self, shard: usize) -> StatsBlock {
-        let base = NodeShape::worker_offset(shard) + WORKER_WORDS_BYTES;
+        let base = self.shape.worker_offset(shard) + WORKER_WORDS_BYTES;
         StatsBlock::new(Arc::clone(&self.mapping), base)
+    }
+
+    /// The lease page of a worker. Only that worker may hold anything by it.
+    #[must_use]
+    pub fn lease_page(&self, shard: usize) -> LeasePage {
+        let base = self.shape.worker_offset(shard) + LEASES_OFFSET;
+        LeasePage::inside(
+            Arc::clone(&self.mapping),
+            base,
+            self.shape.shards,
+            SLOTS_AT_MOST,
+        )
     }
 
     /// Anyone's view of a worker's statistics.

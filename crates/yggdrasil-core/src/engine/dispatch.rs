@@ -14,6 +14,8 @@ use crate::stats::{Counter, StatsBlock};
 
 /// Requests parsed and prefetched together.
 const BATCH: usize = 64;
+/// Received batches after which the reports of other readers are looked at: their rings hold a few hundred.
+const BATCHES_PER_REPORT: u32 = 64;
 /// Steps towards the limit before a write is executed.
 const RELIEF_STEPS: usize = 64;
 /// A session with so many open reply slots waits for them.
@@ -58,6 +60,10 @@ impl Engine {
     /// Takes bytes that a client sent.
     pub fn receive(&mut self, at: SessionRef, bytes: &[u8]) {
         self.read_clock();
+        self.batches = self.batches.wrapping_add(1);
+        if self.batches % BATCHES_PER_REPORT == 0 {
+            self.note_reported_uses();
+        }
         self.stats.add(Counter::InputBytes, bytes.len() as u64);
         let now = self.now;
         let Some(session) = self.session(at) else {
@@ -68,9 +74,13 @@ impl Engine {
         if session.closing {
             return;
         }
-        let taken = self.feed_incoming(at.index, bytes);
+        let taken = if session.wait == Wait::None {
+            self.feed_incoming(at.index, bytes)
+        } else {
+            0
+        };
         let bytes = &bytes[taken..];
-        if self.is_receiving(at.index) {
+        if bytes.is_empty() && self.is_receiving(at.index) {
             self.settle();
             return;
         }
@@ -121,6 +131,19 @@ impl Engine {
     /// Executes what a session has received and not executed.
     pub(super) fn run_buffered(&mut self, index: usize) {
         let mut input = std::mem::take(&mut self.sessions[index].input);
+        if self.is_receiving(index) {
+            let taken = self.feed_incoming(index, &input);
+            input.drain(..taken);
+            let session = &mut self.sessions[index];
+            // What stands before a long argument that is complete now.
+            session.input.append(&mut input);
+            if session.wait != Wait::None || self.is_receiving(index) {
+                self.drop_cut_off(index);
+                self.pace_reading(index);
+                return;
+            }
+            input = std::mem::take(&mut self.sessions[index].input);
+        }
         let consumed = self.execute_input(index, &input);
         let Some(session) = self.sessions.get_mut(index) else {
             return;
@@ -139,6 +162,7 @@ impl Engine {
         }
         input.reserve(session.input_wanted.min(self.options.bulk_bytes_max));
         session.input = input;
+        self.drop_cut_off(index);
         self.pace_reading(index);
     }
 
@@ -255,15 +279,7 @@ impl Engine {
     ) -> Option<usize> {
         for (request, &plan) in plans.iter().enumerate() {
             let args = requests.args(request, input);
-            let flow = match self.give_incoming(index) {
-                None => self.execute(index, &args, plan),
-                Some(false) => Flow::Done,
-                Some(true) => {
-                    let flow = self.execute(index, &args, plan);
-                    self.take_incoming_back(index, flow != Flow::Done);
-                    flow
-                }
-            };
+            let flow = self.execute_first(index, &args, plan);
             let session = self.sessions.get_mut(index)?;
             let wait = match flow {
                 Flow::Again(wait) => Some((wait, requests.wire(request).start)),
@@ -393,7 +409,7 @@ impl Engine {
     }
 
     /// Executes one request of a session.
-    fn execute(&mut self, index: usize, args: &Args<'_>, plan: Plan) -> Flow {
+    pub(super) fn execute(&mut self, index: usize, args: &Args<'_>, plan: Plan) -> Flow {
         let Some(command) = plan.command else {
             self.refuse_unknown(index, args);
             return Flow::Done;
@@ -610,6 +626,7 @@ impl Engine {
             return self.forward(index, plan.shard, command, args, Some(plan.hash));
         };
         self.stats.add(Counter::CrossShardReads, 1);
+        self.holder.report(plan.shard, plan.hash, key.db);
         let context = ReadContext {
             now: self.now,
             limits: &self.options.limits,
@@ -709,6 +726,8 @@ impl Engine {
             return;
         };
         session.fill_slot(slot, reply);
+        self.note_answered(at.index, slot);
+        let session = &mut self.sessions[at.index];
         let goes_on = match session.wait {
             Wait::Answer | Wait::Slots => session.slots.is_empty(),
             _ => false,

@@ -34,6 +34,7 @@ impl Engine {
         self.read_clock();
         self.apply_thresholds();
         self.end_pause_in_time();
+        self.note_reported_uses();
         let more = self.reserved.is_none() && self.shard.advance(self.now, STEP_BUDGET);
         self.inspect_sessions();
         if self.options.upload_timeout_ms != 0 {
@@ -44,6 +45,13 @@ impl Engine {
         self.publish_rates();
         self.settle();
         more
+    }
+
+    /// Counts the reads that other workers and near readers have served from this shard's memory.
+    pub(super) fn note_reported_uses(&mut self) {
+        if self.shard.counts_uses() {
+            self.shard.note_reported_uses(self.now);
+        }
     }
 
     fn publish_rates(&mut self) {
@@ -122,6 +130,7 @@ impl Engine {
         stats.set(Counter::MemoryEntries, memory.entries);
         stats.set(Counter::MemoryIndex, memory.index);
         stats.set(Counter::MemoryOverhead, memory.overhead);
+        stats.set(Counter::MemoryLeased, memory.leased);
         stats.set(Counter::MemoryPeak, memory.peak);
         stats.set(Counter::PinnedKeys, self.shard.pins().len());
         stats.set(Counter::PinnedBytes, self.shard.pins().bytes());

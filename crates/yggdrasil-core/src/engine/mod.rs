@@ -23,6 +23,7 @@ mod session_commands;
 mod slots;
 mod together;
 mod transaction;
+mod transfer;
 mod views;
 mod watch;
 mod wire;
@@ -44,6 +45,7 @@ pub use views::Unsent;
 use crate::commands::{CommandId, CommandSpec, NewCommand, RegistrationError, Registry};
 use crate::control::{Control, NodeShape};
 use crate::keyspace::{Shard, ShardReader};
+use crate::lease::{Holder, HolderId, LeasePage};
 use crate::resp::{ArgsBuffer, Protocol, Requests, Span};
 use crate::stats::{Counter, StatsBlock};
 use dispatch::Plan;
@@ -107,6 +109,8 @@ pub struct Engine {
     /// Lends long values of the shard to replies.
     lending: Lending,
     readers: Vec<Option<ShardReader>>,
+    /// What this worker holds of other shards.
+    holder: Holder,
     options: Options,
     clock: Clock,
     table: Registry,
@@ -138,9 +142,14 @@ pub struct Engine {
     ring_waiters: Vec<usize>,
     events: Vec<Event>,
     next_inspected: usize,
+    /// Long arguments that other workers are sending for requests to this shard.
+    inbound: transfer::Inbounds,
+    transfer_serial: u64,
     /// The SCAN in hand does not go on to other shards.
     scans_own_only: bool,
     rates: housekeeping::Rates,
+    /// Batches received, to look at the reports of others now and then.
+    batches: u32,
 }
 
 impl Engine {
@@ -155,6 +164,7 @@ impl Engine {
             me: parts.shard_index,
             shape,
             links: Links::open(&parts.control, parts.shard_index),
+            holder: Holder::new(parts.control.lease_page(parts.shard_index)),
             control: parts.control,
             stats,
             lending: Lending::new(parts.shard.lender()),
@@ -188,8 +198,11 @@ impl Engine {
             ring_waiters: Vec::new(),
             events: Vec::new(),
             next_inspected: 0,
+            inbound: transfer::Inbounds::default(),
+            transfer_serial: 0,
             scans_own_only: false,
             rates: housekeeping::Rates::default(),
+            batches: 0,
         };
         engine.options.limits.databases = u8::try_from(shape.databases).unwrap_or(u8::MAX);
         let ledger = engine.control.pin_ledger(engine.me);
@@ -197,6 +210,7 @@ impl Engine {
         engine.apply_eviction();
         engine.apply_pin_limits();
         engine.apply_thresholds();
+        engine.shard.set_lease_age(engine.options.lease_age_max_ms);
         for (command, spec) in engine.table.iter() {
             engine
                 .control
@@ -253,6 +267,7 @@ impl Engine {
         if matches!(name, "maxmemory" | "maxpinned" | "maxpinned-prefixes") {
             self.apply_pin_limits();
         }
+        self.shard.set_lease_age(self.options.lease_age_max_ms);
         self.apply_thresholds();
         Ok(())
     }
@@ -265,6 +280,16 @@ impl Engine {
     fn apply_pin_limits(&mut self) {
         let shards = self.shape.shards as u64;
         self.shard.set_pin_limits(self.options.pin_limits(shards));
+    }
+
+    /// Lets a process that reads the shared memory hold runs of this shard, by the page that it is given then.
+    pub fn add_guest(&mut self, id: HolderId, page: LeasePage) {
+        self.shard.add_guest(id, page);
+    }
+
+    /// Forgets such a process, which holds nothing any more.
+    pub fn remove_guest(&mut self, id: HolderId) {
+        self.shard.remove_guest(id);
     }
 
     /// Opens a session. `Err` is what to send before closing the connection.
@@ -416,6 +441,10 @@ impl Engine {
             return false;
         };
         session.input_ended = true;
+        self.drop_cut_off(at.index);
+        let Some(session) = self.session(at) else {
+            return false;
+        };
         let due = session.has_replies_due();
         if !due {
             self.close_after_output(at.index);

@@ -72,6 +72,8 @@ pub struct Options {
     pub eviction: EvictionOptions,
     /// Pinned bytes of the node.
     pub pins: PinOptions,
+    /// How long a reader of the shared memory may hold a value that is gone, in milliseconds.
+    pub lease_age_max_ms: u64,
     pub limits: KeyLimits,
     /// Milliseconds after which an upload of which nothing comes is forgotten; 0 never.
     pub upload_timeout_ms: u64,
@@ -112,6 +114,7 @@ impl Options {
                 total: Share::Bytes(0),
                 prefixes: Vec::new(),
             },
+            lease_age_max_ms: 0,
             limits: KeyLimits {
                 string_bytes_max: 0,
                 databases: 0,
@@ -137,6 +140,7 @@ impl Options {
         "latency-monitor-threshold",
         "latency-tracking",
         "maxmemory",
+        "near-lease-age",
         "stream-upload-timeout",
         "stream-uploads-max",
         "stream-upload-bytes-max",
@@ -219,6 +223,7 @@ impl Options {
                     .collect::<Result<_, _>>()?;
             }
             "pin-default-ttl" => self.limits.pin_milliseconds = number()?.saturating_mul(1000),
+            "near-lease-age" => self.lease_age_max_ms = number()?.saturating_mul(1000),
             _ => return Err(OptionError::Unknown(name.into())),
         }
         Ok(())

@@ -187,7 +187,14 @@ impl Engine {
             }
             FrameKind::Watch => self.take_watch(&message),
             FrameKind::Unwatch => self.take_unwatch(&message),
-            FrameKind::Request | FrameKind::Reserve | FrameKind::Fetch | FrameKind::Apply => {
+            FrameKind::Begin => self.take_begin(&message),
+            FrameKind::Slice => self.take_slice(&message),
+            FrameKind::Abandon => self.take_abandon(&message),
+            FrameKind::Request
+            | FrameKind::Reserve
+            | FrameKind::Fetch
+            | FrameKind::Apply
+            | FrameKind::Finish => {
                 if self.must_defer(message.from, message.header.tag) {
                     self.deferred
                         .push_back(Deferred::Message(message.into_owned()));
@@ -222,11 +229,12 @@ impl Engine {
                 let reply = self.apply(header, payload);
                 self.send_reply(*from, header, &reply);
             }
+            FrameKind::Finish => self.take_finish(message),
             _ => self.take_request(*from, header, payload),
         }
     }
 
-    fn take_request(&mut self, from: usize, header: &FrameHeader, payload: &[u8]) {
+    pub(super) fn take_request(&mut self, from: usize, header: &FrameHeader, payload: &[u8]) {
         self.stats.add(Counter::RequestsReceived, 1);
         let protocol = if header.protocol == 3 {
             Protocol::Resp3
@@ -366,6 +374,7 @@ impl Engine {
                 self.give(waiter, None);
             }
             self.lose_watches(other);
+            self.lose_inbound(other, incarnation);
             self.wake_ring_waiters(1 << other);
         }
     }

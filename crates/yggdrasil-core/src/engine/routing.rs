@@ -483,6 +483,7 @@ impl Engine {
                     Read::Hit(view, stamp) => {
                         hits += 1;
                         sum += each(Some(view), reply);
+                        self.holder.report(*shard, key.hash, key.db);
                         stamps.push((*shard, stamp));
                     }
                     Read::Miss(stamp) => {

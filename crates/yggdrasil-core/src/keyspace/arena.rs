@@ -4,19 +4,25 @@
 //! slots themselves. Memory is counted by the 4 KB blocks that have been touched, which is what the kernel counts;
 //! within a page they are always the first ones.
 
-use std::collections::TryReserveError;
+use std::collections::{TryReserveError, VecDeque};
 use std::rc::Rc;
 
+use crate::lease::Holders;
 use crate::shm::Mapping;
 
 use super::classes::{BUCKET_CLASS, CLASS_BYTES_MAX, CLASSES, class_of, slot_words};
 use super::layout::{BLOCK_BYTES, HEADER_WORDS, Layout, PAGE_BYTES, PAGE_WORDS};
-use super::leases::{Leases, Lender};
+use super::leases::Leases;
+use super::limbo::InLimbo;
 use super::runs::FreeRuns;
+use super::types::Millis;
+use super::warm::WarmRuns;
 
 const PAGE_BLOCKS: u64 = PAGE_BYTES / BLOCK_BYTES;
 /// Empty pages that keep their memory, so that a key that comes and goes does not cost system calls.
 const KEPT_PAGES: usize = 16;
+/// Pages that are given back to the system in one step.
+const COOLED_PAGES: u32 = 64;
 const NONE: u32 = 0;
 
 /// What a page is used for.
@@ -29,6 +35,8 @@ pub(super) enum PageUse {
     Index,
     /// First page of a run.
     Run,
+    /// First page of a run that was freed while somebody held it.
+    Limbo,
 }
 
 /// The owner's record of a page.
@@ -47,7 +55,7 @@ pub(super) struct Page {
     pub(super) blocks: u32,
     /// Neighbours among the pages of the class that have room; `next` is the number of pages of a run.
     previous: u32,
-    next: u32,
+    pub(super) next: u32,
 }
 
 /// No memory within the limit, or no run of pages in the address space.
@@ -70,7 +78,7 @@ pub(super) struct Arena {
     pub(super) layout: Layout,
     pub(super) limit: u64,
     /// Indexed by page number. Its capacity is the whole address space, so it never moves.
-    pages: Vec<Page>,
+    pub(super) pages: Vec<Page>,
     /// First page with room, by class.
     partial: [u32; CLASSES + 1],
     /// Slots in use and slots there are, by class.
@@ -79,13 +87,17 @@ pub(super) struct Arena {
     loose: u8,
     /// Classes whose sparse pages are being emptied until little is free.
     settling: [bool; CLASSES + 1],
-    free: FreeRuns,
-    kept: Vec<u32>,
-    leases: Rc<Leases>,
-    /// Runs that were freed while a lease was on them.
-    limbo: Vec<u32>,
     /// The fewest pages that were kept since this was last looked at: so many were not needed.
     kept_least: usize,
+    pub(super) free: FreeRuns,
+    kept: Vec<u32>,
+    warm: WarmRuns,
+    /// What this process has lent.
+    pub(super) leases: Rc<Leases>,
+    /// Who else may hold runs.
+    pub(super) holders: Holders,
+    /// Freed runs that are still lent or held.
+    pub(super) limbo: VecDeque<InLimbo>,
     pub(super) entry_bytes: u64,
     pub(super) index_bytes: u64,
     pub(super) kept_bytes: u64,
@@ -118,9 +130,11 @@ impl Arena {
             settling: [false; CLASSES + 1],
             free: FreeRuns::new(layout.first_data_page as u32, layout.pages as u32),
             kept: Vec::with_capacity(KEPT_PAGES),
+            warm: WarmRuns::default(),
             leases: Rc::default(),
-            limbo: Vec::new(),
             kept_least: 0,
+            holders: Holders::default(),
+            limbo: VecDeque::new(),
             entry_bytes: 0,
             index_bytes: 0,
             kept_bytes: 0,
@@ -313,7 +327,7 @@ impl Arena {
         match purpose {
             PageUse::Free => &mut self.kept_bytes,
             PageUse::Slots(BUCKET_CLASS) | PageUse::Index => &mut self.index_bytes,
-            PageUse::Slots(_) | PageUse::Run => &mut self.entry_bytes,
+            PageUse::Slots(_) | PageUse::Run | PageUse::Limbo => &mut self.entry_bytes,
         }
     }
 
@@ -335,7 +349,9 @@ impl Arena {
             return Ok(());
         }
         while self.used() + more > self.limit {
-            if !self.give_up_kept_page() {
+            let surplus = self.used() + more - self.limit;
+            let pages = u32::try_from(surplus.div_ceil(PAGE_BYTES)).unwrap_or(u32::MAX);
+            if !self.give_up_kept_page() && !self.give_up_warm(pages) {
                 return Err(OutOfMemory { needed: more });
             }
         }
@@ -373,7 +389,7 @@ impl Arena {
     }
 
     /// Starts the record of a page or run.
-    fn place(&mut self, number: u32, purpose: PageUse, blocks: u32) {
+    pub(super) fn place(&mut self, number: u32, purpose: PageUse, blocks: u32) {
         let index = number as usize;
         if index >= self.pages.len() {
             self.fixed_bytes += ((index + 1 - self.pages.len()) * size_of::<Page>()) as u64;
@@ -418,11 +434,6 @@ impl Arena {
         true
     }
 
-    /// Bytes that the limit leaves, if all kept pages are given up.
-    pub(super) fn room_with_kept(&self) -> u64 {
-        self.limit.saturating_sub(self.used() - self.kept_bytes)
-    }
-
     /// Gives back what has not been needed since the last call, a page at a time.
     pub(super) fn give_up_unneeded(&mut self) {
         if self.kept_least > 0 {
@@ -431,7 +442,34 @@ impl Arena {
         self.kept_least = self.kept.len();
     }
 
+    /// Gives up to `pages` of the run that was kept longest back to the system. False when none is kept.
+    pub(super) fn give_up_warm(&mut self, pages: u32) -> bool {
+        let Some(cold) = self.warm.cool(pages) else {
+            return false;
+        };
+        self.kept_bytes -= u64::from(cold.blocks) * BLOCK_BYTES;
+        self.punch(u64::from(cold.start) * PAGE_BYTES, cold.blocks);
+        self.free.give(cold.start, cold.pages);
+        true
+    }
+
+    /// Gives back a part of what was kept for long enough. True when that was not all.
+    pub(super) fn cool(&mut self, now: Millis) -> bool {
+        if self.warm.is_due(now, self.entry_bytes) {
+            self.give_up_warm(COOLED_PAGES);
+        }
+        self.warm.is_due(now, self.entry_bytes)
+    }
+
+    /// Bytes in use for more than being kept.
+    pub(super) fn needed(&self) -> u64 {
+        self.used() - self.kept_bytes
+    }
+
     fn punch(&mut self, offset: u64, blocks: u32) {
+        if blocks == 0 {
+            return;
+        }
         let punched = self
             .mapping
             .punch_hole(offset, u64::from(blocks) * BLOCK_BYTES);
@@ -454,6 +492,9 @@ impl Arena {
             self.pages[number as usize].next = 1;
             return Ok(u64::from(number) * PAGE_WORDS);
         }
+        if let Some(number) = self.take_warm_run(pages + spare_pages, blocks, limit)? {
+            return Ok(u64::from(number) * PAGE_WORDS);
+        }
         self.admit(u64::from(blocks) * BLOCK_BYTES, limit)?;
         let (number, pages) = self
             .take_run(pages + spare_pages)
@@ -462,6 +503,31 @@ impl Arena {
         self.place(number, PageUse::Run, blocks);
         self.pages[number as usize].next = pages;
         Ok(u64::from(number) * PAGE_WORDS)
+    }
+
+    /// A run of so many pages whose memory is there already.
+    fn take_warm_run(
+        &mut self,
+        pages: u64,
+        blocks: u32,
+        limit: Limit,
+    ) -> Result<Option<u32>, OutOfMemory> {
+        let Some(pages) = u32::try_from(pages).ok() else {
+            return Ok(None);
+        };
+        let Some(warm) = self.warm.take(pages) else {
+            return Ok(None);
+        };
+        self.kept_bytes -= warm.bytes();
+        let more = u64::from(blocks.max(warm.blocks)) * BLOCK_BYTES;
+        if let Err(refusal) = self.admit(more, limit) {
+            self.kept_bytes += warm.bytes();
+            self.warm.give(warm.start, warm.pages, warm.blocks);
+            return Err(refusal);
+        }
+        self.place(warm.start, PageUse::Run, blocks.max(warm.blocks));
+        self.pages[warm.start as usize].next = pages;
+        Ok(Some(warm.start))
     }
 
     fn take_run(&mut self, pages: u64) -> Option<(u32, u32)> {
@@ -514,57 +580,30 @@ impl Arena {
 
     fn release_run(&mut self, at: u64) {
         let number = (at / PAGE_WORDS) as u32;
+        debug_assert_eq!(self.pages[number as usize].purpose, PageUse::Run);
         if self.is_leased(at) {
-            self.limbo.push(number);
+            self.pages[number as usize].purpose = PageUse::Limbo;
+            self.limbo.push_back(InLimbo::new(number));
         } else {
             self.free_run(number);
         }
     }
 
-    fn free_run(&mut self, number: u32) {
+    pub(super) fn free_run(&mut self, number: u32) {
         let Page {
-            purpose,
             blocks,
             next: pages,
             ..
         } = self.pages[number as usize];
-        debug_assert_eq!(purpose, PageUse::Run);
         if pages == 1 {
             self.release_page(number);
             return;
         }
-        self.entry_bytes -= u64::from(blocks) * BLOCK_BYTES;
-        self.punch(u64::from(number) * PAGE_BYTES, blocks);
+        let bytes = u64::from(blocks) * BLOCK_BYTES;
+        self.entry_bytes -= bytes;
+        self.kept_bytes += bytes;
         self.pages[number as usize] = Page::default();
-        self.free.give(number, pages);
-    }
-
-    /// Whether anybody holds a lease on the run at `at`: then its bytes stay as they are.
-    pub(super) fn is_leased(&self, at: u64) -> bool {
-        let number = (at / PAGE_WORDS) as u32;
-        self.leases.any_in(number, self.run_pages(number))
-    }
-
-    /// Lends bytes of this arena.
-    pub(super) fn lender(&self) -> Lender {
-        Lender::new(&self.leases, self.mapping.address(), self.mapping.bytes())
-    }
-
-    /// True when leases have ended that kept freed runs from reuse.
-    pub(super) fn has_returned_leases(&self) -> bool {
-        !self.limbo.is_empty() && self.leases.has_returned()
-    }
-
-    /// Frees the runs in limbo whose leases have ended. True when there were any.
-    pub(super) fn settle_limbo(&mut self) -> bool {
-        if self.limbo.is_empty() || !self.leases.take_returned() {
-            return false;
-        }
-        let before = self.limbo.len();
-        for number in std::mem::take(&mut self.limbo) {
-            self.release_run(u64::from(number) * PAGE_WORDS);
-        }
-        self.limbo.len() < before
+        self.warm.give(number, pages, blocks);
     }
 
     /// Resident bytes that an entry of `bytes` takes.
@@ -673,14 +712,23 @@ impl Arena {
         let mut counted = [(0, 0); CLASSES + 1];
         let mut next = self.layout.first_data_page as u32;
         let mut free = self.free.iter().peekable();
+        let mut warm: Vec<_> = self.warm.iter().copied().collect();
+        warm.sort_unstable_by_key(|run| run.start);
+        let mut warm = warm.into_iter().peekable();
         let (mut entries, mut index, mut kept) = (0, 0, 0);
         while u64::from(next) < self.layout.pages {
             if let Some((_, length)) = free.next_if(|(start, _)| *start == next) {
                 next += length;
                 continue;
             }
+            if let Some(run) = warm.next_if(|run| run.start == next) {
+                kept += run.bytes();
+                next += run.pages;
+                continue;
+            }
             let page = self.page(next);
             let bytes = u64::from(page.blocks) * BLOCK_BYTES;
+            let is_run = matches!(page.purpose, PageUse::Run | PageUse::Limbo);
             match page.purpose {
                 PageUse::Free => {
                     assert!(
@@ -704,13 +752,13 @@ impl Arena {
                 }
                 PageUse::Index => index += bytes,
                 PageUse::Run => entries += bytes,
+                PageUse::Limbo => {
+                    assert!(self.limbo.iter().any(|run| run.is(next)));
+                    entries += bytes;
+                }
             }
-            next += if page.purpose == PageUse::Run {
-                page.next
-            } else {
-                1
-            };
-            if page.purpose != PageUse::Run {
+            next += if is_run { page.next } else { 1 };
+            if !is_run {
                 assert!(u64::from(page.blocks) <= PAGE_BLOCKS);
             }
         }

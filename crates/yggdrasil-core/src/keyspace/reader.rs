@@ -6,22 +6,23 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::lease::Holder;
 use crate::shm::ReadOnlyMapping;
 
 use super::arena::Arena;
 use super::bucket::{LAST, Line, fingerprint, line_reference, matches, sequence};
+use super::classes::CLASS_BYTES_MAX;
 use super::entry::{Encoding, ExpiryWords, Header, VALUE_BYTES_MAX};
 use super::layout::{
     EPOCH, LINK, Layout, PAGE_BUCKETS, PAGE_WORDS, State, TXN_SEQ, bucket_word, home_bucket,
 };
-use super::types::{EntryView, Key, KeyspaceError, Kind, Millis, ShardShape, Value};
+use super::taking::{Hold, Small, Taking};
+use super::types::{EntryView, Key, KeyspaceError, Kind, LeasedValue, Millis, ShardShape, Value};
 
 /// Attempts before a read is left to the owner.
 const ATTEMPTS: usize = 100;
 /// Buckets of a chain that are followed.
 const CHAIN_MAX: usize = 256;
-/// Values from here on are checked before they are copied, not only afterwards.
-const LARGE_VALUE: u64 = 1024;
 /// Stands for the bucket of an empty database.
 const NO_BUCKET: u64 = 0;
 
@@ -48,19 +49,56 @@ pub enum Read<'s> {
     Unsettled,
 }
 
-/// What was found of an entry; its value is in the scratch buffer.
-struct Found {
-    header: Header,
+/// The result of a read that is not asked later whether it still holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Looked<T> {
+    Hit(T),
+    Miss,
+    /// The key has a value that is no string.
+    OtherKind,
+    /// As [`Read::Unsettled`].
+    Unsettled,
+}
+
+/// What is known of a value without its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ValueInfo {
+    /// Length of the value as a string.
+    pub len: u64,
+    /// The integer that the value is, if it is stored as one: then it has no bytes in the arena.
+    pub int: Option<i64>,
+    pub expire_at: Option<Millis>,
+    /// As in [`EntryView`].
+    pub version: u64,
+    /// Whether it has a run of its own, which can be held.
+    pub is_run: bool,
+}
+
+/// A value that is held, or copied because it is small.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Leased {
+    Run(LeasedValue),
+    Copied(ValueInfo),
+    /// The holder has no slot left.
+    NoSlot,
+}
+
+/// What was found of an entry.
+pub(super) struct Found {
+    pub(super) at: u64,
+    pub(super) header: Header,
     encoding: Encoding,
     expire_at: Option<Millis>,
 }
 
 /// Why an attempt came to nothing.
-enum Failure {
+pub(super) enum Failure {
     /// Something changed, or made no sense.
     Again,
     /// The owner keeps readers away.
     Closed,
+    /// The entry is no string.
+    OtherKind,
 }
 
 /// Reads a shard from outside. It trusts nothing that it finds.
@@ -126,10 +164,10 @@ impl ShardReader {
 
     /// Looks a key up. The value is copied to `scratch`, whose former contents are lost.
     pub fn read<'s>(&self, key: &Key<'_>, now: Millis, scratch: &'s mut Vec<u8>) -> Read<'s> {
-        match self.settle_on(key, now, scratch) {
-            Some((Some(found), stamp)) => Read::Hit(view(&found, scratch), stamp),
-            Some((None, stamp)) => Read::Miss(stamp),
-            None => Read::Unsettled,
+        match self.settle_on(key, now, &mut &mut *scratch) {
+            Ok((Some(found), stamp)) => Read::Hit(view(&found, scratch), stamp),
+            Ok((None, stamp)) => Read::Miss(stamp),
+            Err(_) => Read::Unsettled,
         }
     }
 
@@ -141,8 +179,72 @@ impl ShardReader {
         now: Millis,
         scratch: &'s mut Vec<u8>,
     ) -> Option<Option<EntryView<'s>>> {
-        let (found, _) = self.settle_on(key, now, scratch)?;
+        let (found, _) = self.settle_on(key, now, &mut &mut *scratch).ok()?;
         Some(found.map(|found| view(&found, scratch)))
+    }
+
+    /// Copies a small value to the beginning of `scratch`, which grows as needed; a large one can be held.
+    #[inline]
+    pub fn look_up(&self, key: &Key<'_>, now: Millis, scratch: &mut Vec<u8>) -> Looked<ValueInfo> {
+        let mut number = [0; 8];
+        let settled = self.settle_on(key, now, &mut (Small(scratch), &mut number[..]));
+        looked(settled, |found| info(&found, number))
+    }
+
+    /// Copies a small value to the beginning of `out`, if it fits and is not stored as an integer.
+    #[inline]
+    pub fn copy_to(&self, key: &Key<'_>, now: Millis, out: &mut [u8]) -> Looked<ValueInfo> {
+        let mut number = [0; 8];
+        let settled = self.settle_on(key, now, &mut (Small(&mut *out), &mut number[..]));
+        looked(settled, |found| info(&found, number))
+    }
+
+    /// What is known of a key's value.
+    #[inline]
+    pub fn describe(&self, key: &Key<'_>, now: Millis) -> Looked<ValueInfo> {
+        self.copy_to(key, now, &mut [])
+    }
+
+    /// Holds the run of a large value of this shard, whose number is `shard`; copies a small one as
+    /// [`ShardReader::look_up`] does.
+    pub fn lease(
+        &self,
+        key: &Key<'_>,
+        now: Millis,
+        shard: usize,
+        holder: &mut Holder,
+        scratch: &mut Vec<u8>,
+    ) -> Looked<Leased> {
+        let mut number = [0; 8];
+        let mut hold = Hold {
+            holder,
+            shard,
+            small: (scratch, &mut number[..]),
+            held: None,
+            refused: false,
+        };
+        let settled = self.settle_on(key, now, &mut hold);
+        let (held, refused) = (hold.held.take(), hold.refused);
+        looked(settled, |found| match held {
+            Some(lease) => Leased::Run(LeasedValue {
+                lease,
+                offset: found.value_offset(),
+                len: found.header.value_bytes(),
+                version: found.header.version(),
+                expire_at: found.expire_at,
+            }),
+            None if refused => Leased::NoSlot,
+            None => Leased::Copied(info(&found, number)),
+        })
+    }
+
+    /// The bytes of a value that is held; none where it does not lie in this segment.
+    #[must_use]
+    pub fn leased_bytes<'a>(&'a self, value: &'a LeasedValue) -> &'a [u8] {
+        let held = &value.lease;
+        self.mapping
+            .leased(held, value.offset, value.len)
+            .unwrap_or_default()
     }
 
     #[inline(always)]
@@ -150,19 +252,24 @@ impl ShardReader {
         &self,
         key: &Key<'_>,
         now: Millis,
-        scratch: &mut Vec<u8>,
-    ) -> Option<(Option<Found>, ReadStamp)> {
+        taking: &mut impl Taking,
+    ) -> Result<(Option<Found>, ReadStamp), Failure> {
         for _ in 0..ATTEMPTS {
-            match self.attempt(key, now, scratch) {
-                Ok(settled) => return Some(settled),
-                Err(Failure::Closed) => return None,
+            match self.attempt(key, now, taking) {
                 Err(Failure::Again) => {
+                    taking.undo();
                     self.retries.fetch_add(1, Relaxed);
                     std::hint::spin_loop();
                 }
+                settled => {
+                    if !matches!(settled, Ok((Some(_), _))) {
+                        taking.undo();
+                    }
+                    return settled;
+                }
             }
         }
-        None
+        Err(Failure::Again)
     }
 
     /// Whether what a read saw is still so.
@@ -225,7 +332,7 @@ impl ShardReader {
         &self,
         key: &Key<'_>,
         now: Millis,
-        scratch: &mut Vec<u8>,
+        taking: &mut impl Taking,
     ) -> Result<(Option<Found>, ReadStamp), Failure> {
         let epoch = self.mapping.observe(EPOCH).ok_or(Failure::Again)?;
         let txn_seq = self.mapping.observe(TXN_SEQ).ok_or(Failure::Again)?;
@@ -257,7 +364,7 @@ impl ShardReader {
         if sequence(home_word) & 1 == 1 {
             return Err(Failure::Again);
         }
-        let found = self.search(key, &stamp, scratch)?;
+        let found = self.search(key, &stamp, taking)?;
         self.confirm(&stamp).ok_or(Failure::Again)?;
         let live = found.filter(|found| found.expire_at.is_none_or(|expire_at| expire_at > now));
         Ok((live, stamp))
@@ -269,7 +376,7 @@ impl ShardReader {
         &self,
         key: &Key<'_>,
         stamp: &ReadStamp,
-        scratch: &mut Vec<u8>,
+        taking: &mut impl Taking,
     ) -> Result<Option<Found>, Failure> {
         let mut at_line = stamp.home;
         for _ in 0..CHAIN_MAX {
@@ -281,7 +388,7 @@ impl ShardReader {
                 if at == 0 || at & LINK != 0 {
                     continue;
                 }
-                if let Some(found) = self.entry(at, key, stamp, scratch)? {
+                if let Some(found) = self.entry(at, key, stamp, taking)? {
                     return Ok(Some(found));
                 }
             }
@@ -301,7 +408,7 @@ impl ShardReader {
         at: u64,
         key: &Key<'_>,
         stamp: &ReadStamp,
-        scratch: &mut Vec<u8>,
+        taking: &mut impl Taking,
     ) -> Result<Option<Found>, Failure> {
         if at < self.layout.first_data_page * PAGE_WORDS {
             return Err(Failure::Again);
@@ -317,7 +424,10 @@ impl ShardReader {
         {
             return Ok(None);
         }
-        header.kind().ok_or(Failure::Again)?;
+        if header.kind().is_none() {
+            self.confirm(stamp).ok_or(Failure::Again)?;
+            return Err(Failure::OtherKind);
+        }
         let encoding = header.encoding().ok_or(Failure::Again)?;
         let expire_at = if header.has_expiry() {
             ExpiryWords(
@@ -333,26 +443,26 @@ impl ShardReader {
         if bytes > self.value_bytes_max || encoding == Encoding::Int && bytes != 8 {
             return Err(Failure::Again);
         }
-        if bytes >= LARGE_VALUE {
-            self.confirm(stamp).ok_or(Failure::Again)?;
-        }
-        if (scratch.len() as u64) < bytes {
-            scratch.resize(bytes as usize, 0);
-        }
-        let offset = at * 8 + header.value_offset();
-        self.mapping
-            .copy_out(offset, &mut scratch[..bytes as usize])
-            .ok_or(Failure::Again)?;
-        Ok(Some(Found {
+        let found = Found {
+            at,
             header,
             encoding,
             expire_at,
-        }))
+        };
+        taking.take(self, &found, stamp)?;
+        Ok(Some(found))
+    }
+
+    #[inline(always)]
+    pub(super) fn copy_out(&self, found: &Found, out: &mut [u8]) -> Result<(), Failure> {
+        self.mapping
+            .copy_out(found.value_offset(), out)
+            .ok_or(Failure::Again)
     }
 
     /// Checks that nothing has changed that the stamp depends on.
     #[inline(always)]
-    fn confirm(&self, stamp: &ReadStamp) -> Option<()> {
+    pub(super) fn confirm(&self, stamp: &ReadStamp) -> Option<()> {
         self.mapping.settle();
         let same_shard = self.mapping.load(EPOCH)? == stamp.epoch
             && self.mapping.load(TXN_SEQ)? == stamp.txn_seq;
@@ -372,6 +482,52 @@ fn same_home(hash: u64, before: State, after: State) -> bool {
         && before.buckets() != 0
         && after.buckets() != 0
         && home_bucket(hash, before.buckets()) == home_bucket(hash, after.buckets())
+}
+
+impl Found {
+    pub(super) fn is_int(&self) -> bool {
+        self.encoding == Encoding::Int
+    }
+
+    /// Whether the entry has pages of its own.
+    #[inline(always)]
+    pub(super) fn is_run(&self) -> bool {
+        self.header.total_bytes() > CLASS_BYTES_MAX
+    }
+
+    #[inline(always)]
+    fn value_offset(&self) -> u64 {
+        self.at * 8 + self.header.value_offset()
+    }
+}
+
+#[inline(always)]
+fn looked<T>(
+    settled: Result<(Option<Found>, ReadStamp), Failure>,
+    hit: impl FnOnce(Found) -> T,
+) -> Looked<T> {
+    match settled {
+        Ok((Some(found), _)) => Looked::Hit(hit(found)),
+        Ok((None, _)) => Looked::Miss,
+        Err(Failure::OtherKind) => Looked::OtherKind,
+        Err(Failure::Again | Failure::Closed) => Looked::Unsettled,
+    }
+}
+
+/// `number` is the value of an entry that is stored as an integer.
+fn info(found: &Found, number: [u8; 8]) -> ValueInfo {
+    let int = found.is_int().then(|| i64::from_le_bytes(number));
+    let len = match int {
+        Some(int) => itoa::Buffer::new().format(int).len() as u64,
+        None => found.header.value_bytes(),
+    };
+    ValueInfo {
+        len,
+        int,
+        expire_at: found.expire_at,
+        version: found.header.version(),
+        is_run: found.is_run(),
+    }
 }
 
 fn view<'s>(found: &Found, scratch: &'s [u8]) -> EntryView<'s> {

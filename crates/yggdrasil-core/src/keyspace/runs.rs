@@ -31,7 +31,26 @@ impl FreeRuns {
         Some(start)
     }
 
-    /// Takes the `pages` that begin at `start`, if they are free.
+    /// Takes the `pages` that begin at `start` from the middle of a free run, if they are free.
+    pub(super) fn take_inside(&mut self, start: u32, pages: u32) -> bool {
+        let before = self.by_start.range(..=start).next_back();
+        let Some((&first, &length)) = before else {
+            return false;
+        };
+        if u64::from(start) + u64::from(pages) > u64::from(first) + u64::from(length) {
+            return false;
+        }
+        self.remove(first, length);
+        if start > first {
+            self.insert(first, start - first);
+        }
+        if first + length > start + pages {
+            self.insert(start + pages, first + length - start - pages);
+        }
+        true
+    }
+
+    /// Takes the `pages` that begin where a free run does, if they are free.
     pub(super) fn take_at(&mut self, start: u32, pages: u32) -> bool {
         let Some(length) = self
             .by_start
@@ -102,6 +121,10 @@ mod tests {
             runs.take(1).unwrap(),
         );
         assert_eq!((a, b, c), (10, 15, 17));
+        assert!(!runs.take_inside(17, 1));
+        assert!(!runs.take_inside(990, 11));
+        assert!(runs.take_inside(990, 2));
+        runs.give(990, 2);
         runs.give(a, 5);
         assert_eq!(runs.take(4), Some(10));
         assert_eq!(runs.take(1), Some(14));

@@ -2,6 +2,8 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::lease::RunLease;
+
 /// Unix time in milliseconds.
 pub type Millis = u64;
 
@@ -51,6 +53,19 @@ pub struct EntryView<'a> {
     pub bytes: u64,
     /// When its pin ends. Only the owner knows: a view from outside has none.
     pub pinned_until: Option<Millis>,
+}
+
+/// A large value that stays as it is until its lease is given back ([`Holder::release`](crate::lease::Holder::release)).
+#[derive(PartialEq, Eq, Debug)]
+pub struct LeasedValue {
+    pub lease: RunLease,
+    /// Where its bytes begin in the segment.
+    pub(crate) offset: u64,
+    /// Their number.
+    pub len: u64,
+    /// The version of the entry, as in [`EntryView`].
+    pub version: u64,
+    pub expire_at: Option<Millis>,
 }
 
 impl EntryView<'_> {
@@ -127,6 +142,8 @@ pub struct MemoryUse {
     pub overhead: u64,
     /// Bytes in `entries` that live entries really fill, headers included.
     pub live: u64,
+    /// Bytes in `entries` of large values that are gone but still looked at by somebody.
+    pub leased: u64,
 }
 
 /// Where the admission policy stands, and what it has done since it came into force.

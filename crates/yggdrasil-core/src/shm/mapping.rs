@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 
 use rustix::fs::FallocateFlags;
 
+use crate::lease::RunLease;
+
 use super::copy;
 use super::processor::prefetch;
 use super::region::Region;
@@ -226,6 +228,14 @@ impl ReadOnlyMapping {
     #[inline]
     pub fn copy_out(&self, offset: u64, out: &mut [u8]) -> Option<()> {
         copy::copy_out(self.region.words(), offset, out)
+    }
+
+    /// Bytes in place, of a run that is held.
+    #[inline]
+    pub fn leased<'a>(&'a self, _held: &'a RunLease, offset: u64, len: u64) -> Option<&'a [u8]> {
+        // SAFETY: the lease keeps the owner, the only process that can write, from changing the bytes of a value in
+        // the run or giving them another use; it lives as long as the slice.
+        unsafe { self.region.bytes(offset, len) }
     }
 
     #[inline(always)]

@@ -10,6 +10,10 @@
 //! What another process may write meanwhile is never borrowed as a slice: it is read by relaxed atomic words.
 
 mod copy;
+mod fork;
+pub mod lease;
+#[cfg(all(test, loom))]
+mod lease_model;
 mod mapping;
 mod processor;
 mod region;
@@ -18,6 +22,7 @@ pub mod sequence;
 #[cfg(all(test, loom))]
 mod sequence_model;
 
+pub use fork::ForkMark;
 pub use mapping::{Exposed, Mapping, ReadOnlyMapping, SharedMapping};
 pub use processor::equal_bytes;
 pub use segment::{Segment, ShmError};

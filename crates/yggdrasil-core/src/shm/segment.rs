@@ -57,6 +57,9 @@ impl Segment {
             .or_else(|_| rustix::fs::memfd_create(name, flags))
             .map_err(ShmError::system("memfd_create"))?;
         rustix::fs::ftruncate(&file, bytes).map_err(ShmError::system("ftruncate"))?;
+        // Who is given a read-only descriptor must not open the file anew for writing.
+        let owner = Mode::RUSR | Mode::WUSR;
+        rustix::fs::fchmod(&file, owner).map_err(ShmError::system("fchmod"))?;
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
         rustix::fs::fcntl_add_seals(&file, seals)
             .map_err(ShmError::system("fcntl(F_ADD_SEALS)"))?;
@@ -79,6 +82,12 @@ impl Segment {
 
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Lets processes of other users that are given its descriptor [`share`](Segment::share) it.
+    pub fn allow_writers(&self) -> Result<(), ShmError> {
+        let everyone = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH;
+        rustix::fs::fchmod(&self.file, everyone).map_err(ShmError::system("fchmod"))
     }
 
     /// Memory that the segment really takes, by the kernel's count.

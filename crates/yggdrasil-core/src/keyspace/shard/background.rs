@@ -8,6 +8,9 @@ use crate::keyspace::wheel::Due;
 
 use super::{Place, Shard};
 
+/// Freed runs that are looked at in one call, whether they are still held.
+const LIMBO_LOOKS: usize = 64;
+
 /// Buckets and entries of a database that was cleared: no reader can find them any more.
 #[derive(Debug)]
 pub(super) struct Cleared {
@@ -30,6 +33,8 @@ impl Shard {
         while left > 0 && self.expire_one(now) {
             left -= 1;
         }
+        self.arena.cut_off_overdue(now, self.lease_age_max);
+        self.arena.look_at_limbo(LIMBO_LOOKS);
         if left > 0 && !self.cleared.is_empty() {
             left = self.reclaim(left);
         }
@@ -49,7 +54,8 @@ impl Shard {
             left = self.adopt_some(left);
         }
         self.arena.give_up_unneeded();
-        left == 0
+        let is_warm = self.arena.cool(now);
+        left == 0 || is_warm
     }
 
     /// A time before which nothing expires; `None` when nothing ever does.

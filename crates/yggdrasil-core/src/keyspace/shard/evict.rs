@@ -162,6 +162,17 @@ impl Shard {
         });
     }
 
+    /// Whether it makes a difference for eviction how often and when entries are used.
+    #[must_use]
+    pub fn counts_uses(&self) -> bool {
+        use Policy::{AllKeysRandom, NoEviction, VolatileRandom, VolatileTtl};
+        self.arena.limit != u64::MAX
+            && !matches!(
+                self.eviction.options.policy,
+                AllKeysRandom | NoEviction | VolatileRandom | VolatileTtl
+            )
+    }
+
     /// What the access bits of entries mean now.
     #[must_use]
     pub fn access_bits(&self) -> AccessBits {
@@ -273,7 +284,7 @@ impl Shard {
                 break;
             }
             // What needs pages has no use for a slot.
-            if needed > PAGE_BYTES && self.arena.room_with_kept() < needed {
+            if needed > PAGE_BYTES && self.room() < needed {
                 continue;
             }
             match change(self) {
@@ -297,7 +308,7 @@ impl Shard {
             if !self.is_over_limit() {
                 return true;
             }
-            if self.arena.give_up_kept_page() {
+            if self.arena.give_up_kept_page() || self.arena.give_up_warm(1) {
                 continue;
             }
             if !self.may_evict() || !self.free_some(now) {

@@ -6,6 +6,7 @@ mod check;
 mod compact;
 mod draft;
 mod evict;
+mod lease;
 mod pin;
 mod queued;
 mod scan;
@@ -15,6 +16,7 @@ mod write;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 
+use crate::lease::Holders;
 use crate::shm::Mapping;
 
 use self::background::Cleared;
@@ -26,7 +28,7 @@ use super::bucket::{LAST, fingerprint, matches, owner_reference};
 use super::database::Database;
 use super::entry::{Encoding, ExpiryWords, Header, VERSION_MASK};
 use super::layout::{
-    BUCKET_WORDS, DATABASES_MAX, EPOCH, HEADER_WORDS, LINK, Layout, PAGE_BYTES, State, TXN_SEQ,
+    BUCKET_WORDS, DATABASES_MAX, EPOCH, HEADER_WORDS, LINK, Layout, State, TXN_SEQ,
 };
 use super::pins::Pins;
 use super::types::{
@@ -60,8 +62,12 @@ pub struct Shard {
     watches: Watches,
     pins: Pins,
     eviction: evict::Eviction,
+    /// Reads of others, while they are being counted.
+    reported: Vec<(u64, u8)>,
     counters: ShardCounters,
     scratch: buckets::Scratch,
+    /// How long a freed run may be held.
+    lease_age_max: Millis,
     /// Bytes of entries that are being made.
     draft_bytes: u64,
     received: Option<Received>,
@@ -84,7 +90,16 @@ struct Place {
 
 impl Shard {
     /// Empties the arena and takes it over. Readers see the reset as a change of epoch.
-    pub fn create(mut mapping: Mapping, shape: ShardShape) -> Result<Shard, KeyspaceError> {
+    pub fn create(mapping: Mapping, shape: ShardShape) -> Result<Shard, KeyspaceError> {
+        Self::create_beside(Holders::default(), mapping, shape)
+    }
+
+    /// The same where others may hold runs that the last owner has left: those stay as they are until they are let go.
+    pub fn create_beside(
+        holders: Holders,
+        mut mapping: Mapping,
+        shape: ShardShape,
+    ) -> Result<Shard, KeyspaceError> {
         let layout = Layout::of(&shape)?;
         if mapping.bytes() != shape.segment_bytes {
             return Err(KeyspaceError::SegmentSize {
@@ -95,11 +110,10 @@ impl Shard {
         // The last owner may have died in the middle of a reset.
         let epoch = mapping.load(EPOCH) | 1;
         mapping.announce(EPOCH, epoch);
-        mapping
-            .punch_hole(PAGE_BYTES, shape.segment_bytes - PAGE_BYTES)
-            .map_err(|error| KeyspaceError::Reset {
-                errno: error.raw_os_error().unwrap_or(0),
-            })?;
+        let leased = lease::leased_runs(&holders, &mapping, &layout);
+        lease::punch_around(&leased, &mut mapping).map_err(|error| KeyspaceError::Reset {
+            errno: error.raw_os_error().unwrap_or(0),
+        })?;
         let txn_seq = mapping.load(TXN_SEQ).next_multiple_of(2);
         for word in (0..HEADER_WORDS).filter(|word| *word != EPOCH) {
             mapping.store(word, 0);
@@ -110,9 +124,13 @@ impl Shard {
             mapping.store(layout.map(logical as u8), logical as u64);
         }
         mapping.publish(EPOCH, epoch + 1);
-        let arena = Arena::new(mapping, layout, shape.memory_limit).map_err(|_| {
+        let mut arena = Arena::new(mapping, layout, shape.memory_limit).map_err(|_| {
             KeyspaceError::Shape("there is no memory for the books of so large a segment")
         })?;
+        arena.holders = holders;
+        for (number, bytes) in leased {
+            arena.adopt_leased(number, bytes);
+        }
         Ok(Shard {
             arena,
             wheel: Wheel::new(),
@@ -127,8 +145,10 @@ impl Shard {
             watches: Watches::default(),
             pins: Pins::new(databases),
             eviction: evict::Eviction::default(),
+            reported: Vec::new(),
             counters: ShardCounters::default(),
             scratch: buckets::Scratch::default(),
+            lease_age_max: Millis::MAX,
             draft_bytes: 0,
             received: None,
             uploads: Uploads::default(),
@@ -239,6 +259,7 @@ impl Shard {
             index: self.arena.index_bytes,
             overhead: self.arena.kept_bytes + self.arena.fixed_bytes + self.arena.policy_bytes,
             live: self.arena.live_bytes,
+            leased: self.arena.limbo_bytes(),
         }
     }
 
@@ -255,12 +276,12 @@ impl Shard {
     /// True when more is stored than the limit allows, because it was lowered.
     #[inline]
     pub fn is_over_limit(&self) -> bool {
-        self.arena.used() > self.arena.limit
+        self.arena.needed() > self.arena.limit
     }
 
     /// Bytes of the arena that the limit leaves.
     pub fn room(&self) -> u64 {
-        self.arena.limit.saturating_sub(self.arena.used())
+        self.arena.limit.saturating_sub(self.arena.needed())
     }
 
     /// Changes the limit. What is stored above it is evicted in the steps of [`Shard::advance`] and before writes, if the
@@ -275,6 +296,7 @@ impl Shard {
     pub fn purge(&mut self) {
         self.settle_pages();
         while self.arena.give_up_kept_page() {}
+        while self.arena.give_up_warm(u32::MAX) {}
     }
 
     /// Keeps readers from outside away until [`Shard::release`].

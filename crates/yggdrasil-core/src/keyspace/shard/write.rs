@@ -190,7 +190,6 @@ impl Shard {
             .with_pin(header.is_pinned());
         self.note_pinned_size(key, &place, new.total_bytes());
         if at == place.at {
-            open(&mut self.arena.mapping, place.home);
             self.write_words(at, &new);
             self.write_tail(at, &new, header.value_bytes(), offset, bytes);
             close(&mut self.arena.mapping, place.home);
@@ -211,8 +210,9 @@ impl Shard {
         Ok(length)
     }
 
-    /// Room for the entry with a value that is longer or changed from `offset` on: where it is, or elsewhere. A run
-    /// that must move gets space to grow. What is lent is not written; behind its end nobody looks.
+    /// Room for the entry with a value that is longer or changed from `offset` on: where it is, and then its bucket is
+    /// open for the change, or elsewhere. A run that must move gets space to grow. What is lent is not written; behind
+    /// its end nobody looks.
     fn stretch(
         &mut self,
         place: &Place,
@@ -222,14 +222,11 @@ impl Shard {
     ) -> Result<u64, KeyspaceError> {
         let same_layout = extent.key_word() == header.key_word();
         let (from, to) = (header.total_bytes(), extent.total_bytes());
-        let changes_lent = offset < header.value_bytes()
-            && from > CLASS_BYTES_MAX
-            && self.arena.is_leased(place.at);
-        if same_layout
-            && !changes_lent
-            && self.obtain(|arena| arena.resize_in_place(place.at, from, to))?
-        {
-            return Ok(place.at);
+        if same_layout && self.obtain(|arena| arena.resize_in_place(place.at, from, to))? {
+            if self.open_in_place(place, offset < header.value_bytes()) {
+                return Ok(place.at);
+            }
+            self.arena.undo_resize(place.at, from, to);
         }
         let spare_pages = if to > CLASS_BYTES_MAX {
             to.div_ceil(PAGE_BYTES)
@@ -374,9 +371,11 @@ impl Shard {
         );
         let (from, to) = (old.total_bytes(), extent.total_bytes());
         self.check_pinned_growth(&old, key.bytes, to)?;
-        let is_lent = from > CLASS_BYTES_MAX && self.arena.is_leased(place.at);
-        let in_place =
-            !is_lent && self.obtain(|arena| arena.resize_in_place(place.at, from, to))?;
+        let mut in_place = self.obtain(|arena| arena.resize_in_place(place.at, from, to))?;
+        if in_place && !self.open_in_place(place, true) {
+            self.arena.undo_resize(place.at, from, to);
+            in_place = false;
+        }
         let at = if in_place {
             place.at
         } else {
@@ -396,7 +395,6 @@ impl Shard {
         self.note_pinned_size(key, place, to);
         self.wheel_unlink(place.at, &old);
         if in_place {
-            open(&mut self.arena.mapping, place.home);
             self.write_header(at, &header, expire_at);
             if !header.same_layout(&old) {
                 self.arena

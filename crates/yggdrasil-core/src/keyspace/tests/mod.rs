@@ -3,6 +3,7 @@
 mod behaviour;
 mod corruption;
 mod eviction;
+mod leases;
 mod model;
 
 use super::{Key, Shard, ShardReader, ShardShape, hash_key};
