@@ -14,6 +14,10 @@ use crate::stats::{Counter, StatsBlock};
 
 /// Requests parsed and prefetched together.
 const BATCH: usize = 64;
+/// Received batches after which the reports of other readers are looked at: their rings hold a few hundred.
+const BATCHES_PER_REPORT: u32 = 64;
+/// Steps towards the limit before a write is executed.
+const RELIEF_STEPS: usize = 64;
 /// A session with so many open reply slots waits for them.
 const SLOTS_AT_MOST: usize = 4096;
 
@@ -56,6 +60,10 @@ impl Engine {
     /// Takes bytes that a client sent.
     pub fn receive(&mut self, at: SessionRef, bytes: &[u8]) {
         self.read_clock();
+        self.batches = self.batches.wrapping_add(1);
+        if self.batches % BATCHES_PER_REPORT == 0 {
+            self.note_reported_uses();
+        }
         self.stats.add(Counter::InputBytes, bytes.len() as u64);
         let now = self.now;
         let Some(session) = self.session(at) else {
@@ -780,9 +788,11 @@ impl Engine {
         )
     }
 
-    /// True when a command must be refused while the shard is over its limit.
-    pub(super) fn is_refused_for_memory(&self, command: CommandId) -> bool {
-        self.table.spec(command).flags.has(Flags::DENYOOM) && self.shard.is_over_limit()
+    /// True when a command must be refused: the shard is over its limit, and nothing can be evicted.
+    pub(super) fn is_refused_for_memory(&mut self, command: CommandId) -> bool {
+        self.table.spec(command).flags.has(Flags::DENYOOM)
+            && self.shard.is_over_limit()
+            && !self.shard.relieve(self.now, RELIEF_STEPS)
     }
 }
 

@@ -148,6 +148,8 @@ pub struct Engine {
     /// The SCAN in hand does not go on to other shards.
     scans_own_only: bool,
     rates: housekeeping::Rates,
+    /// Batches received, to look at the reports of others now and then.
+    batches: u32,
 }
 
 impl Engine {
@@ -200,8 +202,13 @@ impl Engine {
             transfer_serial: 0,
             scans_own_only: false,
             rates: housekeeping::Rates::default(),
+            batches: 0,
         };
         engine.options.limits.databases = u8::try_from(shape.databases).unwrap_or(u8::MAX);
+        let ledger = engine.control.pin_ledger(engine.me);
+        engine.shard.share_pins(ledger);
+        engine.apply_eviction();
+        engine.apply_pin_limits();
         engine.apply_thresholds();
         engine.shard.set_lease_age(engine.options.lease_age_max_ms);
         for (command, spec) in engine.table.iter() {
@@ -256,9 +263,23 @@ impl Engine {
         if name == "maxmemory" {
             self.shard.set_memory_limit(self.options.memory_limit);
         }
+        self.apply_eviction();
+        if matches!(name, "maxmemory" | "maxpinned" | "maxpinned-prefixes") {
+            self.apply_pin_limits();
+        }
         self.shard.set_lease_age(self.options.lease_age_max_ms);
         self.apply_thresholds();
         Ok(())
+    }
+
+    fn apply_eviction(&mut self) {
+        self.shard.set_eviction(self.options.eviction);
+        self.options.limits.access_bits = self.shard.access_bits();
+    }
+
+    fn apply_pin_limits(&mut self) {
+        let shards = self.shape.shards as u64;
+        self.shard.set_pin_limits(self.options.pin_limits(shards));
     }
 
     /// Lets a process that reads the shared memory hold runs of this shard, by the page that it is given then.

@@ -7,8 +7,9 @@ use super::pending::{Receiver, Waiter};
 use super::transaction::{Deferred, Reservation};
 use super::wire::{self, Reader, RequestHead};
 use super::{Caller, Engine, Event};
+use crate::commands::together::{act, encode};
 use crate::commands::{Action, CommandError, CommandId};
-use crate::keyspace::{Expiry, Key, hash_key};
+use crate::keyspace::{Key, hash_key};
 use crate::resp::{Args, Protocol, Reply};
 use crate::ring::{FrameHeader, FrameKind};
 use crate::stats::Counter;
@@ -287,7 +288,11 @@ impl Engine {
             hash: hash_key(self.shape.hash_seed, bytes),
             bytes,
         };
-        wire::put_view(&mut reply, self.shard.find(&key, self.now), with_value != 0);
+        encode(
+            self.shard.find(&key, self.now).as_ref(),
+            with_value != 0,
+            &mut reply,
+        );
         reply
     }
 
@@ -319,16 +324,7 @@ impl Engine {
             hash: hash_key(self.shape.hash_seed, bytes),
             bytes,
         };
-        match action {
-            Action::Remove => {
-                self.shard.remove(&key, self.now);
-            }
-            Action::Put { value, expire_at } => {
-                let expiry = expire_at.map_or(Expiry::Clear, Expiry::At);
-                self.shard.set(&key, value, expiry, self.now)?;
-            }
-        }
-        Ok(())
+        act(&mut self.shard, &key, action, self.now)
     }
 
     fn take_reply(&mut self, ticket: u64, reply: &[u8]) {
