@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from benches import load, processes
+from benches import get_into, load, processes
 from benches.load import Sample, Shape
 from benches.results import Figure, detail, ratio, ratios
 from benches.servers import SERVER_CPU, Kind, Server, running
@@ -38,6 +38,7 @@ class Sizes:
     stall_idle_s: float = 10.0
     idle_connections: int = 10_000
     idle_s: float = 30.0
+    large_bytes: int = 32 * 1024 * 1024
 
 
 QUICK = Sizes(
@@ -51,6 +52,7 @@ QUICK = Sizes(
     stall_idle_s=0.1,
     idle_connections=40,
     idle_s=0.3,
+    large_bytes=100_000,
 )
 
 
@@ -233,6 +235,11 @@ def idle(kinds: Kinds, sizes: Sizes) -> Findings:
     return {"figures": figures, "details": details, "notes": []}
 
 
+def fill_memory(kinds: Kinds, sizes: Sizes) -> Findings:
+    """Large values into memory of a Python program."""
+    return get_into.get_into(kinds, value_bytes=sizes.large_bytes, rounds=sizes.rounds, seconds=sizes.seconds)
+
+
 SCENARIOS = (
     Scenario("get-set", "GET and SET, one worker", get_and_set),
     Scenario("many-keys", "GET over many keys", many_keys),
@@ -240,6 +247,7 @@ SCENARIOS = (
     Scenario("memory", "Memory beyond key and value", memory),
     Scenario("stall", "Longest stall while keys are loaded", stall),
     Scenario("idle", "Idle connections", idle),
+    Scenario("get-into", "Large values into memory of a Python program", fill_memory),
 )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCENARIOS = ("get-set", "many-keys", "two-workers", "memory", "stall", "idle")
+SCENARIOS = ("get-set", "many-keys", "two-workers", "memory", "stall", "idle", "get-into")
 FIGURES_WITHOUT_PEERS = 7
 
 pytestmark = [
