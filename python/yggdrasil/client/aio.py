@@ -13,6 +13,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from yggdrasil.client import requests
 from yggdrasil.client.errors import BufferTooSmallError, MissingKeyError, StaleValueError
 from yggdrasil.client.memory import writable_bytes
+from yggdrasil.client.near import NearReader
+from yggdrasil.client.nearby import NOT_SERVED, Nearby
 from yggdrasil.client.receive import TooLargeError
 from yggdrasil.client.requests import CHUNK_BYTES, READ_AHEAD, Key, StreamInfo
 from yggdrasil.client.source import AsyncSource, achunks, size_of
@@ -30,8 +32,12 @@ class AsyncClient(redis.asyncio.Redis):
     What each method takes, gives and raises is said at `Client`.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, near: str | NearReader | None = None, **kwargs: Any) -> None:
+        """As `Client`."""
         super().__init__(*args, **kwargs)
+        pool = self.connection_pool
+        encoder = self.get_encoder()  # type: ignore[no-untyped-call]
+        self._nearby = None if near is None else Nearby(near, pool.connection_kwargs, encoder)
         for name, callback in requests.RESPONSE_CALLBACKS.items():
             self.set_response_callback(name, callback)
 
@@ -146,6 +152,11 @@ class AsyncClient(redis.asyncio.Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Any command, as redis-py does it."""
+        # A connection of its own may be inside a transaction, where reads have to go.
+        if self._nearby is not None and self.connection is None:
+            answer = self._nearby.answer(args[0], args[1:], options.get(_TARGET))
+            if answer is not NOT_SERVED:
+                return answer
         return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     async def _send_command_parse_response(self, conn: Any, command_name: Any, *args: Any, **options: Any) -> Any:

@@ -13,6 +13,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from yggdrasil.client import requests
 from yggdrasil.client.errors import BufferTooSmallError, MissingKeyError, StaleValueError
 from yggdrasil.client.memory import writable_bytes
+from yggdrasil.client.near import NearReader
+from yggdrasil.client.nearby import NOT_SERVED, Nearby
 from yggdrasil.client.receive import Receiver, TooLargeError
 from yggdrasil.client.requests import CHUNK_BYTES, READ_AHEAD, Key, StreamInfo
 from yggdrasil.client.source import Source, chunks, size_of
@@ -30,8 +32,17 @@ class Client(redis.Redis):
     `yggdrasil.client`. Thread-safe as redis-py is.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, near: str | NearReader | None = None, **kwargs: Any) -> None:
+        """The arguments of redis-py's client, and `near`.
+
+        `near`: URL of the near socket of the node (`unix:///path/of/near.sock`), or a NearReader. Then `get`, `mget`,
+        `exists` and `get_into` are answered from the node's memory where this process is on its machine and the value
+        can be read there, and over RESP otherwise; the same values either way. User, password and database are those
+        of the connections.
+        """
         super().__init__(*args, **kwargs)
+        pool = self.connection_pool
+        self._nearby = None if near is None else Nearby(near, pool.connection_kwargs, self.get_encoder())
         for name, callback in requests.RESPONSE_CALLBACKS.items():
             self.set_response_callback(name, callback)
 
@@ -157,6 +168,11 @@ class Client(redis.Redis):
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Any command, as redis-py does it."""
+        # A connection of its own may be inside a transaction, where reads have to go.
+        if self._nearby is not None and self.connection is None:
+            answer = self._nearby.answer(args[0], args[1:], options.get(_TARGET))
+            if answer is not NOT_SERVED:
+                return answer
         return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     def _send_command_parse_response(self, conn: Any, command_name: Any, *args: Any, **options: Any) -> Any:
