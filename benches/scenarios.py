@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from benches import load, processes
+from benches import get_into, load, processes
 from benches.load import Sample, Shape
 from benches.results import Figure, detail, ratio, ratios
 from benches.servers import SERVER_CPU, Kind, Server, running
@@ -43,6 +43,7 @@ class Sizes:
     idle_s: float = 30.0
     long_bytes: int = 4 * 1024**3
     long_bytes_max: int = 1024**3
+    large_bytes: int = 32 * 1024 * 1024
 
 
 QUICK = Sizes(
@@ -58,6 +59,7 @@ QUICK = Sizes(
     idle_s=0.3,
     long_bytes=1024**2,
     long_bytes_max=1024**2,
+    large_bytes=100_000,
 )
 
 
@@ -312,6 +314,11 @@ def _quotient(name: str, ours: list[float], theirs: list[float], target: float) 
     return Figure(name, round(statistics.median(rounds), 3), "ratio", target, rounds)
 
 
+def fill_memory(kinds: Kinds, sizes: Sizes) -> Findings:
+    """Large values into memory of a Python program."""
+    return get_into.get_into(kinds, value_bytes=sizes.large_bytes, rounds=sizes.rounds, seconds=sizes.seconds)
+
+
 SCENARIOS = (
     Scenario("get-set", "GET and SET, one worker", get_and_set),
     Scenario("many-keys", "GET over many keys", many_keys),
@@ -321,6 +328,7 @@ SCENARIOS = (
     Scenario("idle", "Idle connections", idle),
     Scenario("long-values", "Long values", long_values),
     Scenario("beside-long-values", "Small requests beside long values", beside_long_values),
+    Scenario("get-into", "Large values into memory of a Python program", fill_memory),
 )
 
 

@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCENARIOS = ("get-set", "many-keys", "two-workers", "memory", "stall", "idle", "long-values", "beside-long-values")
+SCENARIOS = (
+    "get-set",
+    "many-keys",
+    "two-workers",
+    "memory",
+    "stall",
+    "idle",
+    "long-values",
+    "beside-long-values",
+    "get-into",
+)
 FIGURES_WITHOUT_PEERS = 11
 
 pytestmark = [
