@@ -8,7 +8,7 @@ use super::trace::{Event, Format, Reader, TraceError};
 const FIXED_WINDOW_PERCENT: u64 = 1;
 
 /// The policies by the names under which they can be asked for.
-pub const POLICIES: [(&str, fn(u64) -> Box<dyn Cache + Send>); 8] = [
+pub const POLICIES: [(&str, fn(u64) -> Box<dyn Cache + Send + Sync>); 8] = [
     ("tinylfu", |bytes| Box::new(Adaptive::new(bytes))),
     ("lru", |bytes| Box::new(Lru::new(bytes))),
     ("lfu", |bytes| Box::new(Lfu::new(bytes))),
@@ -41,8 +41,8 @@ pub struct Outcome {
 
 struct Lane {
     outcome: Outcome,
-    make: fn(u64) -> Box<dyn Cache + Send>,
-    cache: Option<Box<dyn Cache + Send>>,
+    make: fn(u64) -> Box<dyn Cache + Send + Sync>,
+    cache: Option<Box<dyn Cache + Send + Sync>>,
 }
 
 /// A simulation under way.
