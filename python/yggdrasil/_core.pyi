@@ -195,10 +195,16 @@ class Simulation:
     """Several eviction policies at several sizes over one trace, which is fed in pieces."""
 
     def __new__(
-        cls, *, policies: Sequence[str], memory: Sequence[int], format: str, object_bytes: int, overhead: int  # noqa: A002
+        cls,
+        *,
+        policies: Sequence[str],
+        memory: Sequence[int],
+        format: str,  # noqa: A002
+        object_bytes: int,
+        overhead: int,
     ) -> Simulation:
-        """`memory` in bytes. `object_bytes`: of objects whose size the trace does not give. `overhead`: bytes that every
-        object takes besides.
+        """`memory` in bytes. `object_bytes`: of objects whose size the trace does not give; `overhead`: bytes that
+        every object takes besides.
 
         Raises `YggdrasilError` for a policy or format that does not exist.
         """
@@ -209,10 +215,10 @@ class Simulation:
         Raises `YggdrasilError`, which names the line, where the trace is wrong.
         """
 
-    def finish(self) -> list[SimulatedRow]:
+    def finish(self) -> list[_SimulatedRow]:
         """Takes the end of the trace: what each policy made of it at each size."""
 
-class SimulatedRow(TypedDict):
+class _SimulatedRow(TypedDict):
     """What one policy made of a trace at one size. Sizes are in bytes."""
 
     policy: str

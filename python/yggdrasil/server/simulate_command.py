@@ -18,45 +18,35 @@ _ALL = "all"
 _PROGRESS_EVERY = 1_000_000
 
 
-class _Sizes(click.ParamType):
-    """Sizes with commas between them."""
-
-    name = "sizes"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """Reads `1gb,2gb`."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            sizes = tuple(parse_size(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"expected sizes such as 512mb,2gb, found {value}", param, ctx)
-        if not all(sizes):
-            self.fail("a cache of 0 bytes keeps nothing", param, ctx)
-        return sizes
+def _sizes(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, ...]:
+    """Reads `1gb,2gb`."""
+    try:
+        sizes = tuple(parse_size(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"expected sizes such as 512mb,2gb, found {value}") from None
+    if not all(sizes):
+        raise click.BadParameter("a cache of 0 bytes keeps nothing")
+    return sizes
 
 
-class _Policies(click.ParamType):
-    """Names of policies with commas between them."""
+def _size(context: click.Context, option: click.Parameter, value: str) -> int:
+    """Reads `1kb`."""
+    sizes = _sizes(context, option, value)
+    if len(sizes) != 1:
+        raise click.BadParameter(f"expected one size, found {value}")
+    return sizes[0]
 
-    name = "policies"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
-        """Reads `tinylfu,lru`, or `all`."""
-        if isinstance(value, tuple):
-            return value
-        known = simulated_policies()
-        if value == _ALL:
-            return tuple(known)
-        names = tuple(dict.fromkeys(str(value).split(",")))
-        for name in names:
-            if name not in known:
-                self.fail(f"there is no policy {name}; there are {', '.join(known)}, and {_ALL}", param, ctx)
-        return names
+def _policies(_context: click.Context, _option: click.Parameter, value: str) -> tuple[str, ...]:
+    """Reads `tinylfu,lru`, or `all`."""
+    known = simulated_policies()
+    if value == _ALL:
+        return tuple(known)
+    names = tuple(dict.fromkeys(value.split(",")))
+    for name in names:
+        if name not in known:
+            raise click.BadParameter(f"there is no policy {name}; there are {', '.join(known)}, and {_ALL}")
+    return names
 
 
 @click.command()
@@ -66,11 +56,12 @@ class _Policies(click.ParamType):
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="The trace; .gz, .xz and .zst are unpacked.",
 )
-@click.option("--memory", required=True, type=_Sizes(), help="Sizes of the cache, as 512mb,2gb.")
+@click.option("--memory", required=True, callback=_sizes, metavar="SIZES", help="Sizes of the cache, as 512mb,2gb.")
 @click.option(
     "--policy",
     "policies",
-    type=_Policies(),
+    callback=_policies,
+    metavar="NAMES",
     default=",".join(DEFAULT_POLICIES),
     show_default=True,
     help="Policies, or all.",
@@ -83,7 +74,8 @@ class _Policies(click.ParamType):
 )
 @click.option(
     "--object-size",
-    type=_Sizes(),
+    callback=_size,
+    metavar="SIZE",
     default=str(OBJECT_BYTES),
     show_default=True,
     help="Bytes of an object whose size the trace does not give.",
@@ -102,7 +94,7 @@ def simulate(
     memory: tuple[int, ...],
     policies: tuple[str, ...],
     trace_format: str | None,
-    object_size: tuple[int, ...],
+    object_size: int,
     overhead: int,
     as_json: bool,
     plot: Path | None,
@@ -114,7 +106,7 @@ def simulate(
             memory=memory,
             policies=policies,
             format=trace_format,
-            object_bytes=object_size[0],
+            object_bytes=object_size,
             overhead=overhead,
             progress=_progress(),
         )

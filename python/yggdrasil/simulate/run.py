@@ -75,5 +75,3 @@ def run(
             return [Outcome(**row) for row in simulation.finish()]
         except YggdrasilError as error:
             raise TraceFileError(f"{trace}: {error}") from None
-        except (OSError, EOFError) as error:
-            raise TraceFileError(f"{trace}: cannot be unpacked: {error}") from None
