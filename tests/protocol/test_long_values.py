@@ -45,9 +45,9 @@ def small(small_node: tuple[Node, int]) -> Iterator[Callable[[], Wire]]:
         connection.close()
 
 
-def slow_reader(target: Target, resp: int) -> Wire:
+def slow_reader(target: Target, resp: int, port: int | None = None) -> Wire:
     """A connection whose socket holds little, so that replies stay in the server."""
-    connection = target.connect(resp)
+    connection = target.connect(resp, port=port)
     connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
     return connection
 
@@ -80,7 +80,7 @@ def test_a_value_that_is_changed_while_it_is_sent_is_sent_as_it_was(target: Targ
     value = pattern(32 * MIB)
     writer = target.connect(resp)
     assert writer("SET", "k", value) == OK
-    readers = [slow_reader(target, resp) for _ in range(2)]
+    readers = [slow_reader(target, resp, port) for port in target.worker_ports for _ in range(2)]
     for reader in readers:
         begin_reading(reader, "k", len(value))
     for change in CHANGES[how]:

@@ -32,6 +32,10 @@ class Source(Protocol):
         """The counters of a worker."""
 
     @property
+    def near_readers(self) -> int:
+        """How many processes read the shared memory."""
+
+    @property
     def version(self) -> str:
         """The version of the node."""
 
@@ -86,6 +90,7 @@ _NUMBERS = (
     _Number("pinned_bytes", "pinned_bytes", "Bytes of entries that are pinned"),
     _Number("memory_used_bytes", "memory_used_bytes", "Memory of the shard that counts against its limit"),
     _Number("memory_peak_bytes", "memory_peak_bytes", "Most memory of the shard since its worker started"),
+    _Number("memory_leased_bytes", "memory_leased_bytes", "Large values that are gone but still looked at by somebody"),
     _counter("cross_shard_reads", "cross_shard_reads", "Reads of other shards served through shared memory"),
     _counter("cross_shard_retries", "cross_shard_retries", "Such reads that did not settle and went to the owner"),
     _counter("ring_requests_sent", "ring_requests", "Requests between workers", ("direction", "sent")),
@@ -131,6 +136,8 @@ class NodeCollector(Collector):
             restarts.add_metric([str(shard)], count)
         yield up
         yield restarts
+        readers = self._source.near_readers
+        yield GaugeMetricFamily("yggdrasil_near_readers", "Processes that read the shared memory", value=readers)
 
 
 def _numbers(stats: dict[str, dict[str, Any]]) -> Iterator[Metric]:

@@ -105,6 +105,11 @@ class Supervisor:
         return self.control.stats(shard)
 
     @property
+    def near_readers(self) -> int:
+        """How many processes read the shared memory."""
+        return len(self._guests)
+
+    @property
     def ready_shards(self) -> list[bool]:
         """Which shards have a worker that serves."""
         return [child is not None and child.stage is Stage.READY for child in self._workers]

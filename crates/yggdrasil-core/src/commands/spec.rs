@@ -150,6 +150,8 @@ impl Flags {
     pub const VALUE_SECOND: Flags = Flags(1 << 22);
     /// Not shown as a flag: as [`Flags::VALUE_SECOND`], of its argument 3.
     pub const VALUE_THIRD: Flags = Flags(1 << 23);
+    /// Not shown as a flag: runs while CLIENT PAUSE holds everything else.
+    pub const NEVER_PAUSED: Flags = Flags(1 << 24);
 
     const NAMES: [(Flags, &'static str); 18] = [
         (Self::WRITE, "write"),

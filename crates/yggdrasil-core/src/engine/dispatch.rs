@@ -2,14 +2,16 @@
 
 use super::pending::SessionRef;
 use super::session::{Gates, Session, Wait};
-use super::views::Lending;
+use super::views::{Borrowed, LendingHeld};
 use super::{Engine, Event, KEEP_BUFFER_BYTES, OUTPUT_PAUSE_BYTES};
 use crate::commands::{
-    CommandError, CommandId, Flags, Keys, ReadContext, ReadHandler, Route, Run, SessionCommand,
-    streams,
+    CommandError, CommandId, Flags, Group, Keys, ReadContext, ReadHandler, Route, Run,
+    SessionCommand, streams,
 };
-use crate::keyspace::{EntryView, Key, hash_key, slot::key_slot};
-use crate::resp::{Args, Limits, Parsed, Parser, Reply, Requests};
+use crate::keyspace::{
+    EntryView, Key, Leased, LeasedValue, Looked, Value, hash_key, slot::key_slot,
+};
+use crate::resp::{Args, Lend, Limits, Parsed, Parser, Reply, Requests};
 use crate::stats::{Counter, StatsBlock};
 
 /// Requests parsed and prefetched together.
@@ -588,7 +590,7 @@ impl Engine {
             now: self.now,
             limits: &self.options.limits,
         };
-        let lending = is_long.then_some(&mut self.lending);
+        let lending = is_long.then_some(&mut self.lending as &mut dyn Lend);
         reply_read(&self.stats, session, &context, handler, view, args, lending);
         if is_long {
             session.output.add_views(self.lending.drain());
@@ -621,9 +623,30 @@ impl Engine {
             hash: plan.hash,
             bytes: args.at(plan.key_at),
         };
-        let Some(view) = reader.get(&key, self.now, &mut self.scratch) else {
-            self.stats.add(Counter::CrossShardRetries, 1);
-            return self.forward(index, plan.shard, command, args, Some(plan.hash));
+        // Only a string command looks at nothing but the value and its version.
+        let looked = if self.table.spec(command).group == Group::String {
+            let (holder, scratch) = (&mut self.holder, &mut self.scratch);
+            reader.lease(&key, self.now, plan.shard, holder, scratch)
+        } else {
+            Looked::Unsettled
+        };
+        let view = match looked {
+            Looked::Hit(Leased::Run(value)) => {
+                return self.reply_held(index, handler, args, plan, value);
+            }
+            Looked::Hit(Leased::Copied(info)) => {
+                let bytes = || Value::Bytes(&self.scratch[..info.len as usize]);
+                let value = info.int.map_or_else(bytes, Value::Int);
+                Some(EntryView::outside(value, info.expire_at, info.version))
+            }
+            Looked::Miss => None,
+            Looked::Hit(Leased::NoSlot) | Looked::OtherKind | Looked::Unsettled => {
+                let Some(view) = reader.get(&key, self.now, &mut self.scratch) else {
+                    self.stats.add(Counter::CrossShardRetries, 1);
+                    return self.forward(index, plan.shard, command, args, Some(plan.hash));
+                };
+                view
+            }
         };
         self.stats.add(Counter::CrossShardReads, 1);
         self.holder.report(plan.shard, plan.hash, key.db);
@@ -632,6 +655,48 @@ impl Engine {
             limits: &self.options.limits,
         };
         reply_read(&self.stats, session, &context, handler, view, args, None);
+        Flow::Done
+    }
+
+    /// Replies with what a read handler makes of a long value of another shard, which is held for it.
+    fn reply_held(
+        &mut self,
+        index: usize,
+        handler: ReadHandler,
+        args: &Args<'_>,
+        plan: Plan,
+        value: LeasedValue,
+    ) -> Flow {
+        let session = &mut self.sessions[index];
+        if !session.slots.is_empty() {
+            // Behind replies that are not there yet it would have to be copied.
+            self.holder.release(value.lease);
+            return Flow::Again(Wait::Slots);
+        }
+        let Some(reader) = &self.readers[plan.shard] else {
+            return Flow::Done;
+        };
+        self.stats.add(Counter::CrossShardReads, 1);
+        self.holder.report(plan.shard, plan.hash, session.db);
+        let (expire_at, version) = (value.expire_at, value.version);
+        let borrowed = Borrowed::new(plan.shard, value, &self.returned);
+        let bytes = borrowed.bytes(reader);
+        let mut lending = LendingHeld::new(&borrowed, bytes);
+        let context = ReadContext {
+            now: self.now,
+            limits: &self.options.limits,
+        };
+        let view = EntryView::outside(Value::Bytes(bytes), expire_at, version);
+        reply_read(
+            &self.stats,
+            session,
+            &context,
+            handler,
+            Some(view),
+            args,
+            Some(&mut lending),
+        );
+        session.output.add_views(lending.into_views());
         Flow::Done
     }
 
@@ -805,7 +870,7 @@ fn reply_read(
     handler: ReadHandler,
     view: Option<EntryView<'_>>,
     args: &Args<'_>,
-    lending: Option<&mut Lending>,
+    lending: Option<&mut dyn Lend>,
 ) {
     let counter = if view.is_some() {
         Counter::KeyspaceHits

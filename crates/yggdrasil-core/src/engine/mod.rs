@@ -55,7 +55,7 @@ use pending::{Gather, Tickets};
 use pubsub::Subscriptions;
 use session::{Session, Wait};
 use transaction::{Deferred, Reservation, Transaction};
-use views::Lending;
+use views::{Lending, Returned};
 
 /// What the driver has to do beside sending output.
 #[derive(Debug)]
@@ -111,6 +111,8 @@ pub struct Engine {
     readers: Vec<Option<ShardReader>>,
     /// What this worker holds of other shards.
     holder: Holder,
+    /// What of it has been sent.
+    returned: Returned,
     options: Options,
     clock: Clock,
     table: Registry,
@@ -168,6 +170,7 @@ impl Engine {
             shape,
             links: Links::open(&parts.control, parts.shard_index),
             holder: Holder::new(parts.control.lease_page(parts.shard_index)),
+            returned: Returned::default(),
             control: parts.control,
             stats,
             lending: Lending::new(parts.shard.lender()),
@@ -477,7 +480,7 @@ impl Engine {
         session.output_total += bytes as u64;
         session.writable = writable;
         session.output.advance(bytes, KEEP_BUFFER_BYTES);
-        self.shard.settle_leases();
+        self.settle_leases();
         let Some(session) = self.session(at) else {
             return;
         };
@@ -488,6 +491,17 @@ impl Engine {
         if session.wait == Wait::Output && session.output.len() < OUTPUT_PAUSE_BYTES && writable {
             self.resume(at.index);
             self.settle();
+        }
+    }
+
+    /// Gives back what was held of values that have been sent.
+    #[inline]
+    fn settle_leases(&mut self) {
+        self.shard.settle_leases();
+        if !self.returned.borrow().is_empty() {
+            for lease in self.returned.take() {
+                self.holder.release(lease);
+            }
         }
     }
 
@@ -549,7 +563,7 @@ impl Engine {
                 break;
             }
         }
-        self.shard.settle_leases();
+        self.settle_leases();
     }
 }
 

@@ -238,6 +238,18 @@ impl ShardReader {
         })
     }
 
+    /// Bytes of a value that is held, for a system call to read.
+    #[must_use]
+    pub fn exposed(&self, offset: u64, len: u64) -> Option<crate::shm::Exposed<'_>> {
+        self.mapping.exposed(offset, len)
+    }
+
+    /// Copies bytes of a value that is held.
+    #[must_use]
+    pub fn copy_held(&self, offset: u64, out: &mut [u8]) -> Option<()> {
+        self.mapping.copy_out(offset, out)
+    }
+
     /// The bytes of a value that is held; none where it does not lie in this segment.
     #[must_use]
     pub fn leased_bytes<'a>(&'a self, value: &'a LeasedValue) -> &'a [u8] {

@@ -68,7 +68,20 @@ pub struct LeasedValue {
     pub expire_at: Option<Millis>,
 }
 
-impl EntryView<'_> {
+impl<'a> EntryView<'a> {
+    /// A string of another shard, of which no more is known.
+    pub(crate) fn outside(value: Value<'a>, expire_at: Option<Millis>, version: u64) -> Self {
+        Self {
+            kind: Kind::String,
+            value,
+            expire_at,
+            version,
+            access: 0,
+            bytes: 0,
+            pinned_until: None,
+        }
+    }
+
     /// True for a value that has pages of its own, and can be lent.
     #[inline]
     pub fn is_long(&self) -> bool {

@@ -1,0 +1,235 @@
+"""What is looked at stays as it is, and nobody can hold on to it for ever."""
+
+import gc
+import mmap
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+from tests.near.conftest import Near, metric, near_url
+from tests.wire import OK, eventually
+
+from yggdrasil.client.near import NearError, NearReader, NearUnavailableError
+
+BIG = 300_000
+START = Callable[..., Near]
+
+
+def held_by_another(near: Near, key: str) -> subprocess.Popen[str]:
+    """A process that holds a view of a key and says so."""
+    code = (
+        "import sys; from yggdrasil.client.near import NearReader\n"
+        "view = NearReader(sys.argv[1]).view(sys.argv[2]); print(len(view), flush=True); sys.stdin.read()"
+    )
+    arguments = [sys.executable, "-c", code, near_url(near.node), key]
+    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert int(process.stdout.readline()) == BIG
+    return process
+
+
+ENDS = {
+    "overwritten": ("SET", "k", b"y" * BIG),
+    "overwritten by a small one": ("SET", "k", b"y"),
+    "deleted": ("DEL", "k"),
+    "flushed": ("FLUSHALL",),
+    "changed in the middle": ("SETRANGE", "k", 1000, b"y" * 1000),
+    "appended to": ("APPEND", "k", b"y" * 1000),
+    "expired": ("PEXPIRE", "k", 1),
+    "renamed": ("RENAME", "k", "other"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS.keys())
+def test_a_view_stays_whatever_becomes_of_its_key(near: Near, end: tuple[str | bytes | int, ...]) -> None:
+    near.c("SET", "k", b"x" * BIG)
+    with near.reader.view("k") as view:
+        near.c(*end)
+        eventually(lambda: near.reader.get("k") != b"x" * BIG)
+        # Others come and go meanwhile.
+        for n in range(20):
+            near.c("SET", f"o{n}", b"z" * BIG)
+            near.c("DEL", f"o{n}")
+        assert bytes(view.memory) == b"x" * BIG
+        assert view.valid
+    near.c("FLUSHALL")
+    near.wait_until_free()
+
+
+def test_a_view_ends_with_the_last_that_looks_at_it(near: Near) -> None:
+    near.c("SET", "k", b"x" * BIG)
+    with near.reader.view("k") as view:
+        memory = memoryview(view)
+        part = memory[10:20]
+    near.c("DEL", "k")
+    near.wait_until_leased(BIG)
+    assert bytes(part) == b"x" * 10
+    with pytest.raises(BufferError):
+        memoryview(view)
+    with pytest.raises(ValueError, match="released"), view:
+        pass
+    memory.release()
+    part.release()
+    near.wait_until_free()
+
+
+def test_a_view_that_is_forgotten_ends(near: Near) -> None:
+    near.c("SET", "k", b"x" * BIG)
+    view = near.reader.view("k")
+    near.c("DEL", "k")
+    near.wait_until_leased(BIG)
+    del view
+    gc.collect()
+    near.wait_until_free()
+
+
+def test_a_process_that_is_killed_holds_nothing(near: Near) -> None:
+    near.c("SET", "k", b"x" * BIG)
+    near.c("SET", "mine", b"m" * BIG)
+    process = held_by_another(near, "k")
+    with near.reader.view("mine") as mine:
+        near.c("DEL", "k", "mine")
+        near.wait_until_leased(2 * BIG)
+        process.kill()
+        process.wait()
+        start = time.monotonic()
+        eventually(lambda: near.leased < 2 * BIG, 1.0)
+        assert time.monotonic() - start < 1.0
+        assert bytes(mine.memory) == b"m" * BIG, "nothing else is touched"
+        assert mine.valid
+    near.wait_until_free()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.close()
+    process.stdout.close()
+
+
+def test_as_many_views_as_the_node_allows(start_near: START) -> None:
+    near = start_near(near_leases_max=3)
+    for n in range(4):
+        near.c("SET", f"k{n}", b"x" * BIG)
+    views = [near.reader.view(f"k{n}") for n in range(3)]
+    again = near.reader.view("k0")
+    with pytest.raises(NearError, match="3 values are looked at"):
+        near.reader.view("k3")
+    assert len(near.reader.view("k0")) == BIG, "the same value again needs no room"
+    again.release()
+    views.pop().release()
+    assert len(near.reader.view("k3")) == BIG
+
+
+def test_as_many_readers_as_the_node_allows(start_near: START) -> None:
+    near = start_near(near_readers_max=2)
+    second = NearReader(near_url(near.node))
+    with pytest.raises(NearError, match="near-readers-max"):
+        NearReader(near_url(near.node))
+    assert metric(near.node, "near_readers") == 2
+    near.c("CONFIG", "SET", "near-readers-max", 3)
+    third = NearReader(near_url(near.node))
+    assert third.get("none") is None
+    del second, third
+    eventually(lambda: metric(near.node, "near_readers") == 1, 1.0)
+
+
+def test_who_holds_what_is_gone_for_too_long_is_cut_off(start_near: START) -> None:
+    near = start_near(near_lease_age=1)
+    near.c("SET", "k", b"x" * BIG)
+    near.c("SET", "lasting", b"l" * BIG)
+    lasting = near.reader.view("lasting")
+    view = near.reader.view("k")
+    near.c("DEL", "k")
+    near.wait_until_leased(BIG)
+    near.wait_until_free(5.0)
+    eventually(lambda: not view.valid)
+    with pytest.raises(NearUnavailableError, match="taken the memory"), view:
+        pass
+    assert not lasting.valid, "a reader that is cut off holds nothing"
+    eventually(lambda: "was cut off" in near.node.log())
+    assert near.reader.get("lasting") == b"l" * BIG, "it connects anew"
+    with near.reader.view("lasting") as fresh:
+        assert fresh.valid
+
+
+def test_a_value_that_is_not_gone_may_be_looked_at_for_as_long_as_one_likes(start_near: START) -> None:
+    near = start_near(near_lease_age=1)
+    near.c("SET", "k", b"x" * BIG)
+    near.c("SET", "gone", b"x" * BIG)
+    near.c("CONFIG", "SET", "near-lease-age", 100)
+    with near.reader.view("k") as view, near.reader.view("gone"):
+        near.c("DEL", "gone")
+        near.wait_until_leased(BIG)
+        assert view.valid
+
+
+def test_what_is_held_counts_as_used(start_near: START) -> None:
+    near = start_near(shards=1, maxmemory="16mb", maxmemory_policy="noeviction")
+    assert near.c("SET", "k", b"x" * 10_000_000) == OK
+    with near.reader.view("k"):
+        near.c("DEL", "k")
+        assert str(near.c("SET", "other", b"y" * 10_000_000)).startswith("Error(text='OOM")
+    assert near.c("SET", "other", b"y" * 10_000_000) == OK
+
+
+def test_a_worker_that_is_replaced_leaves_views_alone(start_near: START) -> None:
+    near = start_near(shards=2)
+    names = [f"k{n}" for n in range(8)]
+    for name in names:
+        near.c("SET", name, name.encode() * 50_000)
+    views = {name: near.reader.view(name) for name in names}
+    for shard in range(2):
+        os.kill(near.node.all_pids()[f"shard-{shard}"], signal.SIGKILL)
+        eventually(lambda: all(near_missing(near, name) for name in names if owner(near, name) == shard))
+    for n in range(50):
+        near.c("SET", f"new{n}", b"z" * BIG)
+    for name, view in views.items():
+        assert bytes(view.memory) == name.encode() * 50_000
+        assert view.valid
+        view.release()
+    for n in range(50):
+        near.c("DEL", f"new{n}")
+    near.wait_until_free()
+
+
+def owner(near: Near, name: str) -> int:
+    slot = int(near.c("CLUSTER", "KEYSLOT", name))
+    return slot * 2 >> 14
+
+
+def near_missing(near: Near, name: str) -> bool:
+    """Whether the successor of a worker has emptied its shard."""
+    try:
+        return near.reader.get(name) is None
+    except NearUnavailableError:
+        return False
+
+
+def test_a_page_full_of_nonsense_harms_nobody(near: Near) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(f"{near.node.dir}/near.sock")
+        connection.sendall(b'{"version": 1}\n')
+        _, descriptors, _, _ = socket.recv_fds(connection, 65536, 100)
+        page = mmap.mmap(descriptors[-1], 0)
+        chance = random.Random(7)
+        for key in range(200):
+            for _ in range(200):
+                at = 8 * chance.randrange(1, (4096 + 8 * 4096) // 8)
+                shard, first_page = chance.randrange(4), chance.randrange(200)
+                word = chance.choice([chance.getrandbits(64), shard << 56 | first_page, 0, 2**64 - 1])
+                page[at : at + 8] = word.to_bytes(8, "little")
+            near.c("SET", f"k{key % 10}", b"x" * (BIG if key % 3 else 100))
+            near.c("APPEND", f"k{key % 10}", b"y" * 1000)
+            near.c("DEL", f"k{(key + 5) % 10}")
+        assert near.c("PING") in ("PONG", b"PONG", near.c("PING"))
+        page.close()
+        for descriptor in descriptors:
+            os.close(descriptor)
+    near.c("FLUSHALL")
+    near.wait_until_free()
+    assert "Traceback" not in near.node.log()
+    assert "panicked" not in near.node.log()
