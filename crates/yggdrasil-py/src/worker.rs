@@ -646,6 +646,9 @@ impl Worker {
         let more = {
             let mut engine = this.engine.borrow_mut();
             engine.note_loop_lag((lag * 1e6) as u64);
+            if let Some(bytes) = own_memory_bytes() {
+                engine.note_heap(bytes);
+            }
             engine.tick()
         };
         this.settle(py)?;
@@ -736,6 +739,16 @@ impl Worker {
         *self.drained.borrow_mut() = Some(future.clone().unbind());
         Ok(future)
     }
+}
+
+/// Resident memory of this process that it shares with nobody.
+fn own_memory_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))?;
+    let kilobytes: u64 = line.split_ascii_whitespace().next()?.parse().ok()?;
+    Some(kilobytes * 1024)
 }
 
 /// Options come as numbers or texts; switches as 0 and 1.

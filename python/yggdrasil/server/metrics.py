@@ -79,6 +79,13 @@ _NUMBERS = (
     _memory("memory_index_bytes", "index"),
     _memory("memory_overhead_bytes", "overhead"),
     _memory("memory_sessions_bytes", "connections"),
+    _memory("memory_admission_bytes", "admission"),
+    _Number("admitted_keys", "admission_keys", "New keys by whether tinylfu kept them", label=("result", "admitted")),
+    _Number("rejected_keys", "admission_keys", "New keys by whether tinylfu kept them", label=("result", "rejected")),
+    _Number("admission_window_bytes", "admission_window_bytes", "Bytes of entries in the window of tinylfu"),
+    _Number(
+        "admission_window_share", "admission_window_ratio", "What the window may have of the entries", factor=1 / 1024
+    ),
     _Number("pinned_keys", "pinned_keys", "Keys that are pinned"),
     _Number("pinned_bytes", "pinned_bytes", "Bytes of entries that are pinned"),
     _Number("memory_used_bytes", "memory_used_bytes", "Memory of the shard that counts against its limit"),

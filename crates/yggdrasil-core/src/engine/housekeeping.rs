@@ -7,6 +7,8 @@ use crate::stats::Counter;
 
 /// Entries looked at in one step of background work.
 const STEP_BUDGET: usize = 512;
+/// The part of maxmemory that keys have in any case, however much the buffers of clients take.
+const LEAST_PART_FOR_KEYS: u64 = 4;
 /// Sessions looked at in one tick.
 const SESSIONS_PER_TICK: usize = 1024;
 /// A session that was idle for so long gives its empty buffers back.
@@ -45,6 +47,28 @@ impl Engine {
         self.publish_rates();
         self.settle();
         more
+    }
+
+    /// Tells how much memory of its own the process has now, in bytes: what it takes for buffers and the like beyond its
+    /// start is not there for keys.
+    pub fn note_heap(&mut self, bytes: u64) {
+        let start = *self.heap_at_start.get_or_insert(bytes);
+        self.heap_grown = bytes.saturating_sub(start);
+        self.apply_memory_limit();
+    }
+
+    /// Gives the shard what the rest of the process leaves of its part of maxmemory.
+    pub(super) fn apply_memory_limit(&mut self) {
+        let limit = self.options.memory_limit;
+        if limit != u64::MAX {
+            let outside = self.heap_grown.saturating_sub(self.shard.heap_bytes());
+            let least = limit / LEAST_PART_FOR_KEYS;
+            self.shard
+                .set_memory_limit(limit.saturating_sub(outside).max(least));
+        } else {
+            self.shard.set_memory_limit(limit);
+        }
+        self.options.limits.access_bits = self.shard.access_bits();
     }
 
     /// Counts the reads that other workers and near readers have served from this shard's memory.
@@ -124,8 +148,11 @@ impl Engine {
         stats.set(Counter::WindowBytes, admission.window_bytes);
         stats.set(Counter::WindowShare, admission.window_share);
         stats.set(Counter::AdmissionBytes, admission.memory);
-        let limited = memory.limit != u64::MAX;
-        stats.set(Counter::MemoryLimit, if limited { memory.limit } else { 0 });
+        let limit = self.options.memory_limit;
+        stats.set(
+            Counter::MemoryLimit,
+            if limit == u64::MAX { 0 } else { limit },
+        );
         stats.set(Counter::MemoryUsed, memory.used);
         stats.set(Counter::MemoryEntries, memory.entries);
         stats.set(Counter::MemoryIndex, memory.index);

@@ -150,6 +150,9 @@ pub struct Engine {
     /// The SCAN in hand does not go on to other shards.
     scans_own_only: bool,
     rates: housekeeping::Rates,
+    /// What the process took on its heap when it began, and what it takes now beyond that.
+    heap_at_start: Option<u64>,
+    heap_grown: u64,
     /// Batches received, to look at the reports of others now and then.
     batches: u32,
 }
@@ -205,6 +208,8 @@ impl Engine {
             transfer_serial: 0,
             scans_own_only: false,
             rates: housekeeping::Rates::default(),
+            heap_at_start: None,
+            heap_grown: 0,
             batches: 0,
         };
         engine.options.limits.databases = u8::try_from(shape.databases).unwrap_or(u8::MAX);
@@ -264,7 +269,7 @@ impl Engine {
     pub fn set_option(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
         self.options.set(name, value)?;
         if name == "maxmemory" {
-            self.shard.set_memory_limit(self.options.memory_limit);
+            self.apply_memory_limit();
         }
         self.apply_eviction();
         if matches!(name, "maxmemory" | "maxpinned" | "maxpinned-prefixes") {

@@ -149,6 +149,11 @@ impl Arena {
         self.entry_bytes + self.index_bytes + self.kept_bytes + self.fixed_bytes + self.policy_bytes
     }
 
+    /// Bytes of the records of pages.
+    pub(super) fn heap_bytes(&self) -> u64 {
+        (self.pages.len() * size_of::<Page>()) as u64
+    }
+
     /// Room for an entry of `bytes`; a run also gets up to `spare_pages` of address space to grow into.
     #[inline]
     pub(super) fn allocate(

@@ -125,6 +125,9 @@ def _stats(node: NodeReport) -> Fields:
     yield "expired_keys", node.count("expired_keys")
     yield "evicted_keys", node.count("evicted_keys")
     yield "evicted_clients", 0
+    yield "admitted_keys", node.count("admitted_keys")
+    yield "rejected_keys", node.count("rejected_keys")
+    yield "admission_window_bytes", node.count("admission_window_bytes")
     yield "keyspace_hits", node.count("keyspace_hits")
     yield "keyspace_misses", node.count("keyspace_misses")
     yield "pubsub_channels", len({name for worker in workers for name, _ in worker.channels})

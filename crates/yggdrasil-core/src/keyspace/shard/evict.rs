@@ -305,18 +305,18 @@ impl Shard {
     pub fn relieve(&mut self, now: Millis, steps: usize) -> bool {
         let mut freed = false;
         for _ in 0..steps {
+            while self.is_over_limit()
+                && (self.arena.give_up_kept_page() || self.arena.give_up_warm(1))
+            {}
             if !self.is_over_limit() {
                 return true;
-            }
-            if self.arena.give_up_kept_page() || self.arena.give_up_warm(1) {
-                continue;
             }
             if !self.may_evict() || !self.free_some(now) {
                 return freed;
             }
             freed = true;
         }
-        freed || !self.is_over_limit()
+        freed
     }
 
     /// One step towards more free memory. False when nothing can be done.

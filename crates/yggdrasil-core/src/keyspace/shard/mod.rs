@@ -263,6 +263,11 @@ impl Shard {
         }
     }
 
+    /// Bytes on the heap that are counted as used.
+    pub fn heap_bytes(&self) -> u64 {
+        self.arena.heap_bytes() + self.arena.policy_bytes
+    }
+
     pub fn counters(&self) -> ShardCounters {
         self.counters
     }

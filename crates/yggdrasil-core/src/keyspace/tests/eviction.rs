@@ -41,7 +41,7 @@ fn fill(rig: &mut Rig, numbers: std::ops::Range<u64>, bytes: usize) {
         let memory = rig.shard.memory();
         // The queues of the policy may grow by a step.
         assert!(
-            memory.used <= memory.limit + memory.limit / 100,
+            memory.used <= memory.limit + memory.limit / 50,
             "{memory:?}"
         );
     }
@@ -172,8 +172,10 @@ fn pinned_keys_stay() {
         rig.shard.check_invariants();
         while rig.shard.advance(START + 1000, 100) {}
         fill(&mut rig, 50_000..90_000, 100);
-        assert!((0..2000).filter(|number| has(&rig, *number, START)).count() < 500);
         assert!(rig.shard.pins().is_empty());
+        let kept = (0..2000).filter(|number| has(&rig, *number, START)).count();
+        // New keys that are used once displace nothing that was used as often.
+        assert!(policy == Policy::TinyLfu || kept < 500, "{policy:?} {kept}");
     }
 }
 
@@ -218,12 +220,20 @@ fn a_lowered_limit_is_reached_in_steps() {
         fill(&mut rig, 0..100_000, 100);
         rig.shard.set_memory_limit(2 << 20);
         let mut steps = 0;
-        while rig.shard.is_over_limit() {
+        loop {
             rig.shard.advance(START, 100);
+            if !rig.shard.is_over_limit() {
+                break;
+            }
             steps += 1;
             // Writes go on meanwhile.
             put(&mut rig, 200_000 + steps, 100, Expiry::Clear, START);
-            assert!(steps < 10_000, "{policy:?}");
+            assert!(
+                steps < 10_000,
+                "{policy:?} {:?} {:?}",
+                rig.shard.memory(),
+                rig.shard.admission()
+            );
         }
         assert!(steps > 50);
         rig.shard.check_invariants();

@@ -1,0 +1,202 @@
+"""A full node: what stays, what goes, and how much memory the processes really have."""
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from tests.node import Node
+from tests.wire import NULL_ARRAY, OK, Error, Wire
+
+from benches import processes
+
+MIB = 1024 * 1024
+LIMIT = 48 * MIB
+POLICIES = ("tinylfu", "allkeys-lru", "allkeys-lfu", "allkeys-random")
+BATCH = 200
+
+
+class Watched:
+    """The resident memory of a node beyond that of its start, watched all the time."""
+
+    def __init__(self, node: Node) -> None:
+        node.all_pids()
+        self._pids = processes.tree(node.pid)
+        self._start = self._resident()
+        self._ended = threading.Event()
+        self.most = 0
+        self._thread = threading.Thread(target=self._watch)
+
+    def _resident(self) -> int:
+        return processes.memory(self._pids).total
+
+    def now(self) -> int:
+        """What it is at this moment."""
+        return self._resident() - self._start
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.02):
+            self.most = max(self.most, self.now())
+
+    def __enter__(self) -> "Watched":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+
+@pytest.fixture(params=[1, 3])
+def full(request: pytest.FixtureRequest) -> Iterator[Node]:
+    """A node whose memory is limited."""
+    with Node.start(shards=request.param, maxmemory=LIMIT) as node:
+        yield node
+
+
+def fill(c: Wire, first: int, count: int, value_bytes: int) -> None:
+    """Stores `count` keys; every write succeeds."""
+    for start in range(first, first + count, BATCH):
+        numbers = range(start, min(start + BATCH, first + count))
+        replies = c.pipeline([("SET", f"key:{number}", bytes([number % 251]) * value_bytes) for number in numbers])
+        assert set(replies) == {OK}, set(map(str, replies))
+
+
+def stat(c: Wire, name: str) -> int:
+    """A number of INFO."""
+    text: bytes = c("INFO", "everything")
+    return int(next(line.split(b":", 1)[1] for line in text.splitlines() if line.startswith(name.encode() + b":")))
+
+
+def until_counted(c: Wire) -> None:
+    """Two rounds of housekeeping: numbers in INFO are as old as that."""
+    time.sleep(0.25)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", POLICIES)
+def test_resident_memory_keeps_the_limit_at_any_mix_of_sizes(full: Node, policy: str) -> None:
+    """Sizes from 10 bytes to 300 KB, under load: never more than 2% beyond."""
+    source = random.Random(7)
+    with Wire(full.host, full.port) as c, Watched(full) as watched:
+        assert c("CONFIG", "SET", "maxmemory-policy", policy) == OK
+        for round_number in range(130):
+            sizes = [int(10 ** source.uniform(1, 4.3)) for _ in range(BATCH)] + [source.randrange(20_000, 300_000)]
+            keys = [f"key:{source.randrange(200_000)}" for _ in sizes]
+            replies = c.pipeline([("SET", key, b"x" * size) for key, size in zip(keys, sizes, strict=True)])
+            assert set(replies) == {OK}, (round_number, set(map(str, replies)))
+            c.pipeline([("GET", key) for key in keys[:50]])
+            assert c("GET", keys[-1]) == b"x" * sizes[-1], "what was just written is read back"
+        until_counted(c)
+        assert stat(c, "evicted_keys") > 0
+    assert watched.most <= LIMIT * 1.02, f"{watched.most / LIMIT:.3f} of the limit"
+
+
+@pytest.mark.slow
+def test_nothing_calcifies(full: Node) -> None:
+    """Small values give way to larger ones, whether most of them were deleted or not."""
+    with Wire(full.host, full.port) as c, Watched(full) as watched:
+        assert c("CONFIG", "SET", "slowlog-log-slower-than", 20_000) == OK
+        fill(c, 0, 300_000, 100)
+        for start in range(0, 300_000, 1000):
+            c("UNLINK", *(f"key:{number}" for number in range(start, start + 1000) if number % 5))
+        fill(c, 300_000, 200_000, 300)
+        fill(c, 500_000, 4_000, 20_000)
+        fill(c, 600_000, 300_000, 100)
+        fill(c, 900_000, 4_000, 20_000)
+        assert c("GET", "key:903999") == bytes([903999 % 251]) * 20_000
+    assert watched.most <= LIMIT * 1.1, f"{watched.most / LIMIT:.3f} of the limit"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shards", [1, 3])
+def test_purging_returns_the_memory_of_deleted_keys(shards: int) -> None:
+    """After deleting 90% at random, all but 1.3 of what lives."""
+    count, value_bytes = 400_000, 100
+    with Node.start(shards=shards) as node, Wire(node.host, node.port) as c:
+        watched = Watched(node)
+        fill(c, 0, count, value_bytes)
+        numbers = list(range(count))
+        random.Random(1).shuffle(numbers)
+        for start in range(0, count * 9 // 10, 1000):
+            c("UNLINK", *(f"key:{number}" for number in numbers[start : start + 1000]))
+        assert c("DBSIZE") == count // 10
+        assert c("MEMORY", "PURGE") == OK
+        live = stat(c, "used_memory_dataset")
+        deadline = time.monotonic() + 20
+        while stat(c, "allocator_resident") > 1.3 * live and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert stat(c, "allocator_resident") <= 1.3 * live
+        assert watched.now() <= 1.3 * live + 4 * MIB, "the pages, and what the processes needed for this"
+        for number in numbers[-1000:]:
+            assert c("GET", f"key:{number}") == bytes([number % 251]) * value_bytes
+
+
+def test_lowering_maxmemory_frees_what_is_too_much(full: Node) -> None:
+    with Wire(full.host, full.port) as c:
+        fill(c, 0, 200_000, 100)
+        assert c("CONFIG", "SET", "maxmemory", LIMIT // 4) == OK
+        fill(c, 200_000, 1000, 100)
+        deadline = time.monotonic() + 20
+        while stat(c, "allocator_resident") > LIMIT // 4 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert stat(c, "allocator_resident") <= LIMIT // 4
+        assert 10_000 < c("DBSIZE") < 120_000
+        assert c("CONFIG", "SET", "maxmemory-policy", "noeviction") == OK
+        assert c("CONFIG", "SET", "maxmemory", LIMIT // 40) == OK
+        assert isinstance(c("SET", "k", "v" * 1000), Error)
+        assert c("GET", "absent") is None
+
+
+def test_pinned_keys_survive_and_their_limit_is_a_part_of_maxmemory(full: Node) -> None:
+    names = [f"pinned:{number}" for number in range(1000)]
+    with Wire(full.host, full.port) as c:
+        assert set(c.pipeline([("SET", name, "v" * 1000) for name in names])) == {OK}
+        assert c("PIN", *names, "EX", 1000) == 1000
+        fill(c, 0, 400_000, 100)
+        assert c("EXISTS", *names) == 1000
+        assert c("SET", "large", b"x" * (LIMIT // 8)) == OK
+        assert c("PIN", "large") == 1
+        assert c("SET", "larger", b"x" * (LIMIT // 7)) == OK
+        refused = c("PIN", "larger")
+        assert isinstance(refused, Error)
+        assert refused.text.startswith("PINLIMIT ")
+
+
+def test_reads_of_other_workers_count(full: Node) -> None:
+    """Whoever serves a read: what is read stays, what is not goes."""
+    with Wire(full.host, full.port) as c:
+        assert c("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu") == OK
+        hot = [f"hot:{number}" for number in range(300)]
+        assert set(c.pipeline([("SET", name, "v" * 100) for name in hot])) == {OK}
+        for step in range(60):
+            for start in range(0, len(hot), 100):
+                assert None not in c.pipeline([("GET", name) for name in hot[start : start + 100]])
+                time.sleep(0.002)
+            fill(c, step * 10_000, 10_000, 100)
+        assert c("EXISTS", *hot) > 280
+
+
+def test_evictions_are_told_to_those_who_watch(full: Node) -> None:
+    with Wire(full.host, full.port) as c, Wire(full.host, full.port) as watcher:
+        assert c("CONFIG", "SET", "maxmemory-policy", "allkeys-random") == OK
+        assert c("SET", "watched", "v") == OK
+        assert watcher("WATCH", "watched") == OK
+        first = 0
+        while c("EXISTS", "watched"):
+            fill(c, first, 10_000, 100)
+            first += 10_000
+        assert watcher("MULTI") == OK
+        assert watcher("SET", "watched", "w") == "QUEUED"
+        assert watcher("EXEC") == NULL_ARRAY
+
+
+def test_admission_is_counted(full: Node) -> None:
+    with Wire(full.host, full.port) as c:
+        fill(c, 0, 400_000, 100)
+        until_counted(c)
+        assert stat(c, "rejected_keys") > 0
+        assert stat(c, "admission_window_bytes") > 0
+        assert c("OBJECT", "FREQ", "key:399999") in range(16)
+        assert isinstance(c("OBJECT", "IDLETIME", "key:399999"), Error)
