@@ -18,10 +18,10 @@ unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-rust test-python lint fmt bench fuzz docs lock clean tools
+.PHONY: help serve test test-rust test-python lint fmt bench fuzz client-versions docs lock clean tools
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.stamp-core ## Start a node (ARGS="--port 6380 ..." for options)
 	@exec $(BIN)/yggdrasil serve $(ARGS)
@@ -39,7 +39,7 @@ lint: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Check format, types and style of
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/mypy python tests
+	$(BIN)/mypy python tests examples benches
 	$(BIN)/python -m mypy.stubtest yggdrasil._core
 
 fmt: $(VENV)/.stamp-dev ## Format everything
@@ -57,6 +57,9 @@ fuzz: $(BIN)/cargo-fuzz ## Fuzz the parsers for FUZZ_SECONDS (an hour) in all
 	for target in $$targets; do \
 		cargo fuzz run --fuzz-dir $(FUZZ_DIR) --sanitizer none "$$target" -- -max_total_time=$$seconds; \
 	done
+
+client-versions: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run the clients with redis-py 5 to 8
+	$(BIN)/python -m tests.clients.versions
 
 docs: $(VENV)/.stamp-core ## Write the generated pages of docs/ again
 	$(BIN)/python -m yggdrasil.server.config_page > docs/configuration.md

@@ -108,6 +108,27 @@ def idle_connections(server: Server, connections: int) -> Iterator[None]:
         _finish("idle", server, process)
 
 
+def long_values(server: Server, value_bytes: int, *, reads: bool, ops: int) -> tuple[float, float]:
+    """Writes or reads one value so often; CPU seconds of the server per GiB, and GiB per second."""
+    arguments = ["--value-bytes", str(value_bytes), "--get-share", "100" if reads else "0"]
+    # Once before: the memory of the server is then as it is in the long run.
+    _run("long", server, [*arguments, "--ops", "3"])
+    before = server.cpu_seconds()
+    result = _run("long", server, [*arguments, "--ops", str(ops)])
+    gib = result["bytes"] / 2**30
+    return (server.cpu_seconds() - before) / gib, gib / result["seconds"]
+
+
+@contextmanager
+def long_values_beside(server: Server, value_bytes: int, *, reads: bool) -> Iterator[dict[str, Any]]:
+    """Writes or reads one long value all the while; the dictionary holds how much once the block has ended."""
+    result: dict[str, Any] = {}
+    process = _start("long", server, ["--value-bytes", str(value_bytes), "--get-share", "100" if reads else "0"])
+    with process:
+        yield result
+        result |= _finish("long", server, process)
+
+
 @contextmanager
 def pinging(server: Server) -> Iterator[dict[str, Any]]:
     """PINGs all the while; the dictionary holds their latencies once the block has ended.

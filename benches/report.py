@@ -46,6 +46,9 @@ _NAMES = {
     "idle_others_busy": "others on its core, idle run",
     "loaded_others_busy": "others on its core, loading",
     "load_seconds": "load (s)",
+    "gb_per_s": "GB/s",
+    "client_cpu_s_per_gb": "client CPU (s a GB)",
+    "server_cpu_s_per_gb": "server CPU (s a GB)",
 }
 
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from benches import load, processes
+from benches import get_into, load, processes
 from benches.load import Sample, Shape
 from benches.results import Figure, detail, ratio, ratios
 from benches.servers import SERVER_CPU, Kind, Server, running
@@ -22,6 +22,9 @@ Findings = dict[str, Any]
 
 KEY_BYTES = 16
 _SETTLE_S = 1.0
+_MIB = 1024 * 1024
+# redis takes no longer values than 512 MB.
+_REDIS_LONGEST = 512 * _MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,9 @@ class Sizes:
     stall_idle_s: float = 10.0
     idle_connections: int = 10_000
     idle_s: float = 30.0
+    long_bytes: int = 4 * 1024**3
+    long_bytes_max: int = 1024**3
+    large_bytes: int = 32 * 1024 * 1024
 
 
 QUICK = Sizes(
@@ -51,6 +57,9 @@ QUICK = Sizes(
     stall_idle_s=0.1,
     idle_connections=40,
     idle_s=0.3,
+    long_bytes=1024**2,
+    long_bytes_max=1024**2,
+    large_bytes=100_000,
 )
 
 
@@ -233,6 +242,83 @@ def idle(kinds: Kinds, sizes: Sizes) -> Findings:
     return {"figures": figures, "details": details, "notes": []}
 
 
+def long_values(kinds: Kinds, sizes: Sizes) -> Findings:
+    """SET and GET of long values: CPU per GiB against redis, and against our own at 4 MiB."""
+    targets = {4 * _MIB: 1.0, 32 * _MIB: 0.35, 1024 * _MIB: None}
+    cpu: dict[tuple[str, str, int], list[float]] = {}
+    details, figures = [], []
+    contenders = [kinds[name] for name in ("yggdrasil", "redis") if name in kinds]
+    for size in (min(size, sizes.long_bytes_max) for size in targets):
+        for kind in contenders:
+            if size > _REDIS_LONGEST and not kind.ours:
+                continue
+            with running(kind, proto_max_bulk_len=2**31) as server:
+                for operation in ("SET", "GET"):
+                    ops = max(1, sizes.long_bytes // size)
+                    rounds = [
+                        load.long_values(server, size, reads=operation == "GET", ops=ops) for _ in range(sizes.rounds)
+                    ]
+                    cpu[kind.name, operation, size] = [seconds * 1000 for seconds, _ in rounds]
+                    details.append(
+                        {
+                            "server": kind.name,
+                            "what": f"{operation} of {size // _MIB:,} MiB",
+                            "cpu_ms_per_gib": round(statistics.median(cpu[kind.name, operation, size]), 1),
+                            "gib_per_s": round(statistics.median(speed for _, speed in rounds), 2),
+                        }
+                    )
+    for (name, operation, size), ours in cpu.items():
+        if name != "yggdrasil":
+            continue
+        what = f"{operation} of {size // _MIB:,} MiB: CPU per GiB"
+        if (theirs := cpu.get(("redis", operation, size))) and (target := targets.get(size)):
+            figures.append(_quotient(f"{what} by that of redis", ours, theirs, target))
+        if size == 1024 * _MIB:
+            few = cpu["yggdrasil", operation, 4 * _MIB]
+            figures.append(_quotient(f"{what} by that of 4 MiB", ours, few, 1.3))
+    return {"figures": [figure.to_json() for figure in figures], "details": details, "notes": []}
+
+
+def beside_long_values(kinds: Kinds, sizes: Sizes) -> Findings:
+    """Small requests while another client writes or reads values of 64 MiB."""
+    size = min(64 * _MIB, sizes.long_bytes_max)
+    details, figures = [], []
+    for operation in ("SET", "GET"):
+        longest: dict[str, dict[str, float]] = {"p99": {}, "p99.9": {}}
+        for name in ("yggdrasil", "redis"):
+            if name not in kinds:
+                continue
+            with (
+                running(kinds[name]) as server,
+                load.long_values_beside(server, size, reads=operation == "GET") as beside,
+            ):
+                latency = load.ping_for(server, sizes.stall_idle_s)["latency_us"]
+            for percentile, values in longest.items():
+                values[name] = round(latency[percentile] / 1000, 3)
+            details.append(
+                {
+                    "server": name,
+                    "what": f"PING beside {operation} of {size // _MIB:,} MiB",
+                    "latency_us": latency,
+                    "long_gib_per_s": round(beside["bytes"] / 2**30 / beside["seconds"], 2),
+                }
+            )
+        for percentile, target in (("p99", 1.0), ("p99.9", 2.0)):
+            what = f"{percentile} of PING beside {operation} of {size // _MIB:,} MiB"
+            figures += _own_figure(what, longest[percentile], "ms", target)
+    return {"figures": figures, "details": details, "notes": []}
+
+
+def _quotient(name: str, ours: list[float], theirs: list[float], target: float) -> Figure:
+    rounds = tuple(round(one / max(other, 1e-9), 4) for one, other in zip(ours, theirs, strict=True))
+    return Figure(name, round(statistics.median(rounds), 3), "ratio", target, rounds)
+
+
+def fill_memory(kinds: Kinds, sizes: Sizes) -> Findings:
+    """Large values into memory of a Python program."""
+    return get_into.get_into(kinds, value_bytes=sizes.large_bytes, rounds=sizes.rounds, seconds=sizes.seconds)
+
+
 SCENARIOS = (
     Scenario("get-set", "GET and SET, one worker", get_and_set),
     Scenario("many-keys", "GET over many keys", many_keys),
@@ -240,6 +326,9 @@ SCENARIOS = (
     Scenario("memory", "Memory beyond key and value", memory),
     Scenario("stall", "Longest stall while keys are loaded", stall),
     Scenario("idle", "Idle connections", idle),
+    Scenario("long-values", "Long values", long_values),
+    Scenario("beside-long-values", "Small requests beside long values", beside_long_values),
+    Scenario("get-into", "Large values into memory of a Python program", fill_memory),
 )
 
 

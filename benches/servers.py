@@ -87,13 +87,16 @@ def find_kinds(peers: bool) -> dict[str, Kind]:
 
 
 @contextmanager
-def running(kind: Kind, shards: int = 1) -> Iterator[Server]:
-    """A server of this kind, from the moment it answers; stopped at the end."""
+def running(kind: Kind, shards: int = 1, **options: object) -> Iterator[Server]:
+    """A server of this kind, from the moment it answers; stopped at the end.
+
+    Options are those that both have, with underscores.
+    """
     with tempfile.TemporaryDirectory(prefix="yggdrasil-bench-") as directory:
         log_path = Path(directory, "server.log")
         with log_path.open("wb") as log:
             port = _free_port(shards)
-            process = _start(kind, port, shards, directory, log)
+            process = _start(kind, port, shards, directory, log, options)
             try:
                 _wait_until_ready(kind, process, port, log_path)
                 server = Server(kind, port, process, processes.tree(process.pid))
@@ -127,9 +130,12 @@ def _output(command: list[str]) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def _start(kind: Kind, port: int, shards: int, directory: str, log: BinaryIO) -> subprocess.Popen[bytes]:
+def _start(
+    kind: Kind, port: int, shards: int, directory: str, log: BinaryIO, others: dict[str, object]
+) -> subprocess.Popen[bytes]:
     pinned = ["taskset", "-c", str(SERVER_CPU), *kind.command]
-    options = {"port": port, "bind": "127.0.0.1", "maxclients": MAXCLIENTS}
+    options: dict[str, object] = {"port": port, "bind": "127.0.0.1", "maxclients": MAXCLIENTS}
+    options |= {name.replace("_", "-"): value for name, value in others.items()}
     if kind.ours:
         options |= {"shards": shards, "dir": directory, "admin-port": port + _ADMIN_PORT_OFFSET}
     else:

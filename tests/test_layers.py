@@ -1,4 +1,4 @@
-"""Imports point one way: server -> shards -> protocol -> _core."""
+"""Imports point one way: server -> shards -> protocol -> _core; client -> _core."""
 
 import ast
 from pathlib import Path
@@ -27,6 +27,11 @@ def test_a_part_imports_only_what_is_below_it(layer: str) -> None:
     below = {*LAYERS[LAYERS.index(layer) :], "__version__", "YggdrasilError"}
     for file in (PACKAGE / layer).rglob("*.py"):
         assert imported(file) <= below, file
+
+
+def test_the_client_imports_nothing_of_the_node() -> None:
+    for file in (PACKAGE / "client").rglob("*.py"):
+        assert imported(file) <= {"client", "_core"}, file
 
 
 def test_public_names_resolve() -> None:

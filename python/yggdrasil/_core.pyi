@@ -293,6 +293,7 @@ class _KeyInfo(TypedDict):
     expire_at: int | None
     version: int
     access: int
+    idle: int
 
 @final
 class Connection:
@@ -459,8 +460,7 @@ class Worker:
     def describe_key(self, db: int, key: bytes) -> _KeyInfo | None:
         """A key of the own shard.
 
-        Bytes in the arena, length, encoding, expire_at (Unix ms or None), time of the last access (the low 24 bits of
-        Unix seconds), version.
+        Bytes in the arena, length, encoding, expire_at (Unix ms or None), access bits, idle seconds, version.
         """
 
 @final

@@ -10,8 +10,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCENARIOS = ("get-set", "many-keys", "two-workers", "memory", "stall", "idle")
-FIGURES_WITHOUT_PEERS = 7
+SCENARIOS = (
+    "get-set",
+    "many-keys",
+    "two-workers",
+    "memory",
+    "stall",
+    "idle",
+    "long-values",
+    "beside-long-values",
+    "get-into",
+)
+FIGURES_WITHOUT_PEERS = 11
 
 pytestmark = [
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the benchmarks need two cores"),

@@ -1,9 +1,11 @@
 """A smoke test of one version of redis-py: `python matrix.py HOST PORT [CLUSTER_PORT]`.
 
-Runs with nothing but redis-py installed, versions 5 to 8, and ends with a line that names the version.
+Runs with nothing but redis-py installed, versions 5 to 8, and ends with a line that names the version. Where our
+package is on the path and the server is our node (CLUSTER_PORT is given), our clients run on that version, too.
 """
 
 import asyncio
+import importlib.util
 import sys
 from typing import Any
 
@@ -11,6 +13,9 @@ import redis
 import redis.asyncio
 import redis.asyncio.cluster
 import redis.cluster
+
+SIZES = (0, 1, 100, 100_000, 3_000_000)
+VALUE = bytes(range(250)) * (SIZES[-1] // 250)
 
 
 def check(name: str, got: Any, expected: Any) -> None:
@@ -83,6 +88,68 @@ async def asynchronous_cluster(host: str, port: int, protocol: int) -> None:
     await client.aclose()
 
 
+def ours(host: str, port: int, protocol: int) -> None:
+    """Our synchronous client."""
+    from yggdrasil.client import BufferTooSmallError, Client  # noqa: PLC0415 - not there with redis-py alone
+    from yggdrasil.client.bulk import BulkReply  # noqa: PLC0415
+
+    with Client(host=host, port=port, protocol=protocol) as client, Direct(BulkReply) as direct:
+        for size in SIZES:
+            value = VALUE[:size]
+            check("put_stream", client.put_stream("large", value, ex=100) > 0, True)
+            buffer = bytearray(size)
+            check("get_into", (client.get_into("large", buffer), buffer), (size, value))
+            check("stream", b"".join(client.stream("large", chunk_size=10_000)), value)
+        check("get_into of nothing", client.get_into("absent", bytearray(1)), None)
+        try:
+            check("get_into of too little", client.get_into("large", bytearray(5)), BufferTooSmallError)
+        except BufferTooSmallError as error:
+            check("what is needed", error.needed, SIZES[-1])
+        check("after that", client.get("large"), VALUE)
+        check("received without a copy", direct.bytes >= 2 * sum(SIZES), True)
+
+
+async def ours_asynchronous(host: str, port: int, protocol: int) -> None:
+    """Our asyncio client."""
+    from yggdrasil.client import AsyncClient, BufferTooSmallError  # noqa: PLC0415 - not there with redis-py alone
+    from yggdrasil.client.bulk import BulkReply  # noqa: PLC0415
+
+    async with AsyncClient(host=host, port=port, protocol=protocol) as client:
+        with Direct(BulkReply) as direct:
+            for size in SIZES:
+                value = VALUE[:size]
+                check("async put_stream", await client.put_stream("large", value, ex=100) > 0, True)
+                buffer = bytearray(size)
+                check("async get_into", (await client.get_into("large", buffer), buffer), (size, value))
+                chunks = [chunk async for chunk in client.stream("large", chunk_size=10_000)]
+                check("async stream", b"".join(chunks), value)
+            check("async get_into of nothing", await client.get_into("absent", bytearray(1)), None)
+            try:
+                check("async get_into of too little", await client.get_into("large", bytearray(5)), 0)
+            except BufferTooSmallError as error:
+                check("async what is needed", error.needed, SIZES[-1])
+            check("async after that", await client.get("large"), VALUE)
+            check("async received without a copy", direct.bytes >= 2 * sum(SIZES), True)
+
+
+class Direct:
+    """Counts the bytes of values that did not pass redis-py's parser."""
+
+    def __init__(self, kind: Any) -> None:
+        self.kind, self.begin, self.bytes = kind, kind.begin, 0
+
+    def __enter__(self) -> "Direct":
+        def begin(reply: Any) -> bool:
+            self.bytes += len(reply.target)
+            return bool(self.begin(reply))
+
+        self.kind.begin = begin
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.kind.begin = self.begin
+
+
 def main() -> None:
     """Checks every client of the installed version on both protocols."""
     host, port = sys.argv[1], int(sys.argv[2])
@@ -92,6 +159,9 @@ def main() -> None:
         if len(sys.argv) > 3:
             cluster(host, int(sys.argv[3]), protocol)
             asyncio.run(asynchronous_cluster(host, int(sys.argv[3]), protocol))
+        if len(sys.argv) > 3 and importlib.util.find_spec("yggdrasil"):
+            ours(host, port, protocol)
+            asyncio.run(ours_asynchronous(host, port, protocol))
     sys.stdout.write(f"redis-py {redis.__version__}: ok\n")
 
 

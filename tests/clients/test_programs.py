@@ -74,8 +74,6 @@ def test_bigkeys_memkeys_and_keystats(target: Target) -> None:
 
 
 def test_hotkeys_under_an_lfu_policy(target: Target) -> None:
-    if not target.is_peer:
-        pytest.skip("our node has no eviction policy yet")
     c = target.connect()
     with configured(c, maxmemory_policy="allkeys-lfu"):
         for i in range(50):

@@ -1,4 +1,4 @@
-"""redis-py as applications use it: sync and asyncio, RESP2 and RESP3, with and without hiredis."""
+"""redis-py as applications use it, and our clients in its place: sync and asyncio, RESP2 and RESP3."""
 
 import asyncio
 import contextlib
@@ -24,17 +24,21 @@ from redis.retry import Retry
 from tests.targets import Target, configured
 from tests.wire import eventually
 
+from yggdrasil.client import AsyncClient, Client
 
-@pytest.fixture
-def client(target: Target, resp: int) -> Iterator[Any]:
-    with redis.Redis(host=target.host, port=target.port, protocol=resp) as connected:
+
+@pytest.fixture(params=[redis.Redis, Client], ids=["redis-py", "ours"])
+def client(request: pytest.FixtureRequest, target: Target, resp: int) -> Iterator[Any]:
+    """redis-py's own client, and ours, which is to be all that it is."""
+    with request.param(host=target.host, port=target.port, protocol=resp) as connected:
         yield connected
         connected.connection_pool.disconnect()
 
 
-@pytest.fixture
-async def aclient(target: Target, resp: int) -> AsyncIterator[Any]:
-    async with redis.asyncio.Redis(host=target.host, port=target.port, protocol=resp) as connected:
+@pytest.fixture(params=[redis.asyncio.Redis, AsyncClient], ids=["redis-py", "ours"])
+async def aclient(request: pytest.FixtureRequest, target: Target, resp: int) -> AsyncIterator[Any]:
+    """The same for asyncio."""
+    async with request.param(host=target.host, port=target.port, protocol=resp) as connected:
         yield connected
 
 

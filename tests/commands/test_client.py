@@ -256,6 +256,63 @@ def test_pause_holds_all_requests_until_it_is_over(c: Wire, connect: Callable[[]
     assert time.monotonic() - begin >= 0.2
 
 
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        "PING",
+        "INFO",
+        "CONFIG GET port",
+        "CLIENT LIST",
+        "COMMAND",
+        "COMMAND COUNT",
+        "SLOWLOG GET",
+        "HELLO",
+        "MULTI",
+        "RESET",
+    ],
+)
+def test_pause_holds_whatever_a_command_is_written_in(c: Wire, connect: Callable[[], Wire], request_line: str) -> None:
+    other = connect()
+    assert c("CLIENT", "PAUSE", 150) == OK
+    other.send(*request_line.split())
+    assert other.silent(0.03)
+    assert not isinstance(other.read(), Error)
+
+
+def test_pause_holds_subscribers_and_transactions(c: Wire, connect: Callable[[], Wire]) -> None:
+    subscriber, queueing = connect(), connect()
+    subscriber("SUBSCRIBE", "news")
+    assert queueing("MULTI") == OK
+    assert c("CLIENT", "PAUSE", 150) == OK
+    subscriber.send("PING")
+    queueing.send("GET", "k")
+    assert subscriber.silent(0.03)
+    assert queueing.silent(0.03)
+    assert subscriber.read() in ("PONG", [b"pong", b""])
+    assert queueing.read() == QUEUED
+
+
+def test_pause_holds_no_errors_of_the_request_itself(c: Wire, connect: Callable[[], Wire]) -> None:
+    other = connect()
+    assert c("CLIENT", "PAUSE", 150) == OK
+    expect(
+        other,
+        ("GET", arity("get")),
+        ("CLIENT FOO", Error("ERR unknown subcommand 'FOO'. Try CLIENT HELP.")),
+        ("NOSUCH", Error("ERR unknown command 'NOSUCH', with args beginning with: ")),
+    )
+
+
+def test_unpause_ends_a_pause_of_everything(node_target: Target, resp: int) -> None:
+    """Redis holds CLIENT UNPAUSE, too; there only time ends such a pause."""
+    c, other, admin = (node_target.connect(resp) for _ in range(3))
+    assert c("CLIENT", "PAUSE", 20_000) == OK
+    other.send("PING")
+    assert other.silent(0.03)
+    assert admin("CLIENT", "UNPAUSE") == OK
+    assert other.read() == "PONG"
+
+
 def test_unpause_lets_them_go(c: Wire, connect: Callable[[], Wire]) -> None:
     """Requests of the administrator's connection are held like all others, except CLIENT UNPAUSE under WRITE."""
     other, reader = connect(), connect()

@@ -31,7 +31,9 @@ def test_get_by_name_and_pattern(c: Wire, resp: int) -> None:
     ("option", "value"),
     [
         ("databases", b"16"),
-        ("maxmemory-policy", b"noeviction"),
+        ("maxmemory-samples", b"5"),
+        ("lfu-log-factor", b"10"),
+        ("lfu-decay-time", b"1"),
         ("timeout", b"0"),
         ("tcp-keepalive", b"300"),
         ("proto-max-bulk-len", b"536870912"),
@@ -148,7 +150,13 @@ def test_set_refuses_and_changes_nothing(c: Wire) -> None:
 
 
 def test_a_policy_must_be_one_that_there_is(c: Wire) -> None:
-    """Which ones there are differs: ours has noeviction only."""
+    """Ours has one more, which is its default."""
+    for policy in ("allkeys-lru", "allkeys-lfu", "allkeys-random", "noeviction"):
+        with configured(c, maxmemory_policy=policy):
+            assert value_of(c, "maxmemory-policy") == policy.encode()
+    for kind in ("lru", "lfu", "random", "ttl"):
+        with configured(c, maxmemory_policy=f"volatile-{kind}"):
+            assert value_of(c, "maxmemory-policy") == f"volatile-{kind}".encode()
     reply = c("CONFIG", "SET", "maxmemory-policy", "foo")
     assert isinstance(reply, Error)
     expected = failed("maxmemory-policy", "argument(s) must be one of the following: ").text

@@ -77,6 +77,7 @@ def test_oom(c: Wire, target: Target) -> None:
     oom = Error("OOM command not allowed when used memory > 'maxmemory'.")
     assert c("SET", "k", "v" * 1000) == OK
     admin = target.connect()
+    assert admin("CONFIG", "SET", "maxmemory-policy", "noeviction") == OK
     assert admin("CONFIG", "SET", "maxmemory", 1) == OK
     try:
         expect(

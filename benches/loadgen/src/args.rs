@@ -3,6 +3,7 @@ use std::time::Duration;
 use lexopt::prelude::*;
 
 use crate::error::Error;
+use crate::long;
 
 pub const USAGE: &str = "\
 loadgen MODE --address HOST:PORT [options]
@@ -13,6 +14,7 @@ modes
   verify   GET of every key once
   idle     open --connections, print a line, hold them until a line arrives on standard input
   ping     PING on one connection every --interval-us, for --seconds or until a line arrives on standard input
+  long     SET (GET with --get-share 100) of one value of --value-bytes, for --ops, --seconds or until a line arrives
 
 options
   --connections N   default 50 (load, verify: 4)
@@ -42,6 +44,7 @@ pub enum Command {
         interval: Duration,
         duration: Option<Duration>,
     },
+    Long(long::Options),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,9 +137,16 @@ impl Given {
                 interval: Duration::from_micros(self.interval_us.unwrap_or(200)),
                 duration,
             }),
+            Some("long") => Ok(Command::Long(long::Options {
+                address,
+                value_bytes: self.value_bytes.unwrap_or(1 << 20),
+                reads: self.get_share.unwrap_or(0) > 0,
+                ops: self.ops,
+                duration,
+            })),
             _ => Err(Error::Option {
                 option: "MODE",
-                expected: "run, load, verify, idle or ping",
+                expected: "run, load, verify, idle, ping or long",
             }),
         }
     }

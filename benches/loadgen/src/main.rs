@@ -6,6 +6,7 @@ mod drive;
 mod error;
 mod histogram;
 mod hold;
+mod long;
 mod probe;
 mod reply;
 mod workload;
@@ -42,6 +43,7 @@ fn start() -> Result<bool, Error> {
             interval,
             duration,
         } => probe::run(&address, interval, duration)?,
+        Command::Long(options) => long::run(&options)?,
     };
     println!("{result}");
     Ok(result["errors"] == 0)

@@ -14,7 +14,7 @@ const WORST_KEPT: usize = 10;
 
 /// PING on one connection every `interval`, for `duration` or until a line arrives on standard input.
 pub fn run(address: &str, interval: Duration, duration: Option<Duration>) -> Result<Value, Error> {
-    let stop = stop_at_line();
+    let stop = stop_at_line(duration.is_some());
     let mut stream = hold::connect(address)?;
     hold::ping(&mut stream, address)?;
     let mut latencies = Histogram::new();
@@ -47,8 +47,12 @@ pub fn run(address: &str, interval: Duration, duration: Option<Duration>) -> Res
     }))
 }
 
-fn stop_at_line() -> Arc<AtomicBool> {
+/// Becomes true when a line arrives on standard input, unless the end `is_known` from something else.
+pub fn stop_at_line(is_known: bool) -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
+    if is_known {
+        return stop;
+    }
     let seen = Arc::clone(&stop);
     thread::spawn(move || {
         let _ = io::stdin().read_line(&mut String::new());

@@ -311,7 +311,8 @@ impl Worker {
             .collect()
     }
 
-    /// A key of the own shard: bytes (in the arena), length, encoding, expire_at (Unix ms or None), idle seconds, version.
+    /// A key of the own shard: bytes (in the arena), length, encoding, expire_at (Unix ms or None), access bits, idle
+    /// seconds, version.
     fn describe_key<'py>(
         &self,
         py: Python<'py>,
@@ -332,9 +333,10 @@ impl Worker {
                 view.expire_at,
                 view.version,
                 view.access,
+                engine.idle_seconds(view),
             )
         });
-        let Some((encoding, length, bytes, expire_at, version, access)) = described else {
+        let Some((encoding, length, bytes, expire_at, version, access, idle)) = described else {
             return Ok(None);
         };
         let dict = PyDict::new(py);
@@ -344,6 +346,7 @@ impl Worker {
         dict.set_item("expire_at", expire_at)?;
         dict.set_item("version", version)?;
         dict.set_item("access", access)?;
+        dict.set_item("idle", idle)?;
         Ok(Some(dict))
     }
 }

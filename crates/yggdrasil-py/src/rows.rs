@@ -29,6 +29,7 @@ pub fn new_command(row: &Bound<'_, PyDict>) -> PyResult<NewCommand> {
     for flag in field::<Vec<String>>(row, "flags")? {
         let known = match flag.as_str() {
             "dangerous" => Some(Flags::DANGEROUS),
+            "never_paused" => Some(Flags::NEVER_PAUSED),
             _ => Flags::named(&flag),
         };
         flags.push(

@@ -79,6 +79,8 @@ _NUMBERS = (
     _memory("memory_index_bytes", "index"),
     _memory("memory_overhead_bytes", "overhead"),
     _memory("memory_sessions_bytes", "connections"),
+    _Number("pinned_keys", "pinned_keys", "Keys that are pinned"),
+    _Number("pinned_bytes", "pinned_bytes", "Bytes of entries that are pinned"),
     _Number("memory_used_bytes", "memory_used_bytes", "Memory of the shard that counts against its limit"),
     _Number("memory_peak_bytes", "memory_peak_bytes", "Most memory of the shard since its worker started"),
     _Number("memory_leased_bytes", "memory_leased_bytes", "Large values that are gone but still looked at by somebody"),

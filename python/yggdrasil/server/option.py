@@ -13,6 +13,7 @@ KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 INTEGER_MAX = 2**63 - 1
+SHARES_MAX = 16
 
 # As Redis: `k` counts by the thousand, `kb` by 1024.
 SIZE_UNITS = {
@@ -51,6 +52,8 @@ class Kind(Enum):
     OCTAL = "permissions"
     CHOICE = "choice"
     TEXT = "text"
+    SHARE = "share"
+    SHARES = "shares"
     OUTPUT_LIMITS = "limits"
     PERCENTILES = "percentiles"
     NEAR_USERS = "near users"
@@ -154,6 +157,27 @@ def _check_output_limits(value: object) -> str:
     return " ".join(f"{name} {hard} {soft} {seconds}" for name, (hard, soft, seconds) in limits.items())
 
 
+def parse_share(value: object) -> str:
+    """Reads a size, or a percentage of maxmemory: 100mb, 25%. The result is in bytes or percent."""
+    text = str(value).strip().lower() if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if match := re.fullmatch(r"(\d{1,3})%", text, re.ASCII):
+        if int(match[1]) <= 100:
+            return f"{int(match[1])}%"
+        raise ValueError("more than 100%")
+    return str(parse_size(text))
+
+
+def parse_shares(value: object) -> str:
+    """Reads groups of `prefix share`, no prefix twice."""
+    words = value.split() if isinstance(value, str) else []
+    prefixes = words[::2]
+    if not isinstance(value, str) or len(words) % 2 or len(set(prefixes)) != len(prefixes):
+        raise ValueError("not groups of a prefix and its share")
+    if len(prefixes) > SHARES_MAX:
+        raise ValueError("too many prefixes")
+    return " ".join(f"{prefix} {parse_share(share)}" for prefix, share in zip(prefixes, words[1::2], strict=True))
+
+
 def parse_percentiles(value: object) -> str:
     """Reads numbers from 0 to 100, separated by spaces."""
     words = value.split() if isinstance(value, str) else []
@@ -200,6 +224,8 @@ Size = Annotated[int, BeforeValidator(parse_size), Kind.SIZE, Ge(0)]
 Switch = Annotated[bool, BeforeValidator(parse_switch), Kind.SWITCH]
 Octal = Annotated[str, BeforeValidator(parse_octal), Kind.OCTAL]
 OutputLimits = Annotated[str, BeforeValidator(_check_output_limits), Kind.OUTPUT_LIMITS]
+Share = Annotated[str, BeforeValidator(parse_share), Kind.SHARE]
+Shares = Annotated[str, BeforeValidator(parse_shares), Kind.SHARES]
 Percentiles = Annotated[str, BeforeValidator(parse_percentiles), Kind.PERCENTILES]
 NearUsers = Annotated[str, BeforeValidator(_check_near_users), Kind.NEAR_USERS]
 Choice = BeforeValidator(parse_choice)
@@ -249,6 +275,8 @@ class OptionRow:
             Kind.SWITCH: "yes or no",
             Kind.OCTAL: "octal permissions such as 700, or 0 to leave them",
             Kind.TEXT: "text",
+            Kind.SHARE: "a size such as 100mb, or a percentage of maxmemory such as 25%",
+            Kind.SHARES: f"up to {SHARES_MAX} groups of PREFIX and a size or percentage of maxmemory, by spaces",
             Kind.PERCENTILES: "numbers from 0 to 100, separated by spaces",
             Kind.OUTPUT_LIMITS: "groups of CLASS HARD SOFT SECONDS, where CLASS is normal, replica or pubsub",
             Kind.NEAR_USERS: "groups of NAME TOKEN PREFIXES, where PREFIXES are separated by commas, or * for all",

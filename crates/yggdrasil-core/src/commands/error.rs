@@ -60,6 +60,7 @@ impl From<KeyspaceError> for CommandError {
         match error {
             KeyspaceError::OutOfMemory { .. } => Self::OutOfMemory,
             KeyspaceError::ValueTooLarge { .. } => Self::StringTooLong,
+            error @ KeyspaceError::PinLimit { .. } => Self::text(format!("PINLIMIT {error}")),
             other => Self::Text(format!("ERR {other}").into_bytes().into()),
         }
     }

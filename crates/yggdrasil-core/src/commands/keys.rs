@@ -12,7 +12,7 @@ use super::value::{
     canonical, database_argument, expire_at as expire_at_millis, int_argument, text,
 };
 use super::{dump as payload, scan};
-use crate::keyspace::{EntryView, Expiry, Key, Kind};
+use crate::keyspace::{EntryView, Expiry, Key, Kind, Millis};
 use crate::resp::{Args, Reply};
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
@@ -306,7 +306,7 @@ fn rename_decide<'a>(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let source = found[0].ok_or(CommandError::NoSuchKey)?;
-    rename(context, args, source, changes);
+    rename(context, args, source, changes)?;
     reply.ok();
     Ok(())
 }
@@ -321,39 +321,44 @@ fn renamenx_decide<'a>(
     let source = found[0].ok_or(CommandError::NoSuchKey)?;
     let is_free = found[1].is_none();
     if is_free {
-        rename(context, args, source, changes);
+        rename(context, args, source, changes)?;
     }
     reply.int(i64::from(is_free));
     Ok(())
 }
 
-/// The new name comes first: if there is no memory for it, nothing is lost.
+/// The new name comes first: if there is no memory for it, nothing is lost. A pin goes along.
 fn rename<'a>(
     context: &PlanContext<'_>,
     args: &Args<'a>,
     source: EntryView<'a>,
     changes: &mut Vec<Change<'a>>,
-) {
+) -> Outcome {
     let (db, old, new) = (context.db, args.at(1), args.at(2));
     if old == new {
-        return;
+        return Ok(());
+    }
+    if source.pinned_until.is_some() {
+        context.pins.check_move(old, new, source.bytes)?;
     }
     changes.push(Change {
         db,
         key: new,
-        action: put(source),
+        action: put(source, source.pinned_until),
     });
     changes.push(Change {
         db,
         key: old,
         action: Action::Remove,
     });
+    Ok(())
 }
 
-fn put(source: EntryView<'_>) -> Action<'_> {
+fn put(source: EntryView<'_>, pinned_until: Option<Millis>) -> Action<'_> {
     Action::Put {
         value: source.value,
         expire_at: source.expire_at,
+        pinned_until,
     }
 }
 
@@ -416,7 +421,7 @@ fn copy_decide<'a>(
         changes.push(Change {
             db: options.db,
             key: args.at(2),
-            action: put(source),
+            action: put(source, None),
         });
     }
     reply.int(i64::from(source.is_some()));
@@ -436,11 +441,15 @@ fn move_key(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'
         return Ok(());
     };
     let expiry = source.expire_at.map_or(Expiry::Clear, Expiry::At);
+    let pinned_until = source.pinned_until;
     let bytes = text(source.value, &mut itoa::Buffer::new()).to_vec();
     context
         .shard
         .set(&destination, canonical(&bytes), expiry, now)?;
     context.shard.remove(&key, now);
+    if let Some(until) = pinned_until {
+        context.shard.pin(&destination, until, now);
+    }
     reply.int(1);
     Ok(())
 }
@@ -463,7 +472,7 @@ struct RestoreOptions {
     replace: bool,
     absolute: bool,
     idle_seconds: Option<u64>,
-    has_frequency: bool,
+    frequency: Option<u8>,
 }
 
 impl RestoreOptions {
@@ -475,19 +484,16 @@ impl RestoreOptions {
                 parsed.replace = true;
             } else if option.eq_ignore_ascii_case(b"absttl") {
                 parsed.absolute = true;
-            } else if option.eq_ignore_ascii_case(b"idletime") && !parsed.has_frequency {
+            } else if option.eq_ignore_ascii_case(b"idletime") && parsed.frequency.is_none() {
                 let idle = int_argument(rest.next().ok_or(CommandError::Syntax)?)?;
                 let idle = u64::try_from(idle)
                     .map_err(|_| CommandError::Plain("Invalid IDLETIME value, must be >= 0"))?;
                 parsed.idle_seconds = Some(idle);
             } else if option.eq_ignore_ascii_case(b"freq") && parsed.idle_seconds.is_none() {
                 let frequency = int_argument(rest.next().ok_or(CommandError::Syntax)?)?;
-                if !(0..=255).contains(&frequency) {
-                    return Err(CommandError::Plain(
-                        "Invalid FREQ value, must be >= 0 and <= 255",
-                    ));
-                }
-                parsed.has_frequency = true;
+                parsed.frequency = Some(u8::try_from(frequency).map_err(|_| {
+                    CommandError::Plain("Invalid FREQ value, must be >= 0 and <= 255")
+                })?);
             } else {
                 return Err(CommandError::Syntax);
             }
@@ -518,6 +524,9 @@ fn restore(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_
         context.shard.set(&key, canonical(&value), expiry, now)?;
         if let Some(seconds) = options.idle_seconds {
             context.shard.set_idle(&key, seconds, now);
+        }
+        if let Some(counter) = options.frequency {
+            context.shard.set_frequency(&key, counter, now);
         }
     }
     reply.ok();

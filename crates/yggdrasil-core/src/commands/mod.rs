@@ -11,6 +11,7 @@ mod lcs;
 mod long_double;
 mod lzf;
 mod object;
+mod pins;
 pub mod scan;
 pub mod session;
 mod set;

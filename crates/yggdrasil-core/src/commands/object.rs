@@ -1,9 +1,11 @@
 //! OBJECT: how an entry is kept.
 
 use super::error::CommandError;
+use super::pins::object_pin;
 use super::spec::Arity::{AtLeast, Exact};
 use super::spec::{
     CommandSpec, Docs, Flags, Group, Keys, Outcome, ReadContext, ReadHandler, Route, Run,
+    ShardContext,
 };
 use crate::keyspace::{EntryView, Value};
 use crate::resp::{Args, Reply};
@@ -12,8 +14,6 @@ use crate::resp::{Args, Reply};
 const EMBEDDED_BYTES_MAX: usize = 44;
 /// Redis shares the integers below, and says so by an impossible number of references.
 const SHARED_INTS: std::ops::Range<i64> = 0..10_000;
-/// Bits of the clock that dates accesses, in seconds.
-const ACCESS_BITS: u32 = 24;
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
@@ -41,16 +41,21 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             syntax: "key",
         },
     ),
-    subcommand(
-        "object|freq",
-        freq,
-        Docs {
+    CommandSpec {
+        name: "object|freq",
+        arity: Exact(3),
+        flags: Flags::of(&[Flags::READONLY, Flags::NO_TOUCH]),
+        keys: Keys::SECOND,
+        group: Group::Generic,
+        route: Route::Key,
+        run: Run::Shard(freq),
+        docs: Docs {
             summary: "Gives the access frequency of a key, under an eviction policy that keeps it.",
             since: "4.0.0",
             complexity: "O(1)",
             syntax: "key",
         },
-    ),
+    },
     subcommand(
         "object|idletime",
         idletime,
@@ -61,6 +66,21 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             syntax: "key",
         },
     ),
+    CommandSpec {
+        name: "object|pin",
+        arity: Exact(3),
+        flags: Flags::of(&[Flags::READONLY, Flags::NO_TOUCH]),
+        keys: Keys::SECOND,
+        group: Group::Generic,
+        route: Route::Key,
+        run: Run::Shard(object_pin),
+        docs: Docs {
+            summary: "Gives the milliseconds until the pin of a key ends, -1 without a pin, -2 without a key.",
+            since: "0.1.0",
+            complexity: "O(log M) for M pins",
+            syntax: "key",
+        },
+    },
     subcommand(
         "object|refcount",
         refcount,
@@ -116,20 +136,22 @@ fn encoding(
     Ok(())
 }
 
-fn freq(
-    _: &ReadContext<'_>,
-    entry: Option<EntryView<'_>>,
-    _: &Args<'_>,
-    reply: &mut Reply<'_>,
-) -> Outcome {
-    if entry.is_some() {
-        return Err(CommandError::Plain(
-            "An LFU maxmemory policy is not selected, access frequency not tracked. \
-             Please note that when switching between policies at runtime LRU and LFU data will take \
-             some time to adjust.",
-        ));
-    }
-    reply.null();
+fn freq(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let key = context.first_key(args.at(2));
+    let Some(access) = context
+        .shard
+        .peek(&key, context.now)
+        .map(|entry| entry.access)
+    else {
+        reply.null();
+        return Ok(());
+    };
+    let counter = context.shard.frequency(access, context.now);
+    reply.int(i64::from(counter.ok_or(CommandError::Plain(
+        "An LFU maxmemory policy is not selected, access frequency not tracked. \
+         Please note that when switching between policies at runtime LRU and LFU data will take \
+         some time to adjust.",
+    ))?));
     Ok(())
 }
 
@@ -139,14 +161,17 @@ fn idletime(
     _: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
-    match entry {
-        None => reply.null(),
-        Some(entry) => {
-            let clock = (context.now / 1000) as u32;
-            let idle = clock.wrapping_sub(entry.access) & ((1 << ACCESS_BITS) - 1);
-            reply.int(i64::from(idle));
-        }
-    }
+    let Some(entry) = entry else {
+        reply.null();
+        return Ok(());
+    };
+    let bits = context.limits.access_bits;
+    let idle = bits.idle_seconds(entry.access, context.now);
+    reply.count(idle.ok_or(CommandError::Plain(
+        "An LFU maxmemory policy is selected, idle time not tracked. \
+         Please note that when switching between policies at runtime LRU and LFU data will take \
+         some time to adjust.",
+    ))?);
     Ok(())
 }
 

@@ -22,9 +22,17 @@ const KEYS_BUCKETS: usize = 4096;
 /// The shard that goes on with the cursor in `args[1]`. For a cursor that no shard gave, the last: it knows that it is
 /// none of its own.
 pub fn shard_of(args: &Args<'_>, shard_count: u16) -> Result<u16, CommandError> {
-    let shard = parse_cursor(&args[1])? >> SHARD_CURSOR_BITS;
+    let shard = leading_cursor(args)?.unwrap_or(0) >> SHARD_CURSOR_BITS;
     let last = shard_count.saturating_sub(1);
     Ok(u16::try_from(shard).map_or(last, |shard| shard.min(last)))
+}
+
+/// The cursor of a request; `None` where PINNED begins without one.
+fn leading_cursor(args: &Args<'_>) -> Result<Option<u64>, CommandError> {
+    let is_option =
+        |word: &&[u8]| word.eq_ignore_ascii_case(b"match") || word.eq_ignore_ascii_case(b"count");
+    let first = args.get(1).filter(|word| !is_option(word));
+    first.map(parse_cursor).transpose()
 }
 
 /// Digits, whatever zeros they begin with.
@@ -79,9 +87,12 @@ impl<'a> ScanOptions<'a> {
         let kind = type_name(entry.kind).as_bytes();
         self.kind
             .is_none_or(|wanted| wanted.eq_ignore_ascii_case(kind))
-            && self
-                .pattern
-                .is_none_or(|pattern| glob::matches(pattern, key))
+            && self.wants_name(key)
+    }
+
+    fn wants_name(&self, key: &[u8]) -> bool {
+        self.pattern
+            .is_none_or(|pattern| glob::matches(pattern, key))
     }
 }
 
@@ -126,10 +137,44 @@ pub(super) fn scan(
     } else {
         0
     };
+    write_step(next, &keys, reply);
+    Ok(())
+}
+
+/// One step of PINNED in the shard that [`shard_of`] names.
+pub(super) fn pinned(
+    context: &mut ShardContext<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let cursor = leading_cursor(args)?;
+    let options = ScanOptions::parse(&args.from(if cursor.is_some() { 2 } else { 1 }))?;
+    if options.kind.is_some() {
+        return Err(CommandError::Syntax);
+    }
+    let cursor = cursor.unwrap_or(0);
+    let mut keys = Keys::new();
+    let mut next = 0;
+    if cursor >> SHARD_CURSOR_BITS == u64::from(context.shard_index) {
+        let shard_cursor = cursor & ((1 << SHARD_CURSOR_BITS) - 1);
+        let (db, now) = (context.db, context.now);
+        let shard_next = context
+            .shard
+            .pinned(db, shard_cursor, options.count, now, &mut |key| {
+                if options.wants_name(key) {
+                    keys.push(key, reply);
+                }
+            });
+        next = following(context, shard_next);
+    }
+    write_step(next, &keys, reply);
+    Ok(())
+}
+
+fn write_step(next: u64, keys: &Keys, reply: &mut Reply<'_>) {
     reply.array(2);
     reply.bulk(itoa::Buffer::new().format(next).as_bytes());
     keys.write(reply);
-    Ok(())
 }
 
 /// Looks at about as many keys as the options ask for. Returns the shard's next cursor.

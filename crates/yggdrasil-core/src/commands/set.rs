@@ -458,6 +458,7 @@ fn msetnx_decide<'a>(
         action: Action::Put {
             value: canonical(args.at(index + 1)),
             expire_at: None,
+            pinned_until: None,
         },
     }));
     reply.int(1);

@@ -7,7 +7,8 @@ use crate::commands::session::SessionCommand;
 use crate::commands::together::run_together;
 use crate::commands::value::canonical;
 use crate::keyspace::{
-    EntryView, Expiry, Key, KeyspaceError, Millis, Received, Shard, Value, hash_key,
+    AccessBits, EntryView, Expiry, Key, KeyspaceError, Millis, Pins, Received, Shard, Value,
+    hash_key,
 };
 use crate::resp::{Args, Reply};
 
@@ -58,6 +59,10 @@ pub enum Keys {
         last: i16,
         step: u16,
     },
+    /// Every argument behind the name, but for one of these options with its value at the end.
+    Before {
+        option_names: &'static [&'static str],
+    },
 }
 
 impl Keys {
@@ -74,10 +79,20 @@ impl Keys {
         }
     }
 
-    /// The places of the keys among `count` arguments.
-    pub fn positions(self, count: usize) -> impl Iterator<Item = usize> + Clone {
+    /// The places of the keys among arguments.
+    pub fn positions(self, args: &Args<'_>) -> impl Iterator<Item = usize> + Clone + use<> {
+        let count = args.len();
         let (first, end, step) = match self {
             Self::None => (0, 0, 1),
+            Self::Before { option_names } => {
+                let option_at = count.checked_sub(2).filter(|place| *place > 1);
+                let end = option_at.filter(|place| {
+                    let word = args.at(*place);
+                    let is = |name: &&str| word.eq_ignore_ascii_case(name.as_bytes());
+                    option_names.iter().any(is)
+                });
+                (1, end.unwrap_or(count), 1)
+            }
             Self::At { first, last, step } => {
                 let end = match usize::try_from(last) {
                     Ok(last) => last + 1,
@@ -94,6 +109,7 @@ impl Keys {
         match self {
             Self::None => (0, 0, 0),
             Self::At { first, last, step } => (first.into(), last.into(), step.into()),
+            Self::Before { .. } => (1, -1, 1),
         }
     }
 }
@@ -134,6 +150,8 @@ impl Flags {
     pub const VALUE_SECOND: Flags = Flags(1 << 22);
     /// Not shown as a flag: as [`Flags::VALUE_SECOND`], of its argument 3.
     pub const VALUE_THIRD: Flags = Flags(1 << 23);
+    /// Not shown as a flag: runs while CLIENT PAUSE holds everything else.
+    pub const NEVER_PAUSED: Flags = Flags(1 << 24);
 
     const NAMES: [(Flags, &'static str); 18] = [
         (Self::WRITE, "write"),
@@ -349,9 +367,15 @@ pub struct Change<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Action<'a> {
     Remove,
+    /// What was there keeps its pin; it lasts until `pinned_until` at least.
     Put {
         value: Value<'a>,
         expire_at: Option<Millis>,
+        pinned_until: Option<Millis>,
+    },
+    /// Pins what is there, whatever the limits of pins say.
+    Pin {
+        until: Millis,
     },
 }
 
@@ -365,6 +389,10 @@ pub struct KeyLimits {
     pub uploads_max: usize,
     /// Bytes of all of them; 0 for no limit but the memory.
     pub upload_bytes_max: u64,
+    /// How long a pin lasts when nobody says.
+    pub pin_milliseconds: u64,
+    /// What the access bits of entries mean.
+    pub access_bits: AccessBits,
 }
 
 impl Default for KeyLimits {
@@ -374,6 +402,8 @@ impl Default for KeyLimits {
             databases: 16,
             uploads_max: 256,
             upload_bytes_max: 0,
+            pin_milliseconds: 3_600_000,
+            access_bits: AccessBits::default(),
         }
     }
 }
@@ -391,6 +421,8 @@ pub struct PlanContext<'a> {
     pub db: u8,
     pub now: Millis,
     pub limits: &'a KeyLimits,
+    /// Those of one shard, which know what the others have.
+    pub pins: &'a Pins,
 }
 
 /// What a [`Run::Shard`] handler works on.
@@ -638,10 +670,30 @@ impl CommandSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resp::ArgsBuffer;
 
     #[test]
     fn keys_are_where_the_row_says() {
-        let positions = |keys: Keys, count| keys.positions(count).collect::<Vec<_>>();
+        let positions = |keys: Keys, count| {
+            let args: ArgsBuffer = std::iter::repeat_n(&b"ex"[..], count).collect();
+            keys.positions(&args.as_args()).collect::<Vec<_>>()
+        };
+        let before = Keys::Before {
+            option_names: &["EX"],
+        };
+        assert_eq!(positions(before, 2), [1]);
+        assert_eq!(positions(before, 3), [1, 2]);
+        assert_eq!(positions(before, 4), [1]);
+        assert_eq!(positions(before, 5), [1, 2]);
+        assert_eq!(
+            positions(
+                Keys::Before {
+                    option_names: &["PX"]
+                },
+                4
+            ),
+            [1, 2, 3]
+        );
         assert_eq!(positions(Keys::None, 3), []);
         assert_eq!(positions(Keys::FIRST, 2), [1]);
         assert_eq!(positions(Keys::FIRST, 1), []);

@@ -36,9 +36,10 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         keys: Keys::FIRST,
         group: Group::String,
         route: Route::Key,
-        run: Run::Read(streaminfo),
+        run: Run::Shard(streaminfo),
         docs: Docs {
-            summary: "Gives a map of the length, version, advised chunk size, tier and pin of a value; null without one.",
+            summary: "Gives a map of the length, version, advised chunk size, tier and pin (milliseconds left, or null) of a \
+                      value; null without one.",
             since: "0.1.0",
             complexity: "O(1)",
             syntax: "key",
@@ -196,13 +197,10 @@ fn get_stream(
     Ok(())
 }
 
-fn streaminfo(
-    _: &ReadContext<'_>,
-    entry: Option<EntryView<'_>>,
-    _: &Args<'_>,
-    reply: &mut Reply<'_>,
-) -> Outcome {
-    let Some(entry) = entry else {
+/// At the owner, who alone knows of pins.
+fn streaminfo(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let (key, now) = (context.first_key(args.at(1)), context.now);
+    let Some(entry) = context.look_up(&key, Flags::NO_TOUCH) else {
         reply.null();
         return Ok(());
     };
@@ -216,7 +214,10 @@ fn streaminfo(
     reply.bulk(b"tier");
     reply.bulk(b"dram");
     reply.bulk(b"pin");
-    reply.null();
+    match entry.pinned_until.filter(|until| *until > now) {
+        Some(until) => reply.count(until - now),
+        None => reply.null(),
+    }
     Ok(())
 }
 

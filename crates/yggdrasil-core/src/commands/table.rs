@@ -5,7 +5,9 @@
 
 use super::error::CommandError;
 use super::spec::{Arity, CommandSpec, Docs, Flags, Group, Keys, Route, Run};
-use super::{counters, databases, expiry, keys, object, session, set, streams, strings, syntax};
+use super::{
+    counters, databases, expiry, keys, object, pins, session, set, streams, strings, syntax,
+};
 use crate::resp::{Args, Reply, Span};
 
 /// Every command that is written in Rust.
@@ -15,6 +17,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     set::COMMANDS,
     counters::COMMANDS,
     keys::COMMANDS,
+    pins::COMMANDS,
     expiry::COMMANDS,
     object::COMMANDS,
     databases::COMMANDS,
@@ -255,7 +258,7 @@ impl Registry {
                 "Invalid number of arguments specified for command",
             ));
         }
-        let positions = spec.keys.positions(args.len());
+        let positions = spec.keys.positions(args);
         Ok(positions.map(|index| args.at(index)).collect())
     }
 

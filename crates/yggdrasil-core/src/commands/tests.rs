@@ -254,6 +254,6 @@ fn help_lists_the_subcommands() {
     node.registry
         .write_help("object", &mut Reply::new(&mut out, Protocol::Resp2));
     let text = String::from_utf8(out).unwrap();
-    assert!(text.starts_with("*11\r\n+OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n+ENCODING <key>\r\n+    "));
+    assert!(text.starts_with("*13\r\n+OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n+ENCODING <key>\r\n+    "));
     assert!(text.contains("\r\n+HELP\r\n"));
 }

@@ -3,17 +3,18 @@
 //! The coordinator asks `look` what to see, collects it from the owners by [`see`], asks `decide` what to change, and
 //! sends that to the owners, who [`apply`] it. What was seen travels as bytes:
 //! ```text
-//! tag: u8 | [expire_at: u64 LE] | value
+//! tag: u8 | bytes: u64 LE | [expire_at: u64 LE] | [pinned_until: u64 LE] | value
 //! ```
 
 use super::spec::{Action, Change, Look, Outcome, PlanContext, ShardContext, Together};
-use crate::keyspace::{EntryView, Expiry, Key, Kind, Value, hash_key};
+use crate::keyspace::{EntryView, Expiry, Key, Kind, Millis, Shard, Value, hash_key};
 use crate::resp::{Args, Reply};
 
 const MISSING: u8 = 0;
 const PRESENT: u8 = 1;
 const IS_INT: u8 = 1 << 1;
 const EXPIRES: u8 = 1 << 2;
+const IS_PINNED: u8 = 1 << 3;
 
 /// Appends what a shard has under the key of a look.
 pub fn see(context: &mut ShardContext<'_>, look: &Look<'_>, out: &mut Vec<u8>) {
@@ -25,13 +26,29 @@ pub fn see(context: &mut ShardContext<'_>, look: &Look<'_>, out: &mut Vec<u8>) {
 /// Makes a change in the shard that owns its key.
 pub fn apply(context: &mut ShardContext<'_>, change: &Change<'_>) -> Outcome {
     let key = key_of(context, change.db, change.key);
-    match change.action {
+    act(context.shard, &key, change.action, context.now)
+}
+
+/// Does to a key of a shard what was decided.
+pub fn act(shard: &mut Shard, key: &Key<'_>, action: Action<'_>, now: Millis) -> Outcome {
+    match action {
         Action::Remove => {
-            context.shard.remove(&key, context.now);
+            shard.remove(key, now);
         }
-        Action::Put { value, expire_at } => {
+        Action::Put {
+            value,
+            expire_at,
+            pinned_until,
+        } => {
             let expiry = expire_at.map_or(Expiry::Clear, Expiry::At);
-            context.shard.set(&key, value, expiry, context.now)?;
+            shard.set(key, value, expiry, now)?;
+            if let Some(until) = pinned_until {
+                let before = shard.peek(key, now).and_then(|entry| entry.pinned_until);
+                shard.pin(key, before.unwrap_or(0).max(until), now);
+            }
+        }
+        Action::Pin { until } => {
+            shard.pin(key, until, now);
         }
     }
     Ok(())
@@ -58,9 +75,17 @@ pub fn encode(entry: Option<&EntryView<'_>>, with_value: bool, out: &mut Vec<u8>
     };
     let Kind::String = entry.kind;
     let is_int = matches!(value, Value::Int(_));
-    let expires = entry.expire_at.is_some();
-    out.push(PRESENT | if is_int { IS_INT } else { 0 } | if expires { EXPIRES } else { 0 });
-    out.extend(entry.expire_at.map(u64::to_le_bytes).into_iter().flatten());
+    let flags = [
+        (is_int, IS_INT),
+        (entry.expire_at.is_some(), EXPIRES),
+        (entry.pinned_until.is_some(), IS_PINNED),
+    ];
+    let set = flags.into_iter().filter(|(holds, _)| *holds);
+    out.push(set.fold(PRESENT, |tag, (_, flag)| tag | flag));
+    out.extend(entry.bytes.to_le_bytes());
+    for time in [entry.expire_at, entry.pinned_until].into_iter().flatten() {
+        out.extend(time.to_le_bytes());
+    }
     match value {
         Value::Int(int) => out.extend(int.to_le_bytes()),
         Value::Bytes(bytes) => out.extend_from_slice(bytes),
@@ -69,18 +94,23 @@ pub fn encode(entry: Option<&EntryView<'_>>, with_value: bool, out: &mut Vec<u8>
 
 /// Reads what [`encode`] wrote; `None` for anything else.
 pub fn decode(bytes: &[u8]) -> Option<Option<EntryView<'_>>> {
-    let (tag, mut rest) = bytes.split_first()?;
+    let (tag, rest) = bytes.split_first()?;
     if *tag == MISSING {
         return rest.is_empty().then_some(None);
     }
-    if tag & PRESENT == 0 || tag & !(PRESENT | IS_INT | EXPIRES) != 0 {
+    if tag & PRESENT == 0 || tag & !(PRESENT | IS_INT | EXPIRES | IS_PINNED) != 0 {
         return None;
     }
-    let mut expire_at = None;
-    if tag & EXPIRES != 0 {
+    let (bytes, mut rest) = rest.split_first_chunk()?;
+    let mut time = |flag| {
+        if tag & flag == 0 {
+            return Some(None);
+        }
         let (at, after) = rest.split_first_chunk()?;
-        (expire_at, rest) = (Some(u64::from_le_bytes(*at)), after);
-    }
+        rest = after;
+        Some(Some(u64::from_le_bytes(*at)))
+    };
+    let (expire_at, pinned_until) = (time(EXPIRES)?, time(IS_PINNED)?);
     let value = if tag & IS_INT != 0 {
         Value::Int(i64::from_le_bytes(rest.try_into().ok()?))
     } else {
@@ -92,7 +122,18 @@ pub fn decode(bytes: &[u8]) -> Option<Option<EntryView<'_>>> {
         expire_at,
         version: 0,
         access: 0,
+        bytes: u64::from_le_bytes(*bytes),
+        pinned_until,
     }))
+}
+
+fn plan_of<'c>(context: &'c ShardContext<'_>) -> PlanContext<'c> {
+    PlanContext {
+        db: context.db,
+        now: context.now,
+        limits: context.limits,
+        pins: context.shard.pins(),
+    }
 }
 
 /// Runs the whole command in one shard that owns all its keys.
@@ -102,13 +143,8 @@ pub fn run_together(
     args: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
-    let plan = PlanContext {
-        db: context.db,
-        now: context.now,
-        limits: context.limits,
-    };
     let mut looks = Vec::new();
-    (together.look)(&plan, args, &mut looks)?;
+    (together.look)(&plan_of(context), args, &mut looks)?;
     let mut seen = Vec::new();
     let mut ends = Vec::with_capacity(looks.len());
     for look in &looks {
@@ -124,7 +160,7 @@ pub fn run_together(
     let mut changes = Vec::new();
     // The arguments are narrowed to the life of what was seen.
     let args: Args<'_> = *args;
-    (together.decide)(&plan, &args, &found, &mut changes, reply)?;
+    (together.decide)(&plan_of(context), &args, &found, &mut changes, reply)?;
     changes.iter().try_for_each(|change| apply(context, change))
 }
 
@@ -140,6 +176,8 @@ mod tests {
             expire_at,
             version: 0,
             access: 0,
+            bytes: 99,
+            pinned_until: expire_at.map(|at| at ^ 1),
         }
     }
 
@@ -171,7 +209,9 @@ mod tests {
             b"\xff",
             b"\x03short",
             b"\x05short",
-            b"\x03too long for it",
+            b"\x0112345",
+            b"\x0912345678short",
+            b"\x0312345678too long for it",
         ] {
             assert_eq!(decode(bytes), None, "{bytes:?}");
         }

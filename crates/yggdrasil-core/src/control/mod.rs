@@ -10,9 +10,10 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
+use crate::keyspace::{PIN_RULES_MAX, PinLedger};
 use crate::lease::{LeasePage, SLOTS_AT_MOST};
 use crate::ring::{Consumer, Producer, RING_HEADER_BYTES, positions};
 use crate::shm::{Segment, SharedMapping, ShmError};
@@ -127,7 +128,11 @@ enum WorkerWord {
     Incarnation,
     /// 1 while the worker has been woken and has not looked yet.
     Woken,
+    /// Bytes that its shard has pinned, by rule, 8 bytes each; written by the worker.
+    Pinned,
 }
+const _: () =
+    assert!(WorkerWord::Pinned as usize * LINE + (PIN_RULES_MAX + 1) * 8 <= WORKER_WORDS_BYTES);
 
 /// One process's mapping of the control segment.
 #[derive(Clone)]
@@ -184,6 +189,22 @@ impl Control {
         assert!(shard < self.shape.shards);
         let offset = self.shape.worker_offset(shard) + WorkerWord::Woken as usize * LINE;
         self.mapping.u64(offset as u64).expect(INSIDE)
+    }
+
+    fn pinned(&self, shard: usize, rule: usize) -> &AtomicU64 {
+        assert!(shard < self.shape.shards && rule <= PIN_RULES_MAX);
+        let offset =
+            self.shape.worker_offset(shard) + WorkerWord::Pinned as usize * LINE + rule * 8;
+        self.mapping.u64(offset as u64).expect(INSIDE)
+    }
+
+    /// The worker's side of what the shards have pinned. Only the worker of `shard` may use it.
+    #[must_use]
+    pub fn pin_ledger(&self, shard: usize) -> Box<dyn PinLedger> {
+        Box::new(NodeLedger {
+            control: self.clone(),
+            shard,
+        })
     }
 
     /// A client id that no other connection of the node has or had.
@@ -245,6 +266,9 @@ impl Control {
     #[must_use]
     pub fn next_incarnation(&self, shard: usize) -> u32 {
         self.woken(shard).store(0, Relaxed);
+        for rule in 0..=PIN_RULES_MAX {
+            self.pinned(shard, rule).store(0, Relaxed);
+        }
         let stats = self.stats_block(shard);
         self.change_monitors(-(stats.get(Counter::MonitorClients) as i64));
         stats.clear();
@@ -316,6 +340,34 @@ impl Control {
             self.shape.ring_offset(from, to),
             self.shape.ring_bytes,
         )
+    }
+}
+
+/// What the shards of the node have pinned, in the control segment.
+struct NodeLedger {
+    control: Control,
+    shard: usize,
+}
+
+impl std::fmt::Debug for NodeLedger {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("NodeLedger")
+            .field("shard", &self.shard)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PinLedger for NodeLedger {
+    fn publish(&mut self, rule: usize, bytes: u64) {
+        self.control.pinned(self.shard, rule).store(bytes, SeqCst);
+    }
+
+    fn elsewhere(&self, rule: usize) -> u64 {
+        (0..self.control.shape.shards)
+            .filter(|shard| *shard != self.shard)
+            .map(|shard| self.control.pinned(shard, rule).load(SeqCst))
+            .sum()
     }
 }
 

@@ -2,18 +2,24 @@
 
 use super::pending::SessionRef;
 use super::session::{Gates, Session, Wait};
-use super::views::Lending;
+use super::views::{Borrowed, LendingHeld};
 use super::{Engine, Event, KEEP_BUFFER_BYTES, OUTPUT_PAUSE_BYTES};
 use crate::commands::{
-    CommandError, CommandId, Flags, Keys, ReadContext, ReadHandler, Route, Run, SessionCommand,
-    streams,
+    CommandError, CommandId, Flags, Group, Keys, ReadContext, ReadHandler, Route, Run,
+    SessionCommand, streams,
 };
-use crate::keyspace::{EntryView, Key, hash_key, slot::key_slot};
-use crate::resp::{Args, Limits, Parsed, Parser, Reply, Requests};
+use crate::keyspace::{
+    EntryView, Key, Leased, LeasedValue, Looked, Value, hash_key, slot::key_slot,
+};
+use crate::resp::{Args, Lend, Limits, Parsed, Parser, Reply, Requests};
 use crate::stats::{Counter, StatsBlock};
 
 /// Requests parsed and prefetched together.
 const BATCH: usize = 64;
+/// Received batches after which the reports of other readers are looked at: their rings hold a few hundred.
+const BATCHES_PER_REPORT: u32 = 64;
+/// Steps towards the limit before a write is executed.
+const RELIEF_STEPS: usize = 64;
 /// A session with so many open reply slots waits for them.
 const SLOTS_AT_MOST: usize = 4096;
 
@@ -56,6 +62,10 @@ impl Engine {
     /// Takes bytes that a client sent.
     pub fn receive(&mut self, at: SessionRef, bytes: &[u8]) {
         self.read_clock();
+        self.batches = self.batches.wrapping_add(1);
+        if self.batches % BATCHES_PER_REPORT == 0 {
+            self.note_reported_uses();
+        }
         self.stats.add(Counter::InputBytes, bytes.len() as u64);
         let now = self.now;
         let Some(session) = self.session(at) else {
@@ -66,9 +76,13 @@ impl Engine {
         if session.closing {
             return;
         }
-        let taken = self.feed_incoming(at.index, bytes);
+        let taken = if session.wait == Wait::None {
+            self.feed_incoming(at.index, bytes)
+        } else {
+            0
+        };
         let bytes = &bytes[taken..];
-        if self.is_receiving(at.index) {
+        if bytes.is_empty() && self.is_receiving(at.index) {
             self.settle();
             return;
         }
@@ -119,6 +133,19 @@ impl Engine {
     /// Executes what a session has received and not executed.
     pub(super) fn run_buffered(&mut self, index: usize) {
         let mut input = std::mem::take(&mut self.sessions[index].input);
+        if self.is_receiving(index) {
+            let taken = self.feed_incoming(index, &input);
+            input.drain(..taken);
+            let session = &mut self.sessions[index];
+            // What stands before a long argument that is complete now.
+            session.input.append(&mut input);
+            if session.wait != Wait::None || self.is_receiving(index) {
+                self.drop_cut_off(index);
+                self.pace_reading(index);
+                return;
+            }
+            input = std::mem::take(&mut self.sessions[index].input);
+        }
         let consumed = self.execute_input(index, &input);
         let Some(session) = self.sessions.get_mut(index) else {
             return;
@@ -137,6 +164,7 @@ impl Engine {
         }
         input.reserve(session.input_wanted.min(self.options.bulk_bytes_max));
         session.input = input;
+        self.drop_cut_off(index);
         self.pace_reading(index);
     }
 
@@ -253,15 +281,7 @@ impl Engine {
     ) -> Option<usize> {
         for (request, &plan) in plans.iter().enumerate() {
             let args = requests.args(request, input);
-            let flow = match self.give_incoming(index) {
-                None => self.execute(index, &args, plan),
-                Some(false) => Flow::Done,
-                Some(true) => {
-                    let flow = self.execute(index, &args, plan);
-                    self.take_incoming_back(index, flow != Flow::Done);
-                    flow
-                }
-            };
+            let flow = self.execute_first(index, &args, plan);
             let session = self.sessions.get_mut(index)?;
             let wait = match flow {
                 Flow::Again(wait) => Some((wait, requests.wire(request).start)),
@@ -391,7 +411,7 @@ impl Engine {
     }
 
     /// Executes one request of a session.
-    fn execute(&mut self, index: usize, args: &Args<'_>, plan: Plan) -> Flow {
+    pub(super) fn execute(&mut self, index: usize, args: &Args<'_>, plan: Plan) -> Flow {
         let Some(command) = plan.command else {
             self.refuse_unknown(index, args);
             return Flow::Done;
@@ -570,7 +590,7 @@ impl Engine {
             now: self.now,
             limits: &self.options.limits,
         };
-        let lending = is_long.then_some(&mut self.lending);
+        let lending = is_long.then_some(&mut self.lending as &mut dyn Lend);
         reply_read(&self.stats, session, &context, handler, view, args, lending);
         if is_long {
             session.output.add_views(self.lending.drain());
@@ -603,9 +623,30 @@ impl Engine {
             hash: plan.hash,
             bytes: args.at(plan.key_at),
         };
-        let Some(view) = reader.get(&key, self.now, &mut self.scratch) else {
-            self.stats.add(Counter::CrossShardRetries, 1);
-            return self.forward(index, plan.shard, command, args, Some(plan.hash));
+        // Only a string command looks at nothing but the value and its version.
+        let looked = if self.table.spec(command).group == Group::String {
+            let (holder, scratch) = (&mut self.holder, &mut self.scratch);
+            reader.lease(&key, self.now, plan.shard, holder, scratch)
+        } else {
+            Looked::Unsettled
+        };
+        let view = match looked {
+            Looked::Hit(Leased::Run(value)) => {
+                return self.reply_held(index, handler, args, plan, value);
+            }
+            Looked::Hit(Leased::Copied(info)) => {
+                let bytes = || Value::Bytes(&self.scratch[..info.len as usize]);
+                let value = info.int.map_or_else(bytes, Value::Int);
+                Some(EntryView::outside(value, info.expire_at, info.version))
+            }
+            Looked::Miss => None,
+            Looked::Hit(Leased::NoSlot) | Looked::OtherKind | Looked::Unsettled => {
+                let Some(view) = reader.get(&key, self.now, &mut self.scratch) else {
+                    self.stats.add(Counter::CrossShardRetries, 1);
+                    return self.forward(index, plan.shard, command, args, Some(plan.hash));
+                };
+                view
+            }
         };
         self.stats.add(Counter::CrossShardReads, 1);
         self.holder.report(plan.shard, plan.hash, key.db);
@@ -614,6 +655,48 @@ impl Engine {
             limits: &self.options.limits,
         };
         reply_read(&self.stats, session, &context, handler, view, args, None);
+        Flow::Done
+    }
+
+    /// Replies with what a read handler makes of a long value of another shard, which is held for it.
+    fn reply_held(
+        &mut self,
+        index: usize,
+        handler: ReadHandler,
+        args: &Args<'_>,
+        plan: Plan,
+        value: LeasedValue,
+    ) -> Flow {
+        let session = &mut self.sessions[index];
+        if !session.slots.is_empty() {
+            // Behind replies that are not there yet it would have to be copied.
+            self.holder.release(value.lease);
+            return Flow::Again(Wait::Slots);
+        }
+        let Some(reader) = &self.readers[plan.shard] else {
+            return Flow::Done;
+        };
+        self.stats.add(Counter::CrossShardReads, 1);
+        self.holder.report(plan.shard, plan.hash, session.db);
+        let (expire_at, version) = (value.expire_at, value.version);
+        let borrowed = Borrowed::new(plan.shard, value, &self.returned);
+        let bytes = borrowed.bytes(reader);
+        let mut lending = LendingHeld::new(&borrowed, bytes);
+        let context = ReadContext {
+            now: self.now,
+            limits: &self.options.limits,
+        };
+        let view = EntryView::outside(Value::Bytes(bytes), expire_at, version);
+        reply_read(
+            &self.stats,
+            session,
+            &context,
+            handler,
+            Some(view),
+            args,
+            Some(&mut lending),
+        );
+        session.output.add_views(lending.into_views());
         Flow::Done
     }
 
@@ -708,6 +791,8 @@ impl Engine {
             return;
         };
         session.fill_slot(slot, reply);
+        self.note_answered(at.index, slot);
+        let session = &mut self.sessions[at.index];
         let goes_on = match session.wait {
             Wait::Answer | Wait::Slots => session.slots.is_empty(),
             _ => false,
@@ -768,9 +853,11 @@ impl Engine {
         )
     }
 
-    /// True when a command must be refused while the shard is over its limit.
-    pub(super) fn is_refused_for_memory(&self, command: CommandId) -> bool {
-        self.table.spec(command).flags.has(Flags::DENYOOM) && self.shard.is_over_limit()
+    /// True when a command must be refused: the shard is over its limit, and nothing can be evicted.
+    pub(super) fn is_refused_for_memory(&mut self, command: CommandId) -> bool {
+        self.table.spec(command).flags.has(Flags::DENYOOM)
+            && self.shard.is_over_limit()
+            && !self.shard.relieve(self.now, RELIEF_STEPS)
     }
 }
 
@@ -783,7 +870,7 @@ fn reply_read(
     handler: ReadHandler,
     view: Option<EntryView<'_>>,
     args: &Args<'_>,
-    lending: Option<&mut Lending>,
+    lending: Option<&mut dyn Lend>,
 ) {
     let counter = if view.is_some() {
         Counter::KeyspaceHits

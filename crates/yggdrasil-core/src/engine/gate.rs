@@ -73,9 +73,6 @@ impl Engine {
             );
             return Some(Flow::Done);
         }
-        if self.must_pause(index, command, &run) {
-            return Some(Flow::Again(Wait::Pause));
-        }
         if gates.any(Gates::SUBSCRIBED) && !Self::is_allowed_subscribed(&run) {
             let text = format!(
                 "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are \
@@ -83,6 +80,9 @@ impl Engine {
             );
             self.refuse(index, Some(command), &CommandError::text(text));
             return Some(Flow::Done);
+        }
+        if self.must_pause(index, command, &run) {
+            return Some(Flow::Again(Wait::Pause));
         }
         if gates.any(Gates::REPLY_SKIP) {
             let session = &mut self.sessions[index];
@@ -108,9 +108,8 @@ impl Engine {
             return false;
         }
         let flags = self.table.spec(command).flags;
-        let is_control = flags.has(Flags::ADMIN) || matches!(run, Run::Python | Run::Container);
         if !self.pause.writes_only {
-            return !is_control && !self.sessions[index].gates.any(Gates::SUBSCRIBED);
+            return !flags.has(Flags::NEVER_PAUSED);
         }
         let writes = |flags: Flags| flags.has(Flags::WRITE) || flags.has(Flags::MAY_REPLICATE);
         match run {

@@ -34,6 +34,7 @@ impl Engine {
         self.read_clock();
         self.apply_thresholds();
         self.end_pause_in_time();
+        self.note_reported_uses();
         let more = self.reserved.is_none() && self.shard.advance(self.now, STEP_BUDGET);
         self.inspect_sessions();
         if self.options.upload_timeout_ms != 0 {
@@ -44,6 +45,13 @@ impl Engine {
         self.publish_rates();
         self.settle();
         more
+    }
+
+    /// Counts the reads that other workers and near readers have served from this shard's memory.
+    pub(super) fn note_reported_uses(&mut self) {
+        if self.shard.counts_uses() {
+            self.shard.note_reported_uses(self.now);
+        }
     }
 
     fn publish_rates(&mut self) {
@@ -109,6 +117,13 @@ impl Engine {
         stats.set(Counter::Keys, keys);
         stats.set(Counter::ExpiringKeys, expiring);
         stats.set(Counter::ExpiredKeys, counters.expired);
+        stats.set(Counter::EvictedKeys, counters.evicted);
+        let admission = self.shard.admission().unwrap_or_default();
+        stats.set(Counter::AdmittedKeys, admission.admitted);
+        stats.set(Counter::RejectedKeys, admission.rejected);
+        stats.set(Counter::WindowBytes, admission.window_bytes);
+        stats.set(Counter::WindowShare, admission.window_share);
+        stats.set(Counter::AdmissionBytes, admission.memory);
         let limited = memory.limit != u64::MAX;
         stats.set(Counter::MemoryLimit, if limited { memory.limit } else { 0 });
         stats.set(Counter::MemoryUsed, memory.used);
@@ -117,6 +132,8 @@ impl Engine {
         stats.set(Counter::MemoryOverhead, memory.overhead);
         stats.set(Counter::MemoryLeased, memory.leased);
         stats.set(Counter::MemoryPeak, memory.peak);
+        stats.set(Counter::PinnedKeys, self.shard.pins().len());
+        stats.set(Counter::PinnedBytes, self.shard.pins().bytes());
         stats.set(Counter::RingDepth, self.links.depth() as u64);
         stats.add(Counter::RingStalls, self.links.take_stalls());
     }
@@ -169,6 +186,13 @@ impl Engine {
         self.shard
             .peek(&key, self.now)
             .map(|view| look(&view, size))
+    }
+
+    /// Seconds since an entry was last used, as far as the policy lets that be known.
+    #[must_use]
+    pub fn idle_seconds(&self, view: &EntryView<'_>) -> u64 {
+        let bits = self.shard.access_bits();
+        bits.idle_seconds(view.access, self.now).unwrap_or_default()
     }
 
     /// The shard that a key belongs to.

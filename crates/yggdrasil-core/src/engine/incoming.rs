@@ -4,6 +4,7 @@
 //! and behind the value is parsed as a request with an empty argument in its place.
 
 use super::Engine;
+use super::dispatch::{Flow, Plan};
 use super::pending::SessionRef;
 use super::session::{Gates, Wait};
 use crate::commands::{CommandError, CommandId, Flags, Route, streams};
@@ -16,12 +17,25 @@ const LONG_BYTES_MIN: usize = 64 * 1024;
 
 /// Where the bytes of a long argument go.
 #[derive(Debug)]
-enum Target {
+pub(super) enum Target {
     /// The entry that a command like SET will make.
     Draft(Draft),
     Upload(UploadId),
+    /// To the owner of the key, through the ring.
+    Elsewhere(Transfer),
     /// The request has been refused.
     Nowhere,
+}
+
+/// What the owner of another shard gets in slices.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Transfer {
+    pub shard: usize,
+    /// Names it among those of this worker.
+    pub tag: u64,
+    pub ticket: u64,
+    /// The reply slot that the ticket stands for.
+    pub slot: u64,
 }
 
 /// A long argument that is arriving, or has arrived and belongs to the first request of the input.
@@ -64,7 +78,7 @@ impl Engine {
             let (start, len) = match &incoming.target {
                 Target::Draft(draft) => self.shard.landing(draft, incoming.received, at_most),
                 Target::Upload(id) => self.shard.upload_landing(*id, incoming.received, at_most)?,
-                Target::Nowhere => return None,
+                Target::Elsewhere(_) | Target::Nowhere => return None,
             };
             let missing = usize::try_from(incoming.missing()).unwrap_or(usize::MAX);
             return Some(Room::Pages(start, len.min(missing)));
@@ -119,7 +133,11 @@ impl Engine {
                     self.refuse(index, None, &error.into());
                 }
             }
-            (Target::Draft(_) | Target::Nowhere, _) => {}
+            (Target::Elsewhere(transfer), Ok(bytes)) => {
+                let transfer = *transfer;
+                self.send_slices(index, transfer, bytes);
+            }
+            (Target::Draft(_) | Target::Elsewhere(_) | Target::Nowhere, _) => {}
         }
         let session = &mut self.sessions[index];
         let Some(incoming) = &mut session.incoming else {
@@ -175,9 +193,7 @@ impl Engine {
         if args.len() != value_at || !spec.arity.allows(value_at + 1 + arriving.behind) {
             return false;
         }
-        if self.plan_request(Some(command), &args).shard != self.me {
-            return false;
-        }
+        let plan = self.plan_request(Some(command), &args);
         let (position, len) = (arriving.position, arriving.len);
         let line_at = arriving
             .before
@@ -185,14 +201,16 @@ impl Engine {
             .map_or(0, |last| last.start + last.len + 2);
         let mut head = request[..line_at].to_vec();
         head.extend_from_slice(b"$0\r\n");
-        let target = match self.make_room_for(command, &args, len as u64) {
-            Ok(target) => target,
-            Err(error) => {
-                self.refuse(index, Some(command), &error);
-                self.touch(index);
-                Target::Nowhere
-            }
+        let target = if plan.shard == self.me {
+            self.make_room_for(command, &args, len as u64)
+        } else {
+            Ok(self.begin_transfer(index, command, &args, plan, len as u64))
         };
+        let target = target.unwrap_or_else(|error| {
+            self.refuse(index, Some(command), &error);
+            self.touch(index);
+            Target::Nowhere
+        });
         let session = &mut self.sessions[index];
         session.incoming = Some(Box::new(Incoming {
             head,
@@ -210,7 +228,7 @@ impl Engine {
     }
 
     /// Memory for a long argument, before it is there.
-    fn make_room_for(
+    pub(super) fn make_room_for(
         &mut self,
         command: CommandId,
         args: &Args<'_>,
@@ -229,40 +247,69 @@ impl Engine {
         Ok(Target::Draft(self.shard.draft(key.len(), len)?))
     }
 
-    /// Hands the value that has arrived for the first request of a session's input to the command in hand. `None`
-    /// without one; `Some(false)` when the request was refused already.
-    pub(super) fn give_incoming(&mut self, index: usize) -> Option<bool> {
-        let incoming = self.sessions[index].incoming.take()?;
+    /// Executes the first request of a session's input, whose long argument may have arrived before.
+    pub(super) fn execute_first(&mut self, index: usize, args: &Args<'_>, plan: Plan) -> Flow {
+        let Some(incoming) = self.sessions[index].incoming.take() else {
+            return self.execute(index, args, plan);
+        };
         match incoming.target {
+            Target::Nowhere => return Flow::Done,
+            Target::Elsewhere(transfer) => {
+                return self.finish_transfer(index, args, plan, transfer, incoming.len);
+            }
+            target => self.give_to_command(target, incoming.len),
+        }
+        let flow = self.execute(index, args, plan);
+        self.take_incoming_back(index, flow != Flow::Done);
+        flow
+    }
+
+    /// Gives the command in hand what was received for it.
+    pub(super) fn give_to_command(&mut self, target: Target, len: u64) {
+        match target {
             Target::Draft(mut draft) => {
-                self.shard.fill_draft(&mut draft, incoming.len);
+                self.shard.fill_draft(&mut draft, len);
                 self.shard.give_received(Received::Value(draft));
             }
-            Target::Upload(id) => {
-                self.shard.give_received(Received::Part {
-                    id,
-                    len: incoming.len,
-                });
-            }
-            Target::Nowhere => return Some(false),
+            Target::Upload(id) => self.shard.give_received(Received::Part { id, len }),
+            Target::Elsewhere(_) | Target::Nowhere => {}
         }
-        Some(true)
     }
 
     /// What was given and not used: kept for the same request when that is tried again, otherwise freed.
-    pub(super) fn take_incoming_back(&mut self, index: usize, is_tried_again: bool) {
-        let Some(received) = self.shard.take_received() else {
+    fn take_incoming_back(&mut self, index: usize, is_tried_again: bool) {
+        let Some((target, len)) = self.take_unused() else {
             return;
         };
-        let (target, len) = match received {
+        if is_tried_again {
+            self.put_back(index, target, len);
+        } else {
+            self.free_target(target);
+        }
+    }
+
+    /// What the last command was given and has not used.
+    fn take_unused(&mut self) -> Option<(Target, u64)> {
+        Some(match self.shard.take_received()? {
             Received::Value(draft) => {
                 let len = draft.filled();
                 (Target::Draft(draft), len)
             }
             Received::Part { id, len } => (Target::Upload(id), len),
-        };
+        })
+    }
+
+    /// Frees what the last command was given and has not used.
+    pub(super) fn free_unused(&mut self) {
+        if let Some((target, _)) = self.take_unused() {
+            self.free_target(target);
+        }
+    }
+
+    /// Keeps a long argument that has arrived for the first request of the input.
+    pub(super) fn put_back(&mut self, index: usize, target: Target, len: u64) {
         match self.sessions.get_mut(index) {
-            Some(session) if is_tried_again => {
+            Some(session) => {
                 session.incoming = Some(Box::new(Incoming {
                     head: Vec::new(),
                     target,
@@ -270,22 +317,47 @@ impl Engine {
                     received: len,
                 }));
             }
-            _ => self.free_target(target),
+            None => self.free_target(target),
         }
     }
 
-    /// Forgets what a session was receiving.
+    /// The owner has answered a request whose long argument is still arriving: nothing more of that is wanted.
+    pub(super) fn note_answered(&mut self, index: usize, slot: u64) {
+        if let Some(incoming) = &mut self.sessions[index].incoming
+            && matches!(&incoming.target, Target::Elsewhere(transfer) if transfer.slot == slot)
+        {
+            incoming.target = Target::Nowhere;
+        }
+    }
+
+    /// Forgets a request with a long argument that will not come whole: the client has sent its last byte, and what it
+    /// sent has been looked at.
+    pub(super) fn drop_cut_off(&mut self, index: usize) {
+        let session = &self.sessions[index];
+        if session.input_ended && session.wait == Wait::None && session.incoming.is_some() {
+            self.drop_incoming(index);
+        }
+    }
+
+    /// Forgets what a session was receiving. A request that has its place among the replies already gets an empty one.
     pub(super) fn drop_incoming(&mut self, index: usize) {
-        if let Some(incoming) = self.sessions[index].incoming.take() {
-            self.free_target(incoming.target);
+        let session = &mut self.sessions[index];
+        let at = session.at;
+        let Some(incoming) = session.incoming.take() else {
+            return;
+        };
+        if let Target::Elsewhere(transfer) = incoming.target {
+            self.answer(at, transfer.slot, b"");
         }
+        self.free_target(incoming.target);
     }
 
-    fn free_target(&mut self, target: Target) {
+    pub(super) fn free_target(&mut self, target: Target) {
         match target {
             Target::Draft(draft) => self.shard.abandon(draft),
             // The upload may have gone by itself.
             Target::Upload(id) => drop(self.shard.end_receiving(id, None, self.now)),
+            Target::Elsewhere(transfer) => self.abandon_transfer(transfer),
             Target::Nowhere => {}
         }
     }

@@ -152,6 +152,13 @@ impl Links {
         self.unpublished |= 1 << to;
     }
 
+    /// The longest payload that travels to `to` in one frame.
+    pub fn piece_bytes_at_most(&self, to: usize) -> usize {
+        self.links[to].as_ref().map_or(0, |link| {
+            link.producer.frame_bytes_at_most() - FRAME_HEADER_BYTES
+        })
+    }
+
     /// Publishes what was sent, and retries what found no room. Returns the shards whose backlog has gone, as bits.
     pub fn flush(&mut self) -> u64 {
         let mut relieved = 0;

@@ -23,6 +23,7 @@ mod session_commands;
 mod slots;
 mod together;
 mod transaction;
+mod transfer;
 mod views;
 mod watch;
 mod wire;
@@ -54,7 +55,7 @@ use pending::{Gather, Tickets};
 use pubsub::Subscriptions;
 use session::{Session, Wait};
 use transaction::{Deferred, Reservation, Transaction};
-use views::Lending;
+use views::{Lending, Returned};
 
 /// What the driver has to do beside sending output.
 #[derive(Debug)]
@@ -110,6 +111,8 @@ pub struct Engine {
     readers: Vec<Option<ShardReader>>,
     /// What this worker holds of other shards.
     holder: Holder,
+    /// What of it has been sent.
+    returned: Returned,
     options: Options,
     clock: Clock,
     table: Registry,
@@ -141,9 +144,14 @@ pub struct Engine {
     ring_waiters: Vec<usize>,
     events: Vec<Event>,
     next_inspected: usize,
+    /// Long arguments that other workers are sending for requests to this shard.
+    inbound: transfer::Inbounds,
+    transfer_serial: u64,
     /// The SCAN in hand does not go on to other shards.
     scans_own_only: bool,
     rates: housekeeping::Rates,
+    /// Batches received, to look at the reports of others now and then.
+    batches: u32,
 }
 
 impl Engine {
@@ -159,6 +167,7 @@ impl Engine {
             shape,
             links: Links::open(&parts.control, parts.shard_index),
             holder: Holder::new(parts.control.lease_page(parts.shard_index)),
+            returned: Returned::default(),
             control: parts.control,
             stats,
             lending: Lending::new(parts.shard.lender()),
@@ -192,10 +201,17 @@ impl Engine {
             ring_waiters: Vec::new(),
             events: Vec::new(),
             next_inspected: 0,
+            inbound: transfer::Inbounds::default(),
+            transfer_serial: 0,
             scans_own_only: false,
             rates: housekeeping::Rates::default(),
+            batches: 0,
         };
         engine.options.limits.databases = u8::try_from(shape.databases).unwrap_or(u8::MAX);
+        let ledger = engine.control.pin_ledger(engine.me);
+        engine.shard.share_pins(ledger);
+        engine.apply_eviction();
+        engine.apply_pin_limits();
         engine.apply_thresholds();
         engine.shard.set_lease_age(engine.options.lease_age_max_ms);
         for (command, spec) in engine.table.iter() {
@@ -250,9 +266,23 @@ impl Engine {
         if name == "maxmemory" {
             self.shard.set_memory_limit(self.options.memory_limit);
         }
+        self.apply_eviction();
+        if matches!(name, "maxmemory" | "maxpinned" | "maxpinned-prefixes") {
+            self.apply_pin_limits();
+        }
         self.shard.set_lease_age(self.options.lease_age_max_ms);
         self.apply_thresholds();
         Ok(())
+    }
+
+    fn apply_eviction(&mut self) {
+        self.shard.set_eviction(self.options.eviction);
+        self.options.limits.access_bits = self.shard.access_bits();
+    }
+
+    fn apply_pin_limits(&mut self) {
+        let shards = self.shape.shards as u64;
+        self.shard.set_pin_limits(self.options.pin_limits(shards));
     }
 
     /// Lets a process that reads the shared memory hold runs of this shard, by the page that it is given then.
@@ -414,6 +444,10 @@ impl Engine {
             return false;
         };
         session.input_ended = true;
+        self.drop_cut_off(at.index);
+        let Some(session) = self.session(at) else {
+            return false;
+        };
         let due = session.has_replies_due();
         if !due {
             self.close_after_output(at.index);
@@ -441,7 +475,7 @@ impl Engine {
         session.output_total += bytes as u64;
         session.writable = writable;
         session.output.advance(bytes, KEEP_BUFFER_BYTES);
-        self.shard.settle_leases();
+        self.settle_leases();
         let Some(session) = self.session(at) else {
             return;
         };
@@ -452,6 +486,17 @@ impl Engine {
         if session.wait == Wait::Output && session.output.len() < OUTPUT_PAUSE_BYTES && writable {
             self.resume(at.index);
             self.settle();
+        }
+    }
+
+    /// Gives back what was held of values that have been sent.
+    #[inline]
+    fn settle_leases(&mut self) {
+        self.shard.settle_leases();
+        if !self.returned.borrow().is_empty() {
+            for lease in self.returned.take() {
+                self.holder.release(lease);
+            }
         }
     }
 
@@ -513,7 +558,7 @@ impl Engine {
                 break;
             }
         }
-        self.shard.settle_leases();
+        self.settle_leases();
     }
 }
 

@@ -1,6 +1,7 @@
 //! Options of the engine, under Redis's names. Values and defaults come from the node's configuration.
 
 use crate::commands::KeyLimits;
+use crate::keyspace::{EvictionOptions, PinLimits, Policy};
 
 /// Limits of one class of client on unsent replies; 0 is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -10,6 +11,43 @@ pub struct OutputLimit {
     /// Closed when over it for `soft_seconds` on end.
     pub soft_bytes: usize,
     pub soft_seconds: u64,
+}
+
+/// A number of bytes, or so many percent of maxmemory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    Bytes(u64),
+    Percent(u64),
+}
+
+impl Share {
+    fn parse(text: &str) -> Option<Self> {
+        match text.strip_suffix('%') {
+            Some(percent) => percent
+                .parse()
+                .ok()
+                .filter(|percent| *percent <= 100)
+                .map(Self::Percent),
+            None => text.parse().ok().map(Self::Bytes),
+        }
+    }
+
+    /// In bytes, of a maxmemory that may be unlimited.
+    #[must_use]
+    pub fn of(self, maxmemory: u64) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Percent(_) if maxmemory == u64::MAX => u64::MAX,
+            Self::Percent(percent) => maxmemory / 100 * percent + maxmemory % 100 * percent / 100,
+        }
+    }
+}
+
+/// Limits of pins as they are configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinOptions {
+    pub total: Share,
+    pub prefixes: Vec<(Vec<u8>, Share)>,
 }
 
 /// Everything that can be set.
@@ -31,6 +69,9 @@ pub struct Options {
     pub latency_tracking: bool,
     /// The shard's part of maxmemory in bytes; set by 0 it is unlimited.
     pub memory_limit: u64,
+    pub eviction: EvictionOptions,
+    /// Pinned bytes of the node.
+    pub pins: PinOptions,
     /// How long a reader of the shared memory may hold a value that is gone, in milliseconds.
     pub lease_age_max_ms: u64,
     pub limits: KeyLimits,
@@ -68,12 +109,19 @@ impl Options {
             latency_threshold_ms: 0,
             latency_tracking: false,
             memory_limit: 0,
+            eviction: EvictionOptions::default(),
+            pins: PinOptions {
+                total: Share::Bytes(0),
+                prefixes: Vec::new(),
+            },
             lease_age_max_ms: 0,
             limits: KeyLimits {
                 string_bytes_max: 0,
                 databases: 0,
                 uploads_max: 0,
                 upload_bytes_max: 0,
+                pin_milliseconds: 0,
+                ..KeyLimits::default()
             },
             upload_timeout_ms: 0,
         }
@@ -96,6 +144,13 @@ impl Options {
         "stream-upload-timeout",
         "stream-uploads-max",
         "stream-upload-bytes-max",
+        "maxmemory-policy",
+        "maxmemory-samples",
+        "lfu-log-factor",
+        "lfu-decay-time",
+        "maxpinned",
+        "maxpinned-prefixes",
+        "pin-default-ttl",
     ];
 
     /// Sets one option; `value` is a number, or for passwords and output limits a text as Redis writes it with sizes
@@ -109,6 +164,13 @@ impl Options {
                 name: name.into(),
                 value: value.into(),
                 expected: "a number that is not negative",
+            })
+        };
+        let share = |text: &str| {
+            Share::parse(text).ok_or_else(|| OptionError::Value {
+                name: name.into(),
+                value: value.into(),
+                expected: "bytes or a percentage of maxmemory",
             })
         };
         match name {
@@ -139,10 +201,45 @@ impl Options {
                     .filter(|&limit| limit != 0)
                     .unwrap_or(u64::MAX)
             }
+            "maxmemory-policy" => {
+                self.eviction.policy = Policy::named(value).ok_or_else(|| OptionError::Value {
+                    name: name.into(),
+                    value: value.into(),
+                    expected: "the name of a policy",
+                })?;
+            }
+            "maxmemory-samples" => self.eviction.samples = number()?.max(1) as usize,
+            "lfu-log-factor" => self.eviction.lfu_log_factor = number()? as u32,
+            "lfu-decay-time" => self.eviction.lfu_decay_minutes = number()? as u32,
+            "maxpinned" => self.pins.total = share(value)?,
+            "maxpinned-prefixes" => {
+                let words: Vec<&str> = value.split_ascii_whitespace().collect();
+                let pairs = words.chunks(2);
+                self.pins.prefixes = pairs
+                    .map(|pair| {
+                        let bytes = share(pair.get(1).copied().unwrap_or_default())?;
+                        Ok((pair[0].as_bytes().to_vec(), bytes))
+                    })
+                    .collect::<Result<_, _>>()?;
+            }
+            "pin-default-ttl" => self.limits.pin_milliseconds = number()?.saturating_mul(1000),
             "near-lease-age" => self.lease_age_max_ms = number()?.saturating_mul(1000),
             _ => return Err(OptionError::Unknown(name.into())),
         }
         Ok(())
+    }
+
+    /// The limits of pins, for a node of so many shards.
+    #[must_use]
+    pub fn pin_limits(&self, shards: u64) -> PinLimits {
+        let maxmemory = self.memory_limit.saturating_mul(shards);
+        let prefixes = self.pins.prefixes.iter();
+        PinLimits {
+            total: self.pins.total.of(maxmemory),
+            prefixes: prefixes
+                .map(|(prefix, share)| (prefix.clone(), share.of(maxmemory)))
+                .collect(),
+        }
     }
 
     fn set_output_limits(&mut self, name: &str, value: &str) -> Result<(), OptionError> {

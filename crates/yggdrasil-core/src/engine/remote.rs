@@ -7,8 +7,9 @@ use super::pending::{Receiver, Waiter};
 use super::transaction::{Deferred, Reservation};
 use super::wire::{self, Reader, RequestHead};
 use super::{Caller, Engine, Event};
+use crate::commands::together::{act, encode};
 use crate::commands::{Action, CommandError, CommandId};
-use crate::keyspace::{Expiry, Key, hash_key};
+use crate::keyspace::{Key, hash_key};
 use crate::resp::{Args, Protocol, Reply};
 use crate::ring::{FrameHeader, FrameKind};
 use crate::stats::Counter;
@@ -186,7 +187,14 @@ impl Engine {
             }
             FrameKind::Watch => self.take_watch(&message),
             FrameKind::Unwatch => self.take_unwatch(&message),
-            FrameKind::Request | FrameKind::Reserve | FrameKind::Fetch | FrameKind::Apply => {
+            FrameKind::Begin => self.take_begin(&message),
+            FrameKind::Slice => self.take_slice(&message),
+            FrameKind::Abandon => self.take_abandon(&message),
+            FrameKind::Request
+            | FrameKind::Reserve
+            | FrameKind::Fetch
+            | FrameKind::Apply
+            | FrameKind::Finish => {
                 if self.must_defer(message.from, message.header.tag) {
                     self.deferred
                         .push_back(Deferred::Message(message.into_owned()));
@@ -221,11 +229,12 @@ impl Engine {
                 let reply = self.apply(header, payload);
                 self.send_reply(*from, header, &reply);
             }
+            FrameKind::Finish => self.take_finish(message),
             _ => self.take_request(*from, header, payload),
         }
     }
 
-    fn take_request(&mut self, from: usize, header: &FrameHeader, payload: &[u8]) {
+    pub(super) fn take_request(&mut self, from: usize, header: &FrameHeader, payload: &[u8]) {
         self.stats.add(Counter::RequestsReceived, 1);
         let protocol = if header.protocol == 3 {
             Protocol::Resp3
@@ -279,7 +288,11 @@ impl Engine {
             hash: hash_key(self.shape.hash_seed, bytes),
             bytes,
         };
-        wire::put_view(&mut reply, self.shard.find(&key, self.now), with_value != 0);
+        encode(
+            self.shard.find(&key, self.now).as_ref(),
+            with_value != 0,
+            &mut reply,
+        );
         reply
     }
 
@@ -311,16 +324,7 @@ impl Engine {
             hash: hash_key(self.shape.hash_seed, bytes),
             bytes,
         };
-        match action {
-            Action::Remove => {
-                self.shard.remove(&key, self.now);
-            }
-            Action::Put { value, expire_at } => {
-                let expiry = expire_at.map_or(Expiry::Clear, Expiry::At);
-                self.shard.set(&key, value, expiry, self.now)?;
-            }
-        }
-        Ok(())
+        act(&mut self.shard, &key, action, self.now)
     }
 
     fn take_reply(&mut self, ticket: u64, reply: &[u8]) {
@@ -370,6 +374,7 @@ impl Engine {
                 self.give(waiter, None);
             }
             self.lose_watches(other);
+            self.lose_inbound(other, incarnation);
             self.wake_ring_waiters(1 << other);
         }
     }

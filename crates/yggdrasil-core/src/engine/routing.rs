@@ -40,6 +40,7 @@ impl Engine {
         out: &mut Vec<u8>,
         lends: bool,
     ) {
+        let refused = self.is_refused_for_memory(command);
         let row = self.table.spec(command);
         let random = self.next_random();
         let mut reply = if lends {
@@ -47,7 +48,7 @@ impl Engine {
         } else {
             Reply::new(out, protocol)
         };
-        if row.flags.has(Flags::DENYOOM) && self.shard.is_over_limit() {
+        if refused {
             CommandError::OutOfMemory.write(&mut reply);
             return;
         }
@@ -145,7 +146,7 @@ impl Engine {
         }
         let mut shards = row
             .keys
-            .positions(args.len())
+            .positions(args)
             .map(|position| self.shard_of(args.at(position)));
         let first = shards.next().unwrap_or(self.me);
         shards.all(|shard| shard == first).then_some(first)
@@ -192,7 +193,7 @@ impl Engine {
             Route::Scan => 1 << self.scan_shard(args),
             Route::Upload => 1 << self.upload_shard(args),
             Route::Key | Route::Split(_) | Route::Together => {
-                let positions = row.keys.positions(args.len());
+                let positions = row.keys.positions(args);
                 positions.fold(0, |shards, position| {
                     shards | 1 << self.shard_of(args.at(position))
                 })
@@ -217,7 +218,7 @@ impl Engine {
                 order,
             );
         };
-        for position in row.keys.positions(args.len()) {
+        for position in row.keys.positions(args) {
             let shard = self.shard_of(args.at(position));
             let part = parts
                 .iter()
@@ -440,12 +441,7 @@ impl Engine {
         reply: &mut Reply<'_>,
         stamps: &mut Vec<(usize, ReadStamp)>,
     ) -> bool {
-        let positions: Vec<usize> = self
-            .table
-            .spec(command)
-            .keys
-            .positions(args.len())
-            .collect();
+        let positions: Vec<usize> = self.table.spec(command).keys.positions(args).collect();
         if join == Join::InOrder {
             reply.array(positions.len());
         }

@@ -5,6 +5,7 @@ use super::Engine;
 use super::links::Envelope;
 use super::pending::{Gather, Receiver, Waiter};
 use super::wire;
+use crate::commands::together::{decode, encode};
 use crate::commands::{Change, CommandError, Join, Look, PlanContext, Together};
 use crate::keyspace::{Key, hash_key};
 use crate::resp::{Args, ArgsBuffer, Reply};
@@ -28,6 +29,7 @@ impl Engine {
             db,
             now: self.now,
             limits: &self.options.limits,
+            pins: self.shard.pins(),
         }
     }
 
@@ -38,7 +40,11 @@ impl Engine {
             bytes: look.key,
         };
         let mut bytes = Vec::new();
-        wire::put_view(&mut bytes, self.shard.find(&key, self.now), look.value);
+        encode(
+            self.shard.find(&key, self.now).as_ref(),
+            look.value,
+            &mut bytes,
+        );
         bytes
     }
 
@@ -121,7 +127,7 @@ impl Engine {
     fn decide(&mut self, id: usize, together: Together, args: &Args<'_>, parts: &[Vec<u8>]) {
         let transaction = &self.transactions[id];
         let (db, protocol) = (transaction.db, transaction.protocol);
-        let views: Option<Vec<_>> = parts.iter().map(|part| wire::view(part)).collect();
+        let views: Option<Vec<_>> = parts.iter().map(|part| decode(part)).collect();
         let Some(views) = views else {
             let error =
                 CommandError::Plain("a shard of this command was restarted; nothing was changed");

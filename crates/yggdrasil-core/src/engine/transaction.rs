@@ -56,7 +56,7 @@ impl Deferred {
 pub(super) struct Granted {
     /// A key watched by the client was touched.
     pub touched: bool,
-    /// Bytes that can still be stored.
+    /// Bytes that can still be stored, by what is evicted for them too.
     pub room: u64,
 }
 
@@ -212,7 +212,7 @@ impl Engine {
         let touched = token != 0 && self.shard.is_touched(token, self.now);
         Granted {
             touched,
-            room: self.shard.room(),
+            room: self.shard.available(),
         }
     }
 

@@ -1,6 +1,10 @@
 //! Long values that leave from where they lie: pieces of an output that name memory instead of holding bytes.
 
-use crate::keyspace::{Lease, Lender, Shard, ShardReader};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::keyspace::{Lease, LeasedValue, Lender, Shard, ShardReader};
+use crate::lease::RunLease;
 use crate::resp::Lend;
 use crate::shm::Exposed;
 
@@ -17,6 +21,42 @@ pub struct View {
 #[derive(Debug)]
 pub enum Source {
     Own(#[allow(dead_code, reason = "held, and given back by its end")] Lease),
+    Other(Rc<Borrowed>),
+}
+
+/// A value of another shard that is held until the last view of it has gone.
+#[derive(Debug)]
+pub struct Borrowed {
+    shard: usize,
+    value: Option<LeasedValue>,
+    returned: Returned,
+}
+
+impl Borrowed {
+    /// `returned` gets the lease when it ends.
+    pub fn new(shard: usize, value: LeasedValue, returned: &Returned) -> Rc<Self> {
+        Rc::new(Self {
+            shard,
+            value: Some(value),
+            returned: Rc::clone(returned),
+        })
+    }
+
+    /// The bytes, as the reader of their shard sees them.
+    pub fn bytes<'a>(&'a self, reader: &'a ShardReader) -> &'a [u8] {
+        let value = self.value.as_ref();
+        value.map_or(&[], |value| reader.leased_bytes(value))
+    }
+}
+
+/// Leases on other shards that have ended and are to be released by their holder.
+pub type Returned = Rc<RefCell<Vec<RunLease>>>;
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        let lease = self.value.take().map(|value| value.lease);
+        self.returned.borrow_mut().extend(lease);
+    }
 }
 
 impl View {
@@ -25,20 +65,83 @@ impl View {
         &self,
         at_most: u64,
         own: &'a Shard,
-        _others: &'a [Option<ShardReader>],
+        others: &'a [Option<ShardReader>],
     ) -> Exposed<'a> {
         let len = self.len.min(at_most);
-        match self.source {
+        match &self.source {
             Source::Own(_) => own.exposed(self.offset, len),
+            Source::Other(borrowed) => others[borrowed.shard]
+                .as_ref()
+                .and_then(|reader| reader.exposed(self.offset, len))
+                .expect("what is held lies in its segment"),
         }
     }
 
     /// The same bytes copied, where no system call takes them.
-    pub fn copied(&self, at_most: u64, own: &Shard, _others: &[Option<ShardReader>]) -> Vec<u8> {
+    pub fn copied(&self, at_most: u64, own: &Shard, others: &[Option<ShardReader>]) -> Vec<u8> {
         let len = self.len.min(at_most);
-        match self.source {
+        match &self.source {
             Source::Own(_) => own.lent(self.offset, len).to_vec(),
+            Source::Other(borrowed) => {
+                let mut bytes = vec![0; len as usize];
+                let copied = others[borrowed.shard]
+                    .as_ref()
+                    .and_then(|reader| reader.copy_held(self.offset, &mut bytes));
+                copied.expect("what is held lies in its segment");
+                bytes
+            }
         }
+    }
+}
+
+/// Lends one value of another shard to the reply in hand.
+#[derive(Debug)]
+pub struct LendingHeld {
+    borrowed: Rc<Borrowed>,
+    /// Where the bytes lie in this process, and in their segment.
+    address: usize,
+    offset: u64,
+    len: usize,
+    views: Vec<View>,
+}
+
+impl LendingHeld {
+    /// `bytes` are those of the value, where they lie.
+    pub fn new(borrowed: &Rc<Borrowed>, bytes: &[u8]) -> Self {
+        Self {
+            address: bytes.as_ptr().addr(),
+            offset: borrowed.value.as_ref().map_or(0, |value| value.offset),
+            len: bytes.len(),
+            borrowed: Rc::clone(borrowed),
+            views: Vec::new(),
+        }
+    }
+
+    /// What was lent.
+    pub fn into_views(self) -> impl Iterator<Item = View> {
+        self.views.into_iter()
+    }
+}
+
+impl Lend for LendingHeld {
+    fn lend(&mut self, position: usize, bytes: &[u8]) -> bool {
+        let Some(start) = bytes.as_ptr().addr().checked_sub(self.address) else {
+            return false;
+        };
+        if start > self.len || bytes.len() > self.len - start {
+            return false;
+        }
+        self.views.push(View {
+            at: position,
+            offset: self.offset + start as u64,
+            len: bytes.len() as u64,
+            source: Source::Other(Rc::clone(&self.borrowed)),
+        });
+        true
+    }
+
+    fn take_back(&mut self, position: usize) {
+        self.views.retain(|view| view.at < position);
     }
 }
 

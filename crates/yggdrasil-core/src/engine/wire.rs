@@ -1,7 +1,7 @@
 //! Payloads of messages between workers. They come from another process: every read is checked.
 
 use crate::commands::Action;
-use crate::keyspace::{EntryView, Kind, Millis, Value};
+use crate::keyspace::{Millis, Value};
 use crate::resp::{Args, Span};
 
 /// Appends the arguments of a request.
@@ -124,72 +124,38 @@ pub fn put_blob(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-const NOTHING: u8 = 0;
-const INTEGER: u8 = 1;
-const BYTES: u8 = 2;
-
-fn put_value(out: &mut Vec<u8>, value: Value<'_>, expire_at: Option<Millis>) {
-    match value {
-        Value::Int(number) => {
-            out.push(INTEGER);
-            out.extend_from_slice(&expire_at.unwrap_or(Millis::MAX).to_le_bytes());
-            out.extend_from_slice(&number.to_le_bytes());
-        }
-        Value::Bytes(bytes) => {
-            out.push(BYTES);
-            out.extend_from_slice(&expire_at.unwrap_or(Millis::MAX).to_le_bytes());
-            out.extend_from_slice(bytes);
-        }
-    }
-}
-
-fn value<'a>(reader: &mut Reader<'a>) -> Option<Option<(Value<'a>, Option<Millis>)>> {
-    let tag = reader.u8()?;
-    if tag == NOTHING {
-        return Some(None);
-    }
-    let expire_at = Some(reader.u64()?).filter(|&at| at != Millis::MAX);
-    let value = match tag {
-        INTEGER => Value::Int(reader.u64()? as i64),
-        BYTES => Value::Bytes(std::mem::take(&mut reader.rest)),
-        _ => return None,
-    };
-    Some(Some((value, expire_at)))
-}
-
-/// What an owner found under a key, for a command that runs elsewhere.
-pub fn put_view(out: &mut Vec<u8>, view: Option<EntryView<'_>>, with_value: bool) {
-    match view {
-        None => out.push(NOTHING),
-        Some(view) => {
-            let value = if with_value {
-                view.value
-            } else {
-                Value::Bytes(b"")
-            };
-            put_value(out, value, view.expire_at);
-        }
-    }
-}
-
-/// Reads what [`put_view`] wrote; `None` when it is not that.
-pub fn view(payload: &[u8]) -> Option<Option<EntryView<'_>>> {
-    let found = value(&mut Reader::new(payload))?;
-    Some(found.map(|(value, expire_at)| EntryView {
-        kind: Kind::String,
-        value,
-        expire_at,
-        version: 0,
-        access: 0,
-    }))
-}
+const REMOVE: u8 = 0;
+const PUT_INTEGER: u8 = 1;
+const PUT_BYTES: u8 = 2;
+const PIN: u8 = 3;
+/// Stands for a time that never comes.
+const NEVER: Millis = Millis::MAX;
 
 /// A change to make at the owner: key, then what to do.
 pub fn put_change(out: &mut Vec<u8>, key: &[u8], action: Action<'_>) {
     put_blob(out, key);
     match action {
-        Action::Remove => out.push(NOTHING),
-        Action::Put { value, expire_at } => put_value(out, value, expire_at),
+        Action::Remove => out.push(REMOVE),
+        Action::Pin { until } => {
+            out.push(PIN);
+            out.extend_from_slice(&until.to_le_bytes());
+        }
+        Action::Put {
+            value,
+            expire_at,
+            pinned_until,
+        } => {
+            out.push(match value {
+                Value::Int(_) => PUT_INTEGER,
+                Value::Bytes(_) => PUT_BYTES,
+            });
+            out.extend_from_slice(&expire_at.unwrap_or(NEVER).to_le_bytes());
+            out.extend_from_slice(&pinned_until.unwrap_or(NEVER).to_le_bytes());
+            match value {
+                Value::Int(number) => out.extend_from_slice(&number.to_le_bytes()),
+                Value::Bytes(bytes) => out.extend_from_slice(bytes),
+            }
+        }
     }
 }
 
@@ -197,9 +163,20 @@ pub fn put_change(out: &mut Vec<u8>, key: &[u8], action: Action<'_>) {
 pub fn change(payload: &[u8]) -> Option<(&[u8], Action<'_>)> {
     let mut reader = Reader::new(payload);
     let key = reader.blob()?;
-    let action = match value(&mut reader)? {
-        None => Action::Remove,
-        Some((value, expire_at)) => Action::Put { value, expire_at },
+    let action = match reader.u8()? {
+        REMOVE => Action::Remove,
+        PIN => Action::Pin {
+            until: reader.u64()?,
+        },
+        kind @ (PUT_INTEGER | PUT_BYTES) => Action::Put {
+            expire_at: Some(reader.u64()?).filter(|at| *at != NEVER),
+            pinned_until: Some(reader.u64()?).filter(|at| *at != NEVER),
+            value: match kind {
+                PUT_INTEGER => Value::Int(reader.u64()? as i64),
+                _ => Value::Bytes(reader.rest()),
+            },
+        },
+        _ => return None,
     };
     Some((key, action))
 }
@@ -230,6 +207,7 @@ mod tests {
             Action::Put {
                 value: Value::Bytes(b"v"),
                 expire_at: Some(5),
+                pinned_until: Some(7),
             },
         );
         let (key, action) = change(&payload).unwrap();
@@ -238,7 +216,8 @@ mod tests {
             action,
             Action::Put {
                 value: Value::Bytes(b"v"),
-                expire_at: Some(5)
+                expire_at: Some(5),
+                pinned_until: Some(7),
             }
         ));
         payload.clear();

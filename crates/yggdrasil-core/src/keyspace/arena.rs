@@ -83,6 +83,12 @@ pub(super) struct Arena {
     partial: [u32; CLASSES + 1],
     /// Slots in use and slots there are, by class.
     slots: [(u64, u64); CLASSES + 1],
+    /// A class that may have as many free slots as a page holds.
+    loose: u8,
+    /// Classes whose sparse pages are being emptied until little is free.
+    settling: [bool; CLASSES + 1],
+    /// The fewest pages that were kept since this was last looked at: so many were not needed.
+    kept_least: usize,
     pub(super) free: FreeRuns,
     kept: Vec<u32>,
     warm: WarmRuns,
@@ -99,6 +105,8 @@ pub(super) struct Arena {
     pub(super) live_bytes: u64,
     /// Header, directories and heap.
     pub(super) fixed_bytes: u64,
+    /// What the policy of eviction takes on the heap.
+    pub(super) policy_bytes: u64,
     pub(super) peak: u64,
 }
 
@@ -118,10 +126,13 @@ impl Arena {
             pages,
             partial: [NONE; CLASSES + 1],
             slots: [(0, 0); CLASSES + 1],
+            loose: 0,
+            settling: [false; CLASSES + 1],
             free: FreeRuns::new(layout.first_data_page as u32, layout.pages as u32),
             kept: Vec::with_capacity(KEPT_PAGES),
             warm: WarmRuns::default(),
             leases: Rc::default(),
+            kept_least: 0,
             holders: Holders::default(),
             limbo: VecDeque::new(),
             entry_bytes: 0,
@@ -129,12 +140,13 @@ impl Arena {
             kept_bytes: 0,
             live_bytes: 0,
             fixed_bytes: HEADER_WORDS * 8,
+            policy_bytes: 0,
             peak: 0,
         })
     }
 
     pub(super) fn used(&self) -> u64 {
-        self.entry_bytes + self.index_bytes + self.kept_bytes + self.fixed_bytes
+        self.entry_bytes + self.index_bytes + self.kept_bytes + self.fixed_bytes + self.policy_bytes
     }
 
     /// Room for an entry of `bytes`; a run also gets up to `spare_pages` of address space to grow into.
@@ -191,8 +203,8 @@ impl Arena {
         fits
     }
 
-    pub(super) fn allocate_bucket(&mut self) -> Result<u64, OutOfMemory> {
-        self.allocate_slot(BUCKET_CLASS, Limit::Respect)
+    pub(super) fn allocate_bucket(&mut self, limit: Limit) -> Result<u64, OutOfMemory> {
+        self.allocate_slot(BUCKET_CLASS, limit)
     }
 
     pub(super) fn release_bucket(&mut self, at: u64) {
@@ -254,7 +266,11 @@ impl Arena {
         page.free = slot as u16 + 1;
         let was_full = u64::from(page.used) == PAGE_WORDS / words;
         page.used -= 1;
-        self.slots[usize::from(class)].0 -= 1;
+        let slots = &mut self.slots[usize::from(class)];
+        slots.0 -= 1;
+        if slots.1 - slots.0 >= PAGE_WORDS / words {
+            self.loose = class;
+        }
         if page.used == 0 {
             if !was_full && !page.apart {
                 self.unlink(number, class);
@@ -326,9 +342,10 @@ impl Arena {
         Ok(())
     }
 
-    /// Checks that `more` bytes may be used, giving kept pages up for them.
+    /// Checks that `more` bytes may be used, giving kept pages up for them. What needs none is allowed above a limit
+    /// that was lowered, too.
     fn admit(&mut self, more: u64, limit: Limit) -> Result<(), OutOfMemory> {
-        if limit == Limit::Ignore || self.used() + more <= self.limit {
+        if more == 0 || limit == Limit::Ignore || self.used() + more <= self.limit {
             return Ok(());
         }
         while self.used() + more > self.limit {
@@ -355,7 +372,10 @@ impl Arena {
         let more = u64::from(blocks.saturating_sub(resident)) * BLOCK_BYTES;
         self.admit(more, limit)?;
         let (number, resident) = match self.kept.pop() {
-            Some(number) => (number, self.pages[number as usize].blocks),
+            Some(number) => {
+                self.kept_least = self.kept_least.min(self.kept.len());
+                (number, self.pages[number as usize].blocks)
+            }
             None => (
                 self.free
                     .take(1)
@@ -412,6 +432,14 @@ impl Arena {
         self.pages[number as usize] = Page::default();
         self.free.give(number, 1);
         true
+    }
+
+    /// Gives back what has not been needed since the last call, a page at a time.
+    pub(super) fn give_up_unneeded(&mut self) {
+        if self.kept_least > 0 {
+            self.give_up_kept_page();
+        }
+        self.kept_least = self.kept.len();
     }
 
     /// Gives up to `pages` of the run that was kept longest back to the system. False when none is kept.
@@ -595,21 +623,46 @@ impl Arena {
         self.pages.len() as u32
     }
 
-    /// Whether it pays to empty a page: at most half of it is used, few enough entries for one step, a quarter of
-    /// its class is free, and what it holds fits into the others.
-    pub(super) fn is_sparse(&self, number: u32) -> bool {
-        const ENTRIES_MAX: u64 = 256;
+    /// Whether it pays to empty a page: it is no fuller than others of its class, what it holds fits into those, and a
+    /// quarter of the class is free, or was and has to become less than a sixteenth.
+    pub(super) fn is_sparse(&mut self, number: u32) -> bool {
         let page = self.page(number);
         let PageUse::Slots(class) = page.purpose else {
             return false;
         };
-        let (in_page, used) = (PAGE_WORDS / slot_words(class), u64::from(page.used));
-        let (class_used, class_slots) = self.slots[usize::from(class)];
-        class != BUCKET_CLASS
-            && used <= ENTRIES_MAX
-            && used * 2 <= in_page
-            && class_used * 4 <= class_slots * 3
-            && class_slots - class_used >= in_page
+        let in_page = PAGE_WORDS / slot_words(class);
+        let (used, slots) = self.slots[usize::from(class)];
+        let free = slots - used;
+        let settling = &mut self.settling[usize::from(class)];
+        *settling = free * 16 >= slots && (*settling || free * 4 >= slots);
+        *settling && free >= in_page && u64::from(page.used) * slots <= in_page * used
+    }
+
+    /// Takes up emptying the sparse pages of all classes.
+    pub(super) fn settle_all(&mut self) {
+        self.settling = [true; CLASSES + 1];
+    }
+
+    /// A page whose slots can move to others of its class, the sparsest of some.
+    pub(super) fn page_to_empty(&mut self) -> Option<u32> {
+        const LOOKED_AT: usize = 32;
+        let class = self.loose;
+        let (used, slots) = self.slots[usize::from(class)];
+        if slots - used < PAGE_WORDS / slot_words(class) {
+            return None;
+        }
+        let first = Some(self.partial[usize::from(class)]).filter(|number| *number != NONE);
+        let listed = std::iter::successors(first, |number| {
+            Some(self.pages[*number as usize].next).filter(|next| *next != NONE)
+        });
+        listed
+            .take(LOOKED_AT)
+            .min_by_key(|number| self.pages[*number as usize].used)
+    }
+
+    /// Whether a slot holds an overflow bucket.
+    pub(super) fn is_bucket(&self, at: u64) -> bool {
+        self.page((at / PAGE_WORDS) as u32).purpose == PageUse::Slots(BUCKET_CLASS)
     }
 
     /// Takes a page with room from the list, so that nothing new comes to it, and returns its entries.

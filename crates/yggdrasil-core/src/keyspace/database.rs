@@ -8,7 +8,7 @@ pub(super) const BUCKETS_MIN: u64 = 16;
 /// Keys per bucket above which a bucket is split, in tenths.
 const SPLIT_ABOVE_TENTHS: u64 = 65;
 /// Keys per bucket below which two are merged, in tenths.
-const MERGE_BELOW_TENTHS: u64 = 26;
+const MERGE_BELOW_TENTHS: u64 = 48;
 
 #[derive(Debug, Default)]
 pub(super) struct Database {

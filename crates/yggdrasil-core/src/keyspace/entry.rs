@@ -1,7 +1,7 @@
 //! The layout of an entry.
 //!
 //! ```text
-//! word 0   version:48 | kind:8 | db:8         kind = type:4 | encoding:2 | has_expiry:1 | wide:1
+//! word 0   version:48 | kind:8 | db:8         kind = type:3 | pinned:1 | encoding:2 | has_expiry:1 | wide:1
 //! word 1   value_len:32 | key_len:8 | access:24
 //! [wide]     key_len:32 | value_len_high:32
 //! [expiry]   two words: expire_at_ms:48 | wheel links: 2 x 40 bit
@@ -22,6 +22,8 @@ const KEY_LEN_WIDE: u64 = 255;
 pub(super) const KEY_BYTES_MAX: u64 = u32::MAX as u64;
 pub(super) const VALUE_BYTES_MAX: u64 = 1 << 40;
 
+const TYPE_MASK: u64 = 7;
+const PINNED: u64 = 1 << (VERSION_BITS + 3);
 const ENCODING_SHIFT: u32 = VERSION_BITS + 4;
 const ENCODING_MASK: u64 = 3 << ENCODING_SHIFT;
 const HAS_EXPIRY: u64 = 1 << (VERSION_BITS + 6);
@@ -153,7 +155,7 @@ impl Header {
 
     #[inline(always)]
     pub(super) fn kind(&self) -> Option<Kind> {
-        (self.word0 >> VERSION_BITS & 0xf == Kind::String as u64).then_some(Kind::String)
+        (self.word0 >> VERSION_BITS & TYPE_MASK == Kind::String as u64).then_some(Kind::String)
     }
 
     #[inline(always)]
@@ -162,6 +164,21 @@ impl Header {
             0 => Some(Encoding::Raw),
             1 => Some(Encoding::Int),
             _ => None,
+        }
+    }
+
+    /// Whether it is neither evicted nor moved to a lower tier.
+    #[inline(always)]
+    pub(super) fn is_pinned(&self) -> bool {
+        self.word0 & PINNED != 0
+    }
+
+    /// The same entry, pinned or not.
+    #[inline(always)]
+    pub(super) fn with_pin(&self, pinned: bool) -> Self {
+        Self {
+            word0: self.word0 & !PINNED | if pinned { PINNED } else { 0 },
+            ..*self
         }
     }
 

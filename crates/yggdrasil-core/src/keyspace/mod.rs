@@ -5,9 +5,11 @@ mod bucket;
 mod classes;
 mod database;
 mod entry;
+mod eviction;
 mod layout;
 mod leases;
 mod limbo;
+mod pins;
 mod reader;
 mod runs;
 mod shard;
@@ -20,10 +22,12 @@ mod warm;
 mod watch;
 mod wheel;
 
+pub use eviction::{AccessBits, EvictionOptions, Policy};
 pub use leases::{Lease, Lender, Lent};
+pub use pins::{PIN_RULES_MAX, PinLedger, PinLimits, Pins};
 pub use reader::{Leased, Looked, Read, ReadStamp, ShardReader, ValueInfo};
 pub use shard::{Draft, Received, Shard, UPLOAD_SERIAL_BITS, UploadError, UploadId};
 pub use types::{
-    EntryView, Expiry, Key, KeyspaceError, Kind, LeasedValue, MemoryUse, Millis, ShardCounters,
-    ShardShape, Value, WatchToken, hash_key,
+    AdmissionState, EntryView, Expiry, Key, KeyspaceError, Kind, LeasedValue, MemoryUse, Millis,
+    ShardCounters, ShardShape, Value, WatchToken, hash_key,
 };

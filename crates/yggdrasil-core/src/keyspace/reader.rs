@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::lease::Holder;
 use crate::shm::ReadOnlyMapping;
 
+use super::arena::Arena;
 use super::bucket::{LAST, Line, fingerprint, line_reference, matches, sequence};
 use super::classes::CLASS_BYTES_MAX;
 use super::entry::{Encoding, ExpiryWords, Header, VALUE_BYTES_MAX};
@@ -235,6 +236,18 @@ impl ShardReader {
             None if refused => Leased::NoSlot,
             None => Leased::Copied(info(&found, number)),
         })
+    }
+
+    /// Bytes of a value that is held, for a system call to read.
+    #[must_use]
+    pub fn exposed(&self, offset: u64, len: u64) -> Option<crate::shm::Exposed<'_>> {
+        self.mapping.exposed(offset, len)
+    }
+
+    /// Copies bytes of a value that is held.
+    #[must_use]
+    pub fn copy_held(&self, offset: u64, out: &mut [u8]) -> Option<()> {
+        self.mapping.copy_out(offset, out)
     }
 
     /// The bytes of a value that is held; none where it does not lie in this segment.
@@ -541,5 +554,7 @@ fn view<'s>(found: &Found, scratch: &'s [u8]) -> EntryView<'s> {
         expire_at: found.expire_at,
         version: found.header.version(),
         access: found.header.access(),
+        bytes: Arena::footprint(found.header.total_bytes()),
+        pinned_until: None,
     }
 }

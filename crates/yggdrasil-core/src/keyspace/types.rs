@@ -47,8 +47,12 @@ pub struct EntryView<'a> {
     pub expire_at: Option<Millis>,
     /// The shard's mutation counter when the entry was last changed (48 bits).
     pub version: u64,
-    /// Unix time of the last recorded access in seconds, its low 24 bits.
+    /// What is recorded of its uses, see [`AccessBits`](super::AccessBits).
     pub access: u32,
+    /// Bytes of the arena that it takes.
+    pub bytes: u64,
+    /// When its pin ends. Only the owner knows: a view from outside has none.
+    pub pinned_until: Option<Millis>,
 }
 
 /// A large value that stays as it is until its lease is given back ([`Holder::release`](crate::lease::Holder::release)).
@@ -64,7 +68,18 @@ pub struct LeasedValue {
     pub expire_at: Option<Millis>,
 }
 
-impl EntryView<'_> {
+impl<'a> EntryView<'a> {
+    /// A string of another shard, of which no more is known.
+    pub(crate) fn outside(value: Value<'a>, expire_at: Option<Millis>, version: u64) -> Self {
+        Self {
+            kind: Kind::String,
+            value,
+            expire_at,
+            version,
+            access: 0,
+        }
+    }
+
     /// True for a value that has pages of its own, and can be lent.
     #[inline]
     pub fn is_long(&self) -> bool {
@@ -89,6 +104,15 @@ pub enum KeyspaceError {
     ValueTooLarge { bytes: u64, limit: u64 },
     #[error("a key of {bytes} bytes exceeds the limit of {limit}")]
     KeyTooLarge { bytes: u64, limit: u64 },
+    #[error(
+        "{needed} bytes more would be pinned, and {used} of the {limit} that {option} allows are; unpin keys or raise it"
+    )]
+    PinLimit {
+        needed: u64,
+        used: u64,
+        limit: u64,
+        option: &'static str,
+    },
     #[error("impossible shape of a shard: {0}")]
     Shape(&'static str),
     #[error("the segment has {found} bytes where the shape says {expected}")]
@@ -133,11 +157,28 @@ pub struct MemoryUse {
     pub leased: u64,
 }
 
+/// Where the admission policy stands, and what it has done since it came into force.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AdmissionState {
+    /// New entries that were kept in place of others.
+    pub admitted: u64,
+    /// New entries that were not.
+    pub rejected: u64,
+    /// Bytes of entries in the window.
+    pub window_bytes: u64,
+    /// What the window may have of all bytes, in 1024ths.
+    pub window_share: u64,
+    /// Bytes that the policy itself takes.
+    pub memory: u64,
+}
+
 /// What has happened since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ShardCounters {
     /// Entries removed because their time had come.
     pub expired: u64,
+    /// Entries removed to make room.
+    pub evicted: u64,
     /// Changes refused for want of memory.
     pub refused: u64,
     /// Buckets split and merged.

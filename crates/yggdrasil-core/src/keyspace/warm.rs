@@ -9,7 +9,7 @@ use super::types::Millis;
 
 const PAGE_BLOCKS: u32 = (PAGE_BYTES / BLOCK_BYTES) as u32;
 /// How long a run is kept.
-const KEPT_MS: Millis = 1000;
+const KEPT_MS: Millis = 3000;
 /// What may always be kept, however little is stored.
 const KEPT_BYTES_MIN: u64 = 256 * 1024 * 1024;
 
@@ -150,8 +150,8 @@ mod tests {
         let mut warm = WarmRuns::default();
         assert!(!warm.is_due(1000, 0));
         warm.give(100, 50, 45 * PAGE_BLOCKS);
-        assert!(!warm.is_due(1999, 0));
-        assert!(warm.is_due(2000, 0));
+        assert!(!warm.is_due(3999, 0));
+        assert!(warm.is_due(4000, 0));
         let cold = |start, pages, blocks| {
             Some(Cold {
                 start,
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(warm.cool(20), cold(100, 10, 10 * PAGE_BLOCKS));
         assert_eq!((warm.cool(20), warm.bytes), (None, 0));
         warm.give(1, 5000, 5000 * PAGE_BLOCKS);
-        assert!(warm.is_due(2000, 0));
-        assert!(!warm.is_due(2000, 5000 * PAGE_BYTES));
+        assert!(warm.is_due(4000, 0));
+        assert!(!warm.is_due(4000, 5000 * PAGE_BYTES));
     }
 }

@@ -34,6 +34,9 @@ pub(super) struct Wheel {
     /// Occupied positions of each level.
     occupied: [u64; LEVELS],
     linked: u64,
+    /// Where [`Wheel::walk`] goes on: an entry, or 0 for the position behind the last one.
+    hand: u64,
+    hand_position: usize,
 }
 
 fn expiry_at(mapping: &Mapping, at: u64) -> (u64, ExpiryWords) {
@@ -66,6 +69,8 @@ impl Wheel {
             heads: [0; POSITIONS + 1],
             occupied: [0; LEVELS],
             linked: 0,
+            hand: 0,
+            hand_position: 0,
         }
     }
 
@@ -113,6 +118,9 @@ impl Wheel {
             return;
         }
         let (previous, next) = (words.previous(), words.next());
+        if self.hand == at {
+            self.hand = next;
+        }
         if let Some(position) = as_position(previous) {
             self.set_head(position, next);
         } else {
@@ -133,6 +141,41 @@ impl Wheel {
         }
         store(mapping, word, words.linked(0, 0));
         self.linked -= 1;
+    }
+
+    /// The next `count` entries in the order of the lists, going round and round.
+    pub(super) fn walk(&mut self, mapping: &Mapping, count: usize, found: &mut Vec<u64>) {
+        let wanted = count.min(self.linked as usize);
+        for _ in 0..=POSITIONS {
+            while self.hand != 0 && found.len() < wanted {
+                found.push(self.hand);
+                self.hand = expiry_at(mapping, self.hand).1.next();
+            }
+            if found.len() == wanted {
+                return;
+            }
+            self.hand_position = (self.hand_position + 1) % (POSITIONS + 1);
+            self.hand = self.heads[self.hand_position];
+        }
+    }
+
+    /// Entries that are among the first to expire, `count` of them.
+    pub(super) fn soonest(&self, mapping: &Mapping, count: usize, found: &mut Vec<u64>) {
+        let levels = self.occupied.iter().enumerate();
+        let positions = levels.flat_map(|(level, occupied)| {
+            let digits = (0..1 << DIGIT_BITS).filter(move |digit| occupied >> digit & 1 == 1);
+            digits.map(move |digit| level << DIGIT_BITS | digit)
+        });
+        for position in std::iter::once(PENDING).chain(positions) {
+            let mut at = self.heads[position];
+            while at != 0 && found.len() < count {
+                found.push(at);
+                at = expiry_at(mapping, at).1.next();
+            }
+            if found.len() == count {
+                return;
+            }
+        }
     }
 
     fn set_head(&mut self, position: usize, head: u64) {

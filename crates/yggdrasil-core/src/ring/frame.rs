@@ -29,6 +29,14 @@ pub enum FrameKind {
     Fetch = 10,
     /// Put or remove an entry, decided elsewhere.
     Apply = 11,
+    /// Make room for a long argument of a request, whose ticket this has: it comes in slices.
+    Begin = 12,
+    /// The next bytes of a long argument, by tag.
+    Slice = 13,
+    /// The request whose long argument has come whole, by tag.
+    Finish = 14,
+    /// Forget a long argument, by tag.
+    Abandon = 15,
 }
 
 impl FrameKind {
@@ -45,6 +53,10 @@ impl FrameKind {
             9 => Self::Unwatch,
             10 => Self::Fetch,
             11 => Self::Apply,
+            12 => Self::Begin,
+            13 => Self::Slice,
+            14 => Self::Finish,
+            15 => Self::Abandon,
             _ => return None,
         })
     }

@@ -72,6 +72,13 @@ counters! {
     MemoryOverhead, "memory_overhead_bytes", Gauge, "Arena bytes that are neither entry nor index";
     MemoryLeased, "memory_leased_bytes", Gauge, "Bytes of large values that are gone but still looked at by somebody";
     MemoryPeak, "memory_peak_bytes", Gauge, "Highest arena use since start";
+    AdmittedKeys, "admitted_keys", Gauge, "New keys that tinylfu kept in place of others, since it is in force";
+    RejectedKeys, "rejected_keys", Gauge, "New keys that tinylfu did not keep, since it is in force";
+    WindowBytes, "admission_window_bytes", Gauge, "Bytes of entries in the window of tinylfu";
+    WindowShare, "admission_window_share", Gauge, "What the window of tinylfu may have of the entries, in 1024ths";
+    AdmissionBytes, "memory_admission_bytes", Gauge, "Bytes of the queues and the sketch of tinylfu";
+    PinnedKeys, "pinned_keys", Gauge, "Keys that are pinned";
+    PinnedBytes, "pinned_bytes", Gauge, "Bytes of entries that are pinned";
     SessionBytes, "memory_sessions_bytes", Gauge, "Buffers of client connections";
     CrossShardReads, "cross_shard_reads", Counter, "Reads of other shards served through shared memory";
     CrossShardRetries, "cross_shard_retries", Counter, "Shared-memory reads that did not settle and went to the owner";

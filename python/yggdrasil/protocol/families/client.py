@@ -278,7 +278,7 @@ def timeout(argument: bytes) -> int:
 @command(
     "client|unpause",
     arity=2,
-    flags=_CONTROL,
+    flags=(*_CONTROL, "never_paused"),
     group="connection",
     summary="Ends CLIENT PAUSE.",
     since="6.2.0",

@@ -11,7 +11,6 @@ from yggdrasil.protocol.memory_use import memory_use
 from yggdrasil.protocol.node import CommandContext
 from yggdrasil.protocol.reply import OK, Reply, unknown_subcommand
 
-_ACCESS_BITS = 24
 _HELP = [
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "JMAP",
@@ -77,10 +76,9 @@ async def _object(ctx: CommandContext, args: list[bytes]) -> Reply:
     found = await key_info(ctx, args[0])
     if found is None:
         raise ReplyError("ERR no such key")
-    idle_s = (int(time.time()) - found.access) % (1 << _ACCESS_BITS)
     return (
         f"Value at:0x{found.version:012x} refcount:1 encoding:{found.encoding} serializedlength:{found.length} "
-        f"lru:{found.access} lru_seconds_idle:{idle_s} bytes:{found.bytes}"
+        f"lru:{found.access} lru_seconds_idle:{found.idle_s} bytes:{found.bytes}"
     )
 
 

@@ -85,6 +85,9 @@ def _memory(node: NodeReport) -> Fields:
     yield "maxmemory", limit
     yield "maxmemory_human", human_bytes(limit)
     yield "maxmemory_policy", node.option("maxmemory-policy")
+    yield "pinned_keys", node.count("pinned_keys")
+    yield "pinned_memory", node.count("pinned_bytes")
+    yield "maxpinned", node.option("maxpinned")
     yield "allocator_frag_ratio", f"{use.entries / max(use.dataset, 1):.2f}"
     yield "allocator_frag_bytes", use.entries - use.dataset
     yield "mem_fragmentation_ratio", f"{use.resident / max(use.total, 1):.2f}"

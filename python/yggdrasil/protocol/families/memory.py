@@ -30,6 +30,7 @@ class KeyInfo:
     length: int
     encoding: str
     access: int
+    idle_s: int
     version: int
 
 
@@ -39,7 +40,7 @@ def describe_key(here: Here, asked: KeyName) -> KeyInfo | None:
     found = here.worker.describe_key(asked.db, asked.key)
     if found is None:
         return None
-    return KeyInfo(found["bytes"], found["length"], found["encoding"], found["access"], found["version"])
+    return KeyInfo(found["bytes"], found["length"], found["encoding"], found["access"], found["idle"], found["version"])
 
 
 @question

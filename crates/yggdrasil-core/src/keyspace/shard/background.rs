@@ -28,7 +28,8 @@ impl Cleared {
 impl Shard {
     /// Does about `budget` small steps of background work. Tells whether more is due.
     pub fn advance(&mut self, now: Millis, budget: usize) -> bool {
-        let mut left = budget;
+        self.clock = now;
+        let mut left = self.end_pins(now, budget);
         while left > 0 && self.expire_one(now) {
             left -= 1;
         }
@@ -36,6 +37,9 @@ impl Shard {
         self.arena.look_at_limbo(LIMBO_LOOKS);
         if left > 0 && !self.cleared.is_empty() {
             left = self.reclaim(left);
+        }
+        while left > 0 && self.is_over_limit() && self.relieve(now, 1) {
+            left -= 1;
         }
         for physical in 0..self.databases.len() {
             while left > 0 && self.merge(physical as u8) {
@@ -45,6 +49,11 @@ impl Shard {
         if left > 0 && self.cleared.is_empty() {
             left = self.compact(left);
         }
+        if left > 0 {
+            self.tidy_queues(left);
+            left = self.adopt_some(left);
+        }
+        self.arena.give_up_unneeded();
         let is_warm = self.arena.cool(now);
         left == 0 || is_warm
     }
@@ -136,7 +145,11 @@ impl Shard {
             if header.has_expiry() {
                 self.wheel.unlink(&mut self.arena.mapping, at);
             }
-            self.arena.release(at, header.total_bytes());
+            let bytes = header.total_bytes();
+            let hash = self.hash_of(at);
+            self.eviction
+                .removed(header.db(), header.access(), bytes, || hash);
+            self.arena.release(at, bytes);
             released += 1;
         }
         released

@@ -1,5 +1,6 @@
 //! The index of the owner: placing and removing refs, splitting and merging buckets.
 
+use crate::keyspace::arena::Limit;
 use crate::keyspace::bucket::{
     LAST, Line, PLACES, clear, close, fingerprint, line_fingerprint, line_reference, open,
     set_place, set_reference,
@@ -54,7 +55,7 @@ impl Shard {
         fingerprint: u8,
         at: u64,
     ) -> Result<(), KeyspaceError> {
-        let line = self.obtain(|arena| arena.allocate_bucket())?;
+        let line = self.obtain(|arena| arena.allocate_bucket(Limit::Respect))?;
         let mapping = &mut self.arena.mapping;
         clear(mapping, line, false);
         set_place(
@@ -248,7 +249,7 @@ impl Shard {
         self.gather(child, &mut scratch.staying, &mut scratch.lines);
         let had = scratch.lines.len();
         while scratch.lines.len() < overflow_lines(scratch.staying.len()) {
-            let Ok(line) = self.arena.allocate_bucket() else {
+            let Ok(line) = self.arena.allocate_bucket(Limit::Respect) else {
                 scratch.lines.drain(..had);
                 self.put_back(scratch);
                 return false;

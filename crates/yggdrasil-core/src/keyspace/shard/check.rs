@@ -22,6 +22,7 @@ impl Shard {
             refs.extend(own);
         }
         self.check_map();
+        self.check_pins(&refs);
         let linked = self.check_entries(&refs);
         let waiting = self.cleared_refs();
         let waiting_linked = self.check_entries(&waiting);

@@ -8,7 +8,7 @@ use crate::keyspace::layout::PAGE_BYTES;
 use crate::keyspace::leases::Lender;
 use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, Value};
 
-use super::{Shard, UploadId, access_clock, is_past};
+use super::{Place, Shard, UploadId};
 
 /// Address space for a value of unknown length to grow into before it has to move.
 const GROWTH_BYTES_MAX: u64 = 4 << 30;
@@ -107,7 +107,8 @@ impl Shard {
             wide,
         };
         let bytes = draft.bytes_for(room);
-        draft.at = self.allocate(bytes, spare_pages, Limit::Respect)?;
+        draft.at =
+            self.with_room_for_draft(|shard| shard.allocate(bytes, spare_pages, Limit::Respect))?;
         self.draft_bytes += bytes;
         Ok(draft)
     }
@@ -132,9 +133,13 @@ impl Shard {
         self.check_value(room)?;
         let (from, to) = (draft.bytes_for(draft.room), draft.bytes_for(room));
         let at = draft.at;
-        if !self.obtain(|arena| arena.resize_in_place(at, from, to))? {
+        let grown = self.with_room_for_draft(|shard| {
+            shard.obtain(|arena| arena.resize_in_place(at, from, to))
+        })?;
+        if !grown {
             let ahead = to.div_ceil(PAGE_BYTES);
-            let moved = self.allocate(to, ahead, Limit::Respect)?;
+            let moved =
+                self.with_room_for_draft(|shard| shard.allocate(to, ahead, Limit::Respect))?;
             let (old, offset) = (draft.value_at(), draft.value_at() - at * 8);
             self.arena
                 .mapping
@@ -205,21 +210,35 @@ impl Shard {
             return self.publish_short(draft, key, expiry, now);
         }
         let physical = self.map[usize::from(key.db)];
-        if let Err(error) = self.ensure_buckets(physical) {
+        let place = self.locate_live(key, now).map(|(place, _)| place);
+        let extent = draft.extent(draft.filled);
+        if let Err(error) = self.prepare_publishing(&extent, key, place.as_ref(), now) {
             self.abandon(draft);
             return Err(error);
         }
+        // Making room for the index may have moved it.
         let place = self.locate(key);
         let before = place.and_then(|place| self.expire_at(place.at, &place.header));
-        let live = place.is_some() && !is_past(before, now);
         let expire_at = match expiry {
             Expiry::Clear => None,
-            Expiry::Keep => before.filter(|_| live),
+            Expiry::Keep => before,
             Expiry::At(at) => Some(at),
         };
-        let extent = draft.extent(draft.filled);
-        let access = access_clock(now);
-        let header = Header::new(&extent, physical, Encoding::Raw, self.version + 1, access);
+        let access = match place {
+            Some(place) => {
+                let access = self.eviction.used(&place, key.hash, now);
+                let before = place.header.total_bytes();
+                self.eviction.resized(access, before, extent.total_bytes());
+                access
+            }
+            None => {
+                let bytes = extent.total_bytes();
+                self.eviction.inserted(physical, key.hash, bytes, now)
+            }
+        };
+        let pinned = place.is_some_and(|place| place.header.is_pinned());
+        let header = Header::new(&extent, physical, Encoding::Raw, self.version + 1, access)
+            .with_pin(pinned);
         let (at, room_bytes) = (draft.at, draft.bytes_for(draft.room));
         self.write_header(at, &header, expire_at);
         self.arena
@@ -227,12 +246,17 @@ impl Shard {
             .copy_in((at + header.key_word()) * 8, key.bytes);
         match place {
             Some(place) => {
+                self.note_pinned_size(key, &place, extent.total_bytes());
                 self.wheel_unlink(place.at, &place.header);
                 self.reattach(&place, at);
                 self.arena.release(place.at, place.header.total_bytes());
             }
             None => {
-                if let Err(error) = self.attach(physical, key.hash, at) {
+                let attached =
+                    self.with_room(key, now, |shard| shard.attach(physical, key.hash, at));
+                if let Err(error) = attached {
+                    let bytes = extent.total_bytes();
+                    self.eviction.removed(physical, access, bytes, || key.hash);
                     self.abandon(draft);
                     return Err(error);
                 }
@@ -244,13 +268,27 @@ impl Shard {
         self.draft_bytes -= room_bytes;
         self.arena.live_bytes = self.arena.live_bytes + extent.total_bytes() - room_bytes;
         self.arena.trim_run(at, extent.total_bytes());
-        self.counters.expired += u64::from(place.is_some() && !live);
         self.count_expiring(physical, before, expire_at);
         self.link(at, expire_at, now);
         if place.is_none() {
             self.grow(physical);
         }
-        Ok(live)
+        Ok(place.is_some())
+    }
+
+    /// What has to be possible before a draft is published.
+    fn prepare_publishing(
+        &mut self,
+        extent: &Extent,
+        key: &Key<'_>,
+        place: Option<&Place>,
+        now: Millis,
+    ) -> Result<(), KeyspaceError> {
+        if let Some(place) = place {
+            return self.check_pinned_growth(&place.header, key.bytes, extent.total_bytes());
+        }
+        let physical = self.map[usize::from(key.db)];
+        self.with_room(key, now, |shard| shard.ensure_buckets(physical))
     }
 
     /// A value that fits into a page with others is copied there.

@@ -35,6 +35,16 @@ impl Shard {
         self.arena.holders.drain_reports(each);
     }
 
+    /// Counts what others have read as used, where the policy of eviction wants to know.
+    pub fn note_reported_uses(&mut self, now: Millis) {
+        let mut reported = std::mem::take(&mut self.reported);
+        self.drain_reports(|hash, db| reported.push((hash, db)));
+        for (hash, db) in reported.drain(..) {
+            self.note_use(db, hash, now);
+        }
+        self.reported = reported;
+    }
+
     /// Begins a change of an entry in its place. False, with nothing begun, when bytes of its value are to change that
     /// somebody looks at.
     pub(super) fn open_in_place(&mut self, place: &Place, changes_value: bool) -> bool {

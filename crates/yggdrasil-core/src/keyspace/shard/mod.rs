@@ -5,7 +5,10 @@ mod buckets;
 mod check;
 mod compact;
 mod draft;
+mod evict;
 mod lease;
+mod pin;
+mod queued;
 mod scan;
 mod upload;
 mod write;
@@ -23,10 +26,11 @@ pub use self::upload::{UPLOAD_SERIAL_BITS, UploadError, UploadId};
 use super::arena::{Arena, Limit, OutOfMemory};
 use super::bucket::{LAST, fingerprint, matches, owner_reference};
 use super::database::Database;
-use super::entry::{ACCESS_MASK, Encoding, ExpiryWords, Header, VERSION_MASK};
+use super::entry::{Encoding, ExpiryWords, Header, VERSION_MASK};
 use super::layout::{
     BUCKET_WORDS, DATABASES_MAX, EPOCH, HEADER_WORDS, LINK, Layout, State, TXN_SEQ,
 };
+use super::pins::Pins;
 use super::types::{
     EntryView, Key, KeyspaceError, Kind, MemoryUse, Millis, ShardCounters, ShardShape, Value,
     WatchToken,
@@ -53,7 +57,13 @@ pub struct Shard {
     /// What cleared databases have left behind.
     cleared: VecDeque<Cleared>,
     version: u64,
+    /// The time of the last background work.
+    clock: Millis,
     watches: Watches,
+    pins: Pins,
+    eviction: evict::Eviction,
+    /// Reads of others, while they are being counted.
+    reported: Vec<(u64, u8)>,
     counters: ShardCounters,
     scratch: buckets::Scratch,
     /// How long a freed run may be held.
@@ -131,7 +141,11 @@ impl Shard {
             sweep: 0,
             cleared: VecDeque::new(),
             version: 0,
+            clock: 0,
             watches: Watches::default(),
+            pins: Pins::new(databases),
+            eviction: evict::Eviction::default(),
+            reported: Vec::new(),
             counters: ShardCounters::default(),
             scratch: buckets::Scratch::default(),
             lease_age_max: Millis::MAX,
@@ -186,7 +200,7 @@ impl Shard {
             self.expire(&place);
             return None;
         }
-        let access = access_clock(now);
+        let access = self.eviction.used(&place, key.hash, now);
         if header.access() != access {
             self.arena
                 .mapping
@@ -195,18 +209,6 @@ impl Shard {
         let mut view = self.view(place.at, header);
         view.access = access;
         Some(view)
-    }
-
-    /// Makes an entry look as if it had not been used for so long; as far back as the access clock reaches.
-    pub fn set_idle(&mut self, key: &Key<'_>, seconds: u64, now: Millis) {
-        if let Some(place) = self.locate(key) {
-            let seconds = seconds.min(u64::from(ACCESS_MASK)) as u32;
-            let access = access_clock(now).wrapping_sub(seconds) & ACCESS_MASK;
-            let header = self.header(place.at);
-            self.arena
-                .mapping
-                .store(place.at + 1, header.with_access(access));
-        }
     }
 
     /// The live entry of a key, without recording the access.
@@ -255,7 +257,7 @@ impl Shard {
             peak: self.arena.peak,
             entries: self.arena.entry_bytes,
             index: self.arena.index_bytes,
-            overhead: self.arena.kept_bytes + self.arena.fixed_bytes,
+            overhead: self.arena.kept_bytes + self.arena.fixed_bytes + self.arena.policy_bytes,
             live: self.arena.live_bytes,
             leased: self.arena.limbo_bytes(),
         }
@@ -282,13 +284,17 @@ impl Shard {
         self.arena.limit.saturating_sub(self.arena.needed())
     }
 
-    /// Changes the limit. What is stored stays, even above it.
+    /// Changes the limit. What is stored above it is evicted in the steps of [`Shard::advance`] and before writes, if the
+    /// policy allows.
     pub fn set_memory_limit(&mut self, bytes: u64) {
         self.arena.limit = bytes;
+        self.update_access_bits();
     }
 
-    /// Gives empty pages that were kept for reuse back to the system.
+    /// Gives empty pages that were kept for reuse back to the system, and has sparse ones emptied in the steps of
+    /// [`Shard::advance`].
     pub fn purge(&mut self) {
+        self.settle_pages();
         while self.arena.give_up_kept_page() {}
         while self.arena.give_up_warm(u32::MAX) {}
     }
@@ -350,6 +356,7 @@ impl Shard {
             return;
         }
         let old = self.databases[index].take();
+        self.pins.clear(physical);
         self.publish_state(physical, 0, true);
         self.arena
             .mapping
@@ -386,13 +393,18 @@ impl Shard {
 
     #[inline(always)]
     fn locate(&self, key: &Key<'_>) -> Option<Place> {
-        let physical = self.map[usize::from(key.db)];
+        self.locate_in(self.map[usize::from(key.db)], key.hash, key.bytes)
+    }
+
+    /// Looks a key up in a physical database.
+    #[inline(always)]
+    fn locate_in(&self, physical: u8, hash: u64, key: &[u8]) -> Option<Place> {
         let database = &self.databases[usize::from(physical)];
         if database.buckets() == 0 {
             return None;
         }
-        let home = database.home(key.hash);
-        let fingerprint = fingerprint(key.hash);
+        let home = database.home(hash);
+        let fingerprint = fingerprint(hash);
         let mapping = &self.arena.mapping;
         let mut line = home;
         loop {
@@ -405,7 +417,7 @@ impl Shard {
                     continue;
                 }
                 let header = self.header(at);
-                if self.has_key(at, &header, key.bytes) {
+                if self.has_key(at, &header, key) {
                     return Some(Place {
                         physical,
                         home,
@@ -469,6 +481,8 @@ impl Shard {
             expire_at: self.expire_at(at, header),
             version: header.version(),
             access: header.access(),
+            bytes: Arena::footprint(header.total_bytes()),
+            pinned_until: self.end_of_pin(at, header),
         }
     }
 
@@ -498,19 +512,17 @@ impl Shard {
         loop {
             match attempt(&mut self.arena) {
                 Ok(taken) => return Ok(taken),
-                Err(refusal) => self.make_room(refusal)?,
+                Err(refusal) => self.reclaim_some(refusal)?,
             }
         }
     }
 
-    #[cold]
-    fn make_room(&mut self, refusal: OutOfMemory) -> Result<(), KeyspaceError> {
+    fn reclaim_some(&mut self, refusal: OutOfMemory) -> Result<(), KeyspaceError> {
         const STEP: usize = 256;
         if self.arena.settle_limbo() {
             return Ok(());
         }
         if self.cleared.is_empty() {
-            self.counters.refused += 1;
             let (limit, used) = (self.arena.limit, self.arena.used());
             return Err(KeyspaceError::OutOfMemory {
                 needed: refusal.needed,
@@ -531,12 +543,6 @@ impl Shard {
     ) -> Result<u64, KeyspaceError> {
         self.obtain(|arena| arena.allocate(bytes, spare_pages, limit))
     }
-}
-
-/// The clock in which accesses are recorded.
-#[inline(always)]
-fn access_clock(now: Millis) -> u32 {
-    (now / 1000) as u32 & ACCESS_MASK
 }
 
 #[inline(always)]

@@ -9,9 +9,9 @@ use crate::keyspace::entry::{
 };
 use crate::keyspace::layout::PAGE_BYTES;
 use crate::keyspace::slot::key_slot;
-use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, Value};
+use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, Value, hash_key};
 
-use super::{Place, Shard, access_clock, is_past};
+use super::{Place, Shard, is_past};
 
 /// A value as it is stored.
 #[derive(Clone, Copy)]
@@ -24,6 +24,17 @@ impl Shard {
     /// Stores a value. Tells whether a live entry was there before.
     #[inline]
     pub fn set(
+        &mut self,
+        key: &Key<'_>,
+        value: Value<'_>,
+        expiry: Expiry,
+        now: Millis,
+    ) -> Result<bool, KeyspaceError> {
+        self.with_room(key, now, |shard| shard.try_set(key, value, expiry, now))
+    }
+
+    #[inline]
+    fn try_set(
         &mut self,
         key: &Key<'_>,
         value: Value<'_>,
@@ -98,6 +109,9 @@ impl Shard {
         let before = self.expire_at(place.at, &header);
         self.wheel_unlink(place.at, &header);
         let new = header.changed(self.next_version(), header.has_expiry() || expiry.is_some());
+        self.note_pinned_size(key, &place, new.total_bytes());
+        self.eviction
+            .resized(header.access(), header.total_bytes(), new.total_bytes());
         if at == place.at {
             open(&mut self.arena.mapping, place.home);
             self.write_header(at, &new, expiry);
@@ -122,7 +136,7 @@ impl Shard {
         tail: &[u8],
         now: Millis,
     ) -> Result<u64, KeyspaceError> {
-        self.splice(key, None, tail, now)
+        self.with_room(key, now, |shard| shard.splice(key, None, tail, now))
     }
 
     /// Writes into a value, creating it when missing; a gap is filled with zeros. Returns the new length.
@@ -133,7 +147,9 @@ impl Shard {
         bytes: &[u8],
         now: Millis,
     ) -> Result<u64, KeyspaceError> {
-        self.splice(key, Some(offset), bytes, now)
+        self.with_room(key, now, |shard| {
+            shard.splice(key, Some(offset), bytes, now)
+        })
     }
 
     /// Writes at `offset`, or at the end.
@@ -160,19 +176,19 @@ impl Shard {
             .value_bytes()
             .max(offset.saturating_add(bytes.len() as u64));
         self.check_sizes(key, length)?;
-        let at = self.stretch(&place, &header, offset, length)?;
-        self.touch(key);
-        let version = self.next_version();
         let expire_at = self.expire_at(place.at, &header);
         let extent =
             Extent::new(header.key_bytes(), length, expire_at.is_some()).as_wide_as(&header);
-        let new = Header::new(
-            &extent,
-            place.physical,
-            Encoding::Raw,
-            version,
-            access_clock(now),
-        );
+        self.check_pinned_growth(&header, key.bytes, extent.total_bytes())?;
+        let at = self.stretch(&place, &header, offset, &extent)?;
+        self.touch(key);
+        let version = self.next_version();
+        let access = self.eviction.used(&place, key.hash, now);
+        let before = header.total_bytes();
+        self.eviction.resized(access, before, extent.total_bytes());
+        let new = Header::new(&extent, place.physical, Encoding::Raw, version, access)
+            .with_pin(header.is_pinned());
+        self.note_pinned_size(key, &place, new.total_bytes());
         if at == place.at {
             self.write_words(at, &new);
             self.write_tail(at, &new, header.value_bytes(), offset, bytes);
@@ -202,10 +218,8 @@ impl Shard {
         place: &Place,
         header: &Header,
         offset: u64,
-        length: u64,
+        extent: &Extent,
     ) -> Result<u64, KeyspaceError> {
-        let expires = self.expire_at(place.at, header).is_some();
-        let extent = Extent::new(header.key_bytes(), length, expires).as_wide_as(header);
         let same_layout = extent.key_word() == header.key_word();
         let (from, to) = (header.total_bytes(), extent.total_bytes());
         if same_layout && self.obtain(|arena| arena.resize_in_place(place.at, from, to))? {
@@ -239,7 +253,7 @@ impl Shard {
             return Ok(());
         };
         let mut buffer = itoa::Buffer::new();
-        self.set(
+        self.try_set(
             key,
             Value::Bytes(buffer.format(int).as_bytes()),
             Expiry::Keep,
@@ -265,20 +279,17 @@ impl Shard {
             expire_at.is_some(),
         );
         let at = self.allocate(extent.total_bytes(), 0, Limit::Respect)?;
-        let header = Header::new(
-            &extent,
-            physical,
-            encoding,
-            self.version + 1,
-            access_clock(now),
-        );
+        let bytes = extent.total_bytes();
+        let access = self.eviction.inserted(physical, key.hash, bytes, now);
+        let header = Header::new(&extent, physical, encoding, self.version + 1, access);
         self.write_header(at, &header, expire_at);
         self.arena
             .mapping
             .copy_in((at + header.key_word()) * 8, key.bytes);
         self.write_tail(at, &header, 0, gap, value);
         if let Err(error) = self.attach(physical, key.hash, at) {
-            self.arena.release(at, extent.total_bytes());
+            self.eviction.removed(physical, access, bytes, || key.hash);
+            self.arena.release(at, bytes);
             return Err(error);
         }
         self.touch(key);
@@ -287,6 +298,7 @@ impl Shard {
         self.count_expiring(physical, None, expire_at);
         self.link(at, expire_at, now);
         self.grow(physical);
+        self.tidy_after_insert();
         Ok(())
     }
 
@@ -301,11 +313,11 @@ impl Shard {
     ) -> bool {
         let version = (self.version + 1) & VERSION_MASK;
         let bytes = value.bytes.len() as u64;
-        let Some(header) =
-            place
-                .header
-                .rewritten(bytes, value.encoding, version, access_clock(now))
-        else {
+        let access = self.eviction.used(place, key.hash, now);
+        let rewritten = place
+            .header
+            .rewritten(bytes, value.encoding, version, access);
+        let Some(header) = rewritten else {
             return false;
         };
         if !self
@@ -338,10 +350,18 @@ impl Shard {
     ) -> Result<bool, KeyspaceError> {
         let old = place.header;
         let before = self.expire_at(place.at, &old);
-        let live = !is_past(before, now);
+        if is_past(before, now) {
+            self.expire(place);
+            let expire_at = match expiry {
+                Expiry::At(at) => Some(at),
+                Expiry::Clear | Expiry::Keep => None,
+            };
+            self.insert(key, value.encoding, 0, value.bytes, expire_at, now)?;
+            return Ok(false);
+        }
         let expire_at = match expiry {
             Expiry::Clear => None,
-            Expiry::Keep => before.filter(|_| live),
+            Expiry::Keep => before,
             Expiry::At(at) => Some(at),
         };
         let extent = Extent::new(
@@ -350,6 +370,7 @@ impl Shard {
             expire_at.is_some(),
         );
         let (from, to) = (old.total_bytes(), extent.total_bytes());
+        self.check_pinned_growth(&old, key.bytes, to)?;
         let mut in_place = self.obtain(|arena| arena.resize_in_place(place.at, from, to))?;
         if in_place && !self.open_in_place(place, true) {
             self.arena.undo_resize(place.at, from, to);
@@ -361,13 +382,17 @@ impl Shard {
             self.allocate(to, 0, Limit::Respect)?
         };
         self.touch(key);
+        let access = self.eviction.used(place, key.hash, now);
+        self.eviction.resized(access, from, to);
         let header = Header::new(
             &extent,
             place.physical,
             value.encoding,
             self.next_version(),
-            access_clock(now),
-        );
+            access,
+        )
+        .with_pin(old.is_pinned());
+        self.note_pinned_size(key, place, to);
         self.wheel_unlink(place.at, &old);
         if in_place {
             self.write_header(at, &header, expire_at);
@@ -394,12 +419,9 @@ impl Shard {
             self.reattach(place, at);
             self.arena.release(place.at, from);
         }
-        if !live {
-            self.counters.expired += 1;
-        }
         self.count_expiring(place.physical, before, expire_at);
         self.link(at, expire_at, now);
-        Ok(live)
+        Ok(true)
     }
 
     fn check_sizes(&self, key: &Key<'_>, value_bytes: u64) -> Result<(), KeyspaceError> {
@@ -418,7 +440,7 @@ impl Shard {
     }
 
     /// The live entry of a key; one whose time has come is removed.
-    fn locate_live(&mut self, key: &Key<'_>, now: Millis) -> Option<(Place, Header)> {
+    pub(super) fn locate_live(&mut self, key: &Key<'_>, now: Millis) -> Option<(Place, Header)> {
         let place = self.locate(key)?;
         if is_past(self.expire_at(place.at, &place.header), now) {
             self.expire(&place);
@@ -480,8 +502,27 @@ impl Shard {
     }
 
     /// Removes an entry and all that is known of it.
-    fn discard(&mut self, place: &Place) {
+    pub(super) fn discard(&mut self, place: &Place) {
         let header = &place.header;
+        let (access, bytes) = (self.header(place.at).access(), header.total_bytes());
+        let Self {
+            eviction,
+            arena,
+            shape,
+            ..
+        } = self;
+        eviction.removed(place.physical, access, bytes, || {
+            let key = (place.at + header.key_word()) * 8;
+            let key = arena.mapping.slice(key, header.key_bytes());
+            hash_key(shape.hash_seed, key)
+        });
+        self.discard_uncounted(place);
+    }
+
+    /// Removes an entry that the policy of eviction does not count any more.
+    pub(super) fn discard_uncounted(&mut self, place: &Place) {
+        let header = &place.header;
+        self.release_pin(place);
         let before = self.expire_at(place.at, header);
         self.wheel_unlink(place.at, header);
         self.detach(place);

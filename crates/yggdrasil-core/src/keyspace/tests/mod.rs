@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod corruption;
+mod eviction;
 mod leases;
 mod model;
 

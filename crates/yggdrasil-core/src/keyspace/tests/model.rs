@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::{Rig, key};
-use crate::keyspace::{Expiry, KeyspaceError, Read, Value};
+use crate::keyspace::{EntryView, Expiry, KeyspaceError, Read, Value};
 
 const START: u64 = 1_700_000_000_000;
 
@@ -31,6 +31,14 @@ impl Stored {
     }
 }
 
+/// A refused APPEND may have spelled an integer out.
+fn spelled(value: Value<'_>) -> Vec<u8> {
+    match value {
+        Value::Bytes(bytes) => bytes.to_vec(),
+        Value::Int(int) => int.to_string().into_bytes(),
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Timing {
     Clear,
@@ -48,6 +56,8 @@ enum Step {
     Find(u8, u16),
     SetExpiry(u8, u16, Option<u64>),
     Append(u8, u16, Vec<u8>),
+    Pin(u8, u16, u64),
+    Unpin(u8, u16),
     WriteRange(u8, u16, u64, Vec<u8>),
     Swap(u8, u8),
     ClearDatabase(u8),
@@ -86,6 +96,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (db(), name()).prop_map(|(d, n)| Step::Find(d, n)),
         5 => (db(), name(), prop::option::of(1..100_000_u64)).prop_map(|(d, n, e)| Step::SetExpiry(d, n, e)),
         6 => (db(), name(), content()).prop_map(|(d, n, c)| Step::Append(d, n, c)),
+        4 => (db(), name(), 1..100_000_u64).prop_map(|(d, n, ms)| Step::Pin(d, n, ms)),
+        2 => (db(), name()).prop_map(|(d, n)| Step::Unpin(d, n)),
         4 => (db(), name(), 0..70_000_u64, content()).prop_map(|(d, n, o, c)| Step::WriteRange(d, n, o, c)),
         1 => (db(), db()).prop_map(|(a, b)| Step::Swap(a, b)),
         1 => db().prop_map(Step::ClearDatabase),
@@ -113,6 +125,7 @@ type Entry = (Stored, Option<u64>);
 struct Pair {
     rig: Rig,
     model: HashMap<(u8, Vec<u8>), Entry>,
+    pins: HashMap<(u8, Vec<u8>), u64>,
     now: u64,
 }
 
@@ -124,7 +137,17 @@ impl Pair {
             .cloned()
     }
 
+    fn pinned_until(&self, db: u8, name: &[u8]) -> Option<u64> {
+        self.live(db, name)?;
+        let until = self.pins.get(&(db, name.to_vec())).copied();
+        until.filter(|until| *until > self.now)
+    }
+
+    /// What is overwritten keeps its pin; what is new has none.
     fn put(&mut self, db: u8, name: Vec<u8>, entry: Entry) {
+        if self.live(db, &name).is_none() {
+            self.pins.remove(&(db, name.clone()));
+        }
         self.model.insert((db, name), entry);
     }
 
@@ -186,6 +209,7 @@ impl Pair {
     fn remove(&mut self, db: u8, name: Vec<u8>) {
         let live = self.live(db, &name).is_some();
         assert_eq!(self.rig.shard.remove(&key(db, &name), self.now), live);
+        self.pins.remove(&(db, name.clone()));
         self.model.remove(&(db, name));
     }
 
@@ -216,6 +240,20 @@ impl Pair {
                     self.put(db, name, (value, at));
                 }
             }
+            Step::Pin(db, number, ms) => {
+                let (name, until) = (name(number), self.now + ms);
+                let live = self.live(db, &name).is_some();
+                assert_eq!(self.rig.shard.pin(&key(db, &name), until, self.now), live);
+                if live {
+                    self.pins.insert((db, name), until);
+                }
+            }
+            Step::Unpin(db, number) => {
+                let name = name(number);
+                let pinned = self.pinned_until(db, &name).is_some();
+                assert_eq!(self.rig.shard.unpin(&key(db, &name), self.now), pinned);
+                self.pins.remove(&(db, name));
+            }
             Step::Append(db, number, bytes) => self.splice(db, name(number), None, &bytes),
             Step::WriteRange(db, number, offset, bytes) => {
                 self.splice(db, name(number), Some(offset), &bytes)
@@ -224,10 +262,12 @@ impl Pair {
             Step::ClearDatabase(db) => {
                 self.rig.shard.clear_database(db);
                 self.model.retain(|(other, _), _| *other != db);
+                self.pins.retain(|(other, _), _| *other != db);
             }
             Step::Clear => {
                 self.rig.shard.clear();
                 self.model.clear();
+                self.pins.clear();
             }
             Step::Wait(ms) => self.now += ms,
             Step::Advance(budget) => {
@@ -239,19 +279,15 @@ impl Pair {
 
     fn swap(&mut self, a: u8, b: u8) {
         self.rig.shard.swap_databases(a, b);
-        self.model = std::mem::take(&mut self.model)
-            .into_iter()
-            .map(|((db, name), entry)| {
-                let db = if db == a {
-                    b
-                } else if db == b {
-                    a
-                } else {
-                    db
-                };
-                ((db, name), entry)
-            })
-            .collect();
+        let swapped = |(db, name): (u8, Vec<u8>)| match db {
+            db if db == a => (b, name),
+            db if db == b => (a, name),
+            db => (db, name),
+        };
+        let model = std::mem::take(&mut self.model).into_iter();
+        self.model = model.map(|(k, entry)| (swapped(k), entry)).collect();
+        let pins = std::mem::take(&mut self.pins).into_iter();
+        self.pins = pins.map(|(k, until)| (swapped(k), until)).collect();
     }
 
     fn check(&self) {
@@ -262,11 +298,22 @@ impl Pair {
             let expected = self.live(*db, name);
             let found = self.rig.shard.peek(&k, self.now);
             assert_eq!(
-                found.map(|view| (view.value, view.expire_at)),
-                expected.as_ref().map(|e| (e.0.view(), e.1))
+                found.map(|view| (spelled(view.value), view.expire_at)),
+                expected.as_ref().map(|e| (e.0.spelled(), e.1))
+            );
+            let pinned_until = found.and_then(|view| view.pinned_until);
+            assert_eq!(
+                pinned_until.filter(|until| *until > self.now),
+                self.pinned_until(*db, name)
             );
             match self.rig.reader.read(&k, self.now, &mut scratch) {
-                Read::Hit(view, _) => assert_eq!(Some(view), found),
+                Read::Hit(view, _) => {
+                    let seen = found.map(|found| EntryView {
+                        pinned_until: None,
+                        ..found
+                    });
+                    assert_eq!(Some(view), seen);
+                }
                 Read::Miss(_) => assert_eq!(found, None),
                 Read::Unsettled => panic!("nothing is going on"),
             }
@@ -295,7 +342,7 @@ proptest! {
 
     #[test]
     fn a_shard_agrees_with_a_hash_map(steps in prop::collection::vec(step(), 1..120)) {
-        let mut pair = Pair { rig: Rig::new(1 << 24, 1_500_000), model: HashMap::new(), now: START };
+        let mut pair = Pair { rig: Rig::new(1 << 24, 1_500_000), model: HashMap::new(), pins: HashMap::new(), now: START };
         for step in steps {
             pair.apply(step);
             pair.check();

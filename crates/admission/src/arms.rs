@@ -1,0 +1,220 @@
+//! Which window serves best, found by miniature simulation (Waldspurger, Saemundsson, Ahmad, Park 2017).
+//!
+//! Each arm is a small cache with another share for its window. It sees only the requests for a fixed sample of the keys
+//! and has as much less memory as it has fewer keys, so that its hit ratio tells that of the whole cache under its
+//! share. The arms are compared request by request (McNemar 1947): only requests on which two arms differ tell
+//! anything, and a lead must be larger than chance would give it.
+
+use crate::queues::{Queues, Shares};
+use crate::slot::Slot;
+use crate::table::Table;
+
+/// Shares of the window, in 1024ths: from W-TinyLFU as it was first described to a plain clock.
+const WINDOWS: [u32; 5] = [10, 102, 256, 512, 1024];
+/// Where a cache begins, before anything is known.
+const WINDOW_FIRST: usize = 1;
+const PROTECTED: u32 = 819;
+
+/// Keys of an arm above which it sees half as many.
+const KEYS_MAX: usize = 2048;
+/// Decisions in the time in which an arm's keys are requested once, on average.
+const DECISIONS: u64 = 4;
+const PERIOD_MIN: u64 = 64;
+/// Requests for each key of an arm after which they count 1/e.
+const MEMORY: f64 = 4.0;
+/// A lead counts above so many standard deviations,
+const SURE: f64 = 2.0;
+/// and when it is at least this share of the requests.
+const WORTH: f64 = 0.001;
+
+#[derive(Debug)]
+struct Arm {
+    queues: Queues,
+    table: Table,
+    hit: bool,
+    /// Hits more than the arm in force, and requests on which they differed; older ones count less.
+    lead: f64,
+    differed: f64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Arms {
+    arms: [Arm; WINDOWS.len()],
+    current: usize,
+    /// One key in 2^shift is in the sample.
+    shift: u32,
+    /// Requests since the last decision, and before it with their weight.
+    requests: u64,
+    weight: f64,
+}
+
+/// A request as the cache sees it.
+#[derive(Clone, Copy)]
+pub(crate) struct Request {
+    pub(crate) slot: Slot,
+    pub(crate) cost: u64,
+    /// Uses of the key lately, this one included.
+    pub(crate) uses: u32,
+    pub(crate) epoch: u8,
+    /// Keys in the cache.
+    pub(crate) keys: usize,
+    /// Bytes that fit into the cache, once it has been full.
+    pub(crate) limit: Option<u64>,
+}
+
+impl Arms {
+    pub(crate) fn new() -> Self {
+        Self {
+            arms: WINDOWS.map(|window| Arm {
+                queues: Queues::new(shares(window)),
+                table: Table::default(),
+                hit: false,
+                lead: 0.0,
+                differed: 0.0,
+            }),
+            current: WINDOW_FIRST,
+            shift: 0,
+            requests: 0,
+            weight: 0.0,
+        }
+    }
+
+    pub(crate) fn shares(&self) -> Shares {
+        shares(WINDOWS[self.current])
+    }
+
+    /// Shows a request to the arms. Returns the shares that are to be in force from now on, where they change.
+    #[inline]
+    pub(crate) fn request(&mut self, request: &Request) -> Option<Shares> {
+        if !self.is_sampled(request.slot) {
+            return None;
+        }
+        while request.keys >> self.shift > KEYS_MAX {
+            self.halve();
+        }
+        let limit = request.limit.map(|bytes| bytes >> self.shift);
+        for arm in &mut self.arms {
+            arm.hit = arm.request(request, limit);
+        }
+        let current = self.arms[self.current].hit;
+        for arm in &mut self.arms {
+            if arm.hit != current {
+                arm.lead += if arm.hit { 1.0 } else { -1.0 };
+                arm.differed += 1.0;
+            }
+        }
+        self.requests += 1;
+        let keys = self.arms[self.current].queues.keys() as u64;
+        if self.requests < (keys / DECISIONS).max(PERIOD_MIN) {
+            return None;
+        }
+        self.decide(keys.max(PERIOD_MIN))
+    }
+
+    /// Forgets a key that was removed.
+    #[inline]
+    pub(crate) fn remove(&mut self, slot: Slot) {
+        if !self.is_sampled(slot) {
+            return;
+        }
+        for arm in &mut self.arms {
+            if let Some(place) = arm.table.position(slot) {
+                let (tag, cost) = arm.table.entry(place);
+                arm.queues.remove(tag, cost);
+                arm.table.remove(place);
+            }
+        }
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        self.arms
+            .iter()
+            .map(|arm| arm.queues.memory() + arm.table.memory())
+            .sum()
+    }
+
+    #[inline]
+    fn is_sampled(&self, slot: Slot) -> bool {
+        self.shift == 0 || sample(slot) >> (64 - self.shift) == 0
+    }
+
+    /// Takes half of the keys out of the sample.
+    fn halve(&mut self) {
+        self.shift += 1;
+        let shift = self.shift;
+        for Arm { queues, table, .. } in &mut self.arms {
+            table.retain(
+                |slot| sample(slot) >> (64 - shift) == 0,
+                |tag, cost| queues.remove(tag, cost),
+            );
+        }
+    }
+
+    fn decide(&mut self, keys: u64) -> Option<Shares> {
+        let decay = (-(self.requests as f64) / (MEMORY * keys as f64)).exp();
+        self.weight = self.weight * decay + self.requests as f64;
+        self.requests = 0;
+        let mut best = self.current;
+        let mut surest = 0.0;
+        for (number, arm) in self.arms.iter_mut().enumerate() {
+            let sure = arm.lead - SURE * arm.differed.sqrt();
+            if sure > surest && arm.lead > WORTH * self.weight {
+                (best, surest) = (number, sure);
+            }
+            arm.lead *= decay;
+            arm.differed *= decay;
+        }
+        if best == self.current {
+            return None;
+        }
+        self.current = best;
+        let lead = self.arms[best].lead;
+        for arm in &mut self.arms {
+            arm.lead -= lead;
+        }
+        Some(self.shares())
+    }
+}
+
+impl Arm {
+    fn request(&mut self, request: &Request, limit: Option<u64>) -> bool {
+        if let Some(place) = self.table.position(request.slot) {
+            let (tag, before) = self.table.entry(place);
+            let after = request.cost.min(Table::COST_MAX);
+            self.queues.resize(tag, before, after);
+            self.table
+                .update(place, tag.after_use(request.epoch), after);
+            return true;
+        }
+        let cost = request.cost.min(Table::COST_MAX);
+        if let Some(limit) = limit {
+            if cost > limit {
+                return false;
+            }
+            while self.queues.total() + cost > limit {
+                if let Some(victim) = self.queues.evict(&mut self.table, request.epoch) {
+                    self.table.remove(victim.place);
+                }
+            }
+        }
+        let tag = self
+            .queues
+            .insert(request.slot, cost, request.uses, request.epoch);
+        self.table.insert(request.slot, tag, cost);
+        false
+    }
+}
+
+fn shares(window: u32) -> Shares {
+    Shares {
+        window,
+        protected: PROTECTED,
+    }
+}
+
+/// Bits that have nothing to do with those that place a key elsewhere.
+#[inline]
+fn sample(slot: Slot) -> u64 {
+    let mixed = slot.key().wrapping_mul(0xd6e8_feb8_6659_fd93);
+    (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93)
+}

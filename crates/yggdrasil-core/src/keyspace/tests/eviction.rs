@@ -1,0 +1,256 @@
+//! What goes when memory runs short, and that it is enough.
+
+use std::collections::HashSet;
+
+use super::{Rig, key};
+use crate::keyspace::{EvictionOptions, Expiry, KeyspaceError, Policy, Value};
+
+const START: u64 = 1_700_000_000_000;
+
+fn rig(policy: Policy, limit: u64) -> Rig {
+    let mut rig = Rig::new(1 << 30, limit);
+    rig.shard.set_eviction(EvictionOptions {
+        policy,
+        ..EvictionOptions::default()
+    });
+    rig
+}
+
+fn name(number: u64) -> Vec<u8> {
+    format!("key:{number:012}").into_bytes()
+}
+
+fn put(rig: &mut Rig, number: u64, bytes: usize, expiry: Expiry, now: u64) {
+    let (name, value) = (name(number), vec![7; bytes]);
+    // As the engine does before it executes a write.
+    assert!(rig.shard.relieve(now, 64));
+    let set = rig
+        .shard
+        .set(&key(0, &name), Value::Bytes(&value), expiry, now);
+    assert!(set.is_ok(), "{number}: {set:?}");
+}
+
+fn has(rig: &Rig, number: u64, now: u64) -> bool {
+    rig.shard.peek(&key(0, &name(number)), now).is_some()
+}
+
+/// Stores many keys of this size; the limit holds at every step.
+fn fill(rig: &mut Rig, numbers: std::ops::Range<u64>, bytes: usize) {
+    for number in numbers {
+        put(rig, number, bytes, Expiry::Clear, START);
+        let memory = rig.shard.memory();
+        // The queues of the policy may grow by a step.
+        assert!(
+            memory.used <= memory.limit + memory.limit / 100,
+            "{memory:?}"
+        );
+    }
+}
+
+const ALL_KEYS: [Policy; 4] = [
+    Policy::TinyLfu,
+    Policy::AllKeysLru,
+    Policy::AllKeysLfu,
+    Policy::AllKeysRandom,
+];
+
+#[test]
+fn a_full_shard_takes_every_size_after_any_other() {
+    for policy in ALL_KEYS {
+        let mut rig = rig(policy, 4 << 20);
+        let mut next = 0;
+        for bytes in [100, 300, 20_000, 40, 1000, 200_000, 8, 3000, 100] {
+            let count = (6 << 20) / (bytes as u64 + 60);
+            fill(&mut rig, next..next + count, bytes);
+            next += count;
+            rig.shard.check_invariants();
+            assert!(has(&rig, next - 1, START));
+        }
+        let memory = rig.shard.memory();
+        assert!(memory.live * 10 > memory.limit * 6, "{policy:?} {memory:?}");
+        assert!(rig.shard.counters().evicted > 10_000);
+        assert_eq!(rig.shard.counters().refused, 0);
+    }
+}
+
+#[test]
+fn what_is_used_stays() {
+    for policy in [Policy::AllKeysLru, Policy::AllKeysLfu, Policy::TinyLfu] {
+        let mut rig = rig(policy, 2 << 20);
+        let mut now = START;
+        for number in 0..1000 {
+            put(&mut rig, number, 100, Expiry::Clear, now);
+        }
+        for round in 0..40 {
+            now += 60_000;
+            for number in 0..1000 {
+                rig.shard.find(&key(0, &name(number)), now);
+            }
+            for number in 0..1000 {
+                put(
+                    &mut rig,
+                    10_000 + round * 1000 + number,
+                    100,
+                    Expiry::Clear,
+                    now,
+                );
+            }
+        }
+        let kept = (0..1000).filter(|number| has(&rig, *number, now)).count();
+        assert!(kept > 800, "{policy:?} kept {kept}");
+        rig.shard.check_invariants();
+    }
+}
+
+#[test]
+fn volatile_policies_take_only_what_expires() {
+    for policy in [
+        Policy::VolatileLru,
+        Policy::VolatileLfu,
+        Policy::VolatileRandom,
+        Policy::VolatileTtl,
+    ] {
+        let mut rig = rig(policy, 2 << 20);
+        for number in 0..3000 {
+            let expiry = if number % 3 == 0 {
+                Expiry::At(START + 1_000_000 + number)
+            } else {
+                Expiry::Clear
+            };
+            put(&mut rig, number, 100, expiry, START);
+        }
+        for number in 10_000..40_000 {
+            put(
+                &mut rig,
+                number,
+                100,
+                Expiry::At(START + 10_000_000 + number),
+                START,
+            );
+        }
+        for number in 0..3000 {
+            assert!(number % 3 == 0 || has(&rig, number, START), "{policy:?}");
+        }
+        if policy == Policy::VolatileTtl {
+            assert!((0..3000).step_by(3).all(|number| !has(&rig, number, START)));
+        }
+        rig.shard.check_invariants();
+        for number in 10_000..40_000 {
+            rig.shard.remove(&key(0, &name(number)), START);
+        }
+        for number in (0..3000).step_by(3) {
+            rig.shard.remove(&key(0, &name(number)), START);
+        }
+        let (value, mut refused) = ([7; 100], false);
+        for number in 50_000..90_000 {
+            let name = name(number);
+            let set = rig
+                .shard
+                .set(&key(0, &name), Value::Bytes(&value), Expiry::Clear, START);
+            refused |= matches!(set, Err(KeyspaceError::OutOfMemory { .. }));
+        }
+        assert!(
+            refused,
+            "without keys that expire it is as if there were no eviction"
+        );
+    }
+}
+
+#[test]
+fn pinned_keys_stay() {
+    for policy in ALL_KEYS {
+        let mut rig = rig(policy, 2 << 20);
+        for number in 0..2000 {
+            put(&mut rig, number, 100, Expiry::Clear, START);
+            assert!(rig.shard.pin(&key(0, &name(number)), START + 1000, START));
+        }
+        fill(&mut rig, 10_000..40_000, 100);
+        assert!(
+            (0..2000).all(|number| has(&rig, number, START)),
+            "{policy:?}"
+        );
+        rig.shard.check_invariants();
+        while rig.shard.advance(START + 1000, 100) {}
+        fill(&mut rig, 50_000..90_000, 100);
+        assert!((0..2000).filter(|number| has(&rig, *number, START)).count() < 500);
+        assert!(rig.shard.pins().is_empty());
+    }
+}
+
+#[test]
+fn a_key_is_not_evicted_by_its_own_growth() {
+    for policy in ALL_KEYS {
+        let mut rig = rig(policy, 2 << 20);
+        put(&mut rig, 0, 10, Expiry::At(START + 1_000_000), START);
+        fill(&mut rig, 1..20_000, 100);
+        put(&mut rig, 0, 10, Expiry::At(START + 1_000_000), START);
+        for step in 1..200 {
+            let length = rig
+                .shard
+                .append(&key(0, &name(0)), &[1; 5000], START)
+                .unwrap();
+            assert_eq!(length, 10 + 5000 * step, "{policy:?}");
+            let entry = rig.shard.peek(&key(0, &name(0)), START).unwrap();
+            assert_eq!(entry.expire_at, Some(START + 1_000_000));
+        }
+        rig.shard.check_invariants();
+    }
+}
+
+#[test]
+fn watches_are_told_of_evictions() {
+    let mut rig = rig(Policy::AllKeysRandom, 2 << 20);
+    put(&mut rig, 0, 100, Expiry::Clear, START);
+    rig.shard.watch(&key(0, &name(0)), 5, START);
+    let mut number = 1;
+    while has(&rig, 0, START) {
+        assert!(!rig.shard.is_touched(5, START));
+        put(&mut rig, number, 100, Expiry::Clear, START);
+        number += 1;
+    }
+    assert!(rig.shard.is_touched(5, START));
+}
+
+#[test]
+fn a_lowered_limit_is_reached_in_steps() {
+    for policy in ALL_KEYS {
+        let mut rig = rig(policy, 8 << 20);
+        fill(&mut rig, 0..100_000, 100);
+        rig.shard.set_memory_limit(2 << 20);
+        let mut steps = 0;
+        while rig.shard.is_over_limit() {
+            rig.shard.advance(START, 100);
+            steps += 1;
+            // Writes go on meanwhile.
+            put(&mut rig, 200_000 + steps, 100, Expiry::Clear, START);
+            assert!(steps < 10_000, "{policy:?}");
+        }
+        assert!(steps > 50);
+        rig.shard.check_invariants();
+    }
+}
+
+#[test]
+fn purging_after_deletions_leaves_little_beyond_what_lives() {
+    let mut rig = Rig::roomy();
+    let mut kept = HashSet::new();
+    for number in 0..400_000 {
+        put(&mut rig, number, 100, Expiry::Clear, START);
+    }
+    for number in 0..400_000 {
+        if number * 7919 % 10 == 3 {
+            kept.insert(number);
+        } else {
+            rig.shard.remove(&key(0, &name(number)), START);
+        }
+    }
+    rig.shard.purge();
+    // As many rounds of housekeeping as there are in two seconds.
+    for _ in 0..20 {
+        while rig.shard.advance(START, 512) {}
+    }
+    let memory = rig.shard.memory();
+    assert!(memory.used * 10 <= memory.live * 13, "{memory:?}");
+    assert!(kept.iter().all(|number| has(&rig, *number, START)));
+    rig.shard.check_invariants();
+}

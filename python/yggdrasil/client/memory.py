@@ -1,0 +1,60 @@
+"""The memory of whatever a caller wants filled, as bytes."""
+
+import ctypes
+from typing import Any
+
+__all__ = ["writable_bytes"]
+
+
+def writable_bytes(buffer: object) -> memoryview:
+    """The memory of `buffer`, one-dimensional, format `B`, shared and not copied.
+
+    Taken are objects with a writable, C-contiguous buffer (bytearray, memoryview, array, mmap, ctypes, numpy arrays of
+    any shape and type), objects with `__array_interface__` (numpy arrays of types that the buffer protocol does not
+    know), and tensors of torch in the memory of the CPU. The caller keeps the object alive.
+
+    Raises TypeError where the memory cannot be written or is not contiguous.
+    """
+    try:
+        view = memoryview(buffer)  # type: ignore[arg-type]
+    except (TypeError, ValueError, BufferError):
+        return _foreign_memory(buffer)
+    with view:
+        if view.readonly:
+            raise TypeError(f"the memory of {_name(buffer)} is read-only; give a writable buffer")
+        if not view.c_contiguous:
+            raise TypeError(f"the memory of {_name(buffer)} is not contiguous; give a C-contiguous buffer")
+        try:
+            return view.cast("B")
+        except (TypeError, ValueError, NotImplementedError):
+            # Not a simple format, or no bytes at all; ctypes does not ask for the format.
+            return memoryview((ctypes.c_char * view.nbytes).from_buffer(view)).cast("B")
+
+
+def _foreign_memory(buffer: Any) -> memoryview:
+    interface = getattr(buffer, "__array_interface__", None)
+    if interface is not None:
+        address, readonly = interface["data"]
+        if readonly:
+            raise TypeError(f"the memory of {_name(buffer)} is read-only; give a writable buffer")
+        if interface.get("strides") is not None:
+            raise TypeError(f"the memory of {_name(buffer)} is not contiguous; give a C-contiguous buffer")
+        return _at(address, buffer.nbytes)
+    if all(hasattr(buffer, name) for name in ("data_ptr", "is_contiguous", "element_size", "numel", "device")):
+        if buffer.device.type != "cpu":
+            raise TypeError(f"the tensor is on {buffer.device}; give one in the memory of the CPU")
+        if not buffer.is_contiguous():
+            raise TypeError("the tensor is not contiguous; give a contiguous one")
+        return _at(buffer.data_ptr(), buffer.numel() * buffer.element_size())
+    raise TypeError(f"{_name(buffer)} has no memory to write to; give a bytearray, mmap, numpy array or torch tensor")
+
+
+def _at(address: int, size: int) -> memoryview:
+    if size == 0:
+        return memoryview(bytearray())
+    return memoryview((ctypes.c_char * size).from_address(address)).cast("B")
+
+
+def _name(buffer: object) -> str:
+    kind = type(buffer)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"

@@ -1,0 +1,33 @@
+"""Every example runs as it is against a node, and is well typed."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.targets import Target
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+pytest.importorskip("numpy")
+
+
+def run(example: str, *arguments: str | int) -> str:
+    command = [sys.executable, "-W", "error", str(ROOT / "examples" / example), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_training_loader_learns(node_target: Target) -> None:
+    output = run("training_loader.py", "--port", node_target.port, "--epochs", 2)
+    found = re.fullmatch(r"256 batches, loss ([\d.]+) -> ([\d.]+)\n", output)
+    assert found is not None, output
+    assert float(found[2]) < 0.001 < float(found[1])
+
+
+def test_all_of_them_are_tested() -> None:
+    text = Path(__file__).read_text()
+    assert [example.name for example in EXAMPLES if f'"{example.name}"' not in text] == []
