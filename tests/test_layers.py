@@ -8,7 +8,7 @@ import pytest
 import yggdrasil
 
 PACKAGE = Path(__file__).parents[1] / "python" / "yggdrasil"
-LAYERS = ["server", "shards", "protocol", "_core"]
+LAYERS = ["server", "shards", "protocol", "simulate", "_core"]
 
 
 def imported(file: Path) -> set[str]:

@@ -24,14 +24,18 @@ __all__ = [
     "NearView",
     "NodeShape",
     "ReplyError",
+    "Simulation",
     "Verbatim",
     "Worker",
     "YggdrasilError",
     "__version__",
     "counter_specs",
     "create_segments",
+    "detect_trace_format",
     "engine_commands",
     "key_slot",
+    "simulated_policies",
+    "trace_formats",
 ]
 
 __version__: str
@@ -185,6 +189,53 @@ def create_segments(shape: NodeShape) -> tuple[int, list[int], list[int]]:
 
 def key_slot(key: bytes) -> int:
     """The key's hash slot, as in Redis Cluster."""
+
+@final
+class Simulation:
+    """Several eviction policies at several sizes over one trace, which is fed in pieces."""
+
+    def __new__(
+        cls,
+        *,
+        policies: Sequence[str],
+        memory: Sequence[int],
+        format: str,  # noqa: A002
+        object_bytes: int,
+        overhead: int,
+    ) -> Simulation:
+        """`memory` in bytes. `object_bytes`: of objects whose size the trace does not give; `overhead`: bytes that
+        every object takes besides.
+
+        Raises `YggdrasilError` for a policy or format that does not exist.
+        """
+
+    def feed(self, piece: bytes) -> int:
+        """Takes the next piece of the trace. Returns the requests so far.
+
+        Raises `YggdrasilError`, which names the line, where the trace is wrong.
+        """
+
+    def finish(self) -> list[_SimulatedRow]:
+        """Takes the end of the trace: what each policy made of it at each size."""
+
+class _SimulatedRow(TypedDict):
+    """What one policy made of a trace at one size. Sizes are in bytes."""
+
+    policy: str
+    memory: int
+    reads: int
+    hits: int
+    read_bytes: int
+    hit_bytes: int
+
+def simulated_policies() -> list[str]:
+    """The policies that can be simulated, the engine's own first."""
+
+def trace_formats() -> list[str]:
+    """The formats of traces that are read."""
+
+def detect_trace_format(beginning: bytes) -> str:
+    """The format that a trace with this beginning most probably has."""
 
 def counter_specs() -> list[tuple[str, str, str]]:
     """The declared numbers of a worker: name, "counter" or "gauge", help."""

@@ -13,6 +13,7 @@ mod inspect;
 mod near;
 mod node;
 mod rows;
+mod simulate;
 mod socket;
 mod worker;
 
@@ -41,6 +42,8 @@ mod _core {
     use crate::node::{NodeShape, create_segments, key_slot};
     #[pymodule_export]
     use crate::rows::engine_commands;
+    #[pymodule_export]
+    use crate::simulate::{Simulation, detect_trace_format, simulated_policies, trace_formats};
     #[pymodule_export]
     use crate::worker::Worker;
 

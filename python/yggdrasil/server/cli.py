@@ -1,4 +1,4 @@
-"""The command line: `yggdrasil serve`, `yggdrasil config`. Its options are those of the configuration."""
+"""The command line: `yggdrasil serve`, `yggdrasil config`, whose options are those of the configuration, and others."""
 
 import sys
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from yggdrasil._core import ConfigError
 from yggdrasil.server.config import OPTIONS
 from yggdrasil.server.config_sources import Loaded, load
 from yggdrasil.server.option import Kind
+from yggdrasil.server.simulate_command import simulate
 
 _EXIT_USAGE = 2
 
@@ -64,6 +65,9 @@ def show_config(config_file: Path | None, **flags: str | None) -> None:
     width = max(len(line) for line, _ in lines)
     for line, source in lines:
         click.echo(f"{line:<{width}}  # {source}")
+
+
+_yggdrasil.add_command(simulate)
 
 
 def _toml(loaded: Loaded, name: str) -> str:

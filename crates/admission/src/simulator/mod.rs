@@ -1,6 +1,12 @@
 //! Policies against each other on traces.
 
+pub mod capture;
 pub mod policies;
+mod run;
+mod trace;
+
+pub use run::{Outcome, POLICIES, Simulation};
+pub use trace::{Event, Format, Reader, TraceError};
 
 /// A cache under simulation.
 pub trait Cache {

@@ -77,6 +77,8 @@ impl<'a> EntryView<'a> {
             expire_at,
             version,
             access: 0,
+            bytes: 0,
+            pinned_until: None,
         }
     }
 
