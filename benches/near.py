@@ -47,8 +47,8 @@ def near_reads(
             ours = found
         beside[f"redis-py over a Unix socket, {name}"] = found["redis-py get of 64 B"]
     figures.append(Figure("near reader in Python, get of 64 B: p50", ours["get of 64 B"], "ns", 300.0, (), beside))
-    for size in view_bytes:
-        figures.append(Figure(f"view of {size:,} B in Python: p50", ours[f"view of {size:,} B"], "ns", 2000.0))
+    views = (f"view of {size:,} B" for size in view_bytes)
+    figures += [Figure(f"{view} in Python: p50", ours[view], "ns", 2000.0) for view in views]
     return {"figures": [figure.to_json() for figure in figures], "details": details, "notes": []}
 
 

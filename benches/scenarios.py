@@ -321,7 +321,7 @@ def fill_memory(kinds: Kinds, sizes: Sizes) -> Findings:
 
 def near_readers(kinds: Kinds, sizes: Sizes) -> Findings:
     """Reads through shared memory."""
-    chosen = {name: kinds[name] for name in ("yggdrasil", "redis") if name in kinds}
+    chosen = {name: kind for name, kind in kinds.items() if name in ("yggdrasil", "redis")}
     keys = (sizes.keys, sizes.keys_many)
     views = [min(size, sizes.large_bytes) for size in (20_000, 1_000_000, sizes.large_bytes)]
     return near.near_reads(chosen, keys=keys, view_bytes=views, rounds=min(sizes.rounds, 3), seconds=sizes.seconds)
