@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from benches import processes
@@ -127,6 +128,18 @@ def long_values_beside(server: Server, value_bytes: int, *, reads: bool) -> Iter
     with process:
         yield result
         result |= _finish("long", server, process)
+
+
+def near_reads(server: Server, path: Path, keys: int, seconds: float, seed: int) -> dict[str, float]:
+    """Random reads through shared memory: percentiles in ns, less what the clock itself takes, and that."""
+    options = ["--keys", str(keys), "--seconds", str(seconds), "--seed", str(seed)]
+    command = ["taskset", "-c", str(LOAD_CPU), str(_BINARY), "near", "--address", str(path), *options]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        result = _finish("near", server, process)
+    clock = result["clock_us"]["p50"] * 1000
+    return {name: value * 1000 - clock for name, value in result["latency_us"].items()} | {"clock": clock}
 
 
 @contextmanager

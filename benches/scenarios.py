@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from benches import get_into, load, processes
+from benches import get_into, hit_ratio, load, near, processes
 from benches.load import Sample, Shape
 from benches.results import Figure, detail, ratio, ratios
 from benches.servers import SERVER_CPU, Kind, Server, running
@@ -45,6 +45,7 @@ class Sizes:
     long_bytes: int = 4 * 1024**3
     long_bytes_max: int = 1024**3
     large_bytes: int = 32 * 1024 * 1024
+    generated_requests: int = 2_000_000
 
 
 QUICK = Sizes(
@@ -62,6 +63,7 @@ QUICK = Sizes(
     long_bytes=1024**2,
     long_bytes_max=1024**2,
     large_bytes=100_000,
+    generated_requests=3_000,
 )
 
 
@@ -344,6 +346,20 @@ def fill_memory(kinds: Kinds, sizes: Sizes) -> Findings:
     return get_into.get_into(kinds, value_bytes=sizes.large_bytes, rounds=sizes.rounds, seconds=sizes.seconds)
 
 
+def near_readers(kinds: Kinds, sizes: Sizes) -> Findings:
+    """Reads through shared memory."""
+    chosen = {name: kind for name, kind in kinds.items() if name in ("yggdrasil", "redis")}
+    keys = (sizes.keys, sizes.keys_many)
+    views = [min(size, sizes.large_bytes) for size in (20_000, 1_000_000, sizes.large_bytes)]
+    return near.near_reads(chosen, keys=keys, view_bytes=views, rounds=min(sizes.rounds, 3), seconds=sizes.seconds)
+
+
+def hit_ratios(_kinds: Kinds, sizes: Sizes) -> Findings:
+    """The engine's policy in the simulator, against other policies."""
+    figures, details = hit_ratio.measure(sizes.generated_requests)
+    return {"figures": [figure.to_json() for figure in figures], "details": details, "notes": []}
+
+
 SCENARIOS = (
     Scenario("get-set", "GET and SET, one worker", get_and_set),
     Scenario("many-keys", "GET over many keys", many_keys),
@@ -355,6 +371,8 @@ SCENARIOS = (
     Scenario("long-values", "Long values", long_values),
     Scenario("beside-long-values", "Small requests beside long values", beside_long_values),
     Scenario("get-into", "Large values into memory of a Python program", fill_memory),
+    Scenario("near-readers", "Reads through shared memory", near_readers),
+    Scenario("hit-ratio", "Hit ratio on traces", hit_ratios, only_ours=True),
 )
 
 

@@ -1,6 +1,5 @@
 """The engine. Private: what users import is in `yggdrasil`."""
 
-import sys
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Literal, NotRequired, Self, TypedDict, final
@@ -123,12 +122,12 @@ class NearReader:
         """Whether the key exists, of whatever kind."""
 
 @final
-class NearView:
+class NearView(Buffer):
     """A value where it is: a buffer that can only be read, and a context manager that gives itself.
 
-    `numpy.frombuffer(view, dtype)`, `torch.frombuffer(view, dtype=...)` and `memoryview(view)` do not copy it. The bytes
-    stay as they are, also when the key is changed or deleted, until the block ends and no array or memoryview of them
-    is left. The node takes the memory back from a process that keeps it for too long after the value is gone
+    `numpy.frombuffer(view, dtype)`, `torch.frombuffer(view, dtype=...)` and `memoryview(view)` do not copy it. The
+    bytes stay as they are, also when the key is changed or deleted, until the block ends and no array or memoryview of
+    them is left. The node takes the memory back from a process that keeps it for too long after the value is gone
     (near-lease-age): then `valid` is False, and leaving the block raises NearUnavailableError.
     """
 
@@ -154,9 +153,6 @@ class NearView:
     def __len__(self) -> int: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *_exception: object) -> None: ...
-    if sys.version_info >= (3, 12):
-        # Before, buffers are not seen from Python.
-        def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
 class NodeShape:

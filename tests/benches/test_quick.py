@@ -20,8 +20,9 @@ SCENARIOS = (
     "long-values",
     "beside-long-values",
     "get-into",
+    "hit-ratio",
 )
-FIGURES_WITHOUT_PEERS = 11
+FIGURES_WITHOUT_PEERS = 13
 
 pytestmark = [
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the benchmarks need two cores"),

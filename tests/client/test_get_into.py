@@ -12,6 +12,7 @@ import redis
 import redis.asyncio
 from redis._parsers import _AsyncRESP2Parser, _AsyncRESP3Parser, _RESP2Parser, _RESP3Parser
 from redis.backoff import NoBackoff
+from redis.cache import CacheConfig
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -191,19 +192,19 @@ async def test_over_a_unix_socket_async(node3: Target, filled: list[int]) -> Non
     assert filled == [5_000_000]
 
 
-def test_with_a_cache_in_the_client(node3: Target) -> None:
-    cache = pytest.importorskip("redis.cache")
-    with Client(host=node3.host, port=node3.port, protocol=3) as client:
+def test_with_a_cache_in_the_client(peer: Target, filled: list[int]) -> None:
+    """Only the peer tracks what clients cache."""
+    with Client(host=peer.host, port=peer.port, protocol=3, cache_config=CacheConfig()) as client:
         client.set("k", value_of(1000))
-        try:
-            cached = Client(host=node3.host, port=node3.port, protocol=3, cache_config=cache.CacheConfig())
-            cached.ping()
-        except redis.RedisError:
-            pytest.skip("our node does not track what clients cache yet")
-        buffer = bytearray(1000)
-        assert cached.get_into("k", buffer) == 1000
-        assert buffer == value_of(1000)
-        cached.close()
+        assert client.get("k") == value_of(1000)
+        for value in (value_of(1000), bytes(1000)):
+            peer.connect()("SET", "k", value)
+            buffer = bytearray(1000)
+            assert client.get_into("k", buffer) == 1000
+            assert buffer == value
+            assert client.get("k") == value
+        assert client.get_into("k", bytearray(1000)) == 1000
+    assert filled[-1] == 1000
 
 
 def test_from_url_and_pipelines(target: Target, resp: int) -> None:

@@ -162,7 +162,8 @@ def main() -> None:
         if len(sys.argv) > 3 and importlib.util.find_spec("yggdrasil"):
             ours(host, port, protocol)
             asyncio.run(ours_asynchronous(host, port, protocol))
-    sys.stdout.write(f"redis-py {redis.__version__}: ok\n")
+    parser = "hiredis" if importlib.util.find_spec("hiredis") else "its own parser"
+    sys.stdout.write(f"redis-py {redis.__version__} with {parser}: ok\n")
 
 
 if __name__ == "__main__":

@@ -110,17 +110,17 @@ def test_users_with_tokens_and_prefixes(start_near: START) -> None:
     near.c("CONFIG", "SET", "near-users", f"train token a:,b: ops #{digest} *")
     near.c("MSET", "a:1", "1", "b:1", "2", "c:1", "3", "a", "4")
     url = near_url(near.node)
-    for who in (
-        {},
-        {"username": "train"},
-        {"password": "token"},
-        {"username": "train", "password": "wrong"},
-        {"username": "ops", "password": digest},
-        {"username": "ops", "password": "#" + digest},
-        {"username": "nobody", "password": "token"},
+    for username, password in (
+        (None, None),
+        ("train", None),
+        (None, "token"),
+        ("train", "wrong"),
+        ("ops", digest),
+        ("ops", "#" + digest),
+        ("nobody", "token"),
     ):
         with pytest.raises(NearRefusedError, match="password"):
-            NearReader(url, **who)
+            NearReader(url, username=username, password=password)
     train = NearReader(url, username="train", password="token")
     assert train.mget(["a:1", "b:1"]) == [b"1", b"2"]
     for refused in ("c:1", "a", ""):

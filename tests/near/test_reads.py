@@ -163,49 +163,51 @@ def size_of(key: int, seed: int) -> int:
     return 1 + (seed * 977 + key * 131) % (150_000 if key % 5 == 0 else 900)
 
 
+def write_until(stop: threading.Event, port: int, start: int, keys: int) -> None:
+    with Wire(HOST, port) as c:
+        seed = start
+        while not stop.is_set():
+            for key in range(keys):
+                seed = (seed * 5 + 3) % 256
+                if seed % 16 == 1:
+                    c.send("DEL", f"w{key}")
+                else:
+                    c.send("SET", f"w{key}", bytes([seed]) * size_of(key, seed))
+            for _ in range(keys):
+                c.read()
+
+
+def look(reader: NearReader, key: int, buffer: bytearray) -> bool:
+    """Reads a key in all ways; whether it was there the first time."""
+    name = f"w{key}"
+    value = reader.get(name)
+    assert value is None or checked(key, value), key
+    length = reader.get_into(name, buffer)
+    assert length is None or checked(key, bytes(buffer[:length])), key
+    try:
+        view = reader.view(name)
+    except KeyError:
+        return value is not None
+    with view:
+        first = bytes(view.memory)
+        time.sleep(0)
+        assert checked(key, first), key
+        assert bytes(view.memory) == first
+    return value is not None
+
+
 def test_values_are_whole_under_writers_at_full_speed(near: Near) -> None:
     keys = 60
     stop = threading.Event()
-
-    def write(start: int) -> None:
-        with Wire(HOST, near.node.port) as c:
-            seed = start
-            while not stop.is_set():
-                for key in range(keys):
-                    seed = (seed * 5 + 3) % 256
-                    if seed % 16 == 1:
-                        c.send("DEL", f"w{key}")
-                    else:
-                        c.send("SET", f"w{key}", bytes([seed]) * size_of(key, seed))
-                for _ in range(keys):
-                    c.read()
-
-    writers = [threading.Thread(target=write, args=(start,)) for start in (1, 2)]
+    writers = [threading.Thread(target=write_until, args=(stop, near.node.port, start, keys)) for start in (1, 2)]
     for writer in writers:
         writer.start()
-    reads = hits = 0
+    hits = 0
     buffer = bytearray(150_000)
     try:
         deadline = time.monotonic() + STRESS_S
         while time.monotonic() < deadline:
-            for key in range(keys):
-                name = f"w{key}"
-                value = near.reader.get(name)
-                reads += 1
-                if value is not None:
-                    hits += 1
-                    assert checked(key, value), key
-                length = near.reader.get_into(name, buffer)
-                assert length is None or checked(key, bytes(buffer[:length])), key
-                try:
-                    view = near.reader.view(name)
-                except KeyError:
-                    continue
-                with view:
-                    first = bytes(view.memory)
-                    time.sleep(0)
-                    assert checked(key, first), key
-                    assert bytes(view.memory) == first
+            hits += sum(look(near.reader, key, buffer) for key in range(keys))
     finally:
         stop.set()
         for writer in writers:

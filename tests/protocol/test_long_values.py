@@ -228,6 +228,45 @@ def used_memory(c: Wire) -> int:
     return int(c("INFO", "memory").decode().split("used_memory:")[1].split("\r\n")[0])
 
 
+def test_a_list_of_many_values_is_read_in_one_request(target: Target, resp: int) -> None:
+    count = 3_000
+    values = [pattern(4_096)[i % 4_000 :] + b"%d" % i for i in range(count)]
+    c = target.connect(resp)
+    assert c("MSET", *[part for i in range(count) for part in (f"k{i}", values[i])]) == OK
+    keys = [f"k{i}" for i in range(count)]
+    for port in target.worker_ports:
+        reader = target.connect(resp, port=port)
+        wanted = [*keys, "absent", "k7"]
+        data = encode("MGET", *wanted) + encode("EXISTS", *wanted) + encode("GET", "k1")
+        assert reader.exchange(data, 3) == [[*values, None, values[7]], count + 1, values[1]]
+
+
+def test_a_list_is_of_one_moment(target: Target, resp: int) -> None:
+    keys = [f"k{i}" for i in range(400)]
+
+    def all_to(number: int) -> tuple[str, ...]:
+        return ("MSET", *[part for key in keys for part in (key, f"{number}" * 50)])
+
+    writer = target.connect(resp)
+    assert writer(*all_to(0)) == OK
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            writer(*all_to(number % 10))
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for port in target.worker_ports * 20:
+            assert len(set(target.connect(resp, port=port)("MGET", *keys))) == 1
+    finally:
+        stop.set()
+        thread.join()
+
+
 def private_bytes(pid: int) -> int:
     """Memory of a process that it shares with nobody."""
     status = Path(f"/proc/{pid}/status").read_text()

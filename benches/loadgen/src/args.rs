@@ -3,7 +3,7 @@ use std::time::Duration;
 use lexopt::prelude::*;
 
 use crate::error::Error;
-use crate::long;
+use crate::{long, near};
 
 pub const USAGE: &str = "\
 loadgen MODE --address HOST:PORT [options]
@@ -15,6 +15,7 @@ modes
   idle     open --connections, print a line, hold them until a line arrives on standard input
   ping     PING on one connection every --interval-us, for --seconds or until a line arrives on standard input
   long     SET (GET with --get-share 100) of one value of --value-bytes, for --ops, --seconds or until a line arrives
+  near     random reads through shared memory, --address being the path of the near socket
 
 options
   --connections N   default 50 (load, verify: 4)
@@ -45,6 +46,7 @@ pub enum Command {
         duration: Option<Duration>,
     },
     Long(long::Options),
+    Near(near::Options),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +139,13 @@ impl Given {
                 interval: Duration::from_micros(self.interval_us.unwrap_or(200)),
                 duration,
             }),
+            Some("near") => Ok(Command::Near(near::Options {
+                path: address,
+                keys: self.keys.unwrap_or(100_000).max(1),
+                value_bytes: self.value_bytes.unwrap_or(64),
+                seed: self.seed.unwrap_or(1),
+                duration: duration.unwrap_or(Duration::from_secs(2)),
+            })),
             Some("long") => Ok(Command::Long(long::Options {
                 address,
                 value_bytes: self.value_bytes.unwrap_or(1 << 20),
@@ -146,7 +155,7 @@ impl Given {
             })),
             _ => Err(Error::Option {
                 option: "MODE",
-                expected: "run, load, verify, idle, ping or long",
+                expected: "run, load, verify, idle, ping, long or near",
             }),
         }
     }

@@ -14,6 +14,11 @@ pub enum Error {
     Connect { address: String, source: io::Error },
     #[error("connection to {address}: {source}")]
     Connection { address: String, source: io::Error },
+    #[error("near socket {path}: {source}")]
+    Near {
+        path: String,
+        source: yggdrasil_near::NearError,
+    },
     #[error("epoll: {0}")]
     Epoll(#[from] rustix::io::Errno),
     #[error("CLUSTER SLOTS of {address}: {reason}")]

@@ -7,6 +7,7 @@ mod error;
 mod histogram;
 mod hold;
 mod long;
+mod near;
 mod probe;
 mod reply;
 mod workload;
@@ -38,6 +39,7 @@ fn start() -> Result<bool, Error> {
             address,
             connections,
         } => hold::run(&address, connections)?,
+        Command::Near(options) => near::run(&options)?,
         Command::Ping {
             address,
             interval,

@@ -6,14 +6,29 @@
 //! anything, and a lead must be larger than chance would give it.
 
 use crate::queues::{Queues, Shares};
-use crate::slot::Slot;
+use crate::slot::{Slot, Tag};
 use crate::table::Table;
 
-/// Shares of the window, in 1024ths: from W-TinyLFU as it was first described to a plain clock.
-const WINDOWS: [u32; 5] = [10, 102, 256, 512, 1024];
-/// Where a cache begins, before anything is known.
-const WINDOW_FIRST: usize = 1;
-const PROTECTED: u32 = 819;
+/// From W-TinyLFU as it was first described to a plain clock, and last a window of a tenth out of which whatever was used
+/// twice is let in, which is what S3-FIFO does.
+const SHARES: [Shares; 6] = [
+    shares(10, Tag::USES_MAX),
+    shares(102, Tag::USES_MAX),
+    shares(256, Tag::USES_MAX),
+    shares(512, Tag::USES_MAX),
+    shares(1024, Tag::USES_MAX),
+    shares(102, 1),
+];
+/// Where a cache begins: before anything is known about uses, with a clock.
+const FIRST: usize = 4;
+
+const fn shares(window: u32, held_against: u32) -> Shares {
+    Shares {
+        window,
+        protected: 819,
+        held_against,
+    }
+}
 
 /// Keys of an arm above which it sees half as many.
 const KEYS_MAX: usize = 2048;
@@ -39,7 +54,7 @@ struct Arm {
 
 #[derive(Debug)]
 pub(crate) struct Arms {
-    arms: [Arm; WINDOWS.len()],
+    arms: [Arm; SHARES.len()],
     current: usize,
     /// One key in 2^shift is in the sample.
     shift: u32,
@@ -65,14 +80,14 @@ pub(crate) struct Request {
 impl Arms {
     pub(crate) fn new() -> Self {
         Self {
-            arms: WINDOWS.map(|window| Arm {
-                queues: Queues::new(shares(window)),
+            arms: SHARES.map(|shares| Arm {
+                queues: Queues::new(shares),
                 table: Table::default(),
                 hit: false,
                 lead: 0.0,
                 differed: 0.0,
             }),
-            current: WINDOW_FIRST,
+            current: FIRST,
             shift: 0,
             requests: 0,
             weight: 0.0,
@@ -80,7 +95,7 @@ impl Arms {
     }
 
     pub(crate) fn shares(&self) -> Shares {
-        shares(WINDOWS[self.current])
+        SHARES[self.current]
     }
 
     /// Shows a request to the arms. Returns the shares that are to be in force from now on, where they change.
@@ -202,13 +217,6 @@ impl Arm {
             .insert(request.slot, cost, request.uses, request.epoch);
         self.table.insert(request.slot, tag, cost);
         false
-    }
-}
-
-fn shares(window: u32) -> Shares {
-    Shares {
-        window,
-        protected: PROTECTED,
     }
 }
 

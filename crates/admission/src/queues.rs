@@ -70,6 +70,8 @@ pub(crate) struct Shares {
     pub(crate) window: u32,
     /// Of the main part's bytes, those of the protected queue, in 1024ths.
     pub(crate) protected: u32,
+    /// Uses of what would have to go, as far as they are counted against a candidate.
+    pub(crate) held_against: u32,
 }
 
 #[derive(Debug)]
@@ -344,7 +346,8 @@ impl Queues {
     /// TinyLFU: a candidate must have been used more than what it would displace, by its bytes.
     fn is_admitted<P>(&mut self, candidate: &Front<P>, victim: &Front<P>, epoch: u8) -> bool {
         let newer = u64::from(candidate.found.tag.uses(epoch));
-        let older = u64::from(victim.found.tag.uses(epoch));
+        let uses = victim.found.tag.uses(epoch);
+        let older = u64::from(uses.min(self.shares.held_against));
         let (size, room) = (candidate.found.cost, victim.found.cost.max(1));
         let displaced = older * size.max(room) / room;
         newer > displaced

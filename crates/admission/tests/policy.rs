@@ -235,21 +235,19 @@ fn a_new_key_stays_until_others_have_come() {
 #[test]
 fn what_is_used_again_and_again_survives_a_scan() {
     let mut cache = Cache::default();
-    for _ in 0..20 {
-        for key in 0..500 {
-            cache.shrink(999);
-            if !cache.get(key) {
-                cache.set(key, 1);
-            }
-        }
-    }
-    for key in 10_000..25_000 {
+    let mut hits = 0;
+    // Between two uses of a hot key come as many keys as fit: a queue of any kind would miss each time.
+    for turn in 0..30_000 {
+        let hot = turn % 500;
         cache.shrink(999);
-        cache.set(key, 1);
+        hits += u64::from(turn >= 20_000 && cache.get(hot));
+        cache.set(hot, 1);
+        cache.shrink(999);
+        cache.set(10_000 + turn, 1);
     }
-    let kept = (0..500).filter(|key| cache.has(*key)).count();
-    assert!(kept >= 440, "{kept}");
-    assert!(cache.policy.counters().rejected > 13_000);
+    assert!(hits >= 9_500, "{hits}");
+    assert!(cache.policy.counters().rejected > 9_000);
+    assert!(cache.policy.counters().window_share < 512);
 }
 
 #[test]

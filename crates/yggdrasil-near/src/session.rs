@@ -1,8 +1,8 @@
 //! One connection to a node: its arenas, and what we hold of them. It ends with the node, or when this process forks.
 
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -37,6 +37,7 @@ pub struct Session {
     mark: ForkMark,
     /// When the socket was last looked at.
     looked_at: AtomicU64,
+    hung_up: AtomicBool,
 }
 
 /// A key and the shard it belongs to.
@@ -93,6 +94,7 @@ impl Session {
             socket,
             mark: ForkMark::new().map_err(broken)?,
             looked_at: AtomicU64::new(coarse_ms()),
+            hung_up: AtomicBool::new(false),
             shape,
         })
     }
@@ -111,27 +113,33 @@ impl Session {
             PageState::Closed => return Some("it has closed the connection"),
         }
         let now = coarse_ms();
-        if now.wrapping_sub(self.looked_at.load(Relaxed)) < LOOK_INTERVAL_MS {
-            return None;
+        if now.wrapping_sub(self.looked_at.load(Relaxed)) >= LOOK_INTERVAL_MS {
+            self.looked_at.store(now, Relaxed);
+            self.look();
         }
-        self.looked_at.store(now, Relaxed);
-        self.is_hung_up().then_some("it has ended")
+        self.hung_up.load(Relaxed).then_some("it has ended")
     }
 
     /// Whether leases of this session still count.
     pub fn keeps_leases(&self) -> bool {
-        self.mark.is_ours() && self.page.state() == PageState::Open && !self.is_hung_up()
+        if self.mark.is_ours() {
+            self.look();
+        }
+        self.ended().is_none()
     }
 
-    /// The node says nothing more on the socket, so whatever can be read is its end.
+    /// Looks at the socket: the node says nothing more on it, so whatever can be read is its end.
     #[cold]
-    fn is_hung_up(&self) -> bool {
+    fn look(&self) {
         let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
         let mut byte = [0];
-        !matches!(
+        let silent = matches!(
             rustix::net::recv(&self.socket, &mut byte, flags),
             Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR)
-        )
+        );
+        if !silent {
+            self.hung_up.store(true, Relaxed);
+        }
     }
 
     pub fn databases(&self) -> u16 {

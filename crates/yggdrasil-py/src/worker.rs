@@ -146,6 +146,8 @@ impl Worker {
         if target == (ReadTarget::Pages { room: bytes }) {
             // There is more: others have their turn first.
             self.rest(py, at)?;
+        } else if self.engine.borrow().is_quiet() {
+            return Ok(());
         }
         self.settle_soon(py)
     }
@@ -232,6 +234,9 @@ impl Worker {
                 break;
             }
         }
+        if self.engine.borrow().has_steps() {
+            self.settle_soon(py)?;
+        }
         let mut wakes = self.engine.borrow_mut().take_wakes();
         while wakes != 0 {
             let shard = wakes.trailing_zeros() as usize;
@@ -256,7 +261,7 @@ impl Worker {
         if !engine.is_writable(at) {
             return Ok(());
         }
-        if engine.has_views(at) {
+        if engine.has_views(at) || engine.unsent(at).len() > SLICE_BYTES {
             drop(engine);
             return self.flush_views(py, at, connection);
         }
@@ -620,6 +625,7 @@ impl Worker {
         self.settle_due.set(false);
         self.end_rest(py)?;
         self.round_left.set(ROUND_BYTES);
+        self.engine.borrow_mut().step();
         let waiting = self.unfinished.borrow().len();
         for _ in 0..waiting {
             let Some(at) = self.unfinished.borrow_mut().pop_front() else {

@@ -12,12 +12,17 @@ from typing import Any
 
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
 
-__all__ = ["feed", "is_idle", "parser_of", "socket_of", "stream_of"]
+__all__ = ["feed", "is_idle", "parser_of", "socket_of", "stream_of", "unwrapped"]
+
+
+def unwrapped(connection: Any) -> Any:
+    """The connection that talks to the server, below the one that keeps a cache of replies."""
+    return getattr(connection, "_conn", connection)
 
 
 def socket_of(connection: Any) -> socket.socket:
     """The socket of a connected synchronous connection."""
-    sock: socket.socket = _unwrapped(connection)._sock
+    sock: socket.socket = connection._sock
     return sock
 
 
@@ -31,7 +36,7 @@ def stream_of(connection: Any) -> tuple[asyncio.Transport, asyncio.StreamReader]
 
 def parser_of(connection: Any) -> Any:
     """The parser of a connection of either kind."""
-    return _unwrapped(connection)._parser
+    return connection._parser
 
 
 def is_idle(parser: Any) -> bool:
@@ -59,8 +64,3 @@ def feed(parser: Any, data: bytes) -> None:
     stream.seek(0, io.SEEK_END)
     stream.write(data)
     stream.seek(position)
-
-
-def _unwrapped(connection: Any) -> Any:
-    """The connection with the socket, below the one that keeps a client-side cache."""
-    return getattr(connection, "_conn", connection)

@@ -12,6 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from yggdrasil.client import requests
 from yggdrasil.client.errors import BufferTooSmallError, MissingKeyError, StaleValueError
+from yggdrasil.client.internals import unwrapped
 from yggdrasil.client.memory import writable_bytes
 from yggdrasil.client.near import NearReader
 from yggdrasil.client.nearby import NOT_SERVED, Nearby
@@ -158,7 +159,7 @@ class Client(redis.Redis):
         """A connection of the pool for several requests; after an error replies may be unread, so it is closed."""
         single = redis.Redis(connection_pool=self.connection_pool, single_connection_client=True)
         try:
-            yield single.connection
+            yield unwrapped(single.connection)
         except BaseException:
             if single.connection is not None:
                 single.connection.disconnect()
@@ -179,8 +180,9 @@ class Client(redis.Redis):
         target = options.pop(_TARGET, None)
         if target is None:
             return super()._send_command_parse_response(conn, command_name, *args, **options)  # type: ignore[no-untyped-call]
-        conn.send_command(*args)
-        receiver = Receiver(conn)
+        connection = unwrapped(conn)
+        connection.send_command(*args)
+        receiver = Receiver(connection)
         length = receiver.receive(target)
         receiver.close()
         return length

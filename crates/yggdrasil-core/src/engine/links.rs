@@ -187,6 +187,11 @@ impl Links {
         relieved
     }
 
+    /// Whether an eventfd has to be written.
+    pub fn has_wakes(&self) -> bool {
+        self.wakes != 0
+    }
+
     /// Shards whose eventfd has to be written, as bits; asked once.
     pub fn take_wakes(&mut self) -> u64 {
         std::mem::take(&mut self.wakes)

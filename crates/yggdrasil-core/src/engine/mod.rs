@@ -10,6 +10,7 @@ mod gate;
 mod housekeeping;
 mod incoming;
 mod links;
+mod lists;
 mod observe;
 mod options;
 mod output;
@@ -147,6 +148,8 @@ pub struct Engine {
     /// Long arguments that other workers are sending for requests to this shard.
     inbound: transfer::Inbounds,
     transfer_serial: u64,
+    /// Reads of many keys under way.
+    lists: VecDeque<lists::List>,
     /// The SCAN in hand does not go on to other shards.
     scans_own_only: bool,
     rates: housekeeping::Rates,
@@ -206,6 +209,7 @@ impl Engine {
             next_inspected: 0,
             inbound: transfer::Inbounds::default(),
             transfer_serial: 0,
+            lists: VecDeque::new(),
             scans_own_only: false,
             rates: housekeeping::Rates::default(),
             heap_at_start: None,
@@ -368,6 +372,15 @@ impl Engine {
                 into.push(session.at);
             }
         }
+    }
+
+    /// True when there is nothing for the driver to do.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.ready.is_empty()
+            && self.events.is_empty()
+            && self.lists.is_empty()
+            && !self.links.has_wakes()
     }
 
     /// What else is to be done.

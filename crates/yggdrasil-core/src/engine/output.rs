@@ -6,8 +6,10 @@ use crate::engine::views::{Unsent, View};
 use crate::keyspace::{Shard, ShardReader};
 use crate::shm::Exposed;
 
-/// Sent bytes are cut off when they are at least so many, and more than half of all.
+/// Sent bytes are cut off when they are at least so many, and more than those that have to be moved then.
 const COMPACT_BYTES: usize = 256 * 1024;
+/// How many times more, where these are not few: moving them holds everybody up.
+const MOVED_SHARE: usize = 8;
 
 /// An output buffer: replies are appended to its end and sent from its start. Long values stay where they are; it
 /// knows where they belong.
@@ -37,6 +39,20 @@ impl Output {
         }
     }
 
+    /// Appends a reply that was made elsewhere. The places of its views count from its beginning.
+    pub fn append(&mut self, reply: Vec<u8>, views: impl Iterator<Item = View>) {
+        let start = self.bytes.len();
+        if start == 0 {
+            self.bytes = reply;
+        } else {
+            self.bytes.extend_from_slice(&reply);
+        }
+        self.add_views(views.map(|view| View {
+            at: view.at + start,
+            ..view
+        }));
+    }
+
     /// True when a long value is to be sent.
     #[inline]
     pub fn has_views(&self) -> bool {
@@ -64,10 +80,12 @@ impl Output {
         let mut has_room = true;
         for view in &self.views {
             if from < view.at {
-                has_room = unsent.push(Exposed::from(&self.bytes[from..view.at]));
-                from = view.at;
+                let end = view.at.min(from + at_most - unsent.len());
+                has_room = unsent.push(Exposed::from(&self.bytes[from..end]));
+                from = end;
             }
             if !has_room || unsent.len() >= at_most {
+                has_room = false;
                 break;
             }
             let room = (at_most - unsent.len()) as u64;
@@ -78,7 +96,8 @@ impl Output {
             }
         }
         if has_room && unsent.len() < at_most && from < self.bytes.len() {
-            unsent.push(Exposed::from(&self.bytes[from..]));
+            let end = self.bytes.len().min(from + at_most - unsent.len());
+            unsent.push(Exposed::from(&self.bytes[from..end]));
         }
         unsent.set_more(unsent.len() < self.len());
         unsent
@@ -130,7 +149,10 @@ impl Output {
             if self.bytes.capacity() > keep_bytes {
                 self.bytes = Vec::new();
             }
-        } else if self.sent >= COMPACT_BYTES && self.sent > self.bytes.len() / 2 {
+        } else if self.sent >= COMPACT_BYTES
+            && (self.sent > MOVED_SHARE * self.held()
+                || self.held() < COMPACT_BYTES && self.sent > self.held())
+        {
             self.bytes.drain(..self.sent);
             for view in &mut self.views {
                 view.at -= self.sent;

@@ -2,20 +2,18 @@
 
 use super::Engine;
 use super::dispatch::Flow;
+use super::lists::{KEYS_AHEAD, KEYS_AT_ONCE_MAX, Seen};
 use super::pending::{Gather, Receiver, Waiter};
 use super::session::{Listener, Queued, Wait};
 use super::views::Lending;
 use crate::commands::{
     CommandError, CommandId, EachHandler, Flags, Join, Keys, Route, Run, ShardContext, scan,
 };
-use crate::keyspace::{Key, Read, ReadStamp, hash_key};
 use crate::resp::{Args, ArgsBuffer, Lend, Protocol, Reply};
 use crate::stats::Counter;
 
 /// Tries of a read over several shards before it becomes a transaction.
 const TRIES: usize = 4;
-/// Keys prefetched together.
-const KEYS_AHEAD: usize = 32;
 
 /// The part of a request that one shard executes.
 pub(super) struct Part {
@@ -94,6 +92,13 @@ impl Engine {
         let is_own_only = readonly
             && self.sessions[index].listener == Listener::Own
             && matches!(route, Route::AllShards(_) | Route::Scan | Route::RandomKey);
+        if let (Run::ReadEach(each), Route::Split(join)) = (run, route)
+            && args.len() > KEYS_AT_ONCE_MAX
+            && self.reserved.is_none()
+            && self.may_read_in_steps(index)
+        {
+            return self.start_list(index, command, each, join, args);
+        }
         let one = match route {
             _ if self.shape.shards == 1 || is_own_only => Some(self.me),
             Route::Scan => Some(self.scan_shard(args)),
@@ -396,20 +401,22 @@ impl Engine {
         let (db, protocol) = (session.db, session.protocol);
         let mut target = std::mem::take(session.reply_target());
         let start = target.len();
-        let mut stamps = Vec::new();
+        let mut seen = Vec::new();
         let mut lending = Lending::new(self.shard.lender());
         let settled = (0..TRIES).any(|_| {
             target.truncate(start);
             lending.take_back(start);
-            stamps.clear();
+            seen.clear();
             let mut reply = Reply::lending(&mut target, protocol, &mut lending);
-            self.try_read_each(each, join, command, args, db, &mut reply, &mut stamps)
-                && stamps.iter().all(|(shard, stamp)| {
-                    self.readers[*shard]
-                        .as_ref()
-                        .is_some_and(|reader| reader.still_valid(stamp))
+            let run = (each, join);
+            self.try_read_each(run, command, args, db, &mut reply, &mut seen)
+                && seen.iter().all(|seen| match seen {
+                    // Nothing has run here since.
+                    Seen::Own(..) => true,
+                    Seen::Other(shard, stamp) => self.is_still_valid(*shard, stamp),
                 })
         });
+        self.count_outside(&seen);
         if !settled {
             target.truncate(start);
         }
@@ -430,78 +437,30 @@ impl Engine {
         )
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one try of the loop above")]
+    /// One try to read all keys; what it saw goes to `seen`. False when a read does not settle.
     fn try_read_each(
         &mut self,
-        each: EachHandler,
-        join: Join,
+        (each, join): (EachHandler, Join),
         command: CommandId,
         args: &Args<'_>,
         db: u8,
         reply: &mut Reply<'_>,
-        stamps: &mut Vec<(usize, ReadStamp)>,
+        seen: &mut Vec<Seen>,
     ) -> bool {
         let positions: Vec<usize> = self.table.spec(command).keys.positions(args).collect();
         if join == Join::InOrder {
             reply.array(positions.len());
         }
-        let (mut sum, mut hits) = (0, 0);
+        let mut sum = 0;
         for chunk in positions.chunks(KEYS_AHEAD) {
-            let mut keys = [(
-                0,
-                Key {
-                    db,
-                    hash: 0,
-                    bytes: b"",
-                },
-            ); KEYS_AHEAD];
-            let keys = &mut keys[..chunk.len()];
-            let mut homes = [0; KEYS_AHEAD];
-            for ((place, &position), home) in keys.iter_mut().zip(chunk).zip(&mut homes) {
-                let bytes = args.at(position);
-                *place = (
-                    self.shard_of(bytes),
-                    Key {
-                        db,
-                        hash: hash_key(self.shape.hash_seed, bytes),
-                        bytes,
-                    },
-                );
-                *home = self.prefetch_index(place.0, &place.1);
-            }
-            for ((shard, key), &home) in keys.iter().zip(&homes) {
-                self.prefetch_entry(*shard, home, key.hash);
-            }
-            for (shard, key) in keys.iter() {
-                let Some(reader) = &self.readers[*shard] else {
-                    let found = self.shard.find(key, self.now);
-                    hits += u64::from(found.is_some());
-                    sum += each(found, reply);
-                    continue;
-                };
-                match reader.read(key, self.now, &mut self.scratch) {
-                    Read::Hit(view, stamp) => {
-                        hits += 1;
-                        sum += each(Some(view), reply);
-                        self.holder.report(*shard, key.hash, key.db);
-                        stamps.push((*shard, stamp));
-                    }
-                    Read::Miss(stamp) => {
-                        sum += each(None, reply);
-                        stamps.push((*shard, stamp));
-                    }
-                    Read::Unsettled => return false,
-                }
+            match self.read_chunk(each, args, chunk, db, reply, seen) {
+                Some(part) => sum += part,
+                None => return false,
             }
         }
         if join == Join::Sum {
             reply.int(sum);
         }
-        let misses = positions.len() as u64 - hits;
-        self.stats.add(Counter::KeyspaceHits, hits);
-        self.stats.add(Counter::KeyspaceMisses, misses);
-        self.stats
-            .add(Counter::CrossShardReads, stamps.len() as u64);
         true
     }
 }

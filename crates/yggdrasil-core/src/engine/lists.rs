@@ -1,0 +1,277 @@
+//! Reads of many keys at once, in steps between which others are served.
+//!
+//! What each key was found with is remembered, and looked at again at the end: if nothing has changed, all values were
+//! there at the same moment. Otherwise the list is read again, and at last under a reservation of its shards.
+
+use super::Engine;
+use super::dispatch::Flow;
+use super::pending::SessionRef;
+use super::session::{Gates, Queued, Wait};
+use super::views::Lending;
+use crate::commands::{CommandId, EachHandler, Join};
+use crate::keyspace::{Key, Read, ReadStamp, hash_key};
+use crate::resp::{Args, ArgsBuffer, Protocol, Reply};
+use crate::stats::Counter;
+
+/// Tries before the shards are reserved.
+const TRIES: usize = 4;
+/// Keys prefetched together.
+pub(super) const KEYS_AHEAD: usize = 32;
+/// More keys than this are read in steps.
+pub(super) const KEYS_AT_ONCE_MAX: usize = 256;
+/// What one step reads at most, about.
+const STEP_KEYS: usize = 512;
+const STEP_BYTES: usize = 256 * 1024;
+
+/// What a key was found with.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Seen {
+    /// In the own shard: the place of the key among the arguments, and the version of its value.
+    Own(usize, Option<u64>),
+    Other(usize, ReadStamp),
+}
+
+/// A list under way. Its session waits for it.
+#[derive(Debug)]
+pub(super) struct List {
+    session: SessionRef,
+    command: CommandId,
+    each: EachHandler,
+    join: Join,
+    args: ArgsBuffer,
+    db: u8,
+    protocol: Protocol,
+    positions: Vec<usize>,
+    /// The next of them.
+    next: usize,
+    reply: Vec<u8>,
+    lending: Lending,
+    seen: Vec<Seen>,
+    sum: i64,
+    tries: usize,
+}
+
+impl Engine {
+    /// Begins to read a long list for a session.
+    pub(super) fn start_list(
+        &mut self,
+        index: usize,
+        command: CommandId,
+        each: EachHandler,
+        join: Join,
+        args: &Args<'_>,
+    ) -> Flow {
+        let session = &self.sessions[index];
+        let keys = self.table.spec(command).keys;
+        let list = List {
+            session: session.at,
+            command,
+            each,
+            join,
+            args: (*args).into(),
+            db: session.db,
+            protocol: session.protocol,
+            positions: keys.positions(args).collect(),
+            next: 0,
+            reply: Vec::new(),
+            lending: Lending::new(self.shard.lender()),
+            seen: Vec::new(),
+            sum: 0,
+            tries: 0,
+        };
+        self.lists.push_back(list);
+        self.set_wait(index, Wait::Answer);
+        Flow::Done
+    }
+
+    /// Whether a request may be read in steps: it is answered, and nothing is to be answered before it.
+    pub(super) fn may_read_in_steps(&self, index: usize) -> bool {
+        let session = &self.sessions[index];
+        session.slots.is_empty() && !session.gates.any(Gates::REPLY_OFF) && !session.mute_this
+    }
+
+    /// True when [`Engine::step`] has something to do.
+    #[must_use]
+    pub fn has_steps(&self) -> bool {
+        !self.lists.is_empty()
+    }
+
+    /// A step of one list. To be called once in a round of the loop while there are any.
+    pub fn step(&mut self) {
+        let Some(mut list) = self.lists.pop_front() else {
+            return;
+        };
+        self.read_clock();
+        if self.session(list.session).is_none() {
+            return;
+        }
+        if self.reserved.is_some() || !self.read_some(&mut list) {
+            self.reserve_for(list);
+        } else if list.next < list.positions.len() {
+            self.lists.push_back(list);
+        } else if self.is_as_it_was(&list) {
+            self.finish_list(list);
+        } else if list.tries + 1 < TRIES {
+            list.tries += 1;
+            (list.next, list.sum) = (0, 0);
+            list.reply.clear();
+            list.seen.clear();
+            drop(list.lending.drain());
+            self.lists.push_back(list);
+        } else {
+            self.reserve_for(list);
+        }
+        self.settle();
+    }
+
+    /// Reads the next keys. False when a read does not settle.
+    fn read_some(&mut self, list: &mut List) -> bool {
+        let args = list.args.as_args();
+        let start = list.reply.len();
+        let mut reply = Reply::lending(&mut list.reply, list.protocol, &mut list.lending);
+        if list.next == 0 && list.join == Join::InOrder {
+            reply.array(list.positions.len());
+        }
+        let end = list.positions.len().min(list.next + STEP_KEYS);
+        while list.next < end && reply.position() - start < STEP_BYTES {
+            let until = end.min(list.next + KEYS_AHEAD);
+            let chunk = &list.positions[list.next..until];
+            let Some(sum) =
+                self.read_chunk(list.each, &args, chunk, list.db, &mut reply, &mut list.seen)
+            else {
+                return false;
+            };
+            list.sum += sum;
+            list.next = until;
+        }
+        true
+    }
+
+    /// Reads up to [`KEYS_AHEAD`] keys. `None` when a read does not settle.
+    pub(super) fn read_chunk(
+        &mut self,
+        each: EachHandler,
+        args: &Args<'_>,
+        positions: &[usize],
+        db: u8,
+        reply: &mut Reply<'_>,
+        seen: &mut Vec<Seen>,
+    ) -> Option<i64> {
+        let (keys, count) = self.prefetch_keys(args, positions, db);
+        let (mut sum, mut hits) = (0, 0);
+        for ((shard, key), &position) in keys[..count].iter().zip(positions) {
+            let Some(reader) = &self.readers[*shard] else {
+                let found = self.shard.find(key, self.now);
+                hits += u64::from(found.is_some());
+                seen.push(Seen::Own(position, found.map(|view| view.version)));
+                sum += each(found, reply);
+                continue;
+            };
+            match reader.read(key, self.now, &mut self.scratch) {
+                Read::Hit(view, stamp) => {
+                    hits += 1;
+                    sum += each(Some(view), reply);
+                    self.holder.report(*shard, key.hash, key.db);
+                    seen.push(Seen::Other(*shard, stamp));
+                }
+                Read::Miss(stamp) => {
+                    sum += each(None, reply);
+                    seen.push(Seen::Other(*shard, stamp));
+                }
+                Read::Unsettled => return None,
+            }
+        }
+        self.stats.add(Counter::KeyspaceHits, hits);
+        self.stats
+            .add(Counter::KeyspaceMisses, positions.len() as u64 - hits);
+        Some(sum)
+    }
+
+    /// Hashes keys and asks for the cache lines that reading them will need.
+    fn prefetch_keys<'a>(
+        &self,
+        args: &Args<'a>,
+        positions: &[usize],
+        db: u8,
+    ) -> ([(usize, Key<'a>); KEYS_AHEAD], usize) {
+        let none = Key {
+            db,
+            hash: 0,
+            bytes: &b""[..],
+        };
+        let (mut keys, mut homes) = ([(0, none); KEYS_AHEAD], [0; KEYS_AHEAD]);
+        for ((place, home), &position) in keys.iter_mut().zip(&mut homes).zip(positions) {
+            let bytes = args.at(position);
+            let hash = hash_key(self.shape.hash_seed, bytes);
+            *place = (self.shard_of(bytes), Key { db, hash, bytes });
+            *home = self.prefetch_index(place.0, &place.1);
+        }
+        let count = positions.len().min(KEYS_AHEAD);
+        for ((shard, key), &home) in keys[..count].iter().zip(&homes) {
+            self.prefetch_entry(*shard, home, key.hash);
+        }
+        (keys, count)
+    }
+
+    /// Whether all keys of a list are as they were found.
+    fn is_as_it_was(&self, list: &List) -> bool {
+        let args = list.args.as_args();
+        list.seen.chunks(KEYS_AHEAD).all(|chunk| {
+            let mut own = [0; KEYS_AHEAD];
+            let mut count = 0;
+            for seen in chunk {
+                if let Seen::Own(position, _) = seen {
+                    own[count] = *position;
+                    count += 1;
+                }
+            }
+            let (keys, _) = self.prefetch_keys(&args, &own[..count], list.db);
+            let mut keys = keys.iter();
+            chunk.iter().all(|seen| match seen {
+                Seen::Own(_, version) => {
+                    let found = keys
+                        .next()
+                        .and_then(|(_, key)| self.shard.peek(key, self.now));
+                    found.map(|view| view.version) == *version
+                }
+                Seen::Other(shard, stamp) => self.is_still_valid(*shard, stamp),
+            })
+        })
+    }
+
+    /// Whether what was read of another shard is still so.
+    pub(super) fn is_still_valid(&self, shard: usize, stamp: &ReadStamp) -> bool {
+        let reader = self.readers[shard].as_ref();
+        reader.is_some_and(|reader| reader.still_valid(stamp))
+    }
+
+    /// Counts what was read of other shards.
+    pub(super) fn count_outside(&self, seen: &[Seen]) {
+        let outside = seen.iter().filter(|seen| matches!(seen, Seen::Other(..)));
+        self.stats
+            .add(Counter::CrossShardReads, outside.count() as u64);
+    }
+
+    /// The reply of a list is there.
+    fn finish_list(&mut self, mut list: List) {
+        self.count_outside(&list.seen);
+        if list.join == Join::Sum {
+            Reply::new(&mut list.reply, list.protocol).int(list.sum);
+        }
+        let index = list.session.index;
+        let session = &mut self.sessions[index];
+        session.output.append(list.reply, list.lending.drain());
+        self.resume(index);
+        self.touch(index);
+    }
+
+    /// Reads a list under a reservation of its shards, because it kept changing.
+    fn reserve_for(&mut self, list: List) {
+        self.stats.add(Counter::CrossShardRetries, 1);
+        let queued = Queued {
+            command: list.command,
+            args: list.args,
+        };
+        self.start_transaction(list.session.index, vec![queued], false);
+    }
+}
