@@ -37,6 +37,7 @@ class Sizes:
     keys: int = 100_000
     keys_many: int = 10_000_000
     keys_memory: int = 2_000_000
+    keys_evicting: int = 2_000_000
     stall_rounds: int = 3
     stall_idle_s: float = 10.0
     idle_connections: int = 10_000
@@ -54,6 +55,7 @@ QUICK = Sizes(
     keys=500,
     keys_many=3_000,
     keys_memory=2_000,
+    keys_evicting=200_000,
     stall_rounds=1,
     stall_idle_s=0.1,
     idle_connections=40,
@@ -178,6 +180,29 @@ def memory(kinds: Kinds, sizes: Sizes) -> Findings:
         )
     figures = _own_figure("memory beyond key and value, per key", overhead, "B", 40)
     return {"figures": figures, "details": details, "notes": []}
+
+
+def evicting(kinds: Kinds, sizes: Sizes) -> Findings:
+    """SET into a full cache, and resident memory per key there, against redis allkeys-lfu."""
+    what = "SET into a full cache, depth 16"
+    limit = sizes.keys_evicting * 64
+    shape = Shape(depth=16, get_share=0, keys=sizes.keys_evicting)
+    policies = {"yggdrasil": "tinylfu", "redis": "allkeys-lfu"}
+    with ExitStack() as stack:
+        contenders = [
+            Contender(name, stack.enter_context(running(kinds[name], maxmemory=limit, maxmemory_policy=policy)), shape)
+            for name, policy in policies.items()
+            if name in kinds
+        ]
+        for contender in contenders:
+            load.fill(contender.server, shape.keys)
+        samples = _rounds(contenders, sizes)
+    figures = _against(samples, "yggdrasil", "redis", what, 0.60)
+    return {
+        "figures": [figure.to_json() for figure in figures],
+        "details": [detail(name, what, samples[name]) for name in samples],
+        "notes": [],
+    }
 
 
 def stall(kinds: Kinds, sizes: Sizes) -> Findings:
@@ -340,6 +365,7 @@ SCENARIOS = (
     Scenario("many-keys", "GET over many keys", many_keys),
     Scenario("two-workers", "Two workers against one", two_workers, only_ours=True),
     Scenario("memory", "Memory beyond key and value", memory),
+    Scenario("evicting", "SET into a full cache", evicting),
     Scenario("stall", "Longest stall while keys are loaded", stall),
     Scenario("idle", "Idle connections", idle),
     Scenario("long-values", "Long values", long_values),

@@ -254,12 +254,15 @@ impl Engine {
 
     /// Forgets what a worker had begun to send that was replaced since.
     pub(super) fn lose_inbound(&mut self, from: usize, incarnation: u32) {
-        let lost = self
-            .inbound
-            .extract_if(|key, inbound| key.0 == from && inbound.incarnation != incarnation);
-        let lost: Vec<Inbound> = lost.map(|(_, inbound)| inbound).collect();
-        for inbound in lost {
-            self.free_target(inbound.target);
+        let inbound = self.inbound.iter();
+        let lost: Vec<_> = inbound
+            .filter(|(key, inbound)| key.0 == from && inbound.incarnation != incarnation)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in lost {
+            if let Some(inbound) = self.inbound.remove(&key) {
+                self.free_target(inbound.target);
+            }
         }
     }
 }

@@ -225,12 +225,7 @@ impl Shard {
             Expiry::At(at) => Some(at),
         };
         let access = match place {
-            Some(place) => {
-                let access = self.eviction.used(&place, key.hash, now);
-                let before = place.header.total_bytes();
-                self.eviction.resized(access, before, extent.total_bytes());
-                access
-            }
+            Some(place) => self.access_after_write(key, &place, extent.total_bytes(), now),
             None => {
                 let bytes = extent.total_bytes();
                 self.eviction.inserted(physical, key.hash, bytes, now)

@@ -36,7 +36,7 @@ impl Queued {
     /// A policy that knows nothing yet. The bits of entries that others have written must not look like its own.
     pub(super) fn new(former_era: u32, now: Millis) -> Self {
         // The upper bits of Redis's clocks, in seconds and in minutes, change within days.
-        let (seconds, minutes) = ((now / 1000 >> 20) as u32, (now / 60_000 >> 12) as u32);
+        let (seconds, minutes) = (((now / 1000) >> 20) as u32, ((now / 60_000) >> 12) as u32);
         let distance = |era: u32, other: u32| {
             let ahead = era.wrapping_sub(other) % ERAS;
             ahead.min(ERAS - ahead)

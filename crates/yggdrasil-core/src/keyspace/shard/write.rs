@@ -65,11 +65,7 @@ impl Shard {
             }
             Some(place) => self.overwrite(key, &place, value, expiry, now),
             None => {
-                let expire_at = match expiry {
-                    Expiry::At(at) => Some(at),
-                    Expiry::Clear | Expiry::Keep => None,
-                };
-                self.insert(key, value.encoding, 0, value.bytes, expire_at, now)?;
+                self.insert_value(key, value, expiry, now)?;
                 Ok(false)
             }
         }
@@ -183,9 +179,7 @@ impl Shard {
         let at = self.stretch(&place, &header, offset, &extent)?;
         self.touch(key);
         let version = self.next_version();
-        let access = self.eviction.used(&place, key.hash, now);
-        let before = header.total_bytes();
-        self.eviction.resized(access, before, extent.total_bytes());
+        let access = self.access_after_write(key, &place, extent.total_bytes(), now);
         let new = Header::new(&extent, place.physical, Encoding::Raw, version, access)
             .with_pin(header.is_pinned());
         self.note_pinned_size(key, &place, new.total_bytes());
@@ -352,11 +346,7 @@ impl Shard {
         let before = self.expire_at(place.at, &old);
         if is_past(before, now) {
             self.expire(place);
-            let expire_at = match expiry {
-                Expiry::At(at) => Some(at),
-                Expiry::Clear | Expiry::Keep => None,
-            };
-            self.insert(key, value.encoding, 0, value.bytes, expire_at, now)?;
+            self.insert_value(key, value, expiry, now)?;
             return Ok(false);
         }
         let expire_at = match expiry {
@@ -382,16 +372,10 @@ impl Shard {
             self.allocate(to, 0, Limit::Respect)?
         };
         self.touch(key);
-        let access = self.eviction.used(place, key.hash, now);
-        self.eviction.resized(access, from, to);
-        let header = Header::new(
-            &extent,
-            place.physical,
-            value.encoding,
-            self.next_version(),
-            access,
-        )
-        .with_pin(old.is_pinned());
+        let access = self.access_after_write(key, place, to, now);
+        let version = self.next_version();
+        let header = Header::new(&extent, place.physical, value.encoding, version, access)
+            .with_pin(old.is_pinned());
         self.note_pinned_size(key, place, to);
         self.wheel_unlink(place.at, &old);
         if in_place {
@@ -422,6 +406,35 @@ impl Shard {
         self.count_expiring(place.physical, before, expire_at);
         self.link(at, expire_at, now);
         Ok(true)
+    }
+
+    /// Access bits of an entry that is overwritten and takes `to` bytes then.
+    #[inline]
+    pub(super) fn access_after_write(
+        &mut self,
+        key: &Key<'_>,
+        place: &Place,
+        to: u64,
+        now: Millis,
+    ) -> u32 {
+        let access = self.eviction.used(place, key.hash, now);
+        self.eviction
+            .resized(access, place.header.total_bytes(), to);
+        access
+    }
+
+    fn insert_value(
+        &mut self,
+        key: &Key<'_>,
+        value: Stored<'_>,
+        expiry: Expiry,
+        now: Millis,
+    ) -> Result<(), KeyspaceError> {
+        let expire_at = match expiry {
+            Expiry::At(at) => Some(at),
+            Expiry::Clear | Expiry::Keep => None,
+        };
+        self.insert(key, value.encoding, 0, value.bytes, expire_at, now)
     }
 
     fn check_sizes(&self, key: &Key<'_>, value_bytes: u64) -> Result<(), KeyspaceError> {
