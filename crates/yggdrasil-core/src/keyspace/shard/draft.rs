@@ -113,10 +113,19 @@ impl Shard {
         Ok(draft)
     }
 
-    fn check_value(&self, bytes: u64) -> Result<(), KeyspaceError> {
+    fn check_value(&mut self, bytes: u64) -> Result<(), KeyspaceError> {
         let limit = self.shape.value_bytes_max.min(VALUE_BYTES_MAX);
         if bytes > limit {
             return Err(KeyspaceError::ValueTooLarge { bytes, limit });
+        }
+        if bytes > self.arena.limit {
+            // No eviction makes room for it: nothing is to be lost for the attempt.
+            self.counters.refused += 1;
+            return Err(KeyspaceError::OutOfMemory {
+                needed: bytes,
+                limit: self.arena.limit,
+                used: self.arena.used(),
+            });
         }
         Ok(())
     }
