@@ -254,12 +254,19 @@ impl Engine {
 
     /// Forgets what a worker had begun to send that was replaced since.
     pub(super) fn lose_inbound(&mut self, from: usize, incarnation: u32) {
-        let lost = self
+        let is_lost = |(key, inbound): &(&(usize, u64), &Inbound)| {
+            key.0 == from && inbound.incarnation != incarnation
+        };
+        let lost: Vec<(usize, u64)> = self
             .inbound
-            .extract_if(|key, inbound| key.0 == from && inbound.incarnation != incarnation);
-        let lost: Vec<Inbound> = lost.map(|(_, inbound)| inbound).collect();
-        for inbound in lost {
-            self.free_target(inbound.target);
+            .iter()
+            .filter(is_lost)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in lost {
+            if let Some(inbound) = self.inbound.remove(&key) {
+                self.free_target(inbound.target);
+            }
         }
     }
 }

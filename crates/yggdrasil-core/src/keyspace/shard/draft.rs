@@ -249,10 +249,7 @@ impl Shard {
         let header = Header::new(&extent, physical, Encoding::Raw, self.version + 1, access)
             .with_pin(pinned);
         let (at, room_bytes) = (draft.at, draft.bytes_for(draft.room));
-        self.write_header(at, &header, expire_at);
-        self.arena
-            .mapping
-            .copy_in((at + header.key_word()) * 8, key.bytes);
+        self.write_header_and_key(at, &header, key.bytes, expire_at);
         match place {
             Some(place) => {
                 self.note_pinned_size(key, &place, extent.total_bytes());
@@ -283,6 +280,18 @@ impl Shard {
             self.grow(physical);
         }
         Ok(place.is_some())
+    }
+
+    fn write_header_and_key(
+        &mut self,
+        at: u64,
+        header: &Header,
+        key: &[u8],
+        expire_at: Option<Millis>,
+    ) {
+        self.write_header(at, header, expire_at);
+        let key_at = (at + header.key_word()) * 8;
+        self.arena.mapping.copy_in(key_at, key);
     }
 
     /// What has to be possible before a draft is published.
