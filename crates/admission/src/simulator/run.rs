@@ -7,8 +7,11 @@ use super::trace::{Event, Format, Reader, TraceError};
 /// Window of the W-TinyLFU that does not adapt, in percent.
 const FIXED_WINDOW_PERCENT: u64 = 1;
 
+/// Makes a cache of so many bytes.
+pub type Make = fn(u64) -> Box<dyn Cache + Send + Sync>;
+
 /// The policies by the names under which they can be asked for.
-pub const POLICIES: [(&str, fn(u64) -> Box<dyn Cache + Send + Sync>); 8] = [
+pub const POLICIES: [(&str, Make); 8] = [
     ("tinylfu", |bytes| Box::new(Adaptive::new(bytes))),
     ("lru", |bytes| Box::new(Lru::new(bytes))),
     ("lfu", |bytes| Box::new(Lfu::new(bytes))),
@@ -41,7 +44,7 @@ pub struct Outcome {
 
 struct Lane {
     outcome: Outcome,
-    make: fn(u64) -> Box<dyn Cache + Send + Sync>,
+    make: Make,
     cache: Option<Box<dyn Cache + Send + Sync>>,
 }
 
