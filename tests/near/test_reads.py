@@ -90,7 +90,7 @@ def test_buffers_of_other_items_and_none_that_cannot_be_written(near: Near) -> N
     assert words.tolist() == [1, 2, 0]
     with pytest.raises(BufferError):
         near.reader.get_into("k", b"read-only")
-    with pytest.raises(TypeError):
+    with pytest.raises(BufferError):
         near.reader.get_into("k", memoryview(bytearray(16))[::2])
     with pytest.raises(TypeError):
         near.reader.get(5)  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ OOM = Error("OOM command not allowed when used memory > 'maxmemory'.")
 def small_node(request: pytest.FixtureRequest) -> Iterator[tuple[Node, int]]:
     """A node with little memory, and the port of a worker that owns the key `k`, or does not."""
     shards = 1 if request.param == "own shard" else 2
-    with Node.start(shards=shards, maxmemory=shards * 40 * MIB) as node:
+    with Node.start(shards=shards, maxmemory=shards * 40 * MIB, maxmemory_policy="noeviction") as node:
         with Wire(node.host, node.port) as c:
             slot = c("CLUSTER", "KEYSLOT", "k")
         owner = slot * shards // 16384

@@ -5,8 +5,10 @@ use crate::policy::Counters;
 use crate::ring::Ring;
 use crate::slot::{GENERATIONS, Queue, Slot, Tag};
 
-/// Ring entries that one call looks at.
-const STEPS_MAX: usize = 64;
+/// Ring entries that one call looks at in a queue.
+const STEPS_MAX: usize = 32;
+/// The same in the protected queue, which may hold little but what is pinned.
+const STEPS_PROTECTED: usize = 4;
 /// Entries that one call moves from the window to the main part after the window's share was lowered.
 const TRANSFERS_MAX: usize = 8;
 /// Slots without an entry that a ring may have: a quarter of its entries, and a few.
@@ -181,22 +183,21 @@ impl Queues {
             self.set_shares(self.shares);
         }
         self.transfer(entries);
-        let mut steps = STEPS_MAX;
         let candidate = if self.bytes[WINDOW] > self.window_target() {
-            self.front(WINDOW, entries, &mut steps)
+            self.front(WINDOW, entries, STEPS_MAX)
         } else {
             None
         };
-        let victim = self.front(PROBATION, entries, &mut steps);
+        let victim = self.front(PROBATION, entries, STEPS_MAX);
         let victim = match victim {
             None => self
-                .front(PROTECTED, entries, &mut steps)
+                .front(PROTECTED, entries, STEPS_PROTECTED)
                 .map(|found| (PROTECTED, found)),
             Some(found) => Some((PROBATION, found)),
         };
         let (queue, chosen, rejected) = match (candidate, victim) {
             (None, None) => {
-                let found = self.front(WINDOW, entries, &mut steps)?;
+                let found = self.front(WINDOW, entries, STEPS_MAX)?;
                 (WINDOW, found, false)
             }
             (None, Some((queue, found))) => (queue, found, false),
@@ -231,7 +232,7 @@ impl Queues {
         &mut self,
         queue: usize,
         entries: &mut E,
-        steps: &mut usize,
+        mut steps: usize,
     ) -> Option<Front<E::Place>> {
         loop {
             let slot = self.rings[queue].get(0)?;
@@ -241,21 +242,21 @@ impl Queues {
                 .filter(|found| found.tag.queue() == QUEUES[queue]);
             let Some(found) = found else {
                 self.rings[queue].pop();
-                *steps = steps.checked_sub(1)?;
+                steps = steps.checked_sub(1)?;
                 continue;
             };
             let front = Front { slot, found };
-            if *steps == 0 {
+            if steps == 0 {
                 return (!found.pinned).then_some(front);
             }
-            *steps -= 1;
+            steps -= 1;
             if found.pinned {
                 self.shift(queue, PROTECTED, &front, entries);
             } else if found.tag.touched() == 0 {
                 return Some(front);
             } else if queue == PROBATION {
                 self.shift(PROBATION, PROTECTED, &front, entries);
-                self.demote(entries, steps);
+                self.demote(entries, &mut steps);
             } else {
                 self.shift(queue, queue, &front, entries);
             }

@@ -8,7 +8,7 @@ use super::trace::{Event, Format, Reader, TraceError};
 const FIXED_WINDOW_PERCENT: u64 = 1;
 
 /// Makes a cache of so many bytes.
-type Make = fn(u64) -> Box<dyn Cache + Send + Sync>;
+pub type Make = fn(u64) -> Box<dyn Cache + Send + Sync>;
 
 /// The policies by the names under which they can be asked for.
 pub const POLICIES: [(&str, Make); 8] = [
@@ -44,7 +44,7 @@ pub struct Outcome {
 
 struct Lane {
     outcome: Outcome,
-    make: fn(u64) -> Box<dyn Cache + Send + Sync>,
+    make: Make,
     cache: Option<Box<dyn Cache + Send + Sync>>,
 }
 

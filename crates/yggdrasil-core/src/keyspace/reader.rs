@@ -425,6 +425,8 @@ impl ShardReader {
         if at < self.layout.first_data_page * PAGE_WORDS {
             return Err(Failure::Again);
         }
+        // The value is fetched from memory together with the header.
+        self.mapping.prefetch(at * 8 + 64);
         let header = Header::load(|n| self.mapping.load(at + n).ok_or(Failure::Again))?;
         if header.key_bytes() != key.bytes.len() as u64 {
             return Ok(None);

@@ -113,10 +113,19 @@ impl Shard {
         Ok(draft)
     }
 
-    fn check_value(&self, bytes: u64) -> Result<(), KeyspaceError> {
+    fn check_value(&mut self, bytes: u64) -> Result<(), KeyspaceError> {
         let limit = self.shape.value_bytes_max.min(VALUE_BYTES_MAX);
         if bytes > limit {
             return Err(KeyspaceError::ValueTooLarge { bytes, limit });
+        }
+        if bytes > self.arena.limit {
+            // No eviction makes room for it: nothing is to be lost for the attempt.
+            self.counters.refused += 1;
+            return Err(KeyspaceError::OutOfMemory {
+                needed: bytes,
+                limit: self.arena.limit,
+                used: self.arena.used(),
+            });
         }
         Ok(())
     }
@@ -235,10 +244,7 @@ impl Shard {
         let header = Header::new(&extent, physical, Encoding::Raw, self.version + 1, access)
             .with_pin(pinned);
         let (at, room_bytes) = (draft.at, draft.bytes_for(draft.room));
-        self.write_header(at, &header, expire_at);
-        self.arena
-            .mapping
-            .copy_in((at + header.key_word()) * 8, key.bytes);
+        self.write_header_and_key(at, &header, key.bytes, expire_at);
         match place {
             Some(place) => {
                 self.note_pinned_size(key, &place, extent.total_bytes());
@@ -269,6 +275,18 @@ impl Shard {
             self.grow(physical);
         }
         Ok(place.is_some())
+    }
+
+    fn write_header_and_key(
+        &mut self,
+        at: u64,
+        header: &Header,
+        key: &[u8],
+        expire_at: Option<Millis>,
+    ) {
+        self.write_header(at, header, expire_at);
+        let key_at = (at + header.key_word()) * 8;
+        self.arena.mapping.copy_in(key_at, key);
     }
 
     /// What has to be possible before a draft is published.
