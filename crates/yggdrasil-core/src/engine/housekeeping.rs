@@ -7,6 +7,8 @@ use crate::stats::Counter;
 
 /// Entries looked at in one step of background work.
 const STEP_BUDGET: usize = 512;
+/// The part of maxmemory that is left for what grows between two looks.
+const PART_BETWEEN_LOOKS: u64 = 100;
 /// The part of maxmemory that keys have in any case, however much the buffers of clients take.
 const LEAST_PART_FOR_KEYS: u64 = 4;
 /// Sessions looked at in one tick.
@@ -61,7 +63,8 @@ impl Engine {
     pub(super) fn apply_memory_limit(&mut self) {
         let limit = self.options.memory_limit;
         if limit != u64::MAX {
-            let outside = self.heap_grown.saturating_sub(self.shard.heap_bytes());
+            let heap = self.heap_grown.saturating_sub(self.shard.heap_bytes());
+            let outside = heap + limit / PART_BETWEEN_LOOKS;
             let least = limit / LEAST_PART_FOR_KEYS;
             self.shard
                 .set_memory_limit(limit.saturating_sub(outside).max(least));
