@@ -57,10 +57,11 @@ const ALL_KEYS: [Policy; 4] = [
 #[test]
 fn a_full_shard_takes_every_size_after_any_other() {
     for policy in ALL_KEYS {
-        let mut rig = rig(policy, 4 << 20);
+        // The admission policy has books of up to 1 MiB, whatever the limit.
+        let mut rig = rig(policy, 16 << 20);
         let mut next = 0;
         for bytes in [100, 300, 20_000, 40, 1000, 200_000, 8, 3000, 100] {
-            let count = (6 << 20) / (bytes as u64 + 60);
+            let count = (20 << 20) / (bytes as u64 + 60);
             fill(&mut rig, next..next + count, bytes);
             next += count;
             rig.shard.check_invariants();
