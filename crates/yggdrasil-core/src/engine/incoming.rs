@@ -336,6 +336,7 @@ impl Engine {
         let session = &self.sessions[index];
         if session.input_ended && session.wait == Wait::None && session.incoming.is_some() {
             self.drop_incoming(index);
+            self.close_when_answered(index);
         }
     }
 

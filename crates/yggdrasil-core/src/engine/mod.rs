@@ -497,14 +497,26 @@ impl Engine {
         let Some(session) = self.session(at) else {
             return;
         };
-        if session.input_ended && !session.has_replies_due() && session.output.is_empty() {
-            self.close_after_output(at.index);
+        if self.close_when_answered(at.index) {
             return;
         }
+        let session = &self.sessions[at.index];
         if session.wait == Wait::Output && session.output.len() < OUTPUT_PAUSE_BYTES && writable {
             self.resume(at.index);
             self.settle();
         }
+    }
+
+    /// Closes the connection of a client that has sent its last byte, once it has all of its replies.
+    #[inline]
+    fn close_when_answered(&mut self, index: usize) -> bool {
+        let session = &self.sessions[index];
+        let is_over =
+            session.input_ended && !session.has_replies_due() && session.output.is_empty();
+        if is_over {
+            self.close_after_output(index);
+        }
+        is_over
     }
 
     /// Gives back what was held of values that have been sent.
