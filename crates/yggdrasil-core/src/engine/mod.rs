@@ -494,9 +494,6 @@ impl Engine {
         session.writable = writable;
         session.output.advance(bytes, KEEP_BUFFER_BYTES);
         self.settle_leases();
-        let Some(session) = self.session(at) else {
-            return;
-        };
         if self.close_when_answered(at.index) {
             return;
         }
