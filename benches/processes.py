@@ -12,13 +12,25 @@ _BLOCK_BYTES = 512
 class Memory:
     """Resident bytes of several processes, shared pages counted once."""
 
-    private: int
+    anonymous: int
+    file: int
+    """Of programs and libraries, which others on the machine may share: it changes when those come and go."""
     shared: int
+
+    @property
+    def private(self) -> int:
+        """What is not shared by these processes with each other."""
+        return self.anonymous + self.file
+
+    @property
+    def kept(self) -> int:
+        """What holds data: everything but programs and libraries."""
+        return self.anonymous + self.shared
 
     @property
     def total(self) -> int:
         """Everything that would be free again without these processes."""
-        return self.private + self.shared
+        return self.anonymous + self.file + self.shared
 
 
 def tree(root: int) -> tuple[int, ...]:
@@ -56,11 +68,12 @@ def core_busy_seconds(core: int) -> float:
 
 def memory(pids: tuple[int, ...]) -> Memory:
     """Proportional share of what is mapped; of memfds all that is allocated, mapped or not."""
-    private = shared_mapped = 0
+    anonymous = file = shared_mapped = 0
     blocks: dict[tuple[int, int], int] = {}
     for pid in pids:
         rollup = _rollup(pid)
-        private += rollup["Pss_Anon"] + rollup["Pss_File"]
+        anonymous += rollup["Pss_Anon"]
+        file += rollup["Pss_File"]
         shared_mapped += rollup["Pss_Shmem"]
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
             try:
@@ -70,7 +83,7 @@ def memory(pids: tuple[int, ...]) -> Memory:
             except FileNotFoundError:
                 continue
             blocks[status.st_dev, status.st_ino] = status.st_blocks * _BLOCK_BYTES
-    return Memory(private=private, shared=max(shared_mapped, sum(blocks.values())))
+    return Memory(anonymous=anonymous, file=file, shared=max(shared_mapped, sum(blocks.values())))
 
 
 def _stat(pid: int) -> list[str]:

@@ -89,7 +89,7 @@ class NearReader:
         username: str | None = None,
         password: str | None = None,
         db: int = 0,
-        patience: float = 0.02,
+        patience: float = 1.0,
     ) -> NearReader:
         """Connects to `unix:///path/of/near.sock`.
 

@@ -29,7 +29,7 @@ class Watched:
         self._thread = threading.Thread(target=self._watch)
 
     def _resident(self) -> int:
-        return processes.memory(self._pids).total
+        return processes.memory(self._pids).kept
 
     def now(self) -> int:
         """What it is at this moment."""

@@ -36,7 +36,7 @@ impl Default for Options {
             username: None,
             password: None,
             db: 0,
-            patience: Duration::from_millis(20),
+            patience: Duration::from_secs(1),
         }
     }
 }

@@ -126,7 +126,7 @@ impl NearReader {
 #[pymethods]
 impl NearReader {
     #[new]
-    #[pyo3(signature = (url, *, username = None, password = None, db = 0, patience = 0.02))]
+    #[pyo3(signature = (url, *, username = None, password = None, db = 0, patience = 1.0))]
     fn new(
         py: Python<'_>,
         url: &str,
