@@ -1,6 +1,7 @@
 //! The raw mapping. Everything unsafe about it is here, behind slices of atomics.
 #![allow(unsafe_code)]
 
+use std::ffi::c_void;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
@@ -19,6 +20,9 @@ pub(super) struct Region {
     base: NonNull<u8>,
     bytes: usize,
 }
+
+/// Where a mapping begins at a multiple of this, the kernel can map huge pages.
+pub(super) const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 // SAFETY: the mapping belongs to the process, not to a thread, and all access goes through atomics or, for an owner,
 // through the borrow rules of `Mapping`.
@@ -39,10 +43,25 @@ impl Region {
             Access::ReadWrite => ProtFlags::READ | ProtFlags::WRITE,
         };
         let flags = MapFlags::SHARED | MapFlags::NORESERVE;
-        // SAFETY: the kernel chooses the address, so no mapping that exists is touched.
-        let address =
-            unsafe { rustix::mm::mmap(std::ptr::null_mut(), bytes, protection, flags, file, 0) }?;
-        let base = NonNull::new(address.cast::<u8>()).ok_or(rustix::io::Errno::NOMEM)?;
+        let base = if bytes < HUGE_PAGE_BYTES {
+            // SAFETY: the kernel chooses the address, so no mapping that exists is touched.
+            unsafe { rustix::mm::mmap(std::ptr::null_mut(), bytes, protection, flags, file, 0) }?
+        } else {
+            let place = Reserved::aligned(bytes)?;
+            // SAFETY: the range is reserved and nobody else knows it.
+            unsafe {
+                rustix::mm::mmap(
+                    place.start,
+                    bytes,
+                    protection,
+                    flags | MapFlags::FIXED,
+                    file,
+                    0,
+                )
+            }?;
+            place.taken()
+        };
+        let base = NonNull::new(base.cast::<u8>()).ok_or(rustix::io::Errno::NOMEM)?;
         Ok(Self { base, bytes })
     }
 
@@ -101,6 +120,52 @@ impl Region {
         }
         // SAFETY: `offset <= bytes`, so the result stays inside the mapping or one past its end.
         Some(unsafe { self.base.add(offset as usize) })
+    }
+}
+
+/// Addresses that nothing is mapped to yet, and that nobody else will be given.
+struct Reserved {
+    start: *mut c_void,
+    bytes: usize,
+}
+
+impl Reserved {
+    /// `bytes` of addresses that begin at a multiple of a huge page.
+    fn aligned(bytes: usize) -> rustix::io::Result<Self> {
+        let room = bytes
+            .checked_add(HUGE_PAGE_BYTES)
+            .ok_or(rustix::io::Errno::NOMEM)?;
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: the kernel chooses the address, so no mapping that exists is touched.
+        let first = unsafe {
+            rustix::mm::mmap_anonymous(std::ptr::null_mut(), room, ProtFlags::empty(), flags)
+        }?;
+        let before = first.cast::<u8>().align_offset(HUGE_PAGE_BYTES);
+        let start = first.cast::<u8>().wrapping_add(before);
+        // SAFETY: both ranges are parts of what was just mapped, and not of what is returned.
+        unsafe {
+            if before > 0 {
+                rustix::mm::munmap(first, before)?;
+            }
+            rustix::mm::munmap(start.wrapping_add(bytes).cast(), room - bytes - before)?;
+        }
+        Ok(Self {
+            start: start.cast(),
+            bytes,
+        })
+    }
+
+    /// Something is mapped there now, which its owner unmaps.
+    fn taken(self) -> *mut c_void {
+        std::mem::ManuallyDrop::new(self).start
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        // SAFETY: reserved by `aligned`, and nothing was mapped there since.
+        let unmapped = unsafe { rustix::mm::munmap(self.start, self.bytes) };
+        debug_assert!(unmapped.is_ok());
     }
 }
 
