@@ -1,8 +1,8 @@
 //! One connection to a node: its arenas, and what we hold of them. It ends with the node, or when this process forks.
 
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -120,12 +120,13 @@ impl Session {
         self.hung_up.load(Relaxed).then_some("it has ended")
     }
 
-    /// Whether leases of this session still count.
+    /// Whether the leases of this session have counted until now. The node says in the page that they do not before it
+    /// acts on that, and once it has ended nobody writes to its memory any more.
+    #[inline]
     pub fn keeps_leases(&self) -> bool {
-        if self.mark.is_ours() {
-            self.look();
-        }
-        self.ended().is_none()
+        // What was read of a value was read before this is asked.
+        fence(Acquire);
+        self.mark.is_ours() && self.page.state() == PageState::Open
     }
 
     /// Looks at the socket: the node says nothing more on it, so whatever can be read is its end.

@@ -9,7 +9,7 @@
 //! Fields are named from the high bits down. The number tells one lease of a run from the next one.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, fence};
 use std::sync::atomic::Ordering::{Acquire, Release};
 
 use crate::shm::{Segment, SharedMapping, ShmError, lease};
@@ -140,9 +140,10 @@ impl LeasePage {
         }
     }
 
-    /// Says something to the holder. The node's part.
+    /// Says something to the holder, before whatever the node does next to the memory that it may hold. The node's part.
     pub fn set_state(&self, state: PageState) {
         self.word(0).store(state as u64, Release);
+        fence(Release);
     }
 
     /// Empties the page of a holder that is gone.
