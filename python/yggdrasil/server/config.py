@@ -368,6 +368,16 @@ class Config(BaseSettings):
             engine=True,
         ),
     ] = 60
+    huge_pages: Annotated[
+        Switch,
+        Option(
+            help="Put full parts of the shared memory into huge pages (2 MiB). Reads get faster, by a third where there "
+            "are millions of keys. While a part is moved, once, whoever touches it waits for some milliseconds. Linux "
+            "6.1 or later.",
+            runtime=True,
+            engine=True,
+        ),
+    ] = False
     admin_bind: Annotated[
         str, Option(help="Address of the admin HTTP server.", allowed="one address such as 127.0.0.1")
     ] = "127.0.0.1"

@@ -161,6 +161,7 @@ impl Engine {
         stats.set(Counter::MemoryIndex, memory.index);
         stats.set(Counter::MemoryOverhead, memory.overhead);
         stats.set(Counter::MemoryLeased, memory.leased);
+        stats.set(Counter::MemoryHuge, memory.huge);
         stats.set(Counter::MemoryPeak, memory.peak);
         stats.set(Counter::PinnedKeys, self.shard.pins().len());
         stats.set(Counter::PinnedBytes, self.shard.pins().bytes());

@@ -223,6 +223,7 @@ impl Engine {
         engine.apply_pin_limits();
         engine.apply_thresholds();
         engine.shard.set_lease_age(engine.options.lease_age_max_ms);
+        engine.shard.set_huge_pages(engine.options.huge_pages);
         for (command, spec) in engine.table.iter() {
             engine
                 .control
@@ -280,6 +281,7 @@ impl Engine {
             self.apply_pin_limits();
         }
         self.shard.set_lease_age(self.options.lease_age_max_ms);
+        self.shard.set_huge_pages(self.options.huge_pages);
         self.apply_thresholds();
         Ok(())
     }

@@ -74,6 +74,7 @@ pub struct Options {
     pub pins: PinOptions,
     /// How long a reader of the shared memory may hold a value that is gone, in milliseconds.
     pub lease_age_max_ms: u64,
+    pub huge_pages: bool,
     pub limits: KeyLimits,
     /// Milliseconds after which an upload of which nothing comes is forgotten; 0 never.
     pub upload_timeout_ms: u64,
@@ -115,6 +116,7 @@ impl Options {
                 prefixes: Vec::new(),
             },
             lease_age_max_ms: 0,
+            huge_pages: false,
             limits: KeyLimits {
                 string_bytes_max: 0,
                 databases: 0,
@@ -140,6 +142,7 @@ impl Options {
         "latency-monitor-threshold",
         "latency-tracking",
         "maxmemory",
+        "huge-pages",
         "near-lease-age",
         "stream-upload-timeout",
         "stream-uploads-max",
@@ -223,6 +226,7 @@ impl Options {
                     .collect::<Result<_, _>>()?;
             }
             "pin-default-ttl" => self.limits.pin_milliseconds = number()?.saturating_mul(1000),
+            "huge-pages" => self.huge_pages = number()? != 0,
             "near-lease-age" => self.lease_age_max_ms = number()?.saturating_mul(1000),
             _ => return Err(OptionError::Unknown(name.into())),
         }

@@ -6,6 +6,7 @@
 
 mod check;
 mod emptying;
+mod huge;
 
 use std::collections::{TryReserveError, VecDeque};
 use std::rc::Rc;
@@ -13,6 +14,7 @@ use std::rc::Rc;
 use crate::lease::Holders;
 use crate::shm::Mapping;
 
+use self::huge::Huge;
 use super::classes::{BUCKET_CLASS, CLASS_BYTES_MAX, CLASSES, class_of, slot_words};
 use super::layout::{BLOCK_BYTES, HEADER_WORDS, Layout, PAGE_BYTES, PAGE_WORDS};
 use super::leases::Leases;
@@ -99,6 +101,8 @@ pub(super) struct Arena {
     pub(super) leases: Rc<Leases>,
     /// Who else may hold runs.
     pub(super) holders: Holders,
+    /// Which parts lie in huge pages, if they are wanted.
+    huge: Option<Huge>,
     /// Freed runs that are still lent or held.
     pub(super) limbo: VecDeque<InLimbo>,
     pub(super) entry_bytes: u64,
@@ -137,6 +141,7 @@ impl Arena {
             leases: Rc::default(),
             kept_least: 0,
             holders: Holders::default(),
+            huge: None,
             limbo: VecDeque::new(),
             entry_bytes: 0,
             index_bytes: 0,
@@ -485,6 +490,9 @@ impl Arena {
             punched.is_ok(),
             "a hole can be punched into the owner's segment: {punched:?}"
         );
+        if let Some(huge) = &mut self.huge {
+            huge.note_hole(offset, u64::from(blocks) * BLOCK_BYTES);
+        }
     }
 
     fn allocate_run(

@@ -157,6 +157,8 @@ pub struct MemoryUse {
     pub live: u64,
     /// Bytes in `entries` of large values that are gone but still looked at by somebody.
     pub leased: u64,
+    /// Bytes of all these that lie in huge pages.
+    pub huge: u64,
 }
 
 /// Where the admission policy stands, and what it has done since it came into force.

@@ -9,8 +9,8 @@
 //! Fields are named from the high bits down. The number tells one lease of a run from the next one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, fence};
 use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::{AtomicU64, fence};
 
 use crate::shm::{Segment, SharedMapping, ShmError, lease};
 

@@ -11,6 +11,7 @@ use rustix::fs::FallocateFlags;
 use crate::lease::RunLease;
 
 use super::copy;
+use super::huge::HugePages;
 use super::processor::prefetch;
 use super::region::Region;
 use super::sequence;
@@ -125,6 +126,11 @@ impl Mapping {
         if let Some(address) = self.region.address(offset) {
             prefetch(address);
         }
+    }
+
+    /// Starts a thread that gets huge pages for it.
+    pub fn huge_pages(&self) -> std::io::Result<HugePages> {
+        HugePages::start(self.file.try_clone()?, self.bytes())
     }
 
     /// Gives the memory of a range back; it reads as zero afterwards. Both ends are multiples of 4096.

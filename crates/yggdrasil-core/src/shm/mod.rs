@@ -11,6 +11,7 @@
 
 mod copy;
 mod fork;
+mod huge;
 pub mod lease;
 #[cfg(all(test, loom))]
 mod lease_model;
@@ -23,6 +24,7 @@ pub mod sequence;
 mod sequence_model;
 
 pub use fork::ForkMark;
+pub use huge::HugePages;
 pub use mapping::{Exposed, Mapping, ReadOnlyMapping, SharedMapping};
 pub use processor::equal_bytes;
 pub use segment::{Segment, ShmError};

@@ -69,6 +69,20 @@ impl Region {
         self.bytes
     }
 
+    /// Asks the kernel to put the range of a huge page that begins at `offset` into one.
+    pub(super) fn collapse(&self, offset: u64) -> std::io::Result<()> {
+        let start = self
+            .checked(offset, HUGE_PAGE_BYTES as u64, HUGE_PAGE_BYTES as u64)
+            .ok_or(std::io::ErrorKind::InvalidInput)?;
+        // SAFETY: the range is mapped, and the call changes where its bytes lie but not what they are.
+        let result =
+            unsafe { libc::madvise(start.as_ptr().cast(), HUGE_PAGE_BYTES, libc::MADV_COLLAPSE) };
+        if result == 0 {
+            return Ok(());
+        }
+        Err(std::io::Error::last_os_error())
+    }
+
     /// The segment as words. Over a read-only mapping they may only be loaded: a store would fault.
     #[inline(always)]
     pub(super) fn words(&self) -> &[AtomicU64] {
@@ -142,13 +156,12 @@ impl Reserved {
         }?;
         let before = first.cast::<u8>().align_offset(HUGE_PAGE_BYTES);
         let start = first.cast::<u8>().wrapping_add(before);
-        // SAFETY: both ranges are parts of what was just mapped, and not of what is returned.
-        unsafe {
-            if before > 0 {
-                rustix::mm::munmap(first, before)?;
-            }
-            rustix::mm::munmap(start.wrapping_add(bytes).cast(), room - bytes - before)?;
+        if before > 0 {
+            // SAFETY: a part of what was just mapped, before what is returned.
+            unsafe { rustix::mm::munmap(first, before)? };
         }
+        // SAFETY: a part of what was just mapped, behind what is returned.
+        unsafe { rustix::mm::munmap(start.wrapping_add(bytes).cast(), room - bytes - before)? };
         Ok(Self {
             start: start.cast(),
             bytes,

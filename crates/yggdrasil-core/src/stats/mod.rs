@@ -71,6 +71,7 @@ counters! {
     MemoryIndex, "memory_index_bytes", Gauge, "Bytes of the index";
     MemoryOverhead, "memory_overhead_bytes", Gauge, "Arena bytes that are neither entry nor index";
     MemoryLeased, "memory_leased_bytes", Gauge, "Bytes of large values that are gone but still looked at by somebody";
+    MemoryHuge, "memory_huge_pages_bytes", Gauge, "Arena bytes that lie in huge pages";
     MemoryPeak, "memory_peak_bytes", Gauge, "Highest arena use since start";
     AdmittedKeys, "admitted_keys", Gauge, "New keys that tinylfu kept in place of others, since it is in force";
     RejectedKeys, "rejected_keys", Gauge, "New keys that tinylfu did not keep, since it is in force";

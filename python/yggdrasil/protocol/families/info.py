@@ -88,6 +88,7 @@ def _memory(node: NodeReport) -> Fields:
     yield "pinned_keys", node.count("pinned_keys")
     yield "pinned_memory", node.count("pinned_bytes")
     yield "maxpinned", node.option("maxpinned")
+    yield "used_memory_huge_pages", node.count("memory_huge_pages_bytes")
     yield "allocator_frag_ratio", f"{use.entries / max(use.dataset, 1):.2f}"
     yield "allocator_frag_bytes", use.entries - use.dataset
     yield "mem_fragmentation_ratio", f"{use.resident / max(use.total, 1):.2f}"

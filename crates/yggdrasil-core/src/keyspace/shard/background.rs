@@ -54,6 +54,7 @@ impl Shard {
             left = self.adopt_some(left);
         }
         self.arena.give_up_unneeded();
+        self.arena.seek_huge_pages();
         let is_warm = self.arena.cool(now);
         left == 0 || is_warm
     }

@@ -260,6 +260,7 @@ impl Shard {
             overhead: self.arena.kept_bytes + self.arena.fixed_bytes + self.arena.policy_bytes,
             live: self.arena.live_bytes,
             leased: self.arena.limbo_bytes(),
+            huge: self.arena.huge_bytes(),
         }
     }
 
@@ -294,6 +295,11 @@ impl Shard {
     pub fn set_memory_limit(&mut self, bytes: u64) {
         self.arena.limit = bytes;
         self.update_access_bits();
+    }
+
+    /// Whether what small values and the index lie in is put into huge pages once it is full. False where that cannot be.
+    pub fn set_huge_pages(&mut self, wanted: bool) -> bool {
+        self.arena.set_huge_pages(wanted)
     }
 
     /// Gives empty pages that were kept for reuse back to the system, and has sparse ones emptied in the steps of

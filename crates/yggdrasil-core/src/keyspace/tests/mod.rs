@@ -3,6 +3,7 @@
 mod behaviour;
 mod corruption;
 mod eviction;
+mod huge;
 mod leases;
 mod model;
 
