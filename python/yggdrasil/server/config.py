@@ -371,8 +371,8 @@ class Config(BaseSettings):
     huge_pages: Annotated[
         Switch,
         Option(
-            help="Put full parts of the shared memory into huge pages (2 MiB). Reads get faster, by a third where there "
-            "are millions of keys. While a part is moved, once, whoever touches it waits for some milliseconds. Linux "
+            help="Put full parts of the shared memory into huge pages (2 MiB). Reads get faster, by a third where there"
+            " are millions of keys. While a part is moved, once, whoever touches it waits for some milliseconds. Linux "
             "6.1 or later.",
             runtime=True,
             engine=True,

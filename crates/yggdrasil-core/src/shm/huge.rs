@@ -5,7 +5,7 @@
 //! so a thread asks, which runs when nobody else wants to.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use super::region::{Access, HUGE_PAGE_BYTES, Region};
 
@@ -54,9 +54,6 @@ impl HugePages {
 
     /// The next answer, if there is one.
     pub fn answer(&self) -> Option<Answer> {
-        match self.answers.try_recv() {
-            Ok(answer) => Some(answer),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.answers.try_recv().ok()
     }
 }
