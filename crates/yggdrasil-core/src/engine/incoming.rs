@@ -67,24 +67,44 @@ impl Engine {
     /// Confirmed by [`Engine::received_into_input`] or [`Engine::received_into_pages`]; `None` when the shared receive
     /// buffer does.
     pub fn input_room(&mut self, at: SessionRef, at_most: u64) -> Option<Room<'_>> {
-        let session = self.sessions.get_mut(at.index).filter(|s| s.at == at)?;
+        let session = self.sessions.get(at.index).filter(|s| s.at == at)?;
         if session.wait != Wait::None {
             return None;
         }
-        if let Some(incoming) = &session.incoming {
-            if incoming.missing() < super::KEEP_BUFFER_BYTES as u64 {
-                return None;
-            }
-            let (start, len) = match &incoming.target {
-                Target::Draft(draft) => self.shard.landing(draft, incoming.received, at_most),
-                Target::Upload(id) => self.shard.upload_landing(*id, incoming.received, at_most)?,
-                Target::Elsewhere(_) | Target::Nowhere => return None,
-            };
-            let missing = usize::try_from(incoming.missing()).unwrap_or(usize::MAX);
-            return Some(Room::Pages(start, len.min(missing)));
+        if session.incoming.is_some() {
+            let (start, len) = self.incoming_room(at.index, at_most)?;
+            return Some(Room::Pages(start, len));
         }
+        let session = &mut self.sessions[at.index];
         (session.input_wanted >= super::KEEP_BUFFER_BYTES)
             .then_some(Room::Input(&mut session.input))
+    }
+
+    /// Where the next bytes of a long argument may be received.
+    fn incoming_room(&mut self, index: usize, at_most: u64) -> Option<(*mut u8, usize)> {
+        let incoming = self.sessions[index].incoming.as_mut()?;
+        if incoming.missing() < super::KEEP_BUFFER_BYTES as u64 {
+            return None;
+        }
+        let (received, at_most) = (incoming.received, at_most.min(incoming.missing()));
+        let landing = match &mut incoming.target {
+            Target::Draft(draft) => {
+                let landing = self.shard.landing(draft, received, at_most);
+                landing.map_err(CommandError::from)
+            }
+            Target::Upload(id) => {
+                let landing = self.shard.upload_landing(*id, received, at_most);
+                landing.map_err(CommandError::from)
+            }
+            Target::Elsewhere(_) | Target::Nowhere => return None,
+        };
+        match landing {
+            Ok(room) => Some(room),
+            Err(error) => {
+                self.refuse_incoming(index, &error);
+                None
+            }
+        }
     }
 
     /// The driver has put `bytes` more bytes into the pages that [`Engine::input_room`] named.
@@ -119,25 +139,26 @@ impl Engine {
         let Some(incoming) = &mut session.incoming else {
             return;
         };
-        match (&incoming.target, bytes) {
+        let received = incoming.received;
+        let taken = match (&mut incoming.target, bytes) {
             (Target::Draft(draft), Ok(bytes)) => {
-                self.shard.write_draft(draft, incoming.received, bytes);
+                let written = self.shard.write_draft(draft, received, bytes);
+                written.map_err(CommandError::from)
             }
             (Target::Upload(id), bytes) => {
-                let taken = self
-                    .shard
-                    .upload_received(*id, incoming.received, bytes, now);
-                if let Err(error) = taken {
-                    // It timed out or was aborted.
-                    incoming.target = Target::Nowhere;
-                    self.refuse(index, None, &error.into());
-                }
+                // It may have timed out or been aborted.
+                let taken = self.shard.upload_received(*id, received, bytes, now);
+                taken.map_err(CommandError::from)
             }
             (Target::Elsewhere(transfer), Ok(bytes)) => {
                 let transfer = *transfer;
                 self.send_slices(index, transfer, bytes);
+                Ok(())
             }
-            (Target::Draft(_) | Target::Elsewhere(_) | Target::Nowhere, _) => {}
+            (Target::Draft(_) | Target::Elsewhere(_) | Target::Nowhere, _) => Ok(()),
+        };
+        if let Err(error) = taken {
+            self.refuse_incoming(index, &error);
         }
         let session = &mut self.sessions[index];
         let Some(incoming) = &mut session.incoming else {
@@ -148,6 +169,17 @@ impl Engine {
             session.input = std::mem::take(&mut incoming.head);
             session.input_wanted = 0;
         }
+    }
+
+    /// What is still missing of a long argument is skipped: there is no place for it any more.
+    fn refuse_incoming(&mut self, index: usize, error: &CommandError) {
+        let Some(incoming) = &mut self.sessions[index].incoming else {
+            return;
+        };
+        let target = std::mem::replace(&mut incoming.target, Target::Nowhere);
+        self.free_target(target);
+        self.refuse(index, None, error);
+        self.touch(index);
     }
 
     /// True while the bytes of a long argument are missing.

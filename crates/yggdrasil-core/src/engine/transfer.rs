@@ -15,13 +15,15 @@ use super::session::{Gates, Wait};
 use super::wire::{self, Reader, RequestHead};
 use crate::commands::{CommandError, CommandId};
 use crate::resp::{Args, Protocol, Reply};
-use crate::ring::FrameKind;
+use crate::ring::{FrameHeader, FrameKind};
 use crate::stats::Counter;
 
 /// A long argument that comes from another worker.
 #[derive(Debug)]
 pub(super) struct Inbound {
-    incarnation: u32,
+    /// How it began, and what is to be answered if it comes to nothing.
+    header: FrameHeader,
+    command: CommandId,
     target: Target,
     len: u64,
     received: u64,
@@ -172,21 +174,12 @@ impl Engine {
         let target = self
             .make_room_for(command, &args, len)
             .unwrap_or_else(|error| {
-                let protocol = if message.header.protocol == 3 {
-                    Protocol::Resp3
-                } else {
-                    Protocol::Resp2
-                };
-                let mut reply = Vec::new();
-                error.write(&mut Reply::new(&mut reply, protocol));
-                self.observations.count_error(&reply);
-                self.stats.add(Counter::ErrorReplies, 1);
-                self.stats.rejected(command.index());
-                self.send_reply(message.from, &message.header, &reply);
+                self.refuse_inbound(message.from, &message.header, command, &error);
                 Target::Nowhere
             });
         let inbound = Inbound {
-            incarnation: message.header.from_incarnation,
+            header: message.header,
+            command,
             target,
             len,
             received: 0,
@@ -195,6 +188,27 @@ impl Engine {
         if let Some(old) = self.inbound.insert(key, inbound) {
             self.free_target(old.target);
         }
+    }
+
+    /// Answers the request of another worker whose long argument has no place here.
+    fn refuse_inbound(
+        &mut self,
+        from: usize,
+        header: &FrameHeader,
+        command: CommandId,
+        error: &CommandError,
+    ) {
+        let protocol = if header.protocol == 3 {
+            Protocol::Resp3
+        } else {
+            Protocol::Resp2
+        };
+        let mut reply = Vec::new();
+        error.write(&mut Reply::new(&mut reply, protocol));
+        self.observations.count_error(&reply);
+        self.stats.add(Counter::ErrorReplies, 1);
+        self.stats.rejected(command.index());
+        self.send_reply(from, header, &reply);
     }
 
     /// Puts the next bytes in their place.
@@ -209,15 +223,24 @@ impl Engine {
             self.free_target(inbound.target);
             return;
         }
-        match &inbound.target {
-            Target::Draft(draft) => self.shard.write_draft(draft, inbound.received, bytes),
-            Target::Upload(id) => {
-                // When the upload has gone, the request will say so.
-                let _ = self
-                    .shard
-                    .upload_received(*id, inbound.received, Ok(bytes), self.now);
+        let received = inbound.received;
+        let taken = match &mut inbound.target {
+            Target::Draft(draft) => {
+                let written = self.shard.write_draft(draft, received, bytes);
+                written.map_err(CommandError::from)
             }
-            Target::Elsewhere(_) | Target::Nowhere => {}
+            Target::Upload(id) => {
+                let taken = self
+                    .shard
+                    .upload_received(*id, received, Ok(bytes), self.now);
+                taken.map_err(CommandError::from)
+            }
+            Target::Elsewhere(_) | Target::Nowhere => Ok(()),
+        };
+        if let Err(error) = taken {
+            let target = std::mem::replace(&mut inbound.target, Target::Nowhere);
+            self.free_target(target);
+            self.refuse_inbound(message.from, &inbound.header, inbound.command, &error);
         }
         inbound.received += bytes.len() as u64;
         self.inbound.insert(key, inbound);
@@ -256,7 +279,9 @@ impl Engine {
     pub(super) fn lose_inbound(&mut self, from: usize, incarnation: u32) {
         let inbound = self.inbound.iter();
         let lost: Vec<_> = inbound
-            .filter(|(key, inbound)| key.0 == from && inbound.incarnation != incarnation)
+            .filter(|(key, inbound)| {
+                key.0 == from && inbound.header.from_incarnation != incarnation
+            })
             .map(|(key, _)| *key)
             .collect();
         for key in lost {

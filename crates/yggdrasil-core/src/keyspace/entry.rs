@@ -80,6 +80,10 @@ impl Extent {
         }
     }
 
+    pub(super) fn is_wide(&self) -> bool {
+        self.wide
+    }
+
     #[inline(always)]
     pub(super) fn key_word(&self) -> u64 {
         2 + u64::from(self.wide) + 2 * u64::from(self.has_expiry)

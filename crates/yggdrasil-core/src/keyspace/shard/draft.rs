@@ -8,8 +8,12 @@ use crate::keyspace::layout::PAGE_BYTES;
 use crate::keyspace::leases::Lender;
 use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, Value};
 
+use super::evict::Effort;
 use super::{Place, Shard, UploadId};
 
+/// What is made room for at a time where others have to go for it: a value comes in as fast as that, and others are served
+/// between.
+const STEP_BYTES: u64 = 128 * 1024;
 /// Address space for a value of unknown length to grow into before it has to move.
 const GROWTH_BYTES_MAX: u64 = 4 << 30;
 
@@ -20,6 +24,8 @@ const GROWTH_BYTES_MAX: u64 = 4 << 30;
 pub struct Draft {
     at: u64,
     key_bytes: u64,
+    /// Bytes that the value is to have, as far as that is known.
+    expected: u64,
     /// Bytes of the value that there is room for.
     room: u64,
     /// Bytes of the value that are there.
@@ -42,9 +48,9 @@ impl Draft {
         self.filled
     }
 
-    /// Bytes that it has room for beyond those.
-    pub fn room(&self) -> u64 {
-        self.room - self.filled
+    /// Bytes that it may have beyond those.
+    pub fn missing(&self) -> u64 {
+        self.expected - self.filled
     }
 
     fn extent(&self, value_bytes: u64) -> Extent {
@@ -66,12 +72,24 @@ impl Draft {
 }
 
 impl Shard {
-    /// Takes the memory for a value of `value_bytes` under a key of `key_bytes`.
+    /// A draft for a value of `value_bytes` under a key of `key_bytes`. Where many others would have to go for it, it gets
+    /// its memory as the value comes.
     ///
     /// # Errors
-    /// When it is too large, or there is no memory for it.
+    /// When it is too large, or there is no memory for it: then nothing was evicted.
     pub fn draft(&mut self, key_bytes: usize, value_bytes: u64) -> Result<Draft, KeyspaceError> {
-        self.new_draft(key_bytes, value_bytes, 0, false)
+        self.check_value(value_bytes)?;
+        let wide = Extent::new(key_bytes as u64, value_bytes, true).is_wide();
+        match self.new_draft(key_bytes, value_bytes, 0, wide, Effort::Little) {
+            Err(KeyspaceError::OutOfMemory { .. }) if self.could_free(value_bytes) => {}
+            Err(KeyspaceError::OutOfMemory { needed, .. }) => return Err(self.refused(needed)),
+            outcome => return outcome,
+        }
+        let pages = value_bytes.div_ceil(PAGE_BYTES);
+        let room = value_bytes.min(STEP_BYTES);
+        let mut draft = self.new_draft(key_bytes, room, pages, wide, Effort::Full)?;
+        draft.expected = value_bytes;
+        Ok(draft)
     }
 
     /// A draft that grows as its value comes. About `expected` bytes of it will not have to move.
@@ -88,7 +106,7 @@ impl Shard {
         }
         let ahead = expected.unwrap_or(GROWTH_BYTES_MAX);
         let pages = ahead.min(self.arena.limit).div_ceil(PAGE_BYTES);
-        self.new_draft(key_bytes, 0, pages, true)
+        self.new_draft(key_bytes, 0, pages, true, Effort::Full)
     }
 
     fn new_draft(
@@ -97,18 +115,20 @@ impl Shard {
         room: u64,
         spare_pages: u64,
         wide: bool,
+        effort: Effort,
     ) -> Result<Draft, KeyspaceError> {
-        self.check_value(room)?;
         let mut draft = Draft {
             at: 0,
             key_bytes: key_bytes as u64,
+            expected: room,
             room,
             filled: 0,
             wide,
         };
         let bytes = draft.bytes_for(room);
-        draft.at =
-            self.with_room_for_draft(|shard| shard.allocate(bytes, spare_pages, Limit::Respect))?;
+        draft.at = self.with_room_for_draft(effort, |shard| {
+            shard.allocate(bytes, spare_pages, Limit::Respect)
+        })?;
         self.draft_bytes += bytes;
         Ok(draft)
     }
@@ -120,39 +140,53 @@ impl Shard {
         }
         if bytes > self.arena.limit {
             // No eviction makes room for it: nothing is to be lost for the attempt.
-            self.counters.refused += 1;
-            return Err(KeyspaceError::OutOfMemory {
-                needed: bytes,
-                limit: self.arena.limit,
-                used: self.arena.used(),
-            });
+            return Err(self.refused(bytes));
         }
         Ok(())
     }
 
-    /// Makes room for `more` bytes beyond what is filled. On an error the draft is as it was.
+    /// Lets a draft have `more` bytes beyond what is filled. On an error it is as it was.
     ///
     /// # Errors
-    /// When the value would become too large, or there is no memory for it.
+    /// When the value would become too large, or there is no memory for it: then nothing was evicted.
     pub fn extend_draft(&mut self, draft: &mut Draft, more: u64) -> Result<(), KeyspaceError> {
-        if more <= draft.room() {
+        let expected = draft.filled.saturating_add(more);
+        self.check_value(expected)?;
+        let beyond = expected.saturating_sub(draft.room);
+        if beyond > self.room() && !self.could_free(beyond) {
+            return Err(self.refused(beyond));
+        }
+        draft.expected = draft.expected.max(expected);
+        Ok(())
+    }
+
+    /// Makes room for the `bytes` that stand `ahead` behind what is filled. On an error the draft is as it was.
+    fn make_room_in_draft(
+        &mut self,
+        draft: &mut Draft,
+        ahead: u64,
+        bytes: u64,
+    ) -> Result<(), KeyspaceError> {
+        let needed = draft.filled + ahead + bytes;
+        if needed <= draft.room {
             return Ok(());
         }
-        let room = draft.filled.saturating_add(more);
-        self.check_value(room)?;
+        let room = needed.max((draft.room + STEP_BYTES).min(draft.expected));
         let (from, to) = (draft.bytes_for(draft.room), draft.bytes_for(room));
         let at = draft.at;
-        let grown = self.with_room_for_draft(|shard| {
+        let grown = self.with_room_for_draft(Effort::Full, |shard| {
             shard.obtain(|arena| arena.resize_in_place(at, from, to))
         })?;
         if !grown {
-            let ahead = to.div_ceil(PAGE_BYTES);
-            let moved =
-                self.with_room_for_draft(|shard| shard.allocate(to, ahead, Limit::Respect))?;
+            let ahead_pages = to.max(draft.expected).div_ceil(PAGE_BYTES);
+            let moved = self.with_room_for_draft(Effort::Full, |shard| {
+                shard.allocate(to, ahead_pages, Limit::Respect)
+            })?;
             let (old, offset) = (draft.value_at(), draft.value_at() - at * 8);
+            let there = (draft.filled + ahead) as usize;
             self.arena
                 .mapping
-                .copy_within(old, moved * 8 + offset, draft.filled as usize);
+                .copy_within(old, moved * 8 + offset, there);
             self.arena.release(at, from);
             draft.at = moved;
         }
@@ -163,22 +197,43 @@ impl Shard {
 
     /// Where the next bytes of the value belong, for a system call to write them there: up to `at_most` of them,
     /// beginning `ahead` bytes behind what is filled.
-    pub fn landing(&mut self, draft: &Draft, ahead: u64, at_most: u64) -> (*mut u8, usize) {
-        let len = draft.room().saturating_sub(ahead).min(at_most);
-        self.arena
-            .mapping
-            .landing(draft.value_at() + draft.filled + ahead, len)
+    ///
+    /// # Errors
+    /// When there is no memory for them. The draft is as it was.
+    pub fn landing(
+        &mut self,
+        draft: &mut Draft,
+        ahead: u64,
+        at_most: u64,
+    ) -> Result<(*mut u8, usize), KeyspaceError> {
+        let missing = draft.missing().saturating_sub(ahead);
+        self.make_room_in_draft(draft, ahead, missing.min(STEP_BYTES))?;
+        let len = (draft.room - draft.filled)
+            .saturating_sub(ahead)
+            .min(at_most);
+        let start = draft.value_at() + draft.filled + ahead;
+        Ok(self.arena.mapping.landing(start, len))
     }
 
-    /// Copies the next bytes in, `ahead` bytes behind what is filled. There is room for them.
-    pub fn write_draft(&mut self, draft: &Draft, ahead: u64, bytes: &[u8]) {
+    /// Copies the next bytes in, `ahead` bytes behind what is filled.
+    ///
+    /// # Errors
+    /// When there is no memory for them. The draft is as it was.
+    pub fn write_draft(
+        &mut self,
+        draft: &mut Draft,
+        ahead: u64,
+        bytes: &[u8],
+    ) -> Result<(), KeyspaceError> {
+        let count = bytes.len() as u64;
         assert!(
-            ahead + bytes.len() as u64 <= draft.room(),
-            "a draft has room for what is written into it"
+            ahead + count <= draft.missing(),
+            "no more is written into a draft than it is to have"
         );
-        self.arena
-            .mapping
-            .copy_in(draft.value_at() + draft.filled + ahead, bytes);
+        self.make_room_in_draft(draft, ahead, count)?;
+        let start = draft.value_at() + draft.filled + ahead;
+        self.arena.mapping.copy_in(start, bytes);
+        Ok(())
     }
 
     /// The bytes of the value from `start` on, which have been written there.
@@ -188,7 +243,10 @@ impl Shard {
 
     /// Counts the next bytes as there.
     pub fn fill_draft(&self, draft: &mut Draft, bytes: u64) {
-        assert!(bytes <= draft.room(), "a draft is filled within its room");
+        assert!(
+            draft.filled + bytes <= draft.room,
+            "a draft is filled within its room"
+        );
         draft.filled += bytes;
     }
 

@@ -10,6 +10,17 @@ use crate::keyspace::types::{Key, KeyspaceError, Millis};
 use super::queued::Queued;
 use super::{Place, Shard};
 
+/// How long room is sought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Effort {
+    /// As long as others are served in time all the same.
+    Little,
+    /// Until there is no hope.
+    Full,
+}
+
+/// Steps of little effort.
+const STEPS_LITTLE: u64 = 256;
 /// Steps that a write may take to find room: it gives up when so many have not been enough.
 const STEPS_MIN: u64 = 16 * 1024;
 /// Bytes of a write that allow it one step more.
@@ -228,15 +239,7 @@ impl Shard {
     /// Bytes that could be given to new entries, evictable ones included.
     #[must_use]
     pub fn available(&self) -> u64 {
-        let evictable = match self.eviction.options.policy {
-            _ if !self.may_evict() => 0,
-            policy if policy.is_volatile() => {
-                let entries: u64 = self.databases.iter().map(|database| database.keys).sum();
-                self.arena.live_bytes / entries.max(1) * self.wheel.linked()
-            }
-            _ => self.arena.live_bytes,
-        };
-        self.room() + evictable.saturating_sub(self.pins.bytes()) / 2
+        self.room() + self.evictable().saturating_sub(self.pins.bytes()) / 2
     }
 
     /// Runs a change; as long as there is no memory for it, evicts and tries again. The key of the change is spared.
@@ -250,7 +253,7 @@ impl Shard {
         match change(self) {
             Err(KeyspaceError::OutOfMemory { needed, .. }) => {
                 self.eviction.spared = Some((self.map[usize::from(key.db)], key.hash));
-                let outcome = self.evict_and_try(needed, now, change);
+                let outcome = self.evict_and_try(needed, now, Effort::Full, change);
                 self.eviction.spared = None;
                 outcome
             }
@@ -261,11 +264,12 @@ impl Shard {
     /// As [`Shard::with_room`], for memory that no key has yet.
     pub(super) fn with_room_for_draft<T>(
         &mut self,
+        effort: Effort,
         mut take: impl FnMut(&mut Self) -> Result<T, KeyspaceError>,
     ) -> Result<T, KeyspaceError> {
         match take(self) {
             Err(KeyspaceError::OutOfMemory { needed, .. }) => {
-                self.evict_and_try(needed, self.clock, take)
+                self.evict_and_try(needed, self.clock, effort, take)
             }
             done => done,
         }
@@ -275,9 +279,14 @@ impl Shard {
         &mut self,
         mut needed: u64,
         now: Millis,
+        effort: Effort,
         mut change: impl FnMut(&mut Self) -> Result<T, KeyspaceError>,
     ) -> Result<T, KeyspaceError> {
-        let mut steps = STEPS_MIN + needed / BYTES_PER_STEP;
+        let mut steps = match effort {
+            Effort::Little if !self.could_free(needed) => 0,
+            Effort::Little => STEPS_LITTLE,
+            Effort::Full => STEPS_MIN + needed / BYTES_PER_STEP,
+        };
         while steps > 0 && self.may_evict() {
             steps -= 1;
             if !self.free_some(now) {
@@ -292,12 +301,42 @@ impl Shard {
                 done => return done,
             }
         }
+        if effort == Effort::Full {
+            return Err(self.refused(needed));
+        }
+        Err(self.out_of_memory(needed))
+    }
+
+    /// Counts a change that is refused for want of memory.
+    pub(super) fn refused(&mut self, needed: u64) -> KeyspaceError {
         self.counters.refused += 1;
-        Err(KeyspaceError::OutOfMemory {
+        self.out_of_memory(needed)
+    }
+
+    fn out_of_memory(&self, needed: u64) -> KeyspaceError {
+        KeyspaceError::OutOfMemory {
             needed,
             limit: self.arena.limit,
             used: self.arena.used(),
-        })
+        }
+    }
+
+    /// Whether eviction can be expected to make room for so many bytes.
+    pub(super) fn could_free(&self, bytes: u64) -> bool {
+        let fixed = self.draft_bytes + self.pins.bytes();
+        self.room() + self.evictable().saturating_sub(fixed) >= bytes
+    }
+
+    /// Bytes of entries that the policy lets go, those that are pinned or not there yet included.
+    fn evictable(&self) -> u64 {
+        match self.eviction.options.policy {
+            _ if !self.may_evict() => 0,
+            policy if policy.is_volatile() => {
+                let entries: u64 = self.databases.iter().map(|database| database.keys).sum();
+                self.arena.live_bytes / entries.max(1) * self.wheel.linked()
+            }
+            _ => self.arena.live_bytes,
+        }
     }
 
     /// Frees memory while more is stored than the limit allows, in at most `steps` steps. Tells whether that has led

@@ -82,10 +82,10 @@ impl Shard {
         self.uploads.by_id.contains_key(&id)
     }
 
-    /// Uploads under way, and the bytes of their values that there is room for.
+    /// Uploads under way, and the bytes that their values have or are being given.
     pub fn uploads(&self) -> (usize, u64) {
         let bytes = self.uploads.by_id.values();
-        let bytes = bytes.map(|upload| upload.draft.filled() + upload.draft.room());
+        let bytes = bytes.map(|upload| upload.draft.filled() + upload.draft.missing());
         (self.uploads.by_id.len(), bytes.sum())
     }
 
@@ -104,7 +104,7 @@ impl Shard {
                 return Err(UploadError::Busy);
             }
             shard.extend_draft(&mut upload.draft, bytes.len() as u64)?;
-            shard.write_draft(&upload.draft, 0, bytes);
+            shard.write_draft(&mut upload.draft, 0, bytes)?;
             shard.fill_draft(&mut upload.draft, bytes.len() as u64);
             upload.hasher.update(bytes);
             upload.active_at = now;
@@ -127,24 +127,25 @@ impl Shard {
         })
     }
 
-    /// Where the next bytes of what is being received belong, `ahead` of them being there. `None` when the upload has
-    /// gone.
+    /// Where the next bytes of what is being received belong, `ahead` of them being there.
+    ///
+    /// # Errors
+    /// The upload has gone, or there is no memory for them.
     pub fn upload_landing(
         &mut self,
         id: UploadId,
         ahead: u64,
         at_most: u64,
-    ) -> Option<(*mut u8, usize)> {
+    ) -> Result<(*mut u8, usize), UploadError> {
         self.with_upload(id, |shard, upload| {
-            Ok(shard.landing(&upload.draft, ahead, at_most))
+            Ok(shard.landing(&mut upload.draft, ahead, at_most)?)
         })
-        .ok()
     }
 
     /// Takes bytes of what is being received: those at [`Shard::upload_landing`] when `bytes` is `None`.
     ///
     /// # Errors
-    /// The upload has gone.
+    /// The upload has gone, or there is no memory for them.
     pub fn upload_received(
         &mut self,
         id: UploadId,
@@ -155,7 +156,7 @@ impl Shard {
         self.with_upload(id, |shard, upload| {
             let len = match bytes {
                 Ok(bytes) => {
-                    shard.write_draft(&upload.draft, ahead, bytes);
+                    shard.write_draft(&mut upload.draft, ahead, bytes)?;
                     bytes.len() as u64
                 }
                 Err(len) => len,

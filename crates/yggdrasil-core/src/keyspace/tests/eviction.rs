@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::{Rig, key};
-use crate::keyspace::{EvictionOptions, Expiry, KeyspaceError, Policy, Value};
+use super::{Rig, key, shape};
+use crate::keyspace::{EvictionOptions, Expiry, KeyspaceError, Policy, ShardShape, Value};
 
 const START: u64 = 1_700_000_000_000;
 
@@ -264,4 +264,85 @@ fn purging_after_deletions_leaves_little_beyond_what_lives() {
     assert!(memory.used * 10 <= memory.live * 13, "{memory:?}");
     assert!(kept.iter().all(|number| has(&rig, *number, START)));
     rig.shard.check_invariants();
+}
+
+fn rig_of_long_values(policy: Policy, limit: u64) -> Rig {
+    let mut rig = Rig::of(ShardShape {
+        value_bytes_max: limit,
+        ..shape(1 << 30, limit)
+    });
+    rig.shard.set_eviction(EvictionOptions {
+        policy,
+        ..EvictionOptions::default()
+    });
+    rig
+}
+
+#[test]
+fn a_long_value_takes_the_place_of_others_as_it_comes() {
+    const PIECE: u64 = 64 << 10;
+    for policy in ALL_KEYS {
+        let mut rig = rig_of_long_values(policy, 48 << 20);
+        fill(&mut rig, 0..300_000, 100);
+        let (name, len) = (b"long".to_vec(), 20 << 20);
+        let before = rig.shard.counters().evicted;
+        let mut draft = rig.shard.draft(name.len(), len).unwrap();
+        let mut evicted = rig.shard.counters().evicted;
+        assert!(evicted - before < 5_000, "{policy:?}: {}", evicted - before);
+        let mut received = 0;
+        while received < len {
+            let piece = vec![(received / PIECE) as u8; PIECE as usize];
+            rig.shard.write_draft(&mut draft, received, &piece).unwrap();
+            received += PIECE;
+            let memory = rig.shard.memory();
+            assert!(memory.used <= memory.limit + memory.limit / 50);
+            let now = rig.shard.counters().evicted;
+            assert!(
+                now - evicted < 10_000,
+                "{policy:?}: {} at once",
+                now - evicted
+            );
+            evicted = now;
+        }
+        rig.shard.fill_draft(&mut draft, len);
+        let key = key(0, &name);
+        rig.shard
+            .publish(draft, &key, Expiry::Clear, START)
+            .unwrap();
+        rig.shard.check_invariants();
+        let entry = rig.shard.peek(&key, START).unwrap();
+        let Value::Bytes(value) = entry.value else {
+            panic!("a string");
+        };
+        assert_eq!(value.len() as u64, len);
+        let right = (0..)
+            .zip(value.chunks(PIECE as usize))
+            .all(|(n, piece): (u64, _)| piece.iter().all(|byte| *byte == n as u8));
+        assert!(right);
+    }
+}
+
+#[test]
+fn nothing_goes_for_a_value_that_cannot_come() {
+    for policy in [Policy::TinyLfu, Policy::AllKeysLru, Policy::VolatileLru] {
+        let mut rig = rig_of_long_values(policy, 48 << 20);
+        for number in 0..30 {
+            put(&mut rig, number, 1 << 20, Expiry::Clear, START);
+            let name = name(number);
+            assert!(rig.shard.pin(&key(0, &name), START + 60_000, START));
+        }
+        fill(&mut rig, 1_000..2_000, 100);
+        let before = rig.shard.counters();
+        let refused = rig.shard.draft(4, 30 << 20);
+        assert!(matches!(refused, Err(KeyspaceError::OutOfMemory { .. })));
+        assert_eq!(rig.shard.counters().evicted, before.evicted);
+        assert_eq!(rig.shard.counters().refused, before.refused + 1);
+        // What can be hoped for at first and not later leaves no trace.
+        let mut draft = rig.shard.draft(4, 10 << 20).unwrap();
+        let more = rig.shard.draft(4, 10 << 20);
+        assert!(matches!(more, Err(KeyspaceError::OutOfMemory { .. })));
+        rig.shard.write_draft(&mut draft, 0, &[1; 100_000]).unwrap();
+        rig.shard.abandon(draft);
+        rig.shard.check_invariants();
+    }
 }

@@ -32,8 +32,11 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new(segment_bytes: u64, memory_limit: u64) -> Self {
-        let shape = shape(segment_bytes, memory_limit);
-        let segment = Segment::create("test", segment_bytes).unwrap();
+        Self::of(shape(segment_bytes, memory_limit))
+    }
+
+    pub(super) fn of(shape: ShardShape) -> Self {
+        let segment = Segment::create("test", shape.segment_bytes).unwrap();
         let shard = Shard::create(segment.own().unwrap(), shape.clone()).unwrap();
         let reader = ShardReader::open(segment.read().unwrap(), &shape).unwrap();
         Self {
