@@ -1,9 +1,9 @@
 //! Which window serves best, found by miniature simulation (Waldspurger, Saemundsson, Ahmad, Park 2017).
 //!
-//! Each arm is a small cache with another share for its window. It sees only the requests for a fixed sample of the keys
+//! Each arm is a small cache with other shares for its queues. It sees only the requests for a fixed sample of the keys
 //! and has as much less memory as it has fewer keys, so that its hit ratio tells that of the whole cache under its
-//! share. The arms are compared request by request (McNemar 1947): only requests on which two arms differ tell
-//! anything, and a lead must be larger than chance would give it.
+//! shares. The arms are compared request by request (McNemar 1947): only requests on which two arms differ tell
+//! anything; a lead must be larger than chance would give it, and than what a change costs.
 
 use crate::queues::{Queues, Shares};
 use crate::ring::BLOCK_SMALL;
@@ -14,7 +14,7 @@ use crate::table::Table;
 /// order, and in how far uses are held against a newcomer.
 const SHARES: [Shares; 6] = [
     shares(10, ROUNDS, Tag::USES_MAX),
-    shares(102, SEGMENTS, Tag::USES_MAX),
+    shares(102, ROUNDS, Tag::USES_MAX),
     shares(102, ROUNDS, 2),
     shares(102, SEGMENTS, 1),
     shares(256, ROUNDS, 1),
@@ -45,7 +45,7 @@ const KEY_BYTES: u64 = 300;
 const DECISIONS: u64 = 4;
 const PERIOD_MIN: u64 = 64;
 /// Requests for each key of an arm after which they count 1/e.
-const MEMORY: f64 = 8.0;
+const MEMORY: f64 = 16.0;
 /// A lead counts above so many standard deviations,
 const SURE: f64 = 2.0;
 /// and when it is at least this share of the requests,

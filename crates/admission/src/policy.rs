@@ -47,7 +47,7 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// A policy whose miniature simulations take about a sixty-fourth of the cache's bytes, but some 40 KB at least.
+    /// A policy whose miniature simulations take at most a sixty-fourth of the cache's bytes, or 64 KiB where that is more.
     pub fn new() -> Self {
         Self::with_arms(Arms::new(Some(ARMS_SHARE)))
     }
