@@ -1,50 +1,62 @@
 //! Which window serves best, found by miniature simulation (Waldspurger, Saemundsson, Ahmad, Park 2017).
 //!
-//! Each arm is a small cache with another share for its window. It sees only the requests for a fixed sample of the keys
+//! Each arm is a small cache with other shares for its queues. It sees only the requests for a fixed sample of the keys
 //! and has as much less memory as it has fewer keys, so that its hit ratio tells that of the whole cache under its
-//! share. The arms are compared request by request (McNemar 1947): only requests on which two arms differ tell
-//! anything, and a lead must be larger than chance would give it.
+//! shares. The arms are compared request by request (McNemar 1947): only requests on which two arms differ tell
+//! anything; a lead must be larger than chance would give it, and than what a change costs.
 
 use crate::queues::{Queues, Shares};
+use crate::ring::BLOCK_SMALL;
 use crate::slot::{Slot, Tag};
 use crate::table::Table;
 
-/// From W-TinyLFU as it was first described to a plain clock, and last a window of a tenth out of which whatever was used
-/// twice is let in, which is what S3-FIFO does.
+/// From W-TinyLFU with a window of 1% to a plain clock. Besides the window they differ in how the main part keeps its
+/// order, and in how far uses are held against a newcomer.
 const SHARES: [Shares; 6] = [
-    shares(10, Tag::USES_MAX),
-    shares(102, Tag::USES_MAX),
-    shares(256, Tag::USES_MAX),
-    shares(512, Tag::USES_MAX),
-    shares(1024, Tag::USES_MAX),
-    shares(102, 1),
+    shares(10, ROUNDS, Tag::USES_MAX),
+    shares(102, ROUNDS, Tag::USES_MAX),
+    shares(102, ROUNDS, 2),
+    shares(102, SEGMENTS, 1),
+    shares(256, ROUNDS, 1),
+    shares(1024, SEGMENTS, Tag::USES_MAX),
 ];
-/// Where a cache begins: before anything is known about uses, with a clock.
-const FIRST: usize = 4;
+/// Where a cache begins: with the arm that is seldom far behind, whatever comes.
+const FIRST: usize = 2;
 
-const fn shares(window: u32, held_against: u32) -> Shares {
+/// The main part as one queue, and as probation and protected queue.
+const ROUNDS: u32 = 0;
+const SEGMENTS: u32 = 819;
+
+const fn shares(window: u32, protected: u32, held_against: u32) -> Shares {
     Shares {
         window,
-        protected: 819,
+        protected,
         held_against,
     }
 }
 
-/// Keys of an arm above which it sees half as many.
-const KEYS_MAX: usize = 2048;
+/// Keys of an arm above which it sees half as many, where bytes do not set a lower bound,
+const KEYS_MAX: u64 = 2048;
+/// and how low that may be.
+const KEYS_MIN: u64 = 128;
+/// Bytes that the arms take for each key that they have, together.
+const KEY_BYTES: u64 = 300;
 /// Decisions in the time in which an arm's keys are requested once, on average.
 const DECISIONS: u64 = 4;
 const PERIOD_MIN: u64 = 64;
 /// Requests for each key of an arm after which they count 1/e.
-const MEMORY: f64 = 4.0;
+const MEMORY: f64 = 16.0;
 /// A lead counts above so many standard deviations,
 const SURE: f64 = 2.0;
-/// and when it is at least this share of the requests.
+/// and when it is at least this share of the requests,
 const WORTH: f64 = 0.001;
+/// and this share of an arm's keys: entries that the arm in force has gathered are lost by a change, and leads come and go
+/// where requests come in long turns.
+const COST: f64 = 0.2;
 
 #[derive(Debug)]
 struct Arm {
-    queues: Queues,
+    queues: Queues<BLOCK_SMALL>,
     table: Table,
     hit: bool,
     /// Hits more than the arm in force, and requests on which they differed; older ones count less.
@@ -56,6 +68,8 @@ struct Arm {
 pub(crate) struct Arms {
     arms: [Arm; SHARES.len()],
     current: usize,
+    /// Bytes of the cache for each that the arms may take.
+    share: Option<u64>,
     /// One key in 2^shift is in the sample.
     shift: u32,
     /// Requests since the last decision, and before it with their weight.
@@ -71,14 +85,16 @@ pub(crate) struct Request {
     /// Uses of the key lately, this one included.
     pub(crate) uses: u32,
     pub(crate) epoch: u8,
-    /// Keys in the cache.
+    /// Keys in the cache, and their bytes.
     pub(crate) keys: usize,
+    pub(crate) bytes: u64,
     /// Bytes that fit into the cache, once it has been full.
     pub(crate) limit: Option<u64>,
 }
 
 impl Arms {
-    pub(crate) fn new() -> Self {
+    /// Of all bytes in the cache the arms take at most one in `share`; none: those of [`KEYS_MAX`] keys.
+    pub(crate) fn new(share: Option<u64>) -> Self {
         Self {
             arms: SHARES.map(|shares| Arm {
                 queues: Queues::new(shares),
@@ -88,6 +104,7 @@ impl Arms {
                 differed: 0.0,
             }),
             current: FIRST,
+            share,
             shift: 0,
             requests: 0,
             weight: 0.0,
@@ -104,7 +121,10 @@ impl Arms {
         if !self.is_sampled(request.slot) {
             return None;
         }
-        while request.keys >> self.shift > KEYS_MAX {
+        let keys_max = self.share.map_or(KEYS_MAX, |share| {
+            (request.bytes / share / KEY_BYTES).clamp(KEYS_MIN, KEYS_MAX)
+        });
+        while request.keys as u64 >> self.shift > keys_max {
             self.halve();
         }
         let limit = request.limit.map(|bytes| bytes >> self.shift);
@@ -173,7 +193,7 @@ impl Arms {
         let mut surest = 0.0;
         for (number, arm) in self.arms.iter_mut().enumerate() {
             let sure = arm.lead - SURE * arm.differed.sqrt();
-            if sure > surest && arm.lead > WORTH * self.weight {
+            if sure > surest && arm.lead > (WORTH * self.weight).max(COST * keys as f64) {
                 (best, surest) = (number, sure);
             }
             arm.lead *= decay;

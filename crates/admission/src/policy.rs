@@ -2,8 +2,12 @@
 
 use crate::arms::{Arms, Request};
 use crate::queues::{Entries, Queues, Victim};
+use crate::ring::BLOCK_LARGE;
 use crate::sketch::Sketch;
 use crate::slot::{Queue, Slot, Tag};
+
+/// Bytes of a cache for each that its miniature simulations may take.
+const ARMS_SHARE: u64 = 64;
 
 /// What has happened since the start, and where the policy stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -28,7 +32,7 @@ pub struct Counters {
 /// known by its 64-bit hash and the number of its database.
 #[derive(Debug)]
 pub struct Policy {
-    queues: Queues,
+    queues: Queues<BLOCK_LARGE>,
     sketch: Sketch,
     arms: Arms,
     /// Bytes that fitted when the cache was last full.
@@ -43,8 +47,17 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// A policy whose miniature simulations take at most a sixty-fourth of the cache's bytes, or 64 KiB where that is more.
     pub fn new() -> Self {
-        let arms = Arms::new();
+        Self::with_arms(Arms::new(Some(ARMS_SHARE)))
+    }
+
+    /// A policy whose miniature simulations are as large as they ever are. For costs that are not bytes.
+    pub fn with_full_samples() -> Self {
+        Self::with_arms(Arms::new(None))
+    }
+
+    fn with_arms(arms: Arms) -> Self {
         Self {
             queues: Queues::new(arms.shares()),
             sketch: Sketch::new(),
@@ -167,6 +180,7 @@ impl Policy {
             uses,
             epoch,
             keys: self.queues.keys(),
+            bytes: self.queues.total(),
             limit: self.limit,
         });
         if let Some(shares) = changed {

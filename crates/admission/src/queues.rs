@@ -11,6 +11,8 @@ const STEPS_MAX: usize = 32;
 const STEPS_PROTECTED: usize = 4;
 /// Entries that one call moves from the window to the main part after the window's share was lowered.
 const TRANSFERS_MAX: usize = 8;
+/// Entries that one call moves out of a protected queue that is not to be any more.
+const DEMOTIONS: usize = 4;
 /// Slots without an entry that a ring may have: a quarter of its entries, and a few.
 const STALE_SHARE: usize = 4;
 const STALE_FEW: usize = 64;
@@ -70,15 +72,17 @@ pub struct Victim<P> {
 pub(crate) struct Shares {
     /// Of all bytes, those of the window, in 1024ths.
     pub(crate) window: u32,
-    /// Of the main part's bytes, those of the protected queue, in 1024ths.
+    /// Of the main part's bytes, those of the protected queue, in 1024ths. 0: the main part is one queue, where an entry
+    /// goes round once for each of its uses, up to three (as in S3-FIFO).
     pub(crate) protected: u32,
     /// Uses of what would have to go, as far as they are counted against a candidate.
     pub(crate) held_against: u32,
 }
 
+/// The queues of a cache, in blocks of so many slots.
 #[derive(Debug)]
-pub(crate) struct Queues {
-    rings: [Ring; 3],
+pub(crate) struct Queues<const SLOTS: usize> {
+    rings: [Ring<SLOTS>; 3],
     bytes: [u64; 3],
     entries: [usize; 3],
     generation: u8,
@@ -96,7 +100,7 @@ const PROBATION: usize = 1;
 const PROTECTED: usize = 2;
 const QUEUES: [Queue; 3] = [Queue::Window, Queue::Probation, Queue::Protected];
 
-impl Queues {
+impl<const SLOTS: usize> Queues<SLOTS> {
     pub(crate) fn new(shares: Shares) -> Self {
         Self {
             rings: Default::default(),
@@ -183,6 +187,9 @@ impl Queues {
             self.set_shares(self.shares);
         }
         self.transfer(entries);
+        if self.shares.protected == 0 && self.bytes[PROTECTED] > 0 {
+            self.demote(entries, &mut { DEMOTIONS });
+        }
         let candidate = if self.bytes[WINDOW] > self.window_target() {
             self.front(WINDOW, entries, STEPS_MAX)
         } else {
@@ -205,7 +212,7 @@ impl Queues {
             (Some(candidate), Some((queue, victim))) => {
                 if self.is_admitted(&candidate, &victim, epoch) {
                     self.admitted += 1;
-                    self.shift(WINDOW, PROBATION, &candidate, entries);
+                    self.shift(WINDOW, PROBATION, 0, &candidate, entries);
                     (queue, victim, false)
                 } else {
                     self.rejected += 1;
@@ -251,14 +258,17 @@ impl Queues {
             }
             steps -= 1;
             if found.pinned {
-                self.shift(queue, PROTECTED, &front, entries);
+                self.shift(queue, PROTECTED, 0, &front, entries);
             } else if found.tag.touched() == 0 {
                 return Some(front);
-            } else if queue == PROBATION {
-                self.shift(PROBATION, PROTECTED, &front, entries);
-                self.demote(entries, &mut steps);
+            } else if queue == WINDOW || queue == PROTECTED {
+                self.shift(queue, queue, 0, &front, entries);
+            } else if self.shares.protected == 0 {
+                let rounds = found.tag.touched() - 1;
+                self.shift(PROBATION, PROBATION, rounds, &front, entries);
             } else {
-                self.shift(queue, queue, &front, entries);
+                self.shift(PROBATION, PROTECTED, 0, &front, entries);
+                self.demote(entries, &mut steps);
             }
         }
     }
@@ -274,9 +284,12 @@ impl Queues {
             match entries.find(slot) {
                 Some(found) if found.tag.queue() == Queue::Protected => {
                     let front = Front { slot, found };
-                    let stays = found.tag.touched() > 0 || found.pinned;
-                    let to = if stays { PROTECTED } else { PROBATION };
-                    self.shift(PROTECTED, to, &front, entries);
+                    let touched = found.tag.touched();
+                    if found.pinned || touched > 0 && self.shares.protected > 0 {
+                        self.shift(PROTECTED, PROTECTED, 0, &front, entries);
+                    } else {
+                        self.shift(PROTECTED, PROBATION, touched, &front, entries);
+                    }
                 }
                 _ => {
                     self.rings[PROTECTED].pop();
@@ -359,12 +372,13 @@ impl Queues {
         &mut self,
         from: usize,
         to: usize,
+        touched: u32,
         front: &Front<E::Place>,
         entries: &mut E,
     ) {
         self.rings[from].pop();
         self.account(from, to, front.found.cost);
-        let tag = self.put(to, front.slot, front.found.tag, 0);
+        let tag = self.put(to, front.slot, front.found.tag, touched);
         entries.set_tag(front.found.place, tag);
     }
 

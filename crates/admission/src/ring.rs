@@ -5,23 +5,24 @@ use std::collections::VecDeque;
 use crate::slot::Slot;
 
 const SLOT_BYTES: usize = 6;
-/// Slots of a block, which fills a 4 KiB allocation.
-const BLOCK_SLOTS: usize = 680;
+/// Slots of a block that fills a 4 KiB allocation, and of one for queues of a few hundred keys.
+pub(crate) const BLOCK_LARGE: usize = 680;
+pub(crate) const BLOCK_SMALL: usize = 40;
 
-type Block = [[u8; SLOT_BYTES]; BLOCK_SLOTS];
+type Block<const SLOTS: usize> = [[u8; SLOT_BYTES]; SLOTS];
 
-/// A queue of slots at six bytes each.
+/// A queue of slots at six bytes each, `SLOTS` in a block.
 #[derive(Debug, Default)]
-pub(crate) struct Ring {
-    blocks: VecDeque<Box<Block>>,
+pub(crate) struct Ring<const SLOTS: usize> {
+    blocks: VecDeque<Box<Block<SLOTS>>>,
     /// Position of the front in the first block.
     head: usize,
     len: usize,
     /// A block that was emptied, kept for the next one that is needed.
-    spare: Option<Box<Block>>,
+    spare: Option<Box<Block<SLOTS>>>,
 }
 
-impl Ring {
+impl<const SLOTS: usize> Ring<SLOTS> {
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -33,19 +34,19 @@ impl Ring {
             return None;
         }
         let position = self.head + ahead;
-        let bytes = self.blocks[position / BLOCK_SLOTS][position % BLOCK_SLOTS];
+        let bytes = self.blocks[position / SLOTS][position % SLOTS];
         Some(Slot::from_bytes(bytes))
     }
 
     #[inline]
     pub(crate) fn push(&mut self, slot: Slot) {
         let position = self.head + self.len;
-        if position / BLOCK_SLOTS == self.blocks.len() {
+        if position / SLOTS == self.blocks.len() {
             let block = self.spare.take();
             self.blocks
-                .push_back(block.unwrap_or_else(|| Box::new([[0; SLOT_BYTES]; BLOCK_SLOTS])));
+                .push_back(block.unwrap_or_else(|| Box::new([[0; SLOT_BYTES]; SLOTS])));
         }
-        self.blocks[position / BLOCK_SLOTS][position % BLOCK_SLOTS] = slot.to_bytes();
+        self.blocks[position / SLOTS][position % SLOTS] = slot.to_bytes();
         self.len += 1;
     }
 
@@ -54,7 +55,7 @@ impl Ring {
         let slot = self.get(0)?;
         self.head += 1;
         self.len -= 1;
-        if self.head == BLOCK_SLOTS || self.len == 0 {
+        if self.head == SLOTS || self.len == 0 {
             self.head = 0;
             self.spare = self.blocks.pop_front();
         }
@@ -64,7 +65,7 @@ impl Ring {
     /// Bytes of its blocks.
     pub(crate) fn memory(&self) -> usize {
         let blocks = self.blocks.len() + usize::from(self.spare.is_some());
-        blocks * size_of::<Block>() + self.blocks.capacity() * size_of::<Box<Block>>()
+        blocks * size_of::<Block<SLOTS>>() + self.blocks.capacity() * size_of::<Box<Block<SLOTS>>>()
     }
 }
 
@@ -79,7 +80,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_ring_is_a_queue(runs in prop::collection::vec((any::<bool>(), 0..2_000usize), 1..30)) {
-            let mut ring = Ring::default();
+            let mut ring = Ring::<BLOCK_LARGE>::default();
             let mut model = VecDeque::new();
             let mut next = 0;
             for (push, count) in runs {
@@ -97,8 +98,8 @@ mod tests {
                 for ahead in [0, 1, 679, 680, 1_500] {
                     prop_assert_eq!(ring.get(ahead), model.get(ahead).copied());
                 }
-                let blocks = ring.len() / BLOCK_SLOTS + 3;
-                prop_assert!(ring.memory() <= blocks * size_of::<Block>() + 16 * 64);
+                let blocks = ring.len() / BLOCK_LARGE + 3;
+                prop_assert!(ring.memory() <= blocks * size_of::<Block<BLOCK_LARGE>>() + 16 * 64);
             }
         }
     }

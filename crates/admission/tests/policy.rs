@@ -123,8 +123,10 @@ impl Cache {
     }
 }
 
-/// What the policy takes for no keys at all: a chunk of the sketch, and the arms with as many keys as they ever have.
-const FIXED_BYTES: usize = 1024 * 1024;
+/// What the policy takes for no keys at all: a chunk of the sketch, and the miniature simulations of a small cache.
+const FIXED_BYTES: usize = 128 * 1024;
+/// The miniature simulations of a large one.
+const MINIATURES_BYTES: usize = 1024 * 1024;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -190,7 +192,7 @@ fn the_policy_takes_at_most_twelve_bytes_a_key() {
         cache.set(key, 100);
     }
     let filled = cache.policy.memory();
-    assert!(filled <= FIXED_BYTES + 12 * keys as usize, "{filled}");
+    assert!(filled <= MINIATURES_BYTES + 12 * keys as usize, "{filled}");
     // Deletions leave slots behind, evictions move them about.
     for (turn, number) in numbers(1).take(1_000_000).enumerate() {
         let key = keys + turn as u64;
@@ -203,7 +205,10 @@ fn the_policy_takes_at_most_twelve_bytes_a_key() {
         }
         cache.get(number / 7 % key);
         let bytes = cache.policy.memory();
-        assert!(bytes <= FIXED_BYTES + 12 * keys as usize, "{turn}: {bytes}");
+        assert!(
+            bytes <= MINIATURES_BYTES + 12 * keys as usize,
+            "{turn}: {bytes}"
+        );
     }
     cache.shrink(0);
     for _ in 0..3 * keys {
@@ -211,7 +216,24 @@ fn the_policy_takes_at_most_twelve_bytes_a_key() {
         cache.remove(1);
     }
     let empty = cache.policy.memory();
-    assert!(empty <= 2 * FIXED_BYTES, "{empty}");
+    assert!(empty <= 2 * MINIATURES_BYTES, "{empty}");
+}
+
+#[test]
+fn what_the_policy_takes_besides_is_a_small_share_of_any_cache() {
+    for keys in [100, 1_000, 10_000, 50_000, 200_000] {
+        let mut cache = Cache::default();
+        for number in numbers(keys).take(4 * keys as usize) {
+            cache.shrink(100 * (keys - 1));
+            cache.set(number % (3 * keys), 100);
+        }
+        let bytes = cache.policy.memory();
+        let share = (100 * keys / 64) as usize;
+        assert!(
+            bytes <= FIXED_BYTES + 12 * keys as usize + share,
+            "{keys}: {bytes}"
+        );
+    }
 }
 
 #[test]

@@ -16,7 +16,8 @@ impl Adaptive {
     pub fn new(capacity: u64) -> Self {
         Self {
             capacity,
-            policy: Policy::new(),
+            // What a simulation counts need not be bytes.
+            policy: Policy::with_full_samples(),
             table: Table::default(),
         }
     }
