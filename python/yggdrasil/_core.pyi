@@ -187,6 +187,19 @@ def key_slot(key: bytes) -> int:
     """The key's hash slot, as in Redis Cluster."""
 
 @final
+class CaptureWriter:
+    """A capture in the making: what the workers of a node have recorded becomes one file."""
+
+    def __new__(cls, shift: int, workers: int) -> CaptureWriter:
+        """One key in `2**shift` (0 to 20) is recorded; YggdrasilError for another shift."""
+
+    def add(self, worker: int, records: bytes) -> None:
+        """Takes what `Worker.record` of that worker has given."""
+
+    def take(self, until_us: int) -> bytes:
+        """What the file goes on with: all that was recorded before this moment, in the order of its times."""
+
+@final
 class Simulation:
     """Several eviction policies at several sizes over one trace, which is fed in pieces."""
 
@@ -463,6 +476,14 @@ class Worker:
 
     def purge(self) -> None:
         """Gives memory that the shard keeps for later back to the system."""
+
+    def record(self, shift: int | None) -> tuple[bytes, int, int, int]:
+        """Records requests for one key in `2**shift` until the next call, or none without it.
+
+        Gives what was recorded since the last call, for `CaptureWriter`: records, their number, how many found no room,
+        and the time of this call in Unix us.
+        Ends by itself when it is not called for ten seconds.
+        """
 
     def slowlog(self) -> list[tuple[int, int, int, list[bytes], int, str, bytes]]:
         """Requests that took long, newest first.

@@ -186,6 +186,20 @@ impl Worker {
         self.engine.borrow_mut().purge();
     }
 
+    /// Records requests for one key in `2^shift` until the next call, or none without it. Gives what was recorded since
+    /// the last call: records, their number, how many found no room, and the time in Unix us.
+    #[pyo3(signature = (shift))]
+    fn record<'py>(
+        &self,
+        py: Python<'py>,
+        shift: Option<u8>,
+    ) -> (Bound<'py, PyBytes>, u64, u64, u64) {
+        let recorded = self.engine.borrow_mut().record(shift);
+        let bytes = PyBytes::new(py, &recorded.bytes);
+        let (requests, dropped) = (recorded.requests, recorded.dropped);
+        (bytes, requests, dropped, recorded.until_us)
+    }
+
     /// Requests that took long, newest first: id, Unix time in us, microseconds, arguments, the client's id, address
     /// and name; the last two are empty for a client of another worker.
     fn slowlog<'py>(&self, py: Python<'py>) -> Vec<Slow<'py>> {

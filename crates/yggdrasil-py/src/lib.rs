@@ -43,7 +43,9 @@ mod _core {
     #[pymodule_export]
     use crate::rows::engine_commands;
     #[pymodule_export]
-    use crate::simulate::{Simulation, detect_trace_format, simulated_policies, trace_formats};
+    use crate::simulate::{
+        CaptureWriter, Simulation, detect_trace_format, simulated_policies, trace_formats,
+    };
     #[pymodule_export]
     use crate::worker::Worker;
 

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
-use yggdrasil_admission::simulator::{self, Format, POLICIES};
+use yggdrasil_admission::simulator::{self, Format, POLICIES, capture};
 
 use crate::errors::to_python;
 
@@ -55,6 +55,52 @@ impl Simulation {
             rows.append(row)?;
         }
         Ok(rows)
+    }
+}
+
+/// A capture in the making: what the workers of a node have recorded becomes one file.
+#[pyclass(module = "yggdrasil._core")]
+pub struct CaptureWriter {
+    merge: capture::Merge,
+    workers: usize,
+    header: Option<capture::Header>,
+}
+
+#[pymethods]
+impl CaptureWriter {
+    #[new]
+    fn new(shift: u8, workers: usize) -> PyResult<Self> {
+        if shift > capture::SHIFT_MAX {
+            let most = capture::SHIFT_MAX;
+            return Err(to_python(format!("shift is {shift}, expected 0 to {most}")));
+        }
+        Ok(Self {
+            merge: capture::Merge::new(workers),
+            workers,
+            header: Some(capture::Header { shift }),
+        })
+    }
+
+    /// Takes what a worker has recorded since the last time.
+    fn add(&mut self, worker: usize, records: &[u8]) -> PyResult<()> {
+        if worker >= self.workers {
+            return Err(to_python(format!("there is no worker {worker}")));
+        }
+        self.merge.add(worker, records);
+        Ok(())
+    }
+
+    /// What the file goes on with: all that was recorded before this moment, in the order of its times.
+    fn take<'py>(&mut self, py: Python<'py>, until_us: u64) -> Bound<'py, PyBytes> {
+        let mut out = Vec::new();
+        out.extend(
+            self.header
+                .take()
+                .into_iter()
+                .flat_map(capture::Header::write),
+        );
+        py.detach(|| self.merge.take(until_us, &mut out));
+        PyBytes::new(py, &out)
     }
 }
 

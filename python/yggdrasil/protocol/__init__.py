@@ -19,6 +19,7 @@ def register_all(worker: Worker, services: Services, *further: ModuleType) -> He
     for module in (*families, memory_use, node_report):
         for question in questions_of(module):
             question.serve(here)
+    here.capturing.serve()
     commands = [command for family in families for command in commands_of(family)]
     for command in sorted(commands, key=lambda command: not command.row.get("container", False)):
         command.register(here)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Generic, TypeVar, get_type_hints
 from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
 
 from yggdrasil._core import Context, ReplyError, Worker, YggdrasilError
+from yggdrasil.protocol.capturing import Capturing
 from yggdrasil.protocol.services import Services
 from yggdrasil.protocol.table import Table
 
@@ -31,6 +32,9 @@ class Here:
         self.services = services
         self.waiting: dict[int, asyncio.Future[bool]] = {}
         """Clients that wait in a blocking command; the result says whether they get an error."""
+
+        self.capturing = Capturing(worker)
+        """The capture that this worker writes."""
 
         self.startup_bytes = worker.memory()["used"]
         """What the empty arena takes."""

@@ -7,6 +7,8 @@
 //! Numbers are little-endian. Kind 0 is a read, whose bytes are those of key and value, 0 where the key was not there;
 //! kind 1 is a write. All requests for a key are recorded, or none.
 
+use std::collections::VecDeque;
+
 pub const MAGIC: [u8; 6] = *b"YGGCAP";
 pub const VERSION: u8 = 1;
 pub const HEADER_BYTES: usize = 8;
@@ -117,6 +119,57 @@ impl Record {
     }
 }
 
+/// Length of the first record, without looking at what it says. None where it is not whole.
+fn record_len(bytes: &[u8]) -> Option<usize> {
+    let last = bytes.get(8..)?.iter().position(|byte| byte & 0x80 == 0)?;
+    Some(8 + last + 1)
+}
+
+/// Brings records of several workers into one order. What a worker hands over is `time: u64 | record`, again and again,
+/// the time in any unit that the workers share.
+#[derive(Clone, Debug, Default)]
+pub struct Merge {
+    waiting: Vec<VecDeque<u8>>,
+}
+
+impl Merge {
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        Self {
+            waiting: vec![VecDeque::new(); workers],
+        }
+    }
+
+    /// Takes what a worker has recorded since the last time, in its order.
+    pub fn add(&mut self, worker: usize, timed: &[u8]) {
+        self.waiting[worker].extend(timed);
+    }
+
+    /// Appends the records that were made before `until`, in the order of their times.
+    pub fn take(&mut self, until: u64, out: &mut Vec<u8>) {
+        for waiting in &mut self.waiting {
+            waiting.make_contiguous();
+        }
+        let mut rests: Vec<&[u8]> = self.waiting.iter().map(|one| one.as_slices().0).collect();
+        let first = |rests: &[&[u8]]| {
+            let times = rests.iter().enumerate().filter_map(|(worker, rest)| {
+                let (time, record) = rest.split_first_chunk::<8>()?;
+                Some((u64::from_le_bytes(*time), worker, record_len(record)?))
+            });
+            times.min().filter(|(time, ..)| *time < until)
+        };
+        while let Some((_, worker, length)) = first(&rests) {
+            let (taken, rest) = rests[worker][8..].split_at(length);
+            out.extend_from_slice(taken);
+            rests[worker] = rest;
+        }
+        let left: Vec<usize> = rests.iter().map(|rest| rest.len()).collect();
+        for (waiting, left) in self.waiting.iter_mut().zip(left) {
+            waiting.drain(..waiting.len() - left);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -134,6 +187,42 @@ mod tests {
             for end in 0..out.len() {
                 prop_assert_eq!(Record::read(&out[..end]), Ok(None));
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn records_of_workers_are_brought_into_the_order_of_their_times(
+            times in proptest::collection::vec((0..3_usize, 0..1000_u64), 0..200),
+            pauses in proptest::collection::vec(0..1000_u64, 0..5),
+        ) {
+            let mut times = times;
+            times.sort_unstable_by_key(|(_, time)| *time);
+            let mut pauses = pauses;
+            pauses.sort_unstable();
+            pauses.push(u64::MAX);
+            let (mut merge, mut out, mut given) = (Merge::new(3), Vec::new(), 0);
+            for until in pauses {
+                // Some workers are ahead of the others when they are asked.
+                while given < times.len() && times[given].1 < until.saturating_add(50) {
+                    let (worker, time) = times[given];
+                    let mut timed = time.to_le_bytes().to_vec();
+                    let (hash, kind) = (worker as u64, Kind::Read);
+                    Record { hash, kind, bytes: time }.write(&mut timed);
+                    merge.add(worker, &timed);
+                    given += 1;
+                }
+                merge.take(until, &mut out);
+            }
+            let (mut rest, mut found) = (&out[..], Vec::new());
+            while let Some((record, taken)) = Record::read(rest).unwrap() {
+                found.push((record.hash as usize, record.bytes));
+                rest = &rest[taken..];
+            }
+            prop_assert!(found.is_sorted_by_key(|(_, time)| *time));
+            times.sort_unstable();
+            found.sort_unstable();
+            prop_assert_eq!(found, times);
         }
     }
 

@@ -650,6 +650,7 @@ impl Engine {
         };
         self.stats.add(Counter::CrossShardReads, 1);
         self.holder.report(plan.shard, plan.hash, key.db);
+        self.shard.note_read(&key, payload_bytes(&key, view));
         let context = ReadContext {
             now: self.now,
             limits: &self.options.limits,
@@ -678,6 +679,13 @@ impl Engine {
         };
         self.stats.add(Counter::CrossShardReads, 1);
         self.holder.report(plan.shard, plan.hash, session.db);
+        let key = Key {
+            db: session.db,
+            hash: plan.hash,
+            bytes: args.at(plan.key_at),
+        };
+        self.shard
+            .note_read(&key, key.bytes.len() as u64 + value.len);
         let (expire_at, version) = (value.expire_at, value.version);
         let borrowed = Borrowed::new(plan.shard, value, &self.returned);
         let bytes = borrowed.bytes(reader);
@@ -859,6 +867,16 @@ impl Engine {
             && self.shard.is_over_limit()
             && !self.shard.relieve(self.now, RELIEF_STEPS)
     }
+}
+
+/// Bytes of a key and its value as they are stored; 0 without one.
+#[inline]
+pub(super) fn payload_bytes(key: &Key<'_>, view: Option<EntryView<'_>>) -> u64 {
+    let value_bytes = |view: EntryView<'_>| match view.value {
+        Value::Bytes(bytes) => bytes.len() as u64,
+        Value::Int(number) => size_of_val(&number) as u64,
+    };
+    view.map_or(0, |view| key.bytes.len() as u64 + value_bytes(view))
 }
 
 /// Replies with what a read handler makes of an entry, wherever that was found.

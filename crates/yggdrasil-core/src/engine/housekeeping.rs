@@ -2,7 +2,7 @@
 
 use super::session::Wait;
 use super::{Engine, SessionRef};
-use crate::keyspace::{EntryView, Key, hash_key};
+use crate::keyspace::{EntryView, Key, Recorded, hash_key};
 use crate::stats::Counter;
 
 /// Entries looked at in one step of background work.
@@ -45,6 +45,7 @@ impl Engine {
             let before = self.now.saturating_sub(self.options.upload_timeout_ms);
             self.shard.abort_idle_uploads(before);
         }
+        self.shard.end_forgotten_recording(self.now);
         self.publish_gauges();
         self.publish_rates();
         self.settle();
@@ -235,6 +236,13 @@ impl Engine {
     /// Gives memory that is kept for later back to the system.
     pub fn purge(&mut self) {
         self.shard.purge();
+    }
+
+    /// Gives what was recorded of requests since the last call, and goes on recording one key in `2^shift`; ends with
+    /// `None`. See [`Shard::record`](crate::keyspace::Shard::record).
+    pub fn record(&mut self, shift: Option<u8>) -> Recorded {
+        self.read_clock();
+        self.shard.record(shift, self.clock.unix_us, self.now)
     }
 
     /// What the arena is used for, in bytes.

@@ -4,7 +4,7 @@
 //! there at the same moment. Otherwise the list is read again, and at last under a reservation of its shards.
 
 use super::Engine;
-use super::dispatch::Flow;
+use super::dispatch::{Flow, payload_bytes};
 use super::pending::SessionRef;
 use super::session::{Gates, Queued, Wait};
 use super::views::Lending;
@@ -170,11 +170,13 @@ impl Engine {
             match reader.read(key, self.now, &mut self.scratch) {
                 Read::Hit(view, stamp) => {
                     hits += 1;
+                    self.shard.note_read(key, payload_bytes(key, Some(view)));
                     sum += each(Some(view), reply);
                     self.holder.report(*shard, key.hash, key.db);
                     seen.push(Seen::Other(*shard, stamp));
                 }
                 Read::Miss(stamp) => {
+                    self.shard.note_read(key, 0);
                     sum += each(None, reply);
                     seen.push(Seen::Other(*shard, stamp));
                 }

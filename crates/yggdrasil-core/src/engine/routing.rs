@@ -403,7 +403,9 @@ impl Engine {
         let start = target.len();
         let mut seen = Vec::new();
         let mut lending = Lending::new(self.shard.lender());
+        let mark = self.shard.recording_mark();
         let settled = (0..TRIES).any(|_| {
+            self.shard.forget_recorded(mark);
             target.truncate(start);
             lending.take_back(start);
             seen.clear();
@@ -418,6 +420,7 @@ impl Engine {
         });
         self.count_outside(&seen);
         if !settled {
+            self.shard.forget_recorded(mark);
             target.truncate(start);
         }
         let session = &mut self.sessions[index];

@@ -11,6 +11,7 @@ mod leases;
 mod limbo;
 mod pins;
 mod reader;
+mod recorder;
 mod runs;
 mod shard;
 pub mod slot;
@@ -26,6 +27,7 @@ pub use eviction::{AccessBits, EvictionOptions, Policy};
 pub use leases::{Lease, Lender, Lent};
 pub use pins::{PIN_RULES_MAX, PinLedger, PinLimits, Pins};
 pub use reader::{Leased, Looked, Read, ReadStamp, ShardReader, ValueInfo};
+pub use recorder::{Recorded, RecordingMark};
 pub use shard::{Draft, Received, Shard, UPLOAD_SERIAL_BITS, UploadError, UploadId};
 pub use types::{
     AdmissionState, EntryView, Expiry, Key, KeyspaceError, Kind, LeasedValue, MemoryUse, Millis,

@@ -2,6 +2,7 @@
 
 from yggdrasil.protocol.families import (
     acl,
+    capture,
     client,
     commands,
     config,
@@ -14,4 +15,4 @@ from yggdrasil.protocol.families import (
     slowlog,
 )
 
-FAMILIES = (acl, client, commands, config, debug, info, latency, memory, pubsub, server, slowlog)
+FAMILIES = (acl, capture, client, commands, config, debug, info, latency, memory, pubsub, server, slowlog)

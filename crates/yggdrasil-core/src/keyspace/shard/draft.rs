@@ -323,6 +323,7 @@ impl Shard {
             }
         }
         self.touch(key);
+        self.note_write(key, draft.filled);
         self.next_version();
         self.draft_bytes -= room_bytes;
         self.arena.live_bytes = self.arena.live_bytes + extent.total_bytes() - room_bytes;

@@ -9,6 +9,7 @@ mod evict;
 mod lease;
 mod pin;
 mod queued;
+mod record;
 mod scan;
 mod upload;
 mod write;
@@ -31,6 +32,7 @@ use super::layout::{
     BUCKET_WORDS, DATABASES_MAX, EPOCH, HEADER_WORDS, LINK, Layout, State, TXN_SEQ,
 };
 use super::pins::Pins;
+use super::recorder::Recorder;
 use super::types::{
     EntryView, Key, KeyspaceError, Kind, MemoryUse, Millis, ShardCounters, ShardShape, Value,
     WatchToken,
@@ -72,6 +74,8 @@ pub struct Shard {
     draft_bytes: u64,
     received: Option<Received>,
     uploads: Uploads,
+    /// While a capture is taken.
+    recorder: Option<Box<Recorder>>,
 }
 
 /// Where a key was found.
@@ -152,6 +156,7 @@ impl Shard {
             draft_bytes: 0,
             received: None,
             uploads: Uploads::default(),
+            recorder: None,
             shape,
         })
     }
@@ -194,12 +199,17 @@ impl Shard {
     /// The live entry of a key. Records the access; removes the entry if its time has come.
     #[inline]
     pub fn find(&mut self, key: &Key<'_>, now: Millis) -> Option<EntryView<'_>> {
-        let place = self.locate(key)?;
+        let Some(place) = self.locate(key) else {
+            self.note_read(key, 0);
+            return None;
+        };
         let header = &place.header;
         if header.has_expiry() && is_past(self.expire_at(place.at, header), now) {
             self.expire(&place);
+            self.note_read(key, 0);
             return None;
         }
+        self.note_read(key, header.key_bytes() + header.value_bytes());
         let access = self.eviction.used(&place, key.hash, now);
         if header.access() != access {
             self.arena

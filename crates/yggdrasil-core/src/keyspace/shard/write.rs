@@ -183,6 +183,7 @@ impl Shard {
         let new = Header::new(&extent, place.physical, Encoding::Raw, version, access)
             .with_pin(header.is_pinned());
         self.note_pinned_size(key, &place, new.total_bytes());
+        self.note_write(key, length);
         if at == place.at {
             self.write_words(at, &new);
             self.write_tail(at, &new, header.value_bytes(), offset, bytes);
@@ -287,6 +288,7 @@ impl Shard {
             return Err(error);
         }
         self.touch(key);
+        self.note_write(key, gap + value.len() as u64);
         self.next_version();
         self.count_key(physical, key.bytes, true);
         self.count_expiring(physical, None, expire_at);
@@ -322,6 +324,7 @@ impl Shard {
         }
         self.version = version;
         self.touch(key);
+        self.note_write(key, bytes);
         open(&mut self.arena.mapping, place.home);
         self.arena.mapping.store(place.at, header.word0);
         self.arena.mapping.store(place.at + 1, header.word1);
@@ -372,6 +375,7 @@ impl Shard {
             self.allocate(to, 0, Limit::Respect)?
         };
         self.touch(key);
+        self.note_write(key, value.bytes.len() as u64);
         let access = self.access_after_write(key, place, to, now);
         let version = self.next_version();
         let header = Header::new(&extent, place.physical, value.encoding, version, access)
