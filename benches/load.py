@@ -17,6 +17,7 @@ LOAD_CPU = 1
 
 _BINARY = ROOT / "target/release/loadgen"
 _TIMEOUT_S = 900
+_ON_LOAD_CPU = ("taskset", "-c", str(LOAD_CPU))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,14 @@ class Shape:
             *("--connections", str(self.connections)),
             *(["--cluster"] if self.cluster else []),
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Keys that are there, each with a value of this length."""
+
+    keys: int
+    value_bytes: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +113,9 @@ def idle_connections(server: Server, connections: int) -> Iterator[None]:
     with process:
         assert process.stdout
         if process.stdout.readline() != "open\n":
-            _finish("idle", server, process)
+            _finish("idle", server.kind.name, process)
         yield
-        _finish("idle", server, process)
+        _finish("idle", server.kind.name, process)
 
 
 def long_values(server: Server, value_bytes: int, *, reads: bool, ops: int) -> tuple[float, float]:
@@ -123,45 +132,71 @@ def long_values(server: Server, value_bytes: int, *, reads: bool, ops: int) -> t
 @contextmanager
 def long_values_beside(server: Server, value_bytes: int, *, reads: bool) -> Iterator[dict[str, Any]]:
     """Writes or reads one long value all the while; the dictionary holds how much once the block has ended."""
-    result: dict[str, Any] = {}
-    process = _start("long", server, ["--value-bytes", str(value_bytes), "--get-share", "100" if reads else "0"])
-    with process:
+    arguments = ["--value-bytes", str(value_bytes), "--get-share", "100" if reads else "0"]
+    with _beside("long", server, arguments) as result:
         yield result
-        result |= _finish("long", server, process)
 
 
-def near_reads(server: Server, path: Path, keys: int, seconds: float, seed: int) -> dict[str, float]:
-    """Random reads through shared memory: percentiles in ns, less what the clock itself takes, and that."""
+@contextmanager
+def many_values_beside(server: Server, keys: int, value_bytes: int) -> Iterator[dict[str, Any]]:
+    """MGET of all of these keys all the while; the dictionary holds how much once the block has ended."""
+    with _beside("mget", server, ["--keys", str(keys), "--value-bytes", str(value_bytes)]) as result:
+        yield result
+
+
+def near_reads(
+    server: Server, path: Path, keys: int, seconds: float, seed: int, skew: float | None = None
+) -> dict[str, float]:
+    """Random reads through shared memory: percentiles in ns, less what the clock itself takes, and that.
+
+    `skew`: of Zipf's distribution over the keys; without it all are read equally often.
+    """
     options = ["--keys", str(keys), "--seconds", str(seconds), "--seed", str(seed)]
-    command = ["taskset", "-c", str(LOAD_CPU), str(_BINARY), "near", "--address", str(path), *options]
+    if skew is not None:
+        options += ["--skew", str(skew)]
+    command = [*_ON_LOAD_CPU, str(_BINARY), "near", "--address", str(path), *options]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        result = _finish("near", server, process)
+        result = _finish("near", server.kind.name, process)
     clock = result["clock_us"]["p50"] * 1000
     return {name: value * 1000 - clock for name, value in result["latency_us"].items()} | {"clock": clock}
 
 
+def memory_access_ns(size: int) -> float:
+    """What an access to memory of this size takes that depends on the one before, on the core of the load."""
+    command = [*_ON_LOAD_CPU, str(_BINARY), "chase", "--value-bytes", str(size)]
+    found = subprocess.run(command, check=True, capture_output=True, text=True, timeout=_TIMEOUT_S).stdout
+    access_ns: float = json.loads(found)["access_ns"]
+    return access_ns
+
+
 @contextmanager
-def pinging(server: Server) -> Iterator[dict[str, Any]]:
-    """PINGs all the while; the dictionary holds their latencies once the block has ended.
+def asking(server: Server, values: Values | None = None) -> Iterator[dict[str, Any]]:
+    """PINGs, or GETs of random keys, all the while; the dictionary holds their latencies once the block has ended.
 
     The prober shares its core with the load: it runs before it whenever it wakes, so that what it sees is the
     server's delay and not its own.
     """
-    result: dict[str, Any] = {}
     prefix = ("chrt", "--fifo", "1") if _may_run_first() else ("nice", "-n", "-5")
-    process = _start("ping", server, [], prefix)
-    with process:
+    arguments = ["--keys", str(values.keys), "--value-bytes", str(values.value_bytes)] if values else []
+    with _beside("get" if values else "ping", server, arguments, prefix) as result:
         yield result
-        result |= _finish("ping", server, process)
 
 
-def ping_for(server: Server, seconds: float) -> dict[str, Any]:
-    """Latencies of PINGs over `seconds`."""
-    with pinging(server) as result:
+def ask_for(server: Server, seconds: float, values: Values | None = None) -> dict[str, Any]:
+    """Latencies of PINGs, or of GETs of random keys, over `seconds`."""
+    with asking(server, values) as result:
         time.sleep(seconds)
     return result
+
+
+@contextmanager
+def _beside(mode: str, server: Server, arguments: list[str], prefix: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
+    result: dict[str, Any] = {}
+    with _start(mode, server, arguments, prefix) as process:
+        yield result
+        result |= _finish(mode, server.kind.name, process)
 
 
 @functools.cache
@@ -171,11 +206,11 @@ def _may_run_first() -> bool:
 
 def _run(mode: str, server: Server, arguments: list[str]) -> dict[str, Any]:
     with _start(mode, server, arguments) as process:
-        return _finish(mode, server, process)
+        return _finish(mode, server.kind.name, process)
 
 
 def _start(mode: str, server: Server, arguments: list[str], prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    command = ["taskset", "-c", str(LOAD_CPU), *prefix, str(_BINARY), mode, "--address", server.address]
+    command = [*_ON_LOAD_CPU, *prefix, str(_BINARY), mode, "--address", server.address]
     return subprocess.Popen(
         [*command, *arguments],
         stdin=subprocess.PIPE,
@@ -185,7 +220,7 @@ def _start(mode: str, server: Server, arguments: list[str], prefix: tuple[str, .
     )
 
 
-def _finish(mode: str, server: Server, process: subprocess.Popen[str]) -> dict[str, Any]:
+def _finish(mode: str, name: str, process: subprocess.Popen[str]) -> dict[str, Any]:
     """Ends the modes that wait for a line, and takes the result."""
     try:
         output, error = process.communicate("\n", timeout=_TIMEOUT_S)
@@ -193,6 +228,6 @@ def _finish(mode: str, server: Server, process: subprocess.Popen[str]) -> dict[s
         process.kill()
         raise
     if process.returncode != 0:
-        raise BenchError(f"loadgen {mode} against {server.kind.name}: {error.strip() or output.strip()}")
+        raise BenchError(f"loadgen {mode} against {name}: {error.strip() or output.strip()}")
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
     return result

@@ -14,29 +14,37 @@ from benches.servers import ROOT, BenchError, Kind, Server, running
 
 _TIMEOUT_S = 300
 _UNIX_SOCKET = "bench.sock"
+# As in YCSB: a fifth of the keys gets most of the reads.
+_SKEW = 0.99
+# Highest p50 and p99 in ns, by the place of the number of keys and whether few of them are read most.
+_TARGETS = {(0, True): (100.0, 500.0), (1, False): (400.0, None)}
 
 
 def near_reads(
     kinds: dict[str, Kind], *, keys: Sequence[int], view_bytes: Sequence[int], rounds: int, seconds: float
 ) -> dict[str, Any]:
-    """Reads of 64 B from Rust at each number of keys; from Python at the first; views of each size."""
+    """Reads of 64 B from Rust at both numbers of keys; from Python at the first; views of each size."""
     details: list[dict[str, Any]] = []
     figures: list[Figure] = []
-    targets = ((100.0, 500.0), (400.0, None))
-    for number, (p50_max, p99_max) in zip(keys, targets, strict=True):
+    for place, number in enumerate(keys):
         with running(kinds["yggdrasil"]) as server:
+            empty = server.memory().shared
             load.fill(server, number)
-            samples = [
-                load.near_reads(server, _directory(server) / "near.sock", number, seconds, seed)
-                for seed in range(1, rounds + 1)
-            ]
-        for name, limit in (("p50", p50_max), ("p99", p99_max)):
-            values = tuple(sample[name] for sample in samples)
-            if limit is not None:
-                what = f"near reader in Rust, 64 B, {number:,} keys: {name}"
-                figures.append(Figure(what, round(statistics.median(values), 1), "ns", limit, values))
-        medians = {name: round(statistics.median(sample[name] for sample in samples), 1) for name in samples[0]}
-        details.append({"server": "yggdrasil", "what": f"get of 64 B in Rust, {number:,} keys (ns)", **medians})
+            filled = server.memory().shared - empty
+            for skewed in (False, True):
+                choice = f"{number:,} keys, {'few of them most' if skewed else 'all alike'}"
+                samples = [_reads(server, number, seconds, seed, skewed) for seed in range(1, rounds + 1)]
+                targets = dict(zip(("p50", "p99"), _TARGETS.get((place, skewed), ()), strict=False))
+                for name, limit in targets.items():
+                    if limit is not None:
+                        values = tuple(sample[name] for sample in samples)
+                        what = f"near reader in Rust, 64 B, {choice}: {name}"
+                        figures.append(Figure(what, round(statistics.median(values), 1), "ns", limit, values))
+                medians = {name: round(statistics.median(one[name] for one in samples), 1) for name in samples[0]}
+                details.append({"server": "yggdrasil", "what": f"get of 64 B in Rust, {choice} (ns)", **medians})
+        access = round(load.memory_access_ns(filled), 1)
+        what = f"one access to {filled // 1024**2} MiB, as those keys take, that depends on the one before (ns)"
+        details.append({"server": "none", "what": what, "p50": access})
     beside: dict[str, float] = {}
     for name, kind in kinds.items():
         with running(kind, unixsocket=_UNIX_SOCKET) as server:
@@ -50,6 +58,11 @@ def near_reads(
     views = (f"view of {size:,} B" for size in view_bytes)
     figures += [Figure(f"{view} in Python: p50", ours[view], "ns", 2000.0) for view in views]
     return {"figures": [figure.to_json() for figure in figures], "details": details, "notes": []}
+
+
+def _reads(server: Server, keys: int, seconds: float, seed: int, skewed: bool) -> dict[str, float]:
+    socket = _directory(server) / "near.sock"
+    return load.near_reads(server, socket, keys, seconds, seed, _SKEW if skewed else None)
 
 
 def _directory(server: Server) -> Path:

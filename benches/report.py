@@ -90,7 +90,7 @@ def _generated(found: list[dict[str, Any]], plot_name: str) -> str:
         lines += [*_details(result["details"]), ""]
         if result["notes"]:
             lines += [
-                "CPU per operation besides, as ratios:",
+                "Besides (ratios are of CPU per operation):",
                 "",
                 *(f"- {note}" for note in result["notes"]),
                 "",

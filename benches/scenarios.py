@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from benches import get_into, hit_ratio, load, near, processes
+from benches import beside, full, get_into, hit_ratio, load, near, processes
 from benches.load import Sample, Shape
 from benches.results import Figure, detail, ratio, ratios
 from benches.servers import SERVER_CPU, Kind, Server, running
@@ -187,22 +187,20 @@ def evicting(kinds: Kinds, sizes: Sizes) -> Findings:
     what = "SET into a full cache, depth 16"
     limit = sizes.keys_evicting * 64
     shape = Shape(depth=16, get_share=0, keys=sizes.keys_evicting)
-    policies = {"yggdrasil": "tinylfu", "redis": "allkeys-lfu"}
     with ExitStack() as stack:
         contenders = [
             Contender(name, stack.enter_context(running(kinds[name], maxmemory=limit, maxmemory_policy=policy)), shape)
-            for name, policy in policies.items()
+            for name, policy in full.POLICIES.items()
             if name in kinds
         ]
         for contender in contenders:
             load.fill(contender.server, shape.keys)
         samples = _rounds(contenders, sizes)
-    figures = _against(samples, "yggdrasil", "redis", what, 0.60)
-    return {
-        "figures": [figure.to_json() for figure in figures],
-        "details": [detail(name, what, samples[name]) for name in samples],
-        "notes": [],
-    }
+    figures = [figure.to_json() for figure in _against(samples, "yggdrasil", "redis", what, 0.60)]
+    overheads, measured = full.memory_per_key(kinds, sizes.keys_evicting, min(_SETTLE_S, sizes.idle_s))
+    for state, overhead in overheads.items():
+        figures += _own_figure(f"memory beyond key and value, per key, {state}", overhead, "B", 40)
+    return {"figures": figures, "details": [detail(name, what, samples[name]) for name in samples], "notes": measured}
 
 
 def stall(kinds: Kinds, sizes: Sizes) -> Findings:
@@ -214,8 +212,8 @@ def stall(kinds: Kinds, sizes: Sizes) -> Findings:
         for kind in contenders if round_number % 2 == 0 else contenders[::-1]:
             with running(kind) as server:
                 with _others(server) as idle_others:
-                    idle = load.ping_for(server, sizes.stall_idle_s)
-                with _others(server) as loaded_others, load.pinging(server) as loaded:
+                    idle = load.ask_for(server, sizes.stall_idle_s)
+                with _others(server) as loaded_others, load.asking(server) as loaded:
                     fill = load.fill(server, sizes.keys_many, depth=64)
             longest = (loaded["latency_us"]["max"] - idle["latency_us"]["max"]) / 1_000
             beyond.setdefault(kind.name, []).append(round(longest, 3))
@@ -306,34 +304,20 @@ def long_values(kinds: Kinds, sizes: Sizes) -> Findings:
     return {"figures": [figure.to_json() for figure in figures], "details": details, "notes": []}
 
 
-def beside_long_values(kinds: Kinds, sizes: Sizes) -> Findings:
-    """Small requests while another client writes or reads values of 64 MiB."""
+def beside_long(kinds: Kinds, sizes: Sizes) -> Findings:
+    """GETs of small values while another client writes or reads values of 64 MiB."""
     size = min(64 * _MIB, sizes.long_bytes_max)
-    details, figures = [], []
-    for operation in ("SET", "GET"):
-        longest: dict[str, dict[str, float]] = {"p99": {}, "p99.9": {}}
-        for name in ("yggdrasil", "redis"):
-            if name not in kinds:
-                continue
-            with (
-                running(kinds[name]) as server,
-                load.long_values_beside(server, size, reads=operation == "GET") as beside,
-            ):
-                latency = load.ping_for(server, sizes.stall_idle_s)["latency_us"]
-            for percentile, values in longest.items():
-                values[name] = round(latency[percentile] / 1000, 3)
-            details.append(
-                {
-                    "server": name,
-                    "what": f"PING beside {operation} of {size // _MIB:,} MiB",
-                    "latency_us": latency,
-                    "long_gib_per_s": round(beside["bytes"] / 2**30 / beside["seconds"], 2),
-                }
-            )
-        for percentile, target in (("p99", 1.0), ("p99.9", 2.0)):
-            what = f"{percentile} of PING beside {operation} of {size // _MIB:,} MiB"
-            figures += _own_figure(what, longest[percentile], "ms", target)
-    return {"figures": figures, "details": details, "notes": []}
+    return beside.beside_long_values(_and_redis(kinds), value_bytes=size, seconds=sizes.stall_idle_s)
+
+
+def beside_many(kinds: Kinds, sizes: Sizes) -> Findings:
+    """GETs while another client reads 10,000 values of 4 KiB at once."""
+    keys = min(10_000, sizes.keys_many)
+    return beside.beside_many_values(_and_redis(kinds), keys=keys, seconds=sizes.stall_idle_s)
+
+
+def _and_redis(kinds: Kinds) -> Kinds:
+    return {name: kinds[name] for name in ("yggdrasil", "redis") if name in kinds}
 
 
 def _quotient(name: str, ours: list[float], theirs: list[float], target: float) -> Figure:
@@ -348,7 +332,7 @@ def fill_memory(kinds: Kinds, sizes: Sizes) -> Findings:
 
 def near_readers(kinds: Kinds, sizes: Sizes) -> Findings:
     """Reads through shared memory."""
-    chosen = {name: kind for name, kind in kinds.items() if name in ("yggdrasil", "redis")}
+    chosen = _and_redis(kinds)
     keys = (sizes.keys, sizes.keys_many)
     views = [min(size, sizes.large_bytes) for size in (20_000, 1_000_000, sizes.large_bytes)]
     return near.near_reads(chosen, keys=keys, view_bytes=views, rounds=min(sizes.rounds, 3), seconds=sizes.seconds)
@@ -369,7 +353,8 @@ SCENARIOS = (
     Scenario("stall", "Longest stall while keys are loaded", stall),
     Scenario("idle", "Idle connections", idle),
     Scenario("long-values", "Long values", long_values),
-    Scenario("beside-long-values", "Small requests beside long values", beside_long_values),
+    Scenario("beside-long-values", "GET beside long values", beside_long),
+    Scenario("beside-many-values", "GET beside MGET of many values", beside_many),
     Scenario("get-into", "Large values into memory of a Python program", fill_memory),
     Scenario("near-readers", "Reads through shared memory", near_readers),
     Scenario("hit-ratio", "Hit ratio on traces", hit_ratios, only_ours=True),

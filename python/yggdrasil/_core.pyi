@@ -8,6 +8,7 @@ from typing_extensions import Buffer
 
 __all__ = [
     "COMPATIBLE_VERSION",
+    "CaptureWriter",
     "ConfigError",
     "Connection",
     "Context",

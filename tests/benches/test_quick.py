@@ -15,14 +15,17 @@ SCENARIOS = (
     "many-keys",
     "two-workers",
     "memory",
+    "evicting",
     "stall",
     "idle",
     "long-values",
     "beside-long-values",
+    "beside-many-values",
+    "near-readers",
     "get-into",
     "hit-ratio",
 )
-FIGURES_WITHOUT_PEERS = 13
+FIGURES_WITHOUT_PEERS = 23
 
 pytestmark = [
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the benchmarks need two cores"),

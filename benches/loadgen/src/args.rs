@@ -3,7 +3,7 @@ use std::time::Duration;
 use lexopt::prelude::*;
 
 use crate::error::Error;
-use crate::{long, near};
+use crate::{long, many, near, probe};
 
 pub const USAGE: &str = "\
 loadgen MODE --address HOST:PORT [options]
@@ -14,8 +14,11 @@ modes
   verify   GET of every key once
   idle     open --connections, print a line, hold them until a line arrives on standard input
   ping     PING on one connection every --interval-us, for --seconds or until a line arrives on standard input
+  get      the same with GET of a random key of --keys with --value-bytes
+  mget     MGET of all --keys with --value-bytes, for --seconds or until a line arrives
   long     SET (GET with --get-share 100) of one value of --value-bytes, for --ops, --seconds or until a line arrives
   near     random reads through shared memory, --address being the path of the near socket
+  chase    accesses to --value-bytes of own memory, each dependent on the one before; no --address
 
 options
   --connections N   default 50 (load, verify: 4)
@@ -29,6 +32,7 @@ options
   --cluster         ask CLUSTER SLOTS, send each key to the address that owns it
   --seed N          of the random numbers, default 1
   --interval-us N   default 200
+  --skew S          near: keys are chosen by Zipf's distribution with this exponent (0 to less than 1), not equally
 
 A value begins with its key, so that a reply to GET can be checked. Exit status 1 means that replies were wrong.";
 
@@ -36,15 +40,10 @@ A value begins with its key, so that a reply to GET can be checked. Exit status 
 pub enum Command {
     Help,
     Drive(Options),
-    Idle {
-        address: String,
-        connections: usize,
-    },
-    Ping {
-        address: String,
-        interval: Duration,
-        duration: Option<Duration>,
-    },
+    Idle { address: String, connections: usize },
+    Probe(probe::Options),
+    Many(many::Options),
+    Chase { bytes: usize, seed: u64 },
     Long(long::Options),
     Near(near::Options),
 }
@@ -90,6 +89,7 @@ struct Given {
     cluster: bool,
     seed: Option<u64>,
     interval_us: Option<u64>,
+    skew: Option<f64>,
 }
 
 pub fn parse(mut parser: lexopt::Parser) -> Result<Command, Error> {
@@ -109,6 +109,7 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Command, Error> {
             Long("cluster") => given.cluster = true,
             Long("seed") => given.seed = Some(parser.value()?.parse()?),
             Long("interval-us") => given.interval_us = Some(parser.value()?.parse()?),
+            Long("skew") => given.skew = Some(parser.value()?.parse()?),
             Value(mode) if given.mode.is_none() => given.mode = Some(mode.string()?),
             other => return Err(other.unexpected().into()),
         }
@@ -120,6 +121,11 @@ impl Given {
     fn resolve(self) -> Result<Command, Error> {
         if self.help {
             return Ok(Command::Help);
+        }
+        let seed = self.seed.unwrap_or(1);
+        if self.mode.as_deref() == Some("chase") {
+            let bytes = at_least_one("--value-bytes", self.value_bytes.unwrap_or(1 << 20))?;
+            return Ok(Command::Chase { bytes, seed });
         }
         let address = self.address.clone().ok_or(Error::Option {
             option: "--address",
@@ -134,16 +140,28 @@ impl Given {
                 address,
                 connections: at_least_one("--connections", self.connections.unwrap_or(50))?,
             }),
-            Some("ping") => Ok(Command::Ping {
+            Some(mode @ ("ping" | "get")) => Ok(Command::Probe(probe::Options {
                 address,
                 interval: Duration::from_micros(self.interval_us.unwrap_or(200)),
                 duration,
-            }),
+                seed,
+                values: (mode == "get").then_some(probe::Values {
+                    keys: self.keys.unwrap_or(100_000).max(1),
+                    bytes: self.value_bytes.unwrap_or(64),
+                }),
+            })),
+            Some("mget") => Ok(Command::Many(many::Options {
+                address,
+                keys: self.keys.unwrap_or(10_000).max(1),
+                value_bytes: self.value_bytes.unwrap_or(64),
+                duration,
+            })),
             Some("near") => Ok(Command::Near(near::Options {
                 path: address,
-                keys: self.keys.unwrap_or(100_000).max(1),
+                keys: self.keys.unwrap_or(100_000).max(2),
                 value_bytes: self.value_bytes.unwrap_or(64),
-                seed: self.seed.unwrap_or(1),
+                seed,
+                skew: self.skew()?,
                 duration: duration.unwrap_or(Duration::from_secs(2)),
             })),
             Some("long") => Ok(Command::Long(long::Options {
@@ -155,9 +173,17 @@ impl Given {
             })),
             _ => Err(Error::Option {
                 option: "MODE",
-                expected: "run, load, verify, idle, ping, long or near",
+                expected: "run, load, verify, idle, ping, get, mget, long, near or chase",
             }),
         }
+    }
+
+    fn skew(&self) -> Result<Option<f64>, Error> {
+        let is_known = self.skew.is_none_or(|skew| (0.0..1.0).contains(&skew));
+        is_known.then_some(self.skew).ok_or(Error::Option {
+            option: "--skew",
+            expected: "0 to less than 1",
+        })
     }
 
     fn duration(&self) -> Result<Option<Duration>, Error> {

@@ -1,12 +1,14 @@
 //! Load generator: one thread, one epoll, every reply checked. The result is one JSON object on standard output.
 
 mod args;
+mod chase;
 mod cluster;
 mod drive;
 mod error;
 mod histogram;
 mod hold;
 mod long;
+mod many;
 mod near;
 mod probe;
 mod reply;
@@ -40,11 +42,9 @@ fn start() -> Result<bool, Error> {
             connections,
         } => hold::run(&address, connections)?,
         Command::Near(options) => near::run(&options)?,
-        Command::Ping {
-            address,
-            interval,
-            duration,
-        } => probe::run(&address, interval, duration)?,
+        Command::Probe(options) => probe::run(&options)?,
+        Command::Many(options) => many::run(&options)?,
+        Command::Chase { bytes, seed } => chase::run(bytes, seed),
         Command::Long(options) => long::run(&options)?,
     };
     println!("{result}");

@@ -7,7 +7,7 @@ use yggdrasil_near::{NearReader, Options as NearOptions};
 
 use crate::error::Error;
 use crate::histogram::Histogram;
-use crate::workload::{KEY_BYTES, key_bytes};
+use crate::workload::{KEY_BYTES, Zipf, key_bytes, random_below};
 
 /// What is read, and for how long.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub struct Options {
     pub keys: u64,
     pub value_bytes: usize,
     pub seed: u64,
+    /// Of Zipf's distribution, 0 to less than 1; without it all keys are chosen equally often.
+    pub skew: Option<f64>,
     pub duration: Duration,
 }
 
@@ -30,13 +32,14 @@ pub fn run(options: &Options) -> Result<Value, Error> {
         reader.get(&key_bytes(key)).map_err(failed)?;
     }
     let (mut latency, mut clock) = (Histogram::new(), Histogram::new());
-    let (mut operations, mut errors, mut random) = (0_u64, 0_u64, options.seed | 1);
+    let (mut operations, mut errors, mut random) = (0_u64, 0_u64, options.seed);
+    let zipf = options.skew.map(|skew| Zipf::new(options.keys, skew));
     let start = Instant::now();
     while operations % 1024 != 0 || start.elapsed() < options.duration {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        let key = key_bytes(random % options.keys);
+        let key = key_bytes(match &zipf {
+            None => random_below(&mut random, options.keys),
+            Some(zipf) => zipf.next(&mut random),
+        });
         let before = Instant::now();
         let value = reader.get(&key).map_err(failed)?;
         let after = Instant::now();

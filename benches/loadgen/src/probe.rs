@@ -1,4 +1,7 @@
-use std::io;
+//! One client that asks for little, again and again, and how long it waits for each answer.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -9,25 +12,104 @@ use serde_json::{Value, json};
 use crate::error::Error;
 use crate::histogram::Histogram;
 use crate::hold;
+use crate::workload::{Request, Verdict, Workload, random_below};
 
 const WORST_KEPT: usize = 10;
 
-/// PING on one connection every `interval`, for `duration` or until a line arrives on standard input.
-pub fn run(address: &str, interval: Duration, duration: Option<Duration>) -> Result<Value, Error> {
+/// What is asked for every `interval`, for `duration` or until a line arrives on standard input.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub address: String,
+    pub interval: Duration,
+    pub duration: Option<Duration>,
+    pub seed: u64,
+    /// Random GETs of such keys; otherwise PING.
+    pub values: Option<Values>,
+}
+
+/// Keys that are there.
+#[derive(Clone, Copy, Debug)]
+pub struct Values {
+    pub keys: u64,
+    pub bytes: usize,
+}
+
+/// Random GETs on one connection.
+struct Gets {
+    workload: Workload,
+    keys: u64,
+    random: u64,
+    request: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+impl Gets {
+    fn new(values: Values, seed: u64) -> Self {
+        let workload = Workload::new(values.bytes);
+        Self {
+            answer: vec![0; workload.reply_bytes_max()],
+            workload,
+            keys: values.keys,
+            random: seed,
+            request: Vec::new(),
+        }
+    }
+
+    /// Chooses a key; what follows is timed.
+    fn prepare(&mut self) -> Request {
+        let request = Request {
+            key: random_below(&mut self.random, self.keys),
+            is_get: true,
+        };
+        self.request.clear();
+        self.workload.append(request, &mut self.request);
+        request
+    }
+
+    /// Whether the answer is right.
+    fn ask(&mut self, request: Request, stream: &mut TcpStream) -> io::Result<bool> {
+        stream.write_all(&self.request)?;
+        let mut filled = 0;
+        loop {
+            filled += stream.read(&mut self.answer[filled..])?;
+            match self.workload.check(request, &self.answer[..filled]) {
+                Verdict::Right { .. } => return Ok(true),
+                Verdict::Incomplete if filled < self.answer.len() => {}
+                _ => return Ok(false),
+            }
+        }
+    }
+}
+
+pub fn run(options: &Options) -> Result<Value, Error> {
+    let (address, interval, duration) = (&options.address, options.interval, options.duration);
     let stop = stop_at_line(duration.is_some());
     let mut stream = hold::connect(address)?;
     hold::ping(&mut stream, address)?;
+    let mut gets = options.values.map(|values| Gets::new(values, options.seed));
+    let mut errors = 0;
     let mut latencies = Histogram::new();
     let mut worst: Vec<(Duration, Duration)> = Vec::new();
     let mut operations = 0;
     let start = Instant::now();
     loop {
+        let request = gets.as_mut().map(Gets::prepare);
         let sent = Instant::now();
         let elapsed = sent - start;
         if duration.map_or_else(|| stop.load(Ordering::Relaxed), |limit| elapsed >= limit) {
             break;
         }
-        hold::ping(&mut stream, address)?;
+        match gets.as_mut().zip(request) {
+            None => hold::ping(&mut stream, address)?,
+            Some((gets, request)) => {
+                let right = gets.ask(request, &mut stream);
+                let right = right.map_err(|source| Error::Connection {
+                    address: address.clone(),
+                    source,
+                })?;
+                errors += u64::from(!right);
+            }
+        }
         let latency = sent.elapsed();
         latencies.record(latency, 1);
         operations += 1;
@@ -43,7 +125,7 @@ pub fn run(address: &str, interval: Duration, duration: Option<Duration>) -> Res
         "seconds": start.elapsed().as_secs_f64(),
         "latency_us": latencies.to_json(),
         "worst": worst,
-        "errors": 0,
+        "errors": errors,
     }))
 }
 

@@ -92,6 +92,13 @@ impl Workload {
         self.got_head.len() + self.embedded + self.got_tail.len()
     }
 
+    /// Appends the right reply to a GET of this key.
+    pub fn append_answer(&self, key: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.got_head);
+        out.extend_from_slice(&key_bytes(key)[KEY_BYTES - self.embedded..]);
+        out.extend_from_slice(&self.got_tail);
+    }
+
     /// Checks the reply at the front of `bytes` against the request it answers.
     pub fn check(&self, request: Request, bytes: &[u8]) -> Verdict {
         if !request.is_get {
@@ -215,17 +222,67 @@ impl Source {
     }
 
     fn random_below(&mut self, limit: u64) -> u64 {
-        let wide = u128::from(self.random_word()) * u128::from(limit);
-        (wide >> 64) as u64
+        random_below(&mut self.random, limit)
+    }
+}
+
+/// A random number from 0 to `limit - 1`.
+pub fn random_below(state: &mut u64, limit: u64) -> u64 {
+    let wide = u128::from(random_word(state)) * u128::from(limit);
+    (wide >> 64) as u64
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+fn random_word(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut word = *state;
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+/// Keys of which few are chosen often: the one of rank `r` with a probability of `1 / (r + 1)^skew`, by the method of
+/// Gray et al. 1994. The ranks are spread over the keys.
+pub struct Zipf {
+    keys: u64,
+    skew: f64,
+    harmonic: f64,
+    eta: f64,
+}
+
+impl Zipf {
+    /// `skew` from 0 to less than 1.
+    pub fn new(keys: u64, skew: f64) -> Self {
+        let harmonic: f64 = (1..=keys).map(|rank| (rank as f64).powf(-skew)).sum();
+        let first_two = 1.0 + 0.5_f64.powf(skew);
+        let eta =
+            (1.0 - (2.0 / keys as f64).powf(1.0 - skew)) / (1.0 - first_two / harmonic).max(1e-9);
+        Self {
+            keys,
+            skew,
+            harmonic,
+            eta,
+        }
     }
 
-    /// SplitMix64 (Steele, Lea, Flood 2014).
-    fn random_word(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.random;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
+    pub fn next(&self, random: &mut u64) -> u64 {
+        // A prime: every rank has a key of its own, unless the number of keys is a multiple of it.
+        const SPREAD: u128 = 2_654_435_761;
+        let share = (random_word(random) >> 11) as f64 / (1_u64 << 53) as f64;
+        let rank = self.rank(share).min(self.keys - 1);
+        (u128::from(rank) * SPREAD % u128::from(self.keys)) as u64
+    }
+
+    fn rank(&self, share: f64) -> u64 {
+        let scaled = share * self.harmonic;
+        if scaled < 1.0 {
+            0
+        } else if scaled < 1.0 + 0.5_f64.powf(self.skew) {
+            1
+        } else {
+            let base = self.eta * share - self.eta + 1.0;
+            (self.keys as f64 * base.powf(1.0 / (1.0 - self.skew))) as u64
+        }
     }
 }
 
@@ -312,6 +369,20 @@ mod tests {
             Verdict::Wrong { length: 8 }
         );
         assert_eq!(workload.check(SET_42, b"nonsense\r\n"), Verdict::Malformed);
+    }
+
+    #[test]
+    fn few_keys_are_chosen_often() {
+        let (zipf, mut random, mut counts) = (Zipf::new(1000, 0.99), 1, vec![0_u32; 1000]);
+        for _ in 0..100_000 {
+            counts[zipf.next(&mut random) as usize] += 1;
+        }
+        counts.sort_unstable_by(|a, b| b.cmp(a));
+        let share = |count: usize| counts[..count].iter().sum::<u32>() as f64 / 100_000.0;
+        // The exact shares are 0.129 and 0.67.
+        assert!((0.12..0.14).contains(&share(1)), "{}", share(1));
+        assert!((0.63..0.71).contains(&share(100)), "{}", share(100));
+        assert!(*counts.last().unwrap() > 0);
     }
 
     #[test]

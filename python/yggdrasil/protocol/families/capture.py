@@ -20,7 +20,7 @@ _REQUESTS_DEFAULT, _REQUESTS_MAX = 100_000_000, 1_000_000_000
     arity=-3,
     flags=("admin", "noscript"),
     group="server",
-    summary="Records the requests for a sample of the keys to a file in the node's directory, for `yggdrasil simulate`.",
+    summary="Records the requests for a sample of the keys to a file, for `yggdrasil simulate`.",
     since="8.0.0",
     syntax="<START file [SAMPLE keys] [SECONDS seconds] [REQUESTS requests] | STOP | STATUS>",
 )
@@ -65,15 +65,12 @@ def _plan(directory: str, name: bytes, options: list[bytes]) -> Plan:
 
 def _shown(status: Status) -> Reply:
     return {
-        raw(name): raw(value) if isinstance(value, str) else value
-        for name, value in {
-            "running": int(status.running),
-            "file": status.file,
-            "sample": status.sample,
-            "seconds": status.seconds,
-            "requests": status.requests,
-            "dropped": status.dropped,
-            "bytes": status.bytes,
-            "ended": status.ended,
-        }.items()
+        b"running": int(status.running),
+        b"file": raw(status.file),
+        b"sample": status.sample,
+        b"seconds": status.seconds,
+        b"requests": status.requests,
+        b"dropped": status.dropped,
+        b"bytes": status.bytes,
+        b"ended": raw(status.ended),
     }
