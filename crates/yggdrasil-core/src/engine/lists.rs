@@ -5,6 +5,7 @@
 
 use super::Engine;
 use super::dispatch::{Flow, payload_bytes};
+use super::output::Part;
 use super::pending::SessionRef;
 use super::session::{Gates, Queued, Wait};
 use super::views::Lending;
@@ -44,9 +45,12 @@ pub(super) struct List {
     positions: Vec<usize>,
     /// The next of them.
     next: usize,
-    reply: Vec<u8>,
+    /// The reply, a part of each step.
+    parts: Vec<Part>,
     lending: Lending,
     seen: Vec<Seen>,
+    /// How many of these have been looked at again.
+    checked: usize,
     sum: i64,
     tries: usize,
 }
@@ -73,9 +77,10 @@ impl Engine {
             protocol: session.protocol,
             positions: keys.positions(args).collect(),
             next: 0,
-            reply: Vec::new(),
+            parts: Vec::new(),
             lending: Lending::new(self.shard.lender()),
             seen: Vec::new(),
+            checked: 0,
             sum: 0,
             tries: 0,
         };
@@ -105,18 +110,22 @@ impl Engine {
         if self.session(list.session).is_none() {
             return;
         }
-        if self.reserved.is_some() || !self.read_some(&mut list) {
+        let is_read = list.next == list.positions.len();
+        if self.reserved.is_some() || !is_read && !self.read_some(&mut list) {
             self.reserve_for(list);
         } else if list.next < list.positions.len() {
             self.lists.push_back(list);
-        } else if self.is_as_it_was(&list) {
-            self.finish_list(list);
+        } else if self.check_some(&mut list) {
+            if list.checked < list.seen.len() {
+                self.lists.push_back(list);
+            } else {
+                self.finish_list(list);
+            }
         } else if list.tries + 1 < TRIES {
             list.tries += 1;
-            (list.next, list.sum) = (0, 0);
-            list.reply.clear();
+            (list.next, list.checked, list.sum) = (0, 0, 0);
+            list.parts.clear();
             list.seen.clear();
-            drop(list.lending.drain());
             self.lists.push_back(list);
         } else {
             self.reserve_for(list);
@@ -127,13 +136,13 @@ impl Engine {
     /// Reads the next keys. False when a read does not settle.
     fn read_some(&mut self, list: &mut List) -> bool {
         let args = list.args.as_args();
-        let start = list.reply.len();
-        let mut reply = Reply::lending(&mut list.reply, list.protocol, &mut list.lending);
+        let mut bytes = Vec::new();
+        let mut reply = Reply::lending(&mut bytes, list.protocol, &mut list.lending);
         if list.next == 0 && list.join == Join::InOrder {
             reply.array(list.positions.len());
         }
         let end = list.positions.len().min(list.next + STEP_KEYS);
-        while list.next < end && reply.position() - start < STEP_BYTES {
+        while list.next < end && reply.position() < STEP_BYTES {
             let until = end.min(list.next + KEYS_AHEAD);
             let chunk = &list.positions[list.next..until];
             let Some(sum) =
@@ -144,6 +153,8 @@ impl Engine {
             list.sum += sum;
             list.next = until;
         }
+        let views = list.lending.drain().collect();
+        list.parts.push(Part { bytes, views });
         true
     }
 
@@ -215,10 +226,14 @@ impl Engine {
         (keys, count)
     }
 
-    /// Whether all keys of a list are as they were found.
-    fn is_as_it_was(&self, list: &List) -> bool {
+    /// Looks at the next keys again: whether they are as they were found. All were so between the last reading and the
+    /// first look.
+    fn check_some(&self, list: &mut List) -> bool {
         let args = list.args.as_args();
-        list.seen.chunks(KEYS_AHEAD).all(|chunk| {
+        let end = list.seen.len().min(list.checked + STEP_KEYS);
+        let next = &list.seen[list.checked..end];
+        list.checked = end;
+        next.chunks(KEYS_AHEAD).all(|chunk| {
             let mut own = [0; KEYS_AHEAD];
             let mut count = 0;
             for seen in chunk {
@@ -258,11 +273,13 @@ impl Engine {
     fn finish_list(&mut self, mut list: List) {
         self.count_outside(&list.seen);
         if list.join == Join::Sum {
-            Reply::new(&mut list.reply, list.protocol).int(list.sum);
+            let mut last = Part::default();
+            Reply::new(&mut last.bytes, list.protocol).int(list.sum);
+            list.parts.push(last);
         }
         let index = list.session.index;
         let session = &mut self.sessions[index];
-        session.output.append(list.reply, list.lending.drain());
+        session.output.append(list.parts.into_iter());
         self.resume(index);
         self.touch(index);
     }

@@ -11,6 +11,14 @@ const COMPACT_BYTES: usize = 256 * 1024;
 /// How many times more, where these are not few: moving them holds everybody up.
 const MOVED_SHARE: usize = 8;
 
+/// A part of a long reply. Each has memory of its own, so that no step of sending it frees or moves much.
+#[derive(Debug, Default)]
+pub struct Part {
+    pub bytes: Vec<u8>,
+    /// Their places count from the beginning of `bytes`.
+    pub views: VecDeque<View>,
+}
+
 /// An output buffer: replies are appended to its end and sent from its start. Long values stay where they are; it
 /// knows where they belong.
 #[derive(Default)]
@@ -22,41 +30,48 @@ pub struct Output {
     views: VecDeque<View>,
     /// Bytes of all views.
     view_bytes: u64,
+    /// What comes behind `bytes` and `views`; none of it is empty.
+    later: VecDeque<Part>,
 }
 
 impl Output {
     /// Where replies are appended.
     #[inline]
     pub fn buffer(&mut self) -> &mut Vec<u8> {
-        &mut self.bytes
+        match self.later.back_mut() {
+            None => &mut self.bytes,
+            Some(last) => &mut last.bytes,
+        }
     }
 
     /// Adds views of places behind all others'.
     pub fn add_views(&mut self, views: impl Iterator<Item = View>) {
+        let last = match self.later.back_mut() {
+            None => &mut self.views,
+            Some(last) => &mut last.views,
+        };
         for view in views {
             self.view_bytes += view.len;
-            self.views.push_back(view);
+            last.push_back(view);
         }
     }
 
-    /// Appends a reply that was made elsewhere. The places of its views count from its beginning.
-    pub fn append(&mut self, reply: Vec<u8>, views: impl Iterator<Item = View>) {
-        let start = self.bytes.len();
-        if start == 0 {
-            self.bytes = reply;
-        } else {
-            self.bytes.extend_from_slice(&reply);
+    /// Appends a reply that was made elsewhere.
+    pub fn append(&mut self, parts: impl Iterator<Item = Part>) {
+        for part in parts.filter(|part| !part.bytes.is_empty()) {
+            self.view_bytes += part.views.iter().map(|view| view.len).sum::<u64>();
+            if self.bytes.is_empty() {
+                (self.bytes, self.views) = (part.bytes, part.views);
+            } else {
+                self.later.push_back(part);
+            }
         }
-        self.add_views(views.map(|view| View {
-            at: view.at + start,
-            ..view
-        }));
     }
 
-    /// True when a long value is to be sent.
+    /// True when a long value, or a reply in parts, is to be sent.
     #[inline]
     pub fn has_views(&self) -> bool {
-        !self.views.is_empty()
+        !self.views.is_empty() || !self.later.is_empty()
     }
 
     /// What is still to be sent, as far as the next long value.
@@ -121,18 +136,27 @@ impl Output {
     /// Bytes held here that are still to be sent.
     #[inline]
     pub fn held(&self) -> usize {
-        self.bytes.len() - self.sent
+        let later: usize = self.later.iter().map(|part| part.bytes.len()).sum();
+        self.bytes.len() - self.sent + later
     }
 
     /// True when everything is sent.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.sent == self.bytes.len() && self.views.is_empty() && self.later.is_empty()
     }
 
     /// Bytes of memory.
     pub fn capacity(&self) -> usize {
-        self.bytes.capacity() + self.views.capacity() * size_of::<View>()
+        let of = |bytes: &Vec<u8>, views: &VecDeque<View>| {
+            bytes.capacity() + views.capacity() * size_of::<View>()
+        };
+        let later: usize = self
+            .later
+            .iter()
+            .map(|part| of(&part.bytes, &part.views))
+            .sum();
+        of(&self.bytes, &self.views) + later
     }
 
     /// So many bytes are sent. A buffer larger than `keep_bytes` is given back when it is empty.
@@ -143,7 +167,16 @@ impl Output {
         } else {
             self.advance_over_views(bytes);
         }
-        if self.is_empty() {
+        if self.sent == self.bytes.len()
+            && self.views.is_empty()
+            && let Some(next) = self.later.pop_front()
+        {
+            (self.bytes, self.views) = (next.bytes, next.views);
+            self.sent = 0;
+            if self.later.is_empty() {
+                self.later = VecDeque::new();
+            }
+        } else if self.is_empty() {
             self.sent = 0;
             self.bytes.clear();
             if self.bytes.capacity() > keep_bytes {
@@ -187,9 +220,13 @@ impl Output {
 
     /// Takes back what was appended behind the first `len` bytes of the buffer.
     pub fn truncate(&mut self, len: usize) {
-        self.bytes.truncate(len);
-        while self.views.back().is_some_and(|view| view.at >= len) {
-            let view = self.views.pop_back();
+        let (bytes, views) = match self.later.back_mut() {
+            None => (&mut self.bytes, &mut self.views),
+            Some(last) => (&mut last.bytes, &mut last.views),
+        };
+        bytes.truncate(len);
+        while views.back().is_some_and(|view| view.at >= len) {
+            let view = views.pop_back();
             self.view_bytes -= view.map_or(0, |view| view.len);
         }
     }
@@ -203,6 +240,33 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reply_in_parts_leaves_in_order_with_what_is_around_it() {
+        for step in [1, 7, 1_000] {
+            let mut output = Output::default();
+            output.buffer().extend_from_slice(b"before ");
+            let part = |bytes: &[u8]| Part {
+                bytes: bytes.to_vec(),
+                views: VecDeque::new(),
+            };
+            let parts = [part(b"one "), part(b""), part(b"two "), part(b"three ")];
+            output.append(parts.into_iter());
+            output.buffer().extend_from_slice(b"after, not this");
+            let all = "before one two three after, not this".len();
+            assert_eq!((output.len(), output.held()), (all, all));
+            output.truncate("three after".len());
+            let mut received = Vec::new();
+            while !output.is_empty() {
+                let piece = &output.unsent()[..step.min(output.unsent().len())];
+                received.extend_from_slice(piece);
+                let sent = piece.len();
+                output.advance(sent, 0);
+            }
+            assert_eq!(received, b"before one two three after");
+            assert_eq!((output.len(), output.capacity()), (0, 0));
+        }
+    }
 
     #[test]
     fn bytes_leave_in_order_however_they_are_sent() {
