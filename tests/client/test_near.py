@@ -8,8 +8,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from tests.node import Node
 from tests.targets import Target
+from tests.wire import OK
 
-from yggdrasil.client import AsyncClient, BufferTooSmallError, Client, NearReader
+from yggdrasil.client import AsyncClient, BufferTooSmallError, Client, MissingKeyError, NearReader
 
 NOBODY = 1
 """A port where nobody listens: what is answered without it did not go over RESP."""
@@ -62,6 +63,36 @@ async def test_reads_need_no_connection_async(filled: Target) -> None:
         buffer = bytearray(100)
         assert await client.get_into("k", buffer) == 100
         assert buffer == value_of(100)
+
+
+def test_a_stream_needs_no_connection_and_keeps_its_version(filled: Target) -> None:
+    writer = filled.connect()
+    with Client(port=NOBODY, near=url_of(filled.server)) as client:
+        assert list(client.stream("k", chunk_size=40)) == [value_of(100)[:40], value_of(100)[40:80], value_of(100)[80:]]
+        assert list(client.stream("empty")) == []
+        stream = client.stream("large", chunk_size=1_000_000)
+        first = next(stream)
+        writer("SET", "large", b"x" * 3_000_000)
+        assert first + b"".join(stream) == value_of(3_000_000)
+        assert b"".join(client.stream("large")) == b"x" * 3_000_000
+    with Client(port=filled.port, near=url_of(filled.server)) as client, pytest.raises(MissingKeyError):
+        next(client.stream("absent"))
+
+
+def test_a_stream_that_is_closed_lets_the_value_go(node_target: Target) -> None:
+    reader = NearReader(url_of(node_target.server))
+    assert node_target.connect()("SET", "large", value_of(3_000_000)) == OK
+    with Client(port=NOBODY, near=reader) as client:
+        # More than may be held at a time (near-leases-max).
+        for _ in range(2000):
+            stream = client.stream("large", chunk_size=1000)
+            next(stream)
+            stream.close()
+
+
+async def test_a_stream_needs_no_connection_async(filled: Target) -> None:
+    async with AsyncClient(port=NOBODY, near=url_of(filled.server)) as client:
+        assert b"".join([chunk async for chunk in client.stream("large")]) == value_of(3_000_000)
 
 
 def test_a_reader_of_ones_own(filled: Target) -> None:

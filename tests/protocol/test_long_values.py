@@ -273,21 +273,28 @@ def private_bytes(pid: int) -> int:
     return int(status.split("RssAnon:")[1].split()[0]) * 1024
 
 
-def test_many_readers_cost_the_value_once() -> None:
+def available_bytes() -> int:
+    """Memory of the machine that is free for new use."""
+    text = Path("/proc/meminfo").read_text()
+    return int(text.split("MemAvailable:")[1].split()[0]) * 1024
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=(pytest.mark.slow, pytest.mark.timeout(300)))])
+def test_many_readers_cost_the_value_once(count: int) -> None:
     with Node.start(shards=1) as node, Wire(node.host, node.port) as c:
         value = pattern(64 * MIB)
         assert c("SET", "k", value) == OK
         pid = node.pids()["shard-0"]
         before = private_bytes(pid)
         target = Target("node1", node.host, node.port)
-        readers = [slow_reader(target, 2) for _ in range(100)]
+        readers = [slow_reader(target, 2) for _ in range(count)]
         for reader in readers:
             begin_reading(reader, "k", len(value))
         assert c("DEL", "k") == 1
-        assert private_bytes(pid) - before < 20 * MIB
+        assert private_bytes(pid) - before < 30 * MIB
         eventually(lambda: 64 * MIB < used_memory(c) < 80 * MIB)
         assert readers[0].read() == value
-        assert readers[99].read() == value
+        assert readers[-1].read() == value
         for reader in readers:
             reader.close()
         eventually(lambda: used_memory(c) < 16 * MIB)
@@ -296,6 +303,9 @@ def test_many_readers_cost_the_value_once() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_three_gigabytes() -> None:
+    available = available_bytes()
+    if available < 8 * 1024 * MIB:
+        pytest.skip(f"needs 8 GiB of free memory; there are {available / 2**30:.1f} GiB")
     block = pattern(64 * MIB)
     length = 3 * 1024 * MIB
     with Node.start(shards=1, proto_max_bulk_len="4gb") as node, Wire(node.host, node.port, timeout=120) as c:

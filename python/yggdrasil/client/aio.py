@@ -14,7 +14,7 @@ from yggdrasil.client import requests
 from yggdrasil.client.errors import BufferTooSmallError, MissingKeyError, StaleValueError
 from yggdrasil.client.memory import writable_bytes
 from yggdrasil.client.near import NearReader
-from yggdrasil.client.nearby import NOT_SERVED, Nearby
+from yggdrasil.client.nearby import NOT_SERVED, Nearby, chunks_of
 from yggdrasil.client.receive import TooLargeError
 from yggdrasil.client.requests import CHUNK_BYTES, READ_AHEAD, Key, StreamInfo
 from yggdrasil.client.source import AsyncSource, achunks, size_of
@@ -63,6 +63,11 @@ class AsyncClient(redis.asyncio.Redis):
     ) -> AsyncIterator[bytes]:
         """As `Client.stream`: `async for chunk in client.stream(key)`."""
         requests.check_sizes(chunk_size, read_ahead)
+        view = self._nearby.view(key) if self._nearby is not None and self.connection is None else None
+        if view is not None:
+            for chunk in chunks_of(key, view, chunk_size):
+                yield chunk
+            return
         info = await self.stream_info(key)
         if info is None:
             raise MissingKeyError(key)

@@ -2,18 +2,22 @@
 
 import logging
 import time
+from collections.abc import Iterator
 from typing import Any, Final
 
-from yggdrasil.client.errors import BufferTooSmallError
+from yggdrasil.client import requests
+from yggdrasil.client.errors import BufferTooSmallError, StaleValueError
 from yggdrasil.client.near import (
     NearBufferError,
     NearError,
     NearReader,
     NearRefusedError,
     NearUnavailableError,
+    NearView,
 )
+from yggdrasil.client.requests import Key
 
-__all__ = ["NOT_SERVED", "Nearby"]
+__all__ = ["NOT_SERVED", "Nearby", "chunks_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +57,19 @@ class Nearby:
             pass  # This key may not be read, or its value is no string: RESP says so better.
         return NOT_SERVED
 
+    def view(self, key: Any) -> NearView | None:
+        """A value where it is; None where the node is to be asked over RESP, or has no such key."""
+        reader = self._ready()
+        if reader is None:
+            return None
+        try:
+            return reader.view(bytes(self._encoder.encode(key)))
+        except NearUnavailableError as error:
+            self._pause(error)
+        except (KeyError, NearError):
+            pass  # RESP says better what is wrong.
+        return None
+
     def _read(self, reader: NearReader, name: object, keys: list[bytes], target: memoryview | None) -> Any:
         decode = self._encoder.decode
         if name == "MGET":
@@ -87,3 +104,15 @@ class Nearby:
         if str(error) != self._last_reason:
             self._last_reason = str(error)
             _log.info("reads go over RESP for now: %s", error)
+
+
+def chunks_of(key: Key, view: NearView, chunk_size: int) -> Iterator[bytes]:
+    """The value of a view in chunks; StaleValueError when the node takes the memory back meanwhile."""
+    try:
+        for offset, size in requests.spans(view.nbytes, chunk_size):
+            chunk = bytes(view.memory[offset : offset + size])
+            if not view.valid:
+                raise StaleValueError(key, view.version, offset)
+            yield chunk
+    finally:
+        view.release()

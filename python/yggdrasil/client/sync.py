@@ -15,7 +15,7 @@ from yggdrasil.client.errors import BufferTooSmallError, MissingKeyError, StaleV
 from yggdrasil.client.internals import unwrapped
 from yggdrasil.client.memory import writable_bytes
 from yggdrasil.client.near import NearReader
-from yggdrasil.client.nearby import NOT_SERVED, Nearby
+from yggdrasil.client.nearby import NOT_SERVED, Nearby, chunks_of
 from yggdrasil.client.receive import Receiver, TooLargeError
 from yggdrasil.client.requests import CHUNK_BYTES, READ_AHEAD, Key, StreamInfo
 from yggdrasil.client.source import Source, chunks, size_of
@@ -37,9 +37,9 @@ class Client(redis.Redis):
         """The arguments of redis-py's client, and `near`.
 
         `near`: URL of the near socket of the node (`unix:///path/of/near.sock`), or a NearReader. Then `get`, `mget`,
-        `exists` and `get_into` are answered from the node's memory where this process is on its machine and the value
-        can be read there, and over RESP otherwise; the same values either way. User, password and database are those
-        of the connections.
+        `exists`, `get_into` and `stream` are answered from the node's memory where this process is on its machine and
+        the value can be read there, and over RESP otherwise; the same values either way. User, password and database
+        are those of the connections.
         """
         super().__init__(*args, **kwargs)
         pool = self.connection_pool
@@ -76,9 +76,14 @@ class Client(redis.Redis):
         connection is in use until the iterator ends or is closed.
 
         Raises MissingKeyError where there is no such key, and StaleValueError as soon as the value has changed or gone:
-        chunks of two versions are never mixed.
+        chunks of two versions are never mixed. With `near` the version of the beginning is given to its end, also when
+        the key is written or deleted meanwhile, as long as the node lets its memory be held (near-lease-age).
         """
         requests.check_sizes(chunk_size, read_ahead)
+        view = self._nearby.view(key) if self._nearby is not None and self.connection is None else None
+        if view is not None:
+            yield from chunks_of(key, view, chunk_size)
+            return
         info = self.stream_info(key)
         if info is None:
             raise MissingKeyError(key)

@@ -84,11 +84,11 @@ async def _run(supervisor: Supervisor, near: NearServer, listeners: Listeners) -
             if watchdog_s is not None:
                 watchdog = asyncio.get_running_loop().create_task(_feed_watchdog(notifier, watchdog_s))
             await supervisor.wait()
-        notifier.send("STOPPING=1", "STATUS=finishing requests under way")
+        notifier.stopping("finishing requests under way")
         await near.stop()
         status = 0 if await supervisor.drain() else 1
     finally:
-        notifier.send("STOPPING=1")
+        notifier.stopping("ending")
         if watchdog is not None:
             watchdog.cancel()
         await near.stop()

@@ -10,6 +10,7 @@ class Notifier:
     def __init__(self, address: str | None) -> None:
         self._address = f"\0{address[1:]}" if address and address.startswith("@") else address
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) if address else None
+        self._is_stopping = False
 
     @classmethod
     def from_environment(cls) -> "Notifier":
@@ -24,6 +25,12 @@ class Notifier:
             self._socket.sendto("\n".join(states).encode(), self._address)
         except OSError:
             return
+
+    def stopping(self, status: str) -> None:
+        """Says, once, that the service ends."""
+        if not self._is_stopping:
+            self._is_stopping = True
+            self.send("STOPPING=1", f"STATUS={status}")
 
     def close(self) -> None:
         """Nothing more is sent."""

@@ -64,7 +64,7 @@ def _plan(directory: str, name: bytes, options: list[bytes]) -> Plan:
 
 
 def _shown(status: Status) -> Reply:
-    return {
+    shown: dict[bytes, Reply] = {
         b"running": int(status.running),
         b"file": raw(status.file),
         b"sample": status.sample,
@@ -74,3 +74,4 @@ def _shown(status: Status) -> Reply:
         b"bytes": status.bytes,
         b"ended": raw(status.ended),
     }
+    return shown
