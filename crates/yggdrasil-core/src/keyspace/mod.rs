@@ -11,6 +11,7 @@ mod leases;
 mod limbo;
 mod pins;
 mod reader;
+mod referred;
 mod runs;
 mod shard;
 pub mod slot;
