@@ -35,7 +35,7 @@ pub fn run(options: &Options) -> Result<Value, Error> {
         source,
     };
     let mut errors = 0;
-    if options.reads {
+    if options.reads && !is_there(&mut stream, options.value_bytes).map_err(failed)? {
         errors += u64::from(!write(&mut stream, options.value_bytes, &block).map_err(failed)?);
     }
     let (mut operations, mut buffer) = (0, vec![0; BLOCK_BYTES]);
@@ -72,6 +72,18 @@ fn block() -> Vec<u8> {
         (state >> 24) as u8
     };
     std::iter::repeat_with(next).take(BLOCK_BYTES).collect()
+}
+
+/// Whether the value was written already: then a measurement of reads sees nothing else.
+fn is_there(stream: &mut TcpStream, bytes: usize) -> std::io::Result<bool> {
+    stream.write_all(b"*2\r\n$6\r\nSTRLEN\r\n$4\r\nlong\r\n")?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        answer.extend(byte);
+    }
+    Ok(answer == format!(":{bytes}\r\n").as_bytes())
 }
 
 fn write(stream: &mut TcpStream, bytes: usize, block: &[u8]) -> std::io::Result<bool> {

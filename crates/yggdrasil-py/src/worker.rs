@@ -312,15 +312,13 @@ impl Worker {
                 self.unfinished.borrow_mut().push_back(at);
                 return self.settle_soon(py);
             }
-            let unsent = engine.unsent_pieces(at, left);
-            let whole = unsent.len();
-            if whole == 0 {
-                break;
-            }
-            let Ok(sent) = connection.send_pieces(&unsent) else {
+            let Ok((sent, whole)) = send_next(&mut engine, at, connection, left) else {
                 drop(engine);
                 return connection.abort(py);
             };
+            if whole == 0 {
+                break;
+            }
             left = left.saturating_sub(sent);
             self.round_left
                 .set(self.round_left.get().saturating_sub(sent));
@@ -745,6 +743,31 @@ impl Worker {
         *self.drained.borrow_mut() = Some(future.clone().unbind());
         Ok(future)
     }
+}
+
+/// Sends up to about `at_most` of a session's output, by reference or from several places. How many bytes went, of how
+/// many.
+fn send_next(
+    engine: &mut Engine,
+    at: SessionRef,
+    connection: &Connection,
+    at_most: usize,
+) -> Result<(usize, usize), ()> {
+    if let Some(reference) = engine.unsent_reference(at, at_most) {
+        match connection.send_reference(&reference)? {
+            Some(sent) => {
+                let whole = reference.len;
+                engine.sent_by_reference(sent);
+                return Ok((sent, whole));
+            }
+            None => engine.refuse_references(at),
+        }
+    }
+    let unsent = engine.unsent_pieces(at, at_most);
+    if unsent.is_empty() {
+        return Ok((0, 0));
+    }
+    Ok((connection.send_pieces(&unsent)?, unsent.len()))
 }
 
 /// Resident memory of this process that it shares with nobody.

@@ -27,7 +27,7 @@ const PAGE_BLOCKS: u64 = PAGE_BYTES / BLOCK_BYTES;
 /// Empty pages that keep their memory, so that a key that comes and goes does not cost system calls.
 const KEPT_PAGES: usize = 16;
 /// Pages that are given back to the system in one step.
-const COOLED_PAGES: u32 = 64;
+pub(super) const COOLED_PAGES: u32 = 64;
 const NONE: u32 = 0;
 
 /// What a page is used for.
@@ -56,10 +56,13 @@ pub(super) struct Page {
     free: u16,
     /// Being emptied, and therefore not among the pages that have room.
     apart: bool,
+    /// The kernel may refer to pages of this run: no byte of its value is written to any more.
+    pub(super) referred: bool,
     /// Touched blocks.
     pub(super) blocks: u32,
-    /// Neighbours among the pages of the class that have room; `next` is the number of pages of a run.
-    previous: u32,
+    /// Neighbours among the pages of the class that have room. Of a run, `previous` is the number of blocks that were
+    /// sent by copying them, and `next` that of its pages.
+    pub(super) previous: u32,
     pub(super) next: u32,
 }
 
@@ -96,7 +99,7 @@ pub(super) struct Arena {
     kept_least: usize,
     pub(super) free: FreeRuns,
     kept: Vec<u32>,
-    warm: WarmRuns,
+    pub(super) warm: WarmRuns,
     /// What this process has lent.
     pub(super) leases: Rc<Leases>,
     /// Who else may hold runs.
@@ -115,6 +118,8 @@ pub(super) struct Arena {
     /// What the policy of eviction takes on the heap.
     pub(super) policy_bytes: u64,
     pub(super) peak: u64,
+    /// Whether long values may be sent by reference, once that is known.
+    pub(super) refers: Option<bool>,
 }
 
 impl Arena {
@@ -150,6 +155,7 @@ impl Arena {
             fixed_bytes: HEADER_WORDS * 8,
             policy_bytes: 0,
             peak: 0,
+            refers: None,
         })
     }
 
@@ -479,7 +485,7 @@ impl Arena {
         self.used() - self.kept_bytes
     }
 
-    fn punch(&mut self, offset: u64, blocks: u32) {
+    pub(super) fn punch(&mut self, offset: u64, blocks: u32) {
         if blocks == 0 {
             return;
         }
@@ -609,8 +615,13 @@ impl Arena {
         let Page {
             blocks,
             next: pages,
+            referred,
             ..
         } = self.pages[number as usize];
+        if referred {
+            self.free_referred(number, pages, blocks);
+            return;
+        }
         if pages == 1 {
             self.release_page(number);
             return;

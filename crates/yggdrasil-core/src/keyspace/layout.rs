@@ -7,12 +7,14 @@
 //! ```
 //! Positions are word indices (8 bytes each); a ref of an entry is one too.
 
+use crate::shm::Mapping;
+
 use super::types::{KeyspaceError, ShardShape};
 
 pub(super) const PAGE_BYTES: u64 = 64 * 1024;
 pub(super) const PAGE_WORDS: u64 = PAGE_BYTES / 8;
 /// What the kernel gives and takes back.
-pub(super) const BLOCK_BYTES: u64 = 4096;
+pub(super) const BLOCK_BYTES: u64 = Mapping::HOLE_BYTES;
 const BLOCK_WORDS: u64 = BLOCK_BYTES / 8;
 
 pub(super) const BUCKET_WORDS: u64 = 8;

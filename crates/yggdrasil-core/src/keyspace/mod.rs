@@ -12,6 +12,7 @@ mod limbo;
 mod pins;
 mod reader;
 mod recorder;
+mod referred;
 mod runs;
 mod shard;
 pub mod slot;

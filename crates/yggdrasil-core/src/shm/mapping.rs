@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 
@@ -15,6 +15,7 @@ use super::huge::HugePages;
 use super::processor::prefetch;
 use super::region::Region;
 use super::sequence;
+use super::small_pages;
 
 const OUTSIDE: &str = "an offset of the owner lies in its segment";
 
@@ -32,6 +33,23 @@ pub struct Mapping {
 impl Mapping {
     pub(super) fn new(region: Region, file: OwnedFd) -> Self {
         Self { region, file }
+    }
+
+    /// Holes begin and end at multiples of this.
+    pub const HOLE_BYTES: u64 = 4096;
+
+    /// Keeps pages larger than a hole out of what is touched from now on. True when that is so: then a hole takes pages
+    /// out of the segment whole and leaves them as they are to whoever else refers to them. Otherwise it may write zeros
+    /// into a part of one.
+    pub fn keep_pages_small(&self) -> bool {
+        rustix::param::page_size() as u64 <= Self::HOLE_BYTES
+            && small_pages::are_the_rule()
+            && self.region.refuse_huge_pages()
+    }
+
+    /// The segment, for a system call to read.
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 
     pub fn bytes(&self) -> u64 {
@@ -133,7 +151,7 @@ impl Mapping {
         HugePages::start(self.file.try_clone()?, self.bytes())
     }
 
-    /// Gives the memory of a range back; it reads as zero afterwards. Both ends are multiples of 4096.
+    /// Gives the memory of a range back; it reads as zero afterwards. Both ends are multiples of [`Mapping::HOLE_BYTES`].
     pub fn punch_hole(&mut self, offset: u64, bytes: u64) -> std::io::Result<()> {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         Ok(rustix::fs::fallocate(&self.file, flags, offset, bytes)?)

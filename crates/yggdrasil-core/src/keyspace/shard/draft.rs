@@ -1,11 +1,13 @@
 //! Entries in the making: a long value gets its memory before it is there, is received straight into it, and is
 //! published whole.
 
+use std::os::fd::BorrowedFd;
+
 use crate::keyspace::arena::Limit;
 use crate::keyspace::classes::CLASS_BYTES_MAX;
 use crate::keyspace::entry::{Encoding, Extent, Header, VALUE_BYTES_MAX};
 use crate::keyspace::layout::PAGE_BYTES;
-use crate::keyspace::leases::Lender;
+use crate::keyspace::leases::{Lease, Lender};
 use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, Value};
 
 use super::evict::Effort;
@@ -407,6 +409,22 @@ impl Shard {
     /// Lent bytes.
     pub fn lent(&self, offset: u64, len: u64) -> &[u8] {
         self.arena.mapping.slice(offset, len)
+    }
+
+    /// Whether so many bytes of a lent value, those that the lease names first, are to be sent by reference, out of the
+    /// file of [`Shard::file`]: they were copied often enough.
+    pub fn refer(&mut self, lease: &Lease, len: u64) -> bool {
+        self.arena.refer(lease.page(), len)
+    }
+
+    /// Sends nothing by reference any more.
+    pub fn stop_referring(&mut self) {
+        self.arena.refers = Some(false);
+    }
+
+    /// The segment of this shard.
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.arena.mapping.file()
     }
 
     /// Lent bytes, for a system call to read.

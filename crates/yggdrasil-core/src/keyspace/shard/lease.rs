@@ -13,6 +13,16 @@ use crate::shm::Mapping;
 
 use super::{Place, Shard};
 
+/// What is to change of a value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Change {
+    /// Bytes behind its end.
+    Behind,
+    /// Some of its bytes, which get new pages first where others refer to theirs.
+    Part,
+    Whole,
+}
+
 impl Shard {
     /// Lets a process that reads from outside hold runs.
     pub fn add_guest(&mut self, id: HolderId, page: LeasePage) {
@@ -46,12 +56,19 @@ impl Shard {
     }
 
     /// Begins a change of an entry in its place. False, with nothing begun, when bytes of its value are to change that
-    /// somebody looks at.
-    pub(super) fn open_in_place(&mut self, place: &Place, changes_value: bool) -> bool {
+    /// somebody looks at, or all bytes of one that others may still refer to.
+    pub(super) fn open_in_place(&mut self, place: &Place, change: Change) -> bool {
         open(&mut self.arena.mapping, place.home);
         let is_run = place.header.total_bytes() > CLASS_BYTES_MAX;
         // Who comes from now on finds the bucket changed.
-        if changes_value && is_run && self.arena.is_leased(place.at) {
+        let must_stay = match change {
+            Change::Behind => false,
+            Change::Part => is_run && self.arena.is_leased(place.at),
+            Change::Whole => {
+                is_run && (self.arena.is_leased(place.at) || self.arena.is_referred(place.at))
+            }
+        };
+        if must_stay {
             close(&mut self.arena.mapping, place.home);
             return false;
         }

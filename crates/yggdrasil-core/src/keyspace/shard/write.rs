@@ -11,6 +11,7 @@ use crate::keyspace::layout::PAGE_BYTES;
 use crate::keyspace::slot::key_slot;
 use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, Value, hash_key};
 
+use super::lease::Change;
 use super::{Place, Shard, is_past};
 
 /// A value as it is stored.
@@ -185,6 +186,9 @@ impl Shard {
         self.note_pinned_size(key, &place, new.total_bytes());
         self.note_write(key, length);
         if at == place.at {
+            if header.total_bytes() > CLASS_BYTES_MAX && self.arena.is_referred(at) {
+                self.renew_range(at, &header, offset, bytes.len() as u64);
+            }
             self.write_words(at, &new);
             self.write_tail(at, &new, header.value_bytes(), offset, bytes);
             close(&mut self.arena.mapping, place.home);
@@ -218,7 +222,12 @@ impl Shard {
         let same_layout = extent.key_word() == header.key_word();
         let (from, to) = (header.total_bytes(), extent.total_bytes());
         if same_layout && self.obtain(|arena| arena.resize_in_place(place.at, from, to))? {
-            if self.open_in_place(place, offset < header.value_bytes()) {
+            let change = if offset < header.value_bytes() {
+                Change::Part
+            } else {
+                Change::Behind
+            };
+            if self.open_in_place(place, change) {
                 return Ok(place.at);
             }
             self.arena.undo_resize(place.at, from, to);
@@ -229,6 +238,15 @@ impl Shard {
             0
         };
         self.allocate(to, spare_pages, Limit::Respect)
+    }
+
+    /// Gives what a range covers of a value pages that nobody refers to.
+    fn renew_range(&mut self, at: u64, header: &Header, offset: u64, len: u64) {
+        let end = header.value_bytes().min(offset.saturating_add(len));
+        let value = at * 8 + header.value_offset();
+        if offset < end {
+            self.arena.renew(value + offset, value + end);
+        }
     }
 
     /// Zeroes what lies between the old end of a value and `offset`, and writes there.
@@ -365,7 +383,7 @@ impl Shard {
         let (from, to) = (old.total_bytes(), extent.total_bytes());
         self.check_pinned_growth(&old, key.bytes, to)?;
         let mut in_place = self.obtain(|arena| arena.resize_in_place(place.at, from, to))?;
-        if in_place && !self.open_in_place(place, true) {
+        if in_place && !self.open_in_place(place, Change::Whole) {
             self.arena.undo_resize(place.at, from, to);
             in_place = false;
         }

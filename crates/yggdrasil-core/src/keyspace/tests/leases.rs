@@ -1,7 +1,10 @@
 //! Runs that somebody looks at while their keys change.
 
+use std::io::Read;
+
 use proptest::prelude::*;
 
+use super::referred::{LEN, bytes, copies, send};
 use super::{Rig, SEED, key, shape};
 use crate::keyspace::{
     Expiry, Key, Leased, LeasedValue, Looked, Shard, ShardReader, Value, hash_key,
@@ -140,6 +143,26 @@ fn a_held_value_stays_whatever_becomes_of_its_key() {
         leases.shard.purge();
         assert!(leases.shard.memory().used < before);
     }
+}
+
+#[test]
+fn what_the_last_owner_sent_stays_when_it_is_let_go() {
+    let mut leases = Leases::new();
+    leases.set(b"k", &bytes(1));
+    if copies(&mut leases.shard).is_none() {
+        return;
+    }
+    let held = leases.hold(b"k");
+    let mut socket = send(&mut leases.shard);
+    leases.restart();
+    leases.guest.release(held.lease);
+    leases.settle();
+    for n in 0..20_u8 {
+        leases.set(&[n], &bytes(n));
+    }
+    let mut received = vec![0; LEN];
+    socket.read_exact(&mut received).unwrap();
+    assert!(received == bytes(1));
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod eviction;
 mod huge;
 mod leases;
 mod model;
+mod referred;
 
 use super::{Key, Shard, ShardReader, ShardShape, hash_key};
 use crate::shm::Segment;
