@@ -4,9 +4,12 @@ import json
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import redis
 
 from benches import load
 from benches.results import Figure
@@ -16,23 +19,32 @@ _TIMEOUT_S = 300
 _UNIX_SOCKET = "bench.sock"
 # As in YCSB: a fifth of the keys gets most of the reads.
 _SKEW = 0.99
-# Highest p50 and p99 in ns, by the place of the number of keys and whether few of them are read most.
-_TARGETS = {(0, True): (100.0, 500.0), (1, False): (400.0, None)}
+# Highest p50 and p99 in ns, by the place of the case and whether few of the keys are read most.
+_TARGETS = {(0, True): (100.0, 500.0), (2, False): (400.0, None)}
+# Until huge pages hold what they will hold.
+_HUGE_TIMEOUT_S, _HUGE_REST_S = 60, 2.0
 
 
 def near_reads(
     kinds: dict[str, Kind], *, keys: Sequence[int], view_bytes: Sequence[int], rounds: int, seconds: float
 ) -> dict[str, Any]:
-    """Reads of 64 B from Rust at both numbers of keys; from Python at the first; views of each size."""
+    """Reads of 64 B from Rust at both numbers of keys, the larger one also with huge pages.
+
+    From Python at the first; views of each size.
+    """
     details: list[dict[str, Any]] = []
     figures: list[Figure] = []
-    for place, number in enumerate(keys):
-        with running(kinds["yggdrasil"]) as server:
+    few, many = keys
+    for place, (number, huge_pages) in enumerate(((few, "no"), (many, "no"), (many, "yes"))):
+        with running(kinds["yggdrasil"], huge_pages=huge_pages) as server:
             empty = server.memory().shared
             load.fill(server, number)
             filled = server.memory().shared - empty
+            if huge_pages == "yes":
+                _await_huge_pages(server)
             for skewed in (False, True):
                 choice = f"{number:,} keys, {'few of them most' if skewed else 'all alike'}"
+                choice += ", huge pages" if huge_pages == "yes" else ""
                 samples = [_reads(server, number, seconds, seed, skewed) for seed in range(1, rounds + 1)]
                 targets = dict(zip(("p50", "p99"), _TARGETS.get((place, skewed), ()), strict=False))
                 for name, limit in targets.items():
@@ -42,9 +54,10 @@ def near_reads(
                         figures.append(Figure(what, round(statistics.median(values), 1), "ns", limit, values))
                 medians = {name: round(statistics.median(one[name] for one in samples), 1) for name in samples[0]}
                 details.append({"server": "yggdrasil", "what": f"get of 64 B in Rust, {choice} (ns)", **medians})
-        access = round(load.memory_access_ns(filled), 1)
-        what = f"one access to {filled // 1024**2} MiB, as those keys take, that depends on the one before (ns)"
-        details.append({"server": "none", "what": what, "p50": access})
+        if huge_pages == "no":
+            access = round(load.memory_access_ns(filled), 1)
+            what = f"one access to {filled // 1024**2} MiB, as those keys take, that depends on the one before (ns)"
+            details.append({"server": "none", "what": what, "p50": access})
     beside: dict[str, float] = {}
     for name, kind in kinds.items():
         with running(kind, unixsocket=_UNIX_SOCKET) as server:
@@ -63,6 +76,17 @@ def near_reads(
 def _reads(server: Server, keys: int, seconds: float, seed: int, skewed: bool) -> dict[str, float]:
     socket = _directory(server) / "near.sock"
     return load.near_reads(server, socket, keys, seconds, seed, _SKEW if skewed else None)
+
+
+def _await_huge_pages(server: Server) -> None:
+    """Returns once huge pages hold no more than a while before."""
+    deadline, held, since = time.monotonic() + _HUGE_TIMEOUT_S, -1, time.monotonic()
+    with redis.Redis(port=server.port) as client:
+        while time.monotonic() < min(deadline, since + _HUGE_REST_S):
+            now = int(client.info("memory")["used_memory_huge_pages"])
+            if now != held:
+                held, since = now, time.monotonic()
+            time.sleep(0.1)
 
 
 def _directory(server: Server) -> Path:
