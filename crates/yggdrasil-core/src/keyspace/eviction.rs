@@ -176,8 +176,9 @@ impl Pool {
         let known = |other: &Candidate| {
             (other.physical, other.hash) == (candidate.physical, candidate.hash)
         };
-        if self.candidates.iter().any(known) {
-            return;
+        // It may be idle for longer by now, or have been used since.
+        if let Some(place) = self.candidates.iter().position(known) {
+            self.candidates.remove(place);
         }
         if self.candidates.len() == POOL_SIZE {
             if candidate.score <= self.candidates[0].score {
@@ -245,6 +246,26 @@ mod tests {
         assert_eq!(frequency::increased(6, 10, u32::MAX / 12), 7);
         assert_eq!(frequency::increased(6, 10, u32::MAX / 10), 6);
         assert_eq!(frequency::increased(255, 10, 0), 255);
+    }
+
+    #[test]
+    fn the_pool_knows_the_newest_score() {
+        let mut pool = Pool::default();
+        let candidate = |hash, score| Candidate {
+            physical: 0,
+            hash,
+            score,
+        };
+        for hash in 0..POOL_SIZE as u64 {
+            pool.offer(candidate(hash, 10));
+        }
+        pool.offer(candidate(0, 11));
+        pool.offer(candidate(1, 9));
+        let taken: Vec<u64> = std::iter::from_fn(|| pool.take())
+            .map(|one| one.hash)
+            .collect();
+        assert_eq!(taken.len(), POOL_SIZE);
+        assert_eq!((taken[0], taken[POOL_SIZE - 1]), (0, 1));
     }
 
     #[test]
