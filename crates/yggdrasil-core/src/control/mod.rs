@@ -137,6 +137,7 @@ const _: () =
 /// One process's mapping of the control segment.
 #[derive(Clone)]
 pub struct Control {
+    segment: Arc<Segment>,
     mapping: Arc<SharedMapping>,
     shape: NodeShape,
 }
@@ -163,6 +164,7 @@ impl Control {
         }
         Ok(Self {
             mapping: Arc::new(segment.share()?),
+            segment: Arc::new(segment),
             shape,
         })
     }
@@ -171,6 +173,14 @@ impl Control {
     #[must_use]
     pub fn shape(&self) -> &NodeShape {
         &self.shape
+    }
+
+    /// Memory that the segment takes, in bytes: its rings become resident as messages go round.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn resident_bytes(&self) -> Result<u64, ShmError> {
+        self.segment.resident_bytes()
     }
 
     fn node_word(&self, word: NodeWord) -> &AtomicU64 {
