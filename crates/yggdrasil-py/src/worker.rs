@@ -64,6 +64,7 @@ pub struct State {
     me: OnceCell<Py<Worker>>,
     call_soon: OnceCell<Py<PyAny>>,
     settle_method: OnceCell<Py<PyAny>>,
+    /// The event loop holds a call of `_settle`: one a round, or a round would be longer than [`ROUND_BYTES`].
     settle_due: Cell<bool>,
     tick_due: Cell<f64>,
     drained: RefCell<Option<Py<PyAny>>>,
@@ -173,13 +174,13 @@ impl Worker {
     /// Replies leave when all sockets that were ready have been read: one round of reads, one round of writes, and a
     /// client that is woken finds more than one reply.
     fn settle_soon(&self, py: Python<'_>) -> PyResult<()> {
-        if self.settle_due.replace(true) {
-            return Ok(());
-        }
         let (Some(call_soon), Some(settle)) = (self.call_soon.get(), self.settle_method.get())
         else {
             return self.settle(py);
         };
+        if self.settle_due.replace(true) {
+            return Ok(());
+        }
         call_soon.bind(py).call1((settle.bind(py),)).map(drop)
     }
 
@@ -210,7 +211,6 @@ impl Worker {
 
     /// Does what the engine wants done, until it wants nothing more.
     pub(crate) fn settle(&self, py: Python<'_>) -> PyResult<()> {
-        self.settle_due.set(false);
         loop {
             let mut ready = self.ready.take();
             let events = {
@@ -624,12 +624,17 @@ impl Worker {
         self.end_rest(py)?;
         self.round_left.set(ROUND_BYTES);
         self.engine.borrow_mut().step();
+        // Whoever waits for a short reply does not wait for the next slices of long values too.
         let waiting = self.unfinished.borrow().len();
+        self.settle(py)?;
         for _ in 0..waiting {
             let Some(at) = self.unfinished.borrow_mut().pop_front() else {
                 break;
             };
             self.flush(py, at)?;
+        }
+        if waiting == 0 {
+            return Ok(());
         }
         self.settle(py)
     }
