@@ -623,18 +623,18 @@ impl Worker {
         self.settle_due.set(false);
         self.end_rest(py)?;
         self.round_left.set(ROUND_BYTES);
-        self.engine.borrow_mut().step();
-        // Whoever waits for a short reply does not wait for the next slices of long values too.
-        let waiting = self.unfinished.borrow().len();
+        let unfinished = self.unfinished.borrow().len();
+        // Whoever waits for a short reply does not wait for the next steps of long ones too.
         self.settle(py)?;
-        for _ in 0..waiting {
+        if !self.engine.borrow().has_steps() && unfinished == 0 {
+            return Ok(());
+        }
+        self.engine.borrow_mut().step();
+        for _ in 0..unfinished {
             let Some(at) = self.unfinished.borrow_mut().pop_front() else {
                 break;
             };
             self.flush(py, at)?;
-        }
-        if waiting == 0 {
-            return Ok(());
         }
         self.settle(py)
     }

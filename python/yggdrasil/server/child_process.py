@@ -28,6 +28,13 @@ from yggdrasil.server.messages import (
 )
 
 _ANSWER_TIMEOUT_S = 5.0
+# For glibc's malloc. Returning tens of MB that a long reply took, at once, stops a worker for milliseconds: large blocks
+# are mapped one by one (at glibc's own first threshold, which it would raise), and small ones stay a while.
+_ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": str(128 * 1024),
+    "MALLOC_TRIM_THRESHOLD_": str(4 * 1024 * 1024),
+    "MALLOC_TOP_PAD_": str(256 * 1024),
+}
 
 FromChildMessage = Ready | Failed | OptionsSet | Drained | Request
 
@@ -160,6 +167,7 @@ def _start(theirs: socket.socket) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
             pass_fds=[theirs.fileno()],
+            env=_ALLOCATOR | os.environ,
         )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
