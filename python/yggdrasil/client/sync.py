@@ -99,26 +99,29 @@ class Client(redis.Redis):
         ex: int | None = None,
         px: int | None = None,
         chunk_size: int = CHUNK_BYTES,
-        blake3: str | None = None,
+        blake3: str | bytes | None = None,
     ) -> int:
         """Stores what `source` gives: one piece of memory, a file opened in binary mode, or an iterable of bytes.
 
         Nobody sees the value before it is complete. `size`, in bytes, lets the node refuse at once what will not fit;
         taken from the source where it is known. `ex` and `px`: time to live in seconds or milliseconds from the end of
-        the upload. `blake3`: hash of all bytes, 64 hexadecimal digits, checked by the node before the value is stored.
+        the upload. `blake3`: hash of all bytes, as 64 hexadecimal digits or 32 bytes, which the node checks before it
+        stores the value; another hash raises ChecksumError.
 
         Returns the version of the new value. An error, of the source too, aborts the upload and leaves the key as it
         was. The upload is not repeated after a lost connection: the source may not be.
         """
         requests.check_sizes(chunk_size)
+        expected = requests.hash_digits(blake3)
         begin = requests.begin_request(key, size_of(source) if size is None else size, ex, px)
         upload = requests.upload_id(self.execute_command(*begin))
         try:
             with self._own_connection() as connection:
                 _append_all(connection, upload, source, chunk_size)
                 # Not by execute_command: a commit that is sent again after a lost connection finds no upload.
-                connection.send_command(*requests.commit_request(upload, blake3))
-                version: int = connection.read_response()
+                connection.send_command(*requests.commit_request(upload, expected))
+                with requests.checksum_errors(key):
+                    version: int = connection.read_response()
         except (RedisConnectionError, RedisTimeoutError):
             raise  # the node forgets the upload by itself
         except BaseException:
