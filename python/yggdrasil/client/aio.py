@@ -15,6 +15,7 @@ from yggdrasil.client.errors import BufferTooSmallError, MissingKeyError, StaleV
 from yggdrasil.client.memory import writable_bytes
 from yggdrasil.client.near import NearReader
 from yggdrasil.client.nearby import NOT_SERVED, Nearby, chunks_of
+from yggdrasil.client.pipelines import AsyncPipeline
 from yggdrasil.client.receive import TooLargeError
 from yggdrasil.client.requests import CHUNK_BYTES, READ_AHEAD, Key, StreamInfo
 from yggdrasil.client.source import AsyncSource, achunks, size_of
@@ -142,6 +143,10 @@ class AsyncClient(redis.asyncio.Redis):
             cursor, keys = await self.pinned(max(cursor, 0), match, count)
             for key in keys:
                 yield key
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> AsyncPipeline:
+        """As `Client.pipeline`."""
+        return AsyncPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
     @asynccontextmanager
     async def _own_connection(self) -> AsyncIterator[Any]:

@@ -16,6 +16,7 @@ from yggdrasil.client.internals import unwrapped
 from yggdrasil.client.memory import writable_bytes
 from yggdrasil.client.near import NearReader
 from yggdrasil.client.nearby import NOT_SERVED, Nearby, chunks_of
+from yggdrasil.client.pipelines import Pipeline
 from yggdrasil.client.receive import Receiver, TooLargeError
 from yggdrasil.client.requests import CHUNK_BYTES, READ_AHEAD, Key, StreamInfo
 from yggdrasil.client.source import Source, chunks, size_of
@@ -161,6 +162,10 @@ class Client(redis.Redis):
         while cursor:
             cursor, keys = self.pinned(cursor, match, count)
             yield from keys
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        """As redis-py does it; `stream_info` and the pins can be asked for in it, too."""
+        return Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
     @contextmanager
     def _own_connection(self) -> Iterator[Any]:
