@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.exceptions import ResponseError
 from tests.targets import Target, configured
 
-from yggdrasil.client import AsyncClient, Client, MissingKeyError, StaleValueError, StreamInfo
+from yggdrasil.client import AsyncClient, ChecksumError, Client, MissingKeyError, StaleValueError, StreamInfo
 
 
 def value_of(size: int) -> bytes:
@@ -221,18 +220,44 @@ def test_put_stream_of_a_large_file(node_client: Client, tmp_path: Path) -> None
     assert 0 < int(node_client.pttl("k")) <= 5000
 
 
+# The hashes of nothing and of "abc", from the test vectors of BLAKE3.
 EMPTY_HASH = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+ABC_HASH = "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"
 
 
 def test_put_stream_checks_the_hash(node_client: Client) -> None:
-    node_client.put_stream("k", b"", blake3=EMPTY_HASH)
-    assert node_client.get("k") == b""
-    with pytest.raises(ResponseError, match="CHECKSUM"):
-        node_client.put_stream("k", b"other", blake3=EMPTY_HASH)
-    assert node_client.get("k") == b""
-    with pytest.raises(ResponseError, match="64 hexadecimal digits"):
-        node_client.put_stream("k", b"", blake3="x")
+    node_client.set("k", "before")
+    for wrong in (ABC_HASH, ABC_HASH.upper(), bytes.fromhex(ABC_HASH)):
+        with pytest.raises(ChecksumError, match=f"'k' was not stored: .* BLAKE3 {EMPTY_HASH}, not {ABC_HASH}"):
+            node_client.put_stream("k", b"", blake3=wrong)
+        assert node_client.get("k") == b"before"
+    for right in (ABC_HASH, ABC_HASH.upper(), bytes.fromhex(ABC_HASH)):
+        node_client.put_stream("k", iter((b"a", b"bc")), blake3=right)
+        assert node_client.getdel("k") == b"abc"
     assert in_use(node_client) == 0
+
+
+@pytest.mark.parametrize("wrong", ["", "x", EMPTY_HASH + "0", "g" * 64, b"", bytes(31), EMPTY_HASH.encode()])
+def test_put_stream_refuses_what_is_no_hash(node_client: Client, wrong: str | bytes) -> None:
+    def source() -> Iterator[bytes]:
+        pytest.fail("nothing is to be read for it")
+        yield b""
+
+    with pytest.raises(ValueError, match="64 hexadecimal digits or 32 bytes"):
+        node_client.put_stream("k", source(), blake3=wrong)
+    assert node_client.exists("k") == 0
+
+
+async def test_put_stream_checks_the_hash_async(node_aclient: AsyncClient) -> None:
+    await node_aclient.set("k", "before")
+    with pytest.raises(ChecksumError, match="'k' was not stored"):
+        await node_aclient.put_stream("k", b"", blake3=bytes.fromhex(ABC_HASH))
+    assert await node_aclient.get("k") == b"before"
+    with pytest.raises(ValueError, match="64 hexadecimal digits or 32 bytes"):
+        await node_aclient.put_stream("k", b"", blake3="x")
+    await node_aclient.put_stream("k", b"abc", blake3=ABC_HASH)
+    assert await node_aclient.get("k") == b"abc"
+    assert in_use(node_aclient) == 0
 
 
 def broken() -> Iterator[bytes]:

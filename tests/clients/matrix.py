@@ -101,6 +101,8 @@ def ours(host: str, port: int, protocol: int) -> None:
             check("get_into", (client.get_into("large", buffer), buffer), (size, value))
             check("stream", b"".join(client.stream("large", chunk_size=10_000)), value)
         check("get_into of nothing", client.get_into("absent", bytearray(1)), None)
+        with client.pipeline() as pipe:
+            check("pipeline", pipe.pin("large").unpin("large").pin_ttl("large").execute(), [1, 1, -1])
         try:
             check("get_into of too little", client.get_into("large", bytearray(5)), BufferTooSmallError)
         except BufferTooSmallError as error:

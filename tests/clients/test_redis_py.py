@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import threading
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Set
+from functools import partial
 from typing import Any
 
 import pytest
@@ -311,12 +312,20 @@ async def test_asyncio_publish_and_subscribe(aclient: Any) -> None:
         assert (await listener.get_message(timeout=5))["data"] == b"hello"
 
 
-async def test_asyncio_cancelled_requests_leave_no_reply_behind(aclient: Any) -> None:
+async def test_asyncio_cancelled_requests_leave_no_reply_behind(aclient: Any, target: Target) -> None:
     name = f"k:{uuid.uuid4()}"
     await aclient.set(name, "v")
+    watcher = target.connect()
+
+    def waiting(but: Set[str] = frozenset()) -> set[str]:
+        """The connections that have asked for WAIT, but for some."""
+        lines = watcher("CLIENT", "LIST").decode().splitlines()
+        return {line.split()[0] for line in lines if " cmd=wait " in line} - but
+
     for _ in range(10):
-        task = asyncio.ensure_future(aclient.wait(1, 50))
-        await asyncio.sleep(0.005)
+        begun = partial(waiting, waiting())
+        task = asyncio.ensure_future(aclient.wait(1, 1000))
+        await asyncio.to_thread(eventually, begun)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task

@@ -1,10 +1,8 @@
 """PIN, UNPIN, PINTTL and PINNED: what ends a pin, what takes it along, and their limits."""
 
-import time
-
 import pytest
 from tests.targets import Target, configured
-from tests.wire import NOT_AN_INTEGER, OK, SYNTAX, Error, Wire, expect, pairs
+from tests.wire import NOT_AN_INTEGER, OK, SYNTAX, Error, Wire, eventually, expect, pairs
 
 INVALID = Error("ERR invalid expire time in 'pin' command")
 CURSOR = Error("ERR invalid cursor")
@@ -56,8 +54,7 @@ def test_a_pin_lasts_for_its_time(c: Wire) -> None:
     )
     assert c("PIN", "k", "PX", "40") == 1
     assert 0 < c("OBJECT", "PIN", "k") <= 40
-    while c("OBJECT", "PIN", "k") != -1:
-        time.sleep(0.005)
+    eventually(lambda: c("OBJECT", "PIN", "k") == -1)
     assert all_pinned(c) == []
     assert c("UNPIN", "k") == 0
 
@@ -139,8 +136,7 @@ def test_overwriting_keeps_a_pin_and_deleting_ends_it(c: Wire) -> None:
 def test_expiry_ends_a_pin(c: Wire) -> None:
     assert c("SET", "k", "v", "PX", 30) == OK
     assert c("PIN", "k") == 1
-    while c("PINTTL", "k") != -2:
-        time.sleep(0.005)
+    eventually(lambda: c("PINTTL", "k") == -2)
     assert c("SET", "k", "v") == OK
     assert c("PINTTL", "k") == -1
 
@@ -256,7 +252,6 @@ def test_options_that_make_no_sense(c: Wire) -> None:
 def test_pins_are_counted(c: Wire) -> None:
     assert c("MSET", "a", "v", "b", "v" * 1000) == OK
     assert c("PIN", "a", "b") == 2
-    while info(c, "pinned_keys") != b"2":
-        time.sleep(0.01)
+    eventually(lambda: info(c, "pinned_keys") == b"2")
     assert 1000 < int(info(c, "pinned_memory")) < 1200
     assert info(c, "maxpinned") == b"25%"

@@ -2,12 +2,11 @@
 
 import random
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
 from tests.node import Node
-from tests.wire import NULL_ARRAY, OK, Error, Wire
+from tests.wire import NULL_ARRAY, OK, Error, Wire, eventually
 
 from benches import processes
 
@@ -69,11 +68,6 @@ def stat(c: Wire, name: str) -> int:
     return int(next(line.split(b":", 1)[1] for line in text.splitlines() if line.startswith(name.encode() + b":")))
 
 
-def until_counted(c: Wire) -> None:
-    """Two rounds of housekeeping: numbers in INFO are as old as that."""
-    time.sleep(0.25)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", POLICIES)
 def test_resident_memory_keeps_the_limit_at_any_mix_of_sizes(full: Node, policy: str) -> None:
@@ -88,8 +82,7 @@ def test_resident_memory_keeps_the_limit_at_any_mix_of_sizes(full: Node, policy:
             assert set(replies) == {OK}, (round_number, set(map(str, replies)))
             c.pipeline([("GET", key) for key in keys[:50]])
             assert c("GET", keys[-1]) == b"x" * sizes[-1], "what was just written is read back"
-        until_counted(c)
-        assert stat(c, "evicted_keys") > 0
+        eventually(lambda: stat(c, "evicted_keys") > 0)
     assert watched.most <= LIMIT * 1.02, f"{watched.most / LIMIT:.3f} of the limit"
 
 
@@ -124,10 +117,7 @@ def test_purging_returns_the_memory_of_deleted_keys(shards: int) -> None:
         assert c("DBSIZE") == count // 10
         assert c("MEMORY", "PURGE") == OK
         live = stat(c, "used_memory_dataset")
-        deadline = time.monotonic() + 20
-        while stat(c, "allocator_resident") > 1.3 * live and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert stat(c, "allocator_resident") <= 1.3 * live
+        eventually(lambda: stat(c, "allocator_resident") <= 1.3 * live, seconds=20, every=0.05)
         assert watched.now() <= 1.3 * live + 4 * MIB, "the pages, and what the processes needed for this"
         for number in numbers[-1000:]:
             assert c("GET", f"key:{number}") == bytes([number % 251]) * value_bytes
@@ -138,10 +128,7 @@ def test_lowering_maxmemory_frees_what_is_too_much(full: Node) -> None:
         fill(c, 0, 200_000, 100)
         assert c("CONFIG", "SET", "maxmemory", LIMIT // 4) == OK
         fill(c, 200_000, 1000, 100)
-        deadline = time.monotonic() + 20
-        while stat(c, "allocator_resident") > LIMIT // 4 and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert stat(c, "allocator_resident") <= LIMIT // 4
+        eventually(lambda: stat(c, "allocator_resident") <= LIMIT // 4, seconds=20, every=0.02)
         assert 10_000 < c("DBSIZE") < 120_000
         assert c("CONFIG", "SET", "maxmemory-policy", "noeviction") == OK
         assert c("CONFIG", "SET", "maxmemory", LIMIT // 40) == OK
@@ -173,7 +160,6 @@ def test_reads_of_other_workers_count(full: Node) -> None:
         for step in range(60):
             for start in range(0, len(hot), 100):
                 assert None not in c.pipeline([("GET", name) for name in hot[start : start + 100]])
-                time.sleep(0.002)
             fill(c, step * 10_000, 10_000, 100)
         assert c("EXISTS", *hot) > 280
 
@@ -195,8 +181,7 @@ def test_evictions_are_told_to_those_who_watch(full: Node) -> None:
 def test_admission_is_counted(full: Node) -> None:
     with Wire(full.host, full.port) as c:
         fill(c, 0, 400_000, 100)
-        until_counted(c)
-        assert stat(c, "evicted_keys") > 0
+        eventually(lambda: stat(c, "evicted_keys") > 0)
         assert stat(c, "admission_window_bytes") > 0
         assert c("OBJECT", "FREQ", "key:399999") in range(16)
         assert isinstance(c("OBJECT", "IDLETIME", "key:399999"), Error)

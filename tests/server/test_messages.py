@@ -1,11 +1,16 @@
 """The socket pair between supervisor and children."""
 
 import asyncio
+import fcntl
 import os
 import socket
+import struct
+import termios
 from contextlib import closing
+from functools import partial
 
 import pytest
+from tests.wire import eventually
 
 from yggdrasil.server.config import Config
 from yggdrasil.server.errors import ConfigSetError
@@ -110,6 +115,11 @@ async def test_services_ask_the_supervisor() -> None:
     await asyncio.sleep(0)
 
 
+def is_taken(sender: socket.socket) -> bool:
+    """Whether the other end has received all that was sent."""
+    return struct.unpack("i", fcntl.ioctl(sender, termios.TIOCOUTQ, bytes(4))) == (0,)
+
+
 async def test_messages_that_arrive_in_pieces_are_put_together() -> None:
     ours, theirs = socket.socketpair()
     received: list[object] = []
@@ -120,6 +130,6 @@ async def test_messages_that_arrive_in_pieces_are_put_together() -> None:
         line = encode(SetOptions(id=7, values={"timeout": "5"}))
         for piece in (line[:10], line[10:] + line, line):
             ours.sendall(piece)
-            await asyncio.sleep(0.01)
+            await asyncio.to_thread(eventually, partial(is_taken, ours))
     await gone.wait()
     assert received == [SetOptions(id=7, values={"timeout": "5"})] * 3

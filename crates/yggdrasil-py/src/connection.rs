@@ -34,7 +34,7 @@ struct State {
 }
 
 impl Connection {
-    pub fn new(worker: Py<Worker>, listener: Listener) -> Self {
+    fn new(worker: Py<Worker>, listener: Listener) -> Self {
         Self {
             state: Confined::new(State {
                 worker,
@@ -225,5 +225,19 @@ impl Connection {
             Some(at) => self.state.worker.get().writable(py, at),
             None => Ok(()),
         }
+    }
+}
+
+/// Makes the protocol object of each connection that a listener accepts.
+#[pyclass(frozen, module = "yggdrasil._core")]
+pub struct ConnectionFactory {
+    pub worker: Py<Worker>,
+    pub listener: Listener,
+}
+
+#[pymethods]
+impl ConnectionFactory {
+    fn __call__(&self, py: Python<'_>) -> Connection {
+        Connection::new(self.worker.clone_ref(py), self.listener)
     }
 }

@@ -1,24 +1,22 @@
 //! The engine of one worker, driven by its uvloop.
 
+mod events;
+mod receiving;
+
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict};
 use yggdrasil_core::commands::CommandId;
-use yggdrasil_core::engine::{
-    Caller, Ended, Engine, Event, Listener, Options, Parts, Peer, Room, SessionRef,
-};
-use yggdrasil_core::resp::Protocol;
+use yggdrasil_core::engine::{Engine, Listener, Options, Parts, Peer, SessionRef};
 
-use crate::buffer::{ReadTarget, ReceiveBuffer};
+use crate::buffer::ReceiveBuffer;
 use crate::clock::system_clock;
 use crate::confined::Confined;
-use crate::connection::Connection;
-use crate::context::{CallAnswer, Completion, Context};
-use crate::convert::reply_of;
+use crate::connection::{Connection, ConnectionFactory};
 use crate::errors::{YggdrasilError, to_config_error, to_python};
 use crate::node::{Guest, NodeShape, open_lease_page, open_parts};
 use crate::socket;
@@ -104,71 +102,6 @@ impl Worker {
         self.engine.borrow_mut().close(at);
         self.connections.borrow_mut()[at.index] = None;
         self.settle(py)
-    }
-
-    pub(crate) fn buffer_for<'py>(
-        &self,
-        py: Python<'py>,
-        at: Option<SessionRef>,
-    ) -> Bound<'py, ReceiveBuffer> {
-        let buffer = self.buffer.get_or_init(|| {
-            Py::new(py, ReceiveBuffer::new()).expect("there is memory for the receive buffer")
-        });
-        let mut engine = self.engine.borrow_mut();
-        match at.and_then(|at| engine.input_room(at, SLICE_BYTES as u64)) {
-            Some(Room::Input(input)) if input.capacity() > input.len() => buffer.get().lend(input),
-            Some(Room::Pages(start, len)) => buffer.get().lend_pages(start, len),
-            _ => buffer.get().use_shared(),
-        }
-        buffer.bind(py).clone()
-    }
-
-    pub(crate) fn received(&self, py: Python<'_>, at: SessionRef, bytes: usize) -> PyResult<()> {
-        let Some(buffer) = self.buffer.get() else {
-            return Ok(());
-        };
-        let target = buffer.get().target();
-        {
-            let mut engine = self.engine.borrow_mut();
-            match target {
-                ReadTarget::Shared => engine.receive(at, buffer.get().received(bytes)),
-                ReadTarget::Pages { .. } => engine.received_into_pages(at, bytes),
-                ReadTarget::Input => {
-                    let claimed = match engine.input_room(at, 0) {
-                        Some(Room::Input(input)) => buffer.get().claim(input, bytes),
-                        _ => false,
-                    };
-                    if claimed {
-                        engine.received_into_input(at, bytes);
-                    }
-                }
-            }
-        }
-        if target == (ReadTarget::Pages { room: bytes }) {
-            // There is more: others have their turn first.
-            self.rest(py, at)?;
-        } else if self.engine.borrow().is_quiet() {
-            return Ok(());
-        }
-        self.settle_soon(py)
-    }
-
-    /// Does not read from a client before the next round.
-    fn rest(&self, py: Python<'_>, at: SessionRef) -> PyResult<()> {
-        if let Some(connection) = self.connection_of(py, at) {
-            connection.get().set_resting(py, true)?;
-            self.resting.borrow_mut().push(at);
-        }
-        Ok(())
-    }
-
-    fn end_rest(&self, py: Python<'_>) -> PyResult<()> {
-        for at in self.resting.take() {
-            if let Some(connection) = self.connection_of(py, at) {
-                connection.get().set_resting(py, false)?;
-            }
-        }
-        Ok(())
     }
 
     /// Replies leave when all sockets that were ready have been read: one round of reads, one round of writes, and a
@@ -342,150 +275,6 @@ impl Worker {
         } else {
             Ok(())
         }
-    }
-
-    fn carry_out(&self, py: Python<'_>, event: Event) -> PyResult<()> {
-        match event {
-            Event::Reading { session, on } => match self.connection_of(py, session) {
-                Some(connection) => connection.get().set_reading(py, on),
-                None => Ok(()),
-            },
-            Event::Command {
-                session,
-                slot,
-                command,
-                args,
-                transaction,
-            } => {
-                let context =
-                    Context::of(self, session, slot, transaction, command, &args.as_args());
-                self.run_command(py, context, &args.as_args())
-            }
-            Event::Called {
-                caller,
-                topic,
-                payload,
-            } => self.answer(py, caller, &topic, &payload),
-            Event::CallAnswered { call, answer } => {
-                let Some(future) = self.calls.borrow_mut().remove(&call) else {
-                    return Ok(());
-                };
-                let future = future.bind(py);
-                if future.call_method0("done")?.is_truthy()? {
-                    return Ok(());
-                }
-                match answer {
-                    Some(answer) => future
-                        .call_method1("set_result", (PyBytes::new(py, &answer),))
-                        .map(drop),
-                    None => {
-                        let error =
-                            YggdrasilError::new_err("the worker was restarted before it answered");
-                        future
-                            .call_method1("set_exception", (error.value(py),))
-                            .map(drop)
-                    }
-                }
-            }
-        }
-    }
-
-    fn worker_object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Worker>> {
-        let connections = self
-            .me
-            .get()
-            .ok_or_else(|| YggdrasilError::new_err("the worker was not started"))?;
-        Ok(connections.bind(py).clone())
-    }
-
-    fn run_command(
-        &self,
-        py: Python<'_>,
-        context: Context,
-        args: &yggdrasil_core::resp::Args<'_>,
-    ) -> PyResult<()> {
-        let handler = self
-            .handlers
-            .borrow()
-            .get(&context.command)
-            .map(|handler| handler.clone_ref(py));
-        let completion = Completion::of(&context, args, self.worker_object(py)?.unbind());
-        let context = Py::new(py, context.with_worker(self.worker_object(py)?.unbind()))?;
-        let list = PyList::new(py, args.iter().map(|arg| PyBytes::new(py, arg)))?;
-        let started = match handler {
-            Some(handler) => handler.bind(py).call1((context, list)),
-            None => Err(YggdrasilError::new_err("the command has no handler")),
-        };
-        match started {
-            Ok(coroutine) => {
-                let task = self
-                    .event_loop(py)?
-                    .call_method1("create_task", (coroutine,))?;
-                task.call_method1("add_done_callback", (Py::new(py, completion)?,))
-                    .map(drop)
-            }
-            Err(error) => completion.finish(py, Err(error)),
-        }
-    }
-
-    /// Ends a Python command.
-    pub(crate) fn complete(
-        &self,
-        py: Python<'_>,
-        ended: &Completion,
-        result: PyResult<Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        let protocol = self
-            .engine
-            .borrow_mut()
-            .protocol_of(ended.session)
-            .unwrap_or(Protocol::Resp2);
-        let reply = reply_of(py, result, protocol);
-        let step = Ended {
-            session: ended.session,
-            slot: ended.slot,
-            transaction: ended.transaction,
-            command: ended.command,
-            args: &ended.args.as_args(),
-            nanoseconds: ended.started.elapsed().as_nanos() as u64,
-        };
-        self.engine.borrow_mut().complete(&step, reply);
-        self.settle(py)
-    }
-
-    fn answer(&self, py: Python<'_>, caller: Caller, topic: &[u8], payload: &[u8]) -> PyResult<()> {
-        let handler = self
-            .topics
-            .borrow()
-            .get(topic)
-            .map(|handler| handler.clone_ref(py));
-        let answer = CallAnswer::new(self.worker_object(py)?.unbind(), caller);
-        let Some(handler) = handler else {
-            return answer.give(py, b"");
-        };
-        let value = match handler.bind(py).call1((PyBytes::new(py, payload),)) {
-            Ok(value) => value,
-            Err(error) => {
-                answer.give(py, b"")?;
-                return Err(error);
-            }
-        };
-        if let Ok(bytes) = value.cast::<PyBytes>() {
-            return answer.give(py, bytes.as_bytes());
-        }
-        let task = self.event_loop(py)?.call_method1("create_task", (value,))?;
-        task.call_method1("add_done_callback", (Py::new(py, answer)?,))
-            .map(drop)
-    }
-
-    pub(crate) fn give_answer(
-        &self,
-        py: Python<'_>,
-        caller: Caller,
-        answer: &[u8],
-    ) -> PyResult<()> {
-        self.engine.borrow_mut().answer_call(caller, answer);
-        self.settle(py)
     }
 
     fn schedule_tick(slf: &Bound<'_, Self>, delay: f64) -> PyResult<()> {
@@ -790,19 +579,5 @@ fn option_text(value: &Bound<'_, PyAny>) -> PyResult<String> {
     match value.extract::<bool>() {
         Ok(flag) => Ok(u8::from(flag).to_string()),
         Err(_) => Ok(value.str()?.to_string_lossy().into_owned()),
-    }
-}
-
-/// Makes the protocol object of each connection that a listener accepts.
-#[pyclass(frozen, module = "yggdrasil._core")]
-pub struct ConnectionFactory {
-    worker: Py<Worker>,
-    listener: Listener,
-}
-
-#[pymethods]
-impl ConnectionFactory {
-    fn __call__(&self, py: Python<'_>) -> Connection {
-        Connection::new(self.worker.clone_ref(py), self.listener)
     }
 }

@@ -10,7 +10,7 @@ client.get_into("weights", array)
 """
 
 from yggdrasil.client.aio import AsyncClient
-from yggdrasil.client.errors import BufferTooSmallError, MissingKeyError, StaleValueError
+from yggdrasil.client.errors import BufferTooSmallError, ChecksumError, MissingKeyError, StaleValueError
 from yggdrasil.client.near import (
     NearBufferError,
     NearError,
@@ -26,6 +26,7 @@ from yggdrasil.client.sync import Client
 __all__ = [
     "AsyncClient",
     "BufferTooSmallError",
+    "ChecksumError",
     "Client",
     "MissingKeyError",
     "NearBufferError",

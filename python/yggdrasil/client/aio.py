@@ -15,6 +15,7 @@ from yggdrasil.client.errors import BufferTooSmallError, MissingKeyError, StaleV
 from yggdrasil.client.memory import writable_bytes
 from yggdrasil.client.near import NearReader
 from yggdrasil.client.nearby import NOT_SERVED, Nearby, chunks_of
+from yggdrasil.client.pipelines import AsyncPipeline
 from yggdrasil.client.receive import TooLargeError
 from yggdrasil.client.requests import CHUNK_BYTES, READ_AHEAD, Key, StreamInfo
 from yggdrasil.client.source import AsyncSource, achunks, size_of
@@ -93,18 +94,20 @@ class AsyncClient(redis.asyncio.Redis):
         ex: int | None = None,
         px: int | None = None,
         chunk_size: int = CHUNK_BYTES,
-        blake3: str | None = None,
+        blake3: str | bytes | None = None,
     ) -> int:
         """As `Client.put_stream`; the source may be an async iterable, too, and files are read in a thread."""
         requests.check_sizes(chunk_size)
+        expected = requests.hash_digits(blake3)
         begin = requests.begin_request(key, size_of(source) if size is None else size, ex, px)
         upload = requests.upload_id(await self.execute_command(*begin))
         try:
             async with self._own_connection() as connection:
                 await _append_all(connection, upload, source, chunk_size)
                 # Not by execute_command: a commit that is sent again after a lost connection finds no upload.
-                await connection.send_command(*requests.commit_request(upload, blake3))
-                version: int = await connection.read_response()
+                await connection.send_command(*requests.commit_request(upload, expected))
+                with requests.checksum_errors(key):
+                    version: int = await connection.read_response()
         except (RedisConnectionError, RedisTimeoutError):
             raise  # the node forgets the upload by itself
         except BaseException:
@@ -140,6 +143,10 @@ class AsyncClient(redis.asyncio.Redis):
             cursor, keys = await self.pinned(max(cursor, 0), match, count)
             for key in keys:
                 yield key
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> AsyncPipeline:
+        """As `Client.pipeline`."""
+        return AsyncPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
     @asynccontextmanager
     async def _own_connection(self) -> AsyncIterator[Any]:

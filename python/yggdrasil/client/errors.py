@@ -2,7 +2,7 @@
 
 from yggdrasil._core import YggdrasilError
 
-__all__ = ["BufferTooSmallError", "MissingKeyError", "StaleValueError"]
+__all__ = ["BufferTooSmallError", "ChecksumError", "MissingKeyError", "StaleValueError"]
 
 
 class BufferTooSmallError(YggdrasilError):
@@ -17,6 +17,14 @@ class BufferTooSmallError(YggdrasilError):
         """Bytes of the value."""
         self.given = given
         """Bytes of the buffer."""
+
+
+class ChecksumError(YggdrasilError):
+    """What arrived at the node has another hash than was given; the key is as it was."""
+
+    def __init__(self, key: object, found: str) -> None:
+        super().__init__(f"the value of {key!r} was not stored: {found}")
+        self.key = key
 
 
 class MissingKeyError(YggdrasilError, LookupError):

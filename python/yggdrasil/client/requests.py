@@ -1,5 +1,6 @@
 """Requests and replies of the commands that redis-py does not know, for both clients."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from typing import Any, Self
 
 from redis.exceptions import InvalidResponse, ResponseError
 
-from yggdrasil.client.errors import StaleValueError
+from yggdrasil.client.errors import ChecksumError, StaleValueError
 
 __all__ = ["CHUNK_BYTES", "READ_AHEAD", "Key", "StreamInfo"]
 
@@ -23,6 +24,7 @@ APPENDS_AHEAD = 4
 """Chunks of an upload that are sent before the first of them is answered."""
 
 _JOIN_BYTES_MAX = 16 * 1024
+_HASH = re.compile("[0-9a-fA-F]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +107,28 @@ def append_request(upload: bytes, chunk: bytes | memoryview) -> list[bytes | mem
     return [head, chunk, b"\r\n"]
 
 
-def commit_request(upload: bytes, blake3: str | None) -> Request:
+def hash_digits(blake3: str | bytes | None) -> str | None:
+    """A BLAKE3 hash as PUT_STREAM COMMIT takes it; ValueError for what is none."""
+    digits = blake3.hex() if isinstance(blake3, bytes) else blake3
+    if digits is not None and not _HASH.fullmatch(digits):
+        raise ValueError(f"blake3 is 64 hexadecimal digits or 32 bytes, not {blake3!r}")
+    return digits
+
+
+def commit_request(upload: bytes, digits: str | None) -> Request:
     """PUT_STREAM COMMIT."""
-    return ["PUT_STREAM COMMIT", upload, *([] if blake3 is None else [blake3])]
+    return ["PUT_STREAM COMMIT", upload, *([] if digits is None else [digits])]
+
+
+@contextmanager
+def checksum_errors(key: Key) -> Iterator[None]:
+    """The error reply that says that an upload has another hash, as ChecksumError."""
+    try:
+        yield
+    except ResponseError as error:
+        if str(error).startswith("CHECKSUM "):
+            raise ChecksumError(key, str(error).removeprefix("CHECKSUM ")) from None
+        raise
 
 
 def upload_id(reply: Any) -> bytes:

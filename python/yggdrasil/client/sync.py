@@ -16,6 +16,7 @@ from yggdrasil.client.internals import unwrapped
 from yggdrasil.client.memory import writable_bytes
 from yggdrasil.client.near import NearReader
 from yggdrasil.client.nearby import NOT_SERVED, Nearby, chunks_of
+from yggdrasil.client.pipelines import Pipeline
 from yggdrasil.client.receive import Receiver, TooLargeError
 from yggdrasil.client.requests import CHUNK_BYTES, READ_AHEAD, Key, StreamInfo
 from yggdrasil.client.source import Source, chunks, size_of
@@ -99,26 +100,29 @@ class Client(redis.Redis):
         ex: int | None = None,
         px: int | None = None,
         chunk_size: int = CHUNK_BYTES,
-        blake3: str | None = None,
+        blake3: str | bytes | None = None,
     ) -> int:
         """Stores what `source` gives: one piece of memory, a file opened in binary mode, or an iterable of bytes.
 
         Nobody sees the value before it is complete. `size`, in bytes, lets the node refuse at once what will not fit;
         taken from the source where it is known. `ex` and `px`: time to live in seconds or milliseconds from the end of
-        the upload. `blake3`: hash of all bytes, 64 hexadecimal digits, checked by the node before the value is stored.
+        the upload. `blake3`: hash of all bytes, as 64 hexadecimal digits or 32 bytes, which the node checks before it
+        stores the value; another hash raises ChecksumError.
 
         Returns the version of the new value. An error, of the source too, aborts the upload and leaves the key as it
         was. The upload is not repeated after a lost connection: the source may not be.
         """
         requests.check_sizes(chunk_size)
+        expected = requests.hash_digits(blake3)
         begin = requests.begin_request(key, size_of(source) if size is None else size, ex, px)
         upload = requests.upload_id(self.execute_command(*begin))
         try:
             with self._own_connection() as connection:
                 _append_all(connection, upload, source, chunk_size)
                 # Not by execute_command: a commit that is sent again after a lost connection finds no upload.
-                connection.send_command(*requests.commit_request(upload, blake3))
-                version: int = connection.read_response()
+                connection.send_command(*requests.commit_request(upload, expected))
+                with requests.checksum_errors(key):
+                    version: int = connection.read_response()
         except (RedisConnectionError, RedisTimeoutError):
             raise  # the node forgets the upload by itself
         except BaseException:
@@ -158,6 +162,10 @@ class Client(redis.Redis):
         while cursor:
             cursor, keys = self.pinned(cursor, match, count)
             yield from keys
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        """As redis-py does it; `stream_info` and the pins can be asked for in it, too."""
+        return Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
     @contextmanager
     def _own_connection(self) -> Iterator[Any]:

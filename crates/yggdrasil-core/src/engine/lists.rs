@@ -4,9 +4,10 @@
 //! there at the same moment. Otherwise the list is read again, and at last under a reservation of its shards.
 
 use super::Engine;
-use super::dispatch::{Flow, payload_bytes};
+use super::dispatch::Flow;
 use super::output::Part;
 use super::pending::SessionRef;
+use super::reads::payload_bytes;
 use super::session::{Gates, Queued, Wait};
 use super::views::Lending;
 use crate::commands::{CommandId, EachHandler, Join};

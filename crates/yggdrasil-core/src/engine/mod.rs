@@ -17,6 +17,8 @@ mod output;
 mod pending;
 mod publish;
 mod pubsub;
+mod reads;
+mod receive;
 mod remote;
 mod routing;
 mod session;
