@@ -1,5 +1,6 @@
 """How long small requests wait while another client has much to write or to read."""
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -12,6 +13,7 @@ from benches.servers import Kind, Server, running
 # Of the small values.
 _SMALL = Values(keys=5_000)
 _MANY_VALUE_BYTES = 4096
+_SETTLE_S = 1.0
 
 Other = Callable[[Server], AbstractContextManager[dict[str, Any]]]
 
@@ -51,6 +53,8 @@ def _gets_beside(
     for name, kind in kinds.items():
         with running(kind) as server:
             load.fill(server, values.keys, values.value_bytes)
+            # What a node does once after its start does not count.
+            time.sleep(_SETTLE_S)
             with other(server) as much:
                 latency: dict[str, float] = load.ask_for(server, seconds, values)["latency_us"]
         found[name] = latency
