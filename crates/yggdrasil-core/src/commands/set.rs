@@ -291,6 +291,19 @@ impl Unit {
 }
 
 fn set(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if args.len() == 3 {
+        context.store(&context.first_key(&args[1]), &args[2], Expiry::Clear)?;
+        reply.ok();
+        return Ok(());
+    }
+    set_with_options(context, args, reply)
+}
+
+fn set_with_options(
+    context: &mut ShardContext<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
     let options = SetOptions::for_set(&args.from(3))?;
     let expiry = match options.lifetime {
         Lifetime::Default => Expiry::Clear,

@@ -469,17 +469,19 @@ impl ShardContext<'_> {
 
     /// Makes `bytes`, or what was received in the place of that argument, the value of a key. Tells whether a live
     /// entry was there before.
-    #[inline]
+    #[inline(always)]
     pub fn store(
         &mut self,
         key: &Key<'_>,
         bytes: &[u8],
         expiry: Expiry,
     ) -> Result<bool, KeyspaceError> {
-        match self.shard.take_received() {
-            Some(Received::Value(draft)) => self.shard.publish(draft, key, expiry, self.now),
-            _ => self.shard.set(key, canonical(bytes), expiry, self.now),
+        if self.shard.has_received()
+            && let Some(Received::Value(draft)) = self.shard.take_received()
+        {
+            return self.shard.publish(draft, key, expiry, self.now);
         }
+        self.shard.set(key, canonical(bytes), expiry, self.now)
     }
 
     /// The entry of a key, used by this unless the command has [`Flags::NO_TOUCH`].

@@ -120,7 +120,10 @@ impl Engine {
     ) -> Option<usize> {
         for (request, &plan) in plans.iter().enumerate() {
             let args = requests.args(request, input);
-            let flow = self.execute_first(index, &args, plan);
+            let flow = match self.sessions[index].incoming.take() {
+                None => self.execute(index, &args, plan),
+                Some(incoming) => self.execute_received(index, &args, plan, *incoming),
+            };
             let session = self.sessions.get_mut(index)?;
             let wait = match flow {
                 Flow::Again(wait) => Some((wait, requests.wire(request).start)),
@@ -188,7 +191,7 @@ impl Engine {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn plan_request(&self, command: Option<CommandId>, args: &Args<'_>) -> Plan {
         let none = Plan {
             command,
@@ -250,6 +253,7 @@ impl Engine {
     }
 
     /// Executes one request of a session.
+    #[inline(always)]
     pub(super) fn execute(&mut self, index: usize, args: &Args<'_>, plan: Plan) -> Flow {
         let Some(command) = plan.command else {
             self.refuse_unknown(index, args);
@@ -297,6 +301,7 @@ impl Engine {
     }
 
     /// Statistics, slow log and muted replies, after a request was executed here or sent on its way.
+    #[inline(always)]
     fn finish_command(
         &mut self,
         index: usize,

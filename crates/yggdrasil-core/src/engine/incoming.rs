@@ -279,11 +279,16 @@ impl Engine {
         Ok(Target::Draft(self.shard.draft(key.len(), len)?))
     }
 
-    /// Executes the first request of a session's input, whose long argument may have arrived before.
-    pub(super) fn execute_first(&mut self, index: usize, args: &Args<'_>, plan: Plan) -> Flow {
-        let Some(incoming) = self.sessions[index].incoming.take() else {
-            return self.execute(index, args, plan);
-        };
+    /// Executes the first request of a session's input, whose long argument has arrived before.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn execute_received(
+        &mut self,
+        index: usize,
+        args: &Args<'_>,
+        plan: Plan,
+        incoming: Incoming,
+    ) -> Flow {
         match incoming.target {
             Target::Nowhere => return Flow::Done,
             Target::Elsewhere(transfer) => {

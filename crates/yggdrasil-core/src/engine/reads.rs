@@ -10,7 +10,7 @@ use crate::resp::{Args, Lend, Reply};
 use crate::stats::{Counter, StatsBlock};
 
 impl Engine {
-    #[inline]
+    #[inline(always)]
     pub(super) fn read_own(
         &mut self,
         index: usize,

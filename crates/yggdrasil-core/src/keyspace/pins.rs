@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::types::{KeyspaceError, Millis};
+use super::types::{KeyspaceError, Millis, PinOption};
 
 /// Limits for prefixes at most.
 pub const PIN_RULES_MAX: usize = 16;
@@ -396,10 +396,11 @@ impl Pins {
 }
 
 /// The option that sets the limit of a rule.
-fn option_of(rule: usize) -> &'static str {
-    match rule {
-        0 => "maxpinned",
-        _ => "maxpinned-prefixes",
+fn option_of(rule: usize) -> PinOption {
+    if rule == 0 {
+        PinOption::Node
+    } else {
+        PinOption::Prefix
     }
 }
 

@@ -97,7 +97,23 @@ pub enum Expiry {
     At(Millis),
 }
 
-/// Why a change was refused. Nothing has changed then.
+/// Which option limits a pin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PinOption {
+    Node,
+    Prefix,
+}
+
+impl std::fmt::Display for PinOption {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Node => "maxpinned",
+            Self::Prefix => "maxpinned-prefixes",
+        })
+    }
+}
+
+/// Why a change was refused. Nothing has changed then. Small, since every write may return it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum KeyspaceError {
     #[error("out of memory: {needed} bytes more are needed and {used} of {limit} are used")]
@@ -113,7 +129,7 @@ pub enum KeyspaceError {
         needed: u64,
         used: u64,
         limit: u64,
-        option: &'static str,
+        option: PinOption,
     },
     #[error("impossible shape of a shard: {0}")]
     Shape(&'static str),

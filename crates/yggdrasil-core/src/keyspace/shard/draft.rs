@@ -387,8 +387,13 @@ impl Shard {
         self.received = Some(received);
     }
 
-    /// What was received for the command in hand.
+    /// Whether a long argument of the command in hand was received before it.
     #[inline]
+    pub fn has_received(&self) -> bool {
+        self.received.is_some()
+    }
+
+    /// What was received for the command in hand.
     pub fn take_received(&mut self) -> Option<Received> {
         self.received.take()
     }

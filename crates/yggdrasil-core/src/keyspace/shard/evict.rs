@@ -91,6 +91,15 @@ impl Eviction {
     /// Access bits after one more use of an entry that takes `bytes`.
     #[inline(always)]
     pub(super) fn used(&mut self, place: &Place, hash: u64, now: Millis) -> u32 {
+        if self.bits == AccessBits::Clock {
+            AccessBits::clock(0, now)
+        } else {
+            self.used_under_policy(place, hash, now)
+        }
+    }
+
+    #[inline(never)]
+    fn used_under_policy(&mut self, place: &Place, hash: u64, now: Millis) -> u32 {
         let access = place.header.access();
         match self.bits {
             AccessBits::Clock => AccessBits::clock(0, now),
@@ -252,13 +261,24 @@ impl Shard {
     ) -> Result<T, KeyspaceError> {
         match change(self) {
             Err(KeyspaceError::OutOfMemory { needed, .. }) => {
-                self.eviction.spared = Some((self.map[usize::from(key.db)], key.hash));
-                let outcome = self.evict_and_try(needed, now, Effort::Full, change);
-                self.eviction.spared = None;
-                outcome
+                self.make_room(key, now, needed, change)
             }
             done => done,
         }
+    }
+
+    /// As [`Shard::with_room`], for a change that was tried and needs so many bytes.
+    pub(super) fn make_room<T>(
+        &mut self,
+        key: &Key<'_>,
+        now: Millis,
+        needed: u64,
+        change: impl FnMut(&mut Self) -> Result<T, KeyspaceError>,
+    ) -> Result<T, KeyspaceError> {
+        self.eviction.spared = Some((self.map[usize::from(key.db)], key.hash));
+        let outcome = self.evict_and_try(needed, now, Effort::Full, change);
+        self.eviction.spared = None;
+        outcome
     }
 
     /// As [`Shard::with_room`], for memory that no key has yet.

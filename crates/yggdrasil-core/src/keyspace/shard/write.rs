@@ -31,10 +31,31 @@ impl Shard {
         expiry: Expiry,
         now: Millis,
     ) -> Result<bool, KeyspaceError> {
-        self.with_room(key, now, |shard| shard.try_set(key, value, expiry, now))
+        let done = self.try_set(key, value, expiry, now);
+        match done {
+            Err(KeyspaceError::OutOfMemory { needed, .. }) => {
+                self.set_with_room(key, value, expiry, now, needed)
+            }
+            _ => done,
+        }
     }
 
-    #[inline]
+    #[cold]
+    #[inline(never)]
+    fn set_with_room(
+        &mut self,
+        key: &Key<'_>,
+        value: Value<'_>,
+        expiry: Expiry,
+        now: Millis,
+        needed: u64,
+    ) -> Result<bool, KeyspaceError> {
+        self.make_room(key, now, needed, |shard| {
+            shard.try_set(key, value, expiry, now)
+        })
+    }
+
+    #[inline(always)]
     fn try_set(
         &mut self,
         key: &Key<'_>,
