@@ -55,6 +55,11 @@ impl Draft {
         self.expected - self.filled
     }
 
+    /// What is missing will not come.
+    pub(super) fn give_up_missing(&mut self) {
+        self.expected = self.filled;
+    }
+
     fn extent(&self, value_bytes: u64) -> Extent {
         let extent = Extent::new(self.key_bytes, value_bytes, true);
         if self.wide { extent.widened() } else { extent }
