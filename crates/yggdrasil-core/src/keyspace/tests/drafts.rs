@@ -1,9 +1,30 @@
 //! Entries in the making, and uploads.
 
-use super::{Rig, key};
-use crate::keyspace::UploadError;
+use super::{Rig, key, shape};
+use crate::keyspace::{KeyspaceError, ShardShape, UploadError};
 
 const NOW: u64 = 1_700_000_000_000;
+
+#[test]
+fn keys_longer_than_32_bits_can_say_are_refused_before_their_value_comes() {
+    let mut rig = Rig::of(ShardShape {
+        value_bytes_max: 1 << 40,
+        ..shape(1 << 36, 1 << 35)
+    });
+    let before = rig.shard.memory();
+    let bytes = (1 << 32) + 5;
+    let refused = KeyspaceError::KeyTooLarge {
+        bytes,
+        limit: u64::from(u32::MAX),
+    };
+    let draft = rig.shard.draft(bytes as usize, 100_000);
+    assert_eq!(draft.unwrap_err(), refused);
+    for expected in [None, Some(100_000)] {
+        let draft = rig.shard.growing_draft(bytes as usize, expected);
+        assert_eq!(draft.unwrap_err(), refused);
+    }
+    assert_eq!(rig.shard.memory(), before);
+}
 
 #[test]
 fn bytes_that_do_not_come_do_not_count_for_an_upload() {
