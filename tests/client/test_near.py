@@ -32,6 +32,7 @@ def filled(node_target: Target) -> Target:
     # A shard may still be closed by what went through it last, and a client does not wait for that but asks over RESP.
     settled = NearReader(url_of(node_target.server))
     assert None not in settled.mget(["k", "n", "large", "empty"])
+    assert settled.get("absent") is None
     return node_target
 
 

@@ -24,6 +24,8 @@ mod routing;
 mod session;
 mod session_commands;
 mod slots;
+#[cfg(test)]
+mod tests;
 mod together;
 mod transaction;
 mod transfer;

@@ -158,7 +158,8 @@ impl Engine {
 
 /// The side of the owner.
 impl Engine {
-    /// Makes room for what another worker will send, or answers its request with the error.
+    /// Makes room for what another worker will send, or answers its request with the error: then what still comes of it
+    /// is passed over, since nothing is known of it here.
     pub(super) fn take_begin(&mut self, message: &Message<'_>) {
         let mut reader = Reader::new(&message.payload);
         let mut spans = Vec::new();
@@ -171,12 +172,13 @@ impl Engine {
             return;
         };
         let args = wire::args(bytes, &spans);
-        let target = self
-            .make_room_for(command, &args, len)
-            .unwrap_or_else(|error| {
+        let target = match self.make_room_for(command, &args, len) {
+            Ok(target) => target,
+            Err(error) => {
                 self.refuse_inbound(message.from, &message.header, command, &error);
-                Target::Nowhere
-            });
+                return;
+            }
+        };
         let inbound = Inbound {
             header: message.header,
             command,
@@ -238,9 +240,9 @@ impl Engine {
             Target::Elsewhere(_) | Target::Nowhere => Ok(()),
         };
         if let Err(error) = taken {
-            let target = std::mem::replace(&mut inbound.target, Target::Nowhere);
-            self.free_target(target);
+            self.free_target(inbound.target);
             self.refuse_inbound(message.from, &inbound.header, inbound.command, &error);
+            return;
         }
         inbound.received += bytes.len() as u64;
         self.inbound.insert(key, inbound);
@@ -256,9 +258,6 @@ impl Engine {
         let Some(inbound) = self.inbound.remove(&(*from, header.tag)) else {
             return;
         };
-        if matches!(inbound.target, Target::Nowhere) {
-            return;
-        }
         if inbound.received != inbound.len {
             self.free_target(inbound.target);
             return;

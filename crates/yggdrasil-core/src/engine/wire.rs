@@ -5,15 +5,18 @@ use crate::keyspace::{Millis, Value};
 use crate::resp::{Args, Span};
 
 /// Appends the arguments of a request.
-pub fn put_args<'a>(out: &mut Vec<u8>, args: impl ExactSizeIterator<Item = &'a [u8]>) {
-    let count = args.len();
-    out.extend_from_slice(&(count as u32).to_le_bytes());
-    let mut length_at = out.len();
-    out.resize(length_at + 4 * count, 0);
+pub fn put_args<'a>(out: &mut Vec<u8>, args: impl ExactSizeIterator<Item = &'a [u8]> + Clone) {
+    put_lengths(out, args.clone().map(<[u8]>::len));
     for arg in args {
-        out[length_at..length_at + 4].copy_from_slice(&(arg.len() as u32).to_le_bytes());
-        length_at += 4;
         out.extend_from_slice(arg);
+    }
+}
+
+/// Arguments may be longer than 32 bits can say.
+fn put_lengths(out: &mut Vec<u8>, lengths: impl ExactSizeIterator<Item = usize>) {
+    out.extend_from_slice(&(lengths.len() as u64).to_le_bytes());
+    for len in lengths {
+        out.extend_from_slice(&(len as u64).to_le_bytes());
     }
 }
 
@@ -79,18 +82,18 @@ impl<'a> Reader<'a> {
         Some(u16::from_le_bytes(self.bytes(2)?.try_into().ok()?))
     }
 
-    pub fn u32(&mut self) -> Option<u32> {
-        Some(u32::from_le_bytes(self.bytes(4)?.try_into().ok()?))
-    }
-
     pub fn u64(&mut self) -> Option<u64> {
         Some(u64::from_le_bytes(self.bytes(8)?.try_into().ok()?))
     }
 
+    fn length(&mut self) -> Option<usize> {
+        usize::try_from(self.u64()?).ok()
+    }
+
     /// Bytes behind their length.
     pub fn blob(&mut self) -> Option<&'a [u8]> {
-        let length = self.u32()?;
-        self.bytes(length as usize)
+        let length = self.length()?;
+        self.bytes(length)
     }
 
     /// All that is left.
@@ -100,16 +103,22 @@ impl<'a> Reader<'a> {
 
     /// Arguments: their spans go to `spans`, the bytes they lie in are returned.
     pub fn args(&mut self, spans: &mut Vec<Span>) -> Option<&'a [u8]> {
+        let total = self.spans(spans)?;
+        self.bytes(total)
+    }
+
+    /// The spans of arguments, and how many bytes they have together.
+    fn spans(&mut self, spans: &mut Vec<Span>) -> Option<usize> {
         spans.clear();
-        let count = self.u32()? as usize;
-        let mut lengths = Reader::new(self.bytes(count.checked_mul(4)?)?);
+        let count = self.length()?;
+        let mut lengths = Reader::new(self.bytes(count.checked_mul(8)?)?);
         let mut start = 0_usize;
         for _ in 0..count {
-            let len = lengths.u32()? as usize;
+            let len = lengths.length()?;
             spans.push(Span { start, len });
             start = start.checked_add(len)?;
         }
-        self.bytes(start)
+        Some(start)
     }
 }
 
@@ -120,7 +129,7 @@ pub fn args<'a>(bytes: &'a [u8], spans: &'a [Span]) -> Args<'a> {
 
 /// Appends bytes behind their length.
 pub fn put_blob(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
     out.extend_from_slice(bytes);
 }
 
@@ -196,6 +205,32 @@ mod tests {
         for cut in 0..payload.len() {
             assert!(Reader::new(&payload[..cut]).args(&mut spans).is_none());
         }
+    }
+
+    #[test]
+    fn lengths_beyond_32_bits_come_back() {
+        let lengths = [3, (1 << 32) + 5, u32::MAX as usize, 0];
+        let mut payload = Vec::new();
+        put_lengths(&mut payload, lengths.into_iter());
+        let mut spans = Vec::new();
+        let total = Reader::new(&payload).spans(&mut spans);
+        assert_eq!(total, Some(lengths.iter().sum()));
+        assert_eq!(
+            spans.iter().map(|span| span.len).collect::<Vec<_>>(),
+            lengths
+        );
+        assert_eq!(spans[2].start, (1 << 32) + 8);
+        assert!(Reader::new(&payload).args(&mut spans).is_none());
+    }
+
+    #[test]
+    fn lengths_that_add_up_to_too_much_are_refused() {
+        let mut payload = Vec::new();
+        put_lengths(&mut payload, [usize::MAX, 2].into_iter());
+        assert!(Reader::new(&payload).args(&mut Vec::new()).is_none());
+        let count = u64::MAX.to_le_bytes();
+        assert!(Reader::new(&count).args(&mut Vec::new()).is_none());
+        assert!(Reader::new(&count).blob().is_none());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use crate::keyspace::arena::Limit;
 use crate::keyspace::classes::CLASS_BYTES_MAX;
-use crate::keyspace::entry::{Encoding, Extent, Header, VALUE_BYTES_MAX};
+use crate::keyspace::entry::{Encoding, Extent, Header};
 use crate::keyspace::layout::PAGE_BYTES;
 use crate::keyspace::leases::{Lease, Lender};
 use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, Value};
@@ -55,6 +55,11 @@ impl Draft {
         self.expected - self.filled
     }
 
+    /// What is missing will not come.
+    pub(super) fn give_up_missing(&mut self) {
+        self.expected = self.filled;
+    }
+
     fn extent(&self, value_bytes: u64) -> Extent {
         let extent = Extent::new(self.key_bytes, value_bytes, true);
         if self.wide { extent.widened() } else { extent }
@@ -80,7 +85,7 @@ impl Shard {
     /// # Errors
     /// When it is too large, or there is no memory for it: then nothing was evicted.
     pub fn draft(&mut self, key_bytes: usize, value_bytes: u64) -> Result<Draft, KeyspaceError> {
-        self.check_value(value_bytes)?;
+        self.check_draft(key_bytes as u64, value_bytes)?;
         let wide = Extent::new(key_bytes as u64, value_bytes, true).is_wide();
         match self.new_draft(key_bytes, value_bytes, 0, wide, Effort::Little) {
             Err(KeyspaceError::OutOfMemory { .. }) if self.could_free(value_bytes) => {}
@@ -97,15 +102,13 @@ impl Shard {
     /// A draft that grows as its value comes. About `expected` bytes of it will not have to move.
     ///
     /// # Errors
-    /// When the expected length is more than may ever be stored, or there is no memory for an empty one.
+    /// When the key or the expected length is more than may ever be stored, or there is no memory for an empty one.
     pub fn growing_draft(
         &mut self,
         key_bytes: usize,
         expected: Option<u64>,
     ) -> Result<Draft, KeyspaceError> {
-        if let Some(bytes) = expected {
-            self.check_value(bytes)?;
-        }
+        self.check_draft(key_bytes as u64, expected.unwrap_or_default())?;
         let ahead = expected.unwrap_or(GROWTH_BYTES_MAX);
         let pages = ahead.min(self.arena.limit).div_ceil(PAGE_BYTES);
         self.new_draft(key_bytes, 0, pages, true, Effort::Full)
@@ -135,11 +138,8 @@ impl Shard {
         Ok(draft)
     }
 
-    fn check_value(&mut self, bytes: u64) -> Result<(), KeyspaceError> {
-        let limit = self.shape.value_bytes_max.min(VALUE_BYTES_MAX);
-        if bytes > limit {
-            return Err(KeyspaceError::ValueTooLarge { bytes, limit });
-        }
+    fn check_draft(&mut self, key_bytes: u64, bytes: u64) -> Result<(), KeyspaceError> {
+        self.check_sizes(key_bytes, bytes)?;
         if bytes > self.arena.limit {
             // No eviction makes room for it: nothing is to be lost for the attempt.
             return Err(self.refused(bytes));
@@ -153,7 +153,7 @@ impl Shard {
     /// When the value would become too large, or there is no memory for it: then nothing was evicted.
     pub fn extend_draft(&mut self, draft: &mut Draft, more: u64) -> Result<(), KeyspaceError> {
         let expected = draft.filled.saturating_add(more);
-        self.check_value(expected)?;
+        self.check_draft(draft.key_bytes, expected)?;
         let beyond = expected.saturating_sub(draft.room);
         if beyond > self.room() && !self.could_free(beyond) {
             return Err(self.refused(beyond));

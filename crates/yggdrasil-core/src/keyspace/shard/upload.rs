@@ -104,7 +104,10 @@ impl Shard {
                 return Err(UploadError::Busy);
             }
             shard.extend_draft(&mut upload.draft, bytes.len() as u64)?;
-            shard.write_draft(&mut upload.draft, 0, bytes)?;
+            if let Err(error) = shard.write_draft(&mut upload.draft, 0, bytes) {
+                upload.draft.give_up_missing();
+                return Err(error.into());
+            }
             shard.fill_draft(&mut upload.draft, bytes.len() as u64);
             upload.hasher.update(bytes);
             upload.active_at = now;
@@ -186,6 +189,7 @@ impl Shard {
                 shard.fill_draft(&mut upload.draft, len);
                 upload.active_at = now;
             }
+            upload.draft.give_up_missing();
             Ok(upload.draft.filled())
         })
     }

@@ -77,7 +77,7 @@ impl Shard {
                 }
             }
         };
-        self.check_sizes(key, value.bytes.len() as u64)?;
+        self.check_sizes(key.bytes.len() as u64, value.bytes.len() as u64)?;
         match self.locate(key) {
             Some(place)
                 if !matches!(expiry, Expiry::At(_))
@@ -181,7 +181,7 @@ impl Shard {
         let Some((place, header)) = self.locate_live(key, now) else {
             let gap = offset.unwrap_or(0);
             let length = gap.saturating_add(bytes.len() as u64);
-            self.check_sizes(key, length)?;
+            self.check_sizes(key.bytes.len() as u64, length)?;
             self.insert(key, Encoding::Raw, gap, bytes, None, now)?;
             return Ok(length);
         };
@@ -193,7 +193,7 @@ impl Shard {
         let length = header
             .value_bytes()
             .max(offset.saturating_add(bytes.len() as u64));
-        self.check_sizes(key, length)?;
+        self.check_sizes(key.bytes.len() as u64, length)?;
         let expire_at = self.expire_at(place.at, &header);
         let extent =
             Extent::new(header.key_bytes(), length, expire_at.is_some()).as_wide_as(&header);
@@ -480,7 +480,11 @@ impl Shard {
         self.insert(key, value.encoding, 0, value.bytes, expire_at, now)
     }
 
-    fn check_sizes(&self, key: &Key<'_>, value_bytes: u64) -> Result<(), KeyspaceError> {
+    pub(super) fn check_sizes(
+        &self,
+        key_bytes: u64,
+        value_bytes: u64,
+    ) -> Result<(), KeyspaceError> {
         let limit = self.shape.value_bytes_max.min(VALUE_BYTES_MAX);
         if value_bytes > limit {
             return Err(KeyspaceError::ValueTooLarge {
@@ -488,9 +492,12 @@ impl Shard {
                 limit,
             });
         }
-        let (bytes, limit) = (key.bytes.len() as u64, limit.min(KEY_BYTES_MAX));
-        if bytes > limit {
-            return Err(KeyspaceError::KeyTooLarge { bytes, limit });
+        let limit = limit.min(KEY_BYTES_MAX);
+        if key_bytes > limit {
+            return Err(KeyspaceError::KeyTooLarge {
+                bytes: key_bytes,
+                limit,
+            });
         }
         Ok(())
     }

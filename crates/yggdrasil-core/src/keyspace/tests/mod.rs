@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod corruption;
+mod drafts;
 mod eviction;
 mod huge;
 mod leases;
