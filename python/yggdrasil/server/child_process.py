@@ -28,7 +28,7 @@ from yggdrasil.server.messages import (
 )
 
 _ANSWER_TIMEOUT_S = 5.0
-# For glibc's malloc. Returning tens of MB that a long reply took, at once, stops a worker for milliseconds: large blocks
+# For glibc: returning tens of MB that a long reply took, at once, stops a worker for milliseconds. So large blocks
 # are mapped one by one (at glibc's own first threshold, which it would raise), and small ones stay a while.
 _ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": str(128 * 1024),
