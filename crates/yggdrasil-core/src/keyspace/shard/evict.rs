@@ -276,7 +276,11 @@ impl Shard {
         change: impl FnMut(&mut Self) -> Result<T, KeyspaceError>,
     ) -> Result<T, KeyspaceError> {
         self.eviction.spared = Some((self.map[usize::from(key.db)], key.hash));
+        // A limit that was lowered is reached bit by bit: until then a change may take what was freed for it.
+        let limit = self.arena.limit;
+        self.arena.limit = limit.max(self.arena.needed());
         let outcome = self.evict_and_try(needed, now, Effort::Full, change);
+        self.arena.limit = limit;
         self.eviction.spared = None;
         outcome
     }

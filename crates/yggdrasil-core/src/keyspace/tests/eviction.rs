@@ -242,6 +242,26 @@ fn a_lowered_limit_is_reached_in_steps() {
 }
 
 #[test]
+fn writes_go_on_while_a_lowered_limit_is_not_reached() {
+    for policy in ALL_KEYS {
+        let mut rig = rig(policy, 64 << 20);
+        fill(&mut rig, 0..300_000, 100);
+        rig.shard.set_memory_limit(8 << 20);
+        let (evicted, used) = (rig.shard.counters().evicted, rig.shard.memory().used);
+        for number in 300_000..300_100 {
+            put(&mut rig, number, 1000, Expiry::Clear, START);
+            assert!(has(&rig, number, START));
+        }
+        // A write waits for little more than what it needs.
+        let each = (rig.shard.counters().evicted - evicted) / 100;
+        assert!(each <= 2_000, "{policy:?}: {each}");
+        assert!(rig.shard.memory().used < used);
+        assert_eq!(rig.shard.counters().refused, 0);
+        rig.shard.check_invariants();
+    }
+}
+
+#[test]
 fn purging_after_deletions_leaves_little_beyond_what_lives() {
     let mut rig = Rig::roomy();
     let mut kept = HashSet::new();
