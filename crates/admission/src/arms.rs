@@ -51,8 +51,10 @@ const SURE: f64 = 3.0;
 const WORTH: f64 = 0.001;
 /// and this share of an arm's keys: some of what the arm in force has gathered is lost by a change.
 const COST: f64 = 0.05;
-/// Each change makes that so much more, and it fades as requests do: where requests come in long turns leads come and go,
-/// and who follows each of them is always late.
+/// To leave the plain clock takes more: a cache should not be worse than a least recently used list, whatever it tries.
+const COST_LEAVING_CLOCK: f64 = 3.0;
+/// Each change makes the next one so much dearer, and that fades as requests do: where requests come in long turns leads
+/// come and go, and who follows each of them is always late.
 const COST_GROWS: f64 = 2.0;
 const COST_MAX: f64 = 3.2;
 
@@ -195,11 +197,17 @@ impl Arms {
         self.weight = self.weight * decay + self.requests as f64;
         self.cost = COST + (self.cost - COST) * decay;
         self.requests = 0;
+        let leaving = if self.shares().window == ALL {
+            COST_LEAVING_CLOCK
+        } else {
+            1.0
+        };
+        let bar = (WORTH * self.weight).max(leaving * self.cost * keys as f64);
         let mut best = self.current;
         let mut surest = 0.0;
         for (number, arm) in self.arms.iter_mut().enumerate() {
             let sure = arm.lead - SURE * arm.differed.sqrt();
-            if sure > surest && arm.lead > (WORTH * self.weight).max(self.cost * keys as f64) {
+            if sure > surest && arm.lead > bar {
                 (best, surest) = (number, sure);
             }
             arm.lead *= decay;
