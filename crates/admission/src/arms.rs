@@ -5,20 +5,19 @@
 //! shares. The arms are compared request by request (McNemar 1947): only requests on which two arms differ tell
 //! anything; a lead must be larger than chance would give it, and than what a change costs.
 
-use crate::queues::{Queues, Shares};
+use crate::queues::{ALL, Queues, Shares};
 use crate::ring::BLOCK_SMALL;
 use crate::slot::{Slot, Tag};
 use crate::table::Table;
 
 /// From W-TinyLFU with a window of 1% to a plain clock. Besides the window they differ in how the main part keeps its
-/// order, and in how far uses are held against a newcomer.
-const SHARES: [Shares; 6] = [
+/// order, and in how far uses are held against a newcomer. No more are needed: on nearly every trace one of them is
+/// within half a point of the best policy, and with each that is added the choice gets harder.
+const SHARES: [Shares; 4] = [
     shares(10, ROUNDS, Tag::USES_MAX),
-    shares(102, ROUNDS, Tag::USES_MAX),
-    shares(102, ROUNDS, 2),
-    shares(102, SEGMENTS, 1),
-    shares(256, ROUNDS, 1),
-    shares(1024, SEGMENTS, Tag::USES_MAX),
+    shares(51, ROUNDS, Tag::USES_MAX),
+    shares(102, SEGMENTS, 2),
+    shares(ALL, SEGMENTS, Tag::USES_MAX),
 ];
 /// Where a cache begins: with the arm that is seldom far behind, whatever comes.
 const FIRST: usize = 2;
@@ -40,19 +39,24 @@ const KEYS_MAX: u64 = 2048;
 /// and how low that may be.
 const KEYS_MIN: u64 = 128;
 /// Bytes that the arms take for each key that they have, together.
-const KEY_BYTES: u64 = 300;
+const KEY_BYTES: u64 = 200;
 /// Decisions in the time in which an arm's keys are requested once, on average.
 const DECISIONS: u64 = 4;
 const PERIOD_MIN: u64 = 64;
 /// Requests for each key of an arm after which they count 1/e.
-const MEMORY: f64 = 16.0;
+const MEMORY: f64 = 32.0;
 /// A lead counts above so many standard deviations,
-const SURE: f64 = 2.0;
+const SURE: f64 = 3.0;
 /// and when it is at least this share of the requests,
 const WORTH: f64 = 0.001;
-/// and this share of an arm's keys: entries that the arm in force has gathered are lost by a change, and leads come and go
-/// where requests come in long turns.
-const COST: f64 = 0.2;
+/// and this share of an arm's keys: some of what the arm in force has gathered is lost by a change.
+const COST: f64 = 0.05;
+/// To leave the plain clock takes more: a cache should not be worse than a least recently used list, whatever it tries.
+const COST_LEAVING_CLOCK: f64 = 3.0;
+/// Each change makes the next one so much dearer, and that fades as requests do: where requests come in long turns leads
+/// come and go, and who follows each of them is always late.
+const COST_GROWS: f64 = 2.0;
+const COST_MAX: f64 = 3.2;
 
 #[derive(Debug)]
 struct Arm {
@@ -75,6 +79,8 @@ pub(crate) struct Arms {
     /// Requests since the last decision, and before it with their weight.
     requests: u64,
     weight: f64,
+    /// What a change must be worth now, as [`COST`].
+    cost: f64,
 }
 
 /// A request as the cache sees it.
@@ -108,6 +114,7 @@ impl Arms {
             shift: 0,
             requests: 0,
             weight: 0.0,
+            cost: COST,
         }
     }
 
@@ -188,12 +195,19 @@ impl Arms {
     fn decide(&mut self, keys: u64) -> Option<Shares> {
         let decay = (-(self.requests as f64) / (MEMORY * keys as f64)).exp();
         self.weight = self.weight * decay + self.requests as f64;
+        self.cost = COST + (self.cost - COST) * decay;
         self.requests = 0;
+        let leaving = if self.shares().window == ALL {
+            COST_LEAVING_CLOCK
+        } else {
+            1.0
+        };
+        let bar = (WORTH * self.weight).max(leaving * self.cost * keys as f64);
         let mut best = self.current;
         let mut surest = 0.0;
         for (number, arm) in self.arms.iter_mut().enumerate() {
             let sure = arm.lead - SURE * arm.differed.sqrt();
-            if sure > surest && arm.lead > (WORTH * self.weight).max(COST * keys as f64) {
+            if sure > surest && arm.lead > bar {
                 (best, surest) = (number, sure);
             }
             arm.lead *= decay;
@@ -203,6 +217,7 @@ impl Arms {
             return None;
         }
         self.current = best;
+        self.cost = (self.cost * COST_GROWS).min(COST_MAX);
         let lead = self.arms[best].lead;
         for arm in &mut self.arms {
             arm.lead -= lead;
@@ -236,6 +251,7 @@ impl Arm {
             .queues
             .insert(request.slot, cost, request.uses, request.epoch);
         self.table.insert(request.slot, tag, cost);
+        self.queues.fill(&mut self.table);
         false
     }
 }

@@ -8,6 +8,8 @@ use crate::slot::{Queue, Slot, Tag};
 
 /// Bytes of a cache for each that its miniature simulations may take.
 const ARMS_SHARE: u64 = 64;
+/// A cache has room again when it has taken in this part of its bytes and nothing had to go for it.
+const ROOM_SHARE: u64 = 16;
 
 /// What has happened since the start, and where the policy stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -37,6 +39,8 @@ pub struct Policy {
     arms: Arms,
     /// Bytes that fitted when the cache was last full.
     limit: Option<u64>,
+    /// Bytes that came in since the last eviction.
+    taken: u64,
     adapted: u64,
 }
 
@@ -63,6 +67,7 @@ impl Policy {
             sketch: Sketch::new(),
             arms,
             limit: None,
+            taken: 0,
             adapted: 0,
         }
     }
@@ -88,6 +93,10 @@ impl Policy {
         let slot = Slot::new(hash, db);
         let uses = self.sketch.estimate(slot.key()) + 1;
         self.show(slot, cost, uses, epoch);
+        if self.taken > self.queues.total() / ROOM_SHARE {
+            self.queues.has_room();
+        }
+        self.taken = self.taken.saturating_add(cost);
         let tag = self.queues.insert(slot, cost, uses, epoch);
         self.sketch.follow(self.queues.keys());
         let total = self.queues.total();
@@ -126,6 +135,7 @@ impl Policy {
     #[inline]
     pub fn evict<E: Entries>(&mut self, entries: &mut E) -> Option<Victim<E::Place>> {
         self.limit = Some(self.queues.total());
+        self.taken = 0;
         let victim = self.queues.evict(entries, self.sketch.epoch())?;
         self.sketch.remember(victim.slot.key(), victim.uses);
         self.sketch.follow(self.queues.keys());
@@ -138,10 +148,12 @@ impl Policy {
         self.queues.prefetch_fronts(entries);
     }
 
-    /// Drops slots of entries that are gone, where there are many of them: at most `steps`. To be called after inserts
-    /// and now and then; it costs nothing while there is nothing to do.
+    /// Keeps the queues at their shares while the cache fills, and drops slots of entries that are gone, where there are
+    /// many of them: at most `steps`. To be called after each insert and now and then; it costs nothing while there is
+    /// nothing to do.
     #[inline]
     pub fn tidy<E: Entries>(&mut self, entries: &mut E, steps: usize) {
+        self.queues.fill(entries);
         self.queues.tidy(entries, steps);
     }
 

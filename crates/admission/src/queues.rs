@@ -7,6 +7,8 @@ use crate::slot::{GENERATIONS, Queue, Slot, Tag};
 
 /// Ring entries that one call looks at in a queue.
 const STEPS_MAX: usize = 32;
+/// The same in the window: entries that were used go behind those that are new, which are not to be overtaken by many.
+const STEPS_WINDOW: usize = 8;
 /// The same in the protected queue, which may hold little but what is pinned.
 const STEPS_PROTECTED: usize = 4;
 /// Entries that one call moves from the window to the main part after the window's share was lowered.
@@ -89,11 +91,16 @@ pub(crate) struct Queues<const SLOTS: usize> {
     shares: Shares,
     /// Bytes to be moved from the window to the main part without being compared: its share was lowered.
     surplus: u64,
+    /// Whether there were evictions since the queues were last seen to have room.
     full: bool,
     admitted: u64,
     rejected: u64,
     evicted: u64,
 }
+
+/// A share of all bytes. With a window of that there is no main part: what is used there goes over to the window, and is not
+/// looked at again before all others were.
+pub(crate) const ALL: u32 = 1024;
 
 const WINDOW: usize = 0;
 const PROBATION: usize = 1;
@@ -141,11 +148,22 @@ impl<const SLOTS: usize> Queues<SLOTS> {
 
     pub(crate) fn set_shares(&mut self, shares: Shares) {
         self.shares = shares;
-        self.surplus = if self.full {
-            self.bytes[WINDOW].saturating_sub(self.window_target())
-        } else {
-            0
-        };
+        self.surplus = self.bytes[WINDOW].saturating_sub(self.window_target());
+    }
+
+    /// Keeps the window at its share while nothing has to go: what was there first comes into the main part first, and is
+    /// what newcomers are compared with as soon as there is no more room. To be called after each insert.
+    #[inline]
+    pub(crate) fn fill<E: Entries>(&mut self, entries: &mut E) {
+        if !self.full {
+            self.surplus = self.bytes[WINDOW].saturating_sub(self.window_target());
+            self.transfer(entries);
+        }
+    }
+
+    /// Notes that there is room again.
+    pub(crate) fn has_room(&mut self) {
+        self.full = false;
     }
 
     /// Puts a new entry at the end of the window. Its tag is the one returned.
@@ -191,7 +209,7 @@ impl<const SLOTS: usize> Queues<SLOTS> {
             self.demote(entries, &mut { DEMOTIONS });
         }
         let candidate = if self.bytes[WINDOW] > self.window_target() {
-            self.front(WINDOW, entries, STEPS_MAX)
+            self.front(WINDOW, entries, STEPS_WINDOW)
         } else {
             None
         };
@@ -261,6 +279,8 @@ impl<const SLOTS: usize> Queues<SLOTS> {
                 self.shift(queue, PROTECTED, 0, &front, entries);
             } else if found.tag.touched() == 0 {
                 return Some(front);
+            } else if self.shares.window == ALL {
+                self.shift(queue, WINDOW, 0, &front, entries);
             } else if queue == WINDOW || queue == PROTECTED {
                 self.shift(queue, queue, 0, &front, entries);
             } else if self.shares.protected == 0 {

@@ -5,6 +5,9 @@ use crate::simulator::Cache;
 use crate::slot::Slot;
 use crate::table::Table;
 
+/// As in the engine.
+const TIDY_STEPS: usize = 2;
+
 #[derive(Debug)]
 pub struct Adaptive {
     capacity: u64,
@@ -47,6 +50,7 @@ impl Cache for Adaptive {
         }
         let tag = self.policy.on_insert(hash, 0, cost);
         self.table.insert(slot, tag, cost);
+        self.policy.tidy(&mut self.table, TIDY_STEPS);
         false
     }
 }
