@@ -411,14 +411,17 @@ impl Worker {
     fn _settle(&self, py: Python<'_>) -> PyResult<()> {
         self.settle_due.set(false);
         self.end_rest(py)?;
-        self.round_left.set(ROUND_BYTES);
         let unfinished = self.unfinished.borrow().len();
-        // Whoever waits for a short reply does not wait for the next steps of long ones too.
+        // Whoever waits for a short reply does not wait for the next steps of long ones too; those that have begun keep
+        // half of the round.
+        let kept = if unfinished == 0 { 0 } else { ROUND_BYTES / 2 };
+        self.round_left.set(ROUND_BYTES - kept);
         self.settle(py)?;
         if !self.engine.borrow().has_steps() && unfinished == 0 {
             return Ok(());
         }
         self.engine.borrow_mut().step();
+        self.round_left.set(self.round_left.get() + kept);
         for _ in 0..unfinished {
             let Some(at) = self.unfinished.borrow_mut().pop_front() else {
                 break;
