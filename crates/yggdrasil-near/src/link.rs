@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::retry_on_intr;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use serde::{Deserialize, Serialize};
 
@@ -119,12 +120,15 @@ fn receive(socket: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     while !line.ends_with(b"\n") {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut pieces = [IoSliceMut::new(&mut piece)];
-        let received = recvmsg(
-            socket.as_fd(),
-            &mut pieces,
-            &mut control,
-            RecvFlags::CMSG_CLOEXEC,
-        )?;
+        // With a timeout, a signal interrupts this whatever its handler says.
+        let received = retry_on_intr(|| {
+            recvmsg(
+                socket.as_fd(),
+                &mut pieces,
+                &mut control,
+                RecvFlags::CMSG_CLOEXEC,
+            )
+        })?;
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(more) = message {
                 descriptors.extend(more);

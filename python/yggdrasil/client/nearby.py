@@ -24,6 +24,9 @@ _log = logging.getLogger(__name__)
 NOT_SERVED: Final = object()
 """The node is to be asked over RESP."""
 
+_PATIENCE_S = 0.001
+"""How long a read waits for a shard that is closed: most are open again sooner, and an event loop may be waiting."""
+
 _PAUSE_S = 0.1
 """How long everything goes over RESP after the memory could not be read: connecting anew costs more than a request."""
 
@@ -93,7 +96,7 @@ class Nearby:
                     username=self._options.get("username"),
                     password=self._options.get("password"),
                     db=int(self._options.get("db") or 0),
-                    patience=0.0,
+                    patience=_PATIENCE_S,
                 )
             except (NearUnavailableError, NearRefusedError) as error:
                 self._pause(error)
