@@ -43,6 +43,12 @@ FIELDS = [
     "lib-ver",
     "io-thread",
 ]
+TOTALS = ["tot-net-in", "tot-net-out", "tot-cmds"]
+"""Those of Redis 8.2, which is newer than the peer."""
+
+
+def fields_of(target: Target) -> list[str]:
+    return FIELDS if target.is_peer else FIELDS + TOTALS
 
 
 def fields(line: str) -> dict[str, str]:
@@ -96,13 +102,29 @@ def test_setinfo(c: Wire) -> None:
     assert info["lib-ver"] == "1.2.3"
 
 
-def test_info_has_every_field(c: Wire, resp: int) -> None:
+def test_totals_of_a_client(node_target: Target) -> None:
+    c = node_target.connect()
+
+    def totals() -> list[int]:
+        info = fields(text_of(c("CLIENT", "INFO")))
+        return [int(info[name]) for name in TOTALS]
+
+    received, sent, commands = totals()
+    assert (received, commands) == (len(b"*2\r\n$6\r\nCLIENT\r\n$4\r\nINFO\r\n"), 1)
+    assert c("ECHO", b"x" * 1000) == b"x" * 1000
+    received_later, sent_later, commands_later = totals()
+    assert received_later - received > 1000
+    assert sent_later - sent > 1000
+    assert commands_later - commands == 2
+
+
+def test_info_has_every_field(c: Wire, target: Target, resp: int) -> None:
     assert c("SELECT", 2) == OK
     assert c("CLIENT", "SETNAME", "me") == OK
     text = text_of(c("CLIENT", "INFO"))
     assert text.endswith("\n")
     info = fields(text)
-    assert list(info) == FIELDS
+    assert list(info) == fields_of(target)
     assert int(info["id"]) == c("CLIENT", "ID")
     assert info["addr"] == c.address
     assert info["laddr"] == c.server_address
@@ -118,12 +140,12 @@ def test_info_has_every_field(c: Wire, resp: int) -> None:
         assert re.fullmatch(r"\d+", info[name]), name
 
 
-def test_list_shows_every_connection(c: Wire, connect: Callable[[], Wire]) -> None:
+def test_list_shows_every_connection(c: Wire, target: Target, connect: Callable[[], Wire]) -> None:
     others = [connect() for _ in range(10)]
     ids = {other("CLIENT", "ID") for other in others} | {c("CLIENT", "ID")}
     listed = clients(c)
     assert ids <= set(listed)
-    assert list(listed[c("CLIENT", "ID")]) == FIELDS
+    assert list(listed[c("CLIENT", "ID")]) == fields_of(target)
     others[0].close()
     gone = ids - {other("CLIENT", "ID") for other in others[1:]} - {c("CLIENT", "ID")}
     eventually(lambda: not gone & set(clients(c)))

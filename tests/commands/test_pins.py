@@ -74,6 +74,8 @@ def test_wrong_calls(c: Wire) -> None:
         ("PIN k EX -1", INVALID),
         ("PIN k EX 9223372036854775807", INVALID),
         ("PIN k PX x", NOT_AN_INTEGER),
+        ("PIN k EX", SYNTAX),
+        ("PIN k px", SYNTAX),
         ("PINTTL k", -1),
         ("PIN", Error("ERR wrong number of arguments for 'pin' command")),
         ("UNPIN", Error("ERR wrong number of arguments for 'unpin' command")),
@@ -88,11 +90,13 @@ def test_wrong_calls(c: Wire) -> None:
 
 
 def test_options_are_told_from_keys(c: Wire) -> None:
-    """The last but one argument is an option by its name, unless it is the only key."""
+    """The last but one argument is an option by its name, unless it is the only key; none can be the last."""
     for key in ("ex", "px", "10", "a"):
         assert c("SET", key, "v") == OK
     expect(
         c,
+        ("PIN ex", 1),
+        ("UNPIN ex", 1),
         ("PIN ex 10", 2),
         ("PINTTL ex", 3600),
         ("UNPIN ex 10", 2),
@@ -252,6 +256,6 @@ def test_options_that_make_no_sense(c: Wire) -> None:
 def test_pins_are_counted(c: Wire) -> None:
     assert c("MSET", "a", "v", "b", "v" * 1000) == OK
     assert c("PIN", "a", "b") == 2
-    eventually(lambda: info(c, "pinned_keys") == b"2")
-    assert 1000 < int(info(c, "pinned_memory")) < 1200
+    # Each shard tells its own from time to time: pins of the test before may be in one of the figures still.
+    eventually(lambda: info(c, "pinned_keys") == b"2" and 1000 < int(info(c, "pinned_memory")) < 1200)
     assert info(c, "maxpinned") == b"25%"

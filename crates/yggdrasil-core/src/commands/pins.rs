@@ -90,18 +90,25 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     },
 ];
 
+/// Milliseconds of one unit of the option with this name.
+fn unit_of(word: &[u8]) -> Option<i64> {
+    let is = |(name, _): &&(&str, i64)| word.eq_ignore_ascii_case(name.as_bytes());
+    UNITS.iter().find(is).map(|(_, unit)| *unit)
+}
+
 /// When a pin that begins now shall end.
 fn end_of_pin(context: &PlanContext<'_>, args: &Args<'_>) -> Result<Millis, CommandError> {
     let option_at = KEYS.positions(args).count() + 1;
-    let unit = args.get(option_at).and_then(|word| {
-        let is = |(name, _): &&(&str, i64)| word.eq_ignore_ascii_case(name.as_bytes());
-        UNITS.iter().find(is)
-    });
-    let Some((_, unit)) = unit else {
+    let Some(unit) = args.get(option_at).and_then(unit_of) else {
+        // The first word is a key whatever it is; the last of several would pin under a name that nobody meant.
+        let last = args.len() - 1;
+        if last > 1 && unit_of(args.at(last)).is_some() {
+            return Err(CommandError::Syntax);
+        }
         return Ok(context.now + context.limits.pin_milliseconds);
     };
     int_argument(args.at(option_at + 1))?
-        .checked_mul(*unit)
+        .checked_mul(unit)
         .filter(|time| *time > 0)
         .and_then(|time| context.now.checked_add(time.unsigned_abs()))
         .ok_or(CommandError::InvalidExpireTime("pin"))

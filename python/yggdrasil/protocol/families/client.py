@@ -76,7 +76,8 @@ def _line(here: Here, client: "_ClientInfo") -> str:
         f"qbuf={client['qbuf']} qbuf-free={client['qbuf-free']} argv-mem=0 multi-mem=0 rbs={buffer} rbp={buffer} "
         f"obl={client['obl']} oll={client['oll']} omem={client['omem']} tot-mem={client['tot-mem']} events=r "
         f"cmd={client['cmd']} user=default redir=-1 resp={client['resp']} lib-name={client['lib-name']} "
-        f"lib-ver={client['lib-ver']} io-thread={here.shard}\n"
+        f"lib-ver={client['lib-ver']} io-thread={here.shard} tot-net-in={client['tot-net-in']} "
+        f"tot-net-out={client['tot-net-out']} tot-cmds={client['tot-cmds']}\n"
     )
 
 
