@@ -6,7 +6,7 @@ use crate::keyspace::{EntryView, Key, Recorded, hash_key};
 use crate::stats::Counter;
 
 /// Entries looked at in one step of background work.
-const STEP_BUDGET: usize = 512;
+const STEP_BUDGET: usize = 256;
 /// The part of maxmemory that is left for what grows between two looks.
 const PART_BETWEEN_LOOKS: u64 = 100;
 /// The part of maxmemory that keys have in any case, however much the buffers of clients take.
