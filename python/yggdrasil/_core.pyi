@@ -126,9 +126,10 @@ class NearReader:
 class NearView(Buffer):
     """A value where it is: a buffer that can only be read, and a context manager that gives itself.
 
-    `numpy.frombuffer(view, dtype)`, `torch.frombuffer(view, dtype=...)` and `memoryview(view)` do not copy it. The
-    bytes stay as they are, also when the key is changed or deleted, until the block ends and no array or memoryview of
-    them is left. The node takes the memory back from a process that keeps it for too long after the value is gone
+    `numpy.frombuffer(view, dtype)`, `torch.frombuffer(view.memory, dtype=...)` and `memoryview(view)` do not copy it.
+    The bytes stay as they are, also when the key is changed or deleted, until the block ends and no array, tensor or
+    memoryview of them is left. (Of what it is given, torch keeps the object but not its buffer, and only `memory` keeps
+    the buffer.) The node takes the memory back from a process that keeps it for too long after the value is gone
     (near-lease-age): then `valid` is False, and leaving the block raises NearUnavailableError.
     """
 

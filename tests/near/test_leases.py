@@ -9,18 +9,32 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 from tests.near.conftest import Near, metric, near_url
 from tests.node import HOST
 from tests.wire import OK, Error, Wire, eventually
 
-from yggdrasil.client.near import NearError, NearReader, NearUnavailableError
+from yggdrasil.client.near import NearError, NearReader, NearUnavailableError, NearView
 
 BIG = 300_000
 START = Callable[..., Near]
+
+
+def array_of(view: NearView) -> Any:
+    numpy = pytest.importorskip("numpy")
+    return numpy.frombuffer(view, dtype=numpy.uint8)
+
+
+def tensor_of(view: NearView) -> Any:
+    torch = pytest.importorskip("torch")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given buffer is not writable", category=UserWarning)
+        return torch.frombuffer(view.memory, dtype=torch.uint8)
 
 
 def held_by_another(near: Near, key: str) -> subprocess.Popen[str]:
@@ -46,6 +60,22 @@ ENDS = {
     "expired": ("PEXPIRE", "k", 1),
     "renamed": ("RENAME", "k", "other"),
 }
+
+
+@pytest.mark.parametrize("wrap", [array_of, tensor_of])
+def test_what_wraps_a_view_keeps_its_bytes(near: Near, wrap: Callable[[NearView], Any]) -> None:
+    near.c("SET", "k", b"x" * BIG)
+    with near.reader.view("k") as view:
+        wrapped = wrap(view)
+    near.c("SET", "k", b"y" * BIG)
+    for n in range(20):
+        near.c("SET", f"o{n}", b"z" * BIG)
+    assert view.valid
+    assert len(wrapped) == BIG
+    assert (wrapped == ord("x")).all()
+    near.wait_until_leased(BIG)
+    del wrapped
+    near.wait_until_free()
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS.keys())
