@@ -37,6 +37,7 @@ test-python: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run the tests of the prod
 lint: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Check format, types and style of everything
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo metadata --locked --format-version 1 --manifest-path $(FUZZ_DIR)/Cargo.toml >/dev/null
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy python tests examples benches

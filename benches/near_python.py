@@ -15,7 +15,7 @@ import redis
 from yggdrasil.client.near import NearReader
 
 _BATCH = 200
-_BATCHES = 100
+_BATCHES = 500
 
 
 def main() -> None:

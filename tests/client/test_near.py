@@ -42,7 +42,7 @@ def patient(target: Target) -> NearReader:
 def test_a_url_is_read_from_memory(filled: Target) -> None:
     with Client(port=NOBODY, near=url_of(filled.server)) as client:
 
-        def found() -> bytes | None:
+        def found() -> Any:
             with suppress(RedisConnectionError):
                 return client.get("k")
             return None
