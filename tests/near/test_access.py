@@ -50,6 +50,17 @@ def test_a_reader_cannot_write(near: Near) -> None:
     connection.close()
 
 
+def test_signals_do_not_break_a_connection_off(near: Near) -> None:
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+    try:
+        for _ in range(50):
+            assert NearReader(near_url(near.node)).get("absent") is None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_another_user_cannot_open_the_arenas_for_writing(near: Near) -> None:
     connection, _, descriptors = connected(near)

@@ -120,7 +120,7 @@ fn receive(socket: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     while !line.ends_with(b"\n") {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut pieces = [IoSliceMut::new(&mut piece)];
-        // With a timeout, a signal interrupts this whatever its handler says.
+        // With a timeout, this ends early by signals that are handled and by io_uring (which uvloop uses) alike.
         let received = retry_on_intr(|| {
             recvmsg(
                 socket.as_fd(),

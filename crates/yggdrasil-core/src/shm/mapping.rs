@@ -154,7 +154,8 @@ impl Mapping {
     /// Gives the memory of a range back; it reads as zero afterwards. Both ends are multiples of [`Mapping::HOLE_BYTES`].
     pub fn punch_hole(&mut self, offset: u64, bytes: u64) -> std::io::Result<()> {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        Ok(rustix::fs::fallocate(&self.file, flags, offset, bytes)?)
+        let punch = || rustix::fs::fallocate(&self.file, flags, offset, bytes);
+        Ok(rustix::io::retry_on_intr(punch)?)
     }
 }
 
