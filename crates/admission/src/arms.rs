@@ -11,13 +11,29 @@ use crate::slot::{Slot, Tag};
 use crate::table::Table;
 
 /// From W-TinyLFU with a window of 1% to a plain clock. Besides the window they differ in how the main part keeps its
-/// order, and in how far uses are held against a newcomer. No more are needed: on nearly every trace one of them is
-/// within half a point of the best policy, and with each that is added the choice gets harder.
-const SHARES: [Shares; 4] = [
-    shares(10, ROUNDS, Tag::USES_MAX),
-    shares(51, ROUNDS, Tag::USES_MAX),
-    shares(102, SEGMENTS, 2),
-    shares(ALL, SEGMENTS, Tag::USES_MAX),
+/// order, and in who gets into it: the second and the last keep loops, the last two take in at once what comes back. No
+/// more are needed: on nearly every trace one of them is within half a point of the best policy, and with each that is
+/// added the choice gets harder.
+const SHARES: [Shares; 6] = [
+    shares(10, ROUNDS),
+    Shares {
+        margin: 1,
+        ..shares(10, ROUNDS)
+    },
+    Shares {
+        held_against: 2,
+        ..shares(102, SEGMENTS)
+    },
+    shares(ALL, SEGMENTS),
+    Shares {
+        direct: true,
+        ..shares(10, ROUNDS)
+    },
+    Shares {
+        margin: 1,
+        direct: true,
+        ..shares(102, ROUNDS)
+    },
 ];
 /// Where a cache begins: with the arm that is seldom far behind, whatever comes.
 const FIRST: usize = 2;
@@ -26,11 +42,13 @@ const FIRST: usize = 2;
 const ROUNDS: u32 = 0;
 const SEGMENTS: u32 = 819;
 
-const fn shares(window: u32, protected: u32, held_against: u32) -> Shares {
+const fn shares(window: u32, protected: u32) -> Shares {
     Shares {
         window,
         protected,
-        held_against,
+        held_against: Tag::USES_MAX,
+        margin: 0,
+        direct: false,
     }
 }
 
@@ -39,7 +57,7 @@ const KEYS_MAX: u64 = 2048;
 /// and how low that may be.
 const KEYS_MIN: u64 = 128;
 /// Bytes that the arms take for each key that they have, together.
-const KEY_BYTES: u64 = 200;
+const KEY_BYTES: u64 = 300;
 /// Decisions in the time in which an arm's keys are requested once, on average.
 const DECISIONS: u64 = 4;
 const PERIOD_MIN: u64 = 64;

@@ -14,7 +14,7 @@ const ROOM_SHARE: u64 = 16;
 /// What has happened since the start, and where the policy stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
-    /// New entries that left the window for the main part, because they had been used more than what went for them.
+    /// New entries that got into the main part: used more than what went for them, or remembered.
     pub admitted: u64,
     /// New entries that were evicted instead.
     pub rejected: u64,

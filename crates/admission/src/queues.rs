@@ -77,8 +77,13 @@ pub(crate) struct Shares {
     /// Of the main part's bytes, those of the protected queue, in 1024ths. 0: the main part is one queue, where an entry
     /// goes round once for each of its uses, up to three (as in S3-FIFO).
     pub(crate) protected: u32,
-    /// Uses of what would have to go, as far as they are counted against a candidate.
+    /// Uses of what would have to go, as far as they are counted against a candidate,
     pub(crate) held_against: u32,
+    /// and uses that a candidate must have beyond those. In a loop what is there has one use less than what comes, until
+    /// its turn comes too: with a margin of one it stays until then.
+    pub(crate) margin: u32,
+    /// Whether a key that is remembered comes into the main part at once, as one that S3-FIFO has among its ghosts.
+    pub(crate) direct: bool,
 }
 
 /// The queues of a cache, in blocks of so many slots.
@@ -166,12 +171,17 @@ impl<const SLOTS: usize> Queues<SLOTS> {
         self.full = false;
     }
 
-    /// Puts a new entry at the end of the window. Its tag is the one returned.
+    /// Puts a new entry at the end of the window, or of the main part. Its tag is the one returned. `uses` are those that
+    /// are remembered, and this one.
     #[inline]
     pub(crate) fn insert(&mut self, slot: Slot, cost: u64, uses: u32, epoch: u8) -> Tag {
-        self.bytes[WINDOW] += cost;
-        self.entries[WINDOW] += 1;
-        self.put(WINDOW, slot, Tag::new(Queue::Window, 0, uses, epoch), 0)
+        // A main part that is still small would lose it at once.
+        let direct = self.shares.direct && uses > 1 && self.bytes[PROBATION] > self.bytes[WINDOW];
+        let queue = if direct { PROBATION } else { WINDOW };
+        self.admitted += u64::from(direct);
+        self.bytes[queue] += cost;
+        self.entries[queue] += 1;
+        self.put(queue, slot, Tag::new(Queue::Window, 0, uses, epoch), 0)
     }
 
     /// Forgets an entry that was removed; its slot becomes stale.
@@ -377,14 +387,14 @@ impl<const SLOTS: usize> Queues<SLOTS> {
         }
     }
 
-    /// TinyLFU: a candidate must have been used more than what it would displace, by its bytes.
+    /// TinyLFU: a candidate must have been used more than what it would displace, by its bytes and the margin.
     fn is_admitted<P>(&mut self, candidate: &Front<P>, victim: &Front<P>, epoch: u8) -> bool {
         let newer = u64::from(candidate.found.tag.uses(epoch));
         let uses = victim.found.tag.uses(epoch);
         let older = u64::from(uses.min(self.shares.held_against));
         let (size, room) = (candidate.found.cost, victim.found.cost.max(1));
         let displaced = older * size.max(room) / room;
-        newer > displaced
+        newer > displaced + u64::from(self.shares.margin)
     }
 
     /// Moves the front of a ring to the end of one.
@@ -454,5 +464,97 @@ fn index_of(queue: Queue) -> Option<usize> {
         Queue::Window => Some(WINDOW),
         Queue::Probation => Some(PROBATION),
         Queue::Protected => Some(PROTECTED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::BLOCK_SMALL;
+    use crate::table::Table;
+
+    const SHARES: Shares = Shares {
+        window: 102,
+        protected: 0,
+        held_against: Tag::USES_MAX,
+        margin: 0,
+        direct: false,
+    };
+
+    struct Cache {
+        queues: Queues<BLOCK_SMALL>,
+        table: Table,
+    }
+
+    impl Cache {
+        /// A hundred keys that were used so often.
+        fn full(shares: Shares, uses: u32) -> Self {
+            let (queues, table) = (Queues::new(shares), Table::default());
+            let mut cache = Self { queues, table };
+            (0..100).for_each(|key| cache.insert(key, uses));
+            cache
+        }
+
+        fn insert(&mut self, key: u64, uses: u32) {
+            let slot = Slot::from_key(key);
+            let tag = self.queues.insert(slot, 1, uses, 0);
+            self.table.insert(slot, tag, 1);
+            self.queues.fill(&mut self.table);
+        }
+
+        fn queue(&self, key: u64) -> Option<Queue> {
+            let place = self.table.position(Slot::from_key(key))?;
+            Some(self.table.entry(place).0.queue())
+        }
+
+        /// Lets so many newcomers with so many uses come to a full cache. How many of the old are left.
+        fn left_after(&mut self, newcomers: u64, uses: u32) -> usize {
+            for key in 1_000..1_000 + newcomers {
+                while self.queues.keys() >= 100 {
+                    if let Some(victim) = self.queues.evict(&mut self.table, 0) {
+                        self.table.remove(victim.place);
+                    }
+                }
+                self.insert(key, uses);
+            }
+            (0..100).filter(|key| self.queue(*key).is_some()).count()
+        }
+    }
+
+    #[test]
+    fn who_gets_in_must_have_been_used_more_by_the_margin() {
+        let with = |margin| Shares { margin, ..SHARES };
+        for (margin, uses, stay) in [(0, 2, true), (0, 3, false), (1, 3, true), (1, 4, false)] {
+            let left = Cache::full(with(margin), 2).left_after(200, uses);
+            assert_eq!(left >= 85, stay, "margin {margin}, {uses} uses: {left}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_remembered_comes_into_the_main_part_at_once() {
+        for (direct, uses, queue) in [
+            (false, 2, Queue::Window),
+            (true, 1, Queue::Window),
+            (true, 2, Queue::Probation),
+        ] {
+            let mut cache = Cache::full(Shares { direct, ..SHARES }, 1);
+            cache.left_after(1, uses);
+            assert_eq!(cache.queue(1_000), Some(queue), "{direct}, {uses} uses");
+        }
+    }
+
+    #[test]
+    fn a_small_main_part_takes_in_nothing_at_once() {
+        let clock = Shares {
+            window: ALL,
+            ..SHARES
+        };
+        let mut cache = Cache::full(clock, 1);
+        cache.queues.set_shares(Shares {
+            direct: true,
+            ..SHARES
+        });
+        cache.left_after(1, 2);
+        assert_eq!(cache.queue(1_000), Some(Queue::Window));
     }
 }

@@ -294,6 +294,24 @@ fn a_part_of_a_loop_that_does_not_fit_is_kept() {
 }
 
 #[test]
+fn a_part_of_a_long_loop_is_kept_though_what_comes_was_used_as_often() {
+    let mut cache = Cache::default();
+    let mut hits = [0; 12];
+    // When a turn comes to what is there, everything else has come once more than that.
+    for hits in &mut hits {
+        for key in 0..10_000 {
+            if cache.get(key) {
+                *hits += 1;
+            } else {
+                cache.shrink(499);
+                cache.set(key, 1);
+            }
+        }
+    }
+    assert!(hits[6..].iter().all(|hits| *hits >= 400), "{hits:?}");
+}
+
+#[test]
 fn a_cache_that_fills_again_is_as_a_new_one() {
     let mut cache = Cache::default();
     let mut fill = || {
