@@ -1,9 +1,10 @@
-//! Which window serves best, found by miniature simulation (Waldspurger, Saemundsson, Ahmad, Park 2017).
+//! Which window and which rule for newcomers serve best, found by miniature simulation (Waldspurger, Saemundsson, Ahmad,
+//! Park 2017).
 //!
-//! Each arm is a small cache with other shares for its queues. It sees only the requests for a fixed sample of the keys
-//! and has as much less memory as it has fewer keys, so that its hit ratio tells that of the whole cache under its
-//! shares. The arms are compared request by request (McNemar 1947): only requests on which two arms differ tell
-//! anything; a lead must be larger than chance would give it, and than what a change costs.
+//! Each arm is a small cache with other shares for its queues, or another rule. It sees only the requests for a fixed
+//! sample of the keys and has as much less memory as it has fewer keys, so that its hit ratio tells that of the whole
+//! cache under its shares. The arms are compared request by request (McNemar 1947): only requests on which two arms differ
+//! tell anything; a lead must be larger than chance would give it, and than what a change costs.
 
 use crate::queues::{ALL, Queues, Shares};
 use crate::ring::BLOCK_SMALL;

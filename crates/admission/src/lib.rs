@@ -8,8 +8,8 @@
 //!   happens when the entry comes to the front (as CLOCK and S3-FIFO do).
 //! - An entry counts its uses itself, exactly. The sketch (a doorkeeper and count-min counters) remembers only keys that
 //!   are not there. So it gets along with four bytes a key, and a hit does not touch it.
-//! - The window is not sized by climbing along the cache's own hit ratio, but by miniature simulations of several windows
-//!   side by side: they see what another window would have earned, at once and without moving anything.
+//! - Window and admission are not found by climbing along the own hit ratio, but by miniature simulations of several arms
+//!   side by side: they see what another one would have earned, at once and without moving anything.
 //!
 //! No I/O, no clock, no randomness: the same calls give the same decisions.
 

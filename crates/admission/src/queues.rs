@@ -69,7 +69,7 @@ pub struct Victim<P> {
     pub(crate) uses: u32,
 }
 
-/// How the queues share the memory.
+/// How the queues share the memory, and who gets into the main part.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Shares {
     /// Of all bytes, those of the window, in 1024ths.
