@@ -118,11 +118,11 @@ def idle_connections(server: Server, connections: int) -> Iterator[None]:
         _finish("idle", server.kind.name, process)
 
 
-def long_values(server: Server, value_bytes: int, *, reads: bool, ops: int) -> tuple[float, float]:
-    """Writes or reads one value so often; CPU seconds of the server per GiB, and GiB per second."""
-    arguments = ["--value-bytes", str(value_bytes), "--get-share", "100" if reads else "0"]
-    # Once before: the memory of the server is then as it is in the long run.
-    _run("long", server, [*arguments, "--ops", "3"])
+def long_values(server: Server, value_bytes: int, keys: int, *, reads: bool, ops: int) -> tuple[float, float]:
+    """Writes or reads so many values in turn; CPU seconds of the server per GiB, and GiB per second."""
+    arguments = ["--value-bytes", str(value_bytes), "--keys", str(keys), "--get-share", "100" if reads else "0"]
+    # All of them before: the memory of the server is then as it is in the long run.
+    _run("long", server, [*arguments, "--ops", str(max(keys, 3))])
     before = server.cpu_seconds()
     result = _run("long", server, [*arguments, "--ops", str(ops)])
     gib = result["bytes"] / 2**30

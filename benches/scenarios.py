@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from benches import beside, full, get_into, hit_ratio, load, near, processes
+from benches import beside, full, get_into, hit_ratio, load, long, near, processes
 from benches.load import Sample, Shape
 from benches.results import Figure, detail, ratio, ratios
 from benches.servers import SERVER_CPU, Kind, Server, running
@@ -23,8 +23,6 @@ Findings = dict[str, Any]
 KEY_BYTES = 16
 _SETTLE_S = 1.0
 _MIB = 1024 * 1024
-# redis takes no longer values than 512 MB.
-_REDIS_LONGEST = 512 * _MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,40 +266,10 @@ def idle(kinds: Kinds, sizes: Sizes) -> Findings:
 
 
 def long_values(kinds: Kinds, sizes: Sizes) -> Findings:
-    """SET and GET of long values: CPU per GiB against redis, and against our own at 4 MiB."""
-    targets = {4 * _MIB: 1.0, 32 * _MIB: 0.35, 1024 * _MIB: None}
-    cpu: dict[tuple[str, str, int], list[float]] = {}
-    details, figures = [], []
-    contenders = [kinds[name] for name in ("yggdrasil", "redis") if name in kinds]
-    for size in (min(size, sizes.long_bytes_max) for size in targets):
-        for kind in contenders:
-            if size > _REDIS_LONGEST and not kind.ours:
-                continue
-            with running(kind, proto_max_bulk_len=2**31) as server:
-                for operation in ("SET", "GET"):
-                    ops = max(1, sizes.long_bytes // size)
-                    rounds = [
-                        load.long_values(server, size, reads=operation == "GET", ops=ops) for _ in range(sizes.rounds)
-                    ]
-                    cpu[kind.name, operation, size] = [seconds * 1000 for seconds, _ in rounds]
-                    details.append(
-                        {
-                            "server": kind.name,
-                            "what": f"{operation} of {size // _MIB:,} MiB",
-                            "cpu_ms_per_gib": round(statistics.median(cpu[kind.name, operation, size]), 1),
-                            "gib_per_s": round(statistics.median(speed for _, speed in rounds), 2),
-                        }
-                    )
-    for (name, operation, size), ours in cpu.items():
-        if name != "yggdrasil":
-            continue
-        what = f"{operation} of {size // _MIB:,} MiB: CPU per GiB"
-        if (theirs := cpu.get(("redis", operation, size))) and (target := targets.get(size)):
-            figures.append(_quotient(f"{what} by that of redis", ours, theirs, target))
-        if size == 1024 * _MIB:
-            few = cpu["yggdrasil", operation, 4 * _MIB]
-            figures.append(_quotient(f"{what} by that of 4 MiB", ours, few, 1.3))
-    return {"figures": [figure.to_json() for figure in figures], "details": details, "notes": []}
+    """SET and GET of long values."""
+    return long.long_values(
+        _and_redis(kinds), bytes_max=sizes.long_bytes_max, bytes_each=sizes.long_bytes, rounds=sizes.rounds
+    )
 
 
 def beside_long(kinds: Kinds, sizes: Sizes) -> Findings:
@@ -318,11 +286,6 @@ def beside_many(kinds: Kinds, sizes: Sizes) -> Findings:
 
 def _and_redis(kinds: Kinds) -> Kinds:
     return {name: kinds[name] for name in ("yggdrasil", "redis") if name in kinds}
-
-
-def _quotient(name: str, ours: list[float], theirs: list[float], target: float) -> Figure:
-    rounds = tuple(round(one / max(other, 1e-9), 4) for one, other in zip(ours, theirs, strict=True))
-    return Figure(name, round(statistics.median(rounds), 3), "ratio", target, rounds)
 
 
 def fill_memory(kinds: Kinds, sizes: Sizes) -> Findings:

@@ -16,7 +16,8 @@ modes
   ping     PING on one connection every --interval-us, for --seconds or until a line arrives on standard input
   get      the same with GET of a random key of --keys with --value-bytes
   mget     MGET of all --keys with --value-bytes, for --seconds or until a line arrives
-  long     SET (GET with --get-share 100) of one value of --value-bytes, for --ops, --seconds or until a line arrives
+  long     SET (GET with --get-share 100) of --keys values (1 if not given) of --value-bytes in turn, for --ops,
+           --seconds or until a line arrives
   near     random reads through shared memory, --address being the path of the near socket
   chase    accesses to --value-bytes of own memory, each dependent on the one before; no --address
 
@@ -167,6 +168,7 @@ impl Given {
             Some("long") => Ok(Command::Long(long::Options {
                 address,
                 value_bytes: self.value_bytes.unwrap_or(1 << 20),
+                keys: self.keys.unwrap_or(1).max(1),
                 reads: self.get_share.unwrap_or(0) > 0,
                 ops: self.ops,
                 duration,

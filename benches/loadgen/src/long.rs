@@ -1,4 +1,4 @@
-//! One client that writes or reads one long value over and over, and checks all of it.
+//! One client that writes or reads long values in turn, over and over, and checks all of them.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -19,6 +19,8 @@ const BLOCK_BYTES: usize = 1 << 20;
 pub struct Options {
     pub address: String,
     pub value_bytes: usize,
+    /// So many values in turn.
+    pub keys: u64,
     /// Reads; otherwise writes.
     pub reads: bool,
     /// Ends after so many; without both limits, when a line arrives on standard input.
@@ -35,8 +37,11 @@ pub fn run(options: &Options) -> Result<Value, Error> {
         source,
     };
     let mut errors = 0;
-    if options.reads && !is_there(&mut stream, options.value_bytes).map_err(failed)? {
-        errors += u64::from(!write(&mut stream, options.value_bytes, &block).map_err(failed)?);
+    let bytes = options.value_bytes;
+    for key in 0..if options.reads { options.keys } else { 0 } {
+        if !is_there(&mut stream, key, bytes).map_err(failed)? {
+            errors += u64::from(!write(&mut stream, key, bytes, &block).map_err(failed)?);
+        }
     }
     let (mut operations, mut buffer) = (0, vec![0; BLOCK_BYTES]);
     let start = Instant::now();
@@ -49,17 +54,18 @@ pub fn run(options: &Options) -> Result<Value, Error> {
         if is_over {
             break;
         }
+        let key = operations % options.keys;
         let right = if options.reads {
-            read(&mut stream, options.value_bytes, &block, &mut buffer)
+            read(&mut stream, key, bytes, &block, &mut buffer)
         } else {
-            write(&mut stream, options.value_bytes, &block)
+            write(&mut stream, key, bytes, &block)
         };
         errors += u64::from(!right.map_err(failed)?);
         operations += 1;
     }
     Ok(json!({
         "operations": operations,
-        "bytes": operations * options.value_bytes as u64,
+        "bytes": operations * bytes as u64,
         "seconds": start.elapsed().as_secs_f64(),
         "errors": errors,
     }))
@@ -74,9 +80,15 @@ fn block() -> Vec<u8> {
     std::iter::repeat_with(next).take(BLOCK_BYTES).collect()
 }
 
+/// A key as an argument of a request.
+fn name(key: u64) -> String {
+    let name = format!("long:{key}");
+    format!("${}\r\n{name}\r\n", name.len())
+}
+
 /// Whether the value was written already: then a measurement of reads sees nothing else.
-fn is_there(stream: &mut TcpStream, bytes: usize) -> std::io::Result<bool> {
-    stream.write_all(b"*2\r\n$6\r\nSTRLEN\r\n$4\r\nlong\r\n")?;
+fn is_there(stream: &mut TcpStream, key: u64, bytes: usize) -> std::io::Result<bool> {
+    stream.write_all(format!("*2\r\n$6\r\nSTRLEN\r\n{}", name(key)).as_bytes())?;
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n") {
         let mut byte = [0];
@@ -86,8 +98,9 @@ fn is_there(stream: &mut TcpStream, bytes: usize) -> std::io::Result<bool> {
     Ok(answer == format!(":{bytes}\r\n").as_bytes())
 }
 
-fn write(stream: &mut TcpStream, bytes: usize, block: &[u8]) -> std::io::Result<bool> {
-    stream.write_all(format!("*3\r\n$3\r\nSET\r\n$4\r\nlong\r\n${bytes}\r\n").as_bytes())?;
+fn write(stream: &mut TcpStream, key: u64, bytes: usize, block: &[u8]) -> std::io::Result<bool> {
+    let name = name(key);
+    stream.write_all(format!("*3\r\n$3\r\nSET\r\n{name}${bytes}\r\n").as_bytes())?;
     let mut left = bytes;
     while left > 0 {
         let piece = &block[..left.min(block.len())];
@@ -102,11 +115,12 @@ fn write(stream: &mut TcpStream, bytes: usize, block: &[u8]) -> std::io::Result<
 
 fn read(
     stream: &mut TcpStream,
+    key: u64,
     bytes: usize,
     block: &[u8],
     buffer: &mut [u8],
 ) -> std::io::Result<bool> {
-    stream.write_all(b"*2\r\n$3\r\nGET\r\n$4\r\nlong\r\n")?;
+    stream.write_all(format!("*2\r\n$3\r\nGET\r\n{}", name(key)).as_bytes())?;
     let header = format!("${bytes}\r\n");
     let mut found = vec![0; header.len()];
     stream.read_exact(&mut found)?;
