@@ -5,10 +5,10 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::io::retry_on_intr;
+use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use serde::{Deserialize, Serialize};
 
@@ -115,20 +115,22 @@ fn open(path: &Path) -> io::Result<UnixStream> {
 /// One line, and the descriptors that came with it.
 fn receive(socket: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let (mut line, mut descriptors) = (Vec::new(), Vec::new());
+    let start = Instant::now();
     let mut piece = vec![0; 64 * 1024];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     while !line.ends_with(b"\n") {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut pieces = [IoSliceMut::new(&mut piece)];
-        // With a timeout, this ends early by signals that are handled and by io_uring (which uvloop uses) alike.
-        let received = retry_on_intr(|| {
-            recvmsg(
-                socket.as_fd(),
-                &mut pieces,
-                &mut control,
-                RecvFlags::CMSG_CLOEXEC,
-            )
-        })?;
+        let received = match recvmsg(
+            socket.as_fd(),
+            &mut pieces,
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        ) {
+            // With a timeout, this ends early by signals that are handled and by io_uring (which uvloop uses) alike.
+            Err(Errno::INTR) if start.elapsed() < TIMEOUT => continue,
+            received => received?,
+        };
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(more) = message {
                 descriptors.extend(more);
