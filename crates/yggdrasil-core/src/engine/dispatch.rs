@@ -1,5 +1,7 @@
 //! From received bytes to executed commands: parse a batch, prefetch, execute.
 
+use std::ops::Range;
+
 use super::pending::SessionRef;
 use super::session::{Gates, Wait};
 use super::{Engine, Event, OUTPUT_PAUSE_BYTES};
@@ -26,7 +28,7 @@ pub(super) struct Plan {
     /// The owner of the first key; the own shard without one.
     pub shard: usize,
     /// The index line of the first key, if it was asked for; else 0.
-    home: u64,
+    pub home: u64,
 }
 
 /// A Python command that has ended.
@@ -106,19 +108,22 @@ impl Engine {
         self.plan(index, input, requests);
         // Executing may let other sessions go on, whose batches are planned in the same place.
         let plans = std::mem::take(&mut self.plans);
-        let stopped = self.execute_planned(index, input, requests, &plans);
+        let stopped = self.execute_planned(index, input, requests, &plans, 0..plans.len());
         self.plans = plans;
         stopped
     }
 
-    fn execute_planned(
+    /// Executes these requests of a session; `Some` tells where execution stopped before their end.
+    pub(super) fn execute_planned(
         &mut self,
         index: usize,
         input: &[u8],
         requests: &Requests,
         plans: &[Plan],
+        numbers: Range<usize>,
     ) -> Option<usize> {
-        for (request, &plan) in plans.iter().enumerate() {
+        for request in numbers {
+            let plan = plans[request];
             let args = requests.args(request, input);
             let flow = match self.sessions[index].incoming.take() {
                 None => self.execute(index, &args, plan),
@@ -169,26 +174,35 @@ impl Engine {
     /// Looks commands up, hashes keys, and asks for the cache lines that execution will need.
     fn plan(&mut self, index: usize, input: &[u8], requests: &Requests) {
         let db = self.sessions[index].db;
-        // A lone request would only wait for its own prefetches.
-        let ahead = requests.len() > 1;
         self.plans.clear();
         for request in 0..requests.len() {
             let args = requests.args(request, input);
-            let command = self.table.lookup(&args).ok();
-            let mut plan = self.plan_request(command, &args);
-            if ahead && plan.key_at != 0 {
-                let key = Key {
-                    db,
-                    hash: plan.hash,
-                    bytes: args.at(plan.key_at),
-                };
-                plan.home = self.prefetch_index(plan.shard, &key);
-            }
+            let plan = if requests.len() > 1 {
+                self.plan_ahead(&args, db)
+            } else {
+                // A lone request would only wait for its own prefetches.
+                self.plan_request(self.table.lookup(&args).ok(), &args)
+            };
             self.plans.push(plan);
         }
         for plan in &self.plans {
             self.prefetch_entry(plan.shard, plan.home, plan.hash);
         }
+    }
+
+    /// The plan of a request that is not executed at once: the index line of its first key is asked for.
+    #[inline(always)]
+    pub(super) fn plan_ahead(&self, args: &Args<'_>, db: u8) -> Plan {
+        let mut plan = self.plan_request(self.table.lookup(args).ok(), args);
+        if plan.key_at != 0 {
+            let key = Key {
+                db,
+                hash: plan.hash,
+                bytes: args.at(plan.key_at),
+            };
+            plan.home = self.prefetch_index(plan.shard, &key);
+        }
+        plan
     }
 
     #[inline(always)]
@@ -459,6 +473,7 @@ impl Engine {
 
     /// Ends a Python command with its whole reply.
     pub fn complete(&mut self, ended: &Ended<'_>, reply: Vec<u8>) {
+        self.run_staged();
         self.read_clock();
         let command = ended.command;
         // Waiting is not work.

@@ -35,6 +35,7 @@ const RATE_PERIOD_MS: u64 = 1000;
 impl Engine {
     /// To be called about ten times a second. True when there is more to do at once.
     pub fn tick(&mut self) -> bool {
+        self.run_staged();
         self.read_clock();
         self.apply_thresholds();
         self.end_pause_in_time();
@@ -265,6 +266,7 @@ impl Engine {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.tickets.len() == 0
+            && self.staged.is_empty()
             && self.transactions.is_empty()
             && self
                 .sessions

@@ -109,6 +109,7 @@ impl Engine {
 
     /// The driver has put `bytes` more bytes into the pages that [`Engine::input_room`] named.
     pub fn received_into_pages(&mut self, at: SessionRef, bytes: usize) {
+        self.run_staged();
         self.read_clock();
         self.stats.add(Counter::InputBytes, bytes as u64);
         let now = self.now;

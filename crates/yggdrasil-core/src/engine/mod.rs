@@ -24,6 +24,7 @@ mod routing;
 mod session;
 mod session_commands;
 mod slots;
+mod staged;
 #[cfg(test)]
 mod tests;
 mod together;
@@ -139,6 +140,7 @@ pub struct Engine {
     random: u64,
     requests: Requests,
     plans: Vec<Plan>,
+    staged: staged::Staged,
     scratch: Vec<u8>,
     payload: Vec<u8>,
     reply_scratch: Vec<u8>,
@@ -201,6 +203,7 @@ impl Engine {
             random: shape.hash_seed ^ now.rotate_left(32) ^ parts.shard_index as u64,
             requests: Requests::new(),
             plans: Vec::new(),
+            staged: staged::Staged::default(),
             scratch: Vec::new(),
             payload: Vec::new(),
             reply_scratch: Vec::new(),
@@ -337,6 +340,7 @@ impl Engine {
 
     /// The connection is gone. What it had under way is finished, and its replies are dropped.
     pub fn close(&mut self, at: SessionRef) {
+        self.run_staged();
         if self.session(at).is_none() {
             return;
         }
@@ -370,8 +374,10 @@ impl Engine {
         mixed ^ (mixed >> 31)
     }
 
-    /// Sessions that have output to send, or are to be closed. Each is named once.
+    /// Sessions that have output to send, or are to be closed. Each is named once. This ends a round: what waited for its
+    /// end is executed.
     pub fn take_ready(&mut self, into: &mut Vec<SessionRef>) {
+        self.run_staged();
         for index in self.ready.drain(..) {
             if let Some(session) = self.sessions.get_mut(index) {
                 session.listed = false;
@@ -384,6 +390,7 @@ impl Engine {
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.ready.is_empty()
+            && self.staged.is_empty()
             && self.events.is_empty()
             && self.lists.is_empty()
             && !self.links.has_wakes()
@@ -487,6 +494,7 @@ impl Engine {
 
     /// The client has sent its last byte. True when replies are still due: the session closes after them.
     pub fn end_input(&mut self, at: SessionRef) -> bool {
+        self.run_staged();
         let Some(session) = self.session(at) else {
             return false;
         };

@@ -11,11 +11,13 @@ const BATCHES_PER_REPORT: u32 = 64;
 impl Engine {
     /// Takes bytes that a client sent.
     pub fn receive(&mut self, at: SessionRef, bytes: &[u8]) {
-        self.read_clock();
-        self.batches = self.batches.wrapping_add(1);
-        if self.batches % BATCHES_PER_REPORT == 0 {
-            self.note_reported_uses();
+        if self.stage(at, bytes) {
+            return;
         }
+        // Among them may be what this client sent before.
+        self.run_staged();
+        self.read_clock();
+        self.count_batch();
         self.stats.add(Counter::InputBytes, bytes.len() as u64);
         let now = self.now;
         let Some(session) = self.session(at) else {
@@ -52,6 +54,7 @@ impl Engine {
 
     /// The driver has put `bytes` more bytes into the session's input.
     pub fn received_into_input(&mut self, at: SessionRef, bytes: usize) {
+        self.run_staged();
         self.read_clock();
         self.stats.add(Counter::InputBytes, bytes as u64);
         let now = self.now;
@@ -68,7 +71,14 @@ impl Engine {
         self.settle();
     }
 
-    fn keep_input(&mut self, index: usize, rest: &[u8]) {
+    pub(super) fn count_batch(&mut self) {
+        self.batches = self.batches.wrapping_add(1);
+        if self.batches % BATCHES_PER_REPORT == 0 {
+            self.note_reported_uses();
+        }
+    }
+
+    pub(super) fn keep_input(&mut self, index: usize, rest: &[u8]) {
         let Some(session) = self.sessions.get_mut(index) else {
             return;
         };
@@ -134,7 +144,7 @@ impl Engine {
         }
     }
 
-    fn check_query_buffer(&mut self, index: usize) {
+    pub(super) fn check_query_buffer(&mut self, index: usize) {
         self.pace_reading(index);
         let Some(session) = self.sessions.get_mut(index) else {
             return;

@@ -107,6 +107,7 @@ impl Engine {
 
     /// Looks into the rings: called when the own eventfd was written.
     pub fn poll(&mut self) {
+        self.run_staged();
         self.read_clock();
         self.links.woke();
         let mut inbox = std::mem::take(&mut self.inbox);

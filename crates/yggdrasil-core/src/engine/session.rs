@@ -165,6 +165,8 @@ pub struct Session {
     pub input_ended: bool,
     /// In the engine's list of sessions with output.
     pub listed: bool,
+    /// What it has sent is among what is executed at the end of the round.
+    pub staged: bool,
     /// The driver was asked to stop reading from the client.
     pub reading_stopped: bool,
     /// The reply of the request in hand is not wanted.
@@ -214,6 +216,7 @@ impl Session {
             listener: peer.listener,
             input_ended: false,
             listed: false,
+            staged: false,
             reading_stopped: false,
             mute_this: false,
             incoming: None,

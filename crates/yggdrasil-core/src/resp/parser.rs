@@ -126,6 +126,15 @@ impl Requests {
         self.heads.clear();
     }
 
+    /// Drops all but the first requests.
+    pub fn truncate(&mut self, len: usize) {
+        let Some(first) = self.heads.get(len) else {
+            return;
+        };
+        self.spans.truncate(first.first_span);
+        self.heads.truncate(len);
+    }
+
     pub fn len(&self) -> usize {
         self.heads.len()
     }
@@ -218,6 +227,7 @@ impl Parser {
     /// Parses the request that begins at `input[*start]`, adds it to the batch and moves `start` behind it. Empty
     /// requests are passed over. When the request is incomplete, the next call must get the same bytes and more, with
     /// `start` at the same byte, wherever that lies then.
+    #[inline(always)]
     pub fn next(
         &mut self,
         input: &[u8],

@@ -2,6 +2,7 @@
 //! want done is done at once.
 
 mod long_values;
+mod staged;
 
 use std::cell::Cell;
 
