@@ -25,7 +25,7 @@ SCENARIOS = (
     "get-into",
     "hit-ratio",
 )
-FIGURES_WITHOUT_PEERS = 25
+FIGURES_WITHOUT_PEERS = 27
 
 pytestmark = [
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the benchmarks need two cores"),

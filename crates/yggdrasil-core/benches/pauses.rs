@@ -17,7 +17,7 @@ const START: u64 = 1_700_000_000_000;
 const ROOM_BUDGET: usize = 64;
 const STEP_BUDGET: usize = 256;
 /// Of a long value, how much a socket is given room for at a time.
-const RECEIVED_BYTES: usize = 64 << 10;
+const RECEIVED_BYTES: usize = 32 << 10;
 /// Requests between two steps of housekeeping.
 const TICK: u64 = 10_000;
 

@@ -15,7 +15,7 @@ use super::{Place, Shard, UploadId};
 
 /// What is made room for at a time where others have to go for it: a value comes in as fast as that, and others are served
 /// between.
-const STEP_BYTES: u64 = 64 * 1024;
+const STEP_BYTES: u64 = 32 * 1024;
 /// Address space for a value of unknown length to grow into before it has to move.
 const GROWTH_BYTES_MAX: u64 = 4 << 30;
 
