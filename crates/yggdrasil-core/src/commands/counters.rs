@@ -1,11 +1,11 @@
 //! Strings that are numbers.
 
 use super::error::CommandError;
+use super::flags::Flags;
+use super::handler::{Outcome, Run, ShardContext, ShardHandler};
 use super::long_double::LongDouble;
 use super::spec::Arity::Exact;
-use super::spec::{
-    CommandSpec, Docs, Flags, Group, Keys, Outcome, Route, Run, ShardContext, ShardHandler,
-};
+use super::spec::{CommandSpec, Docs, Group, Keys, Route};
 use super::value::{as_int, canonical, int_argument};
 use crate::keyspace::{Expiry, Value};
 use crate::resp::{Args, Reply};

@@ -1,10 +1,10 @@
 //! Whole databases.
 
 use super::error::CommandError;
+use super::flags::Flags;
+use super::handler::{Outcome, Run, ShardContext, ShardHandler};
 use super::spec::Arity::{self, AtLeast, Exact};
-use super::spec::{
-    CommandSpec, Docs, Flags, Group, Join, Keys, Outcome, Route, Run, ShardContext, ShardHandler,
-};
+use super::spec::{CommandSpec, Docs, Group, Join, Keys, Route};
 use crate::resp::{Args, Reply, parse_i64};
 
 pub(super) const COMMANDS: &[CommandSpec] = &[

@@ -61,7 +61,7 @@ impl From<KeyspaceError> for CommandError {
             KeyspaceError::OutOfMemory { .. } => Self::OutOfMemory,
             KeyspaceError::ValueTooLarge { .. } => Self::StringTooLong,
             error @ KeyspaceError::PinLimit { .. } => Self::text(format!("PINLIMIT {error}")),
-            other => Self::Text(format!("ERR {other}").into_bytes().into()),
+            other => Self::text(format!("ERR {other}")),
         }
     }
 }

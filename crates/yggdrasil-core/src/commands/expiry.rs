@@ -1,11 +1,10 @@
 //! When keys expire.
 
 use super::error::CommandError;
+use super::flags::Flags;
+use super::handler::{Outcome, ReadContext, ReadHandler, Run, ShardContext, ShardHandler};
 use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{
-    Arity, CommandSpec, Docs, Flags, Group, Keys, Outcome, ReadContext, ReadHandler, Route, Run,
-    ShardContext, ShardHandler,
-};
+use super::spec::{Arity, CommandSpec, Docs, Group, Keys, Route};
 use super::value::{expire_at, int_argument};
 use crate::keyspace::{EntryView, Millis};
 use crate::resp::{Args, Reply};
@@ -100,7 +99,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         "pexpiretime",
         pexpiretime,
         Docs {
-            summary: "Gives the Unix time in milliseconds when a key expires, -1 if it never does, -2 if there is none.",
+            summary: "Gives the Unix time in milliseconds when a key expires, -1 if it never does, -2 if there is \
+                none.",
             since: "7.0.0",
             complexity: "O(1)",
             syntax: "key",

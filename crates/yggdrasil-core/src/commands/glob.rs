@@ -1,4 +1,5 @@
-//! Patterns as KEYS, SCAN, PSUBSCRIBE and CONFIG GET know them: `*`, `?`, `[a-z]`, `[^abc]`, and `\` before any of them.
+//! Patterns as KEYS, SCAN, PSUBSCRIBE and CONFIG GET know them: `*`, `?`, `[a-z]`, `[^abc]`, and `\` before any of
+//! them.
 
 /// Whether all of `text` matches.
 ///

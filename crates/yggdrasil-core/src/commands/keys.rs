@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use super::error::CommandError;
-use super::spec::Arity::{self, AtLeast, Exact};
-use super::spec::{
-    Action, Change, CommandSpec, Docs, Flags, Found, Group, Join, Keys, Look, Outcome, PlanContext,
-    ReadContext, Route, Run, ShardContext, Together,
+use super::flags::Flags;
+use super::handler::{
+    Action, Change, Found, Look, Outcome, PlanContext, ReadContext, Run, ShardContext, Together,
 };
+use super::spec::Arity::{AtLeast, Exact};
+use super::spec::{CommandSpec, Docs, Group, Join, Keys, Route};
 use super::value::{
     canonical, database_argument, expire_at as expire_at_millis, int_argument, text,
 };
@@ -16,233 +17,226 @@ use crate::keyspace::{EntryView, Expiry, Key, Kind, Millis};
 use crate::resp::{Args, Reply};
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
-    row(
-        "del",
-        AtLeast(2),
-        Flags::WRITE,
-        Keys::ALL,
-        Route::Split(Join::Sum),
-        Run::Shard(del),
-        Docs {
+    CommandSpec {
+        name: "del",
+        arity: AtLeast(2),
+        flags: Flags::WRITE,
+        keys: Keys::ALL,
+        group: Group::Generic,
+        route: Route::Split(Join::Sum),
+        run: Run::Shard(del),
+        docs: Docs {
             summary: "Deletes keys and gives the number of those that existed.",
             since: "1.0.0",
             complexity: "O(N) for N keys",
             syntax: "key [key ...]",
         },
-    ),
-    row(
-        "unlink",
-        AtLeast(2),
-        Flags::of(&[Flags::WRITE, Flags::FAST]),
-        Keys::ALL,
-        Route::Split(Join::Sum),
-        Run::Shard(del),
-        Docs {
+    },
+    CommandSpec {
+        name: "unlink",
+        arity: AtLeast(2),
+        flags: Flags::of(&[Flags::WRITE, Flags::FAST]),
+        keys: Keys::ALL,
+        group: Group::Generic,
+        route: Route::Split(Join::Sum),
+        run: Run::Shard(del),
+        docs: Docs {
             summary: "Deletes keys as DEL does.",
             since: "4.0.0",
             complexity: "O(N) for N keys",
             syntax: "key [key ...]",
         },
-    ),
-    row(
-        "exists",
-        AtLeast(2),
-        Flags::of(&[Flags::READONLY, Flags::FAST, Flags::NO_TOUCH]),
-        Keys::ALL,
-        Route::Split(Join::Sum),
-        Run::ReadEach(exists_one),
-        Docs {
+    },
+    CommandSpec {
+        name: "exists",
+        arity: AtLeast(2),
+        flags: Flags::of(&[Flags::READONLY, Flags::FAST, Flags::NO_TOUCH]),
+        keys: Keys::ALL,
+        group: Group::Generic,
+        route: Route::Split(Join::Sum),
+        run: Run::ReadEach(exists_one),
+        docs: Docs {
             summary: "Gives the number of keys that exist, counting one again that is named again.",
             since: "1.0.0",
             complexity: "O(N) for N keys",
             syntax: "key [key ...]",
         },
-    ),
-    row(
-        "touch",
-        AtLeast(2),
-        Flags::of(&[Flags::READONLY, Flags::FAST]),
-        Keys::ALL,
-        Route::Split(Join::Sum),
-        Run::Shard(touch),
-        Docs {
+    },
+    CommandSpec {
+        name: "touch",
+        arity: AtLeast(2),
+        flags: Flags::of(&[Flags::READONLY, Flags::FAST]),
+        keys: Keys::ALL,
+        group: Group::Generic,
+        route: Route::Split(Join::Sum),
+        run: Run::Shard(touch),
+        docs: Docs {
             summary: "Marks keys as used just now and gives the number of those that exist.",
             since: "3.2.1",
             complexity: "O(N) for N keys",
             syntax: "key [key ...]",
         },
-    ),
-    row(
-        "type",
-        Exact(2),
-        Flags::of(&[Flags::READONLY, Flags::FAST, Flags::NO_TOUCH]),
-        Keys::FIRST,
-        Route::Key,
-        Run::Read(kind),
-        Docs {
+    },
+    CommandSpec {
+        name: "type",
+        arity: Exact(2),
+        flags: Flags::of(&[Flags::READONLY, Flags::FAST, Flags::NO_TOUCH]),
+        keys: Keys::FIRST,
+        group: Group::Generic,
+        route: Route::Key,
+        run: Run::Read(kind),
+        docs: Docs {
             summary: "Gives the type of a value.",
             since: "1.0.0",
             complexity: "O(1)",
             syntax: "key",
         },
-    ),
-    row(
-        "rename",
-        Exact(3),
-        Flags::WRITE,
-        Keys::FIRST_TWO,
-        Route::Together,
-        Run::Together(Together {
+    },
+    CommandSpec {
+        name: "rename",
+        arity: Exact(3),
+        flags: Flags::WRITE,
+        keys: Keys::FIRST_TWO,
+        group: Group::Generic,
+        route: Route::Together,
+        run: Run::Together(Together {
             look: rename_look,
             decide: rename_decide,
         }),
-        Docs {
+        docs: Docs {
             summary: "Gives a key another name, in place of what had that name before.",
             since: "1.0.0",
             complexity: "O(N) for a value of N bytes",
             syntax: "key newkey",
         },
-    ),
-    row(
-        "renamenx",
-        Exact(3),
-        Flags::of(&[Flags::WRITE, Flags::FAST]),
-        Keys::FIRST_TWO,
-        Route::Together,
-        Run::Together(Together {
+    },
+    CommandSpec {
+        name: "renamenx",
+        arity: Exact(3),
+        flags: Flags::of(&[Flags::WRITE, Flags::FAST]),
+        keys: Keys::FIRST_TWO,
+        group: Group::Generic,
+        route: Route::Together,
+        run: Run::Together(Together {
             look: rename_look,
             decide: renamenx_decide,
         }),
-        Docs {
+        docs: Docs {
             summary: "Gives a key another name that no key has.",
             since: "1.0.0",
             complexity: "O(N) for a value of N bytes",
             syntax: "key newkey",
         },
-    ),
-    row(
-        "copy",
-        AtLeast(3),
-        Flags::of(&[Flags::WRITE, Flags::DENYOOM]),
-        Keys::FIRST_TWO,
-        Route::Together,
-        Run::Together(Together {
+    },
+    CommandSpec {
+        name: "copy",
+        arity: AtLeast(3),
+        flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM]),
+        keys: Keys::FIRST_TWO,
+        group: Group::Generic,
+        route: Route::Together,
+        run: Run::Together(Together {
             look: copy_look,
             decide: copy_decide,
         }),
-        Docs {
+        docs: Docs {
             summary: "Copies a value and its time of expiry to another key.",
             since: "6.2.0",
             complexity: "O(N) for a value of N bytes",
             syntax: "source destination [DB destination-db] [REPLACE]",
         },
-    ),
-    row(
-        "move",
-        Exact(3),
-        Flags::of(&[Flags::WRITE, Flags::FAST]),
-        Keys::FIRST,
-        Route::Key,
-        Run::Shard(move_key),
-        Docs {
+    },
+    CommandSpec {
+        name: "move",
+        arity: Exact(3),
+        flags: Flags::of(&[Flags::WRITE, Flags::FAST]),
+        keys: Keys::FIRST,
+        group: Group::Generic,
+        route: Route::Key,
+        run: Run::Shard(move_key),
+        docs: Docs {
             summary: "Moves a key to another database that has none of its name.",
             since: "1.0.0",
             complexity: "O(N) for a value of N bytes",
             syntax: "key db",
         },
-    ),
-    row(
-        "dump",
-        Exact(2),
-        Flags::READONLY,
-        Keys::FIRST,
-        Route::Key,
-        Run::Read(dump),
-        Docs {
+    },
+    CommandSpec {
+        name: "dump",
+        arity: Exact(2),
+        flags: Flags::READONLY,
+        keys: Keys::FIRST,
+        group: Group::Generic,
+        route: Route::Key,
+        run: Run::Read(dump),
+        docs: Docs {
             summary: "Gives a value in the form that RESTORE takes.",
             since: "2.6.0",
             complexity: "O(N) for a value of N bytes",
             syntax: "key",
         },
-    ),
-    row(
-        "restore",
-        AtLeast(4),
-        Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::DANGEROUS]),
-        Keys::FIRST,
-        Route::Key,
-        Run::Shard(restore),
-        Docs {
+    },
+    CommandSpec {
+        name: "restore",
+        arity: AtLeast(4),
+        flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::DANGEROUS]),
+        keys: Keys::FIRST,
+        group: Group::Generic,
+        route: Route::Key,
+        run: Run::Shard(restore),
+        docs: Docs {
             summary: "Sets a key to what DUMP gave, here or in Redis.",
             since: "2.6.0",
             complexity: "O(N) for a value of N bytes",
             syntax: "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
         },
-    ),
-    row(
-        "keys",
-        Exact(2),
-        Flags::of(&[Flags::READONLY, Flags::DANGEROUS]),
-        Keys::None,
-        Route::AllShards(Join::Concat),
-        Run::Shard(scan::keys),
-        Docs {
+    },
+    CommandSpec {
+        name: "keys",
+        arity: Exact(2),
+        flags: Flags::of(&[Flags::READONLY, Flags::DANGEROUS]),
+        keys: Keys::None,
+        group: Group::Generic,
+        route: Route::AllShards(Join::Concat),
+        run: Run::Shard(scan::keys),
+        docs: Docs {
             summary: "Gives all keys that match a pattern.",
             since: "1.0.0",
             complexity: "O(N) for N keys in the database",
             syntax: "pattern",
         },
-    ),
-    row(
-        "scan",
-        AtLeast(2),
-        Flags::READONLY,
-        Keys::None,
-        Route::Scan,
-        Run::Shard(scan::scan),
-        Docs {
+    },
+    CommandSpec {
+        name: "scan",
+        arity: AtLeast(2),
+        flags: Flags::READONLY,
+        keys: Keys::None,
+        group: Group::Generic,
+        route: Route::Scan,
+        run: Run::Shard(scan::scan),
+        docs: Docs {
             summary: "Gives some of the keys, and the cursor for the next ones; cursor 0 begins and ends.",
             since: "2.8.0",
             complexity: "O(N) for a count of N, O(M) for all M keys",
             syntax: "cursor [MATCH pattern] [COUNT count] [TYPE type]",
         },
-    ),
-    row(
-        "randomkey",
-        Exact(1),
-        Flags::READONLY,
-        Keys::None,
-        Route::RandomKey,
-        Run::Shard(randomkey),
-        Docs {
+    },
+    CommandSpec {
+        name: "randomkey",
+        arity: Exact(1),
+        flags: Flags::READONLY,
+        keys: Keys::None,
+        group: Group::Generic,
+        route: Route::RandomKey,
+        run: Run::Shard(randomkey),
+        docs: Docs {
             summary: "Gives a key that is chosen by chance.",
             since: "1.0.0",
             complexity: "O(1)",
             syntax: "",
         },
-    ),
+    },
 ];
-
-const fn row(
-    name: &'static str,
-    arity: Arity,
-    flags: Flags,
-    keys: Keys,
-    route: Route,
-    run: Run,
-    docs: Docs,
-) -> CommandSpec {
-    CommandSpec {
-        name,
-        arity,
-        flags,
-        keys,
-        group: Group::Generic,
-        route,
-        run,
-        docs,
-    }
-}
 
 fn del(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let mut removed = 0;
@@ -290,11 +284,7 @@ fn rename_look<'a>(
     args: &Args<'a>,
     looks: &mut Vec<Look<'a>>,
 ) -> Outcome {
-    looks.extend([1, 2].map(|index| Look {
-        db: context.db,
-        key: args.at(index),
-        value: index == 1,
-    }));
+    looks.extend([1, 2].map(|index| context.look(args.at(index), index == 1)));
     Ok(())
 }
 
@@ -395,11 +385,7 @@ fn copy_look<'a>(context: &PlanContext<'_>, args: &Args<'a>, looks: &mut Vec<Loo
     if options.db == context.db && source == destination {
         return Err(CommandError::SameObject);
     }
-    looks.push(Look {
-        db: context.db,
-        key: source,
-        value: true,
-    });
+    looks.push(context.look(source, true));
     looks.push(Look {
         db: options.db,
         key: destination,

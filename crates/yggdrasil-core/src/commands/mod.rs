@@ -5,11 +5,15 @@ mod databases;
 mod dump;
 pub mod error;
 mod expiry;
+mod flags;
 pub mod glob;
+pub mod handler;
+mod help;
 mod keys;
 mod lcs;
 mod long_double;
 mod lzf;
+mod name_key;
 mod object;
 mod pins;
 pub mod scan;
@@ -26,11 +30,12 @@ pub mod together;
 mod value;
 
 pub use error::CommandError;
-pub use session::SessionCommand;
-pub use spec::{
-    Action, Arity, Change, CommandSpec, Docs, EachHandler, Flags, Group, Join, KeyLimits, Keys,
-    Look, Outcome, PlanContext, ReadContext, ReadHandler, Route, Run, ShardContext, ShardHandler,
-    Together,
+pub use flags::Flags;
+pub use handler::{
+    Action, Change, EachHandler, KeyLimits, Look, Outcome, PlanContext, ReadContext, ReadHandler,
+    Run, ShardContext, ShardHandler, Together,
 };
+pub use session::SessionCommand;
+pub use spec::{Arity, CommandSpec, Docs, Group, Join, Keys, Route};
 pub use table::{CommandId, FAMILIES, NewCommand, RegistrationError, Registry};
 pub use value::{EXPIRE_AT_MAX, database_argument};

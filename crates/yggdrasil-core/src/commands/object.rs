@@ -1,12 +1,11 @@
 //! OBJECT: how an entry is kept.
 
 use super::error::CommandError;
+use super::flags::Flags;
+use super::handler::{Outcome, ReadContext, ReadHandler, Run, ShardContext};
 use super::pins::object_pin;
 use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{
-    CommandSpec, Docs, Flags, Group, Keys, Outcome, ReadContext, ReadHandler, Route, Run,
-    ShardContext,
-};
+use super::spec::{CommandSpec, Docs, Group, Keys, Route};
 use crate::keyspace::{EntryView, Value};
 use crate::resp::{Args, Reply};
 

@@ -1,20 +1,20 @@
 //! Pins: PIN, UNPIN, PINTTL and PINNED.
 //!
-//! A pin belongs to a name: what is written under it stays pinned, and what is renamed takes its pin along. It ends with
-//! its time, by UNPIN, and with the key.
+//! A pin belongs to a name: what is written under it stays pinned, and what is renamed takes its pin along. It ends
+//! with its time, by UNPIN, and with the key.
 
 use super::error::CommandError;
+use super::flags::Flags;
+use super::handler::{
+    Action, Change, Found, Look, Outcome, PlanContext, Run, ShardContext, Together,
+};
 use super::scan;
 use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{
-    Action, Change, CommandSpec, Docs, Flags, Found, Group, Join, Keys, Look, Outcome, PlanContext,
-    Route, Run, ShardContext, Together,
-};
+use super::spec::{CommandSpec, Docs, Group, Join, Keys, Route};
 use super::value::int_argument;
 use crate::keyspace::Millis;
 use crate::resp::{Args, Reply};
 
-const SINCE: &str = "0.1.0";
 /// The options that may stand behind the keys of PIN, and their unit in milliseconds.
 const UNITS: [(&str, i64); 2] = [("ex", 1000), ("px", 1)];
 
@@ -38,7 +38,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         docs: Docs {
             summary: "Keeps keys from being evicted for a time, by default that of pin-default-ttl, and gives the \
                       number of those that exist.",
-            since: SINCE,
+            since: "0.1.0",
             complexity: "O(N log M) for N keys and M pins",
             syntax: "key [key ...] [EX seconds | PX milliseconds]",
         },
@@ -53,7 +53,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         run: Run::Shard(unpin),
         docs: Docs {
             summary: "Ends the pins of keys and gives the number of those that were pinned.",
-            since: SINCE,
+            since: "0.1.0",
             complexity: "O(N log M) for N keys and M pins",
             syntax: "key [key ...]",
         },
@@ -68,7 +68,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         run: Run::Shard(pinttl),
         docs: Docs {
             summary: "Gives the seconds until the pin of a key ends, -1 without a pin, -2 without a key.",
-            since: SINCE,
+            since: "0.1.0",
             complexity: "O(log M) for M pins",
             syntax: "key",
         },
@@ -83,7 +83,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         run: Run::Shard(scan::pinned),
         docs: Docs {
             summary: "Gives some of the pinned keys, and the cursor for the next ones; cursor 0 begins and ends.",
-            since: SINCE,
+            since: "0.1.0",
             complexity: "O(N) for a count of N, O(M) for all M pins",
             syntax: "[cursor] [MATCH pattern] [COUNT count]",
         },
@@ -116,11 +116,10 @@ fn end_of_pin(context: &PlanContext<'_>, args: &Args<'_>) -> Result<Millis, Comm
 
 fn pin_look<'a>(context: &PlanContext<'_>, args: &Args<'a>, looks: &mut Vec<Look<'a>>) -> Outcome {
     end_of_pin(context, args)?;
-    looks.extend(KEYS.positions(args).map(|position| Look {
-        db: context.db,
-        key: args.at(position),
-        value: false,
-    }));
+    looks.extend(
+        KEYS.positions(args)
+            .map(|position| context.look(args.at(position), false)),
+    );
     Ok(())
 }
 

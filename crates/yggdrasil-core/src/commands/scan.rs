@@ -4,8 +4,8 @@
 
 use super::error::CommandError;
 use super::glob;
+use super::handler::{Outcome, ShardContext};
 use super::keys::type_name;
-use super::spec::{Outcome, ShardContext};
 use super::value::int_argument;
 use crate::keyspace::EntryView;
 use crate::resp::{Args, Reply};

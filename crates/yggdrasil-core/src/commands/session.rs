@@ -1,6 +1,8 @@
 //! Commands about the session itself: the engine runs them.
 
-use super::spec::{Arity, CommandSpec, Docs, Flags, Group, Keys, Route, Run};
+use super::flags::Flags;
+use super::handler::Run;
+use super::spec::{Arity, CommandSpec, Docs, Group, Keys, Route};
 
 /// What the engine is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,18 +40,34 @@ pub enum SessionCommand {
     Monitor,
 }
 
+/// For what a client may ask before it has given its password.
+const BEFORE_AUTH: Flags = Flags::of(&[
+    Flags::NO_AUTH,
+    Flags::NOSCRIPT,
+    Flags::LOADING,
+    Flags::STALE,
+    Flags::FAST,
+    Flags::ALLOW_BUSY,
+]);
+/// For CLIENT, about the connection that asks.
+const CLIENT: Flags = Flags::of(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE]);
+/// For what a transaction is made of.
+const TRANSACTION: Flags = Flags::of(&[
+    Flags::NOSCRIPT,
+    Flags::LOADING,
+    Flags::STALE,
+    Flags::FAST,
+    Flags::ALLOW_BUSY,
+]);
+/// For what changes the subscriptions of a client.
+const SUBSCRIPTION: Flags =
+    Flags::of(&[Flags::PUBSUB, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE]);
+
 pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "auth",
         arity: Arity::AtLeast(2),
-        flags: Flags::of(&[
-            Flags::NO_AUTH,
-            Flags::NOSCRIPT,
-            Flags::LOADING,
-            Flags::STALE,
-            Flags::FAST,
-            Flags::ALLOW_BUSY,
-        ]),
+        flags: BEFORE_AUTH,
         keys: Keys::None,
         group: Group::Connection,
         route: Route::Session,
@@ -64,14 +82,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "hello",
         arity: Arity::AtLeast(1),
-        flags: Flags::of(&[
-            Flags::NO_AUTH,
-            Flags::NOSCRIPT,
-            Flags::LOADING,
-            Flags::STALE,
-            Flags::FAST,
-            Flags::ALLOW_BUSY,
-        ]),
+        flags: BEFORE_AUTH,
         keys: Keys::None,
         group: Group::Connection,
         route: Route::Session,
@@ -131,14 +142,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "quit",
         arity: Arity::AtLeast(1),
-        flags: Flags::of(&[
-            Flags::NO_AUTH,
-            Flags::NOSCRIPT,
-            Flags::LOADING,
-            Flags::STALE,
-            Flags::FAST,
-            Flags::ALLOW_BUSY,
-        ]),
+        flags: BEFORE_AUTH,
         keys: Keys::None,
         group: Group::Connection,
         route: Route::Session,
@@ -153,14 +157,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "reset",
         arity: Arity::Exact(1),
-        flags: Flags::of(&[
-            Flags::NO_AUTH,
-            Flags::NOSCRIPT,
-            Flags::LOADING,
-            Flags::STALE,
-            Flags::FAST,
-            Flags::ALLOW_BUSY,
-        ]),
+        flags: BEFORE_AUTH,
         keys: Keys::None,
         group: Group::Connection,
         route: Route::Session,
@@ -235,7 +232,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "client|id",
         arity: Arity::Exact(2),
-        flags: Flags::of(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE]),
+        flags: CLIENT,
         keys: Keys::None,
         group: Group::Connection,
         route: Route::Session,
@@ -250,7 +247,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "client|getname",
         arity: Arity::Exact(2),
-        flags: Flags::of(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE]),
+        flags: CLIENT,
         keys: Keys::None,
         group: Group::Connection,
         route: Route::Session,
@@ -265,7 +262,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "client|setname",
         arity: Arity::Exact(3),
-        flags: Flags::of(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE]),
+        flags: CLIENT,
         keys: Keys::None,
         group: Group::Connection,
         route: Route::Session,
@@ -280,7 +277,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "client|setinfo",
         arity: Arity::Exact(4),
-        flags: Flags::of(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE]),
+        flags: CLIENT,
         keys: Keys::None,
         group: Group::Connection,
         route: Route::Session,
@@ -295,7 +292,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "client|reply",
         arity: Arity::Exact(3),
-        flags: Flags::of(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE]),
+        flags: CLIENT,
         keys: Keys::None,
         group: Group::Connection,
         route: Route::Session,
@@ -325,7 +322,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "client|no-touch",
         arity: Arity::Exact(3),
-        flags: Flags::of(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE]),
+        flags: CLIENT,
         keys: Keys::None,
         group: Group::Connection,
         route: Route::Session,
@@ -340,13 +337,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "multi",
         arity: Arity::Exact(1),
-        flags: Flags::of(&[
-            Flags::NOSCRIPT,
-            Flags::LOADING,
-            Flags::STALE,
-            Flags::FAST,
-            Flags::ALLOW_BUSY,
-        ]),
+        flags: TRANSACTION,
         keys: Keys::None,
         group: Group::Transactions,
         route: Route::Session,
@@ -381,13 +372,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "discard",
         arity: Arity::Exact(1),
-        flags: Flags::of(&[
-            Flags::NOSCRIPT,
-            Flags::LOADING,
-            Flags::STALE,
-            Flags::FAST,
-            Flags::ALLOW_BUSY,
-        ]),
+        flags: TRANSACTION,
         keys: Keys::None,
         group: Group::Transactions,
         route: Route::Session,
@@ -402,13 +387,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "watch",
         arity: Arity::AtLeast(2),
-        flags: Flags::of(&[
-            Flags::NOSCRIPT,
-            Flags::LOADING,
-            Flags::STALE,
-            Flags::FAST,
-            Flags::ALLOW_BUSY,
-        ]),
+        flags: TRANSACTION,
         keys: Keys::ALL,
         group: Group::Transactions,
         route: Route::Session,
@@ -423,13 +402,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "unwatch",
         arity: Arity::Exact(1),
-        flags: Flags::of(&[
-            Flags::NOSCRIPT,
-            Flags::LOADING,
-            Flags::STALE,
-            Flags::FAST,
-            Flags::ALLOW_BUSY,
-        ]),
+        flags: TRANSACTION,
         keys: Keys::None,
         group: Group::Transactions,
         route: Route::Session,
@@ -444,7 +417,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "subscribe",
         arity: Arity::AtLeast(2),
-        flags: Flags::of(&[Flags::PUBSUB, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE]),
+        flags: SUBSCRIPTION,
         keys: Keys::None,
         group: Group::PubSub,
         route: Route::Session,
@@ -459,7 +432,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "unsubscribe",
         arity: Arity::AtLeast(1),
-        flags: Flags::of(&[Flags::PUBSUB, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE]),
+        flags: SUBSCRIPTION,
         keys: Keys::None,
         group: Group::PubSub,
         route: Route::Session,
@@ -474,7 +447,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "psubscribe",
         arity: Arity::AtLeast(2),
-        flags: Flags::of(&[Flags::PUBSUB, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE]),
+        flags: SUBSCRIPTION,
         keys: Keys::None,
         group: Group::PubSub,
         route: Route::Session,
@@ -489,7 +462,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "punsubscribe",
         arity: Arity::AtLeast(1),
-        flags: Flags::of(&[Flags::PUBSUB, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE]),
+        flags: SUBSCRIPTION,
         keys: Keys::None,
         group: Group::PubSub,
         route: Route::Session,
@@ -504,7 +477,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "ssubscribe",
         arity: Arity::AtLeast(2),
-        flags: Flags::of(&[Flags::PUBSUB, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE]),
+        flags: SUBSCRIPTION,
         keys: Keys::ALL,
         group: Group::PubSub,
         route: Route::Session,
@@ -519,7 +492,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "sunsubscribe",
         arity: Arity::AtLeast(1),
-        flags: Flags::of(&[Flags::PUBSUB, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE]),
+        flags: SUBSCRIPTION,
         keys: Keys::ALL,
         group: Group::PubSub,
         route: Route::Session,

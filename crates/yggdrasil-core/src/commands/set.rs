@@ -1,11 +1,12 @@
 //! Strings: setting the whole value, and what goes with it.
 
 use super::error::CommandError;
-use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{
-    Action, Change, CommandSpec, Docs, Flags, Found, Group, Join, Keys, Look, Outcome, PlanContext,
-    Route, Run, ShardContext, Together,
+use super::flags::Flags;
+use super::handler::{
+    Action, Change, Found, Look, Outcome, PlanContext, Run, ShardContext, Together,
 };
+use super::spec::Arity::{AtLeast, Exact};
+use super::spec::{CommandSpec, Docs, Group, Join, Keys, Route};
 use super::value::{canonical, expire_at, int_argument, write_value};
 use crate::keyspace::{Expiry, Millis};
 use crate::resp::{Args, Reply};
@@ -30,7 +31,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             summary: "Sets a key to a value, if a condition holds, for a time, or giving the value before.",
             since: "1.0.0",
             complexity: "O(1)",
-            syntax: "key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
+            syntax: "key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT \
+                unix-time-milliseconds | KEEPTTL]",
         },
     },
     CommandSpec {
@@ -115,7 +117,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             summary: "Gives the value of a key and changes when it expires.",
             since: "6.2.0",
             complexity: "O(1)",
-            syntax: "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST]",
+            syntax: "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | \
+                PERSIST]",
         },
     },
     CommandSpec {
@@ -446,11 +449,7 @@ fn msetnx_look<'a>(
     args: &Args<'a>,
     looks: &mut Vec<Look<'a>>,
 ) -> Outcome {
-    looks.extend(pairs(args, "msetnx")?.map(|index| Look {
-        db: context.db,
-        key: args.at(index),
-        value: false,
-    }));
+    looks.extend(pairs(args, "msetnx")?.map(|index| context.look(args.at(index), false)));
     Ok(())
 }
 

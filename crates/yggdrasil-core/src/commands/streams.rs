@@ -1,11 +1,10 @@
 //! Long values in pieces: reading a part of one version, and writing by parts.
 
 use super::error::CommandError;
+use super::flags::Flags;
+use super::handler::{KeyLimits, Outcome, ReadContext, Run, ShardContext};
 use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{
-    CommandSpec, Docs, Flags, Group, KeyLimits, Keys, Outcome, ReadContext, Route, Run,
-    ShardContext,
-};
+use super::spec::{CommandSpec, Docs, Group, Keys, Route};
 use super::value::{EXPIRE_AT_MAX, text, text_len};
 use crate::keyspace::{EntryView, Millis, Received, UPLOAD_SERIAL_BITS, UploadError, UploadId};
 use crate::resp::{Args, Reply, parse_i64};
@@ -23,7 +22,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         route: Route::Key,
         run: Run::Read(get_stream),
         docs: Docs {
-            summary: "Gives up to so many bytes of a value from an offset on, of one version only where one is named: otherwise the error STALE. Empty at the end and behind it, null without a value.",
+            summary: "Gives up to so many bytes of a value from an offset on, of one version only where one is named: \
+                otherwise the error STALE. Empty at the end and behind it, null without a value.",
             since: "0.1.0",
             complexity: "O(N) for N bytes given",
             syntax: "key offset length [VERSION version]",
@@ -38,8 +38,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         route: Route::Key,
         run: Run::Shard(streaminfo),
         docs: Docs {
-            summary: "Gives a map of the length, version, advised chunk size, tier and pin (milliseconds left, or null) of a \
-                      value; null without one.",
+            summary: "Gives a map of the length, version, advised chunk size, tier and pin (milliseconds left, or \
+                null) of a value; null without one.",
             since: "0.1.0",
             complexity: "O(1)",
             syntax: "key",
@@ -69,7 +69,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         route: Route::Key,
         run: Run::Shard(begin),
         docs: Docs {
-            summary: "Begins an upload, which nobody sees before it is committed, and gives its id. The time to live counts from the commit.",
+            summary: "Begins an upload, which nobody sees before it is committed, and gives its id. The time to live \
+                counts from the commit.",
             since: "0.1.0",
             complexity: "O(1)",
             syntax: "key [size-hint] [EX seconds | PX milliseconds]",
@@ -99,7 +100,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         route: Route::Upload,
         run: Run::Shard(commit),
         docs: Docs {
-            summary: "Makes an upload the value of its key and gives the version of that. An upload that has not the BLAKE3 hash that is given is aborted with the error CHECKSUM.",
+            summary: "Makes an upload the value of its key and gives the version of that. An upload that has not the \
+                BLAKE3 hash that is given is aborted with the error CHECKSUM.",
             since: "0.1.0",
             complexity: "O(1)",
             syntax: "id [blake3]",

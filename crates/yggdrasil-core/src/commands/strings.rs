@@ -1,12 +1,13 @@
 //! Strings: reading them, and changing a part of them.
 
 use super::error::CommandError;
+use super::flags::Flags;
+use super::handler::{
+    Change, Found, KeyLimits, Look, Outcome, PlanContext, ReadContext, Run, ShardContext, Together,
+};
 use super::lcs::{LcsOptions, lcs as write_lcs};
 use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{
-    Change, CommandSpec, Docs, Flags, Found, Group, Join, KeyLimits, Keys, Look, Outcome,
-    PlanContext, ReadContext, Route, Run, ShardContext, Together,
-};
+use super::spec::{CommandSpec, Docs, Group, Join, Keys, Route};
 use super::value::{canonical, int_argument, text, text_len, write_value};
 use crate::keyspace::{EntryView, Expiry};
 use crate::resp::{Args, Reply};
@@ -81,7 +82,8 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         route: Route::Key,
         run: Run::Read(getrange),
         docs: Docs {
-            summary: "Gives the bytes of a value from one offset to another, both included; negative ones count from the end.",
+            summary: "Gives the bytes of a value from one offset to another, both included; negative ones count from \
+                the end.",
             since: "2.4.0",
             complexity: "O(N) for N bytes given",
             syntax: "key start end",
@@ -274,11 +276,7 @@ fn check_length(limits: &KeyLimits, offset: u64, bytes: &[u8]) -> Outcome {
 
 fn lcs_look<'a>(context: &PlanContext<'_>, args: &Args<'a>, looks: &mut Vec<Look<'a>>) -> Outcome {
     LcsOptions::parse(&args.from(3))?;
-    looks.extend([1, 2].map(|index| Look {
-        db: context.db,
-        key: args.at(index),
-        value: true,
-    }));
+    looks.extend([1, 2].map(|index| context.look(args.at(index), true)));
     Ok(())
 }
 

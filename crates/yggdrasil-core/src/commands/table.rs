@@ -1,14 +1,14 @@
-//! The table of all commands, and the way from a name to its row.
-//!
-//! A name is found by open addressing over its first and last eight bytes in lower case: names of up to 16 bytes are
-//! compared by that alone, so no string is hashed and, for nearly all of them, none is compared.
+//! The table of all commands, and the way from a name to its row: open addressing over [`NameKey`]s.
 
 use super::error::CommandError;
-use super::spec::{Arity, CommandSpec, Docs, Flags, Group, Keys, Route, Run};
+use super::flags::Flags;
+use super::handler::Run;
+use super::name_key::{NO_CONTAINER, NameKey, is_name};
+use super::spec::{Arity, CommandSpec, Docs, Group, Keys, Route};
 use super::{
-    counters, databases, expiry, keys, object, pins, session, set, streams, strings, syntax,
+    counters, databases, expiry, help, keys, object, pins, session, set, streams, strings, syntax,
 };
-use crate::resp::{Args, Reply, Span};
+use crate::resp::{Args, Reply};
 
 /// Every command that is written in Rust.
 pub const FAMILIES: &[&[CommandSpec]] = &[
@@ -34,23 +34,10 @@ impl CommandId {
     }
 }
 
-/// Parent of what is no subcommand, and row of an empty slot.
-const NONE: u16 = u16::MAX;
+/// Row of an empty slot, and container of what is no subcommand.
+const NONE: u16 = NO_CONTAINER;
 /// Slots for each row at least: probes stay short.
 const SLOTS_PER_ROW_MIN: usize = 4;
-/// Longest name of a command or subcommand.
-const NAME_BYTES_MAX: usize = 64;
-
-/// A name, as far as it is compared without looking at its letters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct NameKey {
-    /// The first eight bytes, filled up with zeros.
-    head: u64,
-    /// The last eight bytes of a name that is longer than that, else zero.
-    tail: u64,
-    /// The length, and above it the row of the container.
-    kind: u32,
-}
 
 /// One place of the table, with what a lookup asks a row for.
 #[derive(Clone, Copy, Debug)]
@@ -62,11 +49,7 @@ struct Slot {
 }
 
 const EMPTY: Slot = Slot {
-    key: NameKey {
-        head: 0,
-        tail: 0,
-        kind: 0,
-    },
+    key: NameKey::EMPTY,
     row: NONE,
     arity: Arity::Exact(0),
     is_container: false,
@@ -234,7 +217,8 @@ impl Registry {
             return Err(self.unknown(args));
         };
         if !slot.arity.allows(args.len()) {
-            return Err(wrong_arity(self.rows[usize::from(slot.row)]));
+            let spec = self.rows[usize::from(slot.row)];
+            return Err(CommandError::WrongArity(spec.name));
         }
         Ok(CommandId(slot.row))
     }
@@ -264,24 +248,12 @@ impl Registry {
 
     /// What "CONTAINER HELP" answers: each subcommand with its arguments, and what it does.
     pub fn write_help(&self, container: &str, reply: &mut Reply<'_>) {
-        let subcommands = self
-            .rows
-            .iter()
-            .filter(|spec| spec.container() == Some(container));
-        let is_help = |spec: &&&CommandSpec| matches!(spec.run, Run::Help);
-        let help = subcommands.clone().filter(is_help);
-        let others = subcommands.clone().filter(|spec| !is_help(spec));
-        reply.array(1 + 2 * subcommands.count());
-        reply.simple(&format!(
-            "{} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-            container.to_uppercase()
-        ));
-        for spec in others.chain(help) {
-            let syntax = help_syntax(spec.docs.syntax);
-            let line = format!("{} {syntax}", spec.own_name().to_uppercase());
-            reply.simple(line.trim_end());
-            reply.simple(&format!("    {}", spec.docs.summary));
-        }
+        let rows = self.rows.iter().copied();
+        help::write(
+            container,
+            rows.filter(|spec| spec.container() == Some(container)),
+            reply,
+        );
     }
 
     /// Name, and for a container its subcommand where one is given.
@@ -305,7 +277,9 @@ impl Registry {
             if slot.row == NONE {
                 return None;
             }
-            if slot.key == key && (name.len() <= 16 || self.is_named(slot.row, name)) {
+            if slot.key == key
+                && (name.len() <= NameKey::WHOLE_BYTES_MAX || self.is_named(slot.row, name))
+            {
                 return Some(slot);
             }
             index = (index + 1) & mask;
@@ -412,113 +386,16 @@ impl Registry {
     }
 }
 
-/// A syntax as HELP shows it: arguments in angle brackets, choices in round ones.
-fn help_syntax(syntax: &str) -> String {
-    let (mut line, mut word) = (String::new(), String::new());
-    for c in syntax.chars().chain([' ']) {
-        let mark = match c {
-            '<' => '(',
-            '>' => ')',
-            '[' | ']' | '|' | ' ' => c,
-            _ => {
-                word.push(c);
-                continue;
-            }
-        };
-        if word.contains(char::is_lowercase) {
-            line.extend(["<", &word, ">"]);
-        } else {
-            line.push_str(&word);
-        }
-        word.clear();
-        line.push(mark);
-    }
-    line.trim_end().replace(" | ", "|")
-}
-
-#[cold]
-fn wrong_arity(spec: &CommandSpec) -> CommandError {
-    let text = format!("ERR wrong number of arguments for '{}' command", spec.name);
-    CommandError::Text(text.into_bytes().into())
-}
-
 /// As C prints a string: up to its first zero byte, and no more than `most` bytes.
 fn shown(text: &[u8], most: usize) -> &[u8] {
     let text = &text[..text.len().min(most)];
     &text[..memchr::memchr(0, text).unwrap_or(text.len())]
 }
 
-fn is_name(name: &str) -> bool {
-    let is_allowed = |byte: u8| {
-        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.')
-    };
-    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_allowed)
-}
-
-impl NameKey {
-    /// `None` for what is too short or too long to be a name.
-    fn of(parent: u16, name: &[u8]) -> Option<Self> {
-        let len = name.len();
-        if !(1..=NAME_BYTES_MAX).contains(&len) {
-            return None;
-        }
-        let head = word(name, 0).unwrap_or_else(|| {
-            let mut bytes = [0; 8];
-            bytes[..len].copy_from_slice(name);
-            u64::from_le_bytes(bytes)
-        });
-        let tail = if len > 8 { word(name, len - 8)? } else { 0 };
-        Some(Self {
-            head: lower(head),
-            tail: lower(tail),
-            kind: len as u32 | u32::from(parent) << 8,
-        })
-    }
-
-    /// The key of a name of up to eight bytes. As a rule others follow it, so that eight can be read at once.
-    #[inline]
-    fn short(bytes: &[u8], name: Span) -> Option<Self> {
-        let head = word(bytes, name.start)?;
-        if !(1..=8).contains(&name.len) {
-            return None;
-        }
-        Some(Self {
-            head: lower(head & (u64::MAX >> (64 - 8 * name.len))),
-            tail: 0,
-            kind: name.len as u32 | u32::from(NONE) << 8,
-        })
-    }
-
-    #[inline]
-    fn hash(&self) -> u64 {
-        let mixed = self.head ^ self.tail.rotate_left(29) ^ u64::from(self.kind).rotate_right(24);
-        mixed.wrapping_mul(0xd6e8_feb8_6659_fd93) >> 40
-    }
-}
-
-#[inline]
-fn word(bytes: &[u8], at: usize) -> Option<u64> {
-    let chunk = bytes.get(at..)?.first_chunk()?;
-    Some(u64::from_le_bytes(*chunk))
-}
-
-/// Eight letters at once: those from 'A' to 'Z' become lower case, every other byte stays.
-#[inline]
-fn lower(word: u64) -> u64 {
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    let low_bits = word & (0x7f * EACH);
-    // Bit 7 of a byte tells whether it is at least 'A', or beyond 'Z'.
-    let from_a = low_bits + (0x80 - u64::from(b'A')) * EACH;
-    let beyond_z = low_bits + (0x7f - u64::from(b'Z')) * EACH;
-    let is_upper = (from_a ^ beyond_z) & !word & (0x80 * EACH);
-    word | is_upper >> 2
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::resp::ArgsBuffer;
-    use proptest::prelude::*;
 
     fn request(line: &str) -> ArgsBuffer {
         line.split(' ').map(str::as_bytes).collect()
@@ -724,20 +601,6 @@ mod tests {
         for number in 0..500 {
             let id = registry.find(format!("X{number}").as_bytes()).unwrap();
             assert_eq!(registry.spec(id).name, format!("x{number}"));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn eight_letters_are_lowered_at_once(word: u64) {
-            let expected = u64::from_le_bytes(word.to_le_bytes().map(|byte| byte.to_ascii_lowercase()));
-            prop_assert_eq!(lower(word), expected);
-        }
-
-        #[test]
-        fn short_names_have_keys_of_their_own(a in "[a-z]{1,16}", b in "[a-z]{1,16}") {
-            let (key_a, key_b) = (NameKey::of(NONE, a.as_bytes()), NameKey::of(NONE, b.as_bytes()));
-            prop_assert_eq!(a == b, key_a == key_b);
         }
     }
 }

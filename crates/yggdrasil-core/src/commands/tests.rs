@@ -1,7 +1,7 @@
 //! Whole commands on one shard: replies as Redis gives them, and what Redis cannot show.
 
+use super::handler::{KeyLimits, ShardContext};
 use super::scan;
-use super::spec::{KeyLimits, ShardContext};
 use super::{EXPIRE_AT_MAX, Registry};
 use crate::keyspace::{Expiry, Key, Shard, ShardShape, Value, hash_key};
 use crate::resp::{ArgsBuffer, Limits, Parser, Protocol, Reply, Requests};

@@ -6,7 +6,7 @@
 //! tag: u8 | bytes: u64 LE | [expire_at: u64 LE] | [pinned_until: u64 LE] | value
 //! ```
 
-use super::spec::{Action, Change, Look, Outcome, PlanContext, ShardContext, Together};
+use super::handler::{Action, Change, Look, Outcome, PlanContext, ShardContext, Together};
 use crate::keyspace::{EntryView, Expiry, Key, Kind, Millis, Shard, Value, hash_key};
 use crate::resp::{Args, Reply};
 

@@ -1,0 +1,304 @@
+//! Who runs a command: the kinds of handlers, what they are given and what they give back.
+
+use crate::keyspace::{
+    AccessBits, EntryView, Expiry, Key, KeyspaceError, Millis, Pins, Received, Shard, Value,
+    hash_key,
+};
+use crate::resp::{Args, Reply};
+
+use super::error::CommandError;
+use super::flags::Flags;
+use super::session::SessionCommand;
+use super::spec::{CommandSpec, Join, Keys, Route};
+use super::together::run_together;
+use super::value::canonical;
+
+/// What a handler gives. On an error the caller takes back what was written, and the error is the reply.
+pub type Outcome = Result<(), CommandError>;
+
+pub type ReadHandler =
+    fn(&ReadContext<'_>, Option<EntryView<'_>>, &Args<'_>, &mut Reply<'_>) -> Outcome;
+pub type EachHandler = fn(Option<EntryView<'_>>, &mut Reply<'_>) -> i64;
+pub type LookHandler = for<'a> fn(&PlanContext<'_>, &Args<'a>, &mut Vec<Look<'a>>) -> Outcome;
+pub type DecideHandler = for<'a> fn(
+    &PlanContext<'_>,
+    &Args<'a>,
+    &[Found<'a>],
+    &mut Vec<Change<'a>>,
+    &mut Reply<'_>,
+) -> Outcome;
+pub type ShardHandler = fn(&mut ShardContext<'_>, &Args<'_>, &mut Reply<'_>) -> Outcome;
+
+/// Who runs a command.
+#[derive(Clone, Copy, Debug)]
+pub enum Run {
+    /// Looks at the entry of its one key and at nothing else: also served from another shard's memory.
+    Read(ReadHandler),
+    /// Looks at each of its keys by itself. The function is called once for each: under [`Join::InOrder`] it writes
+    /// one element, under [`Join::Sum`] it writes nothing and returns what to add.
+    ReadEach(EachHandler),
+    /// Runs at the owner.
+    Shard(ShardHandler),
+    /// Looks at several keys, decides, and changes them, wherever they are.
+    Together(Together),
+    /// The engine itself.
+    Session(SessionCommand),
+    /// A coroutine that the worker has registered.
+    Python,
+    /// Its subcommands; alone, where its arity allows that, a coroutine.
+    Container,
+    /// The list of subcommands, see [`Registry::write_help`](crate::commands::Registry::write_help).
+    Help,
+}
+
+/// A command over keys that may belong to several shards, in two steps with the shards reserved around both.
+#[derive(Clone, Copy, Debug)]
+pub struct Together {
+    /// Reads the arguments: which keys it needs to see.
+    pub look: LookHandler,
+    /// Gets what was found, in the order of the looks; says what to change and writes the reply, which holds if
+    /// all changes succeed.
+    pub decide: DecideHandler,
+}
+
+/// What a look found, or nothing.
+pub type Found<'a> = Option<EntryView<'a>>;
+
+/// A key that a [`Together`] command wants to see.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    pub db: u8,
+    pub key: &'a [u8],
+    /// Whether its value is needed. If not, an empty one may be given for it.
+    pub value: bool,
+}
+
+/// A change that a [`Together`] command makes, applied in order by the owner of the key.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    pub db: u8,
+    pub key: &'a [u8],
+    pub action: Action<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Action<'a> {
+    Remove,
+    /// What was there keeps its pin; it lasts until `pinned_until` at least.
+    Put {
+        value: Value<'a>,
+        expire_at: Option<Millis>,
+        pinned_until: Option<Millis>,
+    },
+    /// Pins what is there, whatever the limits of pins say.
+    Pin {
+        until: Millis,
+    },
+}
+
+/// Bounds that come from the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyLimits {
+    /// The longest string that may come into being (proto-max-bulk-len), other than by an upload.
+    pub string_bytes_max: u64,
+    pub databases: u8,
+    /// Uploads of a shard at a time.
+    pub uploads_max: usize,
+    /// Bytes of all of them; 0 for no limit but the memory.
+    pub upload_bytes_max: u64,
+    /// How long a pin lasts when nobody says.
+    pub pin_milliseconds: u64,
+    /// What the access bits of entries mean.
+    pub access_bits: AccessBits,
+}
+
+impl Default for KeyLimits {
+    fn default() -> Self {
+        Self {
+            string_bytes_max: 512 * 1024 * 1024,
+            databases: 16,
+            uploads_max: 256,
+            upload_bytes_max: 0,
+            pin_milliseconds: 3_600_000,
+            access_bits: AccessBits::default(),
+        }
+    }
+}
+
+/// What a [`Run::Read`] handler knows beside the entry.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadContext<'a> {
+    pub now: Millis,
+    pub limits: &'a KeyLimits,
+}
+
+/// What the steps of a [`Together`] command know beside the entries.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanContext<'a> {
+    pub db: u8,
+    pub now: Millis,
+    pub limits: &'a KeyLimits,
+    /// Those of one shard, which know what the others have.
+    pub pins: &'a Pins,
+}
+
+impl PlanContext<'_> {
+    /// A look at a key of the database in use.
+    pub fn look<'a>(&self, key: &'a [u8], value: bool) -> Look<'a> {
+        Look {
+            db: self.db,
+            key,
+            value,
+        }
+    }
+}
+
+/// What a [`Run::Shard`] handler works on.
+pub struct ShardContext<'a> {
+    pub shard: &'a mut Shard,
+    pub db: u8,
+    pub now: Millis,
+    pub hash_seed: u64,
+    /// Hash of the first key, where the engine has computed it already.
+    pub first_key_hash: Option<u64>,
+    pub limits: &'a KeyLimits,
+    /// A fresh random number.
+    pub random: u64,
+    pub shard_index: u16,
+    pub shard_count: u16,
+    /// Reads that found their key, and those that did not.
+    pub hits: u64,
+    pub misses: u64,
+}
+
+impl ShardContext<'_> {
+    /// Any key.
+    #[inline]
+    pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+        Key {
+            db: self.db,
+            hash: hash_key(self.hash_seed, bytes),
+            bytes,
+        }
+    }
+
+    /// The first key of the command, whose hash may be known.
+    #[inline]
+    pub fn first_key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+        match self.first_key_hash {
+            Some(hash) => Key {
+                db: self.db,
+                hash,
+                bytes,
+            },
+            None => self.key(bytes),
+        }
+    }
+
+    /// Makes `bytes`, or what was received in the place of that argument, the value of a key. Tells whether a live
+    /// entry was there before.
+    #[inline(always)]
+    pub fn store(
+        &mut self,
+        key: &Key<'_>,
+        bytes: &[u8],
+        expiry: Expiry,
+    ) -> Result<bool, KeyspaceError> {
+        if self.shard.has_received()
+            && let Some(Received::Value(draft)) = self.shard.take_received()
+        {
+            return self.shard.publish(draft, key, expiry, self.now);
+        }
+        self.shard.set(key, canonical(bytes), expiry, self.now)
+    }
+
+    /// The entry of a key, used by this unless the command has [`Flags::NO_TOUCH`].
+    #[inline]
+    pub fn look_up(&mut self, key: &Key<'_>, flags: Flags) -> Option<EntryView<'_>> {
+        let view = if flags.has(Flags::NO_TOUCH) {
+            self.shard.peek(key, self.now)
+        } else {
+            self.shard.find(key, self.now)
+        };
+        match view {
+            Some(_) => self.hits += 1,
+            None => self.misses += 1,
+        }
+        view
+    }
+}
+
+impl CommandSpec {
+    /// Runs a command whose keys all belong to this shard. On an error the reply is as it was.
+    ///
+    /// # Panics
+    /// If the command needs no shard.
+    #[inline]
+    pub fn run_on_shard(
+        &self,
+        context: &mut ShardContext<'_>,
+        args: &Args<'_>,
+        reply: &mut Reply<'_>,
+    ) -> Outcome {
+        let position = reply.position();
+        let outcome = match &self.run {
+            Run::Read(read) => self.run_read(*read, context, args, reply),
+            Run::ReadEach(each) => self.run_read_each(*each, context, args, reply),
+            Run::Shard(run) => run(context, args, reply),
+            Run::Together(together) => run_together(together, context, args, reply),
+            Run::Session(_) | Run::Python | Run::Container | Run::Help => {
+                panic!("{} runs on no shard", self.name)
+            }
+        };
+        if outcome.is_err() {
+            reply.rewind(position);
+        }
+        outcome
+    }
+
+    #[inline]
+    fn run_read(
+        &self,
+        read: ReadHandler,
+        context: &mut ShardContext<'_>,
+        args: &Args<'_>,
+        reply: &mut Reply<'_>,
+    ) -> Outcome {
+        let Keys::At { first, .. } = self.keys else {
+            panic!("{} has no key", self.name);
+        };
+        let key = context.first_key(args.at(usize::from(first)));
+        let read_context = ReadContext {
+            now: context.now,
+            limits: context.limits,
+        };
+        read(
+            &read_context,
+            context.look_up(&key, self.flags),
+            args,
+            reply,
+        )
+    }
+
+    fn run_read_each(
+        &self,
+        each: EachHandler,
+        context: &mut ShardContext<'_>,
+        args: &Args<'_>,
+        reply: &mut Reply<'_>,
+    ) -> Outcome {
+        let is_sum = self.route == Route::Split(Join::Sum);
+        if !is_sum {
+            reply.array(args.len() - 1);
+        }
+        let mut sum = 0;
+        for argument in args.iter().skip(1) {
+            let key = context.key(argument);
+            sum += each(context.look_up(&key, self.flags), reply);
+        }
+        if is_sum {
+            reply.int(sum);
+        }
+        Ok(())
+    }
+}
