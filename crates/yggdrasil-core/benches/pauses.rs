@@ -1,7 +1,7 @@
 //! The longest pauses of a shard while its memory changes hands: `cargo bench --bench pauses -- [LIMIT_MIB]`.
 //!
-//! One step is what a request does (make room, write) or what housekeeping does ten times a second. Given are the longest
-//! of a phase in processor time, so that other programs on the machine do not count.
+//! One step is what a request does (make room, write) or what housekeeping does ten times a second. Given are the
+//! longest of a phase in processor time, so that other programs on the machine do not count.
 
 use std::time::Duration;
 

@@ -47,8 +47,8 @@ pub fn send_pieces(descriptor: RawFd, unsent: &Unsent<'_>) -> Result<usize, Errn
 
 /// Sends bytes of a file without waiting and without copying them; how many bytes went. `None` when the system cannot.
 ///
-/// The descriptor is that of an open transport, as in [`send`]; it does not block. What it sends must stay as it is until
-/// the receiver has it. Python ignores SIGPIPE, which cannot be refused here.
+/// The descriptor is that of an open transport, as in [`send`]; it does not block. What it sends must stay as it is
+/// until the receiver has it. Python ignores SIGPIPE, which cannot be refused here.
 pub fn send_reference(
     descriptor: RawFd,
     reference: &Reference<'_>,

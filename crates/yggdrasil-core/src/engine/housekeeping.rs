@@ -53,8 +53,8 @@ impl Engine {
         more
     }
 
-    /// Tells how much memory of its own the process has now, in bytes: what it takes for buffers and the like beyond its
-    /// start is not there for keys, nor is its part of what the workers share besides the arenas.
+    /// Tells how much memory of its own the process has now, in bytes: what it takes for buffers and the like beyond
+    /// its start is not there for keys, nor is its part of what the workers share besides the arenas.
     pub fn note_heap(&mut self, bytes: u64) {
         let start = *self.heap_at_start.get_or_insert(bytes);
         let shared = self.control.resident_bytes().unwrap_or(0) / self.shape().shards as u64;

@@ -429,8 +429,8 @@ impl Engine {
         }
     }
 
-    /// At most `at_most` of the bytes that are next to be sent to a client, if they are to be sent without copying them;
-    /// otherwise [`Engine::unsent_pieces`] gives those that come first.
+    /// At most `at_most` of the bytes that are next to be sent to a client, if they are to be sent without copying
+    /// them; otherwise [`Engine::unsent_pieces`] gives those that come first.
     pub fn unsent_reference(&mut self, at: SessionRef, at_most: usize) -> Option<Reference<'_>> {
         let session = self.sessions.get_mut(at.index)?;
         if session.at != at {

@@ -2,9 +2,9 @@
 //!
 //! An entry has 24 bits for its last uses. What they mean follows from the policy ([`AccessBits`]):
 //! ```text
-//! Clock       seconds:24                          the last use
-//! Frequency   minutes:16 | counter:8              as Redis's LFU: a logarithmic counter (Morris 1978) and its last decay
-//! Queued      tag:20 | era:4                      the place in the queues of the admission policy, and uses
+//! Clock       seconds:24               the last use
+//! Frequency   minutes:16 | counter:8   as Redis's LFU: a logarithmic counter (Morris 1978) and its last decay
+//! Queued      tag:20 | era:4           the place in the queues of the admission policy, and uses
 //! ```
 //! Entries that were stored under another policy are read as if they had been stored under this one, as in Redis.
 

@@ -1,9 +1,9 @@
 //! Runs that are sent by reference: the kernel puts their pages into the queue of a socket instead of copying them.
 //!
-//! Nobody is told when it lets go of them; over loopback it is the receiver who does, by reading. So the bytes of a value
-//! that was ever sent like this are never written again: a page that is punched out of the segment lives on for those
-//! who refer to it, and what takes its place is another page. That makes the next value in its place cost more, which
-//! pays when the value is sent more than once or twice.
+//! Nobody is told when it lets go of them; over loopback it is the receiver who does, by reading. So the bytes of a
+//! value that was ever sent like this are never written again: a page that is punched out of the segment lives on for
+//! those who refer to it, and what takes its place is another page. That makes the next value in its place cost more,
+//! which pays when the value is sent more than once or twice.
 
 use super::arena::{Arena, COOLED_PAGES, PageUse};
 use super::layout::{BLOCK_BYTES, PAGE_BYTES, PAGE_WORDS};
@@ -45,7 +45,8 @@ impl Arena {
         self.pages[(at / PAGE_WORDS) as usize].referred
     }
 
-    /// Frees such a run: its memory goes back to the system before it is used again. The pages of a long one go in steps.
+    /// Frees such a run: its memory goes back to the system before it is used again. The pages of a long one go in
+    /// steps.
     pub(super) fn free_referred(&mut self, number: u32, pages: u32, blocks: u32) {
         self.pages[number as usize] = Default::default();
         let bytes = u64::from(blocks) * BLOCK_BYTES;

@@ -55,7 +55,8 @@ pub struct EntryView<'a> {
     pub pinned_until: Option<Millis>,
 }
 
-/// A large value that stays as it is until its lease is given back ([`Holder::release`](crate::lease::Holder::release)).
+/// A large value that stays as it is until its lease is given back
+/// ([`Holder::release`](crate::lease::Holder::release)).
 #[derive(PartialEq, Eq, Debug)]
 pub struct LeasedValue {
     pub lease: RunLease,

@@ -26,7 +26,8 @@ pub fn has_room<W: AtomicWord>(
     if fits(*head_seen) {
         return true;
     }
-    // The flag is raised before the last look. Either the consumer sees it after making room, or this look sees the room.
+    // The flag is raised before the last look. Either the consumer sees it after making room, or this look sees the
+    // room.
     starved.swap(1, SeqCst);
     W::fence(SeqCst);
     *head_seen = head.load(Acquire);

@@ -1,8 +1,8 @@
 //! Huge pages for what is already there.
 //!
-//! The kernel gives new shared memory huge pages only where the whole machine is set to that, which it is not by default.
-//! It does turn memory into huge pages on request (`MADV_COLLAPSE`, Linux 6.1). That takes some milliseconds for each,
-//! so a thread asks, which runs when nobody else wants to.
+//! The kernel gives new shared memory huge pages only where the whole machine is set to that, which it is not by
+//! default. It does turn memory into huge pages on request (`MADV_COLLAPSE`, Linux 6.1). That takes some milliseconds
+//! for each, so a thread asks, which runs when nobody else wants to.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};

@@ -39,8 +39,8 @@ impl Mapping {
     pub const HOLE_BYTES: u64 = 4096;
 
     /// Keeps pages larger than a hole out of what is touched from now on. True when that is so: then a hole takes pages
-    /// out of the segment whole and leaves them as they are to whoever else refers to them. Otherwise it may write zeros
-    /// into a part of one.
+    /// out of the segment whole and leaves them as they are to whoever else refers to them. Otherwise it may write
+    /// zeros into a part of one.
     pub fn keep_pages_small(&self) -> bool {
         rustix::param::page_size() as u64 <= Self::HOLE_BYTES
             && small_pages::are_the_rule()
@@ -151,7 +151,8 @@ impl Mapping {
         HugePages::start(self.file.try_clone()?, self.bytes())
     }
 
-    /// Gives the memory of a range back; it reads as zero afterwards. Both ends are multiples of [`Mapping::HOLE_BYTES`].
+    /// Gives the memory of a range back; it reads as zero afterwards. Both ends are multiples of
+    /// [`Mapping::HOLE_BYTES`].
     pub fn punch_hole(&mut self, offset: u64, bytes: u64) -> std::io::Result<()> {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         let punch = || rustix::fs::fallocate(&self.file, flags, offset, bytes);
@@ -327,8 +328,8 @@ impl SharedMapping {
         copy::copy_in(self.region.words(), offset, bytes)
     }
 
-    /// Copies bytes in, at a multiple of 8; what they leave of the last word becomes zero. The words have no other writer
-    /// meanwhile.
+    /// Copies bytes in, at a multiple of 8; what they leave of the last word becomes zero. The words have no other
+    /// writer meanwhile.
     #[inline]
     pub fn fill(&self, offset: u64, bytes: &[u8]) -> Option<()> {
         if offset % 8 != 0 {

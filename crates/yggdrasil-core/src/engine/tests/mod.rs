@@ -87,7 +87,8 @@ impl Node {
         self.settle();
     }
 
-    /// Sends bytes, in pieces of at most so many. With `offered`, they are put where the engine wants them, as by a driver.
+    /// Sends bytes, in pieces of at most so many. With `offered`, they are put where the engine wants them, as by a
+    /// driver.
     fn send(&mut self, id: ClientId, mut bytes: &[u8], at_most: usize, offered: bool) {
         while !bytes.is_empty() {
             let client = &self.clients[id];

@@ -1,8 +1,8 @@
 //! Full parts of the arena lie in huge pages, where that is wanted: reads of many keys spend much of their time on
 //! finding out where a page is.
 //!
-//! Only parts in which every block is counted as touched are moved, so that it changes nothing about what is counted. A hole
-//! that is punched later splits the huge page again.
+//! Only parts in which every block is counted as touched are moved, so that it changes nothing about what is counted. A
+//! hole that is punched later splits the huge page again.
 
 use std::io::ErrorKind;
 

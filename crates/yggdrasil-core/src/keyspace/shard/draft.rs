@@ -13,8 +13,8 @@ use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, Value};
 use super::evict::Effort;
 use super::{Place, Shard, UploadId};
 
-/// What is made room for at a time where others have to go for it: a value comes in as fast as that, and others are served
-/// between.
+/// What is made room for at a time where others have to go for it: a value comes in as fast as that, and others are
+/// served between.
 const STEP_BYTES: u64 = 32 * 1024;
 /// Address space for a value of unknown length to grow into before it has to move.
 const GROWTH_BYTES_MAX: u64 = 4 << 30;
@@ -79,8 +79,8 @@ impl Draft {
 }
 
 impl Shard {
-    /// A draft for a value of `value_bytes` under a key of `key_bytes`. Where many others would have to go for it, it gets
-    /// its memory as the value comes.
+    /// A draft for a value of `value_bytes` under a key of `key_bytes`. Where many others would have to go for it, it
+    /// gets its memory as the value comes.
     ///
     /// # Errors
     /// When it is too large, or there is no memory for it: then nothing was evicted.

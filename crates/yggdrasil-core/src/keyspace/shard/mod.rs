@@ -300,14 +300,15 @@ impl Shard {
         self.arena.limit.saturating_sub(self.arena.needed())
     }
 
-    /// Changes the limit. What is stored above it is evicted in the steps of [`Shard::advance`] and before writes, if the
-    /// policy allows.
+    /// Changes the limit. What is stored above it is evicted in the steps of [`Shard::advance`] and before writes, if
+    /// the policy allows.
     pub fn set_memory_limit(&mut self, bytes: u64) {
         self.arena.limit = bytes;
         self.update_access_bits();
     }
 
-    /// Whether what small values and the index lie in is put into huge pages once it is full. False where that cannot be.
+    /// Whether what small values and the index lie in is put into huge pages once it is full. False where that cannot
+    /// be.
     pub fn set_huge_pages(&mut self, wanted: bool) -> bool {
         self.arena.set_huge_pages(wanted)
     }

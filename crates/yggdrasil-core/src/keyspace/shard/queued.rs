@@ -1,7 +1,7 @@
 //! The admission policy over the entries of a shard: it is told of what happens to them, and names those that go.
 //!
-//! The 24 access bits of an entry are `tag:20 | era:4` then. An entry of another era was stored while another policy was
-//! in force: it is not queued yet.
+//! The 24 access bits of an entry are `tag:20 | era:4` then. An entry of another era was stored while another policy
+//! was in force: it is not queued yet.
 
 use yggdrasil_admission::{Entries, Found, Policy, Slot, Tag};
 

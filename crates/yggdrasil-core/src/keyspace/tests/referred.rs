@@ -40,7 +40,8 @@ fn lend(shard: &mut Shard) -> Lent {
     }
 }
 
-/// Counts readings of `k` until one is to go by reference; how many were copied. `None` where the system has huge pages.
+/// Counts readings of `k` until one is to go by reference; how many were copied. `None` where the system has huge
+/// pages.
 pub(super) fn copies(shard: &mut Shard) -> Option<usize> {
     (0..100).position(|_| {
         let lent = lend(shard);
