@@ -7,7 +7,15 @@ from typing import Any, Literal, NotRequired, Self, TypedDict, final
 from typing_extensions import Buffer
 
 __all__ = [
+    "ARENA_BYTES_MAX",
+    "CAPTURE_SHIFT_MAX",
     "COMPATIBLE_VERSION",
+    "DATABASES_MAX",
+    "HASH_SLOTS",
+    "LEASES_MAX",
+    "NEAR_PROTOCOL_VERSION",
+    "PIN_PREFIXES_MAX",
+    "SHARDS_MAX",
     "CaptureWriter",
     "ConfigError",
     "Connection",
@@ -41,6 +49,22 @@ __all__ = [
 __version__: str
 COMPATIBLE_VERSION: str
 """The version of Redis whose commands and replies are ours."""
+ARENA_BYTES_MAX: int
+"""Address space of an arena at most."""
+CAPTURE_SHIFT_MAX: int
+"""A capture records one key in `2**shift`; this is the highest."""
+DATABASES_MAX: int
+"""Logical databases at most."""
+HASH_SLOTS: int
+"""Hash slots, as in Redis Cluster."""
+LEASES_MAX: int
+"""Large values that a process may look at in place at a time, at most."""
+NEAR_PROTOCOL_VERSION: int
+"""The version of what is said on a near socket."""
+PIN_PREFIXES_MAX: int
+"""Prefixes that may have limits of their own for pinned bytes."""
+SHARDS_MAX: int
+"""Workers of a node at most."""
 
 class YggdrasilError(Exception):
     """Root of all errors of Yggdrasil."""
@@ -193,7 +217,7 @@ class CaptureWriter:
     """A capture in the making: what the workers of a node have recorded becomes one file."""
 
     def __new__(cls, shift: int, workers: int) -> CaptureWriter:
-        """One key in `2**shift` (0 to 20) is recorded; YggdrasilError for another shift."""
+        """One key in `2**shift` (0 to CAPTURE_SHIFT_MAX) is recorded; YggdrasilError for another shift."""
 
     def add(self, worker: int, records: bytes) -> None:
         """Takes what `Worker.record` of that worker has given."""

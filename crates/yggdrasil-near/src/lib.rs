@@ -22,5 +22,6 @@ mod session;
 mod view;
 
 pub use error::NearError;
+pub use link::PROTOCOL_VERSION;
 pub use reader::{NearReader, Options, Small, SmallInto};
 pub use view::View;

@@ -11,14 +11,16 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use serde::{Deserialize, Serialize};
+use yggdrasil_core::control::SHARDS_MAX;
 
 use crate::error::NearError;
 use crate::reader::Options;
 
-const VERSION: u32 = 1;
+/// The version of what is said on a near socket.
+pub const PROTOCOL_VERSION: u32 = 1;
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// One arena a shard and the lease page.
-const DESCRIPTORS_MAX: usize = 65;
+const DESCRIPTORS_MAX: usize = SHARDS_MAX + 1;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Serialize)]
@@ -68,7 +70,7 @@ pub fn connect(path: &Path, options: &Options) -> Result<Given, NearError> {
         socket.set_read_timeout(Some(TIMEOUT))?;
         socket.set_write_timeout(Some(TIMEOUT))?;
         let request = Request {
-            version: VERSION,
+            version: PROTOCOL_VERSION,
             username: options.username.as_deref(),
             password: options.password.as_deref(),
         };
@@ -82,14 +84,14 @@ pub fn connect(path: &Path, options: &Options) -> Result<Given, NearError> {
         NearError::Unavailable(format!("{} does not answer: {error}", path.display()))
     })?;
     match serde_json::from_slice(&answer) {
-        Ok(Answer::Welcome(welcome)) if welcome.version == VERSION => Ok(Given {
+        Ok(Answer::Welcome(welcome)) if welcome.version == PROTOCOL_VERSION => Ok(Given {
             welcome,
             descriptors,
             socket,
         }),
         Ok(Answer::Refused { error }) => Err(NearError::Refused(error)),
         Ok(Answer::Welcome(Welcome { version, .. })) => Err(NearError::Refused(format!(
-            "it speaks version {version} of the near socket's protocol, this library version {VERSION}"
+            "it speaks version {version} of the near socket's protocol, this library version {PROTOCOL_VERSION}"
         ))),
         Err(error) => Err(NearError::Refused(format!(
             "its answer makes no sense: {error}"

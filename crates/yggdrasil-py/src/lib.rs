@@ -52,10 +52,17 @@ mod _core {
     #[pymodule_init]
     fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
         use pyo3::types::PyModuleMethods;
+        use yggdrasil_admission::simulator::capture;
+        use yggdrasil_core::{control, engine, keyspace, lease};
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-        module.add(
-            "COMPATIBLE_VERSION",
-            yggdrasil_core::engine::COMPATIBLE_VERSION,
-        )
+        module.add("ARENA_BYTES_MAX", keyspace::SEGMENT_BYTES_MAX)?;
+        module.add("CAPTURE_SHIFT_MAX", capture::SHIFT_MAX)?;
+        module.add("COMPATIBLE_VERSION", engine::COMPATIBLE_VERSION)?;
+        module.add("DATABASES_MAX", keyspace::DATABASES_MAX)?;
+        module.add("HASH_SLOTS", keyspace::slot::SLOTS)?;
+        module.add("LEASES_MAX", lease::SLOTS_MAX)?;
+        module.add("NEAR_PROTOCOL_VERSION", yggdrasil_near::PROTOCOL_VERSION)?;
+        module.add("PIN_PREFIXES_MAX", keyspace::PIN_RULES_MAX)?;
+        module.add("SHARDS_MAX", control::SHARDS_MAX)
     }
 }

@@ -10,7 +10,7 @@ import click
 from yggdrasil import __version__
 from yggdrasil._core import ConfigError
 from yggdrasil.server.config import OPTIONS
-from yggdrasil.server.config_sources import Loaded, load
+from yggdrasil.server.config_sources import FILE_DEFAULT, FILE_VARIABLE, Loaded, load
 from yggdrasil.server.option import Kind
 from yggdrasil.server.simulate_command import simulate
 
@@ -29,8 +29,8 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
         "config_file",
         metavar="FILE",
         type=click.Path(path_type=Path),
-        envvar="YGGDRASIL_CONFIG",
-        help="TOML file with options. [default: yggdrasil.toml where it exists]",
+        envvar=FILE_VARIABLE,
+        help=f"TOML file with options. [default: {FILE_DEFAULT} where it exists]",
     )(command)
 
 

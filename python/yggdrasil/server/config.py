@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from yggdrasil._core import DATABASES_MAX, LEASES_MAX, SHARDS_MAX
 from yggdrasil.server.option import (
+    ENVIRONMENT_PREFIX,
     GIB,
     INTEGER_MAX,
     KIB,
@@ -33,7 +35,6 @@ from yggdrasil.server.option import (
 
 PORT_DEFAULT = 6379
 PORT_MAX = 65535
-SHARDS_MAX = 64
 WORKER_PORT_OFFSET = 10000
 
 Port = Annotated[Whole, Field(ge=0, le=PORT_MAX)]
@@ -53,7 +54,7 @@ def _worker_port_base(validated: dict[str, Any]) -> int:
 class Config(BaseSettings):
     """Parsed and checked once, frozen, and passed down."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="YGGDRASIL_")
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=ENVIRONMENT_PREFIX)
 
     bind: Annotated[
         str,
@@ -102,7 +103,9 @@ class Config(BaseSettings):
         Field(ge=1, le=SHARDS_MAX),
         Option(help="Worker processes, each of which owns one shard.", default_text="the number of cores"),
     ] = Field(default_factory=cores)
-    databases: Annotated[Whole, Field(ge=1, le=256), Option(help="Logical databases (SELECT).", redis=True)] = 16
+    databases: Annotated[
+        Whole, Field(ge=1, le=DATABASES_MAX), Option(help="Logical databases (SELECT).", redis=True)
+    ] = 16
     dir: Annotated[
         str,
         Option(
@@ -155,8 +158,7 @@ class Config(BaseSettings):
         ),
     ] = 5
     lfu_log_factor: Annotated[
-        Whole,
-        Field(ge=0, le=2**31 - 1),
+        Count,
         Option(
             help="How many more uses the counter of the LFU policies needs for each step; 0 counts every use.",
             redis=True,
@@ -165,8 +167,7 @@ class Config(BaseSettings):
         ),
     ] = 10
     lfu_decay_time: Annotated[
-        Whole,
-        Field(ge=0, le=2**31 - 1),
+        Count,
         Option(
             help="How long it takes that counter to shrink by one; 0 for ever.",
             unit="minutes",
@@ -268,7 +269,6 @@ class Config(BaseSettings):
     ] = GIB
     client_output_buffer_limit: Annotated[
         OutputLimits,
-        Percentiles,
         Option(
             help="Replies that may wait for a client, per class: more than HARD bytes, or more than SOFT bytes for "
             "SECONDS, closes its connection; 0 for no limit.",
@@ -354,7 +354,7 @@ class Config(BaseSettings):
     ] = 64
     near_leases_max: Annotated[
         Whole,
-        Field(ge=1, le=4096),
+        Field(ge=1, le=LEASES_MAX),
         Option(help="Large values that one of them may look at in place at a time."),
     ] = 256
     near_lease_age: Annotated[

@@ -13,9 +13,12 @@ from pydantic_settings import EnvSettingsSource
 
 from yggdrasil._core import ConfigError
 from yggdrasil.server.config import OPTIONS, Config, OptionError
+from yggdrasil.server.option import ENVIRONMENT_PREFIX
 
 FILE_DEFAULT = "yggdrasil.toml"
-_PREFIX = "YGGDRASIL_"
+FILE_VARIABLE = f"{ENVIRONMENT_PREFIX}CONFIG"
+"""Names another file."""
+
 _FIELDS = {row.field: row for row in OPTIONS.values()}
 
 
@@ -89,7 +92,8 @@ def _from_file(file: Path) -> dict[str, tuple[Any, str]]:
 def _from_environment() -> dict[str, tuple[Any, str]]:
     known = {row.variable for row in OPTIONS.values()}
     for variable in os.environ:
-        if variable.upper().startswith(_PREFIX) and variable.upper() not in known | {f"{_PREFIX}CONFIG"}:
+        name = variable.upper()
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in {*known, FILE_VARIABLE}:
             raise ConfigError(f"{variable} in the environment is no option{_similar(variable, sorted(known))}")
     return {
         field: (value, f"variable {_FIELDS[field].variable}") for field, value in EnvSettingsSource(Config)().items()

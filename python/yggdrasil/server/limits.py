@@ -6,6 +6,8 @@ from pathlib import Path
 
 import structlog
 
+from yggdrasil._core import ARENA_BYTES_MAX
+from yggdrasil.protocol.processes import machine_memory_bytes
 from yggdrasil.server.config import Config
 from yggdrasil.server.errors import StartError
 from yggdrasil.server.option import GIB, readable_size
@@ -14,7 +16,6 @@ log = structlog.stdlib.get_logger(__name__)
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _FILES_OF_PYTHON = 32
-_ARENA_BYTES_MAX = 4096 * GIB
 _ADDRESS_SPACE_BYTES = 32768 * GIB
 
 
@@ -77,14 +78,9 @@ def raise_files_limit(pid: int, wanted: int) -> int:
 
 def arena_bytes(config: Config) -> int:
     """Address space for a shard: many times what it may hold, so that a long run of pages can always be found."""
-    most = max(config.maxmemory, physical_memory_bytes())
-    wanted = min(8 * most, _ARENA_BYTES_MAX, _ADDRESS_SPACE_BYTES // config.shards)
+    most = max(config.maxmemory, machine_memory_bytes())
+    wanted = min(8 * most, ARENA_BYTES_MAX, _ADDRESS_SPACE_BYTES // config.shards)
     return 1 << (wanted.bit_length() - 1)
-
-
-def physical_memory_bytes() -> int:
-    """Memory of the machine."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def cgroup_memory_bytes(cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int | None:
@@ -124,11 +120,11 @@ def _check_memory(config: Config) -> None:
             f"maxmemory {readable_size(config.maxmemory)} is more than the {readable_size(limit)} that the control "
             "group of this process may use; lower maxmemory or raise memory.max (MemoryMax=)"
         )
-    if config.maxmemory > physical_memory_bytes():
+    if config.maxmemory > machine_memory_bytes():
         log.warning(
             "maxmemory is more than the memory of this machine",
             maxmemory=config.maxmemory,
-            physical_memory=physical_memory_bytes(),
+            physical_memory=machine_memory_bytes(),
         )
     if limit is not None and config.maxmemory == 0:
         log.warning("the control group limits memory and maxmemory is not set: set it below", memory_limit=limit)

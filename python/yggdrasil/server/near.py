@@ -20,7 +20,7 @@ from typing import Any
 import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from yggdrasil._core import NodeShape
+from yggdrasil._core import NEAR_PROTOCOL_VERSION, NodeShape
 from yggdrasil.server.config import Config
 from yggdrasil.server.config_rewrite import LiveConfig
 from yggdrasil.server.guests import Guest, Guests, GuestsError
@@ -29,7 +29,6 @@ from yggdrasil.server.option import NearUser, parse_near_users
 
 log = structlog.stdlib.get_logger(__name__)
 
-VERSION = 1
 _REQUEST_BYTES_MAX = 4096
 _REQUEST_TIMEOUT_S = 5.0
 _LOOK_INTERVAL_S = 0.25
@@ -136,8 +135,8 @@ class NearServer:
             request = _Request.model_validate_json(received)
         except ValidationError:
             raise _RefusedError("the request is not one line of JSON") from None
-        if request.version != VERSION:
-            raise _RefusedError(f"version {request.version} is not known here, only {VERSION}")
+        if request.version != NEAR_PROTOCOL_VERSION:
+            raise _RefusedError(f"version {request.version} is not known here, only {NEAR_PROTOCOL_VERSION}")
         return request
 
     async def _admit(self) -> Guest:
@@ -153,7 +152,7 @@ class NearServer:
         shape, config = self._shape, self._live.config
         native = NodeShape(**shape.model_dump())
         return {
-            "version": VERSION,
+            "version": NEAR_PROTOCOL_VERSION,
             "node": {"version": self._node.version, "run_id": self._node.run_id},
             "shape": {
                 "shards": shape.shards,

@@ -9,11 +9,15 @@ from annotated_types import Ge, Le
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
+from yggdrasil._core import PIN_PREFIXES_MAX
+
+ENVIRONMENT_PREFIX = "YGGDRASIL_"
+"""Begins the name of an option in the environment."""
+
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 INTEGER_MAX = 2**63 - 1
-SHARES_MAX = 16
 
 # As Redis: `k` counts by the thousand, `kb` by 1024.
 SIZE_UNITS = {
@@ -173,7 +177,7 @@ def parse_shares(value: object) -> str:
     prefixes = words[::2]
     if not isinstance(value, str) or len(words) % 2 or len(set(prefixes)) != len(prefixes):
         raise ValueError("not groups of a prefix and its share")
-    if len(prefixes) > SHARES_MAX:
+    if len(prefixes) > PIN_PREFIXES_MAX:
         raise ValueError("too many prefixes")
     return " ".join(f"{prefix} {parse_share(share)}" for prefix, share in zip(prefixes, words[1::2], strict=True))
 
@@ -252,7 +256,7 @@ class OptionRow:
     @property
     def variable(self) -> str:
         """The name in the environment."""
-        return f"YGGDRASIL_{self.field.upper()}"
+        return f"{ENVIRONMENT_PREFIX}{self.field.upper()}"
 
     @property
     def default_text(self) -> str:
@@ -276,7 +280,7 @@ class OptionRow:
             Kind.OCTAL: "octal permissions such as 700, or 0 to leave them",
             Kind.TEXT: "text",
             Kind.SHARE: "a size such as 100mb, or a percentage of maxmemory such as 25%",
-            Kind.SHARES: f"up to {SHARES_MAX} groups of PREFIX and a size or percentage of maxmemory, by spaces",
+            Kind.SHARES: f"up to {PIN_PREFIXES_MAX} groups of PREFIX and a size or percentage of maxmemory, by spaces",
             Kind.PERCENTILES: "numbers from 0 to 100, separated by spaces",
             Kind.OUTPUT_LIMITS: "groups of CLASS HARD SOFT SECONDS, where CLASS is normal, replica or pubsub",
             Kind.NEAR_USERS: "groups of NAME TOKEN PREFIXES, where PREFIXES are separated by commas, or * for all",

@@ -3,11 +3,11 @@
 import hashlib
 from dataclasses import dataclass
 
-from yggdrasil._core import ReplyError, Verbatim, key_slot
+from yggdrasil._core import HASH_SLOTS, ReplyError, Verbatim, key_slot
 from yggdrasil.protocol.command import command, container
 from yggdrasil.protocol.node import CommandContext, Here, Raw, question
 from yggdrasil.protocol.reply import Reply, integer, raw, text
-from yggdrasil.shards.slot_map import SLOTS, ShardNode, SlotMap
+from yggdrasil.shards.slot_map import ShardNode, SlotMap
 
 cluster = container("cluster", group="cluster", summary="Commands about the shards.", since="3.0.0", help_since="5.0.0")
 
@@ -127,8 +127,8 @@ async def cluster_info(ctx: CommandContext, args: list[bytes]) -> Reply:
     fields = {
         "cluster_enabled": 1,
         "cluster_state": "ok",
-        "cluster_slots_assigned": SLOTS,
-        "cluster_slots_ok": SLOTS,
+        "cluster_slots_assigned": HASH_SLOTS,
+        "cluster_slots_ok": HASH_SLOTS,
         "cluster_slots_pfail": 0,
         "cluster_slots_fail": 0,
         "cluster_known_nodes": shards,
@@ -195,7 +195,7 @@ async def cluster_keyslot(ctx: CommandContext, args: list[bytes]) -> Reply:
 async def cluster_countkeysinslot(ctx: CommandContext, args: list[bytes]) -> Reply:
     """Asks its owner."""
     slot = integer(args[0])
-    if not 0 <= slot < SLOTS:
+    if not 0 <= slot < HASH_SLOTS:
         raise ReplyError("ERR Invalid slot")
     return await ctx.ask(ctx.worker.shard_of_slot(slot), count_slot, slot)
 
@@ -213,7 +213,7 @@ async def cluster_countkeysinslot(ctx: CommandContext, args: list[bytes]) -> Rep
 async def cluster_getkeysinslot(ctx: CommandContext, args: list[bytes]) -> Reply:
     """Asks its owner."""
     slot, count = integer(args[0]), integer(args[1])
-    if not 0 <= slot < SLOTS or count < 0:
+    if not 0 <= slot < HASH_SLOTS or count < 0:
         raise ReplyError("ERR Invalid slot or number of keys")
     return await ctx.ask(ctx.worker.shard_of_slot(slot), slot_keys, SlotKeys(slot, count))
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from yggdrasil._core import Worker
 from yggdrasil.protocol.services import Node
 
-SLOTS = 16384
-
 
 @dataclass(frozen=True, slots=True)
 class ShardNode:

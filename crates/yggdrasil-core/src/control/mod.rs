@@ -13,24 +13,27 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use crate::keyspace::{PIN_RULES_MAX, PinLedger};
-use crate::lease::{LeasePage, SLOTS_AT_MOST};
+use crate::keyspace::slot::SLOTS;
+use crate::keyspace::{DATABASES_MAX, PIN_RULES_MAX, PinLedger};
+use crate::lease::{LeasePage, SLOTS_MAX};
 use crate::ring::{Consumer, Producer, RING_HEADER_BYTES, positions};
 use crate::shm::{Segment, SharedMapping, ShmError};
-use crate::stats::{COMMANDS_AT_MOST, Counter, StatsBlock, StatsReader};
+use crate::stats::{COMMANDS_MAX, Counter, StatsBlock, StatsReader};
 
 const LINE: usize = 64;
 const INSIDE: &str = "offsets follow from the shape the segment was checked against";
 const NAMES_OFFSET: usize = 4096;
 /// Bytes of a command's name in the table of names: its length, then the name.
 const NAME_BYTES: usize = 64;
-const WORKERS_OFFSET: usize = NAMES_OFFSET + (COMMANDS_AT_MOST * NAME_BYTES).next_multiple_of(4096);
+const WORKERS_OFFSET: usize = NAMES_OFFSET + (COMMANDS_MAX * NAME_BYTES).next_multiple_of(4096);
 const WORKER_WORDS_BYTES: usize = 4096;
 const LEASES_OFFSET: usize =
     (WORKER_WORDS_BYTES + crate::stats::BLOCK_BYTES).next_multiple_of(4096);
 
 /// Workers of a node at most: shard numbers travel in one byte and sets of shards in one word.
-pub const SHARDS_AT_MOST: usize = 64;
+pub const SHARDS_MAX: usize = 64;
+const RING_BYTES_MIN: usize = 4096;
+const RING_BYTES_MAX: usize = 1 << 30;
 
 /// What every process of a node must agree on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,13 +54,13 @@ pub struct NodeShape {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ShapeError {
     /// Number of shards out of range.
-    #[error("shards is {0}, expected 1 to {SHARDS_AT_MOST}")]
+    #[error("shards is {0}, expected 1 to {SHARDS_MAX}")]
     Shards(usize),
     /// Ring size not a power of two, or out of range.
-    #[error("ring_bytes is {0}, expected a power of two from 4096 to 1073741824")]
+    #[error("ring_bytes is {0}, expected a power of two from {RING_BYTES_MIN} to {RING_BYTES_MAX}")]
     RingBytes(usize),
     /// Number of databases out of range.
-    #[error("databases is {0}, expected 1 to 256")]
+    #[error("databases is {0}, expected 1 to {DATABASES_MAX}")]
     Databases(usize),
 }
 
@@ -67,13 +70,15 @@ impl NodeShape {
     /// # Errors
     /// The first field that is out of range.
     pub fn validate(&self) -> Result<(), ShapeError> {
-        if !(1..=SHARDS_AT_MOST).contains(&self.shards) {
+        if !(1..=SHARDS_MAX).contains(&self.shards) {
             return Err(ShapeError::Shards(self.shards));
         }
-        if !self.ring_bytes.is_power_of_two() || !(4096..=1 << 30).contains(&self.ring_bytes) {
+        if !self.ring_bytes.is_power_of_two()
+            || !(RING_BYTES_MIN..=RING_BYTES_MAX).contains(&self.ring_bytes)
+        {
             return Err(ShapeError::RingBytes(self.ring_bytes));
         }
-        if !(1..=256).contains(&self.databases) {
+        if !(1..=usize::from(DATABASES_MAX)).contains(&self.databases) {
             return Err(ShapeError::Databases(self.databases));
         }
         Ok(())
@@ -83,14 +88,15 @@ impl NodeShape {
     #[inline]
     #[must_use]
     pub fn shard_of_slot(&self, slot: u16) -> usize {
-        (slot as usize * self.shards) >> 14
+        usize::from(slot) * self.shards / usize::from(SLOTS)
     }
 
     /// The first and the last slot of a shard.
     #[must_use]
     pub fn slots_of_shard(&self, shard: usize) -> (u16, u16) {
-        let first = (shard << 14).div_ceil(self.shards);
-        let end = ((shard + 1) << 14).div_ceil(self.shards);
+        let slots = usize::from(SLOTS);
+        let first = (shard * slots).div_ceil(self.shards);
+        let end = ((shard + 1) * slots).div_ceil(self.shards);
         (first as u16, (end - 1) as u16)
     }
 
@@ -229,7 +235,7 @@ impl Control {
         let mut bytes = [0; NAME_BYTES];
         bytes[0] = name.len() as u8;
         bytes[1..=name.len()].copy_from_slice(name);
-        if command < COMMANDS_AT_MOST {
+        if command < COMMANDS_MAX {
             let offset = (NAMES_OFFSET + command * NAME_BYTES) as u64;
             self.mapping.copy_in(offset, &bytes).expect(INSIDE);
         }
@@ -239,7 +245,7 @@ impl Control {
     #[must_use]
     pub fn command_names(&self) -> Vec<String> {
         let mut names = Vec::new();
-        for command in 0..COMMANDS_AT_MOST {
+        for command in 0..COMMANDS_MAX {
             let mut bytes = [0; NAME_BYTES];
             let offset = (NAMES_OFFSET + command * NAME_BYTES) as u64;
             self.mapping.copy_out(offset, &mut bytes).expect(INSIDE);
@@ -314,7 +320,7 @@ impl Control {
             Arc::clone(&self.mapping),
             base,
             self.shape.shards,
-            SLOTS_AT_MOST,
+            SLOTS_MAX,
         )
     }
 
@@ -387,7 +393,7 @@ mod tests {
 
     #[test]
     fn every_slot_belongs_to_the_shard_whose_range_names_it() {
-        for shards in 1..=SHARDS_AT_MOST {
+        for shards in 1..=SHARDS_MAX {
             let shape = NodeShape {
                 shards,
                 arena_bytes: 1 << 30,
@@ -403,7 +409,7 @@ mod tests {
                 assert_eq!(shape.shard_of_slot(last), shard);
                 next = u32::from(last) + 1;
             }
-            assert_eq!(next, 16_384);
+            assert_eq!(next, u32::from(SLOTS));
         }
     }
 }

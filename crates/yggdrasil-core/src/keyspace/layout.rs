@@ -34,13 +34,15 @@ pub(super) const REF_BITS: u32 = 40;
 pub(super) const REF_MASK: u64 = (1 << REF_BITS) - 1;
 /// Marks the ref in the tenth place of a bucket as a link to an overflow bucket.
 pub(super) const LINK: u64 = 1 << (REF_BITS - 1);
-const SEGMENT_BYTES_MAX: u64 = 1 << 42;
+/// Bytes of an arena at most, entries and address space for more.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 42;
 const _: () = assert!(
     SEGMENT_BYTES_MAX / 8 == LINK,
     "a ref that is no link has its highest bit free"
 );
 
-pub(super) const DATABASES_MAX: u16 = 256;
+/// Logical databases at most.
+pub const DATABASES_MAX: u16 = 256;
 const _: () = assert!(MAP + 2 * (DATABASES_MAX as u64) <= KEYS);
 const _: () = assert!(KEYS + (DATABASES_MAX as u64) <= HEADER_WORDS);
 

@@ -25,6 +25,7 @@ mod watch;
 mod wheel;
 
 pub use eviction::{AccessBits, EvictionOptions, Policy};
+pub use layout::{DATABASES_MAX, SEGMENT_BYTES_MAX};
 pub use leases::{Lease, Lender, Lent};
 pub use pins::{PIN_RULES_MAX, PinLedger, PinLimits, Pins};
 pub use reader::{Leased, Looked, Read, ReadStamp, ShardReader, ValueInfo};

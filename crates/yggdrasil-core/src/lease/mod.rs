@@ -14,4 +14,4 @@ mod reports;
 
 pub use holder::{Holder, RunLease};
 pub use holders::{HolderId, Holders};
-pub use page::{LeasePage, PageState, SLOTS_AT_MOST};
+pub use page::{LeasePage, PageState, SLOTS_MAX};

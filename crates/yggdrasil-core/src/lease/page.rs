@@ -17,11 +17,11 @@ use crate::shm::{Segment, SharedMapping, ShmError, lease};
 use super::reports::RING_BYTES;
 
 /// Slots of a page; a holder may be allowed fewer.
-pub const SLOTS_AT_MOST: usize = 4096;
+pub const SLOTS_MAX: usize = 4096;
 const ACTIVE_AT: usize = 64;
 const SLOTS_AT: usize = 4096;
-const REPORTS_AT: usize = SLOTS_AT + SLOTS_AT_MOST * 8;
-const _: () = assert!(ACTIVE_AT + crate::control::SHARDS_AT_MOST * 8 <= SLOTS_AT);
+const REPORTS_AT: usize = SLOTS_AT + SLOTS_MAX * 8;
+const _: () = assert!(ACTIVE_AT + crate::control::SHARDS_MAX * 8 <= SLOTS_AT);
 
 const SHARD_SHIFT: u32 = 56;
 const NUMBER_SHIFT: u32 = 32;
@@ -92,7 +92,7 @@ impl LeasePage {
             mapping,
             base: base as u64,
             shards,
-            slots: slots.min(SLOTS_AT_MOST),
+            slots: slots.min(SLOTS_MAX),
         }
     }
 
@@ -140,7 +140,8 @@ impl LeasePage {
         }
     }
 
-    /// Says something to the holder, before whatever the node does next to the memory that it may hold. The node's part.
+    /// Says something to the holder, before whatever the node does next to the memory that it may hold. The node's
+    /// part.
     pub fn set_state(&self, state: PageState) {
         self.word(0).store(state as u64, Release);
         fence(Release);

@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{COMMANDS_AT_MOST, COUNTERS, Counter, HISTOGRAM_BUCKETS, bucket_of_ns};
+use super::{COMMANDS_MAX, COUNTERS, Counter, HISTOGRAM_BUCKETS, bucket_of_ns};
 use crate::shm::SharedMapping;
 
 const WORD: usize = 8;
 const COMMAND_WORDS: usize = 4;
 const COMMANDS_OFFSET: usize = (COUNTERS.len() * WORD).next_multiple_of(64);
-const HISTOGRAMS_OFFSET: usize = COMMANDS_OFFSET + COMMANDS_AT_MOST * COMMAND_WORDS * WORD;
+const HISTOGRAMS_OFFSET: usize = COMMANDS_OFFSET + COMMANDS_MAX * COMMAND_WORDS * WORD;
 /// Bytes of one worker's block.
 pub(crate) const BLOCK_BYTES: usize =
-    (HISTOGRAMS_OFFSET + COMMANDS_AT_MOST * HISTOGRAM_BUCKETS * WORD).next_multiple_of(4096);
+    (HISTOGRAMS_OFFSET + COMMANDS_MAX * HISTOGRAM_BUCKETS * WORD).next_multiple_of(4096);
 
 #[inline]
 fn word(mapping: &SharedMapping, offset: usize) -> &AtomicU64 {
@@ -85,7 +85,7 @@ impl StatsBlock {
     /// Counts one execution of a command.
     #[inline]
     pub fn executed(&self, command: usize, nanoseconds: u64, failed: bool) {
-        let command = command.min(COMMANDS_AT_MOST - 1);
+        let command = command.min(COMMANDS_MAX - 1);
         let row = COMMANDS_OFFSET + command * COMMAND_WORDS * WORD;
         self.bump(row, 1);
         self.bump(row + WORD, nanoseconds);
@@ -101,7 +101,7 @@ impl StatsBlock {
 
     /// Counts a command that was refused before its execution.
     pub fn rejected(&self, command: usize) {
-        let command = command.min(COMMANDS_AT_MOST - 1);
+        let command = command.min(COMMANDS_MAX - 1);
         self.bump(
             COMMANDS_OFFSET + command * COMMAND_WORDS * WORD + 2 * WORD,
             1,
@@ -173,7 +173,7 @@ impl StatsReader {
     /// What was counted for one command.
     #[must_use]
     pub fn command(&self, command: usize) -> CommandStats {
-        let row = COMMANDS_OFFSET + command.min(COMMANDS_AT_MOST - 1) * COMMAND_WORDS * WORD;
+        let row = COMMANDS_OFFSET + command.min(COMMANDS_MAX - 1) * COMMAND_WORDS * WORD;
         CommandStats {
             calls: self.word(row),
             nanoseconds: self.word(row + WORD),
@@ -185,7 +185,7 @@ impl StatsReader {
     /// The histogram of one command: calls per bucket.
     #[must_use]
     pub fn histogram(&self, command: usize) -> [u64; HISTOGRAM_BUCKETS] {
-        let row = HISTOGRAMS_OFFSET + command.min(COMMANDS_AT_MOST - 1) * HISTOGRAM_BUCKETS * WORD;
+        let row = HISTOGRAMS_OFFSET + command.min(COMMANDS_MAX - 1) * HISTOGRAM_BUCKETS * WORD;
         std::array::from_fn(|bucket| self.word(row + bucket * WORD))
     }
 }

@@ -11,7 +11,7 @@ pub use block::{CommandStats, StatsBlock, StatsReader};
 pub use histogram::{HISTOGRAM_BUCKETS, bucket_of_ns, bucket_upper_bound_us};
 
 /// Commands with statistics of their own; rows registered beyond it share the last place.
-pub const COMMANDS_AT_MOST: usize = 512;
+pub const COMMANDS_MAX: usize = 512;
 
 /// What a number means to a reader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
