@@ -3,7 +3,7 @@
 mod events;
 mod receiving;
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::collections::{HashMap, VecDeque};
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
@@ -222,13 +222,7 @@ impl Worker {
             engine = self.engine.borrow_mut();
             engine.sent(at, 0, true);
         }
-        let closing = engine.is_closing(at);
-        drop(engine);
-        if closing {
-            connection.close(py)
-        } else {
-            Ok(())
-        }
+        close_if_over(py, engine, at, connection)
     }
 
     /// Sends a session's output with its long values: a slice now, the next one when all others had their turn.
@@ -268,13 +262,7 @@ impl Worker {
                 engine.sent(at, 0, true);
             }
         }
-        let closing = engine.is_closing(at);
-        drop(engine);
-        if closing {
-            connection.close(py)
-        } else {
-            Ok(())
-        }
+        close_if_over(py, engine, at, connection)
     }
 
     fn schedule_tick(slf: &Bound<'_, Self>, delay: f64) -> PyResult<()> {
@@ -539,6 +527,22 @@ impl Worker {
         let future = self.event_loop(py)?.call_method0("create_future")?;
         *self.drained.borrow_mut() = Some(future.clone().unbind());
         Ok(future)
+    }
+}
+
+/// Closes a connection from which everything was sent, if its session is over.
+fn close_if_over(
+    py: Python<'_>,
+    mut engine: RefMut<'_, Engine>,
+    at: SessionRef,
+    connection: &Connection,
+) -> PyResult<()> {
+    let closing = engine.is_closing(at);
+    drop(engine);
+    if closing {
+        connection.close(py)
+    } else {
+        Ok(())
     }
 }
 
