@@ -5,7 +5,7 @@ from enum import Enum, auto
 __all__ = ["BulkReply", "Outcome"]
 
 _SCRATCH_BYTES = 64
-"""Takes a header (at most 23 bytes); what of the value arrives with it is copied."""
+"""Takes a header (at most 22 bytes); what of the value arrives with it is copied."""
 _SKIP_BYTES = 256 * 1024
 _DIGITS_MAX = 19
 

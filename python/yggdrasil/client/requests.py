@@ -10,7 +10,7 @@ from redis.exceptions import InvalidResponse, ResponseError
 
 from yggdrasil.client.errors import ChecksumError, StaleValueError
 
-__all__ = ["CHUNK_BYTES", "READ_AHEAD", "Key", "StreamInfo"]
+__all__ = ["CHUNK_BYTES", "READ_AHEAD", "TARGET", "Key", "StreamInfo"]
 
 Key = str | bytes | memoryview
 """What redis-py takes for the name of a key."""
@@ -22,6 +22,9 @@ READ_AHEAD = 4
 """Chunks that are asked for before they are needed."""
 APPENDS_AHEAD = 4
 """Chunks of an upload that are sent before the first of them is answered."""
+
+TARGET = "yggdrasil_target"
+"""The option of a request whose reply goes into memory of the caller."""
 
 _JOIN_BYTES_MAX = 16 * 1024
 _HASH = re.compile("[0-9a-fA-F]{64}")

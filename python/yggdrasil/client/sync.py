@@ -18,13 +18,10 @@ from yggdrasil.client.near import NearReader
 from yggdrasil.client.nearby import NOT_SERVED, Nearby, chunks_of
 from yggdrasil.client.pipelines import Pipeline
 from yggdrasil.client.receive import Receiver, TooLargeError
-from yggdrasil.client.requests import CHUNK_BYTES, READ_AHEAD, Key, StreamInfo
+from yggdrasil.client.requests import CHUNK_BYTES, READ_AHEAD, TARGET, Key, StreamInfo
 from yggdrasil.client.source import Source, chunks, size_of
 
 __all__ = ["Client"]
-
-_TARGET = "yggdrasil_target"
-"""The option of a request whose reply goes into memory of the caller."""
 
 
 class Client(redis.Redis):
@@ -60,7 +57,7 @@ class Client(redis.Redis):
         """
         with writable_bytes(buffer) as target:
             try:
-                written: int | None = self.execute_command("GET", key, **{_TARGET: target})
+                written: int | None = self.execute_command("GET", key, **{TARGET: target})
             except TooLargeError as error:
                 raise BufferTooSmallError(key, error.length, len(target)) from None
             return written
@@ -184,13 +181,13 @@ class Client(redis.Redis):
         """Any command, as redis-py does it."""
         # A connection of its own may be inside a transaction, where reads have to go.
         if self._nearby is not None and self.connection is None:
-            answer = self._nearby.answer(args[0], args[1:], options.get(_TARGET))
+            answer = self._nearby.answer(args[0], args[1:], options.get(TARGET))
             if answer is not NOT_SERVED:
                 return answer
         return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     def _send_command_parse_response(self, conn: Any, command_name: Any, *args: Any, **options: Any) -> Any:
-        target = options.pop(_TARGET, None)
+        target = options.pop(TARGET, None)
         if target is None:
             return super()._send_command_parse_response(conn, command_name, *args, **options)  # type: ignore[no-untyped-call]
         connection = unwrapped(conn)

@@ -102,7 +102,9 @@ class Capturing:
     async def _start(self, payload: bytes) -> bytes:
         plan = Plan(**json.loads(payload))
         if self._status.running:
-            return _packed({"error": f"ERR a capture is under way to {self._status.file}; end it with CAPTURE STOP"})
+            return _packed(
+                {"error": f"ERR a capture is under way to {self._status.file}; end it with MEMORY CAPTURE STOP"}
+            )
         try:
             self._collection = _Collection(self._worker, plan)
         except FileExistsError:

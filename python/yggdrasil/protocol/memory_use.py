@@ -93,10 +93,15 @@ class MemoryUse:
         return "\n".join(lines) + "\n"
 
 
-@question
-def shard_memory(here: Here, _asked: None) -> ShardUse:
+def use_of(here: Here) -> ShardUse:
     """What the arena of this worker is used for, and the buffers of its clients."""
     return {**here.worker.memory(), "keys": here.keys, "startup": here.startup_bytes}
+
+
+@question
+def shard_memory(here: Here, _asked: None) -> ShardUse:
+    """Of this worker."""
+    return use_of(here)
 
 
 async def memory_use(ctx: CommandContext) -> MemoryUse:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from yggdrasil.protocol.memory_use import MemoryUse, ShardUse, processes
+from yggdrasil.protocol.memory_use import MemoryUse, ShardUse, processes, use_of
 from yggdrasil.protocol.node import CommandContext, Here, Raw, question
 from yggdrasil.protocol.processes import Process
 from yggdrasil.protocol.services import State
@@ -35,7 +35,7 @@ def report(here: Here, _asked: None) -> WorkerReport:
     databases = {db: worker.database_len(db) for db in range(here.databases)}
     clients = worker.clients()
     return WorkerReport(
-        memory={**worker.memory(), "keys": here.keys, "startup": here.startup_bytes},
+        memory=use_of(here),
         databases={db: counts for db, counts in databases.items() if counts[0]},
         errors=worker.errors(),
         waiting=len(here.waiting),

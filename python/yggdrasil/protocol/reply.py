@@ -1,5 +1,6 @@
 """What commands return, and how their arguments are read."""
 
+import time
 from collections.abc import Mapping, Sequence  # noqa: TC003 - the alias is resolved at run time
 from typing import TypeAlias
 
@@ -40,6 +41,16 @@ def integer(argument: bytes, error: str = "ERR value is not an integer or out of
     if b"%d" % number != argument or not _INT_MIN <= number <= _INT_MAX:
         raise ReplyError(error)
     return number
+
+
+def milliseconds(argument: bytes) -> int:
+    """A timeout in milliseconds, 0 or more, whose end can be told in Unix time."""
+    timeout_ms = integer(argument, "ERR timeout is not an integer or out of range")
+    if timeout_ms < 0:
+        raise ReplyError("ERR timeout is negative")
+    if timeout_ms > _INT_MAX - time.time_ns() // 1_000_000:
+        raise ReplyError("ERR timeout is out of range")
+    return timeout_ms
 
 
 def unknown_subcommand(container: str, name: bytes) -> ReplyError:

@@ -17,11 +17,8 @@ from yggdrasil.server.messages import (
     Answer,
     Assignment,
     Drain,
-    Drained,
-    Failed,
+    FromChild,
     OptionsSet,
-    Ready,
-    Request,
     SetOptions,
     Stop,
     send_assignment,
@@ -35,8 +32,6 @@ _ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": str(4 * 1024 * 1024),
     "MALLOC_TOP_PAD_": str(256 * 1024),
 }
-
-FromChildMessage = Ready | Failed | OptionsSet | Drained | Request
 
 
 class Stage(Enum):
@@ -54,11 +49,11 @@ class Child:
 
     def __init__(
         self,
-        on_message: Callable[["Child", FromChildMessage], None],
+        on_message: Callable[["Child", FromChild], None],
         on_death: Callable[["Child"], None],
     ) -> None:
         self._on_death = on_death
-        self._link: Link[FromChildMessage] = Link(FROM_CHILD, lambda message: on_message(self, message), lambda: None)
+        self._link: Link[FromChild] = Link(FROM_CHILD, lambda message: on_message(self, message), lambda: None)
         self.stage = Stage.SPARE
         self.role: Literal["spare", "worker", "steward"] = "spare"
         self.shard = 0

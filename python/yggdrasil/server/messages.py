@@ -137,20 +137,23 @@ class Drained(_Message):
     kind: Literal["drained"] = "drained"
 
 
+Ask = Literal["config-set", "config-rewrite", "shutdown", "state"]
+
+
 class Request(_Message):
     """From a child: do this for me. It gets an `Answer`."""
 
     kind: Literal["request"] = "request"
     id: int
-    ask: Literal["config-set", "config-rewrite", "shutdown", "state"]
+    ask: Ask
     values: dict[str, str] = {}
     now: bool = False
 
 
-ToChild = Annotated[SetOptions | Drain | Stop | Answer, Field(discriminator="kind")]
-FromChild = Annotated[Ready | Failed | OptionsSet | Drained | Request, Field(discriminator="kind")]
-TO_CHILD: TypeAdapter[SetOptions | Drain | Stop | Answer] = TypeAdapter(ToChild)
-FROM_CHILD: TypeAdapter[Ready | Failed | OptionsSet | Drained | Request] = TypeAdapter(FromChild)
+ToChild = SetOptions | Drain | Stop | Answer
+FromChild = Ready | Failed | OptionsSet | Drained | Request
+TO_CHILD: TypeAdapter[ToChild] = TypeAdapter(Annotated[ToChild, Field(discriminator="kind")])
+FROM_CHILD: TypeAdapter[FromChild] = TypeAdapter(Annotated[FromChild, Field(discriminator="kind")])
 
 
 def encode(message: BaseModel) -> bytes:

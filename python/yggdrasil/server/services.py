@@ -3,21 +3,18 @@
 import asyncio
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 from yggdrasil.server.config import Config
 from yggdrasil.server.config_live import changed, matching, settable
 from yggdrasil.server.errors import ConfigSetError, SupervisorError
 from yggdrasil.server.link import Link
-from yggdrasil.server.messages import Answer, Drain, NodeInfo, NodeState, Request, SetOptions, Stop
-
-ToChildLink = Link[SetOptions | Drain | Stop | Answer]
+from yggdrasil.server.messages import Answer, Ask, NodeInfo, NodeState, Request, ToChild
 
 
 class Services:
     """The node as one worker sees it. Whatever concerns all processes is asked of the supervisor."""
 
-    def __init__(self, node: NodeInfo, shard: int, config: Config, link: ToChildLink) -> None:
+    def __init__(self, node: NodeInfo, shard: int, config: Config, link: Link[ToChild]) -> None:
         self.node = node
         self.shard = shard
         self.config = config
@@ -55,13 +52,7 @@ class Services:
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
 
-    async def _ask(
-        self,
-        ask: Literal["config-set", "config-rewrite", "shutdown", "state"],
-        *,
-        values: dict[str, str] | None = None,
-        now: bool = False,
-    ) -> Answer:
+    async def _ask(self, ask: Ask, *, values: dict[str, str] | None = None, now: bool = False) -> Answer:
         request = Request(id=next(self._ids), ask=ask, values=values or {}, now=now)
         waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[request.id] = waiting

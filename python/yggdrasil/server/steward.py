@@ -11,7 +11,18 @@ from yggdrasil.server import log as logs
 from yggdrasil.server.config import Config
 from yggdrasil.server.config_live import changed
 from yggdrasil.server.link import Link
-from yggdrasil.server.messages import TO_CHILD, Answer, Assignment, Drain, Drained, OptionsSet, Ready, SetOptions, Stop
+from yggdrasil.server.messages import (
+    TO_CHILD,
+    Answer,
+    Assignment,
+    Drain,
+    Drained,
+    OptionsSet,
+    Ready,
+    SetOptions,
+    Stop,
+    ToChild,
+)
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -32,9 +43,9 @@ class _Steward:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.stopped = asyncio.Event()
-        self.link: Link[SetOptions | Drain | Stop | Answer] = Link(TO_CHILD, self._on_message, self.stopped.set)
+        self.link: Link[ToChild] = Link(TO_CHILD, self._on_message, self.stopped.set)
 
-    def _on_message(self, message: SetOptions | Drain | Stop | Answer) -> None:
+    def _on_message(self, message: ToChild) -> None:
         match message:
             case SetOptions():
                 self.config = changed(self.config, message.values.items())

@@ -11,7 +11,7 @@ import structlog
 
 from yggdrasil._core import Control
 from yggdrasil.server import log as logs
-from yggdrasil.server.child_process import Child, FromChildMessage, Stage
+from yggdrasil.server.child_process import Child, Stage
 from yggdrasil.server.config_live import changed
 from yggdrasil.server.config_rewrite import LiveConfig
 from yggdrasil.server.errors import ConfigSetError, StartError
@@ -24,6 +24,7 @@ from yggdrasil.server.messages import (
     Drain,
     Drained,
     Failed,
+    FromChild,
     NodeInfo,
     NodeState,
     OptionsSet,
@@ -232,7 +233,7 @@ class Supervisor:
         with channel:
             await child.assign(assignment, [*self._segments, *opened, *pages, channel.fileno()])
 
-    def _on_message(self, child: Child, message: FromChildMessage) -> None:
+    def _on_message(self, child: Child, message: FromChild) -> None:
         match message:
             case Ready():
                 child.stage = Stage.READY

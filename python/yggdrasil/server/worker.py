@@ -28,6 +28,7 @@ from yggdrasil.server.messages import (
     Ready,
     SetOptions,
     Stop,
+    ToChild,
 )
 from yggdrasil.server.services import Services
 from yggdrasil.shards import cluster
@@ -57,7 +58,7 @@ class _WorkerProcess:
     def __init__(self, assignment: Assignment, config: Config) -> None:
         self.assignment = assignment
         self.stopped = asyncio.Event()
-        self.link: Link[SetOptions | Drain | Stop | Answer] = Link(TO_CHILD, self._on_message, self.stopped.set)
+        self.link: Link[ToChild] = Link(TO_CHILD, self._on_message, self.stopped.set)
         self.services = Services(assignment.node, assignment.shard, config, self.link)
         self._servers: list[asyncio.Server] = []
         self._draining: asyncio.Task[None] | None = None
@@ -105,7 +106,7 @@ class _WorkerProcess:
         for one in sockets[own:]:
             self._servers.append(await loop.create_unix_server(worker.connection("unix"), sock=one, backlog=backlog))
 
-    def _on_message(self, message: SetOptions | Drain | Stop | Answer) -> None:
+    def _on_message(self, message: ToChild) -> None:
         match message:
             case SetOptions():
                 self.link.send(OptionsSet(id=message.id, error=self._set_options(message.values)))

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 from yggdrasil._core import ReplyError, Verbatim
 from yggdrasil.protocol.command import command, help_of
 from yggdrasil.protocol.node import CommandContext, Here, Raw, question
-from yggdrasil.protocol.reply import OK, Reply, integer, raw, syntax_error, text, unknown_subcommand
+from yggdrasil.protocol.reply import OK, Reply, integer, milliseconds, raw, syntax_error, text, unknown_subcommand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from yggdrasil._core import _ClientInfo
 
-_PAUSE_MAX_MS = 2**63 - 1
 _KINDS = {"normal": "normal", "pubsub": "pubsub", "master": "master", "replica": "replica", "slave": "replica"}
 _CONTROL = ("admin", "noscript", "loading", "stale")
 
@@ -259,21 +258,11 @@ async def client_pause(ctx: CommandContext, args: list[bytes]) -> Reply:
     mode = args[1].upper() if len(args) == 2 else b"ALL"
     if mode not in (b"WRITE", b"ALL"):
         raise ReplyError("ERR CLIENT PAUSE mode must be WRITE or ALL")
-    timeout_ms = timeout(args[0])
+    timeout_ms = milliseconds(args[0])
     if timeout_ms:
         until_ms = time.time_ns() // 1_000_000 + timeout_ms
         await ctx.broadcast(pause, PauseUntil(until_ms, mode == b"WRITE"))
     return OK
-
-
-def timeout(argument: bytes) -> int:
-    """Milliseconds from now."""
-    timeout_ms = integer(argument, "ERR timeout is not an integer or out of range")
-    if timeout_ms < 0:
-        raise ReplyError("ERR timeout is negative")
-    if timeout_ms > _PAUSE_MAX_MS - time.time_ns() // 1_000_000:
-        raise ReplyError("ERR timeout is out of range")
-    return timeout_ms
 
 
 @command(

@@ -5,10 +5,9 @@ import time
 
 from yggdrasil._core import COMPATIBLE_VERSION, ReplyError, Verbatim
 from yggdrasil.protocol.command import command
-from yggdrasil.protocol.families.client import timeout
 from yggdrasil.protocol.node import CommandContext
 from yggdrasil.protocol.picture import picture
-from yggdrasil.protocol.reply import OK, Reply, integer, syntax_error
+from yggdrasil.protocol.reply import OK, Reply, integer, milliseconds, syntax_error
 
 _ALIVE_CHECK_S = 1.0
 
@@ -114,7 +113,7 @@ async def slaveof(ctx: CommandContext, args: list[bytes]) -> Reply:
 )
 async def wait(ctx: CommandContext, args: list[bytes]) -> Reply:
     """How many have them."""
-    wanted, timeout_ms = integer(args[0]), timeout(args[1])
+    wanted, timeout_ms = integer(args[0]), milliseconds(args[1])
     if wanted > 0 and not ctx.caller.in_transaction:
         await _until_unblocked(ctx, timeout_ms)
     return 0
