@@ -2,13 +2,13 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import uuid
 from pathlib import Path
 from typing import Self
 
+from tests.node import HOST, free_port
 from tests.wire import Wire, eventually
 
 
@@ -32,19 +32,11 @@ def peer_command(program: str, *arguments: str) -> list[str]:
     return [chroot, str(root), program, *arguments]
 
 
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Peer:
     """A running Redis."""
 
     def __init__(self, *options: str) -> None:
-        self.host = "127.0.0.1"
+        self.host = HOST
         self.port = free_port()
         arguments = ["--port", str(self.port), "--bind", self.host, "--save", "", "--appendonly", "no"]
         arguments += ["--enable-protected-configs", "yes", *options]

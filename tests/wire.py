@@ -393,6 +393,12 @@ class Wire:
         return not select.select([self.socket], [], [], seconds)[0]
 
 
+def info(connection: Wire, *sections: str) -> dict[str, str]:
+    """What INFO tells, by field."""
+    lines = text_of(connection("INFO", *sections)).splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
 def expect(connection: Wire, *steps: tuple[str, Any]) -> None:
     """Runs requests written as in a shell, one after another, and compares each reply."""
     for line, reply in steps:

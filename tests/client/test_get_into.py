@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import redis
 import redis.asyncio
@@ -23,8 +24,6 @@ from tests.targets import Target
 
 from yggdrasil.client import AsyncClient, BufferTooSmallError, Client
 from yggdrasil.client.bulk import BulkReply
-
-numpy = pytest.importorskip("numpy")
 
 SIZES = [0, 1, 41, 55, 56, 57, 58, 100, 16_384, 70_000, 1_000_003, 9_000_000]
 
@@ -88,12 +87,12 @@ async def test_every_size_async(
 
 
 def test_an_array_and_a_mapping(client: Client, tmp_path: Path) -> None:
-    weights = numpy.arange(100_000, dtype=numpy.float32).reshape(100, -1)
+    weights = np.arange(100_000, dtype=np.float32).reshape(100, -1)
     client.set("weights", weights.tobytes())
-    loaded = numpy.empty_like(weights)
+    loaded = np.empty_like(weights)
     assert client.get_into("weights", loaded) == weights.nbytes
     assert (loaded == weights).all()
-    part = numpy.zeros((3, 100, 1000), dtype=numpy.float32)
+    part = np.zeros((3, 100, 1000), dtype=np.float32)
     assert client.get_into(b"weights", part[1]) == weights.nbytes
     assert (part[1] == weights).all()
     assert not part[0].any()

@@ -5,11 +5,10 @@ import ctypes
 import mmap
 from typing import Any
 
+import numpy as np
 import pytest
 
 from yggdrasil.client.memory import writable_bytes
-
-numpy = pytest.importorskip("numpy")
 
 
 @pytest.mark.parametrize(
@@ -20,13 +19,13 @@ numpy = pytest.importorskip("numpy")
         array.array("d", [0.0] * 6),
         (ctypes.c_int * 12)(),
         mmap.mmap(-1, 48),
-        numpy.zeros((2, 3)),
-        numpy.zeros((2, 12), dtype=numpy.float16),
-        numpy.zeros(3, dtype=numpy.complex128),
-        numpy.zeros(6, dtype=">i8"),
-        numpy.zeros(4, dtype=[("a", "i4"), ("b", "f8")]),
-        numpy.zeros(6, dtype="datetime64[s]"),
-        numpy.zeros((2, 1, 3))[:, :, :],
+        np.zeros((2, 3)),
+        np.zeros((2, 12), dtype=np.float16),
+        np.zeros(3, dtype=np.complex128),
+        np.zeros(6, dtype=">i8"),
+        np.zeros(4, dtype=[("a", "i4"), ("b", "f8")]),
+        np.zeros(6, dtype="datetime64[s]"),
+        np.zeros((2, 1, 3))[:, :, :],
     ],
     ids=lambda buffer: str(getattr(buffer, "dtype", type(buffer).__name__)),
 )
@@ -37,7 +36,7 @@ def test_its_memory_is_shared(buffer: Any) -> None:
     assert (buffer.tobytes() if hasattr(buffer, "tobytes") else bytes(buffer)) == bytes(range(48))
 
 
-@pytest.mark.parametrize("empty", [bytearray(), numpy.zeros(0), numpy.zeros((3, 0), dtype=">i8")])
+@pytest.mark.parametrize("empty", [bytearray(), np.zeros(0), np.zeros((3, 0), dtype=">i8")])
 def test_no_bytes_at_all(empty: Any) -> None:
     with writable_bytes(empty) as view:
         assert view.nbytes == 0
@@ -48,9 +47,9 @@ def test_no_bytes_at_all(empty: Any) -> None:
     [
         (b"bytes", "read-only"),
         (memoryview(b"bytes"), "read-only"),
-        (numpy.broadcast_to(numpy.zeros(1), (4,)), "read-only"),
-        (numpy.zeros((4, 4))[:, 1:3], "not contiguous"),
-        (numpy.zeros((4, 4)).T[1:], "not contiguous"),
+        (np.broadcast_to(np.zeros(1), (4,)), "read-only"),
+        (np.zeros((4, 4))[:, 1:3], "not contiguous"),
+        (np.zeros((4, 4)).T[1:], "not contiguous"),
         ("text", "no memory to write to"),
         (None, "no memory to write to"),
         ([1, 2], "no memory to write to"),

@@ -4,7 +4,7 @@ import time
 
 import pytest
 from tests.targets import Target
-from tests.wire import NOT_AN_INTEGER, OK, Error, Wire, eventually, expect
+from tests.wire import NOT_AN_INTEGER, OK, Error, Wire, eventually, expect, info
 
 CLASH = Error("ERR NX and XX, GT or LT options at the same time are not compatible")
 BOTH = Error("ERR GT and LT options at the same time are not compatible")
@@ -257,8 +257,7 @@ def test_a_new_expiry_replaces_the_old_one(c: Wire) -> None:
 
 def test_expired_keys_are_counted(c: Wire, target: Target) -> None:
     def expired_keys() -> int:
-        reply = target.connect()("INFO", "stats").decode()
-        return int(reply.split("expired_keys:")[1].split("\r\n")[0])
+        return int(info(target.connect(), "stats")["expired_keys"])
 
     before = expired_keys()
     for i in range(10):

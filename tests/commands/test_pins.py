@@ -2,7 +2,7 @@
 
 import pytest
 from tests.targets import Target, configured
-from tests.wire import NOT_AN_INTEGER, OK, SYNTAX, Error, Wire, eventually, expect, pairs
+from tests.wire import NOT_AN_INTEGER, OK, SYNTAX, Error, Wire, eventually, expect, info, pairs
 
 INVALID = Error("ERR invalid expire time in 'pin' command")
 CURSOR = Error("ERR invalid cursor")
@@ -23,13 +23,6 @@ def all_pinned(c: Wire, *options: str | int) -> list[bytes]:
         found += keys
         if cursor == b"0":
             return sorted(found)
-
-
-def info(c: Wire, name: str) -> bytes:
-    """One field of INFO memory."""
-    reply = c("INFO", "memory")
-    text = reply if isinstance(reply, bytes) else reply.text
-    return next(line.split(b":", 1)[1] for line in text.splitlines() if line.startswith(name.encode() + b":"))
 
 
 def test_a_pin_lasts_for_its_time(c: Wire) -> None:
@@ -257,5 +250,7 @@ def test_pins_are_counted(c: Wire) -> None:
     assert c("MSET", "a", "v", "b", "v" * 1000) == OK
     assert c("PIN", "a", "b") == 2
     # Each shard tells its own from time to time: pins of the test before may be in one of the figures still.
-    eventually(lambda: info(c, "pinned_keys") == b"2" and 1000 < int(info(c, "pinned_memory")) < 1200)
-    assert info(c, "maxpinned") == b"25%"
+    eventually(lambda: info(c, "memory")["pinned_keys"] == "2")
+    memory = info(c, "memory")
+    assert 1000 < int(memory["pinned_memory"]) < 1200
+    assert memory["maxpinned"] == "25%"

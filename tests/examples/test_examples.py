@@ -5,15 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from tests.targets import Target
 
 from yggdrasil.client import Client
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-
-pytest.importorskip("numpy")
 
 
 def run(example: str, *arguments: str | int, lines: str = "") -> str:

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Callable
 
 from tests.targets import Target
-from tests.wire import OK, Wire, encode, eventually
+from tests.wire import OK, Wire, encode, eventually, info
 
 REQUEST = encode("MSET", "a", "value of a", "b", "value of b") + encode("GET", "a") + encode("MGET", "a", "b", "absent")
 
@@ -21,7 +21,7 @@ def leave(connection: Wire, how: str) -> None:
 
 
 def client_count(c: Wire) -> int:
-    return int(c("INFO", "clients").decode().split("connected_clients:")[1].split("\r\n")[0])
+    return int(info(c, "clients")["connected_clients"])
 
 
 def test_leaving_at_every_point_of_a_request(target: Target, resp: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.node import Node
 from tests.protocol.test_big_values import pattern
 from tests.targets import Target, configured
-from tests.wire import OK, Argument, Error, Wire, encode, eventually, pairs
+from tests.wire import OK, Argument, Error, Wire, encode, eventually, info, pairs
 
 MIB = 1024 * 1024
 OOM = Error("OOM command not allowed when used memory > 'maxmemory'.")
@@ -225,7 +225,7 @@ def test_an_upload_times_out(small: Callable[[], Wire]) -> None:
 
 
 def used_memory(c: Wire) -> int:
-    return int(c("INFO", "memory").decode().split("used_memory:")[1].split("\r\n")[0])
+    return int(info(c, "memory")["used_memory"])
 
 
 def test_a_list_of_many_values_is_read_in_one_request(target: Target, resp: int) -> None:

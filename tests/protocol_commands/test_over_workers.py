@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from tests.node import Node
 from tests.targets import Target, configured
-from tests.wire import OK, Error, Verbatim, Wire, eventually, pairs, text_of
+from tests.wire import OK, Error, Verbatim, Wire, eventually, info, pairs, text_of
 
 
 @pytest.fixture
@@ -21,11 +21,6 @@ def own_node() -> Iterator[Node]:
     """A node for one test."""
     with Node.start(shards=2) as started:
         yield started
-
-
-def info(c: Wire, *sections: str) -> dict[str, str]:
-    lines = text_of(c("INFO", *sections)).splitlines()
-    return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
 def listed(c: Wire, *options: str) -> list[dict[str, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.node import Node
-from tests.wire import NULL_ARRAY, OK, Error, Wire, eventually
+from tests.wire import NULL_ARRAY, OK, Error, Wire, eventually, info
 
 from benches import processes
 
@@ -64,8 +64,7 @@ def fill(c: Wire, first: int, count: int, value_bytes: int) -> None:
 
 def stat(c: Wire, name: str) -> int:
     """A number of INFO."""
-    text: bytes = c("INFO", "everything")
-    return int(next(line.split(b":", 1)[1] for line in text.splitlines() if line.startswith(name.encode() + b":")))
+    return int(info(c, "everything")[name])
 
 
 @pytest.mark.slow

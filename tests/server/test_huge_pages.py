@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.node import Node
-from tests.wire import OK, Wire, eventually
+from tests.wire import OK, Wire, eventually, info
 
 KEYS = 100_000
 SETTING = Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
@@ -19,8 +19,7 @@ def can_collapse() -> bool:
 
 def huge(c: Wire) -> int:
     """Bytes in huge pages, by INFO."""
-    text: bytes = c("INFO", "memory")
-    return int(text.split(b"used_memory_huge_pages:")[1].split()[0])
+    return int(info(c, "memory")["used_memory_huge_pages"])
 
 
 @pytest.mark.skipif(not can_collapse(), reason="this kernel has no MADV_COLLAPSE for shared memory")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from tests.node import HOST, Node
-from tests.server.asking import ask
+from tests.server.asking import ask, connect
+from tests.wire import OK, encode
 
 SHARDS = 3
 KILLS = 100
@@ -27,7 +28,6 @@ class Load:
     replies: int = 0
     errors: set[bytes] = field(default_factory=set)
     disconnects: int = 0
-    slowest_s: float = 0.0
     stopping: bool = False
     replied: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -54,28 +54,29 @@ class Load:
                 writer.close()
 
     async def request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, chance: random.Random) -> None:
-        """One request, about keys of any shard; no reply within the time fails the test."""
+        """One request or transaction, about keys of any shard; no reply within the time fails the test."""
         keys = [b"key-%d" % chance.randrange(1000) for _ in range(4)]
-        words: list[bytes] = chance.choice(
+        requests: list[tuple[bytes, ...]] = chance.choice(
             [
-                [b"GET", keys[0]],
-                [b"SET", keys[0], b"x" * chance.randrange(2000)],
-                [b"INCR", b"n" + keys[0]],
-                [b"MGET", *keys],
-                [b"MSET", keys[0], b"1", keys[1], b"2", keys[2], b"3"],
-                [b"DEL", *keys],
+                [(b"GET", keys[0])],
+                [(b"SET", keys[0], b"x" * chance.randrange(2000))],
+                [(b"INCR", b"n" + keys[0])],
+                [(b"MGET", *keys)],
+                [(b"MSET", keys[0], b"1", keys[1], b"2", keys[2], b"3")],
+                [(b"DEL", *keys)],
+                [(b"DBSIZE",)],
+                [(b"MULTI",), (b"SET", keys[0], b"1"), (b"SET", keys[1], b"2"), (b"EXEC",)],
             ]
         )
-        writer.write(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words))
-        start = time.monotonic()
+        writer.write(b"".join(encode(*request) for request in requests))
         try:
             async with asyncio.timeout(REPLY_WITHIN_S):
-                await self.reply(reader)
+                for _ in requests:
+                    await self.reply(reader)
         except TimeoutError:
             port = writer.get_extra_info("peername")[1]
             place = self.node.worker_ports.index(port) if port in self.node.worker_ports else "common port"
-            raise AssertionError(f"no reply to {words[0]!r} of {keys} through {place}") from None
-        self.slowest_s = max(self.slowest_s, time.monotonic() - start)
+            raise AssertionError(f"no reply to {requests} through {place}") from None
         self.replies += 1
         self.replied.set()
 
@@ -125,6 +126,11 @@ async def test_a_hundred_killed_workers_hang_nobody() -> None:
         assert all(error.startswith(b"-ERR ") for error in load.errors), load.errors
         for port in ports:
             assert ask(port, "PING") == "PONG"
+        with connect(node.port) as c:
+            assert c("FLUSHALL") == OK
+            for number in range(100):
+                assert c("SET", f"key-{number}", "v") == OK, "no shard is left reserved"
+            assert c("DBSIZE") == 100
         after = node.all_pids()
         assert set(after) == {"supervisor", "steward", "spare", *(f"shard-{shard}" for shard in range(SHARDS))}
         assert abs(open_files(node.pid) - descriptors) <= 3

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.node import Node
 from tests.targets import Target
-from tests.wire import OK, Error, Wire, eventually, pairs
+from tests.wire import OK, Error, Wire, eventually, info, pairs
 
 from yggdrasil.simulate import run
 
@@ -150,9 +150,8 @@ def test_the_simulator_sees_the_hit_ratio_of_the_node(shards: int) -> None:
                 c.pipeline([("SET", name, "v" * 1600) for name in missing])
 
         def counted() -> tuple[int, int]:
-            lines = c("INFO", "stats").decode().splitlines()
-            values = dict(line.split(":", 1) for line in lines if ":" in line)
-            return int(values["keyspace_hits"]), int(values["keyspace_misses"])
+            stats = info(c, "stats")
+            return int(stats["keyspace_hits"]), int(stats["keyspace_misses"])
 
         assert c("MEMORY", "CAPTURE", "START", "capture", "SAMPLE", 1) == OK
         requests(300_000)
