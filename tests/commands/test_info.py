@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.targets import Target
-from tests.wire import OK, Wire, eventually, text_of
+from tests.targets import Target, configured
+from tests.wire import OK, Wire, eventually, info, text_of
 
 SECTIONS = [
     "Server",
@@ -35,11 +35,6 @@ FIELDS = {
     "cpu": "used_cpu_sys used_cpu_user",
     "cluster": "cluster_enabled",
 }
-
-
-def info(c: Wire, *sections: str) -> dict[str, str]:
-    lines = text_of(c("INFO", *sections)).split("\r\n")
-    return dict(line.split(":", 1) for line in lines if line and not line.startswith("#"))
 
 
 def test_sections_in_their_order(c: Wire) -> None:
@@ -142,6 +137,8 @@ def test_commandstats(c: Wire) -> None:
     assert "cmdstat_client|id" in stats
     latency = info(c, "latencystats")
     assert latency["latency_percentiles_usec_set"].startswith("p50=")
+    with configured(c, latency_tracking_info_percentiles=""):
+        assert info(c, "latencystats")["latency_percentiles_usec_set"] == ""
 
 
 def test_identity(c: Wire, target: Target) -> None:

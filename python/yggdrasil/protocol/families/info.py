@@ -14,7 +14,6 @@ from yggdrasil.protocol.reply import Reply, human_bytes, text
 
 Fields = Iterator[tuple[str, object]]
 
-_PERCENTILES_DEFAULT = "50 99 99.9"
 _DAY_S = 86400
 
 
@@ -191,7 +190,7 @@ def _errorstats(node: NodeReport) -> Fields:
 def _latencystats(node: NodeReport) -> Fields:
     if node.option("latency-tracking") == "no":
         return
-    percents = (node.option("latency-tracking-info-percentiles") or _PERCENTILES_DEFAULT).split()
+    percents = node.option("latency-tracking-info-percentiles").split()
     for name, histogram in histograms(node.ctx.worker).items():
         shown = ",".join(f"p{percent}={histogram.percentile(float(percent)):.3f}" for percent in percents)
         yield f"latency_percentiles_usec_{name}", shown
