@@ -3,14 +3,14 @@
 import re
 from pathlib import Path
 
-from yggdrasil._core import ReplyError
+from yggdrasil._core import CAPTURE_SHIFT_MAX, ReplyError
 from yggdrasil.protocol.capturing import Plan, Status
 from yggdrasil.protocol.command import command
 from yggdrasil.protocol.node import CommandContext
 from yggdrasil.protocol.reply import OK, Reply, integer, raw, syntax_error, text, unknown_subcommand
 
 _NAME = re.compile(rb"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
-_SAMPLE_DEFAULT, _SAMPLE_MAX = 16, 1 << 20
+_SAMPLE_DEFAULT, _SAMPLE_MAX = 16, 1 << CAPTURE_SHIFT_MAX
 _SECONDS_DEFAULT, _SECONDS_MAX = 600, 24 * 3600
 _REQUESTS_DEFAULT, _REQUESTS_MAX = 100_000_000, 1_000_000_000
 
@@ -21,7 +21,7 @@ _REQUESTS_DEFAULT, _REQUESTS_MAX = 100_000_000, 1_000_000_000
     flags=("admin", "noscript"),
     group="server",
     summary="Records the requests for a sample of the keys to a file, for `yggdrasil simulate`.",
-    since="8.0.0",
+    since="0.1.0",
     syntax="<START file [SAMPLE keys] [SECONDS seconds] [REQUESTS requests] | STOP | STATUS>",
 )
 async def memory_capture(ctx: CommandContext, args: list[bytes]) -> Reply:
