@@ -10,7 +10,6 @@ from benches.load import Values
 from benches.results import Figure
 from benches.servers import Kind, Server, running
 
-# Of the small values.
 _SMALL = Values(keys=5_000)
 _MANY_VALUE_BYTES = 4096
 _SETTLE_S = 1.0
