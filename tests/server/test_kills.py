@@ -16,7 +16,7 @@ from tests.wire import OK, encode
 SHARDS = 3
 KILLS = 100
 CLIENTS = 8
-REPLY_WITHIN_S = 5.0
+REPLY_WITHIN_S = 10.0
 REPLACED_WITHIN_S = 1.0
 
 
@@ -95,7 +95,7 @@ def open_files(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_a_hundred_killed_workers_hang_nobody() -> None:
     with Node.start(shards=SHARDS) as node:
         descriptors = open_files(node.pid)
