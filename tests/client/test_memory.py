@@ -23,7 +23,7 @@ from yggdrasil.client.memory import writable_bytes
         np.zeros((2, 12), dtype=np.float16),
         np.zeros(3, dtype=np.complex128),
         np.zeros(6, dtype=">i8"),
-        np.zeros(4, dtype=[("a", "i4"), ("b", "f8")]),
+        np.zeros(4, dtype=[("O", "i4"), ("b", "f8")]),
         np.zeros(6, dtype="datetime64[s]"),
         np.zeros((2, 1, 3))[:, :, :],
     ],
@@ -53,6 +53,10 @@ def test_no_bytes_at_all(empty: Any) -> None:
         ("text", "no memory to write to"),
         (None, "no memory to write to"),
         ([1, 2], "no memory to write to"),
+        (np.empty(2, dtype=object), "Python objects"),
+        (np.empty(2, dtype=[("number", "i4"), ("inner", [("object", "O")])]), "Python objects"),
+        ((ctypes.py_object * 2)(), "Python objects"),
+        (np.empty(2, dtype=np.dtypes.StringDType()), "Python objects"),
     ],
 )
 def test_what_cannot_be_filled(buffer: Any, why: str) -> None:

@@ -1,9 +1,13 @@
 """The memory of whatever a caller wants filled, as bytes."""
 
 import ctypes
+import re
 from typing import Any
 
 __all__ = ["writable_bytes"]
+
+_FIELD_NAMES = re.compile(":[^:]*:")
+"""What is no type in the format of a buffer."""
 
 
 def writable_bytes(buffer: object) -> memoryview:
@@ -13,7 +17,7 @@ def writable_bytes(buffer: object) -> memoryview:
     any shape and type), objects with `__array_interface__` (numpy arrays of types that the buffer protocol does not
     know), and tensors of torch in the memory of the CPU. The caller keeps the object alive.
 
-    Raises TypeError where the memory cannot be written or is not contiguous.
+    Raises TypeError where the memory cannot be written, is not contiguous, or refers to Python objects.
     """
     try:
         view = memoryview(buffer)  # type: ignore[arg-type]
@@ -24,6 +28,8 @@ def writable_bytes(buffer: object) -> memoryview:
             raise TypeError(f"the memory of {_name(buffer)} is read-only; give a writable buffer")
         if not view.c_contiguous:
             raise TypeError(f"the memory of {_name(buffer)} is not contiguous; give a C-contiguous buffer")
+        if "O" in _FIELD_NAMES.sub("", view.format):
+            raise _of_objects(buffer)
         try:
             return view.cast("B")
         except (TypeError, ValueError, NotImplementedError):
@@ -39,6 +45,8 @@ def _foreign_memory(buffer: Any) -> memoryview:
             raise TypeError(f"the memory of {_name(buffer)} is read-only; give a writable buffer")
         if interface.get("strides") is not None:
             raise TypeError(f"the memory of {_name(buffer)} is not contiguous; give a C-contiguous buffer")
+        if getattr(buffer.dtype, "hasobject", False):
+            raise _of_objects(buffer)
         return _at(address, buffer.nbytes)
     if all(hasattr(buffer, name) for name in ("data_ptr", "is_contiguous", "element_size", "numel", "device")):
         if buffer.device.type != "cpu":
@@ -47,6 +55,11 @@ def _foreign_memory(buffer: Any) -> memoryview:
             raise TypeError("the tensor is not contiguous; give a contiguous one")
         return _at(buffer.data_ptr(), buffer.numel() * buffer.element_size())
     raise TypeError(f"{_name(buffer)} has no memory to write to; give a bytearray, mmap, numpy array or torch tensor")
+
+
+def _of_objects(buffer: object) -> TypeError:
+    # Whoever wrote over the pointers would crash the process at their next use.
+    return TypeError(f"the memory of {_name(buffer)} refers to Python objects; give an array of numbers or bytes")
 
 
 def _at(address: int, size: int) -> memoryview:
