@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from yggdrasil.client.memory import writable_bytes
+from yggdrasil.client.memory import readable_bytes, writable_bytes
 
 
 @pytest.mark.parametrize(
@@ -110,3 +110,37 @@ def test_memory_behind_a_pointer() -> None:
     with writable_bytes(Tensor(memory)) as view:
         view[:] = b"0123456789abcdef"
     assert memory == b"0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        bytes(range(48)),
+        array.array("d", bytes(range(48))),
+        np.arange(48, dtype="u1").reshape(6, 8),
+        np.arange(96, dtype="u1")[:48],
+        np.arange(96, dtype="u2").astype("u1")[:48].view("datetime64[s]"),
+        Tensor(bytearray(range(48))),
+    ],
+    ids=lambda source: str(getattr(source, "dtype", type(source).__name__)),
+)
+def test_what_can_be_sent(source: Any) -> None:
+    view = readable_bytes(source)
+    assert view is not None
+    assert view.tobytes() == bytes(range(48))
+
+
+def test_what_is_sent_in_another_order_is_copied() -> None:
+    view = readable_bytes(np.arange(20, dtype="u1")[::2])
+    assert view is not None
+    assert view.tobytes() == bytes(range(0, 20, 2))
+
+
+@pytest.mark.parametrize("source", [None, 5, "text", [b"a"], {}])
+def test_what_is_no_memory(source: Any) -> None:
+    assert readable_bytes(source) is None
+
+
+def test_objects_are_not_sent() -> None:
+    with pytest.raises(TypeError, match="Python objects"):
+        readable_bytes(np.array([object()]))

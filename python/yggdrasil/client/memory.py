@@ -1,10 +1,10 @@
-"""The memory of whatever a caller wants filled, as bytes."""
+"""The memory of whatever a caller wants filled or sent, as bytes."""
 
 import ctypes
 import re
 from typing import Any
 
-__all__ = ["writable_bytes"]
+__all__ = ["readable_bytes", "writable_bytes"]
 
 _FIELD_NAMES = re.compile(":[^:]*:")
 """What is no type in the format of a buffer."""
@@ -22,14 +22,18 @@ def writable_bytes(buffer: object) -> memoryview:
     try:
         view = memoryview(buffer)  # type: ignore[arg-type]
     except (TypeError, ValueError, BufferError):
-        return _foreign_memory(buffer)
+        memory = _foreign_memory(buffer, writable=True)
+        if memory is None:
+            raise TypeError(
+                f"{_name(buffer)} has no memory to write to; give a bytearray, mmap, numpy array or torch tensor"
+            ) from None
+        return memory
     with view:
         if view.readonly:
-            raise TypeError(f"the memory of {_name(buffer)} is read-only; give a writable buffer")
+            raise _read_only(buffer)
         if not view.c_contiguous:
-            raise TypeError(f"the memory of {_name(buffer)} is not contiguous; give a C-contiguous buffer")
-        if "O" in _FIELD_NAMES.sub("", view.format):
-            raise _of_objects(buffer)
+            raise _scattered(buffer)
+        _check_format(buffer, view)
         try:
             return view.cast("B")
         except (TypeError, ValueError, NotImplementedError):
@@ -37,14 +41,32 @@ def writable_bytes(buffer: object) -> memoryview:
             return memoryview((ctypes.c_char * view.nbytes).from_buffer(view)).cast("B")
 
 
-def _foreign_memory(buffer: Any) -> memoryview:
+def readable_bytes(source: object) -> memoryview | None:
+    """The bytes of one piece of data, as `writable_bytes` takes them, read-only ones too; None for what is no memory.
+
+    Where a buffer is not contiguous it is a copy. TypeError for what refers to Python objects, and for arrays of other
+    kinds and tensors that are not contiguous.
+    """
+    try:
+        view = memoryview(source)  # type: ignore[arg-type]
+    except (TypeError, ValueError, BufferError):
+        return _foreign_memory(source, writable=False)
+    _check_format(source, view)
+    try:
+        return view.cast("B")
+    except (TypeError, ValueError):
+        # Not contiguous, or of a format that cast does not know.
+        return memoryview(view.tobytes())
+
+
+def _foreign_memory(buffer: Any, *, writable: bool) -> memoryview | None:
     interface = getattr(buffer, "__array_interface__", None)
     if interface is not None:
         address, readonly = interface["data"]
-        if readonly:
-            raise TypeError(f"the memory of {_name(buffer)} is read-only; give a writable buffer")
+        if readonly and writable:
+            raise _read_only(buffer)
         if interface.get("strides") is not None:
-            raise TypeError(f"the memory of {_name(buffer)} is not contiguous; give a C-contiguous buffer")
+            raise _scattered(buffer)
         if getattr(buffer.dtype, "hasobject", False):
             raise _of_objects(buffer)
         return _at(address, buffer.nbytes)
@@ -54,11 +76,24 @@ def _foreign_memory(buffer: Any) -> memoryview:
         if not buffer.is_contiguous():
             raise TypeError("the tensor is not contiguous; give a contiguous one")
         return _at(buffer.data_ptr(), buffer.numel() * buffer.element_size())
-    raise TypeError(f"{_name(buffer)} has no memory to write to; give a bytearray, mmap, numpy array or torch tensor")
+    return None
+
+
+def _check_format(buffer: object, view: memoryview) -> None:
+    if "O" in _FIELD_NAMES.sub("", view.format):
+        raise _of_objects(buffer)
+
+
+def _read_only(buffer: object) -> TypeError:
+    return TypeError(f"the memory of {_name(buffer)} is read-only; give a writable buffer")
+
+
+def _scattered(buffer: object) -> TypeError:
+    return TypeError(f"the memory of {_name(buffer)} is not contiguous; give a C-contiguous buffer")
 
 
 def _of_objects(buffer: object) -> TypeError:
-    # Whoever wrote over the pointers would crash the process at their next use.
+    # Pointers mean nothing elsewhere, and who writes over them crashes the process at their next use.
     return TypeError(f"the memory of {_name(buffer)} refers to Python objects; give an array of numbers or bytes")
 
 
