@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from yggdrasil.client.memory import writable_bytes
+from yggdrasil.client.memory import readable_bytes, writable_bytes
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from yggdrasil.client.memory import writable_bytes
         np.zeros((2, 12), dtype=np.float16),
         np.zeros(3, dtype=np.complex128),
         np.zeros(6, dtype=">i8"),
-        np.zeros(4, dtype=[("a", "i4"), ("b", "f8")]),
+        np.zeros(4, dtype=[("O", "i4"), ("b", "f8")]),
         np.zeros(6, dtype="datetime64[s]"),
         np.zeros((2, 1, 3))[:, :, :],
     ],
@@ -53,6 +53,10 @@ def test_no_bytes_at_all(empty: Any) -> None:
         ("text", "no memory to write to"),
         (None, "no memory to write to"),
         ([1, 2], "no memory to write to"),
+        (np.empty(2, dtype=object), "Python objects"),
+        (np.empty(2, dtype=[("number", "i4"), ("inner", [("object", "O")])]), "Python objects"),
+        ((ctypes.py_object * 2)(), "Python objects"),
+        (np.empty(2, dtype=np.dtypes.StringDType()), "Python objects"),
     ],
 )
 def test_what_cannot_be_filled(buffer: Any, why: str) -> None:
@@ -106,3 +110,37 @@ def test_memory_behind_a_pointer() -> None:
     with writable_bytes(Tensor(memory)) as view:
         view[:] = b"0123456789abcdef"
     assert memory == b"0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        bytes(range(48)),
+        array.array("d", bytes(range(48))),
+        np.arange(48, dtype="u1").reshape(6, 8),
+        np.arange(96, dtype="u1")[:48],
+        np.arange(96, dtype="u2").astype("u1")[:48].view("datetime64[s]"),
+        Tensor(bytearray(range(48))),
+    ],
+    ids=lambda source: str(getattr(source, "dtype", type(source).__name__)),
+)
+def test_what_can_be_sent(source: Any) -> None:
+    view = readable_bytes(source)
+    assert view is not None
+    assert view.tobytes() == bytes(range(48))
+
+
+def test_what_is_sent_in_another_order_is_copied() -> None:
+    view = readable_bytes(np.arange(20, dtype="u1")[::2])
+    assert view is not None
+    assert view.tobytes() == bytes(range(0, 20, 2))
+
+
+@pytest.mark.parametrize("source", [None, 5, "text", [b"a"], {}])
+def test_what_is_no_memory(source: Any) -> None:
+    assert readable_bytes(source) is None
+
+
+def test_objects_are_not_sent() -> None:
+    with pytest.raises(TypeError, match="Python objects"):
+        readable_bytes(np.array([object()]))

@@ -50,6 +50,20 @@ def test_a_url_is_read_from_memory(filled: Target) -> None:
         assert eventually(found) == value_of(100)
 
 
+def test_a_client_from_a_url_reads_from_memory(filled: Target) -> None:
+    with Client.from_url(f"redis://localhost:{NOBODY}/0", near=patient(filled)) as client:
+        assert client.get("k") == value_of(100)
+    with Client.from_url(f"redis://localhost:{filled.port}/3", near=url_of(filled.server)) as client:
+        assert client.set("in three", "v") is True
+        assert client.get("in three") == b"v"
+        assert client.get("k") is None
+
+
+async def test_a_client_from_a_url_reads_from_memory_async(filled: Target) -> None:
+    async with AsyncClient.from_url(f"redis://localhost:{NOBODY}/0", near=patient(filled)) as client:
+        assert await client.get("k") == value_of(100)
+
+
 async def test_a_url_is_read_from_memory_async(filled: Target) -> None:
     async with AsyncClient(port=NOBODY, near=url_of(filled.server)) as client:
         async with asyncio.timeout(20):

@@ -265,6 +265,14 @@ def broken() -> Iterator[bytes]:
     raise RuntimeError("the source is broken")
 
 
+def test_put_stream_of_what_has_no_bytes(node_client: Client) -> None:
+    sources: list[Any] = [None, 5, [1, 2], ["text"], [None]]
+    for source in sources:
+        with pytest.raises(TypeError):
+            node_client.put_stream("k", source)
+    assert node_client.exists("k") == 0
+
+
 def test_put_stream_from_a_source_that_breaks(node_client: Client) -> None:
     node_client.set("k", "before")
     with pytest.raises(RuntimeError, match="the source is broken"):

@@ -66,6 +66,8 @@ def test_wrong_calls(c: Wire) -> None:
         ("PIN k EX 0", INVALID),
         ("PIN k EX -1", INVALID),
         ("PIN k EX 9223372036854775807", INVALID),
+        ("PIN k PX 9223372036854775807", INVALID),
+        ("PIN k EX 300000000000", INVALID),
         ("PIN k PX x", NOT_AN_INTEGER),
         ("PIN k EX", SYNTAX),
         ("PIN k px", SYNTAX),

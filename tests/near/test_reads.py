@@ -1,5 +1,6 @@
 """What a near reader reads is what the node holds."""
 
+import ctypes
 import threading
 import time
 
@@ -92,6 +93,8 @@ def test_buffers_of_other_items_and_none_that_cannot_be_written(near: Near) -> N
         near.reader.get_into("k", b"read-only")
     with pytest.raises(BufferError):
         near.reader.get_into("k", memoryview(bytearray(16))[::2])
+    with pytest.raises(TypeError, match="Python objects"):
+        near.reader.get_into("k", (ctypes.py_object * 2)())
     with pytest.raises(TypeError):
         near.reader.get(5)  # type: ignore[arg-type]
 

@@ -39,6 +39,7 @@ def refused(option: str, reason: str) -> str:
         ("port 1", refused("port", "can't set immutable config")),
         ("timeout 1 TIMEOUT 2", refused("timeout", "duplicate parameter")),
         ("timeout 1 maxmemory x", refused("maxmemory", "argument must be a memory value")),
+        ("maxmemory 100000000000gb", refused("maxmemory", "argument must be a memory value")),
         ("timeout x", refused("timeout", "argument couldn't be parsed into an integer")),
         ("timeout -1", refused("timeout", "argument must be between 0 and 2147483647 inclusive")),
         ("latency-tracking 1", refused("latency-tracking", "argument must be 'yes' or 'no'")),

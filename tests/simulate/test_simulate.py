@@ -118,6 +118,8 @@ def test_the_command_prints_a_table_json_and_a_plot(tmp_path: Path) -> None:
         (["--memory", "1gb", "--format", "lirs"], "line 2: expected a block number or *, found"),
         (["--memory", "much"], "expected sizes such as 512mb,2gb, found much"),
         (["--memory", "0"], "a cache of 0 bytes keeps nothing"),
+        (["--memory", "1gb", "--object-size", "0"], "an object has at least one byte"),
+        (["--memory", "1gb", "--object-size", "1kb,2kb"], "expected a size such as 1kb, found 1kb,2kb"),
         (["--memory", "1gb", "--policy", "best"], "there is no policy best; there are tinylfu, lru"),
         (["--memory", "1gb", "--plot", "/nowhere/plot.svg"], "/nowhere/plot.svg: No such file or directory"),
     ],
@@ -128,6 +130,13 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, arguments: list[str],
     assert called.returncode == 2
     assert message in called.stderr
     assert len(called.stderr.splitlines()) == 1
+
+
+def test_a_plot_that_cannot_be_written_costs_no_result(tmp_path: Path) -> None:
+    trace = written(tmp_path, "keys", KEYS)
+    called = simulated("--trace", trace, "--memory", "1mb", "--policy", "lru", "--plot", "/nowhere/plot.svg")
+    assert called.returncode == 2
+    assert f"{len(KEYS):,} reads" in called.stdout
 
 
 @pytest.mark.parametrize("name", ["trace.gz", "trace.xz", "trace.zst"])

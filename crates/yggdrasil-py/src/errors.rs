@@ -5,19 +5,19 @@ use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
 create_exception!(
-    _core,
+    yggdrasil._core,
     YggdrasilError,
     PyException,
     "Root of all errors of Yggdrasil."
 );
 create_exception!(
-    _core,
+    yggdrasil._core,
     ConfigError,
     YggdrasilError,
     "An option has a value that it cannot have."
 );
 create_exception!(
-    _core,
+    yggdrasil._core,
     ReplyError,
     YggdrasilError,
     "Raised by a command: its text is the error reply."

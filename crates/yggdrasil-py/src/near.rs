@@ -17,31 +17,31 @@ use yggdrasil_near::{self as near, NearError as Error, Options, View};
 use crate::errors::YggdrasilError;
 
 create_exception!(
-    _core,
+    yggdrasil._core,
     NearError,
     YggdrasilError,
     "A read through shared memory has no answer; a worker may have one."
 );
 create_exception!(
-    _core,
+    yggdrasil._core,
     NearUnavailableError,
     NearError,
     "The node cannot be read now: it restarts, or it has cut this process off. The next read connects anew."
 );
 create_exception!(
-    _core,
+    yggdrasil._core,
     NearRefusedError,
     NearError,
     "The node does not let this process read, or not this key."
 );
 create_exception!(
-    _core,
+    yggdrasil._core,
     NearKindError,
     NearError,
     "The value is no string, which is all that can be read through shared memory."
 );
 create_exception!(
-    _core,
+    yggdrasil._core,
     NearBufferError,
     NearError,
     "The value does not fit. Attributes: needed and given, in bytes."
@@ -286,13 +286,24 @@ impl NearReader {
     }
 }
 
-/// A buffer of any item type as one of bytes.
+/// A buffer of any item type as one of bytes; a TypeError where bytes would be written over Python objects.
 fn as_bytes<'py>(buffer: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = buffer.py();
     let memory = py
         .import("builtins")?
         .getattr("memoryview")?
         .call1((buffer,))?;
+    let format: String = memory.getattr("format")?.extract()?;
+    // Names of fields stand between colons.
+    if format
+        .split(':')
+        .step_by(2)
+        .any(|types| types.contains('O'))
+    {
+        return Err(PyTypeError::new_err(
+            "the buffer refers to Python objects; give one of numbers or bytes",
+        ));
+    }
     memory.call_method1("cast", ("B",))
 }
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
-from typing import Any
+from typing import Any, Self, cast
 
 import redis.asyncio
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -14,7 +14,7 @@ from yggdrasil.client import requests
 from yggdrasil.client.errors import BufferTooSmallError, MissingKeyError, StaleValueError
 from yggdrasil.client.memory import writable_bytes
 from yggdrasil.client.near import NearReader
-from yggdrasil.client.nearby import NOT_SERVED, Nearby, chunks_of
+from yggdrasil.client.nearby import NOT_SERVED, chunks_of, nearby_of
 from yggdrasil.client.pipelines import AsyncPipeline
 from yggdrasil.client.receive import TooLargeError
 from yggdrasil.client.requests import CHUNK_BYTES, READ_AHEAD, TARGET, Key, StreamInfo
@@ -33,11 +33,16 @@ class AsyncClient(redis.asyncio.Redis):
     def __init__(self, *args: Any, near: str | NearReader | None = None, **kwargs: Any) -> None:
         """As `Client`."""
         super().__init__(*args, **kwargs)
-        pool = self.connection_pool
-        encoder = self.get_encoder()  # type: ignore[no-untyped-call]
-        self._nearby = None if near is None else Nearby(near, pool.connection_kwargs, encoder)
+        self._nearby = nearby_of(self, near)
         for name, callback in requests.RESPONSE_CALLBACKS.items():
             self.set_response_callback(name, callback)
+
+    @classmethod
+    def from_url(cls, url: str, *args: Any, near: str | NearReader | None = None, **kwargs: Any) -> Self:
+        """As redis-py's `from_url`, and `near` as `Client` takes it."""
+        client = cast("Self", super().from_url(url, *args, **kwargs))
+        client._nearby = nearby_of(client, near)  # noqa: SLF001 - one of this class
+        return client
 
     async def get_into(self, key: Key, buffer: object) -> int | None:
         """Fills `buffer` with the value of `key`; the event loop receives straight into it.

@@ -1,9 +1,13 @@
-"""The memory of whatever a caller wants filled, as bytes."""
+"""The memory of whatever a caller wants filled or sent, as bytes."""
 
 import ctypes
+import re
 from typing import Any
 
-__all__ = ["writable_bytes"]
+__all__ = ["readable_bytes", "writable_bytes"]
+
+_FIELD_NAMES = re.compile(":[^:]*:")
+"""What is no type in the format of a buffer."""
 
 
 def writable_bytes(buffer: object) -> memoryview:
@@ -13,17 +17,23 @@ def writable_bytes(buffer: object) -> memoryview:
     any shape and type), objects with `__array_interface__` (numpy arrays of types that the buffer protocol does not
     know), and tensors of torch in the memory of the CPU. The caller keeps the object alive.
 
-    Raises TypeError where the memory cannot be written or is not contiguous.
+    Raises TypeError where the memory cannot be written, is not contiguous, or refers to Python objects.
     """
     try:
         view = memoryview(buffer)  # type: ignore[arg-type]
     except (TypeError, ValueError, BufferError):
-        return _foreign_memory(buffer)
+        memory = _foreign_memory(buffer, writable=True)
+        if memory is None:
+            raise TypeError(
+                f"{_name(buffer)} has no memory to write to; give a bytearray, mmap, numpy array or torch tensor"
+            ) from None
+        return memory
     with view:
         if view.readonly:
-            raise TypeError(f"the memory of {_name(buffer)} is read-only; give a writable buffer")
+            raise _read_only(buffer)
         if not view.c_contiguous:
-            raise TypeError(f"the memory of {_name(buffer)} is not contiguous; give a C-contiguous buffer")
+            raise _scattered(buffer)
+        _check_format(buffer, view)
         try:
             return view.cast("B")
         except (TypeError, ValueError, NotImplementedError):
@@ -31,14 +41,34 @@ def writable_bytes(buffer: object) -> memoryview:
             return memoryview((ctypes.c_char * view.nbytes).from_buffer(view)).cast("B")
 
 
-def _foreign_memory(buffer: Any) -> memoryview:
+def readable_bytes(source: object) -> memoryview | None:
+    """The bytes of one piece of data, as `writable_bytes` takes them, read-only ones too; None for what is no memory.
+
+    Where a buffer is not contiguous it is a copy. TypeError for what refers to Python objects, and for arrays of other
+    kinds and tensors that are not contiguous.
+    """
+    try:
+        view = memoryview(source)  # type: ignore[arg-type]
+    except (TypeError, ValueError, BufferError):
+        return _foreign_memory(source, writable=False)
+    _check_format(source, view)
+    try:
+        return view.cast("B")
+    except (TypeError, ValueError):
+        # Not contiguous, or of a format that cast does not know.
+        return memoryview(view.tobytes())
+
+
+def _foreign_memory(buffer: Any, *, writable: bool) -> memoryview | None:
     interface = getattr(buffer, "__array_interface__", None)
     if interface is not None:
         address, readonly = interface["data"]
-        if readonly:
-            raise TypeError(f"the memory of {_name(buffer)} is read-only; give a writable buffer")
+        if readonly and writable:
+            raise _read_only(buffer)
         if interface.get("strides") is not None:
-            raise TypeError(f"the memory of {_name(buffer)} is not contiguous; give a C-contiguous buffer")
+            raise _scattered(buffer)
+        if getattr(buffer.dtype, "hasobject", False):
+            raise _of_objects(buffer)
         return _at(address, buffer.nbytes)
     if all(hasattr(buffer, name) for name in ("data_ptr", "is_contiguous", "element_size", "numel", "device")):
         if buffer.device.type != "cpu":
@@ -46,7 +76,25 @@ def _foreign_memory(buffer: Any) -> memoryview:
         if not buffer.is_contiguous():
             raise TypeError("the tensor is not contiguous; give a contiguous one")
         return _at(buffer.data_ptr(), buffer.numel() * buffer.element_size())
-    raise TypeError(f"{_name(buffer)} has no memory to write to; give a bytearray, mmap, numpy array or torch tensor")
+    return None
+
+
+def _check_format(buffer: object, view: memoryview) -> None:
+    if "O" in _FIELD_NAMES.sub("", view.format):
+        raise _of_objects(buffer)
+
+
+def _read_only(buffer: object) -> TypeError:
+    return TypeError(f"the memory of {_name(buffer)} is read-only; give a writable buffer")
+
+
+def _scattered(buffer: object) -> TypeError:
+    return TypeError(f"the memory of {_name(buffer)} is not contiguous; give a C-contiguous buffer")
+
+
+def _of_objects(buffer: object) -> TypeError:
+    # Pointers mean nothing elsewhere, and who writes over them crashes the process at their next use.
+    return TypeError(f"the memory of {_name(buffer)} refers to Python objects; give an array of numbers or bytes")
 
 
 def _at(address: int, size: int) -> memoryview:

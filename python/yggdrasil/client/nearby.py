@@ -17,7 +17,7 @@ from yggdrasil.client.near import (
 )
 from yggdrasil.client.requests import Key
 
-__all__ = ["NOT_SERVED", "Nearby", "chunks_of"]
+__all__ = ["NOT_SERVED", "Nearby", "chunks_of", "nearby_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -107,6 +107,11 @@ class Nearby:
         if str(error) != self._last_reason:
             self._last_reason = str(error)
             _log.info("reads go over RESP for now: %s", error)
+
+
+def nearby_of(client: Any, near: str | NearReader | None) -> Nearby | None:
+    """What answers the reads of a client of redis-py, with the user and the database of its connections."""
+    return None if near is None else Nearby(near, client.connection_pool.connection_kwargs, client.get_encoder())
 
 
 def chunks_of(key: Key, view: NearView, chunk_size: int) -> Iterator[bytes]:

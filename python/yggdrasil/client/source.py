@@ -7,6 +7,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable, I
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
+from yggdrasil.client.memory import readable_bytes
+
 __all__ = ["AsyncSource", "Source", "achunks", "chunks", "size_of"]
 
 if TYPE_CHECKING:
@@ -20,6 +22,13 @@ class Array(Protocol):
 
     @property
     def __array_interface__(self) -> Any:
+        """Where its memory is."""
+
+
+class Tensor(Protocol):
+    """A tensor of torch, in the memory of the CPU and contiguous."""
+
+    def data_ptr(self) -> int:
         """Where its memory is."""
 
 
@@ -37,32 +46,16 @@ class SupportsAsyncRead(Protocol):
         """Up to so many bytes; none at the end."""
 
 
-Piece = Buffer | Array
+Piece = Buffer | Array | Tensor
 Source = Piece | SupportsRead | Iterable[Piece]
 """One piece of memory, a file opened in binary mode, or pieces."""
 AsyncSource = Source | SupportsAsyncRead | AsyncIterable[Piece]
 """The same, and what has to be awaited."""
 
 
-def _memory(source: Any) -> memoryview | None:
-    """The bytes of a source that is one piece of memory (bytes, bytearray, mmap, numpy array)."""
-    try:
-        return _flat(memoryview(source))
-    except TypeError:
-        return None
-
-
-def _flat(view: memoryview) -> memoryview:
-    try:
-        return view.cast("B")
-    except (TypeError, ValueError):
-        # Not contiguous, or of a format that cast does not know.
-        return memoryview(view.tobytes())
-
-
 def size_of(source: Any) -> int | None:
     """Bytes that a source will give, where that is known before."""
-    memory = _memory(source)
+    memory = readable_bytes(source)
     if memory is not None:
         return memory.nbytes
     with suppress(OSError, AttributeError, ValueError, TypeError):
@@ -73,7 +66,7 @@ def size_of(source: Any) -> int | None:
 
 def _pieces(source: Any, chunk_size: int) -> Iterator[Any]:
     """The bytes-like pieces that a source consists of."""
-    memory = _memory(source)
+    memory = readable_bytes(source)
     if memory is not None:
         yield memory
     elif hasattr(source, "read"):
@@ -88,7 +81,7 @@ async def _apieces(source: Any, chunk_size: int) -> AsyncIterator[Any]:
     if hasattr(source, "__aiter__") and not hasattr(source, "read"):
         async for piece in source:
             yield piece
-    elif _memory(source) is None and hasattr(source, "read"):
+    elif readable_bytes(source) is None and hasattr(source, "read"):
         read = source.read if inspect.iscoroutinefunction(source.read) else _in_thread(source.read)
         while piece := await read(chunk_size):
             yield piece
@@ -116,7 +109,9 @@ class _Chunker:
         """The chunks that a piece completes; what is left over waits for the next one."""
         if isinstance(piece, str):
             raise TypeError("a source gives bytes, not str; open a file in binary mode")
-        view = _flat(memoryview(piece))
+        view = readable_bytes(piece)
+        if view is None:
+            raise TypeError(f"a source gives bytes, not {type(piece).__name__}")
         while len(view) > 0:
             if not self._small and len(view) >= self._chunk_size:
                 yield view[: self._chunk_size]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import Any
+from typing import Any, Self, cast
 
 import redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -15,7 +15,7 @@ from yggdrasil.client.errors import BufferTooSmallError, MissingKeyError, StaleV
 from yggdrasil.client.internals import unwrapped
 from yggdrasil.client.memory import writable_bytes
 from yggdrasil.client.near import NearReader
-from yggdrasil.client.nearby import NOT_SERVED, Nearby, chunks_of
+from yggdrasil.client.nearby import NOT_SERVED, chunks_of, nearby_of
 from yggdrasil.client.pipelines import Pipeline
 from yggdrasil.client.receive import Receiver, TooLargeError
 from yggdrasil.client.requests import CHUNK_BYTES, READ_AHEAD, TARGET, Key, StreamInfo
@@ -40,10 +40,16 @@ class Client(redis.Redis):
         are those of the connections.
         """
         super().__init__(*args, **kwargs)
-        pool = self.connection_pool
-        self._nearby = None if near is None else Nearby(near, pool.connection_kwargs, self.get_encoder())
+        self._nearby = nearby_of(self, near)
         for name, callback in requests.RESPONSE_CALLBACKS.items():
             self.set_response_callback(name, callback)
+
+    @classmethod
+    def from_url(cls, url: str, *args: Any, near: str | NearReader | None = None, **kwargs: Any) -> Self:
+        """As redis-py's `from_url`, and `near` as `Client` takes it."""
+        client = cast("Self", super().from_url(url, *args, **kwargs))
+        client._nearby = nearby_of(client, near)  # noqa: SLF001 - one of this class
+        return client
 
     def get_into(self, key: Key, buffer: object) -> int | None:
         """Fills `buffer` with the value of `key`: received from the socket straight into it, without a copy.

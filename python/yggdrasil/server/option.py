@@ -85,11 +85,15 @@ class Option:
 def parse_size(value: object) -> int:
     """Reads a size as Redis does: 100, 100mb, 2gb."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    match = _SIZE.fullmatch(value.strip().lower()) if isinstance(value, str) else None
-    if match is None or match[2] not in SIZE_UNITS:
-        raise ValueError("not a size")
-    return int(match[1]) * SIZE_UNITS[match[2]]
+        size = value
+    else:
+        match = _SIZE.fullmatch(value.strip().lower()) if isinstance(value, str) else None
+        if match is None or match[2] not in SIZE_UNITS:
+            raise ValueError("not a size")
+        size = int(match[1]) * SIZE_UNITS[match[2]]
+    if size > INTEGER_MAX:
+        raise ValueError("more bytes than 64 bits can count")
+    return size
 
 
 def parse_whole(value: object) -> int:

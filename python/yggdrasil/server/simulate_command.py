@@ -21,7 +21,7 @@ _PROGRESS_EVERY = 1_000_000
 def _sizes(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, ...]:
     """Reads `1gb,2gb`."""
     try:
-        sizes = tuple(parse_size(part) for part in value.split(","))
+        sizes = tuple(dict.fromkeys(parse_size(part) for part in value.split(",")))
     except ValueError:
         raise click.BadParameter(f"expected sizes such as 512mb,2gb, found {value}") from None
     if not all(sizes):
@@ -29,12 +29,15 @@ def _sizes(_context: click.Context, _option: click.Parameter, value: str) -> tup
     return sizes
 
 
-def _size(context: click.Context, option: click.Parameter, value: str) -> int:
+def _size(_context: click.Context, _option: click.Parameter, value: str) -> int:
     """Reads `1kb`."""
-    sizes = _sizes(context, option, value)
-    if len(sizes) != 1:
-        raise click.BadParameter(f"expected one size, found {value}")
-    return sizes[0]
+    try:
+        size = parse_size(value)
+    except ValueError:
+        raise click.BadParameter(f"expected a size such as 1kb, found {value}") from None
+    if not size:
+        raise click.BadParameter("an object has at least one byte")
+    return size
 
 
 def _policies(_context: click.Context, _option: click.Parameter, value: str) -> tuple[str, ...]:
@@ -110,13 +113,15 @@ def simulate(
             overhead=overhead,
             progress=_progress(),
         )
-        if plot:
-            plot.write_text(svg(outcomes, f"hit ratio, {trace.name}"))
     except YggdrasilError as error:
         raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise click.ClickException(f"{plot}: {error.strerror}") from None
+    # First of all: where the plot cannot be written, a long run is not lost.
     click.echo(_as_json(outcomes) if as_json else _table(outcomes))
+    if plot:
+        try:
+            plot.write_text(svg(outcomes, f"hit ratio, {trace.name}"))
+        except OSError as error:
+            raise click.ClickException(f"{plot}: {error.strerror}") from None
 
 
 def _progress() -> Callable[[int], None] | None:

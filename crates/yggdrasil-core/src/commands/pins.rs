@@ -11,7 +11,7 @@ use super::handler::{
 use super::scan;
 use super::spec::Arity::{AtLeast, Exact};
 use super::spec::{CommandSpec, Docs, Group, Join, Keys, Route};
-use super::value::int_argument;
+use super::value::{EXPIRE_AT_MAX, int_argument};
 use crate::keyspace::Millis;
 use crate::resp::{Args, Reply};
 
@@ -111,6 +111,7 @@ fn end_of_pin(context: &PlanContext<'_>, args: &Args<'_>) -> Result<Millis, Comm
         .checked_mul(unit)
         .filter(|time| *time > 0)
         .and_then(|time| context.now.checked_add(time.unsigned_abs()))
+        .filter(|until| *until <= EXPIRE_AT_MAX)
         .ok_or(CommandError::InvalidExpireTime("pin"))
 }
 

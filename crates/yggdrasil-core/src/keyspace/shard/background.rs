@@ -23,6 +23,13 @@ impl Cleared {
     pub(super) fn new(database: Database) -> Self {
         Self { database, next: 0 }
     }
+
+    /// About how many entries are not freed yet.
+    pub(super) fn entries(&self) -> u64 {
+        let buckets = self.database.buckets().max(1);
+        let left = u128::from(buckets - self.next.min(buckets));
+        (u128::from(self.database.keys) * left / u128::from(buckets)) as u64
+    }
 }
 
 impl Shard {

@@ -7,6 +7,7 @@ use crate::keyspace::eviction::{AccessBits, Candidate, EvictionOptions, Policy, 
 use crate::keyspace::layout::{LINK, PAGE_BYTES};
 use crate::keyspace::types::{Key, KeyspaceError, Millis};
 
+use super::background::Cleared;
 use super::queued::Queued;
 use super::{Place, Shard};
 
@@ -245,6 +246,11 @@ impl Shard {
         }
     }
 
+    /// Whether there may be something to free.
+    fn may_free(&self) -> bool {
+        !self.cleared.is_empty() || self.may_evict()
+    }
+
     /// Bytes that could be given to new entries, evictable ones included.
     #[must_use]
     pub fn available(&self) -> u64 {
@@ -311,7 +317,7 @@ impl Shard {
             Effort::Little => STEPS_LITTLE,
             Effort::Full => STEPS_MIN + needed / BYTES_PER_STEP,
         };
-        while steps > 0 && self.may_evict() {
+        while steps > 0 && self.may_free() {
             steps -= 1;
             if !self.free_some(now) {
                 break;
@@ -351,16 +357,22 @@ impl Shard {
         self.room() + self.evictable().saturating_sub(fixed) >= bytes
     }
 
-    /// Bytes of entries that the policy lets go, those that are pinned or not there yet included.
+    /// Bytes of entries that the policy lets go, those that are pinned or not there yet included, and of those that
+    /// cleared databases have left.
     fn evictable(&self) -> u64 {
-        match self.eviction.options.policy {
-            _ if !self.may_evict() => 0,
-            policy if policy.is_volatile() => {
-                let entries: u64 = self.databases.iter().map(|database| database.keys).sum();
-                self.arena.live_bytes / entries.max(1) * self.wheel.linked()
-            }
-            _ => self.arena.live_bytes,
+        let policy = self.eviction.options.policy;
+        if self.may_evict() && !policy.is_volatile() {
+            return self.arena.live_bytes;
         }
+        let cleared: u64 = self.cleared.iter().map(Cleared::entries).sum();
+        let stored: u64 = self.databases.iter().map(|database| database.keys).sum();
+        let all = (stored + cleared).max(1);
+        let volatile = if self.may_evict() {
+            self.wheel.linked()
+        } else {
+            0
+        };
+        self.arena.live_bytes / all * (volatile + cleared).min(all)
     }
 
     /// Frees memory while more is stored than the limit allows, in at most `steps` steps. Tells whether that has led
@@ -374,7 +386,7 @@ impl Shard {
             if !self.is_over_limit() {
                 return true;
             }
-            if !self.may_evict() || !self.free_some(now) {
+            if !self.may_free() || !self.free_some(now) {
                 return freed;
             }
             freed = true;

@@ -366,3 +366,27 @@ fn nothing_goes_for_a_value_that_cannot_come() {
         rig.shard.check_invariants();
     }
 }
+
+#[test]
+fn what_was_cleared_is_room_at_once() {
+    for (policy, limit) in [
+        (Policy::NoEviction, 32 << 20),
+        (Policy::NoEviction, 24 << 20),
+        (Policy::VolatileLru, 24 << 20),
+        (Policy::TinyLfu, 24 << 20),
+    ] {
+        for bytes in [1_000, 300_000, 10 << 20] {
+            let mut rig = rig_of_long_values(policy, 32 << 20);
+            fill(&mut rig, 0..20_000, 1_000);
+            rig.shard
+                .set_memory_limit(limit.min(rig.shard.memory().used));
+            rig.shard.clear_database(0);
+            assert!(rig.shard.available() > 8 << 20);
+            put(&mut rig, 0, bytes, Expiry::Clear, START);
+            let draft = rig.shard.draft(4, 8 << 20).unwrap();
+            rig.shard.abandon(draft);
+            assert_eq!(rig.shard.counters().refused, 0);
+            rig.shard.check_invariants();
+        }
+    }
+}
