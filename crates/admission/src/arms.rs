@@ -12,9 +12,9 @@ use crate::slot::{Slot, Tag};
 use crate::table::Table;
 
 /// From W-TinyLFU with a window of 1% to a plain clock. Besides the window they differ in how the main part keeps its
-/// order, and in who gets into it: the second and the last keep loops, the last two take in at once what comes back. No
-/// more are needed: on nearly every trace one of them is within half a point of the best policy, and with each that is
-/// added the choice gets harder.
+/// order, and in who gets into it: the second and the last keep loops, the last two take in at once what comes back, the
+/// fifth by the rule of S3-FIFO. No more are needed: on nearly every trace one of them is within half a point of the best
+/// policy, and with each that is added the choice gets harder.
 const SHARES: [Shares; 6] = [
     shares(10, ROUNDS),
     Shares {
@@ -27,7 +27,7 @@ const SHARES: [Shares; 6] = [
     },
     shares(ALL, SEGMENTS),
     Shares {
-        direct: true,
+        ghosts: true,
         ..shares(10, ROUNDS)
     },
     Shares {
@@ -50,6 +50,7 @@ const fn shares(window: u32, protected: u32) -> Shares {
         held_against: Tag::USES_MAX,
         margin: 0,
         direct: false,
+        ghosts: false,
     }
 }
 

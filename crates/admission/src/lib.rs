@@ -14,6 +14,7 @@
 //! No I/O, no clock, no randomness: the same calls give the same decisions.
 
 mod arms;
+mod ghosts;
 mod policy;
 mod queues;
 mod ring;

@@ -1,6 +1,7 @@
 //! Window, probation and protected queues (Einziger, Friedman, Manes 2017), as rings with lazy promotion: a use only
 //! sets bits in the entry, and what they mean is seen when the entry comes to the front of its ring.
 
+use crate::ghosts::Ghosts;
 use crate::policy::Counters;
 use crate::ring::Ring;
 use crate::slot::{GENERATIONS, Queue, Slot, Tag};
@@ -11,6 +12,8 @@ const STEPS_MAX: usize = 32;
 const STEPS_WINDOW: usize = 8;
 /// The same in the protected queue, which may hold little but what is pinned.
 const STEPS_PROTECTED: usize = 4;
+/// Uses in the window that let an entry into the main part by the rule of S3-FIFO.
+const USES_TO_STAY: u32 = 2;
 /// Entries that one call moves from the window to the main part after the window's share was lowered.
 const TRANSFERS_MAX: usize = 8;
 /// Entries that one call moves out of a protected queue that is not to be any more.
@@ -82,8 +85,11 @@ pub(crate) struct Shares {
     /// and uses that a candidate must have beyond those. In a loop what is there has one use less than what comes, until
     /// its turn comes too: with a margin of one it stays until then.
     pub(crate) margin: u32,
-    /// Whether a key that is remembered comes into the main part at once, as one that S3-FIFO has among its ghosts.
+    /// Whether a key that is remembered comes into the main part at once.
     pub(crate) direct: bool,
+    /// Whether the rule of S3-FIFO holds instead (Yang, Zhang, Qiu, Yue, Rashmi 2023): who was used twice while in the
+    /// window gets in, whatever has to go, and who left the window lately comes into the main part at once.
+    pub(crate) ghosts: bool,
 }
 
 /// The queues of a cache, in blocks of so many slots.
@@ -94,6 +100,7 @@ pub(crate) struct Queues<const SLOTS: usize> {
     entries: [usize; 3],
     generation: u8,
     shares: Shares,
+    ghosts: Ghosts,
     /// Bytes to be moved from the window to the main part without being compared: its share was lowered.
     surplus: u64,
     /// Whether there were evictions since the queues were last seen to have room.
@@ -120,6 +127,7 @@ impl<const SLOTS: usize> Queues<SLOTS> {
             entries: [0; 3],
             generation: 0,
             shares,
+            ghosts: Ghosts::default(),
             surplus: 0,
             full: false,
             admitted: 0,
@@ -148,7 +156,7 @@ impl<const SLOTS: usize> Queues<SLOTS> {
     }
 
     pub(crate) fn memory(&self) -> usize {
-        self.rings.iter().map(Ring::memory).sum()
+        self.rings.iter().map(Ring::memory).sum::<usize>() + self.ghosts.memory()
     }
 
     pub(crate) fn set_shares(&mut self, shares: Shares) {
@@ -175,8 +183,12 @@ impl<const SLOTS: usize> Queues<SLOTS> {
     /// are remembered, and this one.
     #[inline]
     pub(crate) fn insert(&mut self, slot: Slot, cost: u64, uses: u32, epoch: u8) -> Tag {
-        // A main part that is still small would lose it at once.
-        let direct = self.shares.direct && uses > 1 && self.bytes[PROBATION] > self.bytes[WINDOW];
+        let direct = if self.shares.ghosts {
+            self.ghosts.take(slot.key())
+        } else {
+            // A main part that is still small would lose it at once.
+            self.shares.direct && uses > 1 && self.bytes[PROBATION] > self.bytes[WINDOW]
+        };
         let queue = if direct { PROBATION } else { WINDOW };
         self.admitted += u64::from(direct);
         self.bytes[queue] += cost;
@@ -223,12 +235,10 @@ impl<const SLOTS: usize> Queues<SLOTS> {
         } else {
             None
         };
-        let victim = self.front(PROBATION, entries, STEPS_MAX);
-        let victim = match victim {
-            None => self
-                .front(PROTECTED, entries, STEPS_PROTECTED)
-                .map(|found| (PROTECTED, found)),
-            Some(found) => Some((PROBATION, found)),
+        let victim = if self.shares.ghosts && candidate.is_some() {
+            None
+        } else {
+            self.front_of_main(entries)
         };
         let (queue, chosen, rejected) = match (candidate, victim) {
             (None, None) => {
@@ -236,7 +246,10 @@ impl<const SLOTS: usize> Queues<SLOTS> {
                 (WINDOW, found, false)
             }
             (None, Some((queue, found))) => (queue, found, false),
-            (Some(found), None) => (WINDOW, found, true),
+            (Some(found), None) => {
+                self.rejected += u64::from(self.shares.ghosts);
+                (WINDOW, found, true)
+            }
             (Some(candidate), Some((queue, victim))) => {
                 if self.is_admitted(&candidate, &victim, epoch) {
                     self.admitted += 1;
@@ -248,6 +261,11 @@ impl<const SLOTS: usize> Queues<SLOTS> {
                 }
             }
         };
+        if !self.shares.ghosts {
+            self.ghosts.release();
+        } else if queue == WINDOW {
+            self.ghosts.remember(chosen.slot.key(), self.keys());
+        }
         self.rings[queue].pop();
         self.bytes[queue] = self.bytes[queue].saturating_sub(chosen.found.cost);
         self.entries[queue] = self.entries[queue].saturating_sub(1);
@@ -259,6 +277,17 @@ impl<const SLOTS: usize> Queues<SLOTS> {
             slot: chosen.slot,
             uses: chosen.found.tag.uses(epoch),
         })
+    }
+
+    /// What is to go from the main part, and from which of its queues.
+    #[inline]
+    fn front_of_main<E: Entries>(&mut self, entries: &mut E) -> Option<(usize, Front<E::Place>)> {
+        match self.front(PROBATION, entries, STEPS_MAX) {
+            Some(found) => Some((PROBATION, found)),
+            None => self
+                .front(PROTECTED, entries, STEPS_PROTECTED)
+                .map(|found| (PROTECTED, found)),
+        }
     }
 
     /// The front of a ring: stale slots before it are dropped, used entries get their promotion.
@@ -291,6 +320,12 @@ impl<const SLOTS: usize> Queues<SLOTS> {
                 return Some(front);
             } else if self.shares.window == ALL {
                 self.shift(queue, WINDOW, 0, &front, entries);
+            } else if queue == WINDOW && self.shares.ghosts {
+                if found.tag.touched() < USES_TO_STAY {
+                    return Some(front);
+                }
+                self.admitted += 1;
+                self.shift(WINDOW, PROBATION, 0, &front, entries);
             } else if queue == WINDOW || queue == PROTECTED {
                 self.shift(queue, queue, 0, &front, entries);
             } else if self.shares.protected == 0 {
@@ -468,93 +503,4 @@ fn index_of(queue: Queue) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ring::BLOCK_SMALL;
-    use crate::table::Table;
-
-    const SHARES: Shares = Shares {
-        window: 102,
-        protected: 0,
-        held_against: Tag::USES_MAX,
-        margin: 0,
-        direct: false,
-    };
-
-    struct Cache {
-        queues: Queues<BLOCK_SMALL>,
-        table: Table,
-    }
-
-    impl Cache {
-        /// A hundred keys that were used so often.
-        fn full(shares: Shares, uses: u32) -> Self {
-            let (queues, table) = (Queues::new(shares), Table::default());
-            let mut cache = Self { queues, table };
-            (0..100).for_each(|key| cache.insert(key, uses));
-            cache
-        }
-
-        fn insert(&mut self, key: u64, uses: u32) {
-            let slot = Slot::from_key(key);
-            let tag = self.queues.insert(slot, 1, uses, 0);
-            self.table.insert(slot, tag, 1);
-            self.queues.fill(&mut self.table);
-        }
-
-        fn queue(&self, key: u64) -> Option<Queue> {
-            let place = self.table.position(Slot::from_key(key))?;
-            Some(self.table.entry(place).0.queue())
-        }
-
-        /// Lets so many newcomers with so many uses come to a full cache. How many of the old are left.
-        fn left_after(&mut self, newcomers: u64, uses: u32) -> usize {
-            for key in 1_000..1_000 + newcomers {
-                while self.queues.keys() >= 100 {
-                    if let Some(victim) = self.queues.evict(&mut self.table, 0) {
-                        self.table.remove(victim.place);
-                    }
-                }
-                self.insert(key, uses);
-            }
-            (0..100).filter(|key| self.queue(*key).is_some()).count()
-        }
-    }
-
-    #[test]
-    fn who_gets_in_must_have_been_used_more_by_the_margin() {
-        let with = |margin| Shares { margin, ..SHARES };
-        for (margin, uses, stay) in [(0, 2, true), (0, 3, false), (1, 3, true), (1, 4, false)] {
-            let left = Cache::full(with(margin), 2).left_after(200, uses);
-            assert_eq!(left >= 85, stay, "margin {margin}, {uses} uses: {left}");
-        }
-    }
-
-    #[test]
-    fn a_key_that_is_remembered_comes_into_the_main_part_at_once() {
-        for (direct, uses, queue) in [
-            (false, 2, Queue::Window),
-            (true, 1, Queue::Window),
-            (true, 2, Queue::Probation),
-        ] {
-            let mut cache = Cache::full(Shares { direct, ..SHARES }, 1);
-            cache.left_after(1, uses);
-            assert_eq!(cache.queue(1_000), Some(queue), "{direct}, {uses} uses");
-        }
-    }
-
-    #[test]
-    fn a_small_main_part_takes_in_nothing_at_once() {
-        let clock = Shares {
-            window: ALL,
-            ..SHARES
-        };
-        let mut cache = Cache::full(clock, 1);
-        cache.queues.set_shares(Shares {
-            direct: true,
-            ..SHARES
-        });
-        cache.left_after(1, 2);
-        assert_eq!(cache.queue(1_000), Some(Queue::Window));
-    }
-}
+mod tests;

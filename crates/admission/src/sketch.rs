@@ -245,7 +245,7 @@ impl Line {
 
 /// The line that another one was split from.
 #[inline]
-fn parent(line: usize) -> usize {
+pub(crate) fn parent(line: usize) -> usize {
     line ^ (1 << line.ilog2())
 }
 
@@ -269,7 +269,7 @@ fn door_bits(mixed: u64) -> [u64; 3] {
 
 /// Spreads the bits of a hash over 64 (the finalizer of splitmix64).
 #[inline]
-fn spread(hash: u64) -> u64 {
+pub(crate) fn spread(hash: u64) -> u64 {
     let mut x = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
