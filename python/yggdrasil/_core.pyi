@@ -124,6 +124,10 @@ class NearReader:
         NearUnavailableError when nobody answers, NearRefusedError when the node does not let us read.
         """
 
+    @property
+    def db(self) -> int:
+        """The database that is read."""
+
     def get(self, key: bytes | str) -> bytes | None:
         """A copy of the value; None without the key."""
 

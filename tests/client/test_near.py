@@ -142,6 +142,16 @@ def test_decoded_and_another_database(filled: Target) -> None:
         assert client.mget("ä", "k") == ["ö", None]
 
 
+def test_a_reader_of_another_database_is_refused(filled: Target) -> None:
+    reader = NearReader(url_of(filled.server), db=3)
+    assert reader.db == 3
+    with Client(port=filled.port, db=3, near=reader) as client:
+        assert client.get("k") is None
+    for other in (0, 1):
+        with pytest.raises(ValueError, match=rf"near reads database 3, the client database {other}"):
+            Client(port=filled.port, db=other, near=reader)
+
+
 def test_its_own_writes_are_read(filled: Target) -> None:
     with Client(port=filled.port, near=url_of(filled.server)) as client:
         for i in range(300):

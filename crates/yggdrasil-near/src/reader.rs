@@ -111,6 +111,11 @@ impl NearReader {
         })
     }
 
+    /// The database that is read.
+    pub fn db(&self) -> u8 {
+        self.options.db
+    }
+
     /// How long reads wait for a shard that is closed.
     pub fn set_patience(&mut self, patience: Duration) {
         self.options.patience = patience;

@@ -279,6 +279,12 @@ impl NearReader {
         }
     }
 
+    /// The database that is read.
+    #[getter]
+    fn db(&self, py: Python<'_>) -> u8 {
+        self.reader(py).db()
+    }
+
     /// Whether a key exists, of whatever kind.
     fn exists(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
         let key = key_bytes(key)?;

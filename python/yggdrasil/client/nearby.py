@@ -35,7 +35,15 @@ class Nearby:
     """A near reader, opened when first needed and again when it was lost."""
 
     def __init__(self, near: str | NearReader, options: dict[str, Any], encoder: Any) -> None:
-        """`near`: a reader, or the URL of the node's near socket; `options` and `encoder`: those of the connections."""
+        """`near`: a reader, or the URL of the node's near socket; `options` and `encoder`: those of the connections.
+
+        ValueError for a reader of another database than that of the connections.
+        """
+        self._db = int(options.get("db") or 0)
+        if isinstance(near, NearReader) and near.db != self._db:
+            raise ValueError(
+                f"near reads database {near.db}, the client database {self._db}: make both for the same (db=)"
+            )
         self._reader = None if isinstance(near, str) else near
         self._url = near if isinstance(near, str) else ""
         self._options = options
@@ -95,7 +103,7 @@ class Nearby:
                     self._url,
                     username=self._options.get("username"),
                     password=self._options.get("password"),
-                    db=int(self._options.get("db") or 0),
+                    db=self._db,
                     patience=_PATIENCE_S,
                 )
             except (NearUnavailableError, NearRefusedError) as error:

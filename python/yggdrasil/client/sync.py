@@ -37,7 +37,7 @@ class Client(redis.Redis):
         `near`: URL of the near socket of the node (`unix:///path/of/near.sock`), or a NearReader. Then `get`, `mget`,
         `exists`, `get_into` and `stream` are answered from the node's memory where this process is on its machine and
         the value can be read there, and over RESP otherwise; the same values either way. User, password and database
-        are those of the connections.
+        are those of the connections; ValueError for a reader of another database.
         """
         super().__init__(*args, **kwargs)
         self._nearby = nearby_of(self, near)
