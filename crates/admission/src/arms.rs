@@ -1,10 +1,10 @@
-//! Which window and which rule for newcomers serve best, found by miniature simulation (Waldspurger, Saemundsson, Ahmad,
-//! Park 2017).
+//! Which window and which rule for newcomers serve best, found by miniature simulation (Waldspurger, Saemundsson,
+//! Ahmad, Park 2017).
 //!
 //! Each arm is a small cache with other shares for its queues, or another rule. It sees only the requests for a fixed
 //! sample of the keys and has as much less memory as it has fewer keys, so that its hit ratio tells that of the whole
-//! cache under its shares. The arms are compared request by request (McNemar 1947): only requests on which two arms differ
-//! tell anything; a lead must be larger than chance would give it, and than what a change costs.
+//! cache under its shares. The arms are compared request by request (McNemar 1947): only requests on which two arms
+//! differ tell anything; a lead must be larger than chance would give it, and than what a change costs.
 
 use crate::queues::{ALL, Queues, Shares};
 use crate::ring::BLOCK_SMALL;
@@ -12,9 +12,9 @@ use crate::slot::{Slot, Tag};
 use crate::table::Table;
 
 /// From W-TinyLFU with a window of 1% to a plain clock. Besides the window they differ in how the main part keeps its
-/// order, and in who gets into it: the second and the last keep loops, the last two take in at once what comes back, the
-/// fifth by the rule of S3-FIFO. No more are needed: on nearly every trace one of them is within half a point of the best
-/// policy, and with each that is added the choice gets harder.
+/// order, and in who gets into it: the second and the last keep loops, the last two take in at once what comes back,
+/// the fifth by the rule of S3-FIFO. No more are needed: on nearly every trace one of them is within half a point of
+/// the best policy, and with each that is added the choice gets harder.
 const SHARES: [Shares; 6] = [
     shares(10, ROUNDS),
     Shares {
@@ -73,8 +73,8 @@ const WORTH: f64 = 0.001;
 const COST: f64 = 0.05;
 /// To leave the plain clock takes more: a cache should not be worse than a least recently used list, whatever it tries.
 const COST_LEAVING_CLOCK: f64 = 3.0;
-/// Each change makes the next one so much dearer, and that fades as requests do: where requests come in long turns leads
-/// come and go, and who follows each of them is always late.
+/// Each change makes the next one so much dearer, and that fades as requests do: where requests come in long turns
+/// leads come and go, and who follows each of them is always late.
 const COST_GROWS: f64 = 2.0;
 const COST_MAX: f64 = 3.2;
 

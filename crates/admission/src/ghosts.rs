@@ -1,5 +1,5 @@
-//! Keys that left the window lately, as S3-FIFO's ghosts (Yang, Zhang, Qiu, Yue, Rashmi 2023): fingerprints with the time
-//! at which they left, in lines that are found by linear hashing (Litwin 1980).
+//! Keys that left the window lately, as S3-FIFO's ghosts (Yang, Zhang, Qiu, Yue, Rashmi 2023): fingerprints with the
+//! time at which they left, in lines that are found by linear hashing (Litwin 1980).
 
 use crate::sketch::{parent, spread};
 
@@ -15,8 +15,8 @@ const CHUNK_LINES: usize = 128;
 const TICK_MASK: u16 = 15;
 /// Ticks for which a ghost is remembered. It must be gone before ticks come round again.
 const AGE_MAX: u16 = 12;
-/// Ghosts of a tick for each key of the cache, as a fraction: in all that makes nine tenths of the keys, as many as there
-/// are in the main part of S3-FIFO.
+/// Ghosts of a tick for each key of the cache, as a fraction: in all that makes nine tenths of the keys, as many as
+/// there are in the main part of S3-FIFO.
 const TICK_GHOSTS: (usize, usize) = (3, 40);
 /// Lines that are added at once where there are too few.
 const GROWTH: usize = 2;

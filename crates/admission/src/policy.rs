@@ -30,8 +30,8 @@ pub struct Counters {
 /// Adaptive W-TinyLFU over entries that somebody else stores.
 ///
 /// Whoever stores them keeps a [`Tag`] with each, calls [`Policy::on_hit`], [`Policy::on_insert`],
-/// [`Policy::on_resize`] and [`Policy::on_remove`] as things happen, and [`Policy::evict`] when room is needed. A key is
-/// known by its 64-bit hash and the number of its database.
+/// [`Policy::on_resize`] and [`Policy::on_remove`] as things happen, and [`Policy::evict`] when room is needed. A key
+/// is known by its 64-bit hash and the number of its database.
 #[derive(Debug)]
 pub struct Policy {
     queues: Queues<BLOCK_LARGE>,
@@ -51,7 +51,8 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// A policy whose miniature simulations take at most a sixty-fourth of the cache's bytes, or 64 KiB where that is more.
+    /// A policy whose miniature simulations take at most a sixty-fourth of the cache's bytes, or 64 KiB where that is
+    /// more.
     pub fn new() -> Self {
         Self::with_arms(Arms::new(Some(ARMS_SHARE)))
     }
@@ -148,9 +149,9 @@ impl Policy {
         self.queues.prefetch_fronts(entries);
     }
 
-    /// Keeps the queues at their shares while the cache fills, and drops slots of entries that are gone, where there are
-    /// many of them: at most `steps`. To be called after each insert and now and then; it costs nothing while there is
-    /// nothing to do.
+    /// Keeps the queues at their shares while the cache fills, and drops slots of entries that are gone, where there
+    /// are many of them: at most `steps`. To be called after each insert and now and then; it costs nothing while there
+    /// is nothing to do.
     #[inline]
     pub fn tidy<E: Entries>(&mut self, entries: &mut E, steps: usize) {
         self.queues.fill(entries);

@@ -77,13 +77,13 @@ pub struct Victim<P> {
 pub(crate) struct Shares {
     /// Of all bytes, those of the window, in 1024ths.
     pub(crate) window: u32,
-    /// Of the main part's bytes, those of the protected queue, in 1024ths. 0: the main part is one queue, where an entry
-    /// goes round once for each of its uses, up to three (as in S3-FIFO).
+    /// Of the main part's bytes, those of the protected queue, in 1024ths. 0: the main part is one queue, where an
+    /// entry goes round once for each of its uses, up to three (as in S3-FIFO).
     pub(crate) protected: u32,
     /// Uses of what would have to go, as far as they are counted against a candidate,
     pub(crate) held_against: u32,
-    /// and uses that a candidate must have beyond those. In a loop what is there has one use less than what comes, until
-    /// its turn comes too: with a margin of one it stays until then.
+    /// and uses that a candidate must have beyond those. In a loop what is there has one use less than what comes,
+    /// until its turn comes too: with a margin of one it stays until then.
     pub(crate) margin: u32,
     /// Whether a key that is remembered comes into the main part at once.
     pub(crate) direct: bool,
@@ -110,8 +110,8 @@ pub(crate) struct Queues<const SLOTS: usize> {
     evicted: u64,
 }
 
-/// A share of all bytes. With a window of that there is no main part: what is used there goes over to the window, and is not
-/// looked at again before all others were.
+/// A share of all bytes. With a window of that there is no main part: what is used there goes over to the window, and
+/// is not looked at again before all others were.
 pub(crate) const ALL: u32 = 1024;
 
 const WINDOW: usize = 0;
@@ -164,8 +164,8 @@ impl<const SLOTS: usize> Queues<SLOTS> {
         self.surplus = self.bytes[WINDOW].saturating_sub(self.window_target());
     }
 
-    /// Keeps the window at its share while nothing has to go: what was there first comes into the main part first, and is
-    /// what newcomers are compared with as soon as there is no more room. To be called after each insert.
+    /// Keeps the window at its share while nothing has to go: what was there first comes into the main part first, and
+    /// is what newcomers are compared with as soon as there is no more room. To be called after each insert.
     #[inline]
     pub(crate) fn fill<E: Entries>(&mut self, entries: &mut E) {
         if !self.full {
@@ -179,8 +179,8 @@ impl<const SLOTS: usize> Queues<SLOTS> {
         self.full = false;
     }
 
-    /// Puts a new entry at the end of the window, or of the main part. Its tag is the one returned. `uses` are those that
-    /// are remembered, and this one.
+    /// Puts a new entry at the end of the window, or of the main part. Its tag is the one returned. `uses` are those
+    /// that are remembered, and this one.
     #[inline]
     pub(crate) fn insert(&mut self, slot: Slot, cost: u64, uses: u32, epoch: u8) -> Tag {
         let direct = if self.shares.ghosts {

@@ -374,8 +374,8 @@ impl Engine {
         mixed ^ (mixed >> 31)
     }
 
-    /// Sessions that have output to send, or are to be closed. Each is named once. This ends a round: what waited for its
-    /// end is executed.
+    /// Sessions that have output to send, or are to be closed. Each is named once. This ends a round: what waited for
+    /// its end is executed.
     pub fn take_ready(&mut self, into: &mut Vec<SessionRef>) {
         self.run_staged();
         for index in self.ready.drain(..) {

@@ -49,7 +49,8 @@ impl Staged {
 }
 
 impl Engine {
-    /// Takes whole requests that are to be executed at the end of the round. False where they are to be executed at once, or are not whole.
+    /// Takes whole requests that are to be executed at the end of the round. False where they are not whole, or gain
+    /// nothing by waiting.
     pub(super) fn stage(&mut self, at: SessionRef, bytes: &[u8]) -> bool {
         if bytes.len() > BYTES_EACH {
             return false;
@@ -121,6 +122,7 @@ impl Engine {
             return;
         }
         self.read_clock();
+        // Their memory is kept; nothing is staged while they are executed.
         let mut staged = std::mem::take(&mut self.staged);
         for plan in &staged.plans {
             self.prefetch_entry(plan.shard, plan.home, plan.hash);
