@@ -1,7 +1,7 @@
 //! Keys that left the window lately, as S3-FIFO's ghosts (Yang, Zhang, Qiu, Yue, Rashmi 2023): fingerprints with the
 //! time at which they left, in lines that are found by linear hashing (Litwin 1980).
 
-use crate::sketch::{parent, spread};
+use crate::lines::{line_of, parent, spread};
 
 /// ```text
 /// tick:4 | fingerprint:12
@@ -53,7 +53,7 @@ impl Ghosts {
         }
         let mixed = spread(key);
         let fingerprint = fingerprint(mixed);
-        let number = self.line_of(mixed);
+        let number = line_of(mixed, self.lines);
         let line = self.line_mut(number);
         let place = position(line, fingerprint).unwrap_or_else(|| oldest(line, tick));
         line[place] = fingerprint | tick;
@@ -67,7 +67,7 @@ impl Ghosts {
         }
         let tick = self.tick;
         let mixed = spread(key);
-        let number = self.line_of(mixed);
+        let number = line_of(mixed, self.lines);
         let line = self.line_mut(number);
         let Some(place) = position(line, fingerprint(mixed)) else {
             return false;
@@ -109,17 +109,6 @@ impl Ghosts {
                 self.lines -= 1;
                 self.chunks.truncate(self.lines.div_ceil(CHUNK_LINES));
             }
-        }
-    }
-
-    #[inline]
-    fn line_of(&self, mixed: u64) -> usize {
-        let mask = self.lines.next_power_of_two() - 1;
-        let number = mixed as usize & mask;
-        if number < self.lines {
-            number
-        } else {
-            number & (mask >> 1)
         }
     }
 

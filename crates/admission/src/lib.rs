@@ -16,6 +16,7 @@
 
 mod arms;
 mod ghosts;
+mod lines;
 mod policy;
 mod queues;
 mod ring;

@@ -4,6 +4,8 @@
 //! grows and shrinks with the number of keys one line at a time. Aging (TinyLFU's reset) raises an epoch; a line halves
 //! its counters and clears its doorkeeper when it is next touched, so that no operation ever visits all of them.
 
+use crate::lines::{line_of, parent, spread};
+
 /// ```text
 /// word 0      epoch:8 | doorkeeper:56
 /// words 1..4  doorkeeper:192
@@ -80,7 +82,7 @@ impl Sketch {
     #[inline]
     pub(crate) fn remember(&mut self, key: u64, uses: u32) {
         let mixed = spread(key);
-        let number = self.line_of(mixed);
+        let number = line_of(mixed, self.lines);
         let epoch = self.epoch;
         let line = self.line_mut(number);
         line.bring_to(epoch);
@@ -107,7 +109,7 @@ impl Sketch {
     #[inline]
     pub(crate) fn estimate(&self, key: u64) -> u32 {
         let mixed = spread(key);
-        let mut line = *self.line(self.line_of(mixed));
+        let mut line = *self.line(line_of(mixed, self.lines));
         line.bring_to(self.epoch);
         line.estimate(mixed)
     }
@@ -144,17 +146,6 @@ impl Sketch {
         self.lines = last;
         if self.lines + CHUNK_LINES <= (self.chunks.len() - 1) * CHUNK_LINES {
             self.chunks.pop();
-        }
-    }
-
-    #[inline]
-    fn line_of(&self, mixed: u64) -> usize {
-        let mask = self.lines.next_power_of_two() - 1;
-        let number = mixed as usize & mask;
-        if number < self.lines {
-            number
-        } else {
-            number & (mask >> 1)
         }
     }
 
@@ -243,12 +234,6 @@ impl Line {
     }
 }
 
-/// The line that another one was split from.
-#[inline]
-pub(crate) fn parent(line: usize) -> usize {
-    line ^ (1 << line.ilog2())
-}
-
 /// The counters of a key: word and shift.
 #[inline]
 fn places(mixed: u64) -> [(usize, u32); ROWS] {
@@ -265,13 +250,4 @@ fn places(mixed: u64) -> [(usize, u32); ROWS] {
 #[inline]
 fn door_bits(mixed: u64) -> [u64; 3] {
     [30, 38, 46].map(|shift| u64::from(EPOCH_BITS) + (mixed >> shift & 0xff) * DOOR_BITS / 256)
-}
-
-/// Spreads the bits of a hash over 64 (the finalizer of splitmix64).
-#[inline]
-pub(crate) fn spread(hash: u64) -> u64 {
-    let mut x = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ x >> 31
 }
