@@ -42,6 +42,7 @@ __all__ = [
     "detect_trace_format",
     "engine_commands",
     "key_slot",
+    "refers_to_objects",
     "simulated_policies",
     "trace_formats",
 ]
@@ -215,6 +216,9 @@ def create_segments(shape: NodeShape) -> tuple[int, list[int], list[int]]:
 
 def key_slot(key: bytes) -> int:
     """The key's hash slot, as in Redis Cluster."""
+
+def refers_to_objects(item_format: str) -> bool:
+    """Whether items of this format of a buffer refer to Python objects: then nothing may be written over them."""
 
 @final
 class CaptureWriter:

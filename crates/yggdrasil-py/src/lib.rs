@@ -36,7 +36,7 @@ mod _core {
     #[pymodule_export]
     use crate::near::{
         NearBufferError, NearError, NearKindError, NearReader, NearRefusedError,
-        NearUnavailableError, NearView,
+        NearUnavailableError, NearView, refers_to_objects,
     };
     #[pymodule_export]
     use crate::node::{NodeShape, create_segments, key_slot};

@@ -300,17 +300,22 @@ fn as_bytes<'py>(buffer: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         .getattr("memoryview")?
         .call1((buffer,))?;
     let format: String = memory.getattr("format")?.extract()?;
-    // Names of fields stand between colons.
-    if format
-        .split(':')
-        .step_by(2)
-        .any(|types| types.contains('O'))
-    {
+    if refers_to_objects(&format) {
         return Err(PyTypeError::new_err(
             "the buffer refers to Python objects; give one of numbers or bytes",
         ));
     }
     memory.call_method1("cast", ("B",))
+}
+
+/// Whether items of this format of a buffer refer to Python objects: then nothing may be written over them.
+#[pyfunction]
+pub fn refers_to_objects(item_format: &str) -> bool {
+    // Names of fields stand between colons.
+    item_format
+        .split(':')
+        .step_by(2)
+        .any(|types| types.contains('O'))
 }
 
 /// A value where it is: a buffer that can only be read.

@@ -1,13 +1,11 @@
 """The memory of whatever a caller wants filled or sent, as bytes."""
 
 import ctypes
-import re
 from typing import Any
 
-__all__ = ["readable_bytes", "writable_bytes"]
+from yggdrasil._core import refers_to_objects
 
-_FIELD_NAMES = re.compile(":[^:]*:")
-"""What is no type in the format of a buffer."""
+__all__ = ["readable_bytes", "writable_bytes"]
 
 
 def writable_bytes(buffer: object) -> memoryview:
@@ -80,7 +78,7 @@ def _foreign_memory(buffer: Any, *, writable: bool) -> memoryview | None:
 
 
 def _check_format(buffer: object, view: memoryview) -> None:
-    if "O" in _FIELD_NAMES.sub("", view.format):
+    if refers_to_objects(view.format):
         raise _of_objects(buffer)
 
 
