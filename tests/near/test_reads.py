@@ -129,17 +129,18 @@ def test_many_keys_at_once(near: Near) -> None:
     assert found == [f"{n}".encode() * (n % 7 + 1) for n in range(1000)] + [None]
 
 
-def test_a_transaction_is_waited_for(near: Near) -> None:
-    keys = [f"t{n}" for n in range(20)]
+@pytest.mark.parametrize("count", [20, 2000])
+def test_a_transaction_is_waited_for(near: Near, count: int) -> None:
+    keys = [f"t{n}" for n in range(count)]
     near.c("MSET", *[word for key in keys for word in (key, "0")])
     stop = threading.Event()
 
     def write() -> None:
         with Wire(HOST, near.node.port) as c:
-            count = 0
+            number = 0
             while not stop.is_set():
-                count += 1
-                c("MSET", *[word for key in keys for word in (key, count)])
+                number += 1
+                c("MSET", *[word for key in keys for word in (key, number)])
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -147,7 +148,7 @@ def test_a_transaction_is_waited_for(near: Near) -> None:
         last = 0
         deadline = time.monotonic() + 1
         while time.monotonic() < deadline:
-            for key in keys:
+            for key in (keys[0], keys[-1], keys[1]):
                 seen = int(near.reader.get(key) or -1)
                 assert seen >= last, "who has seen a transaction does not see what was before it"
                 last = seen

@@ -128,6 +128,55 @@ AT_ONCE: list[Step] = [
 ]
 PIPELINED: list[Step] = [read_in_a_pipeline] * 4
 
+LONG = [f"{{long}}:{i}" for i in range(2000)]
+NAMES = [f"{{name}}:{i}" for i in range(3)]
+# Reads that name these, which do not exist, concern several shards.
+ELSEWHERE = [f"elsewhere:{i}" for i in range(8)]
+
+
+def ends(source: random.Random) -> list[str]:
+    return source.choice([[LONG[0], LONG[-1]], [LONG[-1], LONG[0]]])
+
+
+def write_all_upwards() -> Step:
+    number = 0
+
+    def write(c: Wire, source: random.Random) -> None:
+        nonlocal number
+        number += 1
+        keys = source.choice([LONG, LONG[::-1]])
+        assert c("MSET", *[part for key in keys for part in (key, number)]) == OK
+
+    return write
+
+
+def read_both_ends(c: Wire, source: random.Random) -> None:
+    first, last, *elsewhere = c("MGET", *ends(source), *ELSEWHERE)
+    assert (first, elsewhere) == (last, [None] * len(ELSEWHERE))
+
+
+def read_from_end_to_end(c: Wire, source: random.Random) -> None:
+    never_backwards(c.pipeline([("GET", key) for key in ends(source)]))
+
+
+def come_and_go(c: Wire, source: random.Random) -> None:
+    if source.random() < 0.5:
+        assert c("MSET", *[part for key in LONG for part in (key, 1)]) == OK
+    else:
+        c("DEL", *source.choice([LONG, LONG[::-1]]))
+
+
+def both_ends_or_none(c: Wire, source: random.Random) -> None:
+    assert c("EXISTS", *ends(source), *ELSEWHERE) in (0, 2)
+
+
+def change_names(c: Wire, source: random.Random) -> None:
+    c("RENAME", source.choice(NAMES), source.choice(NAMES))
+
+
+def one_name(c: Wire, source: random.Random) -> None:
+    assert c("EXISTS", *NAMES, *ELSEWHERE) == 1
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
@@ -137,6 +186,28 @@ def test_no_half_is_ever_seen(crowd: Target, readers: list[Step]) -> None:
     assert setup("MSET", *[part for key in ACCOUNTS for part in (key, BALANCE)]) == OK
     assert setup("SET", "place:0", "here") == OK
     writers: list[Step] = [count_up, count_up, transfer, transfer, appear_and_vanish, wander, stamps_upwards()]
+    together(crowd, writers + readers)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("writer", "readers"),
+    [
+        (write_all_upwards, [read_both_ends, read_from_end_to_end]),
+        (lambda: come_and_go, [both_ends_or_none]),
+        (lambda: change_names, [one_name]),
+    ],
+    ids=["mset", "del", "rename"],
+)
+def test_no_half_is_seen_of_keys_with_one_tag(crowd: Target, writer: Callable[[], Step], readers: list[Step]) -> None:
+    """Keys of one shard need no reservation of others, and readers of other workers look at any moment."""
+    assert crowd.connect()("SET", NAMES[0], "here") == OK
+    together(crowd, [writer(), *readers * len(crowd.worker_ports or [0])])
+
+
+def together(crowd: Target, steps: list[Step]) -> None:
+    """Takes steps over and over, each on a connection of its own, on all workers."""
     seconds = min(SECONDS, 1.0) if crowd.is_peer else SECONDS
     end = time.monotonic() + seconds
     failures: list[BaseException] = []
@@ -155,7 +226,7 @@ def test_no_half_is_ever_seen(crowd: Target, readers: list[Step]) -> None:
             failures.append(error)
         done[f"{step.__name__}-{number}"] = turns
 
-    threads = [threading.Thread(target=run, args=item) for item in enumerate(writers + readers)]
+    threads = [threading.Thread(target=run, args=item) for item in enumerate(steps)]
     for thread in threads:
         thread.start()
     for thread in threads:

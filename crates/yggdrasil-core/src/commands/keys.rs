@@ -152,7 +152,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::WRITE, Flags::FAST]),
         keys: Keys::FIRST,
         group: Group::Generic,
-        route: Route::Key,
+        route: Route::Together,
         run: Run::Shard(move_key),
         docs: Docs {
             summary: "Moves a key to another database that has none of its name.",

@@ -166,7 +166,7 @@ pub enum Route {
     Upload,
     /// The owners of its keys; the handler gets the arguments of its shard only (the name first).
     Split(Join),
-    /// Several keys that are looked at and changed together.
+    /// Several keys, or one in several databases, that are looked at and changed together.
     Together,
     /// Every shard, with the same arguments.
     AllShards(Join),
@@ -216,6 +216,19 @@ impl CommandSpec {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether a request may change several entries, so that somebody could see it half done.
+    #[inline]
+    pub fn may_change_several(&self, args: &Args<'_>) -> bool {
+        self.flags.has(Flags::WRITE)
+            && match self.route {
+                Route::Together | Route::AllShards(_) => true,
+                Route::Split(_) => self.keys.positions(args).nth(1).is_some(),
+                Route::Session | Route::Key | Route::Upload | Route::Scan | Route::RandomKey => {
+                    false
+                }
+            }
     }
 
     /// The name without its container.

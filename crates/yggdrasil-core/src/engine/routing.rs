@@ -68,7 +68,15 @@ impl Engine {
             hits: 0,
             misses: 0,
         };
+        // Readers from outside look at any moment.
+        let excludes = self.reserved.is_none() && row.may_change_several(args);
+        if excludes {
+            context.shard.reserve();
+        }
         let outcome = row.run_on_shard(&mut context, args, &mut reply);
+        if excludes {
+            context.shard.release();
+        }
         let (hits, misses) = (context.hits, context.misses);
         if hits + misses != 0 {
             self.stats.add(Counter::KeyspaceHits, hits);

@@ -284,9 +284,11 @@ impl ShardReader {
         Err(Failure::Again)
     }
 
-    /// Whether what a read saw is still so.
+    /// Whether what a read saw is still so. It is as long as nobody has written there, also while the shard is
+    /// reserved: the first that a transaction lets anybody read comes after the last that it writes.
     pub fn still_valid(&self, stamp: &ReadStamp) -> bool {
-        self.confirm(stamp).is_some()
+        self.mapping.settle();
+        self.unchanged(stamp).is_some()
     }
 
     /// Keys in a logical database.
@@ -474,12 +476,17 @@ impl ShardReader {
             .ok_or(Failure::Again)
     }
 
-    /// Checks that nothing has changed that the stamp depends on.
+    /// Checks that nothing has changed that the stamp depends on, and that the shard was not reserved meanwhile.
     #[inline(always)]
     pub(super) fn confirm(&self, stamp: &ReadStamp) -> Option<()> {
         self.mapping.settle();
-        let same_shard = self.mapping.load(EPOCH)? == stamp.epoch
-            && self.mapping.load(TXN_SEQ)? == stamp.txn_seq;
+        let same_reservation = self.mapping.load(TXN_SEQ)? == stamp.txn_seq;
+        self.unchanged(stamp).filter(|()| same_reservation)
+    }
+
+    #[inline(always)]
+    fn unchanged(&self, stamp: &ReadStamp) -> Option<()> {
+        let same_shard = self.mapping.load(EPOCH)? == stamp.epoch;
         let same_map = self.mapping.load(self.layout.map(stamp.db))? == stamp.map;
         let state = State(self.mapping.load(self.layout.state(stamp.map as u8))?);
         let same_home = state == stamp.state || same_home(stamp.hash, stamp.state, state);
