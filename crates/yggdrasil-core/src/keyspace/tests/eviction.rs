@@ -390,3 +390,16 @@ fn what_was_cleared_is_room_at_once() {
         }
     }
 }
+
+#[test]
+fn what_was_cleared_leads_under_a_lowered_limit() {
+    for policy in [Policy::NoEviction, Policy::VolatileLru] {
+        let mut rig = rig_of_long_values(policy, 32 << 20);
+        fill(&mut rig, 0..20_000, 1_000);
+        rig.shard.set_memory_limit(rig.shard.memory().used / 2);
+        assert!(!rig.shard.relieve(START, 64), "nothing may be evicted");
+        rig.shard.clear_database(0);
+        assert!(rig.shard.relieve(START, 64));
+        assert_eq!(rig.shard.counters().evicted, 0);
+    }
+}
