@@ -27,7 +27,8 @@ pub struct Holder {
     /// The lowest is taken first, so that owners find what they look for at the beginning.
     free: BTreeSet<usize>,
     held: HashMap<(usize, u32), Held>,
-    active: Vec<u64>,
+    /// For each shard, the slots that name one of its runs.
+    taken: Vec<BTreeSet<usize>>,
     number: u64,
 }
 
@@ -38,7 +39,7 @@ impl Holder {
         Self {
             free: (0..page.slots()).collect(),
             held: HashMap::new(),
-            active: vec![0; page.shards()],
+            taken: vec![BTreeSet::new(); page.shards()],
             number: 0,
             page,
         }
@@ -52,10 +53,10 @@ impl Holder {
         } else {
             let slot = self.free.pop_first()?;
             self.number += 1;
-            self.active[shard] += 1;
+            self.taken[shard].insert(slot);
             lease::protect(
-                self.page.active(shard),
-                self.active[shard],
+                self.page.end(shard),
+                self.end(shard),
                 self.page.slot(slot),
                 slot_word(shard, self.number, first_page),
             );
@@ -77,13 +78,14 @@ impl Holder {
         }
         let slot = held.slot;
         self.held.remove(&(shard, first_page));
-        self.active[shard] -= 1;
-        lease::release(
-            self.page.active(shard),
-            self.active[shard],
-            self.page.slot(slot),
-        );
+        self.taken[shard].remove(&slot);
+        lease::release(self.page.end(shard), self.end(shard), self.page.slot(slot));
         self.free.insert(slot);
+    }
+
+    /// From which slot on none names a run of this shard.
+    fn end(&self, shard: usize) -> u64 {
+        self.taken[shard].last().map_or(0, |slot| *slot as u64 + 1)
     }
 
     /// Runs that are held now.
@@ -108,5 +110,40 @@ impl Holder {
     #[must_use]
     pub fn state(&self) -> PageState {
         self.page.state()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHARDS: usize = 2;
+    const SHARD: usize = 1;
+
+    fn page() -> LeasePage {
+        let segment = LeasePage::create(SHARDS).unwrap();
+        LeasePage::open(&segment, SHARDS, 8).unwrap()
+    }
+
+    #[test]
+    fn what_is_held_is_found_while_others_come_and_go() {
+        let page = page();
+        let mut holder = Holder::new(page.clone());
+        let other = holder.hold(SHARD, 10).unwrap();
+        let lease = holder.hold(SHARD, 20).unwrap();
+        holder.release(other);
+        // An owner looks how far it has to look ...
+        let runs = page.runs(SHARD);
+        let other = holder.hold(SHARD, 10).unwrap();
+        // ... and then at the slots.
+        assert_eq!(runs.collect::<Vec<_>>(), [10, 20]);
+        holder.release(lease);
+        assert_eq!(page.runs(SHARD).collect::<Vec<_>>(), [10]);
+        holder.release(other);
+        assert_eq!(
+            page.end(SHARD).load(std::sync::atomic::Ordering::Relaxed),
+            0
+        );
+        assert!(holder.is_empty());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0        state: the one word that the node writes
-//! 64       for each shard: how many slots name one of its runs
+//! 64       for each shard: from which slot on none names one of its runs
 //! 4096     slots: shard:8 | number:24 | first page of the run:32, or 0
 //! 36864    for each shard: a ring of reports (see `reports`)
 //! ```
@@ -18,10 +18,10 @@ use super::reports::RING_BYTES;
 
 /// Slots of a page; a holder may be allowed fewer.
 pub const SLOTS_MAX: usize = 4096;
-const ACTIVE_AT: usize = 64;
+const ENDS_AT: usize = 64;
 const SLOTS_AT: usize = 4096;
 const REPORTS_AT: usize = SLOTS_AT + SLOTS_MAX * 8;
-const _: () = assert!(ACTIVE_AT + crate::control::SHARDS_MAX * 8 <= SLOTS_AT);
+const _: () = assert!(ENDS_AT + crate::control::SHARDS_MAX * 8 <= SLOTS_AT);
 
 const SHARD_SHIFT: u32 = 56;
 const NUMBER_SHIFT: u32 = 32;
@@ -108,9 +108,9 @@ impl LeasePage {
         self.mapping.u64(self.base + offset as u64).expect(INSIDE)
     }
 
-    pub(super) fn active(&self, shard: usize) -> &AtomicU64 {
+    pub(super) fn end(&self, shard: usize) -> &AtomicU64 {
         assert!(shard < self.shards);
-        self.word(ACTIVE_AT + shard * 8)
+        self.word(ENDS_AT + shard * 8)
     }
 
     pub(super) fn slot(&self, slot: usize) -> &AtomicU64 {
@@ -153,19 +153,18 @@ impl LeasePage {
             slot.store(0, Release);
         }
         for shard in 0..self.shards {
-            self.active(shard).store(0, Release);
+            self.end(shard).store(0, Release);
         }
     }
 
-    /// The runs of a shard that are named, by their first page. The list ends where the holder says that it does.
+    /// The runs of a shard that are named, by their first page.
     pub(super) fn runs(&self, shard: usize) -> impl Iterator<Item = u32> + '_ {
-        let active = lease::active_runs(self.active(shard));
+        let end = lease::slots_end(self.end(shard));
         self.all_slots()
             .iter()
-            .take(if active == 0 { 0 } else { self.slots })
+            .take(usize::try_from(end).unwrap_or(usize::MAX))
             .map(lease::protected_run)
             .filter(move |run| *run != 0 && shard_of(*run) == shard)
-            .take(usize::try_from(active).unwrap_or(usize::MAX))
             .map(|run| (run & PAGE_MASK) as u32)
     }
 }

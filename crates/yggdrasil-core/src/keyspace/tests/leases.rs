@@ -474,7 +474,7 @@ proptest! {
     #[test]
     fn a_damaged_page_harms_nobody_but_its_holder(
         words in prop::collection::vec((0..SLOTS, any::<u64>(), 0..70_u32), 1..40),
-        active in any::<u64>(),
+        end in any::<u64>(),
     ) {
         let mut leases = Leases::new();
         let mapping = leases.pages[1].share().unwrap();
@@ -485,7 +485,7 @@ proptest! {
             let word = if garbage % 4 == 0 { garbage } else { (SHARD as u64) << 56 | u64::from(page) };
             mapping.u64(4096 + slot as u64 * 8).unwrap().store(word, std::sync::atomic::Ordering::Relaxed);
         }
-        mapping.u64(64 + SHARD as u64 * 8).unwrap().store(active, std::sync::atomic::Ordering::Relaxed);
+        mapping.u64(64 + SHARD as u64 * 8).unwrap().store(end, std::sync::atomic::Ordering::Relaxed);
         leases.set(&[1], &[9; 100]);
         leases.shard.append(&key(0, &[2]), &[9; 100], NOW).unwrap();
         leases.shard.remove(&key(0, &[3]), NOW);
