@@ -274,3 +274,46 @@ def test_a_page_full_of_nonsense_harms_nobody(near: Near) -> None:
     near.wait_until_free()
     assert "Traceback" not in near.node.log()
     assert "panicked" not in near.node.log()
+
+
+COPYING = """
+import sys
+from yggdrasil.client.near import NearReader, NearUnavailableError
+
+reader = NearReader(sys.argv[1])
+view = reader.view("gone")
+target = bytearray(int(sys.argv[2]))
+print("begins", flush=True)
+while view.valid:
+    try:
+        reader.get_into("k", target)
+    except NearUnavailableError:
+        print("refused")
+        break
+    if len(set(target[:: len(target) // 100])) != 1:
+        print("mixed")
+        break
+"""
+
+
+def test_what_a_reader_copies_while_it_is_cut_off_is_whole_or_refused(start_near: START) -> None:
+    near = start_near(shards=1, near_lease_age=1)
+    size = 64 << 20
+    end = ""
+    while end != "refused":
+        near.c("SET", "k", b"a" * size)
+        near.c("SET", "gone", b"x" * BIG)
+        arguments = [sys.executable, "-c", COPYING, near_url(near.node), str(size)]
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begins\n"
+            # Most of the time it is in the middle of a copy.
+            process.send_signal(signal.SIGSTOP)
+            near.c("DEL", "gone")
+            for letter in b"bcd":
+                near.c("SET", "k", bytes([letter]) * size)
+            near.wait_until_free(30.0)
+            near.c("SET", "k", b"e" * size)
+            process.send_signal(signal.SIGCONT)
+            end = process.stdout.read().strip()
+        assert end in ("", "refused"), "parts of two values"

@@ -262,7 +262,8 @@ impl NearReader {
     /// Copies a value to the beginning of `out` and returns its length; `None` where there is none.
     ///
     /// # Errors
-    /// [`NearError::BufferTooSmall`] when it does not fit: `out` is as it was then. Otherwise as [`NearReader::get`].
+    /// [`NearError::BufferTooSmall`] when it does not fit: `out` is as it was then. Otherwise as [`NearReader::get`]; what
+    /// was written to `out` counts for nothing then.
     #[inline]
     pub fn get_into(&mut self, key: &[u8], out: &mut [u8]) -> Result<Option<usize>, NearError> {
         match self.get_small_into(key, out)? {
@@ -275,6 +276,7 @@ impl NearReader {
         };
         fits(view.len() as u64, out)?;
         out[..view.len()].copy_from_slice(&view);
+        view.check()?;
         Ok(Some(view.len()))
     }
 
@@ -356,6 +358,7 @@ impl NearReader {
             }
             Some(Leased::NoSlot) => return Err(too_many(session)),
         };
+        view.check()?;
         session.report(&place);
         Ok(Some(view))
     }
@@ -407,8 +410,9 @@ fn fetch_large(
             let bytes = session.reader(place.shard).leased_bytes(&value);
             scratch.clear();
             scratch.extend_from_slice(bytes);
+            let kept = session.check_leases();
             session.release(value);
-            Ok(Some(scratch.len()))
+            kept.map(|()| Some(scratch.len()))
         }
         Some(Leased::Copied(info)) => Ok(Some(spelled(&info, scratch))),
         Some(Leased::NoSlot) => Err(too_many(session)),

@@ -129,6 +129,15 @@ impl Session {
         self.mark.is_ours() && self.page.state() == PageState::Open
     }
 
+    /// Fails where [`Session::keeps_leases`] is false.
+    pub fn check_leases(&self) -> Result<(), NearError> {
+        if self.keeps_leases() {
+            return Ok(());
+        }
+        let reason = self.ended().unwrap_or("it has ended");
+        Err(NearError::Unavailable(reason.into()))
+    }
+
     /// Looks at the socket: the node says nothing more on it, so whatever can be read is its end.
     #[cold]
     fn look(&self) {

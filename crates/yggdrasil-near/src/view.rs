@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use yggdrasil_core::keyspace::LeasedValue;
 
+use crate::error::NearError;
 use crate::session::Session;
 
 /// The bytes of a value, which stay as they are for as long as this lives. A large value is not copied: its lease keeps
@@ -59,6 +60,17 @@ impl View {
         match &self.bytes {
             Bytes::Held { .. } => self.session.keeps_leases(),
             Bytes::Copied(_) => true,
+        }
+    }
+
+    /// To be asked after the bytes were copied: whether they were those of the value.
+    ///
+    /// # Errors
+    /// [`NearError::Unavailable`] when the node has taken the memory back meanwhile.
+    pub fn check(&self) -> Result<(), NearError> {
+        match self.bytes {
+            Bytes::Held { .. } => self.session.check_leases(),
+            Bytes::Copied(_) => Ok(()),
         }
     }
 }

@@ -173,10 +173,8 @@ impl NearReader {
             Err(error) => return Err(to_python(py, error)),
         }
         drop(reader);
-        let Some(view) = self.held(py, key)? else {
-            return Ok(None);
-        };
-        Ok(Some(PyBytes::new(py, &view)))
+        let view = self.held(py, key)?;
+        view.map(|view| copied(py, &view)).transpose()
     }
 
     /// The values of several keys, each for itself.
@@ -204,7 +202,7 @@ impl NearReader {
                 // One of the keys has to be waited for.
                 Err(Error::Busy { .. }) => {
                     let view = self.held(py, keys[next])?;
-                    values.append(view.map(|view| PyBytes::new(py, &view)))?;
+                    values.append(view.map(|view| copied(py, &view)).transpose()?)?;
                     next += 1;
                 }
                 Err(error) => return Err(to_python(py, error)),
@@ -260,6 +258,7 @@ impl NearReader {
         } else {
             copy();
         }
+        view.check().map_err(|error| to_python(py, error))?;
         Ok(Some(needed))
     }
 
@@ -290,6 +289,12 @@ impl NearReader {
         let key = key_bytes(key)?;
         self.read(py, |reader| reader.exists(key))
     }
+}
+
+fn copied<'py>(py: Python<'py>, view: &View) -> PyResult<Bound<'py, PyBytes>> {
+    let bytes = PyBytes::new(py, view);
+    view.check().map_err(|error| to_python(py, error))?;
+    Ok(bytes)
 }
 
 /// A buffer of any item type as one of bytes; a TypeError where bytes would be written over Python objects.

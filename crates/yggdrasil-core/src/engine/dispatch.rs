@@ -310,8 +310,18 @@ impl Engine {
         };
         if flow == Flow::Done {
             self.finish_command(index, command, args, start, slots_before);
+        } else {
+            self.take_back(index);
         }
         flow
+    }
+
+    /// A request has to wait and comes again.
+    #[cold]
+    fn take_back(&mut self, index: usize) {
+        let session = &mut self.sessions[index];
+        session.commands -= 1;
+        session.is_shown = self.observations.monitors_anywhere;
     }
 
     /// Statistics, slow log and muted replies, after a request was executed here or sent on its way.

@@ -94,7 +94,10 @@ impl Engine {
             && !gates.any(Gates::MONITOR)
             && !flags.has(Flags::ADMIN)
         {
-            self.feed_monitors(index, command, args);
+            // Once, however often it has to wait.
+            if !std::mem::take(&mut self.sessions[index].is_shown) {
+                self.feed_monitors(index, command, args);
+            }
         }
         if gates.any(Gates::MULTI) && !Self::runs_inside_multi(&run) {
             self.queue(index, command, args, flags);

@@ -45,8 +45,9 @@ struct Link {
     consumer: Consumer,
     /// Frames that found no room.
     backlog: VecDeque<([u8; FRAME_HEADER_BYTES], Vec<u8>)>,
-    /// The message whose frames are arriving.
+    /// The message whose frames are arriving, and the incarnation that sends it.
     partial: Vec<u8>,
+    partial_of: u32,
     /// Of the worker at the other end, as known here.
     incarnation: u32,
 }
@@ -83,6 +84,7 @@ impl Links {
             consumer: control.consumer(other, me),
             backlog: VecDeque::new(),
             partial: Vec::new(),
+            partial_of: 0,
             incarnation: control.incarnation(other),
         };
         Self {
@@ -226,7 +228,8 @@ impl Links {
         }
     }
 
-    /// Cuts the next whole message from `inbox[*at..]`. Frames for a predecessor of this worker are passed over.
+    /// Cuts the next whole message from `inbox[*at..]`. Frames for a predecessor of this worker are passed over, as is
+    /// what a worker has sent of a message before it died.
     pub fn next_message<'a>(
         &mut self,
         from: usize,
@@ -239,6 +242,10 @@ impl Links {
             let (header, piece) = next_frame(inbox, at)?;
             if header.to_incarnation != incarnation {
                 continue;
+            }
+            if header.from_incarnation != link.partial_of {
+                link.partial.clear();
+                link.partial_of = header.from_incarnation;
             }
             if header.more {
                 link.partial.extend_from_slice(piece);
@@ -273,5 +280,55 @@ impl Links {
             }
         }
         replaced
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::NodeShape;
+
+    const SHAPE: NodeShape = NodeShape {
+        shards: 2,
+        arena_bytes: 1 << 30,
+        ring_bytes: 1 << 16,
+        databases: 1,
+        hash_seed: 1,
+    };
+
+    #[test]
+    fn what_a_dead_worker_had_sent_of_a_message_is_not_mixed_with_those_of_its_successor() {
+        let control = Control::create(&SHAPE).unwrap();
+        let control = Control::open(control, SHAPE).unwrap();
+        let mut receiver = Links::open(&control, 1);
+        let mut inbox = Vec::new();
+        let mut received = |inbox: &mut Vec<u8>| {
+            receiver.drain(0, inbox);
+            let mut at = 0;
+            let mut message = || receiver.next_message(0, inbox, &mut at);
+            let payloads =
+                std::iter::from_fn(|| message().map(|(_, payload)| payload.into_owned()));
+            let payloads: Vec<_> = payloads.collect();
+            inbox.clear();
+            payloads
+        };
+        let mut dying = Links::open(&control, 0);
+        let envelope = Envelope::new(FrameKind::Request, 1);
+        let long = vec![b'x'; 200_000];
+        dying.send(1, envelope, b"before");
+        dying.send(1, envelope, &long);
+        dying.flush();
+        assert!(dying.is_backlogged(1), "not all of it fits into the ring");
+        assert_eq!(received(&mut inbox), [b"before"]);
+        drop(dying);
+        let _ = control.next_incarnation(0);
+        let mut successor = Links::open(&control, 0);
+        successor.send(1, envelope, b"after");
+        successor.flush();
+        assert_eq!(received(&mut inbox), [b"after"]);
+        let long = vec![b'y'; 40_000];
+        successor.send(1, envelope, &long);
+        successor.flush();
+        assert_eq!(received(&mut inbox), [long]);
     }
 }

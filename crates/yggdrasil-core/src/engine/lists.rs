@@ -11,7 +11,7 @@ use super::reads::payload_bytes;
 use super::session::{Gates, Queued, Wait};
 use super::views::Lending;
 use crate::commands::{CommandId, EachHandler, Join};
-use crate::keyspace::{Key, Read, ReadStamp, hash_key};
+use crate::keyspace::{Key, Millis, OwnStamp, Read, ReadStamp, hash_key};
 use crate::resp::{Args, ArgsBuffer, Protocol, Reply};
 use crate::stats::Counter;
 
@@ -28,9 +28,19 @@ const STEP_BYTES: usize = 256 * 1024;
 /// What a key was found with.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Seen {
-    /// In the own shard: the place of the key among the arguments, and the version of its value.
-    Own(usize, Option<u64>),
-    Other(usize, ReadStamp),
+    /// In the own shard: the place of the key among the arguments, and how it was there.
+    Own(usize, SeenOwn),
+    /// In that shard, with the time at which the value expires.
+    Other(usize, ReadStamp, Option<Millis>),
+}
+
+/// What a key of the own shard was found with.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SeenOwn {
+    /// The version of its value.
+    Version(u64),
+    /// It was not there: its place then tells whether it has been there since.
+    Missing(OwnStamp),
 }
 
 /// A list under way. Its session waits for it.
@@ -175,22 +185,27 @@ impl Engine {
             let Some(reader) = &self.readers[*shard] else {
                 let found = self.shard.find(key, self.now);
                 hits += u64::from(found.is_some());
-                seen.push(Seen::Own(position, found.map(|view| view.version)));
+                let version = found.map(|view| view.version);
                 sum += each(found, reply);
+                let missing = || SeenOwn::Missing(self.shard.stamp(key));
+                seen.push(Seen::Own(
+                    position,
+                    version.map_or_else(missing, SeenOwn::Version),
+                ));
                 continue;
             };
             match reader.read(key, self.now, &mut self.scratch) {
                 Read::Hit(view, stamp) => {
                     hits += 1;
                     self.shard.note_read(key, payload_bytes(key, Some(view)));
+                    seen.push(Seen::Other(*shard, stamp, view.expire_at));
                     sum += each(Some(view), reply);
                     self.holder.report(*shard, key.hash, key.db);
-                    seen.push(Seen::Other(*shard, stamp));
                 }
                 Read::Miss(stamp) => {
                     self.shard.note_read(key, 0);
                     sum += each(None, reply);
-                    seen.push(Seen::Other(*shard, stamp));
+                    seen.push(Seen::Other(*shard, stamp, None));
                 }
                 Read::Unsettled => return None,
             }
@@ -246,18 +261,27 @@ impl Engine {
             let (keys, _) = self.prefetch_keys(&args, &own[..count], list.db);
             let mut keys = keys.iter();
             chunk.iter().all(|seen| match seen {
-                Seen::Own(_, version) => {
-                    let found = keys
-                        .next()
-                        .and_then(|(_, key)| self.shard.peek(key, self.now));
-                    found.map(|view| view.version) == *version
+                Seen::Own(_, seen) => keys
+                    .next()
+                    .is_some_and(|(_, key)| self.is_own_unchanged(key, seen)),
+                Seen::Other(shard, stamp, expire_at) => {
+                    expire_at.is_none_or(|at| at > self.now) && self.is_still_valid(*shard, stamp)
                 }
-                Seen::Other(shard, stamp) => self.is_still_valid(*shard, stamp),
             })
         })
     }
 
-    /// Whether what was read of another shard is still so.
+    fn is_own_unchanged(&self, key: &Key<'_>, seen: &SeenOwn) -> bool {
+        match seen {
+            SeenOwn::Version(version) => {
+                let found = self.shard.peek(key, self.now);
+                found.is_some_and(|view| view.version == *version)
+            }
+            SeenOwn::Missing(stamp) => self.shard.still_valid(key, stamp),
+        }
+    }
+
+    /// Whether nothing was written since where a key of another shard was read.
     pub(super) fn is_still_valid(&self, shard: usize, stamp: &ReadStamp) -> bool {
         let reader = self.readers[shard].as_ref();
         reader.is_some_and(|reader| reader.still_valid(stamp))

@@ -17,6 +17,9 @@ use crate::stats::Counter;
 /// Requests whose cache lines are asked for together.
 const AHEAD: usize = 32;
 
+/// The reply to a request whose parts make no sense.
+pub(super) const UNREADABLE: &str = "ERR a worker sent a request that could not be read";
+
 /// A message that has arrived.
 pub(super) struct Message<'a> {
     pub from: usize,
@@ -270,8 +273,7 @@ impl Engine {
                     self.note_slow(head.client, None, command, &args, spent);
                 }
             }
-            _ => Reply::new(&mut reply, protocol)
-                .error("ERR a worker sent a request that could not be read"),
+            _ => Reply::new(&mut reply, protocol).error(UNREADABLE),
         }
         self.send_reply(from, header, &reply);
         reply.shrink_to(super::KEEP_BUFFER_BYTES);

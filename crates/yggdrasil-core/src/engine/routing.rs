@@ -276,7 +276,11 @@ impl Engine {
             .iter()
             .fold(0, |shards, part| shards | 1 << part.shard);
         let session = &mut self.sessions[index];
+        if session.has_reads_under_way() {
+            return Flow::Again(Wait::Slots);
+        }
         let slot = session.open_slot_at(shards, None);
+        session.reads_under_way |= shards & !(1 << self.me);
         let receiver = Receiver::Slot {
             session: session.at,
             slot,
@@ -423,7 +427,7 @@ impl Engine {
                 && seen.iter().all(|seen| match seen {
                     // Nothing has run here since.
                     Seen::Own(..) => true,
-                    Seen::Other(shard, stamp) => self.is_still_valid(*shard, stamp),
+                    Seen::Other(shard, stamp, _) => self.is_still_valid(*shard, stamp),
                 })
         });
         self.count_outside(&seen);

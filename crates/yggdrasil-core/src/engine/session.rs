@@ -169,6 +169,8 @@ pub struct Session {
     pub staged: bool,
     /// The driver was asked to stop reading from the client.
     pub reading_stopped: bool,
+    /// The request in hand, which had to wait, was shown to monitors.
+    pub is_shown: bool,
     /// The reply of the request in hand is not wanted.
     pub mute_this: bool,
     /// Shards with requests of this session under way, as bits; cleared when no slot is open.
@@ -218,6 +220,7 @@ impl Session {
             listed: false,
             staged: false,
             reading_stopped: false,
+            is_shown: false,
             mute_this: false,
             incoming: None,
             input_wanted: 0,
@@ -268,6 +271,11 @@ impl Session {
     #[inline]
     pub fn must_read_later(&self, shard: usize) -> bool {
         self.reads_under_way & !(1 << shard) != 0 && !self.slots.is_empty()
+    }
+
+    /// As [`Session::must_read_later`], for a read of several shards.
+    pub fn has_reads_under_way(&self) -> bool {
+        self.reads_under_way != 0 && !self.slots.is_empty()
     }
 
     /// Where the next reply goes.

@@ -10,7 +10,7 @@ use super::dispatch::{Flow, Plan};
 use super::incoming::{Target, Transfer};
 use super::links::Envelope;
 use super::pending::Waiter;
-use super::remote::Message;
+use super::remote::{Message, UNREADABLE};
 use super::session::{Gates, Wait};
 use super::wire::{self, Reader, RequestHead};
 use crate::commands::{CommandError, CommandId};
@@ -169,13 +169,15 @@ impl Engine {
             Some((command, len, reader.args(&mut spans)?))
         });
         let Some((command, len, bytes)) = request else {
+            let error = CommandError::text(UNREADABLE);
+            self.refuse_inbound(message.from, &message.header, None, &error);
             return;
         };
         let args = wire::args(bytes, &spans);
         let target = match self.make_room_for(command, &args, len) {
             Ok(target) => target,
             Err(error) => {
-                self.refuse_inbound(message.from, &message.header, command, &error);
+                self.refuse_inbound(message.from, &message.header, Some(command), &error);
                 return;
             }
         };
@@ -197,7 +199,7 @@ impl Engine {
         &mut self,
         from: usize,
         header: &FrameHeader,
-        command: CommandId,
+        command: Option<CommandId>,
         error: &CommandError,
     ) {
         let protocol = if header.protocol == 3 {
@@ -209,7 +211,9 @@ impl Engine {
         error.write(&mut Reply::new(&mut reply, protocol));
         self.observations.count_error(&reply);
         self.stats.add(Counter::ErrorReplies, 1);
-        self.stats.rejected(command.index());
+        if let Some(command) = command {
+            self.stats.rejected(command.index());
+        }
         self.send_reply(from, header, &reply);
     }
 
@@ -241,7 +245,7 @@ impl Engine {
         };
         if let Err(error) = taken {
             self.free_target(inbound.target);
-            self.refuse_inbound(message.from, &inbound.header, inbound.command, &error);
+            self.refuse_inbound(message.from, &inbound.header, Some(inbound.command), &error);
             return;
         }
         inbound.received += bytes.len() as u64;

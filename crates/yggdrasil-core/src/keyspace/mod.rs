@@ -30,7 +30,7 @@ pub use leases::{Lease, Lender, Lent};
 pub use pins::{PIN_RULES_MAX, PinLedger, PinLimits, Pins};
 pub use reader::{Leased, Looked, Read, ReadStamp, ShardReader, ValueInfo};
 pub use recorder::{Recorded, RecordingMark};
-pub use shard::{Draft, Received, Shard, UPLOAD_SERIAL_BITS, UploadError, UploadId};
+pub use shard::{Draft, OwnStamp, Received, Shard, UPLOAD_SERIAL_BITS, UploadError, UploadId};
 pub use types::{
     AdmissionState, EntryView, Expiry, Key, KeyspaceError, Kind, LeasedValue, MemoryUse, Millis,
     ShardCounters, ShardShape, Value, WatchToken, hash_key,

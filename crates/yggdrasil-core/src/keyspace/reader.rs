@@ -498,7 +498,7 @@ impl ShardReader {
 
 /// Whether the home bucket of a hash is the same although the number of buckets is not.
 #[cold]
-fn same_home(hash: u64, before: State, after: State) -> bool {
+pub(super) fn same_home(hash: u64, before: State, after: State) -> bool {
     before.shrinks() == after.shrinks()
         && before.buckets() != 0
         && after.buckets() != 0

@@ -2,6 +2,7 @@
 //! want done is done at once.
 
 mod long_values;
+mod order;
 mod staged;
 
 use std::cell::Cell;
@@ -113,6 +114,12 @@ impl Node {
             bytes = &bytes[count..];
             self.settle();
         }
+    }
+
+    /// Receives bytes within a round.
+    fn put(&mut self, id: ClientId, bytes: &[u8]) {
+        let client = &self.clients[id];
+        self.engines[client.worker].receive(client.at, bytes);
     }
 
     /// What has come for a client since this was last asked.

@@ -9,14 +9,6 @@ const OWN: &[u8] = b"{b}key";
 const OTHER: &[u8] = b"{a}key";
 const CLIENTS: usize = 3;
 
-impl Node {
-    /// Receives bytes within a round.
-    fn put(&mut self, id: ClientId, bytes: &[u8]) {
-        let client = &self.clients[id];
-        self.engines[client.worker].receive(client.at, bytes);
-    }
-}
-
 fn node() -> (Node, [ClientId; CLIENTS]) {
     let mut node = Node::start(&[
         ("maxclients", "100"),

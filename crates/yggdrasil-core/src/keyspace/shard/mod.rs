@@ -11,6 +11,7 @@ mod pin;
 mod queued;
 mod record;
 mod scan;
+mod stamp;
 mod upload;
 mod write;
 
@@ -22,6 +23,7 @@ use crate::shm::Mapping;
 
 use self::background::Cleared;
 pub use self::draft::{Draft, Received};
+pub use self::stamp::OwnStamp;
 use self::upload::Uploads;
 pub use self::upload::{UPLOAD_SERIAL_BITS, UploadError, UploadId};
 use super::arena::{Arena, Limit, OutOfMemory};
