@@ -42,9 +42,9 @@ def plain(host: str, port: int, protocol: int) -> None:
         check("pipeline", pipe.execute()[-1], 4950)
     listener = client.pubsub()
     listener.subscribe("news")
-    check("subscribe", listener.get_message(timeout=5)["type"], "subscribe")
+    check("subscribe", listener.get_message(timeout=20)["type"], "subscribe")
     check("publish", client.publish("news", "x"), 1)
-    check("message", listener.get_message(timeout=5)["data"], b"x")
+    check("message", listener.get_message(timeout=20)["data"], b"x")
     listener.close()
     check("info", client.info()["role"], "master")
     check("config", client.config_get("maxmemory"), {"maxmemory": "0"})
@@ -62,9 +62,9 @@ async def asynchronous(host: str, port: int, protocol: int) -> None:
         check("async transaction", await pipe.incr("async").get("async").execute(), [1, b"1"])
     async with client.pubsub() as listener:
         await listener.subscribe("news")
-        await listener.get_message(timeout=5)
+        await listener.get_message(timeout=20)
         check("async publish", await client.publish("news", "x"), 1)
-        check("async message", (await listener.get_message(timeout=5))["data"], b"x")
+        check("async message", (await listener.get_message(timeout=20))["data"], b"x")
     await client.aclose()
 
 

@@ -11,7 +11,7 @@ SCRIPT = Path(__file__).with_name("matrix.py")
 
 def run(*arguments: str | int) -> str:
     command = [sys.executable, "-W", "error::ResourceWarning", str(SCRIPT), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -18,7 +18,8 @@ BATCH_BYTES = 4_000_000
 
 def library_files() -> Iterator[Path]:
     for path in sorted(LIBRARY.rglob("*")):
-        if path.is_file() and "site-packages" not in path.parts:
+        # Compiled modules may be written at any moment, by this process too.
+        if path.is_file() and not {"site-packages", "__pycache__"} & set(path.parts):
             yield path
 
 

@@ -67,9 +67,9 @@ def test_scanning_finds_every_key_once(client: Any, clustered: Target) -> None:
 def test_shard_channels(client: Any) -> None:
     listener = client.pubsub()
     listener.ssubscribe("orders")
-    assert listener.get_sharded_message(timeout=5)["type"] == "ssubscribe"
+    assert listener.get_sharded_message(timeout=20)["type"] == "ssubscribe"
     assert client.spublish("orders", "x") == 1
-    assert listener.get_sharded_message(timeout=5)["data"] == b"x"
+    assert listener.get_sharded_message(timeout=20)["data"] == b"x"
     listener.close()
 
 

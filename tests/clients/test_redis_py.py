@@ -148,13 +148,13 @@ def test_publish_and_subscribe(client: Any) -> None:
     with client.pubsub() as listener:
         listener.subscribe("news", "other")
         listener.psubscribe("n*")
-        kinds = [listener.get_message(timeout=5)["type"] for _ in range(3)]
+        kinds = [listener.get_message(timeout=20)["type"] for _ in range(3)]
         assert kinds == ["subscribe", "subscribe", "psubscribe"]
         assert client.publish("news", "hello") == 2
-        messages = [listener.get_message(timeout=5) for _ in range(2)]
+        messages = [listener.get_message(timeout=20) for _ in range(2)]
         assert {message["type"]: message["data"] for message in messages} == {"message": b"hello", "pmessage": b"hello"}
         listener.unsubscribe("news")
-        assert listener.get_message(timeout=5)["type"] == "unsubscribe"
+        assert listener.get_message(timeout=20)["type"] == "unsubscribe"
         assert client.pubsub_channels() == [b"other"]
         assert client.pubsub_numpat() == 1
 
@@ -167,7 +167,7 @@ def test_publish_and_subscribe_in_a_thread(client: Any) -> None:
     eventually(lambda: client.publish("news", "x") == 1)
     eventually(lambda: heard)
     thread.stop()
-    thread.join(5)
+    thread.join(30)
     assert not thread.is_alive()
 
 
@@ -235,7 +235,7 @@ def test_a_pool_shared_by_threads(target: Target, resp: int) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(50)
     pool.disconnect()
     assert not failures, failures[0]
 
@@ -307,9 +307,9 @@ async def test_asyncio_transactions(aclient: Any) -> None:
 async def test_asyncio_publish_and_subscribe(aclient: Any) -> None:
     async with aclient.pubsub() as listener:
         await listener.subscribe("news")
-        assert (await listener.get_message(timeout=5))["type"] == "subscribe"
+        assert (await listener.get_message(timeout=20))["type"] == "subscribe"
         assert await aclient.publish("news", "hello") == 1
-        assert (await listener.get_message(timeout=5))["data"] == b"hello"
+        assert (await listener.get_message(timeout=20))["data"] == b"hello"
 
 
 async def test_asyncio_cancelled_requests_leave_no_reply_behind(aclient: Any, target: Target) -> None:

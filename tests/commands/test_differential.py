@@ -6,7 +6,7 @@ Where two right servers may differ, replies are brought into one form first (`no
 - RANDOMKEY: only whether there is one;
 - OBJECT ENCODING: what Redis names depends on what the value has been through, so any of its three names will do;
 - an error that quotes an argument ends in Redis where the argument has a zero byte: only its beginning counts then;
-- times left and moments of expiry that follow from the clock: within two seconds of each other.
+- times left and moments of expiry that follow from the clock: within half a minute of each other.
 """
 
 from typing import Any
@@ -41,6 +41,7 @@ JUNK = st.sampled_from([b"", b"x", b"1.5", b"NX", b"EX", b"-1", b"99999999999999
 INTEGERS = st.one_of(NUMBERS, JUNK)
 OFFSETS = st.sampled_from([b"0", b"1", b"5", b"-1", b"-3", b"100", b"30000", b"-30000", b"x", b"9223372036854775807"])
 SECONDS = st.sampled_from([b"100", b"5000", b"1000000", b"0", b"-1", b"9223372036854775807", b"x"])
+MILLISECONDS = st.sampled_from([b"100000", b"5000000", b"1000000000", b"0", b"-1", b"9223372036854775807", b"x"])
 MOMENTS = st.sampled_from([b"33177117420", b"1", b"0", b"-1", b"9223372036854775807", b"x"])
 DATABASES = st.sampled_from([b"0", b"1", b"2", b"15", b"16", b"-1", b"x"])
 PATTERNS = st.sampled_from([b"*", b"a", b"[ab]", b"{t}*", b"?", b"", b"[^a]", b"\\*", b"*c", b"[a-", b"x*"])
@@ -63,7 +64,7 @@ def options(*choices: SearchStrategy[Any], most: int = 3) -> SearchStrategy[list
     )
 
 
-TIMES_LEFT = st.tuples(words(b"EX", b"PX"), SECONDS)
+TIMES_LEFT = st.one_of(st.tuples(words(b"EX"), SECONDS), st.tuples(words(b"PX"), MILLISECONDS))
 TIMES_AT = st.tuples(words(b"EXAT", b"PXAT"), MOMENTS)
 SET_OPTIONS = options(words(b"NX", b"XX", b"GET", b"KEEPTTL"), TIMES_LEFT, TIMES_AT, JUNK)
 GETEX_OPTIONS = options(words(b"PERSIST"), TIMES_LEFT, TIMES_AT, JUNK, most=2)
@@ -87,7 +88,7 @@ STRINGS = [
     request(b"SET", KEYS, VALUES, rest=SET_OPTIONS),
     request(b"SETNX", KEYS, VALUES),
     request(b"SETEX", KEYS, SECONDS, VALUES),
-    request(b"PSETEX", KEYS, SECONDS, VALUES),
+    request(b"PSETEX", KEYS, MILLISECONDS, VALUES),
     request(b"GETSET", KEYS, VALUES),
     request(b"GETDEL", KEYS),
     request(b"GETEX", KEYS, rest=GETEX_OPTIONS),
@@ -113,7 +114,7 @@ KEY_COMMANDS = [
     request(b"TOUCH", KEYS, rest=MORE_KEYS),
     request(b"TYPE", KEYS),
     request(b"EXPIRE", KEYS, SECONDS, rest=EXPIRE_OPTIONS),
-    request(b"PEXPIRE", KEYS, SECONDS.map(lambda text: text + b"000" if text.isdigit() else text), rest=EXPIRE_OPTIONS),
+    request(b"PEXPIRE", KEYS, MILLISECONDS, rest=EXPIRE_OPTIONS),
     request(b"EXPIREAT", KEYS, MOMENTS, rest=EXPIRE_OPTIONS),
     request(b"PEXPIREAT", KEYS, MOMENTS, rest=EXPIRE_OPTIONS),
     request(b"TTL", KEYS),
@@ -162,9 +163,14 @@ NAMES = words(
 WILD = st.tuples(NAMES, st.lists(st.one_of(KEYS, VALUES, JUNK), max_size=5)).map(lambda parts: (parts[0], *parts[1]))
 REQUESTS: SearchStrategy[Request] = st.one_of(*STRINGS, *STRINGS, *KEY_COMMANDS, *KEY_COMMANDS, *SESSION, WILD)
 
-CLOCK_MILLISECONDS = 2_000
+CLOCK_SECONDS = 30
 ENCODINGS = {b"$3\r\nint\r\n", b"$6\r\nembstr\r\n", b"$3\r\nraw\r\n"}
-FROM_THE_CLOCK = {b"TTL": 2, b"PTTL": CLOCK_MILLISECONDS, b"EXPIRETIME": 2, b"PEXPIRETIME": CLOCK_MILLISECONDS}
+FROM_THE_CLOCK = {
+    b"TTL": CLOCK_SECONDS,
+    b"PTTL": CLOCK_SECONDS * 1000,
+    b"EXPIRETIME": CLOCK_SECONDS,
+    b"PEXPIRETIME": CLOCK_SECONDS * 1000,
+}
 
 
 def ask(c: Wire, requests: list[Request], resp: int) -> list[bytes]:

@@ -102,7 +102,7 @@ def test_replace_and_other_options(c: Wire) -> None:
     assert c("RESTORE", "k", 5000, payload, "REPLACE", "ABSTTL") == OK
     assert c("EXISTS", "k") == 0
     assert c("RESTORE", "k", 0, payload, "IDLETIME", 1000) == OK
-    assert c("OBJECT", "IDLETIME", "k") in (999, 1000, 1001)
+    assert c("OBJECT", "IDLETIME", "k") in range(999, 1010)
     assert c("RESTORE", "k", 0, payload, "FREQ", 5, "REPLACE") == OK
 
 

@@ -60,11 +60,11 @@ def test_refcount_and_idletime(c: Wire) -> None:
         ("SET k v", OK),
         ("OBJECT REFCOUNT k", 1),
         ("OBJECT REFCOUNT absent", None),
-        ("OBJECT IDLETIME k", 0),
         ("OBJECT IDLETIME absent", None),
         ("OBJECT FREQ k", Error(NO_LFU)),
         ("OBJECT FREQ absent", None),
     )
+    assert c("OBJECT", "IDLETIME", "k") in range(10)
 
 
 def test_freq_under_an_lfu_policy(c: Wire) -> None:

@@ -33,6 +33,7 @@ def test_slowlog_keeps_what_was_slow(c: Wire, connect: Callable[[], Wire]) -> No
     assert other("CLIENT", "SETNAME", "slow one") != OK
     assert other("CLIENT", "SETNAME", "slow-one") == OK
     assert c("SLOWLOG", "RESET") == OK
+    begin = time.time()
     with configured(c, slowlog_log_slower_than=0):
         assert other("SET", "k", "v") == OK
         assert c("SLOWLOG", "LEN") >= 1
@@ -40,12 +41,13 @@ def test_slowlog_keeps_what_was_slow(c: Wire, connect: Callable[[], Wire]) -> No
     assert len(entries) == 1
     number, at, microseconds, _, address, name = entries[0]
     assert number >= 0
-    assert abs(at - time.time()) < 5
+    assert begin - 1 <= at <= time.time() + 1
     assert microseconds >= 0
     assert address == other.address.encode()
     assert name == b"slow-one"
-    assert c("SLOWLOG", "RESET") == OK
-    assert c("SLOWLOG", "LEN") == 0
+    with configured(c, slowlog_log_slower_than=-1):
+        assert c("SLOWLOG", "RESET") == OK
+        assert c("SLOWLOG", "LEN") == 0
 
 
 def test_slowlog_newest_first_and_counted(c: Wire) -> None:
@@ -59,7 +61,8 @@ def test_slowlog_newest_first_and_counted(c: Wire) -> None:
     assert len(c("SLOWLOG", "GET")) == 10
     assert len(c("SLOWLOG", "GET", 3)) == 3
     assert c("SLOWLOG", "GET", 0) == []
-    assert len(c("SLOWLOG", "GET", -1)) == c("SLOWLOG", "LEN")
+    with configured(c, slowlog_log_slower_than=-1):
+        assert len(c("SLOWLOG", "GET", -1)) == c("SLOWLOG", "LEN")
 
 
 def test_slowlog_length_is_bounded(c: Wire) -> None:
@@ -115,21 +118,25 @@ def test_slowlog_refuses(c: Wire) -> None:
 
 
 def test_latency_events(c: Wire) -> None:
+    begin = time.time()
     with configured(c, latency_monitor_threshold=5):
         c("LATENCY", "RESET")
         assert c("DEBUG", "SLEEP", "0.02") == OK
-        events = eventually(lambda: {entry[0]: entry for entry in c("LATENCY", "LATEST")})
-        assert b"command" in events
-        _, at, latest, highest = events[b"command"][:4]
-        assert abs(at - time.time()) < 5
-        assert 15 <= latest <= 500
-        assert latest <= highest
-        history = c("LATENCY", "HISTORY", "command")
-        assert history[-1][1] == latest
-        assert "command - high" in text_of(c("LATENCY", "GRAPH", "command"))
+        eventually(lambda: c("LATENCY", "LATEST"))
         assert "command" in text_of(c("LATENCY", "DOCTOR"))
-        assert c("LATENCY", "RESET", "command", "nosuch") == 1
-        assert c("LATENCY", "HISTORY", "command") == []
+    # Whatever is slow, LATENCY itself too, is an event: no more of them from here on.
+    events = {entry[0]: entry for entry in c("LATENCY", "LATEST")}
+    assert b"command" in events
+    _, at, latest, highest = events[b"command"][:4]
+    assert begin - 1 <= at <= time.time() + 1
+    assert highest >= 15
+    assert 5 <= latest <= highest
+    history = c("LATENCY", "HISTORY", "command")
+    assert history[-1] == [at, latest]
+    assert max(milliseconds for _, milliseconds in history) == highest
+    assert "command - high" in text_of(c("LATENCY", "GRAPH", "command"))
+    assert c("LATENCY", "RESET", "command", "nosuch") == 1
+    assert c("LATENCY", "HISTORY", "command") == []
 
 
 def test_latency_histogram(c: Wire, resp: int) -> None:

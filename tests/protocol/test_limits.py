@@ -62,19 +62,20 @@ def test_too_many_clients(target: Target, resp: int) -> None:
 @pytest.mark.slow
 def test_idle_clients_are_closed(target: Target, resp: int) -> None:
     admin = target.connect()
-    with configured(admin, timeout=1):
+    # Long enough for those that are busy to be so in time on a slow machine.
+    with configured(admin, timeout=3):
+        begin = time.monotonic()
         idle, subscriber, busy = target.connect(resp), target.connect(resp), target.connect(resp)
         subscriber("SUBSCRIBE", "news")
-        begin = time.monotonic()
 
         def closed() -> bool:
             assert busy("PING") == "PONG"
             assert admin("PING") == "PONG"
             return not idle.silent(0.05)
 
-        eventually(closed, seconds=10)
+        eventually(closed, seconds=60)
         assert idle.is_closed()
-        assert 0.9 < time.monotonic() - begin < 5
+        assert time.monotonic() - begin > 2.9
         assert busy("PING") == "PONG"
         assert subscriber.silent(0.0)
 
@@ -118,15 +119,16 @@ def test_a_reply_beyond_the_output_limit_ends_the_connection(target: Target, res
 def test_a_soft_output_limit_gives_time(target: Target, resp: int) -> None:
     admin = target.connect()
     assert admin("SET", "part", bytes(PART_BYTES)) == OK
-    with configured(admin, client_output_buffer_limit="normal 0 1mb 1"):
+    # Long enough for a reader to be quick on a slow machine.
+    with configured(admin, client_output_buffer_limit="normal 0 1mb 5"):
         patient, quick = target.connect(resp), target.connect(resp)
         patient_id = patient("CLIENT", "ID")
         begin = time.monotonic()
         patient.send(*many_parts(1600))
         quick.send(*many_parts(1600))
         assert quick.read() == [bytes(PART_BYTES)] * 1600
-        eventually(lambda: f"id={patient_id} " not in admin("CLIENT", "LIST").decode(), seconds=15)
-        assert time.monotonic() - begin > 0.9
+        eventually(lambda: f"id={patient_id} " not in admin("CLIENT", "LIST").decode(), seconds=60)
+        assert time.monotonic() - begin > 4.9
         assert quick("PING") == "PONG"
 
 

@@ -43,6 +43,8 @@ def test_any_worker_kills_any_client(each: list[Wire], node3: Target) -> None:
             victim = node3.connect(port=port)
             assert c("CLIENT", "KILL", "ID", victim("CLIENT", "ID")) == 1
             assert victim.is_closed()
+    # Those of the test before may have left unnoticed as yet.
+    eventually(lambda: info(each[0], "clients")["pubsub_clients"] == "0")
     victims = [node3.connect(port=port) for port in node3.worker_ports]
     for victim in victims:
         assert victim("SUBSCRIBE", "x")
@@ -72,6 +74,7 @@ def test_a_pause_holds_the_clients_of_every_worker(each: list[Wire], node3: Targ
 
 
 def test_any_worker_unblocks_any_client(each: list[Wire], node3: Target) -> None:
+    eventually(lambda: info(each[2], "clients")["blocked_clients"] == "0")
     waiting = node3.connect(port=node3.worker_ports[1])
     waiting_id = waiting("CLIENT", "ID")
     waiting.send("WAIT", 1, 0)
@@ -120,8 +123,9 @@ def test_slow_requests_of_all_workers_have_ids_of_their_own(each: list[Wire]) ->
     sets = [entry for entry in entries if entry[3][0] == b"SET"]
     assert len(sets) == 10, "each is logged once, by the worker that executed it"
     assert {(entry[4], entry[5]) for entry in sets} == {(each[1].address.encode(), b"second")}
-    assert each[0]("SLOWLOG", "RESET") == OK
-    assert [c("SLOWLOG", "LEN") for c in each] == [0, 0, 0]
+    with configured(each[0], slowlog_log_slower_than=-1):
+        assert each[0]("SLOWLOG", "RESET") == OK
+        assert [c("SLOWLOG", "LEN") for c in each] == [0, 0, 0]
 
 
 def test_latency_events_of_all_workers(each: list[Wire]) -> None:
@@ -129,8 +133,9 @@ def test_latency_events_of_all_workers(each: list[Wire]) -> None:
         assert each[0]("LATENCY", "RESET") is not None
         assert each[1]("DEBUG", "SLEEP", "0.01") == OK
         assert [entry[0] for entry in each[2]("LATENCY", "LATEST")] == [b"command"]
-        assert each[0]("LATENCY", "RESET", "command") == 1
-        assert each[1]("LATENCY", "LATEST") == []
+    # RESET itself may be slow, which would be an event under the threshold.
+    assert each[0]("LATENCY", "RESET", "command") == 1
+    assert each[1]("LATENCY", "LATEST") == []
 
 
 def test_memory_of_a_key_of_any_shard(each: list[Wire]) -> None:
@@ -194,20 +199,20 @@ def test_any_worker_ends_the_node() -> None:
             assert c("SHUTDOWN", "SAVE") == Error("ERR nothing can be written to disk yet: use SHUTDOWN NOSAVE")
             c.send("SHUTDOWN", "NOSAVE")
             assert c.is_closed()
-        assert node.process.wait(10) == 0
+        assert node.process.wait(30) == 0
     finally:
         with node:
             pass
 
 
 def test_a_stopping_node_does_not_wait_for_clients_that_wait() -> None:
-    with Node.start(shards=2) as node, Wire("127.0.0.1", node.port) as c:
+    with Node.start(shards=2, shutdown_timeout=120) as node, Wire("127.0.0.1", node.port) as c:
         assert c.pipeline([("SET", "k", "v"), ("WAIT", 0, 0)]) == [OK, 0]
         c.send("WAIT", 1, 0)
         assert c.silent(0.05)
         node.process.send_signal(signal.SIGTERM)
         assert c.read() == 0
-        assert node.process.wait(5) == 0
+        assert node.process.wait(30) == 0
 
 
 def test_debug_for_local_clients_only() -> None:
