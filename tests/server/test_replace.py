@@ -4,12 +4,17 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 from tests.node import Node
 from tests.server.asking import ask, connect
-from tests.wire import OK, eventually
+from tests.wire import OK, eventually, once_within
+
+from yggdrasil.server.child_process import Child
+from yggdrasil.server.supervisor import CRASH_AGE_S, Supervisor
 
 REPLACED_WITHIN_S = 1.0
 
@@ -19,22 +24,28 @@ def replaced(node: Node, name: str, before: int) -> Callable[[], bool]:
 
 
 def test_a_killed_worker_is_replaced_within_a_second(node: Node) -> None:
-    before = node.all_pids()
-    with connect(node.worker_ports[1]) as lost, connect(node.worker_ports[0]) as kept:
-        assert lost("PING") == kept("PING") == "PONG"
-        start = time.monotonic()
-        os.kill(before["shard-1"], signal.SIGKILL)
-        assert lost.is_closed()
-        # The listening socket stayed open: the connection waits for the successor.
-        assert ask(node.worker_ports[1], "PING") == "PONG"
-        assert time.monotonic() - start < REPLACED_WITHIN_S
-        assert kept("PING") == "PONG"
-    after = node.pids()
-    assert after["shard-1"] == before["spare"]
-    assert {name: after[name] for name in ("shard-0", "shard-2", "steward")} == {
-        name: before[name] for name in ("shard-0", "shard-2", "steward")
-    }
-    eventually(replaced(node, "spare", before["spare"]))
+    with connect(node.worker_ports[0]) as kept:
+
+        def replaced_s() -> float:
+            before = node.all_pids()
+            with connect(node.worker_ports[1]) as lost:
+                assert lost("PING") == kept("PING") == "PONG"
+                start = time.monotonic()
+                os.kill(before["shard-1"], signal.SIGKILL)
+                assert lost.is_closed()
+                # The listening socket stayed open: the connection waits for the successor.
+                assert ask(node.worker_ports[1], "PING") == "PONG"
+                took_s = time.monotonic() - start
+            assert kept("PING") == "PONG"
+            after = node.pids()
+            assert after["shard-1"] == before["spare"]
+            assert {name: after[name] for name in ("shard-0", "shard-2", "steward")} == {
+                name: before[name] for name in ("shard-0", "shard-2", "steward")
+            }
+            eventually(replaced(node, "spare", before["spare"]))
+            return took_s
+
+        once_within(REPLACED_WITHIN_S, replaced_s)
 
 
 def test_a_replaced_worker_begins_with_an_empty_shard(node: Node) -> None:
@@ -66,15 +77,47 @@ def test_all_workers_killed_at_once_are_replaced(node: Node) -> None:
 
 def test_a_worker_that_keeps_crashing_ends_the_node() -> None:
     with Node.start(shards=2) as node:
-        for _ in range(5):
+        # A crash counts only while the worker is young, which is a matter of the machine's speed too.
+        for _ in range(30):
             before = node.all_pids()["shard-0"]
             os.kill(before, signal.SIGSEGV)
             eventually(lambda pid=before: node.process.poll() is not None or node.pids().get("shard-0", pid) != pid)  # type: ignore[misc]
-            if node.process.poll() is None:
-                assert ask(node.worker_ports[0], "PING") == "PONG"
-        assert node.process.wait(10) == 1
+            if node.process.poll() is not None:
+                break
+            assert ask(node.worker_ports[0], "PING") == "PONG"
+        assert node.process.wait(30) == 1
         assert "yggdrasil: shard-0 died 5 times within 10 s of its start, last by signal SIGSEGV" in node.log()
         node.process.returncode = -signal.SIGKILL  # what the block's end shall take it for
+
+
+@dataclass
+class Death:
+    """What the supervisor asks a dead child."""
+
+    age_s: float = 1.0
+    name: str = "shard-0"
+    killed_from_outside: bool = False
+
+
+DEATHS = {
+    "five young ones": ([Death()] * 5, True),
+    "four young ones": ([Death()] * 4, False),
+    "five old ones": ([Death(CRASH_AGE_S)] * 5, False),
+    "an old one among young ones": ([Death()] * 4 + [Death(CRASH_AGE_S)] + [Death()] * 4, False),
+    "five young ones after an old one": ([Death(CRASH_AGE_S)] + [Death()] * 5, True),
+    "killed by others": ([Death(killed_from_outside=True)] * 5, False),
+    "killed by others among young ones": ([Death()] * 4 + [Death(killed_from_outside=True), Death()], True),
+    "of two shards": ([Death(), Death(name="shard-1")] * 4, False),
+}
+
+
+@pytest.mark.parametrize(("deaths", "is_loop"), DEATHS.values(), ids=DEATHS)
+def test_what_is_a_crash_loop(deaths: list[Death], is_loop: bool) -> None:
+    supervisor = Supervisor.__new__(Supervisor)
+    supervisor._crashes = {}
+    *before, last = [supervisor._is_crash_loop(cast("Child", death)) for death in deaths]
+    assert not any(before)
+    assert last == is_loop
 
 
 def test_what_was_set_at_run_time_is_set_in_a_successor_and_in_the_file(tmp_path: Path) -> None:
