@@ -11,6 +11,8 @@ from typing import Self
 from tests.node import HOST, free_port
 from tests.wire import Wire, eventually
 
+_ATTEMPTS = 3
+
 
 class PeerMissingError(Exception):
     """The peer cannot be started here; the text says why."""
@@ -35,25 +37,34 @@ def peer_command(program: str, *arguments: str) -> list[str]:
 class Peer:
     """A running Redis."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, clustered: bool = False) -> None:
         self.host = HOST
-        self.port = free_port()
-        arguments = ["--port", str(self.port), "--bind", self.host, "--save", "", "--appendonly", "no"]
-        arguments += ["--enable-protected-configs", "yes", *options]
-        command = peer_command("redis-server", *arguments)
-        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - kept open as long as the process
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT)
-        eventually(self._answers, seconds=10.0)
+        for attempt in range(_ATTEMPTS):
+            self.port = free_port()
+            arguments = ["--port", str(self.port), "--bind", self.host, "--save", "", "--appendonly", "no"]
+            arguments += ["--enable-protected-configs", "yes", *options]
+            if clustered:
+                arguments += ["--cluster-port", str(free_port())]
+            command = peer_command("redis-server", *arguments)
+            self.log = tempfile.TemporaryFile()  # noqa: SIM115 - kept open as long as the process
+            self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT)
+            try:
+                eventually(self._answers)
+                return
+            except AssertionError as error:
+                self.close()
+                # Another process may have taken a port that was free a moment ago.
+                if "in use" not in str(error) or attempt == _ATTEMPTS - 1:
+                    raise
 
     @classmethod
     def cluster(cls) -> Self:
         """A cluster of one node that serves all slots."""
         config = f"/tmp/nodes-{uuid.uuid4().hex}.conf"
-        options = ["--cluster-enabled", "yes", "--cluster-config-file", config, "--cluster-port", str(free_port())]
-        peer = cls(*options)
+        peer = cls("--cluster-enabled", "yes", "--cluster-config-file", config, clustered=True)
         with Wire(peer.host, peer.port) as connection:
             assert connection("CLUSTER", "ADDSLOTSRANGE", 0, 16383) == "OK"
-            eventually(lambda: b"cluster_state:ok" in connection("CLUSTER", "INFO"), seconds=10.0)
+            eventually(lambda: b"cluster_state:ok" in connection("CLUSTER", "INFO"))
         return peer
 
     def _answers(self) -> bool:

@@ -16,6 +16,11 @@ def near_url(node: Node) -> str:
     return f"unix://{node.dir}/near.sock"
 
 
+def patient(node: Node) -> NearReader:
+    """A reader that waits for a closed shard for as long as a slow machine may take to open it again."""
+    return NearReader(near_url(node), patience=20)
+
+
 def metric(node: Node, name: str) -> float:
     """The sum of a metric over all shards."""
     with urllib.request.urlopen(f"http://{HOST}:{node.admin_port}/metrics", timeout=10) as page:
@@ -41,8 +46,8 @@ class Near:
     def wait_until_leased(self, bytes_min: int) -> None:
         eventually(lambda: self.leased >= bytes_min)
 
-    def wait_until_free(self, seconds: float = 1.0) -> None:
-        eventually(lambda: self.leased == 0, seconds)
+    def wait_until_free(self) -> None:
+        eventually(lambda: self.leased == 0)
 
 
 @pytest.fixture(scope="module", params=[1, 3], ids=["node1", "node3"])
@@ -56,7 +61,7 @@ def near(shared_node: Node) -> Iterator[Near]:
     """The node without keys, and a reader of its own."""
     with Wire(HOST, shared_node.port) as c:
         assert c("FLUSHALL") == OK
-        yield Near(shared_node, c, NearReader(near_url(shared_node)))
+        yield Near(shared_node, c, patient(shared_node))
 
 
 @pytest.fixture
@@ -66,7 +71,7 @@ def start_near() -> Iterator[Callable[..., Near]]:
 
     def start(**options: object) -> Near:
         node = Node.start(**{"shards": 2, **options})  # type: ignore[arg-type]
-        opened.append(Near(node, Wire(HOST, node.port), NearReader(near_url(node))))
+        opened.append(Near(node, Wire(HOST, node.port), patient(node)))
         return opened[-1]
 
     yield start

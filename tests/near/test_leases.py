@@ -312,7 +312,7 @@ def test_what_a_reader_copies_while_it_is_cut_off_is_whole_or_refused(start_near
             near.c("DEL", "gone")
             for letter in b"bcd":
                 near.c("SET", "k", bytes([letter]) * size)
-            near.wait_until_free(30.0)
+            near.wait_until_free()
             near.c("SET", "k", b"e" * size)
             process.send_signal(signal.SIGCONT)
             end = process.stdout.read().strip()
