@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 HOST = "127.0.0.1"
-READY_TIMEOUT_S = 30.0
+READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 _ATTEMPTS = 3
 
@@ -155,6 +155,15 @@ class Node:
             shutil.rmtree(self.dir, ignore_errors=True)
         if status != 0 and not killed and kind is None:
             raise NodeError(f"the node ended with status {status}\n{tail}")
+
+
+def wait_until_gone(pids: dict[str, int]) -> None:
+    """Until none of the processes exists any more."""
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while left := {name: pid for name, pid in pids.items() if Path(f"/proc/{pid}").exists()}:
+        if time.monotonic() > deadline:
+            raise NodeError(f"still there: {left}")
+        time.sleep(0.01)
 
 
 def _ready(process: subprocess.Popen[str], log_file: Path) -> dict[str, str]:

@@ -19,7 +19,7 @@ class Scripted:
 
     def __init__(self, script: Callable[[int], Sequence[bytes]]) -> None:
         self._script = script
-        self._gets = 0
+        self.gets = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self.connections = 0
@@ -58,8 +58,8 @@ class Scripted:
                     if name != b"GET":
                         connection.sendall(_HELLO if name == b"HELLO" else b"+OK\r\n")
                         continue
-                    pieces = self._script(self._gets)
-                    self._gets += 1
+                    pieces = self._script(self.gets)
+                    self.gets += 1
                     for piece in pieces:
                         if not piece:
                             connection.shutdown(socket.SHUT_RDWR)

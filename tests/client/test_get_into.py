@@ -21,6 +21,7 @@ from redis.retry import Retry
 from tests.client.front import TlsFront
 from tests.client.scripted import Scripted
 from tests.targets import Target
+from tests.wire import eventually
 
 from yggdrasil.client import AsyncClient, BufferTooSmallError, Client
 from yggdrasil.client.bulk import BulkReply
@@ -345,19 +346,31 @@ BROKEN = {
 def test_a_connection_that_breaks(pieces: list[bytes], error: type[Exception]) -> None:
     with (
         Scripted(lambda count: pieces if count == 0 else [REPLY]) as server,
-        Client(port=server.port, socket_timeout=0.2, retry=Retry(NoBackoff(), 0)) as client,
+        Client(port=server.port, socket_timeout=20, retry=Retry(NoBackoff(), 0)) as client,
     ):
+        if error is RedisTimeoutError:
+            # Only the silence is waited for so shortly, not the greeting before it nor the next connection.
+            connection = client.connection_pool.get_connection()
+            connection._sock.settimeout(0.2)
+            client.connection_pool.release(connection)
         with pytest.raises(error):
             client.get_into("k", bytearray(200))
+        eventually(lambda: server.gets == 1)
         assert client.get_into("k", bytearray(5)) == 5
 
 
 @pytest.mark.parametrize(("pieces", "error"), BROKEN.values(), ids=BROKEN)
 async def test_a_connection_that_breaks_async(pieces: list[bytes], error: type[Exception]) -> None:
     with Scripted(lambda count: pieces if count == 0 else [REPLY]) as server:
-        async with AsyncClient(port=server.port, socket_timeout=0.2, retry=Retry(NoBackoff(), 0)) as client:
+        async with AsyncClient(port=server.port, socket_timeout=20, retry=Retry(NoBackoff(), 0)) as client:
+            connection = await client.connection_pool.get_connection()
+            await client.connection_pool.release(connection)
+            if error is RedisTimeoutError:
+                connection.socket_timeout = 0.2
             with pytest.raises(error):
                 await client.get_into("k", bytearray(200))
+            connection.socket_timeout = 20
+            eventually(lambda: server.gets == 1)
             assert await client.get_into("k", bytearray(5)) == 5
 
 

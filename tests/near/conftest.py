@@ -11,6 +11,9 @@ from tests.wire import OK, Wire, eventually
 
 from yggdrasil.client.near import NearReader
 
+FREED_WITHIN_S = 1.0
+"""Then a process that has ended holds nothing any more."""
+
 
 def near_url(node: Node) -> str:
     return f"unix://{node.dir}/near.sock"

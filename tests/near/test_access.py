@@ -9,13 +9,14 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.near.conftest import Near, metric, near_url
-from tests.node import HOST, Node
-from tests.wire import Wire, eventually
+from tests.near.conftest import FREED_WITHIN_S, Near, metric, near_url
+from tests.node import HOST, Node, wait_until_gone
+from tests.wire import Wire, eventually, once_within
 
 from yggdrasil.client.near import NearReader, NearRefusedError, NearUnavailableError
 
@@ -204,7 +205,9 @@ def test_a_restarted_node_is_found_again(start_near: START) -> None:
     near.c("SET", "k", b"old" * 50_000)
     view = near.reader.view("k")
     directory, options = near.node.dir, {"port": near.node.port, "admin_port": near.node.admin_port}
+    pids = near.node.all_pids()
     near.node.kill()
+    wait_until_gone(pids)
     eventually(lambda: unavailable(near.reader))
     with view:
         assert bytes(view.memory) == b"old" * 50_000, "the memory is there for as long as somebody looks at it"
@@ -256,22 +259,31 @@ def test_a_fork_reads_by_itself(near: Near) -> None:
 
 
 def test_a_process_that_dies_before_its_fork_holds_nothing(near: Near) -> None:
-    near.c("SET", "k", b"x" * 100_000)
     code = (
         "import os, sys, signal; from yggdrasil.client.near import NearReader\n"
         "view = NearReader(sys.argv[1]).view('k')\n"
-        "if os.fork() == 0: print(os.getpid(), flush=True); signal.pause()\n"
-        "os.kill(os.getpid(), signal.SIGKILL)"
+        "if os.fork() == 0: print(os.getpid(), flush=True)\n"
+        "signal.pause()"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, near_url(near.node)], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        child = int(process.stdout.readline())
-        process.wait()
-        near.c("DEL", "k")
-        near.wait_until_free()
-        os.kill(child, signal.SIGKILL)
+
+    def freed_s() -> float:
+        near.c("SET", "k", b"x" * 100_000)
+        with subprocess.Popen(
+            [sys.executable, "-c", code, near_url(near.node)], stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            child = int(process.stdout.readline())
+            near.c("DEL", "k")
+            near.wait_until_leased(100_000)
+            process.kill()
+            process.wait()
+            start = time.monotonic()
+            near.wait_until_free()
+            took_s = time.monotonic() - start
+            os.kill(child, signal.SIGKILL)
+        return took_s
+
+    once_within(FREED_WITHIN_S, freed_s)
 
 
 def test_threads_share_a_reader(near: Near) -> None:

@@ -13,6 +13,7 @@ from yggdrasil.client.near import NearBufferError, NearReader, NearRefusedError
 
 SIZES = [0, 1, 7, 8, 64, 1000, 16_000, 16_400, 65_536, 1_000_000, 20_000_000]
 STRESS_S = 3.0
+PATIENCE_S = 60.0
 
 
 def value_of(size: int, seed: int = 0) -> bytes:
@@ -62,7 +63,7 @@ def test_what_is_not_there(near: Near) -> None:
 def test_a_key_whose_time_has_come_is_gone_at_once(near: Near) -> None:
     for size in (10, 100_000):
         near.c("SET", "k", b"x" * size, "PX", 50)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE_S
         while near.reader.exists("k"):
             assert time.monotonic() < deadline
         assert near.reader.get("k") is None
@@ -146,8 +147,8 @@ def test_a_transaction_is_waited_for(near: Near, count: int) -> None:
     writer.start()
     try:
         last = 0
-        deadline = time.monotonic() + 1
-        while time.monotonic() < deadline:
+        begin = time.monotonic()
+        while (took_s := time.monotonic() - begin) < 1 or (last == 0 and took_s < PATIENCE_S):
             for key in (keys[0], keys[-1], keys[1]):
                 seen = int(near.reader.get(key) or -1)
                 assert seen >= last, "who has seen a transaction does not see what was before it"
@@ -209,8 +210,8 @@ def test_values_are_whole_under_writers_at_full_speed(near: Near) -> None:
     hits = 0
     buffer = bytearray(150_000)
     try:
-        deadline = time.monotonic() + STRESS_S
-        while time.monotonic() < deadline:
+        begin = time.monotonic()
+        while (took_s := time.monotonic() - begin) < STRESS_S or (hits <= 100 and took_s < PATIENCE_S):
             hits += sum(look(near.reader, key, buffer) for key in range(keys))
     finally:
         stop.set()

@@ -70,7 +70,7 @@ def test_a_node_that_stops_is_not_ready(node: Node) -> None:
     node.process.send_signal(signal.SIGTERM)
     eventually(lambda: get(node, "/readyz") == (503, "stopping\n"))
     os.kill(node.pids()["shard-0"], signal.SIGCONT)
-    assert node.process.wait(10) == 0
+    assert node.process.wait(30) == 0
 
 
 def test_no_admin_server_where_there_is_no_port() -> None:
@@ -83,9 +83,10 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     path = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(path))
-        manager.settimeout(10)
+        manager.settimeout(30)
         monkeypatch.setenv("NOTIFY_SOCKET", str(path))
-        monkeypatch.setenv("WATCHDOG_USEC", "200000")
+        # What is sent while the queue is full is lost, and it may be as short as ten messages: so not more often.
+        monkeypatch.setenv("WATCHDOG_USEC", "2000000")
         with Node.start(shards=1) as node:
             assert manager.recv(4096).split(b"\n") == [b"READY=1", b"STATUS=serving 1 shards"]
             assert [manager.recv(4096) for _ in range(3)] == [b"WATCHDOG=1"] * 3
@@ -99,15 +100,13 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             assert [one for one in told if one != b"WATCHDOG=1"] == [b"STOPPING=1\nSTATUS=finishing requests under way"]
 
 
-def test_scrapes_cost_the_workers_nothing(node: Node) -> None:
-    workers = [pid for name, pid in node.pids().items() if name.startswith("shard-")]
-    before = [cpu_seconds(pid) for pid in workers]
-    for _ in range(200):
-        assert get(node, "/metrics")[0] == 200
-    # Their own timers run meanwhile, ten times a second.
-    assert all(cpu_seconds(pid) - start < 0.05 for pid, start in zip(workers, before, strict=True))
-
-
-def cpu_seconds(pid: int) -> float:
-    user, system = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+def test_scrapes_need_no_process_but_the_supervisor(node: Node) -> None:
+    others = [pid for name, pid in node.all_pids().items() if name != "supervisor"]
+    for pid in others:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        for _ in range(20):
+            assert samples(node)["yggdrasil_shard_up{shard=2}"] == 1
+    finally:
+        for pid in others:
+            os.kill(pid, signal.SIGCONT)

@@ -32,12 +32,12 @@ def test_full_parts_are_put_into_huge_pages(shards: int) -> None:
         assert c("CONFIG", "GET", "huge-pages") in ([b"huge-pages", b"no"], {b"huge-pages": b"no"})
         assert huge(c) == 0
         assert c("CONFIG", "SET", "huge-pages", "yes") == OK
-        eventually(lambda: huge(c) > 10 << 20, 30)
+        eventually(lambda: huge(c) > 10 << 20)
         for start in range(0, KEYS, 500):
             names = [f"k{number}" for number in numbers[start : start + 500]]
             assert c("MGET", *names) == [f"v{number}".encode() * 30 for number in numbers[start : start + 500]]
         assert c("FLUSHALL") == OK
         assert c("MEMORY", "PURGE") == OK
-        eventually(lambda: huge(c) == 0, 30)
+        eventually(lambda: huge(c) == 0)
         assert c("CONFIG", "SET", "huge-pages", "no") == OK
         assert c("SET", "k", "v") == OK

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.node import HOST, Node
 from tests.server.asking import ask, connect
-from tests.wire import OK, encode
+from tests.wire import OK, encode, eventually
 
 SHARDS = 3
 KILLS = 100
@@ -91,11 +91,9 @@ class Load:
                 await self.reply(reader)
 
 
-async def pid_of(node: Node, name: str) -> int:
+def pid_of(node: Node, name: str) -> int:
     """A process of the node. The kernel's list of children may lack one for a moment while another ends."""
-    async with asyncio.timeout(REPLY_WITHIN_S):
-        while (pid := node.pids().get(name)) is None:
-            await asyncio.sleep(0.002)
+    pid: int = eventually(lambda: node.pids().get(name))
     return pid
 
 
@@ -135,7 +133,7 @@ async def test_a_hundred_killed_workers_hang_nobody() -> None:
             for kill in range(KILLS):
                 await asyncio.sleep(0.05)
                 shard = kill % SHARDS
-                pid = await pid_of(node, f"shard-{shard}")
+                pid = pid_of(node, f"shard-{shard}")
                 has_spare = "spare" in node.pids()
                 os.kill(pid, signal.SIGKILL)
                 start = time.monotonic()
