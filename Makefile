@@ -32,6 +32,7 @@ test-rust: $(VENV)/.stamp-run ## Run the tests of the engine
 	cargo test --workspace --locked
 
 test-python: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run the tests of the product (ARGS="-k name" for some)
+	cargo build --quiet --release --locked --package loadgen
 	$(BIN)/pytest $(ARGS)
 
 lint: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Check format, types and style of everything

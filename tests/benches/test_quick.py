@@ -34,7 +34,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.timeout(300)  # the first run builds the load generator
+@pytest.mark.timeout(1200)  # without make, it builds the load generator first
 def test_every_scenario_runs_and_is_reported(tmp_path: Path) -> None:
     """Figures of a quick run mean nothing; that each is there, and finds its way into the page, does."""
     results, page, plot = tmp_path / "results", tmp_path / "page.md", tmp_path / "plot.svg"
@@ -57,7 +57,7 @@ def _run(module: str, *arguments: str | Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
