@@ -183,7 +183,7 @@ impl ShardContext<'_> {
     }
 
     /// The first key of the command, whose hash may be known.
-    #[inline]
+    #[inline(always)]
     pub fn first_key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
         match self.first_key_hash {
             Some(hash) => Key {
@@ -233,7 +233,7 @@ impl CommandSpec {
     ///
     /// # Panics
     /// If the command needs no shard.
-    #[inline]
+    #[inline(always)]
     pub fn run_on_shard(
         &self,
         context: &mut ShardContext<'_>,

@@ -329,7 +329,7 @@ fn rename<'a>(
         return Ok(());
     }
     if source.pinned_until.is_some() {
-        context.pins.check_move(old, new, source.bytes)?;
+        context.pins.check_move(old, new, source.footprint())?;
     }
     changes.push(Change {
         db,

@@ -138,7 +138,7 @@ fn pin_decide<'a>(
             continue;
         };
         if entry.pinned_until.is_none() {
-            added.push((key, entry.bytes));
+            added.push((key, entry.footprint()));
         }
         changes.push(Change {
             db: context.db,

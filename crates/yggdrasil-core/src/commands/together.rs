@@ -82,7 +82,7 @@ pub fn encode(entry: Option<&EntryView<'_>>, with_value: bool, out: &mut Vec<u8>
     ];
     let set = flags.into_iter().filter(|(holds, _)| *holds);
     out.push(set.fold(PRESENT, |tag, (_, flag)| tag | flag));
-    out.extend(entry.bytes.to_le_bytes());
+    out.extend(entry.total_bytes.to_le_bytes());
     for time in [entry.expire_at, entry.pinned_until].into_iter().flatten() {
         out.extend(time.to_le_bytes());
     }
@@ -101,7 +101,7 @@ pub fn decode(bytes: &[u8]) -> Option<Option<EntryView<'_>>> {
     if tag & PRESENT == 0 || tag & !(PRESENT | IS_INT | EXPIRES | IS_PINNED) != 0 {
         return None;
     }
-    let (bytes, mut rest) = rest.split_first_chunk()?;
+    let (total_bytes, mut rest) = rest.split_first_chunk()?;
     let mut time = |flag| {
         if tag & flag == 0 {
             return Some(None);
@@ -122,7 +122,7 @@ pub fn decode(bytes: &[u8]) -> Option<Option<EntryView<'_>>> {
         expire_at,
         version: 0,
         access: 0,
-        bytes: u64::from_le_bytes(*bytes),
+        total_bytes: u64::from_le_bytes(*total_bytes),
         pinned_until,
     }))
 }
@@ -176,7 +176,7 @@ mod tests {
             expire_at,
             version: 0,
             access: 0,
-            bytes: 99,
+            total_bytes: 99,
             pinned_until: expire_at.map(|at| at ^ 1),
         }
     }

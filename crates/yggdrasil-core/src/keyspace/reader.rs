@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::lease::Holder;
 use crate::shm::ReadOnlyMapping;
 
-use super::arena::Arena;
 use super::bucket::{LAST, Line, fingerprint, line_reference, matches, sequence};
 use super::classes::CLASS_BYTES_MAX;
 use super::entry::{Encoding, ExpiryWords, Header, VALUE_BYTES_MAX};
@@ -563,7 +562,7 @@ fn view<'s>(found: &Found, scratch: &'s [u8]) -> EntryView<'s> {
         expire_at: found.expire_at,
         version: found.header.version(),
         access: found.header.access(),
-        bytes: Arena::footprint(found.header.total_bytes()),
+        total_bytes: found.header.total_bytes(),
         pinned_until: None,
     }
 }

@@ -4,6 +4,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::lease::RunLease;
 
+use super::arena::Arena;
+
 /// Unix time in milliseconds.
 pub type Millis = u64;
 
@@ -49,8 +51,8 @@ pub struct EntryView<'a> {
     pub version: u64,
     /// What is recorded of its uses, see [`AccessBits`](super::AccessBits).
     pub access: u32,
-    /// Bytes of the arena that it takes.
-    pub bytes: u64,
+    /// Length of the entry with its header; 0 in a view from outside.
+    pub(crate) total_bytes: u64,
     /// When its pin ends. Only the owner knows: a view from outside has none.
     pub pinned_until: Option<Millis>,
 }
@@ -78,9 +80,15 @@ impl<'a> EntryView<'a> {
             expire_at,
             version,
             access: 0,
-            bytes: 0,
+            total_bytes: 0,
             pinned_until: None,
         }
+    }
+
+    /// Bytes of the arena that it takes. Only the owner knows.
+    #[must_use]
+    pub fn footprint(&self) -> u64 {
+        Arena::footprint(self.total_bytes)
     }
 
     /// True for a value that has pages of its own, and can be lent.

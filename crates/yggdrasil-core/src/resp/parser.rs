@@ -287,7 +287,7 @@ impl Parser {
     }
 
     /// Returns the length of the request.
-    #[inline]
+    #[inline(always)]
     fn array(&mut self, request: &[u8], limits: &Limits, spans: &mut Vec<Span>) -> Step<usize> {
         if self.partial.is_some() {
             return self.resumed_array(request, limits, spans);
@@ -295,9 +295,10 @@ impl Parser {
         let first_span = spans.len();
         let mut state = Partial::default();
         let step = parse_array(request, limits, &mut state, spans);
-        let is_worth_keeping = request.len() >= RESUME_BYTES_MIN
-            || state.bulk.is_some_and(|len| len >= RESUME_BYTES_MIN);
-        if is_worth_keeping && matches!(step, Err(Stop::Incomplete { .. })) {
+        if matches!(step, Err(Stop::Incomplete { .. }))
+            && (request.len() >= RESUME_BYTES_MIN
+                || state.bulk.is_some_and(|len| len >= RESUME_BYTES_MIN))
+        {
             state.spans = spans.split_off(first_span);
             self.partial = Some(Box::new(state));
         }

@@ -95,12 +95,12 @@ impl Eviction {
         if self.bits == AccessBits::Clock {
             AccessBits::clock(0, now)
         } else {
-            self.used_under_policy(place, hash, now)
+            self.used_under_policy(*place, hash, now)
         }
     }
 
     #[inline(never)]
-    fn used_under_policy(&mut self, place: &Place, hash: u64, now: Millis) -> u32 {
+    fn used_under_policy(&mut self, place: Place, hash: u64, now: Millis) -> u32 {
         let access = place.header.access();
         match self.bits {
             AccessBits::Clock => AccessBits::clock(0, now),

@@ -505,7 +505,7 @@ impl Shard {
             expire_at: self.expire_at(at, header),
             version: header.version(),
             access: header.access(),
-            bytes: Arena::footprint(header.total_bytes()),
+            total_bytes: header.total_bytes(),
             pinned_until: self.end_of_pin(at, header),
         }
     }

@@ -85,7 +85,7 @@ impl Shard {
             {
                 Ok(true)
             }
-            Some(place) => self.overwrite(key, &place, value, expiry, now),
+            Some(place) => self.overwrite(key, place, value, expiry, now),
             None => {
                 self.insert_value(key, value, expiry, now)?;
                 Ok(false)
@@ -375,11 +375,10 @@ impl Shard {
     }
 
     /// The general overwrite.
-    #[inline]
     fn overwrite(
         &mut self,
         key: &Key<'_>,
-        place: &Place,
+        place: Place,
         value: Stored<'_>,
         expiry: Expiry,
         now: Millis,
@@ -387,7 +386,7 @@ impl Shard {
         let old = place.header;
         let before = self.expire_at(place.at, &old);
         if is_past(before, now) {
-            self.expire(place);
+            self.expire(&place);
             self.insert_value(key, value, expiry, now)?;
             return Ok(false);
         }
@@ -404,7 +403,7 @@ impl Shard {
         let (from, to) = (old.total_bytes(), extent.total_bytes());
         self.check_pinned_growth(&old, key.bytes, to)?;
         let mut in_place = self.obtain(|arena| arena.resize_in_place(place.at, from, to))?;
-        if in_place && !self.open_in_place(place, Change::Whole) {
+        if in_place && !self.open_in_place(&place, Change::Whole) {
             self.arena.undo_resize(place.at, from, to);
             in_place = false;
         }
@@ -415,11 +414,11 @@ impl Shard {
         };
         self.touch(key);
         self.note_write(key, value.bytes.len() as u64);
-        let access = self.access_after_write(key, place, to, now);
+        let access = self.access_after_write(key, &place, to, now);
         let version = self.next_version();
         let header = Header::new(&extent, place.physical, value.encoding, version, access)
             .with_pin(old.is_pinned());
-        self.note_pinned_size(key, place, to);
+        self.note_pinned_size(key, &place, to);
         self.wheel_unlink(place.at, &old);
         if in_place {
             self.write_header(at, &header, expire_at);
@@ -443,7 +442,7 @@ impl Shard {
             self.arena
                 .mapping
                 .copy_in(at * 8 + header.value_offset(), value.bytes);
-            self.reattach(place, at);
+            self.reattach(&place, at);
             self.arena.release(place.at, from);
         }
         self.count_expiring(place.physical, before, expire_at);
