@@ -28,6 +28,10 @@ const STEPS_MIN: u64 = 16 * 1024;
 const BYTES_PER_STEP: u64 = 32;
 /// Buckets looked at for the samples of one victim.
 const BUCKETS_PER_SAMPLE: usize = 8;
+/// Random buckets looked at for an entry that is to be as likely as any other.
+const BUCKETS_DRAWN_MAX: usize = 256;
+/// A bucket with so many entries is always taken when it is drawn.
+const FULL_BUCKET: usize = 16;
 /// Entries of cleared databases that are freed in one step.
 const RECLAIMED_AT_ONCE: usize = 64;
 
@@ -468,6 +472,10 @@ impl Shard {
     }
 
     fn random_victim(&mut self) -> Option<Place> {
+        if !self.eviction.options.policy.is_volatile() {
+            let place = self.random_entry().and_then(|at| self.place_of(at));
+            return place.filter(|place| self.is_evictable(place));
+        }
         let sampled = self.sampled_entries(1);
         let places = sampled.into_iter().filter_map(|at| self.place_of(at));
         places.into_iter().find(|place| self.is_evictable(place))
@@ -505,22 +513,45 @@ impl Shard {
         found
     }
 
-    /// Entries of random buckets, of a database with a chance by its size.
-    fn sample_index(&mut self, count: usize, found: &mut Vec<u64>) {
+    /// An entry, each with the same chance: a bucket is taken with a chance by what it holds. Were every bucket as
+    /// likely, those that are not split yet, to which twice as many new entries come, would grow without end.
+    fn random_entry(&mut self) -> Option<u64> {
+        for _ in 0..BUCKETS_DRAWN_MAX {
+            let (physical, bucket, random) = self.random_bucket()?;
+            let home = self.databases[physical].bucket(bucket);
+            let length = self.refs_of(home).count();
+            let drawn = random as usize % FULL_BUCKET.max(length);
+            if drawn < length {
+                return self.refs_of(home).nth(drawn);
+            }
+        }
+        None
+    }
+
+    /// A bucket of a database that has a chance by its size, and what is left of the random number.
+    fn random_bucket(&mut self) -> Option<(usize, u64, u64)> {
         let keys: u64 = self.databases.iter().map(|database| database.keys).sum();
         if keys == 0 {
-            return;
+            return None;
         }
         let mut drawn = self.eviction.next_random() % keys;
         let physical = self.databases.iter().position(|database| {
             let here = drawn < database.keys;
             drawn = drawn.saturating_sub(database.keys);
             here
-        });
-        let Some(physical) = physical else { return };
+        })?;
         let random = self.eviction.next_random();
+        let buckets = self.databases[physical].buckets();
+        let product = u128::from(random) * u128::from(buckets);
+        Some((physical, (product >> 64) as u64, product as u64 >> 32))
+    }
+
+    /// Entries of random buckets.
+    fn sample_index(&mut self, count: usize, found: &mut Vec<u64>) {
+        let Some((physical, mut bucket, random)) = self.random_bucket() else {
+            return;
+        };
         let database = &self.databases[physical];
-        let mut bucket = ((u128::from(random) * u128::from(database.buckets())) >> 64) as u64;
         let start = random as usize;
         for _ in 0..BUCKETS_PER_SAMPLE {
             let before = found.len();
