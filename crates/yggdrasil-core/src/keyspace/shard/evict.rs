@@ -30,6 +30,9 @@ const BYTES_PER_STEP: u64 = 32;
 const BUCKETS_PER_SAMPLE: usize = 8;
 /// Random buckets looked at for an entry that is to be as likely as any other.
 const BUCKETS_DRAWN_MAX: usize = 256;
+/// Buckets, and entries of the timing wheel, that are searched where samples find pinned keys only.
+const BUCKETS_SEARCHED: u64 = 4096;
+const EXPIRING_SEARCHED: usize = 32 * 1024;
 /// A bucket with so many entries is always taken when it is drawn.
 const FULL_BUCKET: usize = 16;
 /// Entries of cleared databases that are freed in one step.
@@ -446,10 +449,14 @@ impl Shard {
     /// The next entry to go.
     fn victim(&mut self, now: Millis) -> Option<Place> {
         const ROUNDS: usize = 16;
-        if self.eviction.options.policy.is_random() {
-            return (0..ROUNDS).find_map(|_| self.random_victim());
-        }
+        let is_random = self.eviction.options.policy.is_random();
         for _ in 0..ROUNDS {
+            if is_random {
+                if let Some(place) = self.random_victim() {
+                    return Some(place);
+                }
+                continue;
+            }
             self.sample(now);
             while let Some(candidate) = self.eviction.pool.take() {
                 let place = self.locate_hash(candidate.physical, candidate.hash);
@@ -459,7 +466,39 @@ impl Shard {
                 return Some(place);
             }
         }
-        None
+        if self.pins.bytes() == 0 {
+            return None;
+        }
+        self.unpinned_victim()
+    }
+
+    /// Any entry that may go, where most are pinned.
+    #[cold]
+    fn unpinned_victim(&mut self) -> Option<Place> {
+        if self.eviction.options.policy.is_volatile() {
+            // The first walk may begin in the middle of a list, behind what is new.
+            return (0..2).find_map(|_| {
+                let mut found = Vec::new();
+                let wheel = &mut self.wheel;
+                wheel.walk(&self.arena.mapping, EXPIRING_SEARCHED, &mut found);
+                found.into_iter().find_map(|at| self.evictable_at(at))
+            });
+        }
+        let (physical, start, _) = self.random_bucket()?;
+        let database = &self.databases[physical];
+        let buckets = (0..BUCKETS_SEARCHED.min(database.buckets()))
+            .map(|step| database.bucket((start + step) % database.buckets()));
+        buckets
+            .flat_map(|home| self.refs_of(home))
+            .find_map(|at| self.evictable_at(at))
+    }
+
+    /// Where an entry is that may go.
+    fn evictable_at(&self, at: u64) -> Option<Place> {
+        if self.header(at).is_pinned() {
+            return None;
+        }
+        self.place_of(at).filter(|place| self.is_evictable(place))
     }
 
     fn is_evictable(&self, place: &Place) -> bool {
@@ -473,12 +512,10 @@ impl Shard {
 
     fn random_victim(&mut self) -> Option<Place> {
         if !self.eviction.options.policy.is_volatile() {
-            let place = self.random_entry().and_then(|at| self.place_of(at));
-            return place.filter(|place| self.is_evictable(place));
+            return self.random_entry().and_then(|at| self.evictable_at(at));
         }
         let sampled = self.sampled_entries(1);
-        let places = sampled.into_iter().filter_map(|at| self.place_of(at));
-        places.into_iter().find(|place| self.is_evictable(place))
+        sampled.into_iter().find_map(|at| self.evictable_at(at))
     }
 
     /// Offers some entries to the pool.

@@ -428,3 +428,31 @@ fn random_eviction_spares_nobody_for_long() {
         assert!(part < 0.03, "{policy:?}: {part}");
     }
 }
+
+#[test]
+fn what_is_not_pinned_goes_where_nearly_all_keys_are_pinned() {
+    const PINNED: u64 = 20_000;
+    for policy in [
+        Policy::TinyLfu,
+        Policy::AllKeysLru,
+        Policy::AllKeysLfu,
+        Policy::AllKeysRandom,
+        Policy::VolatileLru,
+        Policy::VolatileLfu,
+        Policy::VolatileRandom,
+        Policy::VolatileTtl,
+    ] {
+        let mut rig = rig(policy, 32 << 20);
+        let until = START + 1_000_000;
+        for number in 0..PINNED {
+            put(&mut rig, number, 100, Expiry::At(until), START);
+            assert!(rig.shard.pin(&key(0, &name(number)), until, START));
+        }
+        for number in PINNED..PINNED + 2_000 {
+            put(&mut rig, number, 100_000, Expiry::At(until + 1_000), START);
+        }
+        assert!(rig.shard.counters().evicted > 1_000, "{policy:?}");
+        rig.shard.check_invariants();
+        assert!((0..PINNED).all(|number| has(&rig, number, START)));
+    }
+}
