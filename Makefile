@@ -8,6 +8,8 @@ FUZZ_SECONDS ?= 3600
 FUZZ_DIR := crates/yggdrasil-core/fuzz
 CARGO_FUZZ_VERSION := 0.13.2
 ARGS ?=
+# The cargo profile of the extension module: release, or quick to build.
+PROFILE ?= release
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find crates -path $(FUZZ_DIR) -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
@@ -92,7 +94,7 @@ $(VENV)/.stamp-dev: requirements-dev.lock $(VENV)/.stamp-run
 	@touch $@
 
 $(VENV)/.stamp-core: $(RUST_SOURCES) pyproject.toml $(VENV)/.stamp-run | tools
-	PIP_QUIET=1 $(BIN)/maturin develop --quiet --release --locked
+	PIP_QUIET=1 $(BIN)/maturin develop --quiet --profile $(PROFILE) --locked
 	@touch $@
 
 $(BIN)/cargo-fuzz: | $(VENV)/.stamp-run

@@ -507,7 +507,9 @@ impl Arena {
         if bytes <= CLASS_BYTES_MAX {
             slot_words(class_of(bytes)) * 8
         } else {
-            bytes.next_multiple_of(BLOCK_BYTES)
+            bytes
+                .checked_next_multiple_of(BLOCK_BYTES)
+                .unwrap_or(u64::MAX)
         }
     }
 }
