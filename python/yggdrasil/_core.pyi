@@ -2,7 +2,7 @@
 
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, Literal, NotRequired, Self, TypedDict, final
+from typing import Any, Literal, NoReturn, NotRequired, Self, TypedDict, final
 
 from typing_extensions import Buffer
 
@@ -430,6 +430,9 @@ class Worker:
     @property
     def shards(self) -> int:
         """Number of shards of the node."""
+
+    def crash(self) -> NoReturn:
+        """Ends the process as a broken belief of the engine would."""
 
     def start(self, event_loop: AbstractEventLoop) -> None:
         """Hooks into the running uvloop: listens to the own eventfd and begins housekeeping."""

@@ -138,3 +138,15 @@ def test_a_coordinator_that_dies_leaves_nothing_reserved(node: Node) -> None:
         with Wire(HOST, node.worker_ports[0]) as c:
             eventually(partial(all_set, c, everything))
             assert c("MGET", *everything) == [b"w"] * len(everything)
+
+
+def test_a_worker_whose_engine_breaks_ends_and_is_replaced() -> None:
+    with Node.start(shards=2, enable_debug_command="yes") as node:
+        old = node.all_pids()["shard-1"]
+        with Wire(HOST, node.worker_ports[1]) as c:
+            c.send("DEBUG", "PANIC")
+            assert c.is_closed()
+        eventually(partial(back, node, 1, old))
+        assert "the worker was told to crash" in node.log()
+        with Wire(HOST, node.port) as c:
+            eventually(partial(all_set, c, [f"key:{number}" for number in range(20)]))

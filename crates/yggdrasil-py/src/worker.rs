@@ -306,6 +306,7 @@ impl Worker {
         options: &Bound<'_, PyDict>,
         guests: Vec<Guest>,
     ) -> PyResult<Self> {
+        abort_on_panic();
         let mut values = Options::unset();
         for &name in Options::NAMES {
             let value = options.get_item(name)?.ok_or_else(|| {
@@ -417,6 +418,11 @@ impl Worker {
             self.flush(py, at)?;
         }
         self.settle(py)
+    }
+
+    /// Ends the process as a broken belief of the engine would.
+    fn crash(&self) {
+        panic!("the worker was told to crash");
     }
 
     fn _poll(&self, py: Python<'_>) -> PyResult<()> {
@@ -587,4 +593,17 @@ fn option_text(value: &Bound<'_, PyAny>) -> PyResult<String> {
         Ok(flag) => Ok(u8::from(flag).to_string()),
         Err(_) => Ok(value.str()?.to_string_lossy().into_owned()),
     }
+}
+
+/// Lets the process end with any panic from now on. An engine that was left in the middle of something would answer
+/// wrongly, or never; the supervisor replaces a worker that has gone.
+fn abort_on_panic() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            report(panic);
+            std::process::abort();
+        }));
+    });
 }

@@ -306,7 +306,9 @@ impl Engine {
     pub(super) fn give_to_command(&mut self, target: Target, len: u64) {
         match target {
             Target::Draft(mut draft) => {
-                self.shard.fill_draft(&mut draft, len);
+                // All of it is counted already where the request is tried again.
+                let uncounted = len - draft.filled();
+                self.shard.fill_draft(&mut draft, uncounted);
                 self.shard.give_received(Received::Value(draft));
             }
             Target::Upload(id) => self.shard.give_received(Received::Part { id, len }),

@@ -17,6 +17,8 @@ _HELP = [
     "    Shows what the arena of each shard is used for.",
     "OBJECT <key>",
     "    Shows how a key is kept.",
+    "PANIC",
+    "    Crashes the worker of this connection.",
     "SLEEP <seconds>",
     "    Stops the worker of this connection for some time.",
     "HELP",
@@ -82,6 +84,10 @@ async def _object(ctx: CommandContext, args: list[bytes]) -> Reply:
     )
 
 
+async def _panic(ctx: CommandContext, _args: list[bytes]) -> Reply:
+    ctx.worker.crash()
+
+
 async def _map(ctx: CommandContext, _args: list[bytes]) -> Reply:
     return Verbatim((await memory_use(ctx)).table())
 
@@ -93,6 +99,7 @@ async def _help(_ctx: CommandContext, _args: list[bytes]) -> Reply:
 _SUBCOMMANDS: dict[tuple[bytes, int], Callable[[CommandContext, list[bytes]], Awaitable[Reply]]] = {
     (b"SLEEP", 2): _sleep,
     (b"OBJECT", 2): _object,
+    (b"PANIC", 1): _panic,
     (b"JMAP", 1): _map,
     (b"HELP", 1): _help,
 }

@@ -3,6 +3,7 @@
 
 mod long_values;
 mod order;
+mod simulation;
 mod staged;
 
 use std::cell::Cell;
@@ -55,7 +56,7 @@ impl Node {
         let arenas: Vec<_> = (0..SHAPE.shards)
             .map(|_| Segment::create("test", SHAPE.arena_bytes).unwrap())
             .collect();
-        let engines = (0..SHAPE.shards).map(|me| engine(me, &control, &arenas, options));
+        let engines = (0..SHAPE.shards).map(|me| engine(me, &SHAPE, &control, &arenas, options));
         Self {
             engines: engines.collect(),
             clients: Vec::new(),
@@ -190,19 +191,25 @@ impl Node {
     }
 }
 
-fn engine(me: usize, control: &Control, arenas: &[Segment], options: &[(&str, &str)]) -> Engine {
+fn engine(
+    me: usize,
+    node: &NodeShape,
+    control: &Control,
+    arenas: &[Segment],
+    options: &[(&str, &str)],
+) -> Engine {
     let mut values = Options::unset();
     for (name, value) in options {
         values.set(name, value).unwrap();
     }
     let shape = ShardShape {
-        databases: SHAPE.databases as u16,
-        segment_bytes: SHAPE.arena_bytes,
+        databases: node.databases as u16,
+        segment_bytes: node.arena_bytes,
         memory_limit: values.memory_limit,
-        hash_seed: SHAPE.hash_seed,
-        value_bytes_max: SHAPE.arena_bytes,
+        hash_seed: node.hash_seed,
+        value_bytes_max: node.arena_bytes,
     };
-    let pages = (0..SHAPE.shards).map(|worker| control.lease_page(worker));
+    let pages = (0..node.shards).map(|worker| control.lease_page(worker));
     let holders = Holders::new(me, pages);
     let own = Shard::create_beside(holders, arenas[me].own().unwrap(), shape.clone()).unwrap();
     let reader = |(shard, arena): (usize, &Segment)| {

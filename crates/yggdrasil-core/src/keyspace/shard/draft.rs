@@ -252,6 +252,12 @@ impl Shard {
         draft.filled += bytes;
     }
 
+    /// Bytes that drafts take.
+    #[must_use]
+    pub fn draft_bytes(&self) -> u64 {
+        self.draft_bytes
+    }
+
     /// Frees a draft.
     pub fn abandon(&mut self, draft: Draft) {
         let bytes = draft.bytes_for(draft.room);

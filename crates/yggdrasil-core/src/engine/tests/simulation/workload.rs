@@ -1,0 +1,157 @@
+//! Requests that simulated clients send.
+
+use super::model::{Command, Operation};
+use super::random::Random;
+use crate::commands::{Keys, Registry};
+
+/// Enough for all shards to have some, few enough to meet.
+pub(super) const KEYS: [&str; 8] = ["a", "b", "c", "d", "e", "{a}1", "{b}1", "{c}1"];
+/// From this length on a value is received where it stays.
+const LONG: usize = 64 * 1024;
+
+/// Makes requests, with values that are never used twice.
+pub(super) struct Workload {
+    values: usize,
+    /// In a hundred: how many values are long.
+    long_percent: usize,
+}
+
+fn words(words: &[&[u8]]) -> Command {
+    words.iter().map(|word| word.to_vec()).collect()
+}
+
+impl Workload {
+    pub fn new(random: &mut Random) -> Self {
+        Self {
+            values: 0,
+            long_percent: [0, 5, 30, 80][random.below(4)],
+        }
+    }
+
+    fn key<'a>(&self, random: &mut Random) -> &'a [u8] {
+        KEYS[random.below(KEYS.len())].as_bytes()
+    }
+
+    fn keys(&self, random: &mut Random) -> Vec<&'static [u8]> {
+        (0..1 + random.below(4)).map(|_| self.key(random)).collect()
+    }
+
+    /// A value that no other request has.
+    fn value(&mut self, random: &mut Random) -> Vec<u8> {
+        self.values += 1;
+        let name = format!("v{}:", self.values).into_bytes();
+        let len = match random.below(100) {
+            chance if chance < self.long_percent => LONG + random.below(LONG),
+            chance if chance < 90 => name.len(),
+            _ => 20_000,
+        };
+        name.iter().copied().cycle().take(len).collect()
+    }
+
+    /// A command that the model knows.
+    fn modelled(&mut self, random: &mut Random, inside: bool) -> Command {
+        let key = self.key(random);
+        match random.below(if inside { 20 } else { 24 }) {
+            0..=4 => {
+                let mut command = words(&[b"SET", key, &self.value(random)]);
+                let condition = random.below(6);
+                if condition < 3 {
+                    let condition: &[u8] = [&b"NX"[..], b"XX", b"GET"][condition];
+                    command.push(condition.to_vec());
+                }
+                command
+            }
+            5..=8 => words(&[b"GET", key]),
+            9 => words(&[random.pick(&[&b"STRLEN"[..], b"GETDEL"]), key]),
+            10 => words(&[b"APPEND", key, &self.value(random)]),
+            11 => words(&[b"SETRANGE", key, b"3", b"xyz"]),
+            12 => words(&[b"GETSET", key, &self.value(random)]),
+            13 | 14 => words(&[b"INCR", key]),
+            15..=17 => {
+                let name: &[u8] = random.pick(&[&b"DEL"[..], b"UNLINK", b"EXISTS", b"MGET"]);
+                [vec![name], self.keys(random)]
+                    .concat()
+                    .iter()
+                    .map(|w| w.to_vec())
+                    .collect()
+            }
+            18 | 19 => {
+                let name: &[u8] = random.pick(&[&b"RENAME"[..], b"RENAMENX", b"COPY"]);
+                let (mut from, to) = (key, self.key(random));
+                if from == to && name == b"COPY" {
+                    from = if to == b"a" { b"b" } else { b"a" };
+                }
+                words(&[name, from, to])
+            }
+            20 if random.percent(30) => words(&[b"FLUSHALL"]),
+            _ => {
+                let name: &[u8] = if random.percent(80) {
+                    b"MSET"
+                } else {
+                    b"MSETNX"
+                };
+                let mut command = words(&[name]);
+                for key in self.keys(random) {
+                    command.push(key.to_vec());
+                    command.push(self.value(random));
+                }
+                command
+            }
+        }
+    }
+
+    /// An operation that the model knows.
+    pub fn operation(&mut self, random: &mut Random) -> Operation {
+        match random.below(100) {
+            0..=9 => {
+                let count = random.below(4);
+                Operation::Multi((0..count).map(|_| self.modelled(random, true)).collect())
+            }
+            10..=12 => Operation::One(words(&[b"WATCH", self.key(random)])),
+            _ => Operation::One(self.modelled(random, false)),
+        }
+    }
+
+    /// Any command of the table, with words that it may or may not know.
+    pub fn anything(&mut self, random: &mut Random, table: &Registry) -> Command {
+        let at = table
+            .at(random.below(table.len()))
+            .expect("a row of the table");
+        let row = table.spec(at);
+        let mut command: Command = row
+            .name
+            .split('|')
+            .map(|word| word.as_bytes().to_vec())
+            .collect();
+        let wanted = row.arity.number().unsigned_abs() as usize + random.below(3);
+        let (first, step) = match row.keys {
+            Keys::None => (usize::MAX, 1),
+            keys => {
+                let (first, _, step) = keys.triple();
+                (first.max(1) as usize, step.max(1) as usize)
+            }
+        };
+        while command.len() < wanted {
+            let at = command.len();
+            let word = if at >= first && (at - first) % step == 0 && random.percent(85) {
+                self.key(random).to_vec()
+            } else {
+                self.word(random)
+            };
+            command.push(word);
+        }
+        command
+    }
+
+    fn word(&mut self, random: &mut Random) -> Vec<u8> {
+        const WORDS: [&[u8]; 24] = [
+            b"0", b"1", b"2", b"-1", b"100", b"1000000", b"NX", b"XX", b"GET", b"EX", b"PX", b"KEEPTTL", b"REPLACE",
+            b"MATCH", b"COUNT", b"*", b"ON", b"OFF", b"SKIP", b"ASYNC", b"DB", b"channel", b"RESP3", b"",
+        ];
+        if random.percent(30) {
+            self.value(random)
+        } else {
+            WORDS[random.below(WORDS.len())].to_vec()
+        }
+    }
+}
