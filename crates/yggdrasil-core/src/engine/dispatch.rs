@@ -433,6 +433,9 @@ impl Engine {
         if self.reserved.is_some() {
             return Flow::Again(Wait::Release);
         }
+        if self.reads_out_of_turn(index, command, self.me) {
+            return Flow::Again(Wait::Slots);
+        }
         let session = &mut self.sessions[index];
         let (db, protocol) = (session.db, session.protocol);
         let lends = session.slots.is_empty();
@@ -540,6 +543,9 @@ impl Engine {
         if self.links.is_backlogged(shard) {
             return Flow::Again(Wait::Ring(shard));
         }
+        if self.reads_out_of_turn(index, command, shard) {
+            return Flow::Again(Wait::Slots);
+        }
         let session = &mut self.sessions[index];
         if session.slots.len() >= SLOTS_AT_MOST {
             return Flow::Again(Wait::Slots);
@@ -555,6 +561,13 @@ impl Engine {
         let (db, protocol) = (session.db, session.protocol);
         self.send_request(shard, waiter, command, args, hash, db, protocol, 0);
         Flow::Done
+    }
+
+    /// True for a read of `shard` that would be served around an earlier read of its session.
+    #[inline]
+    fn reads_out_of_turn(&self, index: usize, command: CommandId, shard: usize) -> bool {
+        self.sessions[index].must_read_later(shard)
+            && self.table.spec(command).flags.has(Flags::READONLY)
     }
 
     /// True for commands that may run while a RESP2 client is subscribed.

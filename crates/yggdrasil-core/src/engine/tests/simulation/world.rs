@@ -131,8 +131,8 @@ impl World {
         world.engines = (0..plan.shards)
             .map(|me| Some(world.new_engine(me)))
             .collect();
-        for number in 0..plan.clients {
-            let client = world.new_client(number);
+        for _ in 0..plan.clients {
+            let client = world.new_client();
             world.clients.push(client);
         }
         world
@@ -169,7 +169,7 @@ impl World {
         engine
     }
 
-    fn new_client(&mut self, number: usize) -> Client {
+    fn new_client(&mut self) -> Client {
         let worker = self.random.below(self.plan.shards);
         let engine = self.engines[worker].as_mut();
         let at = engine.expect("all workers are there").open(&peer()).unwrap();
@@ -196,7 +196,7 @@ impl World {
             let engine = self.engines[worker].as_mut().unwrap();
             engine.receive(at, &encoded(&[b"HELLO", b"3"]));
             self.after(worker);
-            self.deliver(worker, Some(number), &mut client);
+            self.greet(&mut client);
             assert!(reply_end(&client.received, 0).is_some());
             client.received.clear();
         }
@@ -451,9 +451,9 @@ impl World {
         }
     }
 
-    /// The same for a client that has no number yet.
-    fn deliver(&mut self, worker: usize, _number: Option<usize>, client: &mut Client) {
-        let engine = self.engines[worker].as_mut().unwrap();
+    /// Sends a client that has no number yet what is there for it.
+    fn greet(&mut self, client: &mut Client) {
+        let engine = self.engines[client.worker].as_mut().unwrap();
         let mut ready = Vec::new();
         engine.take_ready(&mut ready);
         let bytes = engine.unsent_copy(client.at, usize::MAX);
@@ -609,35 +609,39 @@ impl World {
             self.leave(number);
         }
         // Uploads that nobody goes on with end by their time.
-        for _ in 0..20 {
-            NOW_MS.set(NOW_MS.get() + 10_000);
+        NOW_MS.set(NOW_MS.get() + 100_000);
+        for _ in 0..ROUNDS_TO_END {
             self.one_of_each();
-            while !self.running.is_empty() {
-                self.complete_one();
+            let mut engines = self.engines.iter().flatten();
+            if self.running.is_empty() && engines.all(|engine| engine.left_over().is_none()) {
+                break;
             }
         }
-        for engine in self.engines.iter_mut().flatten() {
-            engine.assert_nothing_under_way();
+        for (worker, engine) in self.engines.iter().flatten().enumerate() {
+            assert_eq!(engine.left_over(), None, "of worker {worker}");
+            engine.shard.check_invariants();
         }
     }
 }
 
 impl Engine {
-    /// Panics where something is held that nobody waits for.
-    fn assert_nothing_under_way(&mut self) {
-        assert!(self.sessions.is_empty(), "sessions are left");
-        assert_eq!(self.tickets.len(), 0, "tickets are left");
-        assert!(self.gathers.is_empty(), "gathers are left");
-        assert!(self.transactions.is_empty(), "transactions are left");
-        assert!(self.reserved.is_none(), "a reservation is left");
-        assert!(self.deferred.is_empty(), "something is deferred for ever");
-        assert!(self.inbound.is_empty(), "long arguments are left");
-        assert!(self.lists.is_empty(), "lists are left");
-        assert!(self.ring_waiters.is_empty(), "somebody waits for a ring");
-        assert!(self.staged.is_empty(), "something is staged for ever");
-        assert!(self.holder.is_empty(), "leases are left");
-        assert_eq!(self.shard.memory().leased, 0, "leased memory is left");
-        assert_eq!(self.shard.draft_bytes(), 0, "drafts are left");
-        self.shard.check_invariants();
+    /// Something that is held though nobody waits for it.
+    fn left_over(&self) -> Option<&'static str> {
+        let left = [
+            (!self.sessions.is_empty(), "a session"),
+            (self.tickets.len() > 0, "a ticket"),
+            (!self.gathers.is_empty(), "a gather"),
+            (!self.transactions.is_empty(), "a transaction"),
+            (self.reserved.is_some(), "a reservation"),
+            (!self.deferred.is_empty(), "something deferred"),
+            (!self.inbound.is_empty(), "a long argument"),
+            (!self.lists.is_empty(), "a list"),
+            (!self.ring_waiters.is_empty(), "somebody who waits for a ring"),
+            (!self.staged.is_empty(), "a staged request"),
+            (!self.holder.is_empty(), "a lease"),
+            (self.shard.memory().leased > 0, "leased memory"),
+            (self.shard.draft_bytes() > 0, "a draft"),
+        ];
+        left.iter().find(|(is_left, _)| *is_left).map(|(_, name)| *name)
     }
 }
