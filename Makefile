@@ -8,6 +8,9 @@ FUZZ_SECONDS ?= 3600
 FUZZ_DIR := crates/yggdrasil-core/fuzz
 CARGO_FUZZ_VERSION := 0.13.2
 ARGS ?=
+SEEDS ?= 1000000
+FIRST ?= 0
+SEED ?=
 # The cargo profile of the extension module: release, or quick to build.
 PROFILE ?= release
 
@@ -20,7 +23,7 @@ unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-rust test-python lint fmt bench fuzz client-versions docs lock clean tools
+.PHONY: help serve test test-rust test-python lint fmt bench fuzz simulate client-versions docs lock clean tools
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +64,10 @@ fuzz: $(BIN)/cargo-fuzz ## Fuzz the parsers for FUZZ_SECONDS (an hour) in all
 	for target in $$targets; do \
 		cargo fuzz run --fuzz-dir $(FUZZ_DIR) --sanitizer none "$$target" -- -max_total_time=$$seconds; \
 	done
+
+simulate: ## Simulate nodes by SEEDS seeds (a million), from seed FIRST on; SEED=n runs one again
+	YGGDRASIL_SIMULATE_SEEDS=$(SEEDS) YGGDRASIL_SIMULATE_FIRST=$(FIRST) $(if $(SEED),YGGDRASIL_SIMULATE_SEED=$(SEED)) \
+		cargo test --profile quick --locked --package yggdrasil-core --lib -- simulation --nocapture
 
 client-versions: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run the clients with redis-py 5 to 8
 	$(BIN)/python -m tests.clients.versions
