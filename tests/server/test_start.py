@@ -1,8 +1,10 @@
 """What a node does before it is ready, and what keeps it from starting."""
 
+import contextlib
 import socket
 import stat
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -94,8 +96,36 @@ def test_a_file_in_place_of_the_unix_socket_is_kept(tmp_path: Path) -> None:
     assert path.read_text() == "precious"
 
 
-def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
-    assert "No such file or directory; see option dir" in start_fails(tmp_path / "missing")
+def test_ports_that_nobody_chose_are_others_where_the_usual_ones_are_taken(tmp_path: Path) -> None:
+    chosen: dict[str, object] = {"port": None, "worker_port_base": None, "admin_port": None}
+    with ExitStack() as taken:
+        # As far below a port that is taken as workers are above their node's.
+        base = taken.enter_context(socket.create_server((HOST, 0))).getsockname()[1]
+        chosen["port"] = base - 10_000
+        with contextlib.suppress(OSError):
+            taken.enter_context(socket.create_server((HOST, 9379)))
+        with Node.start(shards=2, directory=tmp_path, **chosen) as node:
+            assert node.port == base - 10_000
+            assert not {base, 9379} & {node.admin_port, *node.worker_ports}
+            for port in (node.port, *node.worker_ports):
+                assert ask(port, "PING") == "PONG"
+            assert ask(node.port, "CONFIG", "GET", "admin-port") == [b"admin-port", b"%d" % node.admin_port]
+            assert ask(node.port, "CONFIG", "GET", "worker-port-base") == [b"worker-port-base", b"0"]
+
+
+def test_a_node_starts_on_the_last_port() -> None:
+    with Node.start(shards=2, port=65_535, worker_port_base=None) as node:
+        assert ask(node.worker_ports[1], "PING") == "PONG"
+
+
+def test_a_missing_directory_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "new"
+    with Node.start(shards=1, directory=tmp_path, dir=path):
+        assert path.is_dir()
+
+
+def test_a_directory_without_a_parent_is_an_error(tmp_path: Path) -> None:
+    assert "No such file or directory; see option dir" in start_fails(tmp_path / "missing" / "new")
 
 
 def test_a_node_without_tcp_listens_on_its_unix_socket(tmp_path: Path) -> None:
