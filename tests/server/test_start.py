@@ -1,16 +1,18 @@
 """What a node does before it is ready, and what keeps it from starting."""
 
 import contextlib
+import re
 import socket
 import stat
 import subprocess
+import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from tests.node import HOST, Node, command, environment, free_port
-from tests.server.asking import ask
-from tests.wire import OK
+from tests.server.asking import ask, connect
+from tests.wire import OK, info
 
 
 def start_fails(directory: Path, **options: object) -> str:
@@ -45,6 +47,33 @@ def test_every_listener_answers_when_the_node_is_ready(node: Node) -> None:
 
 def test_there_is_one_process_for_each_shard_a_steward_and_a_spare(node: Node) -> None:
     assert set(node.all_pids()) == {"supervisor", "shard-0", "shard-1", "shard-2", "steward", "spare"}
+
+
+def test_processes_say_which_they_are(node: Node) -> None:
+    titles = {name: Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0") for name, pid in node.all_pids().items()}
+    of_node = {"supervisor", "shard-0", "shard-1", "shard-2", "steward"}
+    wanted = {name: f"yggdrasil: {name} {HOST}:{node.port}".encode() for name in of_node}
+    assert titles == wanted | {"spare": b"yggdrasil: spare"}
+
+
+def test_a_password_of_the_command_line_is_not_shown_among_the_processes() -> None:
+    with Node.start(shards=1, requirepass="very-secret") as node:
+        for pid in node.pids().values():
+            assert b"very-secret" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_info_and_metrics_tell_the_processes(node: Node) -> None:
+    pids = node.all_pids()
+    workers = [pids[f"shard-{shard}"] for shard in range(3)]
+    with connect(node.port) as wire:
+        fields = info(wire, "server")
+    assert int(fields["process_id"]) == pids["supervisor"]
+    assert int(fields["steward_process_id"]) == pids["steward"]
+    assert fields["worker_process_ids"] == ",".join(map(str, workers))
+    with urllib.request.urlopen(f"http://{HOST}:{node.admin_port}/metrics") as response:
+        page = response.read().decode()
+    told = dict(re.findall(r'yggdrasil_process_id\{process="(.*)"\} (.*)', page))
+    assert {name: int(float(pid)) for name, pid in told.items()} == pids
 
 
 def test_no_process_but_a_worker_has_more_than_one_thread(node: Node) -> None:

@@ -26,6 +26,7 @@ from yggdrasil.server.listeners import Listeners, open_listeners
 from yggdrasil.server.messages import NodeInfo, ShapeInfo
 from yggdrasil.server.near import NearServer
 from yggdrasil.server.notify import Notifier, watchdog_interval_s
+from yggdrasil.server.process_title import name_process
 from yggdrasil.server.supervisor import Supervisor, install_signals
 
 log = structlog.stdlib.get_logger(__name__)
@@ -49,6 +50,7 @@ def serve(loaded: Loaded) -> int:
             for descriptor in segments:
                 stack.callback(os.close, descriptor)
             node, guests = _node_info(live, listeners), Guests(native_shape)
+            name_process("supervisor", node)
             supervisor = Supervisor(
                 live=live,
                 node=node,
