@@ -252,6 +252,7 @@ _GROUPS: dict[str, set[str]] = {
     summary="Tells about the node in numbers.",
     since="1.0.0",
     syntax="[section [section ...]]",
+    tips=("nondeterministic_output", "request_policy:all_shards", "response_policy:special"),
 )
 async def info(ctx: CommandContext, args: list[bytes]) -> Reply:
     """The sections asked for, in the order of the table."""
