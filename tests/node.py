@@ -58,7 +58,10 @@ class Node:
 
     @classmethod
     def start(cls, shards: int = 3, directory: Path | None = None, **options: object) -> Self:
-        """Starts a node and waits for its ready line. Options are those of the command line with underscores."""
+        """Starts a node and waits for its ready line. Options are those of the command line with underscores.
+
+        One that is None is left to its default.
+        """
         chosen = directory or Path(tempfile.mkdtemp(prefix="yggdrasil-test-"))
         for attempt in range(_ATTEMPTS):
             flags: dict[str, object] = {
@@ -81,7 +84,8 @@ class Node:
 
     @classmethod
     def _start_once(cls, directory: Path, flags: dict[str, object]) -> Self:
-        arguments = [part for name, value in flags.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+        given = {name: value for name, value in flags.items() if value is not None}
+        arguments = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", str(value))]
         log_file = directory / "node.log"
         with log_file.open("a") as log:
             process = subprocess.Popen(

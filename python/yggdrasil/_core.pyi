@@ -338,6 +338,7 @@ class _NewCommand(TypedDict):
     since: str
     complexity: str
     syntax: str
+    tips: list[str]
     first_key: NotRequired[int]
     last_key: NotRequired[int]
     step: NotRequired[int]
@@ -437,8 +438,8 @@ class Worker:
     def start(self, event_loop: AbstractEventLoop) -> None:
         """Hooks into the running uvloop: listens to the own eventfd and begins housekeeping."""
 
-    def connection(self, listener: Literal["common", "own", "unix"]) -> Callable[[], Any]:
-        """A protocol factory for `loop.create_server`."""
+    def connection(self, listener: Literal["common", "own", "unix"], path: str = "") -> Callable[[], Any]:
+        """A protocol factory for `loop.create_server`; `path` is that of the Unix socket."""
 
     def set_option(self, name: str, value: int | str) -> None:
         """Changes a run-time option; ConfigError for a value that it cannot have."""

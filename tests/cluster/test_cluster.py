@@ -105,13 +105,19 @@ def test_nodes_says_the_same_as_slots(c: Wire, resp: int, clustered: Target) -> 
     assert isinstance(reply, bytes if resp == 2 else Verbatim)
     found, myself = [], []
     for line in text_of(reply).splitlines():
-        node_id, address, flags, primary, *_, state, slots = line.split(" ", 8)
+        node_id, address, flags, primary, *_, state, slots = [*line.split(" ", 8), ""][:9]
         assert state == "connected"
-        assert primary == "-"
-        assert "master" in flags.split(",")
         port = int(re.match(r"[^@]*:(\d+)@", address)[1])  # type: ignore[index]
         if "myself" in flags.split(","):
             myself.append(node_id.encode())
+            assert c("CLUSTER", "MYID") == node_id.encode()
+        if "slave" in flags.split(","):
+            # The common port of several workers.
+            assert port == clustered.port
+            assert slots == ""
+            continue
+        assert primary == "-"
+        assert "master" in flags.split(",")
         for part in slots.split():
             first, _, last = part.partition("-")
             found.append((int(first), int(last or first), port, node_id.encode()))
@@ -119,6 +125,38 @@ def test_nodes_says_the_same_as_slots(c: Wire, resp: int, clustered: Target) -> 
     assert len(myself) == 1
     own = clustered.connect(resp, port=clustered.worker_ports[-1])
     assert own("CLUSTER", "MYID") in {node_id for _, _, _, node_id in slot_owners(c)}
+
+
+def test_managers_that_put_the_address_they_know_in_place_of_myself_count_each_key_once(
+    node_target: Target, resp: int
+) -> None:
+    """The way of `redis-cli --cluster info`."""
+    for port in (node_target.port, *node_target.worker_ports):
+        c = node_target.connect(resp, port=port)
+        assert c("MSET", *(part for number in range(30) for part in (f"key:{number}", "x"))) == OK
+        counts = []
+        for line in text_of(c("CLUSTER", "NODES")).splitlines():
+            _, address, flags, *_ = line.split(" ")
+            place = port if "myself" in flags else int(address.partition("@")[0].rpartition(":")[2])
+            if "master" in flags:
+                counts.append(node_target.connect(resp, port=place)("DBSIZE"))
+        assert len(counts) == len(node_target.worker_ports)
+        assert sum(counts) == 30
+
+
+def test_the_common_port_is_a_replica_of_the_worker_behind_it(node3: Target, resp: int) -> None:
+    c = node3.connect(resp)
+    own_id = c("CLUSTER", "MYID")
+    masters = [node_id for _, _, _, node_id in slot_owners(c)]
+    listed = {master: c("CLUSTER", "REPLICAS", master) for master in masters}
+    ((master, (line,)),) = [(master, lines) for master, lines in listed.items() if lines]
+    assert line.startswith(own_id + b" ")
+    assert b" myself,slave %s " % master in line
+    assert c("CLUSTER", "SLAVES", master) == [line]
+    assert c("CLUSTER", "REPLICAS", own_id) == Error("ERR The specified node is not a master")
+    own = node3.connect(resp, port=node3.worker_ports[masters.index(master)])
+    assert own("CLUSTER", "MYSHARDID") == c("CLUSTER", "MYSHARDID")
+    assert own("CLUSTER", "REPLICAS", master) == []
 
 
 def test_each_worker_knows_itself(clustered: Target, resp: int) -> None:
@@ -139,7 +177,8 @@ def test_info(c: Wire, resp: int, clustered: Target) -> None:
     assert fields["cluster_state"] == "ok"
     assert fields["cluster_slots_assigned"] == fields["cluster_slots_ok"] == "16384"
     assert fields["cluster_slots_fail"] == fields["cluster_slots_pfail"] == "0"
-    assert fields["cluster_known_nodes"] == fields["cluster_size"] == str(len(clustered.worker_ports))
+    assert fields["cluster_size"] == str(len(clustered.worker_ports))
+    assert fields["cluster_known_nodes"] == str(len(text_of(c("CLUSTER", "NODES")).splitlines()))
 
 
 def test_keys_in_slots(c: Wire) -> None:

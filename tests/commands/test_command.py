@@ -69,6 +69,7 @@ ROWS = [
     ("renamenx", 3, 1, 2, 1),
     ("reset", 1, 0, 0, 0),
     ("restore", -4, 1, 1, 1),
+    ("restore-asking", -4, 1, 1, 1),
     ("role", 1, 0, 0, 0),
     ("scan", -2, 0, 0, 0),
     ("select", 2, 0, 0, 0),
@@ -159,6 +160,48 @@ def test_flags_and_categories(c: Wire, resp: int, name: str, flags: set[str], ca
     assert set(items(entry[6], resp)) == categories
 
 
+@pytest.mark.parametrize(
+    ("name", "tips"),
+    [
+        ("get", []),
+        ("del", ["request_policy:multi_shard", "response_policy:agg_sum"]),
+        ("mget", ["request_policy:multi_shard"]),
+        ("ttl", ["nondeterministic_output"]),
+        ("ping", ["request_policy:all_shards", "response_policy:all_succeeded"]),
+        ("keys", ["request_policy:all_shards", "nondeterministic_output_order"]),
+        ("info", ["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]),
+        ("command|list", ["nondeterministic_output_order"]),
+        ("slowlog|len", ["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"]),
+        ("swapdb", []),
+    ],
+)
+def test_tips(c: Wire, resp: int, name: str, tips: list[str]) -> None:
+    (entry,) = c("COMMAND", "INFO", name)
+    assert items(entry[7], resp) == [tip.encode() for tip in tips]
+
+
+def rows_by_name(c: Wire) -> dict[bytes, list[Any]]:
+    """All rows of COMMAND, those of subcommands too: arity, flags, keys, categories, tips."""
+    rows: dict[bytes, list[Any]] = {}
+
+    def add(row: list[Any]) -> None:
+        name, count, flags, first, last, step, categories, tips, _, subcommands = row
+        rows[name] = [count, set(flags), first, last, step, set(categories), tips]
+        for subcommand in subcommands:
+            add(subcommand)
+
+    for row in c("COMMAND"):
+        add(row)
+    return rows
+
+
+def test_all_rows_are_those_of_redis(node_target: Target, peer: Target) -> None:
+    ours, theirs = rows_by_name(node_target.connect()), rows_by_name(peer.connect())
+    known = ours.keys() & theirs.keys()
+    assert len(known) > 150
+    assert {name: ours[name] for name in known} == {name: theirs[name] for name in known}
+
+
 def test_key_specifications(c: Wire, resp: int) -> None:
     (entry,) = c("COMMAND", "INFO", "get")
     (specification,) = items(entry[8], resp)
@@ -189,6 +232,8 @@ def test_count_list_and_everything(c: Wire) -> None:
     names = c("COMMAND", "LIST")
     assert count == len([name for name in names if b"|" not in name]) == len(c("COMMAND"))
     assert {row[0].encode() for row in ROWS} <= set(names)
+    assert {b"config|get", b"client|list", b"object|encoding", b"command|help"} <= set(names)
+    assert len(set(names)) == len(names)
     assert {entry[0] for entry in c("COMMAND", "INFO")} == {name for name in names if b"|" not in name}
 
 
@@ -305,7 +350,8 @@ def test_unknown_commands(c: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    "container", ["CLIENT", "CONFIG", "COMMAND", "OBJECT", "MEMORY", "LATENCY", "SLOWLOG", "PUBSUB", "CLUSTER"]
+    "container",
+    ["CLIENT", "CONFIG", "COMMAND", "OBJECT", "MEMORY", "LATENCY", "SLOWLOG", "PUBSUB", "CLUSTER", "MODULE"],
 )
 def test_unknown_subcommands(c: Wire, container: str) -> None:
     for name in ("NOSUCH", "nosuch", "", "HELPX"):

@@ -131,6 +131,15 @@ def test_wrong_arguments_in_their_order(c: Wire) -> None:
     )
 
 
+def test_restore_asking_does_what_restore_does(c: Wire) -> None:
+    assert c("SET", "k", "value") == OK
+    dump = c("DUMP", "k")
+    assert c("RESTORE-ASKING", "k", 0, dump) == BUSY
+    assert c("RESTORE-ASKING", "k", 0, dump, "REPLACE") == OK
+    assert c("RESTORE-ASKING", "other", 0, dump) == OK
+    assert c("GET", "other") == b"value"
+
+
 def test_every_flipped_bit_is_noticed(c: Wire) -> None:
     assert c("SET", "k", "some value") == OK
     payload = c("DUMP", "k")

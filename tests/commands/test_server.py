@@ -37,6 +37,10 @@ def test_role(c: Wire) -> None:
     assert replicas == []
 
 
+def test_there_are_no_modules(node_target: Target) -> None:
+    assert node_target.connect()("MODULE", "LIST") == []
+
+
 def test_wait_without_replicas(c: Wire) -> None:
     expect(
         c,

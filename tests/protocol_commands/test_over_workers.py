@@ -226,6 +226,15 @@ def test_debug_for_local_clients_only() -> None:
         assert unix("CLUSTER", "SLOTS")[0][2][:2] == [b"127.0.0.1", node.worker_ports[0]]
 
 
+def test_clients_of_the_unix_socket_have_its_path_for_address(node: Node) -> None:
+    address = f"{node.unixsocket}:0"
+    with Wire("127.0.0.1", 0, path=node.unixsocket) as one, Wire("127.0.0.1", node.port) as admin:
+        fields = dict(field.partition("=")[::2] for field in text_of(one("CLIENT", "INFO")).split())
+        assert (fields["addr"], fields["laddr"]) == (address, address)
+        assert address in text_of(admin("CLIENT", "LIST"))
+        assert admin("CLIENT", "KILL", "LADDR", address) == 1
+
+
 def test_the_host_of_the_cluster_is_the_one_the_client_reached() -> None:
     with Node.start(shards=2, bind="0.0.0.0") as node:
         for host in ("127.0.0.1", "127.0.0.2"):

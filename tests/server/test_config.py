@@ -63,6 +63,11 @@ def test_sizes_are_read_as_redis_reads_them(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
+@pytest.mark.parametrize(("port", "base"), [("6379", 16379), ("55472", 65472), ("55473", 0), ("65535", 0)])
+def test_the_ports_of_workers_are_in_their_usual_distance_where_that_is_possible(port: str, base: int) -> None:
+    assert load({"port": port, "shards": "2"}, None).config.worker_port_base == base
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -77,7 +82,6 @@ def test_sizes_are_read_as_redis_reads_them(text: str, size: int) -> None:
         ({"unixsocketperm": "rwx"}, "octal permissions such as 700"),
         ({"client-output-buffer-limit": "normal 1 2"}, "groups of CLASS HARD SOFT SECONDS"),
         ({"client-output-buffer-limit": "other 1 2 3"}, "groups of CLASS HARD SOFT SECONDS"),
-        ({"port": "60000"}, "worker-port-base (default, port + 10000) cannot be used"),
         ({"worker-port-base": "65535", "shards": "2"}, "at most 65534 for 2 shards"),
         ({"ring-size": "100kb"}, "a power of two"),
         ({"bind": "localhost.example"}, "addresses such as 127.0.0.1"),

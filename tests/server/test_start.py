@@ -1,14 +1,18 @@
 """What a node does before it is ready, and what keeps it from starting."""
 
+import contextlib
+import re
 import socket
 import stat
 import subprocess
+import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from tests.node import HOST, Node, command, environment, free_port
-from tests.server.asking import ask
-from tests.wire import OK
+from tests.server.asking import ask, connect
+from tests.wire import OK, info
 
 
 def start_fails(directory: Path, **options: object) -> str:
@@ -43,6 +47,33 @@ def test_every_listener_answers_when_the_node_is_ready(node: Node) -> None:
 
 def test_there_is_one_process_for_each_shard_a_steward_and_a_spare(node: Node) -> None:
     assert set(node.all_pids()) == {"supervisor", "shard-0", "shard-1", "shard-2", "steward", "spare"}
+
+
+def test_processes_say_which_they_are(node: Node) -> None:
+    titles = {name: Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0") for name, pid in node.all_pids().items()}
+    of_node = {"supervisor", "shard-0", "shard-1", "shard-2", "steward"}
+    wanted = {name: f"yggdrasil: {name} {HOST}:{node.port}".encode() for name in of_node}
+    assert titles == wanted | {"spare": b"yggdrasil: spare"}
+
+
+def test_a_password_of_the_command_line_is_not_shown_among_the_processes() -> None:
+    with Node.start(shards=1, requirepass="very-secret") as node:
+        for pid in node.pids().values():
+            assert b"very-secret" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_info_and_metrics_tell_the_processes(node: Node) -> None:
+    pids = node.all_pids()
+    workers = [pids[f"shard-{shard}"] for shard in range(3)]
+    with connect(node.port) as wire:
+        fields = info(wire, "server")
+    assert int(fields["process_id"]) == pids["supervisor"]
+    assert int(fields["steward_process_id"]) == pids["steward"]
+    assert fields["worker_process_ids"] == ",".join(map(str, workers))
+    with urllib.request.urlopen(f"http://{HOST}:{node.admin_port}/metrics") as response:
+        page = response.read().decode()
+    told = dict(re.findall(r'yggdrasil_process_id\{process="(.*)"\} (.*)', page))
+    assert {name: int(float(pid)) for name, pid in told.items()} == pids
 
 
 def test_no_process_but_a_worker_has_more_than_one_thread(node: Node) -> None:
@@ -94,8 +125,36 @@ def test_a_file_in_place_of_the_unix_socket_is_kept(tmp_path: Path) -> None:
     assert path.read_text() == "precious"
 
 
-def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
-    assert "No such file or directory; see option dir" in start_fails(tmp_path / "missing")
+def test_ports_that_nobody_chose_are_others_where_the_usual_ones_are_taken(tmp_path: Path) -> None:
+    chosen: dict[str, object] = {"port": None, "worker_port_base": None, "admin_port": None}
+    with ExitStack() as taken:
+        # As far below a port that is taken as workers are above their node's.
+        base = taken.enter_context(socket.create_server((HOST, 0))).getsockname()[1]
+        chosen["port"] = base - 10_000
+        with contextlib.suppress(OSError):
+            taken.enter_context(socket.create_server((HOST, 9379)))
+        with Node.start(shards=2, directory=tmp_path, **chosen) as node:
+            assert node.port == base - 10_000
+            assert not {base, 9379} & {node.admin_port, *node.worker_ports}
+            for port in (node.port, *node.worker_ports):
+                assert ask(port, "PING") == "PONG"
+            assert ask(node.port, "CONFIG", "GET", "admin-port") == [b"admin-port", b"%d" % node.admin_port]
+            assert ask(node.port, "CONFIG", "GET", "worker-port-base") == [b"worker-port-base", b"0"]
+
+
+def test_a_node_starts_on_the_last_port() -> None:
+    with Node.start(shards=2, port=65_535, worker_port_base=None) as node:
+        assert ask(node.worker_ports[1], "PING") == "PONG"
+
+
+def test_a_missing_directory_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "new"
+    with Node.start(shards=1, directory=tmp_path, dir=path):
+        assert path.is_dir()
+
+
+def test_a_directory_without_a_parent_is_an_error(tmp_path: Path) -> None:
+    assert "No such file or directory; see option dir" in start_fails(tmp_path / "missing" / "new")
 
 
 def test_a_node_without_tcp_listens_on_its_unix_socket(tmp_path: Path) -> None:

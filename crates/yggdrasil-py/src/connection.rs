@@ -1,9 +1,10 @@
 //! The protocol object that uvloop drives: one for each connection.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyTuple};
 use yggdrasil_core::engine::{Listener, Peer, Reference, SessionRef, Unsent};
 
 use crate::buffer::ReceiveBuffer;
@@ -20,6 +21,8 @@ pub struct Connection {
 struct State {
     worker: Py<Worker>,
     listener: Listener,
+    /// The path of the Unix socket; empty for TCP.
+    path: Arc<str>,
     at: Cell<Option<SessionRef>>,
     descriptor: Cell<i32>,
     /// The transport holds bytes, and says when they are gone.
@@ -34,11 +37,12 @@ struct State {
 }
 
 impl Connection {
-    fn new(worker: Py<Worker>, listener: Listener) -> Self {
+    fn new(worker: Py<Worker>, listener: Listener, path: Arc<str>) -> Self {
         Self {
             state: Confined::new(State {
                 worker,
                 listener,
+                path,
                 at: Cell::new(None),
                 descriptor: Cell::new(-1),
                 write_paused: Cell::new(false),
@@ -132,10 +136,16 @@ impl Connection {
         let info = |name: &str| transport.call_method1("get_extra_info", (name,));
         let socket = info("socket")?;
         let descriptor: i32 = socket.call_method0("fileno")?.extract()?;
-        let local_address = address_text(&info("sockname")?)?;
-        let address = match self.state.listener {
-            Listener::Unix => format!("{local_address}:0"),
-            Listener::Common | Listener::Own => address_text(&info("peername")?)?,
+        let (address, local_address) = match self.state.listener {
+            // What the socket was bound to is a short way to the path.
+            Listener::Unix => {
+                let address = format!("{}:0", self.state.path);
+                (address.clone(), address)
+            }
+            Listener::Common | Listener::Own => (
+                address_text(&info("peername")?)?,
+                address_text(&info("sockname")?)?,
+            ),
         };
         Ok(Peer {
             address,
@@ -146,21 +156,18 @@ impl Connection {
     }
 }
 
-/// `host:port`, with an IPv6 host in brackets; a path as it is.
+/// `host:port`, with an IPv6 host in brackets; nothing for a socket that has lost its peer already.
 fn address_text(address: &Bound<'_, PyAny>) -> PyResult<String> {
-    if let Ok(parts) = address.cast::<PyTuple>() {
-        let host: String = parts.get_item(0)?.extract()?;
-        let port: u16 = parts.get_item(1)?.extract()?;
-        return Ok(if host.contains(':') {
-            format!("[{host}]:{port}")
-        } else {
-            format!("{host}:{port}")
-        });
-    }
-    match address.cast::<PyString>() {
-        Ok(path) => Ok(path.to_string_lossy().into_owned()),
-        Err(_) => Ok(String::new()),
-    }
+    let Ok(parts) = address.cast::<PyTuple>() else {
+        return Ok(String::new());
+    };
+    let host: String = parts.get_item(0)?.extract()?;
+    let port: u16 = parts.get_item(1)?.extract()?;
+    Ok(if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    })
 }
 
 #[pymethods]
@@ -233,11 +240,17 @@ impl Connection {
 pub struct ConnectionFactory {
     pub worker: Py<Worker>,
     pub listener: Listener,
+    /// The path of the Unix socket; empty for TCP.
+    pub path: Arc<str>,
 }
 
 #[pymethods]
 impl ConnectionFactory {
     fn __call__(&self, py: Python<'_>) -> Connection {
-        Connection::new(self.worker.clone_ref(py), self.listener)
+        Connection::new(
+            self.worker.clone_ref(py),
+            self.listener,
+            Arc::clone(&self.path),
+        )
     }
 }

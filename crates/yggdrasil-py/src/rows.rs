@@ -20,20 +20,16 @@ fn field<'py, T: for<'a> FromPyObject<'a, 'py>>(
 }
 
 /// A row as Python writes it: name, arity (Redis's signed number), flags, group, summary, since, complexity, syntax,
-/// and optionally first_key, last_key, step, and container or help.
+/// tips, and optionally first_key, last_key, step, and container or help.
 pub fn new_command(row: &Bound<'_, PyDict>) -> PyResult<NewCommand> {
     let name: String = field(row, "name")?;
     let arity: i32 = field(row, "arity")?;
     let count = u16::try_from(arity.unsigned_abs()).map_err(to_python)?;
     let mut flags = Vec::new();
     for flag in field::<Vec<String>>(row, "flags")? {
-        let known = match flag.as_str() {
-            "dangerous" => Some(Flags::DANGEROUS),
-            "never_paused" => Some(Flags::NEVER_PAUSED),
-            _ => Flags::named(&flag),
-        };
         flags.push(
-            known.ok_or_else(|| to_python(format!("command {name}: unknown flag {flag:?}")))?,
+            Flags::named(&flag)
+                .ok_or_else(|| to_python(format!("command {name}: unknown flag {flag:?}")))?,
         );
     }
     let group: String = field(row, "group")?;
@@ -73,6 +69,7 @@ pub fn new_command(row: &Bound<'_, PyDict>) -> PyResult<NewCommand> {
         since: field(row, "since")?,
         complexity: field(row, "complexity")?,
         syntax: field(row, "syntax")?,
+        tips: field(row, "tips")?,
         name,
     })
 }
@@ -115,7 +112,7 @@ fn row_dict<'py>(py: Python<'py>, spec: &CommandSpec) -> PyResult<Bound<'py, PyD
     dict.set_item("last_key", last)?;
     dict.set_item("step", step)?;
     dict.set_item("acl_categories", spec.acl_categories())?;
-    dict.set_item("tips", spec.tips().to_vec())?;
+    dict.set_item("tips", spec.docs.tips)?;
     dict.set_item("group", spec.group.name())?;
     dict.set_item("summary", spec.docs.summary)?;
     dict.set_item("since", spec.docs.since)?;

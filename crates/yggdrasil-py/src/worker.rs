@@ -456,8 +456,9 @@ impl Worker {
         Self::schedule_tick(&slf, delay)
     }
 
-    /// A protocol factory for `loop.create_server`.
-    fn connection(slf: Bound<'_, Self>, listener: &str) -> PyResult<ConnectionFactory> {
+    /// A protocol factory for `loop.create_server`; `path` is that of the Unix socket.
+    #[pyo3(signature = (listener, path = ""))]
+    fn connection(slf: Bound<'_, Self>, listener: &str, path: &str) -> PyResult<ConnectionFactory> {
         let listener = match listener {
             "common" => Listener::Common,
             "own" => Listener::Own,
@@ -471,6 +472,7 @@ impl Worker {
         Ok(ConnectionFactory {
             worker: slf.unbind(),
             listener,
+            path: path.into(),
         })
     }
 

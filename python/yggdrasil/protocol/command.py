@@ -57,9 +57,13 @@ def command(
     flags: Sequence[str] = (),
     complexity: str = "O(1)",
     syntax: str = "",
+    tips: Sequence[str] = (),
     keys: tuple[int, int, int] | None = None,
 ) -> Callable[[Handler], Command]:
-    """The row of the coroutine below it. `keys` is first key, last key and step; `arity` counts the name."""
+    """The row of the coroutine below it. `keys` is first key, last key and step; `arity` counts the name.
+
+    `tips` are those of COMMAND INFO, in Redis's order.
+    """
     row: _NewCommand = {
         "name": name,
         "arity": arity,
@@ -69,6 +73,7 @@ def command(
         "since": since,
         "complexity": complexity,
         "syntax": syntax,
+        "tips": list(tips),
     }
     if keys is not None:
         row["first_key"], row["last_key"], row["step"] = keys
@@ -86,13 +91,21 @@ def container(name: str, *, group: Group, summary: str, since: str, help_since: 
         "since": since,
         "complexity": "Depends on the subcommand.",
         "syntax": "",
+        "tips": [],
         "container": True,
     }
     return Command(row, None), help_of(name, group=group, since=help_since)
 
 
 def container_alone(
-    name: str, *, group: Group, summary: str, since: str, flags: Sequence[str], complexity: str
+    name: str,
+    *,
+    group: Group,
+    summary: str,
+    since: str,
+    flags: Sequence[str],
+    complexity: str,
+    tips: Sequence[str] = (),
 ) -> Callable[[Handler], Command]:
     """A container that is also a command of its own; the coroutine runs when it stands alone."""
     row: _NewCommand = {
@@ -104,22 +117,24 @@ def container_alone(
         "since": since,
         "complexity": complexity,
         "syntax": "",
+        "tips": list(tips),
         "container": True,
     }
     return lambda handler: Command(row, handler)
 
 
-def help_of(name: str, *, group: Group, since: str) -> Command:
+def help_of(name: str, *, group: Group, since: str, flags: Sequence[str] = ("loading", "stale")) -> Command:
     """The list of a container's subcommands, made from their rows."""
     row: _NewCommand = {
         "name": f"{name}|help",
         "arity": 2,
-        "flags": ["loading", "stale"],
+        "flags": list(flags),
         "group": group,
         "summary": "Lists the subcommands.",
         "since": since,
         "complexity": "O(1)",
         "syntax": "",
+        "tips": [],
         "help": True,
     }
     return Command(row, None)

@@ -13,16 +13,15 @@ import uvloop
 from yggdrasil.server import log, steward, worker
 from yggdrasil.server.config import Config
 from yggdrasil.server.messages import receive_assignment
+from yggdrasil.server.process_title import name_process
 
 _PR_SET_PDEATHSIG = 1
-_PR_SET_NAME = 15
 
 
 def main() -> int:
     """Runs until the supervisor says otherwise or goes away."""
-    libc = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    libc.prctl(_PR_SET_NAME, b"ygg-spare")
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    name_process("spare")
     # The supervisor alone decides when a child ends. It blocked these signals until they could be ignored.
     for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signal_number, signal.SIG_IGN)
@@ -34,7 +33,7 @@ def main() -> int:
         return 0
     assignment, descriptors = received
     name = f"shard-{assignment.shard}" if assignment.role == "worker" else assignment.role
-    libc.prctl(_PR_SET_NAME, f"ygg-{name}".encode())
+    name_process(name, assignment.node)
     config = Config(**assignment.config)
     log.configure(config.loglevel, assignment.log_format, name)
     run = worker.run if assignment.role == "worker" else steward.run

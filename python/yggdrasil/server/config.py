@@ -47,8 +47,10 @@ def cores() -> int:
 
 
 def _worker_port_base(validated: dict[str, Any]) -> int:
+    """The usual distance from the common port; 0 where the workers' ports would be beyond the last one."""
     port: int = validated.get("port", PORT_DEFAULT)
-    return port + WORKER_PORT_OFFSET if port else 0
+    base = port + WORKER_PORT_OFFSET
+    return base if port and base + SHARDS_MAX <= PORT_MAX + 1 else 0
 
 
 class Config(BaseSettings):
@@ -74,7 +76,7 @@ class Config(BaseSettings):
         Option(
             help="Worker i also listens on this port + i; cluster-aware clients reach the owner of a key there. "
             "0 takes any free ports.",
-            default_text="port + 10000",
+            default_text="port + 10000 where these ports are free, otherwise any that are",
         ),
     ] = Field(default_factory=_worker_port_base)
     tcp_backlog: Annotated[
@@ -109,7 +111,8 @@ class Config(BaseSettings):
     dir: Annotated[
         str,
         Option(
-            help="Directory of the node. One node at a time runs on a directory.",
+            help="Directory of the node, which is made where only the last part of the path is missing. One node at a "
+            "time runs on a directory.",
             redis=True,
             allowed="a directory",
         ),
@@ -383,7 +386,10 @@ class Config(BaseSettings):
     ] = "127.0.0.1"
     admin_port: Annotated[
         Port,
-        Option(help="Port of the admin HTTP server: /metrics, /healthz, /readyz; 0 for none."),
+        Option(
+            help="Port of the admin HTTP server: /metrics, /healthz, /readyz; 0 for none.",
+            default_text="9379 where it is free, otherwise any free port",
+        ),
     ] = 9379
     shutdown_timeout: Annotated[
         Count,
@@ -436,6 +442,10 @@ class Config(BaseSettings):
     def bind_addresses(self) -> tuple[str, ...]:
         """The addresses of `bind`; a minus before one says that it may be missing."""
         return tuple(self.bind.split())
+
+    def is_default(self, field: str) -> bool:
+        """True for an option that nobody has given: the node may take another value where that one does not work."""
+        return field not in self.model_fields_set
 
     @property
     def worker_ports(self) -> tuple[int, ...]:

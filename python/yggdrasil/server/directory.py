@@ -3,6 +3,7 @@
 The directory itself is locked: nothing is left behind by any kind of end.
 """
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -13,8 +14,10 @@ _LOCKS = Path("/proc/locks")
 
 
 def lock_directory(directory: Path) -> int:
-    """Locks the directory until the returned descriptor is closed."""
+    """Locks the directory until the returned descriptor is closed; makes it where its parent is there."""
     try:
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir()
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise StartError(f"directory {directory} cannot be used: {error.strerror}; see option dir") from None

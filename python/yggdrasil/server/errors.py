@@ -13,3 +13,7 @@ class ConfigSetError(YggdrasilError):
 
 class SupervisorError(YggdrasilError):
     """The supervisor refused what a worker asked it for."""
+
+
+class PortInUseError(StartError):
+    """A port of this node is another's."""

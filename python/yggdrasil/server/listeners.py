@@ -12,11 +12,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import structlog
+
 from yggdrasil.server.config import Config
-from yggdrasil.server.errors import StartError
+from yggdrasil.server.errors import PortInUseError, StartError
 
 _KEEPALIVE_PROBES = 3
 _OWN_PORT_ATTEMPTS = 20
+_ADMIN_BACKLOG = 128
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -34,7 +39,12 @@ class Listeners:
     @property
     def own_ports(self) -> list[int]:
         """The own port of each worker; empty without TCP."""
-        return [int(sockets[0].getsockname()[1]) for sockets in self.own]
+        return _ports(self.own)
+
+    @property
+    def admin_port(self) -> int:
+        """The port of the admin HTTP server; 0 without one."""
+        return _ports([[self.admin]])[0] if self.admin is not None else 0
 
     @property
     def hosts(self) -> list[str]:
@@ -85,7 +95,7 @@ def open_listeners(config: Config) -> Listeners:
         if config.port:
             addresses = _addresses(config)
             listeners.common = _open_common(config, addresses)
-            listeners.own = _open_own(config, addresses)
+            listeners.own = _open_own_or_others(config, addresses)
             listeners.set_keepalive(config.tcp_keepalive)
         if config.unixsocket:
             path = config.directory / config.unixsocket
@@ -94,7 +104,7 @@ def open_listeners(config: Config) -> Listeners:
             path = config.directory / config.near_socket
             listeners.near = _open_unix(config, "near-socket", path, config.near_socket_perm, listeners)
         if config.admin_port:
-            listeners.admin = _open(config.admin_bind, config.admin_port, 128, "admin-port")
+            listeners.admin = _open_admin(config)
     except BaseException:
         listeners.close()
         raise
@@ -136,8 +146,40 @@ def _open_common(config: Config, addresses: Sequence[str]) -> list[list[socket.s
     return [list(sockets) for sockets in zip(*by_address, strict=True)]
 
 
-def _open_own(config: Config, addresses: Sequence[str]) -> list[list[socket.socket]]:
-    return [_open_own_of_one(config, addresses, port) for port in config.worker_ports]
+def _open_own_or_others(config: Config, addresses: Sequence[str]) -> list[list[socket.socket]]:
+    """Opens the ports of the configuration; where one of those that nobody chose is taken, any that are free."""
+    try:
+        return _open_own(config, addresses, config.worker_ports)
+    except PortInUseError as taken:
+        if not config.is_default("worker_port_base"):
+            raise
+        own = _open_own(config, addresses, [0] * config.shards)
+        log.info("other ports are chosen for the workers", reason=str(taken), worker_ports=_ports(own))
+        return own
+
+
+def _open_own(config: Config, addresses: Sequence[str], ports: Sequence[int]) -> list[list[socket.socket]]:
+    """Opens these ports; none stays open when one cannot be had."""
+    with contextlib.ExitStack() as opened:
+        own = [[opened.enter_context(one) for one in _open_own_of_one(config, addresses, port)] for port in ports]
+        opened.pop_all()
+    return own
+
+
+def _ports(own: Sequence[Sequence[socket.socket]]) -> list[int]:
+    return [int(sockets[0].getsockname()[1]) for sockets in own]
+
+
+def _open_admin(config: Config) -> socket.socket:
+    """Opens the port of the configuration; where it is taken and nobody chose it, any that is free."""
+    try:
+        return _open(config.admin_bind, config.admin_port, _ADMIN_BACKLOG, "admin-port")
+    except PortInUseError as taken:
+        if not config.is_default("admin_port"):
+            raise
+        admin = _open(config.admin_bind, 0, _ADMIN_BACKLOG, "admin-port")
+        log.info("another port is chosen for the admin HTTP server", reason=str(taken), admin_port=_ports([[admin]])[0])
+        return admin
 
 
 def _open_own_of_one(config: Config, addresses: Sequence[str], port: int) -> list[socket.socket]:
@@ -181,7 +223,7 @@ def _open(address: str, port: int, backlog: int, option: str, *, reuse_port: boo
     except OSError as error:
         one.close()
         if error.errno == errno.EADDRINUSE:
-            raise StartError(
+            raise PortInUseError(
                 f"{address} port {port} is in use; stop who listens there or choose another with --{option}"
             ) from None
         raise StartError(f"{address} port {port} cannot be listened on ({option}): {error.strerror}") from None

@@ -36,6 +36,14 @@ class NodeInfo(_Message):
     unixsocket: str
     admin_port: int
 
+    @property
+    def address(self) -> str:
+        """The first address that clients reach the node by, as Redis shows it among the processes."""
+        if not self.port:
+            return self.unixsocket
+        host = "*" if self.hosts[0] in ("0.0.0.0", "::") else self.hosts[0]  # noqa: S104 - compared, not listened on
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
 
 class ShapeInfo(_Message):
     """The arguments of `yggdrasil._core.NodeShape`."""

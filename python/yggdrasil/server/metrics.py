@@ -28,6 +28,10 @@ class Source(Protocol):
     def restarts(self) -> list[int]:
         """How often the worker of each shard was replaced."""
 
+    @property
+    def pids(self) -> dict[str, int]:
+        """The processes by their names."""
+
     def stats(self, shard: int) -> dict[str, Any]:
         """The counters of a worker."""
 
@@ -137,6 +141,10 @@ class NodeCollector(Collector):
             restarts.add_metric([str(shard)], count)
         yield up
         yield restarts
+        pids = GaugeMetricFamily("yggdrasil_process_id", "Process id by the name of the process", labels=["process"])
+        for name, pid in sorted(self._source.pids.items()):
+            pids.add_metric([name], pid)
+        yield pids
         readers = self._source.near_readers
         yield GaugeMetricFamily("yggdrasil_near_readers", "Processes that read the shared memory", value=readers)
 

@@ -26,6 +26,7 @@ from yggdrasil.server.listeners import Listeners, open_listeners
 from yggdrasil.server.messages import NodeInfo, ShapeInfo
 from yggdrasil.server.near import NearServer
 from yggdrasil.server.notify import Notifier, watchdog_interval_s
+from yggdrasil.server.process_title import name_process
 from yggdrasil.server.supervisor import Supervisor, install_signals
 
 log = structlog.stdlib.get_logger(__name__)
@@ -41,6 +42,7 @@ def serve(loaded: Loaded) -> int:
             live = LiveConfig(loaded)
             live.config = check_system(live.config)
             listeners = stack.enter_context(closing(open_listeners(live.config)))
+            live.config = _with_chosen_ports(live.config, listeners)
             shape = _shape(live.config)
             native_shape = NodeShape(**shape.model_dump())
             control_fd, arena_fds, event_fds = create_segments(native_shape)
@@ -48,6 +50,7 @@ def serve(loaded: Loaded) -> int:
             for descriptor in segments:
                 stack.callback(os.close, descriptor)
             node, guests = _node_info(live, listeners), Guests(native_shape)
+            name_process("supervisor", node)
             supervisor = Supervisor(
                 live=live,
                 node=node,
@@ -123,6 +126,14 @@ def _shape(config: Config) -> ShapeInfo:
         databases=config.databases,
         hash_seed=secrets.randbits(64),
     )
+
+
+def _with_chosen_ports(config: Config, listeners: Listeners) -> Config:
+    """The configuration as CONFIG GET shall show it: with the ports that were taken instead of a default."""
+    update = {"admin_port": listeners.admin_port}
+    if tuple(listeners.own_ports) != config.worker_ports:
+        update["worker_port_base"] = 0
+    return config.model_copy(update=update)
 
 
 def _node_info(live: LiveConfig, listeners: Listeners) -> NodeInfo:

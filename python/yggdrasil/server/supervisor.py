@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from enum import Enum
@@ -109,6 +110,11 @@ class Supervisor:
     def near_readers(self) -> int:
         """How many processes read the shared memory."""
         return len(self._guests)
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The processes that are alive, by the names that `ps` shows."""
+        return {"supervisor": os.getpid()} | {child.name: child.pid for child in self._children if child.alive}
 
     @property
     def ready_shards(self) -> list[bool]:

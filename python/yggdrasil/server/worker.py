@@ -104,7 +104,8 @@ class _WorkerProcess:
         for one in sockets[common:own]:
             self._servers.append(await loop.create_server(worker.connection("own"), sock=one, backlog=backlog))
         for one in sockets[own:]:
-            self._servers.append(await loop.create_unix_server(worker.connection("unix"), sock=one, backlog=backlog))
+            factory = worker.connection("unix", self.assignment.node.unixsocket)
+            self._servers.append(await loop.create_unix_server(factory, sock=one, backlog=backlog))
 
     def _on_message(self, message: ToChild) -> None:
         match message:

@@ -7,7 +7,7 @@ from yggdrasil._core import HASH_SLOTS, ReplyError, Verbatim, key_slot
 from yggdrasil.protocol.command import command, container
 from yggdrasil.protocol.node import CommandContext, Here, Raw, question
 from yggdrasil.protocol.reply import Reply, integer, raw, text
-from yggdrasil.shards.slot_map import ShardNode, SlotMap
+from yggdrasil.shards.slot_map import Entrance, ShardNode, SlotMap
 
 cluster = container("cluster", group="cluster", summary="Commands about the shards.", since="3.0.0", help_since="5.0.0")
 
@@ -42,8 +42,34 @@ def _slot_map(ctx: CommandContext) -> SlotMap:
     return SlotMap.of(ctx.worker, node, host)
 
 
+def _entrance(ctx: CommandContext, slot_map: SlotMap) -> Entrance | None:
+    """The node that a client of the common port has reached; a lone worker answers for itself there."""
+    client = ctx.caller.client()
+    node = ctx.services.node
+    if ctx.worker.shards == 1 or not node.port or (client is not None and client["listener"] == "own"):
+        return None
+    master = slot_map.nodes[ctx.here.shard]
+    return Entrance(node.run_id, master.host, node.port, master)
+
+
 def _own_id(ctx: CommandContext) -> str:
-    return ctx.services.node.shard_ids[ctx.here.shard]
+    entrance = _entrance(ctx, _slot_map(ctx))
+    return ctx.services.node.shard_ids[ctx.here.shard] if entrance is None else entrance.id
+
+
+def _entrance_line(entrance: Entrance) -> str:
+    master = entrance.master
+    return (
+        f"{entrance.id} {entrance.host}:{entrance.port}@0 myself,slave {master.id} 0 0 {master.shard + 1} connected\n"
+    )
+
+
+def _worker_line(node: ShardNode, *, is_own: bool) -> str:
+    flags = "myself,master" if is_own else "master"
+    return (
+        f"{node.id} {node.host}:{node.port}@0 {flags} - 0 0 {node.shard + 1} connected "
+        f"{node.first_slot}-{node.last_slot}\n"
+    )
 
 
 @command(
@@ -54,6 +80,7 @@ def _own_id(ctx: CommandContext) -> str:
     summary="Tells which worker has which hash slots.",
     since="3.0.0",
     complexity="O(N) for N shards.",
+    tips=("nondeterministic_output",),
 )
 async def cluster_slots(ctx: CommandContext, args: list[bytes]) -> Reply:
     """First slot, last slot, and the node that has them."""
@@ -71,6 +98,7 @@ async def cluster_slots(ctx: CommandContext, args: list[bytes]) -> Reply:
     summary="Tells which worker has which hash slots, and how it is.",
     since="7.0.0",
     complexity="O(N) for N shards.",
+    tips=("nondeterministic_output",),
 )
 async def cluster_shards(ctx: CommandContext, args: list[bytes]) -> Reply:
     """A map for each shard."""
@@ -100,17 +128,15 @@ def _shard(node: ShardNode) -> Reply:
     summary="Lists the workers as nodes of a cluster.",
     since="3.0.0",
     complexity="O(N) for N shards.",
+    tips=("nondeterministic_output",),
 )
 async def cluster_nodes(ctx: CommandContext, args: list[bytes]) -> Reply:
     """One line each. There is no port of a cluster bus, hence 0."""
-    own = _own_id(ctx)
-    return Verbatim(
-        "".join(
-            f"{node.id} {node.host}:{node.port}@0 {'myself,' if node.id == own else ''}master - 0 0 {node.shard + 1} "
-            f"connected {node.first_slot}-{node.last_slot}\n"
-            for node in _slot_map(ctx).nodes
-        )
-    )
+    slot_map = _slot_map(ctx)
+    entrance = _entrance(ctx, slot_map)
+    own = None if entrance is not None else ctx.here.shard
+    lines = [_worker_line(node, is_own=node.shard == own) for node in slot_map.nodes]
+    return Verbatim("".join(lines if entrance is None else [_entrance_line(entrance), *lines]))
 
 
 @command(
@@ -120,10 +146,12 @@ async def cluster_nodes(ctx: CommandContext, args: list[bytes]) -> Reply:
     group="cluster",
     summary="Tells how the cluster is.",
     since="3.0.0",
+    tips=("nondeterministic_output",),
 )
 async def cluster_info(ctx: CommandContext, args: list[bytes]) -> Reply:
     """All slots are always served."""
     shards = ctx.worker.shards
+    known = shards if _entrance(ctx, _slot_map(ctx)) is None else shards + 1
     fields = {
         "cluster_enabled": 1,
         "cluster_state": "ok",
@@ -131,7 +159,7 @@ async def cluster_info(ctx: CommandContext, args: list[bytes]) -> Reply:
         "cluster_slots_ok": HASH_SLOTS,
         "cluster_slots_pfail": 0,
         "cluster_slots_fail": 0,
-        "cluster_known_nodes": shards,
+        "cluster_known_nodes": known,
         "cluster_size": shards,
         "cluster_current_epoch": shards,
         "cluster_my_epoch": ctx.here.shard + 1,
@@ -147,7 +175,7 @@ async def cluster_info(ctx: CommandContext, args: list[bytes]) -> Reply:
     arity=2,
     flags=("stale",),
     group="cluster",
-    summary="Tells the identity of the worker that answers.",
+    summary="Tells the identity of the worker that answers, or of the common port.",
     since="3.0.0",
 )
 async def cluster_myid(ctx: CommandContext, args: list[bytes]) -> Reply:
@@ -162,10 +190,12 @@ async def cluster_myid(ctx: CommandContext, args: list[bytes]) -> Reply:
     group="cluster",
     summary="Tells the identity of the shard of the worker that answers.",
     since="7.2.0",
+    tips=("nondeterministic_output",),
 )
 async def cluster_myshardid(ctx: CommandContext, args: list[bytes]) -> Reply:
     """It differs from that of the worker, though each has one shard."""
-    return raw(hashlib.blake2b(_own_id(ctx).encode(), digest_size=20).hexdigest())
+    own = ctx.services.node.shard_ids[ctx.here.shard]
+    return raw(hashlib.blake2b(own.encode(), digest_size=20).hexdigest())
 
 
 @command(
@@ -209,6 +239,7 @@ async def cluster_countkeysinslot(ctx: CommandContext, args: list[bytes]) -> Rep
     since="3.0.0",
     complexity="O(N) for N keys of the shard.",
     syntax="slot count",
+    tips=("nondeterministic_output",),
 )
 async def cluster_getkeysinslot(ctx: CommandContext, args: list[bytes]) -> Reply:
     """Asks its owner."""
@@ -225,6 +256,7 @@ async def cluster_getkeysinslot(ctx: CommandContext, args: list[bytes]) -> Reply
     group="cluster",
     summary="Lists links of a cluster bus. There is none: the workers share memory.",
     since="7.0.0",
+    tips=("nondeterministic_output",),
 )
 async def cluster_links(ctx: CommandContext, args: list[bytes]) -> Reply:
     """Nothing."""
@@ -236,14 +268,39 @@ async def cluster_links(ctx: CommandContext, args: list[bytes]) -> Reply:
     arity=3,
     flags=("admin", "stale"),
     group="cluster",
-    summary="Lists the replicas of a worker. There are none.",
+    summary="Lists the replicas of a worker: none but the common port.",
     since="5.0.0",
     syntax="node-id",
+    tips=("nondeterministic_output",),
 )
 async def cluster_replicas(ctx: CommandContext, args: list[bytes]) -> Reply:
-    """Nothing, for a node that there is."""
-    _check_known(ctx, args[0])
-    return []
+    """Lines as in CLUSTER NODES."""
+    return _replicas(ctx, args[0])
+
+
+@command(
+    "cluster|slaves",
+    arity=3,
+    flags=("admin", "stale"),
+    group="cluster",
+    summary="The old name of CLUSTER REPLICAS.",
+    since="3.0.0",
+    syntax="node-id",
+    tips=("nondeterministic_output",),
+)
+async def cluster_slaves(ctx: CommandContext, args: list[bytes]) -> Reply:
+    """Lines as in CLUSTER NODES."""
+    return _replicas(ctx, args[0])
+
+
+def _replicas(ctx: CommandContext, node_id: bytes) -> Reply:
+    _check_known(ctx, node_id)
+    entrance = _entrance(ctx, _slot_map(ctx))
+    if entrance is None:
+        return []
+    if text(node_id) == entrance.id:
+        raise ReplyError("ERR The specified node is not a master")
+    return [raw(_entrance_line(entrance).rstrip())] if text(node_id) == entrance.master.id else []
 
 
 @command(
@@ -254,6 +311,7 @@ async def cluster_replicas(ctx: CommandContext, args: list[bytes]) -> Reply:
     summary="Counts reports of a worker's failure. There are none: a dead one is replaced.",
     since="3.0.0",
     syntax="node-id",
+    tips=("nondeterministic_output",),
 )
 async def cluster_count_failure_reports(ctx: CommandContext, args: list[bytes]) -> Reply:
     """Nothing, for a node that there is."""
@@ -262,5 +320,6 @@ async def cluster_count_failure_reports(ctx: CommandContext, args: list[bytes]) 
 
 
 def _check_known(ctx: CommandContext, node_id: bytes) -> None:
-    if _slot_map(ctx).find(text(node_id)) is None:
-        raise ReplyError(f"ERR Unknown node {text(node_id)}")
+    name = text(node_id)
+    if name != _own_id(ctx) and _slot_map(ctx).find(name) is None:
+        raise ReplyError(f"ERR Unknown node {name}")

@@ -19,6 +19,20 @@ class ShardNode:
 
 
 @dataclass(frozen=True, slots=True)
+class Entrance:
+    """The common port as a node of the cluster: a replica of the worker behind a connection to it.
+
+    Managers such as `redis-cli --cluster` take the node called `myself` for the address that they have reached. Were
+    that a worker, they would ask the common port, which answers for all shards, in its place.
+    """
+
+    id: str
+    host: str
+    port: int
+    master: ShardNode
+
+
+@dataclass(frozen=True, slots=True)
 class SlotMap:
     """All shards, in the order of their slots."""
 

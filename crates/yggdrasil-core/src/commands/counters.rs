@@ -20,6 +20,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(1)",
             syntax: "key",
+            tips: &[],
         },
     ),
     counter(
@@ -31,6 +32,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(1)",
             syntax: "key",
+            tips: &[],
         },
     ),
     counter(
@@ -42,6 +44,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(1)",
             syntax: "key increment",
+            tips: &[],
         },
     ),
     counter(
@@ -53,6 +56,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(1)",
             syntax: "key decrement",
+            tips: &[],
         },
     ),
     counter(
@@ -64,6 +68,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.6.0",
             complexity: "O(1)",
             syntax: "key float-increment",
+            tips: &[],
         },
     ),
 ];

@@ -19,6 +19,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(1)",
             syntax: "",
+            tips: &["request_policy:all_shards", "response_policy:agg_sum"],
         },
     ),
     on_all_shards(
@@ -32,6 +33,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(1); memory is reclaimed in small steps",
             syntax: "[ASYNC | SYNC]",
+            tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         },
     ),
     on_all_shards(
@@ -45,6 +47,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(1); memory is reclaimed in small steps",
             syntax: "[ASYNC | SYNC]",
+            tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         },
     ),
     on_all_shards(
@@ -58,6 +61,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "4.0.0",
             complexity: "O(N) for N watched keys in both",
             syntax: "index1 index2",
+            tips: &[],
         },
     ),
 ];

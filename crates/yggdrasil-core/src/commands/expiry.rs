@@ -19,6 +19,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(1)",
             syntax: "key seconds [NX | XX | GT | LT]",
+            tips: &[],
         },
     ),
     writer(
@@ -30,6 +31,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.6.0",
             complexity: "O(1)",
             syntax: "key milliseconds [NX | XX | GT | LT]",
+            tips: &[],
         },
     ),
     writer(
@@ -41,6 +43,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.2.0",
             complexity: "O(1)",
             syntax: "key unix-time-seconds [NX | XX | GT | LT]",
+            tips: &[],
         },
     ),
     writer(
@@ -52,6 +55,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.6.0",
             complexity: "O(1)",
             syntax: "key unix-time-milliseconds [NX | XX | GT | LT]",
+            tips: &[],
         },
     ),
     writer(
@@ -63,6 +67,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.2.0",
             complexity: "O(1)",
             syntax: "key",
+            tips: &[],
         },
     ),
     reader(
@@ -73,6 +78,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(1)",
             syntax: "key",
+            tips: &["nondeterministic_output"],
         },
     ),
     reader(
@@ -83,6 +89,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.6.0",
             complexity: "O(1)",
             syntax: "key",
+            tips: &["nondeterministic_output"],
         },
     ),
     reader(
@@ -93,6 +100,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "7.0.0",
             complexity: "O(1)",
             syntax: "key",
+            tips: &[],
         },
     ),
     reader(
@@ -104,6 +112,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "7.0.0",
             complexity: "O(1)",
             syntax: "key",
+            tips: &[],
         },
     ),
 ];

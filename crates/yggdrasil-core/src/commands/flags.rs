@@ -41,7 +41,15 @@ impl Flags {
     /// Not shown as a flag: runs while CLIENT PAUSE holds everything else.
     pub const NEVER_PAUSED: Flags = Flags(1 << 24);
 
-    const NAMES: [(Flags, &'static str); 18] = [
+    pub const NO_ASYNC_LOADING: Flags = Flags(1 << 25);
+    /// Not shown as a flag: in the ACL category @connection instead of that of its group.
+    pub const CONNECTION: Flags = Flags(1 << 26);
+    /// Not shown as a flag: in the ACL category @admin though it is no admin command.
+    pub const ADMIN_CATEGORY: Flags = Flags(1 << 27);
+    /// Not shown as a flag: runs only where `enable-debug-command` allows it.
+    pub const PROTECTED: Flags = Flags(1 << 28);
+
+    const NAMES: [(Flags, &'static str); 19] = [
         (Self::WRITE, "write"),
         (Self::READONLY, "readonly"),
         (Self::DENYOOM, "denyoom"),
@@ -60,6 +68,16 @@ impl Flags {
         (Self::NO_MULTI, "no_multi"),
         (Self::MOVABLE_KEYS, "movablekeys"),
         (Self::ALLOW_BUSY, "allow_busy"),
+        (Self::NO_ASYNC_LOADING, "no_async_loading"),
+    ];
+
+    /// Flags that rows of Python name though COMMAND INFO shows them otherwise.
+    const HIDDEN_NAMES: [(Flags, &'static str); 5] = [
+        (Self::DANGEROUS, "dangerous"),
+        (Self::NEVER_PAUSED, "never_paused"),
+        (Self::CONNECTION, "connection"),
+        (Self::ADMIN_CATEGORY, "admin_category"),
+        (Self::PROTECTED, "protected"),
     ];
 
     /// All of `flags` together.
@@ -86,10 +104,10 @@ impl Flags {
             .map(|(_, name)| name)
     }
 
-    /// The flag of a name that COMMAND INFO shows.
+    /// The flag of a name that a row may have.
     pub fn named(name: &str) -> Option<Flags> {
-        Self::NAMES
-            .iter()
+        let mut names = Self::NAMES.iter().chain(&Self::HIDDEN_NAMES);
+        names
             .find(|(_, known)| *known == name)
             .map(|(flag, _)| *flag)
     }

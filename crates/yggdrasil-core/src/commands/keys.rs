@@ -30,6 +30,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(N) for N keys",
             syntax: "key [key ...]",
+            tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         },
     },
     CommandSpec {
@@ -45,6 +46,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "4.0.0",
             complexity: "O(N) for N keys",
             syntax: "key [key ...]",
+            tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         },
     },
     CommandSpec {
@@ -60,6 +62,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(N) for N keys",
             syntax: "key [key ...]",
+            tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         },
     },
     CommandSpec {
@@ -75,6 +78,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "3.2.1",
             complexity: "O(N) for N keys",
             syntax: "key [key ...]",
+            tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         },
     },
     CommandSpec {
@@ -90,6 +94,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(1)",
             syntax: "key",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -108,6 +113,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(N) for a value of N bytes",
             syntax: "key newkey",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -126,6 +132,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(N) for a value of N bytes",
             syntax: "key newkey",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -144,6 +151,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "6.2.0",
             complexity: "O(N) for a value of N bytes",
             syntax: "source destination [DB destination-db] [REPLACE]",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -159,6 +167,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(N) for a value of N bytes",
             syntax: "key db",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -174,6 +183,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.6.0",
             complexity: "O(N) for a value of N bytes",
             syntax: "key",
+            tips: &["nondeterministic_output"],
         },
     },
     CommandSpec {
@@ -189,6 +199,28 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.6.0",
             complexity: "O(N) for a value of N bytes",
             syntax: "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
+            tips: &[],
+        },
+    },
+    CommandSpec {
+        name: "restore-asking",
+        arity: AtLeast(4),
+        flags: Flags::of(&[
+            Flags::WRITE,
+            Flags::DENYOOM,
+            Flags::DANGEROUS,
+            Flags::ASKING,
+        ]),
+        keys: Keys::FIRST,
+        group: Group::Generic,
+        route: Route::Key,
+        run: Run::Shard(restore),
+        docs: Docs {
+            summary: "Sets a key to what DUMP gave, as nodes of a cluster do that hand over a hash slot.",
+            since: "3.0.0",
+            complexity: "O(N) for a value of N bytes",
+            syntax: "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -204,6 +236,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(N) for N keys in the database",
             syntax: "pattern",
+            tips: &["request_policy:all_shards", "nondeterministic_output_order"],
         },
     },
     CommandSpec {
@@ -219,6 +252,11 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.8.0",
             complexity: "O(N) for a count of N, O(M) for all M keys",
             syntax: "cursor [MATCH pattern] [COUNT count] [TYPE type]",
+            tips: &[
+                "nondeterministic_output",
+                "request_policy:special",
+                "response_policy:special",
+            ],
         },
     },
     CommandSpec {
@@ -234,6 +272,11 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(1)",
             syntax: "",
+            tips: &[
+                "request_policy:all_shards",
+                "response_policy:special",
+                "nondeterministic_output",
+            ],
         },
     },
 ];

@@ -28,6 +28,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.2.3",
             complexity: "That of the subcommand",
             syntax: "",
+            tips: &[],
         },
     },
     subcommand(
@@ -38,6 +39,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.2.3",
             complexity: "O(1)",
             syntax: "key",
+            tips: &["nondeterministic_output"],
         },
     ),
     CommandSpec {
@@ -53,6 +55,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "4.0.0",
             complexity: "O(1)",
             syntax: "key",
+            tips: &["nondeterministic_output"],
         },
     },
     subcommand(
@@ -63,6 +66,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.2.3",
             complexity: "O(1)",
             syntax: "key",
+            tips: &["nondeterministic_output"],
         },
     ),
     CommandSpec {
@@ -78,6 +82,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "0.1.0",
             complexity: "O(log M) for M pins",
             syntax: "key",
+            tips: &[],
         },
     },
     subcommand(
@@ -88,6 +93,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.2.3",
             complexity: "O(1)",
             syntax: "key",
+            tips: &["nondeterministic_output"],
         },
     ),
     CommandSpec {
@@ -103,6 +109,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "6.2.0",
             complexity: "O(1)",
             syntax: "",
+            tips: &[],
         },
     },
 ];

@@ -41,6 +41,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "0.1.0",
             complexity: "O(N log M) for N keys and M pins",
             syntax: "key [key ...] [EX seconds | PX milliseconds]",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -56,6 +57,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "0.1.0",
             complexity: "O(N log M) for N keys and M pins",
             syntax: "key [key ...]",
+            tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         },
     },
     CommandSpec {
@@ -71,6 +73,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "0.1.0",
             complexity: "O(log M) for M pins",
             syntax: "key",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -86,6 +89,11 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "0.1.0",
             complexity: "O(N) for a count of N, O(M) for all M pins",
             syntax: "[cursor] [MATCH pattern] [COUNT count]",
+            tips: &[
+                "nondeterministic_output",
+                "request_policy:special",
+                "response_policy:special",
+            ],
         },
     },
 ];

@@ -77,6 +77,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(1)",
             syntax: "[username] password",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -92,6 +93,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "6.0.0",
             complexity: "O(1)",
             syntax: "[protover [AUTH username password] [SETNAME clientname]]",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -107,6 +109,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(1)",
             syntax: "[message]",
+            tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         },
     },
     CommandSpec {
@@ -122,6 +125,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(1)",
             syntax: "message",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -137,6 +141,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(1)",
             syntax: "index",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -152,6 +157,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(1)",
             syntax: "",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -167,12 +173,13 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "6.2.0",
             complexity: "O(1)",
             syntax: "",
+            tips: &[],
         },
     },
     CommandSpec {
         name: "readonly",
         arity: Arity::Exact(1),
-        flags: Flags::of(&[Flags::LOADING, Flags::STALE, Flags::FAST]),
+        flags: Flags::of(&[Flags::LOADING, Flags::STALE, Flags::FAST, Flags::CONNECTION]),
         keys: Keys::None,
         group: Group::Cluster,
         route: Route::Session,
@@ -182,12 +189,13 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "3.0.0",
             complexity: "O(1)",
             syntax: "",
+            tips: &[],
         },
     },
     CommandSpec {
         name: "readwrite",
         arity: Arity::Exact(1),
-        flags: Flags::of(&[Flags::LOADING, Flags::STALE, Flags::FAST]),
+        flags: Flags::of(&[Flags::LOADING, Flags::STALE, Flags::FAST, Flags::CONNECTION]),
         keys: Keys::None,
         group: Group::Cluster,
         route: Route::Session,
@@ -197,12 +205,13 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "3.0.0",
             complexity: "O(1)",
             syntax: "",
+            tips: &[],
         },
     },
     CommandSpec {
         name: "asking",
         arity: Arity::Exact(1),
-        flags: Flags::of(&[Flags::FAST]),
+        flags: Flags::of(&[Flags::FAST, Flags::CONNECTION]),
         keys: Keys::None,
         group: Group::Cluster,
         route: Route::Session,
@@ -212,6 +221,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "3.0.0",
             complexity: "O(1)",
             syntax: "",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -227,6 +237,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.4.0",
             complexity: "Depends on the subcommand.",
             syntax: "",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -242,6 +253,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "5.0.0",
             complexity: "O(1)",
             syntax: "",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -257,6 +269,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.6.9",
             complexity: "O(1)",
             syntax: "",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -272,6 +285,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.6.9",
             complexity: "O(1)",
             syntax: "connection-name",
+            tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
         },
     },
     CommandSpec {
@@ -287,6 +301,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "7.2.0",
             complexity: "O(1)",
             syntax: "<LIB-NAME libname | LIB-VER libver>",
+            tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
         },
     },
     CommandSpec {
@@ -302,6 +317,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "3.2.0",
             complexity: "O(1)",
             syntax: "<ON | OFF | SKIP>",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -317,6 +333,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "7.0.0",
             complexity: "O(1)",
             syntax: "<ON | OFF>",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -332,6 +349,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "7.2.0",
             complexity: "O(1)",
             syntax: "<ON | OFF>",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -347,6 +365,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.2.0",
             complexity: "O(1)",
             syntax: "",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -367,6 +386,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.2.0",
             complexity: "Depends on the commands.",
             syntax: "",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -382,6 +402,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.0.0",
             complexity: "O(N) for N queued commands.",
             syntax: "",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -397,6 +418,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.2.0",
             complexity: "O(1) for each key.",
             syntax: "key [key ...]",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -412,6 +434,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.2.0",
             complexity: "O(1)",
             syntax: "",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -427,6 +450,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.0.0",
             complexity: "O(N) for N channels.",
             syntax: "channel [channel ...]",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -442,6 +466,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.0.0",
             complexity: "O(N) for N channels.",
             syntax: "[channel [channel ...]]",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -457,6 +482,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.0.0",
             complexity: "O(N) for N patterns.",
             syntax: "pattern [pattern ...]",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -472,6 +498,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.0.0",
             complexity: "O(N) for N patterns.",
             syntax: "[pattern [pattern ...]]",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -487,6 +514,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "7.0.0",
             complexity: "O(N) for N channels.",
             syntax: "shardchannel [shardchannel ...]",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -502,6 +530,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "7.0.0",
             complexity: "O(N) for N channels.",
             syntax: "[shardchannel [shardchannel ...]]",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -523,6 +552,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.0.0",
             complexity: "O(N+M) for N listeners of the channel and M patterns.",
             syntax: "channel message",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -544,6 +574,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "7.0.0",
             complexity: "O(N) for N listeners of the channel.",
             syntax: "shardchannel message",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -559,6 +590,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(1)",
             syntax: "",
+            tips: &[],
         },
     },
 ];

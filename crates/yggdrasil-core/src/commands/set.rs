@@ -33,6 +33,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT \
                 unix-time-milliseconds | KEEPTTL]",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -53,6 +54,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(1)",
             syntax: "key value",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -68,6 +70,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.0.0",
             complexity: "O(1)",
             syntax: "key seconds value",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -83,6 +86,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.6.0",
             complexity: "O(1)",
             syntax: "key milliseconds value",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -103,6 +107,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(1)",
             syntax: "key value",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -119,6 +124,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | \
                 PERSIST]",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -134,6 +140,10 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.1",
             complexity: "O(N) for N keys",
             syntax: "key value [key value ...]",
+            tips: &[
+                "request_policy:multi_shard",
+                "response_policy:all_succeeded",
+            ],
         },
     },
     CommandSpec {
@@ -152,6 +162,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.1",
             complexity: "O(N) for N keys",
             syntax: "key value [key value ...]",
+            tips: &[],
         },
     },
 ];

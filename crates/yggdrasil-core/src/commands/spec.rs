@@ -201,6 +201,8 @@ pub struct Docs {
     /// The arguments after the name, as in "key value [NX | XX] [EX seconds | PX milliseconds]";
     /// see [`syntax`](crate::commands::syntax).
     pub syntax: &'static str,
+    /// Tips of COMMAND INFO for clients of a cluster, those of Redis in its order.
+    pub tips: &'static [&'static str],
 }
 
 impl CommandSpec {
@@ -246,57 +248,27 @@ impl CommandSpec {
         let has = |flag| self.flags.has(flag);
         let is_keyspace = has(Flags::KEYSPACE) && self.group != Group::Generic;
         let is_container = matches!(self.run, Run::Container);
+        let is_connection = has(Flags::CONNECTION);
+        let is_admin = has(Flags::ADMIN) || has(Flags::ADMIN_CATEGORY);
         let by_flag = [
+            (is_connection, "connection"),
             (is_keyspace, "keyspace"),
             (has(Flags::WRITE), "write"),
             (has(Flags::READONLY), "read"),
-            (has(Flags::ADMIN), "admin"),
-            (has(Flags::ADMIN) || has(Flags::DANGEROUS), "dangerous"),
+            (is_admin, "admin"),
+            (is_admin || has(Flags::DANGEROUS), "dangerous"),
             (has(Flags::PUBSUB), "pubsub"),
             (has(Flags::BLOCKING), "blocking"),
             (has(Flags::FAST), "fast"),
             (!has(Flags::FAST), "slow"),
         ];
-        let group = self.group.acl_category().filter(|_| !is_container);
+        let group = self.group.acl_category();
+        let group = group.filter(|_| !is_container && !is_connection);
         let flags = by_flag
             .into_iter()
             .filter(|(holds, _)| *holds)
             .map(|(_, name)| name);
         group.into_iter().chain(flags).collect()
-    }
-
-    /// What COMMAND INFO tips off to clients of a cluster.
-    pub fn tips(&self) -> &'static [&'static str] {
-        match self.route {
-            Route::Split(Join::Sum) => &["request_policy:multi_shard", "response_policy:agg_sum"],
-            Route::Split(Join::AllOk) => &[
-                "request_policy:multi_shard",
-                "response_policy:all_succeeded",
-            ],
-            Route::Split(Join::InOrder | Join::Concat | Join::Any) => {
-                &["request_policy:multi_shard"]
-            }
-            Route::AllShards(Join::Sum) => {
-                &["request_policy:all_shards", "response_policy:agg_sum"]
-            }
-            Route::AllShards(Join::AllOk) => {
-                &["request_policy:all_shards", "response_policy:all_succeeded"]
-            }
-            Route::AllShards(Join::InOrder | Join::Concat | Join::Any) => {
-                &["request_policy:all_shards", "nondeterministic_output_order"]
-            }
-            Route::Scan => &[
-                "nondeterministic_output",
-                "request_policy:special",
-                "response_policy:special",
-            ],
-            Route::RandomKey => &[
-                "request_policy:all_shards",
-                "response_policy:special",
-                "nondeterministic_output",
-            ],
-            Route::Session | Route::Key | Route::Upload | Route::Together => &[],
-        }
     }
 }
 

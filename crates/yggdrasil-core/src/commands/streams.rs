@@ -27,6 +27,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "0.1.0",
             complexity: "O(N) for N bytes given",
             syntax: "key offset length [VERSION version]",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -43,6 +44,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "0.1.0",
             complexity: "O(1)",
             syntax: "key",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -58,6 +60,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "0.1.0",
             complexity: "That of the subcommand",
             syntax: "",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -74,6 +77,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "0.1.0",
             complexity: "O(1)",
             syntax: "key [size-hint] [EX seconds | PX milliseconds]",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -89,6 +93,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "0.1.0",
             complexity: "O(N) for N bytes added",
             syntax: "id bytes",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -105,6 +110,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "0.1.0",
             complexity: "O(1)",
             syntax: "id [blake3]",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -120,6 +126,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "0.1.0",
             complexity: "O(1)",
             syntax: "id",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -135,6 +142,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "0.1.0",
             complexity: "O(1)",
             syntax: "",
+            tips: &[],
         },
     },
 ];

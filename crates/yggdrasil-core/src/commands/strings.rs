@@ -26,6 +26,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(1)",
             syntax: "key",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -41,6 +42,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(N) for N keys",
             syntax: "key [key ...]",
+            tips: &["request_policy:multi_shard"],
         },
     },
     CommandSpec {
@@ -56,6 +58,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "6.2.0",
             complexity: "O(1)",
             syntax: "key",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -71,6 +74,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.2.0",
             complexity: "O(1)",
             syntax: "key",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -87,6 +91,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.4.0",
             complexity: "O(N) for N bytes given",
             syntax: "key start end",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -102,6 +107,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "1.0.0",
             complexity: "O(N) for N bytes given",
             syntax: "key start end",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -117,6 +123,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.2.0",
             complexity: "O(N) for a value of N bytes",
             syntax: "key offset value",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -132,6 +139,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "2.0.0",
             complexity: "O(N) for N bytes added, where the value has room to grow",
             syntax: "key value",
+            tips: &[],
         },
     },
     CommandSpec {
@@ -150,6 +158,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             since: "7.0.0",
             complexity: "O(N*M) for values of N and M bytes",
             syntax: "key1 key2 [LEN] [IDX] [MINMATCHLEN min-match-len] [WITHMATCHLEN]",
+            tips: &[],
         },
     },
 ];

@@ -77,6 +77,7 @@ pub struct NewCommand {
     pub since: String,
     pub complexity: String,
     pub syntax: String,
+    pub tips: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -128,6 +129,7 @@ impl Registry {
             since: command.since.leak(),
             complexity: command.complexity.leak(),
             syntax: command.syntax.leak(),
+            tips: leaked(command.tips),
         };
         let spec = CommandSpec {
             name: command.name.leak(),
@@ -386,6 +388,11 @@ impl Registry {
     }
 }
 
+fn leaked(texts: Vec<String>) -> &'static [&'static str] {
+    let texts: Vec<&'static str> = texts.into_iter().map(|text| &*text.leak()).collect();
+    texts.leak()
+}
+
 /// As C prints a string: up to its first zero byte, and no more than `most` bytes.
 fn shown(text: &[u8], most: usize) -> &[u8] {
     let text = &text[..text.len().min(most)];
@@ -420,6 +427,7 @@ mod tests {
             since: "8.0.0".to_owned(),
             complexity: "O(1)".to_owned(),
             syntax: "[name]".to_owned(),
+            tips: vec!["nondeterministic_output".to_owned()],
         }
     }
 
@@ -551,6 +559,8 @@ mod tests {
             assert_eq!(registry.lookup(&args.as_args()).unwrap(), id);
         }
         assert_eq!(registry.len(), len + 3);
+        let tips = registry.spec(container).docs.tips;
+        assert_eq!(tips, ["nondeterministic_output"]);
         let subcommands = registry.subcommands(registry.spec(container));
         assert_eq!(
             subcommands.map(|(_, spec)| spec.name).collect::<Vec<_>>(),

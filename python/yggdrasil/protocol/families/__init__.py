@@ -10,9 +10,10 @@ from yggdrasil.protocol.families import (
     info,
     latency,
     memory,
+    module,
     pubsub,
     server,
     slowlog,
 )
 
-FAMILIES = (acl, capture, client, commands, config, debug, info, latency, memory, pubsub, server, slowlog)
+FAMILIES = (acl, capture, client, commands, config, debug, info, latency, memory, module, pubsub, server, slowlog)

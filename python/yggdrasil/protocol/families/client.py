@@ -132,6 +132,7 @@ def unblock(here: Here, asked: Unblock) -> bool:
     group="connection",
     summary="Tells all about this connection.",
     since="6.2.0",
+    tips=("nondeterministic_output",),
 )
 async def client_info(ctx: CommandContext, args: list[bytes]) -> Reply:
     """The caller's own line."""
@@ -148,6 +149,7 @@ async def client_info(ctx: CommandContext, args: list[bytes]) -> Reply:
     since="2.4.0",
     complexity="O(N) for N connections.",
     syntax="[TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]]",
+    tips=("nondeterministic_output",),
 )
 async def client_list(ctx: CommandContext, args: list[bytes]) -> Reply:
     """One line each, oldest first."""

@@ -13,9 +13,9 @@ from yggdrasil.protocol.table import Entry
 if TYPE_CHECKING:
     from yggdrasil._core import _Argument
 
-_FLAGS = ("loading", "stale")
+_FLAGS = ("loading", "stale", "connection")
 
-command_help = help_of("command", group="server", since="5.0.0")
+command_help = help_of("command", group="server", since="5.0.0", flags=_FLAGS)
 
 
 def _names(entries: Iterable[Entry]) -> list[bytes]:
@@ -85,6 +85,7 @@ def _argument(argument: "_Argument", keys: Iterator[int]) -> Reply:
     since="2.8.13",
     flags=_FLAGS,
     complexity="O(N) for N commands.",
+    tips=("nondeterministic_output_order",),
 )
 async def command_alone(ctx: CommandContext, args: list[bytes]) -> Reply:
     """All rows."""
@@ -100,6 +101,7 @@ async def command_alone(ctx: CommandContext, args: list[bytes]) -> Reply:
     since="2.8.13",
     complexity="O(N) for N commands.",
     syntax="[command-name [command-name ...]]",
+    tips=("nondeterministic_output_order",),
 )
 async def command_info(ctx: CommandContext, args: list[bytes]) -> Reply:
     """Null for what is no command."""
@@ -131,6 +133,7 @@ async def command_count(ctx: CommandContext, args: list[bytes]) -> Reply:
     since="7.0.0",
     complexity="O(N) for N commands.",
     syntax="[command-name [command-name ...]]",
+    tips=("nondeterministic_output_order",),
 )
 async def command_docs(ctx: CommandContext, args: list[bytes]) -> Reply:
     """What is no command is left out."""
@@ -144,17 +147,18 @@ async def command_docs(ctx: CommandContext, args: list[bytes]) -> Reply:
     arity=-2,
     flags=_FLAGS,
     group="server",
-    summary="Lists the names of commands.",
+    summary="Lists the names of commands and subcommands.",
     since="7.0.0",
     complexity="O(N) for N commands.",
     syntax="[FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern>]",
+    tips=("nondeterministic_output_order",),
 )
 async def command_list(ctx: CommandContext, args: list[bytes]) -> Reply:
-    """Subcommands are listed where a filter finds them."""
+    """Commands and subcommands."""
     table = ctx.here.table
     match [argument.upper() for argument in args]:
         case []:
-            return _names(table)
+            return _names(table.all())
         case [b"FILTERBY", b"MODULE", _]:
             return []
         case [b"FILTERBY", b"ACLCAT", _]:

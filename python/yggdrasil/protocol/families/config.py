@@ -43,6 +43,7 @@ async def config_get(ctx: CommandContext, args: list[bytes]) -> Reply:
     since="2.0.0",
     complexity="O(N) for N options.",
     syntax="parameter value [parameter value ...]",
+    tips=("request_policy:all_nodes", "response_policy:all_succeeded"),
 )
 async def config_set(ctx: CommandContext, args: list[bytes]) -> Reply:
     """The supervisor tells all workers."""
@@ -63,6 +64,7 @@ async def config_set(ctx: CommandContext, args: list[bytes]) -> Reply:
     group="server",
     summary="Sets the statistics of all workers to zero.",
     since="2.0.0",
+    tips=("request_policy:all_nodes", "response_policy:all_succeeded"),
 )
 async def config_resetstat(ctx: CommandContext, args: list[bytes]) -> Reply:
     """Gauges keep their values."""
@@ -77,6 +79,7 @@ async def config_resetstat(ctx: CommandContext, args: list[bytes]) -> Reply:
     group="server",
     summary="Writes options that were set back to the configuration file.",
     since="2.8.0",
+    tips=("request_policy:all_nodes", "response_policy:all_succeeded"),
 )
 async def config_rewrite(ctx: CommandContext, args: list[bytes]) -> Reply:
     """What else stands in the file stays."""

@@ -29,6 +29,8 @@ def _server(node: NodeReport) -> Fields:
     yield "monotonic_clock", "POSIX clock_gettime"
     yield "multiplexing_api", "epoll"
     yield "process_id", info.supervisor_pid
+    yield "steward_process_id", node.state.steward_pid
+    yield "worker_process_ids", ",".join(map(str, node.state.pids))
     yield "run_id", info.run_id
     yield "tcp_port", info.port
     yield "server_time_usec", now_us
@@ -250,6 +252,7 @@ _GROUPS: dict[str, set[str]] = {
     summary="Tells about the node in numbers.",
     since="1.0.0",
     syntax="[section [section ...]]",
+    tips=("nondeterministic_output", "request_policy:all_shards", "response_policy:special"),
 )
 async def info(ctx: CommandContext, args: list[bytes]) -> Reply:
     """The sections asked for, in the order of the table."""

@@ -53,6 +53,7 @@ async def _events(ctx: CommandContext) -> Events:
     group="server",
     summary="Shows the latest event of each kind: when, how long, and the longest.",
     since="2.8.13",
+    tips=("nondeterministic_output", "request_policy:all_nodes", "response_policy:special"),
 )
 async def latency_latest(ctx: CommandContext, args: list[bytes]) -> Reply:
     """Kind, Unix time, milliseconds, longest."""
@@ -70,6 +71,7 @@ async def latency_latest(ctx: CommandContext, args: list[bytes]) -> Reply:
     summary="Shows the events of a kind.",
     since="2.8.13",
     syntax="event",
+    tips=("nondeterministic_output", "request_policy:all_nodes", "response_policy:special"),
 )
 async def latency_history(ctx: CommandContext, args: list[bytes]) -> Reply:
     """Unix time and milliseconds, oldest first."""
@@ -84,6 +86,7 @@ async def latency_history(ctx: CommandContext, args: list[bytes]) -> Reply:
     summary="Forgets the events of some kinds, or of all.",
     since="2.8.13",
     syntax="[event [event ...]]",
+    tips=("request_policy:all_nodes", "response_policy:agg_sum"),
 )
 async def latency_reset(ctx: CommandContext, args: list[bytes]) -> Reply:
     """How many kinds there were."""
@@ -99,6 +102,7 @@ async def latency_reset(ctx: CommandContext, args: list[bytes]) -> Reply:
     summary="Draws the events of a kind.",
     since="2.8.13",
     syntax="event",
+    tips=("nondeterministic_output", "request_policy:all_nodes", "response_policy:special"),
 )
 async def latency_graph(ctx: CommandContext, args: list[bytes]) -> Reply:
     """A column for each event, as high as it took long."""
@@ -126,6 +130,7 @@ def _columns(samples: list[int], rows: int = 4) -> Iterator[str]:
     group="server",
     summary="Says in words what took long.",
     since="2.8.13",
+    tips=("nondeterministic_output", "request_policy:all_nodes", "response_policy:special"),
 )
 async def latency_doctor(ctx: CommandContext, args: list[bytes]) -> Reply:
     """One paragraph for each kind."""
@@ -159,6 +164,7 @@ def _diagnosis(kind: str, samples: list[int]) -> str:
     since="7.0.0",
     complexity="O(N) for N commands.",
     syntax="[command [command ...]]",
+    tips=("nondeterministic_output", "request_policy:all_nodes", "response_policy:special"),
 )
 async def latency_histogram(ctx: CommandContext, args: list[bytes]) -> Reply:
     """Of all commands that were called, or of those named with their subcommands."""

@@ -83,6 +83,7 @@ async def memory_usage(ctx: CommandContext, args: list[bytes]) -> Reply:
     group="server",
     summary="Tells what the memory of the node is used for.",
     since="4.0.0",
+    tips=("nondeterministic_output", "request_policy:all_shards", "response_policy:special"),
 )
 async def memory_stats(ctx: CommandContext, args: list[bytes]) -> Reply:
     """Over all shards."""
@@ -121,6 +122,7 @@ async def memory_stats(ctx: CommandContext, args: list[bytes]) -> Reply:
     group="server",
     summary="Says in words how the memory is.",
     since="4.0.0",
+    tips=("nondeterministic_output", "request_policy:all_shards", "response_policy:special"),
 )
 async def memory_doctor(ctx: CommandContext, args: list[bytes]) -> Reply:
     """What is worth knowing, or that there is nothing."""
@@ -152,6 +154,7 @@ def _diagnosis(use: MemoryUse) -> str:
     group="server",
     summary="Shows what the arenas of the shards are used for.",
     since="4.0.0",
+    tips=("nondeterministic_output", "request_policy:all_shards", "response_policy:special"),
 )
 async def memory_malloc_stats(ctx: CommandContext, args: list[bytes]) -> Reply:
     """A table, one line a shard."""
@@ -164,6 +167,7 @@ async def memory_malloc_stats(ctx: CommandContext, args: list[bytes]) -> Reply:
     group="server",
     summary="Gives memory that is kept for later back to the system.",
     since="4.0.0",
+    tips=("request_policy:all_shards", "response_policy:all_succeeded"),
 )
 async def memory_purge(ctx: CommandContext, args: list[bytes]) -> Reply:
     """On every shard."""

@@ -19,6 +19,7 @@ _ALIVE_CHECK_S = 1.0
     group="server",
     summary="Tells the time: Unix seconds, and microseconds beyond.",
     since="2.6.0",
+    tips=("nondeterministic_output",),
 )
 async def time_now(ctx: CommandContext, args: list[bytes]) -> Reply:
     """Of this machine."""
@@ -45,7 +46,7 @@ async def lolwut(ctx: CommandContext, args: list[bytes]) -> Reply:
 @command(
     "role",
     arity=1,
-    flags=("noscript", "loading", "stale", "fast", "dangerous"),
+    flags=("noscript", "loading", "stale", "fast", "admin_category"),
     group="server",
     summary="Tells the role in replication.",
     since="2.8.12",
@@ -58,10 +59,11 @@ async def role(ctx: CommandContext, args: list[bytes]) -> Reply:
 @command(
     "lastsave",
     arity=1,
-    flags=("loading", "stale", "fast", "dangerous"),
+    flags=("loading", "stale", "fast", "admin_category"),
     group="server",
     summary="Tells since when nothing was written to disk: the start of the node.",
     since="1.0.0",
+    tips=("nondeterministic_output",),
 )
 async def lastsave(ctx: CommandContext, args: list[bytes]) -> Reply:
     """Unix seconds."""
@@ -77,7 +79,7 @@ async def _replicaof(args: list[bytes]) -> Reply:
 @command(
     "replicaof",
     arity=3,
-    flags=("admin", "noscript", "stale"),
+    flags=("admin", "noscript", "stale", "no_async_loading"),
     group="server",
     summary="Accepts NO ONE: this node follows nobody.",
     since="5.0.0",
@@ -91,7 +93,7 @@ async def replicaof(ctx: CommandContext, args: list[bytes]) -> Reply:
 @command(
     "slaveof",
     arity=3,
-    flags=("admin", "noscript", "stale"),
+    flags=("admin", "noscript", "stale", "no_async_loading"),
     group="server",
     summary="The old name of REPLICAOF.",
     since="1.0.0",
@@ -105,11 +107,12 @@ async def slaveof(ctx: CommandContext, args: list[bytes]) -> Reply:
 @command(
     "wait",
     arity=3,
-    flags=("blocking",),
+    flags=("blocking", "connection"),
     group="generic",
     summary="Waits until followers have the writes of this connection. There are none: it waits for its time.",
     since="3.0.0",
     syntax="numreplicas timeout",
+    tips=("request_policy:all_shards", "response_policy:agg_min"),
 )
 async def wait(ctx: CommandContext, args: list[bytes]) -> Reply:
     """How many have them."""

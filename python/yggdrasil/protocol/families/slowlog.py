@@ -58,6 +58,7 @@ def slow_reset(here: Here, _asked: None) -> None:
     arity=-2,
     flags=_FLAGS,
     group="server",
+    tips=("request_policy:all_nodes", "nondeterministic_output"),
     summary="Shows the latest requests that took long, with time, duration, arguments and client.",
     since="2.2.12",
     complexity="O(N) for N entries.",
@@ -98,6 +99,7 @@ def _kept_max(ctx: CommandContext) -> int:
 @command(
     "slowlog|len",
     arity=2,
+    tips=("request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"),
     flags=_FLAGS,
     group="server",
     summary="Counts the requests that SLOWLOG GET shows.",
@@ -112,6 +114,7 @@ async def slowlog_len(ctx: CommandContext, args: list[bytes]) -> Reply:
     "slowlog|reset",
     arity=2,
     flags=_FLAGS,
+    tips=("request_policy:all_nodes", "response_policy:all_succeeded"),
     group="server",
     summary="Forgets the requests that took long.",
     since="2.2.12",

@@ -164,6 +164,7 @@ impl World {
             since: text("1.0.0"),
             complexity: text("O(1)"),
             syntax: text("[argument [argument ...]]"),
+            tips: Vec::new(),
         };
         engine.register(command).unwrap();
         engine
