@@ -199,7 +199,7 @@ impl Engine {
             | FrameKind::Fetch
             | FrameKind::Apply
             | FrameKind::Finish => {
-                if self.must_defer(message.from, message.header.tag) {
+                if self.must_defer(&message) {
                     self.deferred
                         .push_back(Deferred::Message(message.into_owned()));
                 } else {
@@ -209,11 +209,14 @@ impl Engine {
         }
     }
 
-    /// A message that needs the shard waits while the shard is reserved for somebody else.
-    fn must_defer(&self, from: usize, tag: u64) -> bool {
-        self.reserved
-            .as_ref()
-            .is_some_and(|reservation| !reservation.is_of(from, tag))
+    /// True for a message that needs the shard while that is reserved for somebody else.
+    fn must_defer(&self, message: &Message<'_>) -> bool {
+        let Some(reservation) = &self.reserved else {
+            return false;
+        };
+        // The tag of a long argument is a number of its own kind, and it is never part of a transaction.
+        message.header.kind == FrameKind::Finish
+            || !reservation.is_of(message.from, message.header.tag)
     }
 
     /// A message for the shard, which is free or reserved for its sender.
