@@ -14,7 +14,7 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use order::{Happened, Verdict, explain};
+use order::{Happened, Verdict, explain, suspects};
 use random::Random;
 use world::{Plan, World};
 
@@ -49,7 +49,11 @@ fn simulate(seed: u64) -> (Verdict, Vec<Happened>) {
     world.finish();
     world.check_nothing_is_left();
     let judged = plan.modelled && !plan.killing;
-    let verdict = if judged { explain(&world.history) } else { Verdict::Explained };
+    let verdict = if judged {
+        explain(&world.history)
+    } else {
+        Verdict::Explained
+    };
     (verdict, world.history)
 }
 
@@ -60,9 +64,19 @@ fn number(name: &str) -> Option<u64> {
 /// Runs one seed; what was wrong with it.
 fn failure(seed: u64) -> Result<Verdict, String> {
     match catch_unwind(AssertUnwindSafe(|| simulate(seed))) {
-        Ok((Verdict::Impossible, history)) => {
-            let lines: Vec<_> = history.iter().map(ToString::to_string).collect();
-            Err(format!("no order gives these replies:\n{}", lines.join("\n")))
+        Ok((Verdict::Impossible, mut history)) => {
+            let suspects = suspects(&mut history);
+            let lines: Vec<_> = (0..)
+                .zip(&history)
+                .map(|(at, happened)| {
+                    let mark = if suspects.contains(&at) { "!" } else { " " };
+                    format!("{mark} {happened}")
+                })
+                .collect();
+            let lines = lines.join("\n");
+            Err(format!(
+                "no order gives these replies (! where there would be one without it):\n{lines}"
+            ))
         }
         Ok((verdict, _)) => Ok(verdict),
         Err(panic) => {
@@ -96,5 +110,8 @@ fn whatever_happens_every_request_is_answered_and_nothing_is_left() {
         "{} of {seeds} seeds failed (YGGDRASIL_SIMULATE_SEED=... runs one again): {shown:#?}",
         failed.len()
     );
-    assert!(undecided * 100 <= seeds, "{undecided} of {seeds} could not be judged");
+    assert!(
+        undecided * 100 <= seeds,
+        "{undecided} of {seeds} could not be judged"
+    );
 }

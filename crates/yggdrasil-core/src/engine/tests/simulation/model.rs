@@ -54,7 +54,12 @@ struct Replies {
 
 impl Replies {
     fn null(&self) -> Vec<u8> {
-        if self.resp3 { b"_\r\n" } else { &b"$-1\r\n"[..] }.to_vec()
+        if self.resp3 {
+            b"_\r\n"
+        } else {
+            &b"$-1\r\n"[..]
+        }
+        .to_vec()
     }
 
     fn bulk(&self, value: Option<&[u8]>) -> Vec<u8> {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use super::model::{Model, Operation};
+use super::workload::KEYS;
 
 /// What happened to one operation.
 #[derive(Debug)]
@@ -68,7 +69,9 @@ fn predecessors(all: &[Happened]) -> Vec<u64> {
 fn shares_key(a: &Operation, b: &Operation) -> bool {
     let keys = |operation: &Operation| -> Vec<Vec<u8>> {
         let words = operation.commands().iter();
-        words.flat_map(|command| command[1..].to_vec()).collect()
+        let words = words.flat_map(|command| command[1..].iter());
+        let is_key = |word: &&Vec<u8>| KEYS.iter().any(|key| key.as_bytes() == word.as_slice());
+        words.filter(is_key).cloned().collect()
     };
     let all = |operation: &Operation| {
         let mut commands = operation.commands().iter();
@@ -118,4 +121,17 @@ pub(super) fn explain(all: &[Happened]) -> Verdict {
         }
     }
     Verdict::Impossible
+}
+
+/// The operations without whose reply there would be an order.
+pub(super) fn suspects(all: &mut [Happened]) -> Vec<usize> {
+    let mut found = Vec::new();
+    for at in 0..all.len() {
+        let replied = all[at].replied.take();
+        if explain(all) == Verdict::Explained {
+            found.push(at);
+        }
+        all[at].replied = replied;
+    }
+    found
 }

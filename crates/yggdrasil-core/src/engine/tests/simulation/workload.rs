@@ -145,8 +145,9 @@ impl Workload {
 
     fn word(&mut self, random: &mut Random) -> Vec<u8> {
         const WORDS: [&[u8]; 24] = [
-            b"0", b"1", b"2", b"-1", b"100", b"1000000", b"NX", b"XX", b"GET", b"EX", b"PX", b"KEEPTTL", b"REPLACE",
-            b"MATCH", b"COUNT", b"*", b"ON", b"OFF", b"SKIP", b"ASYNC", b"DB", b"channel", b"RESP3", b"",
+            b"0", b"1", b"2", b"-1", b"100", b"1000000", b"NX", b"XX", b"GET", b"EX", b"PX",
+            b"KEEPTTL", b"REPLACE", b"MATCH", b"COUNT", b"*", b"ON", b"OFF", b"SKIP", b"ASYNC",
+            b"DB", b"channel", b"RESP3", b"",
         ];
         if random.percent(30) {
             self.value(random)

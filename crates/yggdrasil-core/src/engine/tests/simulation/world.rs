@@ -173,7 +173,10 @@ impl World {
     fn new_client(&mut self) -> Client {
         let worker = self.random.below(self.plan.shards);
         let engine = self.engines[worker].as_mut();
-        let at = engine.expect("all workers are there").open(&peer()).unwrap();
+        let at = engine
+            .expect("all workers are there")
+            .open(&peer())
+            .unwrap();
         let resp3 = self.random.percent(50);
         let mut client = Client {
             worker,
@@ -543,7 +546,12 @@ impl World {
         }
         for _ in 0..ROUNDS_TO_END {
             self.one_of_each();
-            if self.is_asked() && self.clients.iter().all(|c| !c.connected || c.awaited.is_empty()) {
+            if self.is_asked()
+                && self
+                    .clients
+                    .iter()
+                    .all(|c| !c.connected || c.awaited.is_empty())
+            {
                 break;
             }
         }
@@ -637,12 +645,17 @@ impl Engine {
             (!self.deferred.is_empty(), "something deferred"),
             (!self.inbound.is_empty(), "a long argument"),
             (!self.lists.is_empty(), "a list"),
-            (!self.ring_waiters.is_empty(), "somebody who waits for a ring"),
+            (
+                !self.ring_waiters.is_empty(),
+                "somebody who waits for a ring",
+            ),
             (!self.staged.is_empty(), "a staged request"),
             (!self.holder.is_empty(), "a lease"),
             (self.shard.memory().leased > 0, "leased memory"),
             (self.shard.draft_bytes() > 0, "a draft"),
         ];
-        left.iter().find(|(is_left, _)| *is_left).map(|(_, name)| *name)
+        left.iter()
+            .find(|(is_left, _)| *is_left)
+            .map(|(_, name)| *name)
     }
 }
