@@ -34,6 +34,10 @@ pub enum CommandError {
     BusyKey,
     #[error("OOM command not allowed when used memory > 'maxmemory'.")]
     OutOfMemory,
+    #[error("LOADING Yggdrasil is loading the dataset in memory")]
+    Loading,
+    #[error("READONLY You can't write against a read only replica.")]
+    ReadOnly,
     #[error("ERR {0}")]
     Plain(&'static str),
     /// A whole text that quotes what the client sent, which need not be UTF-8.

@@ -49,6 +49,11 @@ impl Flags {
     /// Not shown as a flag: runs only where `enable-debug-command` allows it.
     pub const PROTECTED: Flags = Flags(1 << 28);
 
+    /// Not shown as a flag: is served while a client that speaks RESP2 is subscribed.
+    pub const IN_SUBSCRIBED: Flags = Flags(1 << 29);
+    /// Not shown as a flag: runs at once between MULTI and EXEC, instead of being queued.
+    pub const IN_MULTI: Flags = Flags(1 << 30);
+
     const NAMES: [(Flags, &'static str); 19] = [
         (Self::WRITE, "write"),
         (Self::READONLY, "readonly"),

@@ -49,6 +49,9 @@ const BEFORE_AUTH: Flags = Flags::of(&[
     Flags::FAST,
     Flags::ALLOW_BUSY,
 ]);
+/// The same for what a client may ask in any state.
+const BEFORE_AUTH_ANYWHERE: Flags =
+    Flags::of(&[BEFORE_AUTH, Flags::IN_SUBSCRIBED, Flags::IN_MULTI]);
 /// For CLIENT, about the connection that asks.
 const CLIENT: Flags = Flags::of(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE]);
 /// For what a transaction is made of.
@@ -59,9 +62,16 @@ const TRANSACTION: Flags = Flags::of(&[
     Flags::FAST,
     Flags::ALLOW_BUSY,
 ]);
+/// The same for what is not queued itself.
+const TRANSACTION_AT_ONCE: Flags = Flags::of(&[TRANSACTION, Flags::IN_MULTI]);
 /// For what changes the subscriptions of a client.
-const SUBSCRIPTION: Flags =
-    Flags::of(&[Flags::PUBSUB, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE]);
+const SUBSCRIPTION: Flags = Flags::of(&[
+    Flags::PUBSUB,
+    Flags::NOSCRIPT,
+    Flags::LOADING,
+    Flags::STALE,
+    Flags::IN_SUBSCRIBED,
+]);
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
@@ -99,7 +109,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "ping",
         arity: Arity::AtLeast(1),
-        flags: Flags::of(&[Flags::FAST]),
+        flags: Flags::of(&[Flags::FAST, Flags::IN_SUBSCRIBED]),
         keys: Keys::None,
         group: Group::Connection,
         route: Route::Session,
@@ -147,7 +157,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "quit",
         arity: Arity::AtLeast(1),
-        flags: BEFORE_AUTH,
+        flags: BEFORE_AUTH_ANYWHERE,
         keys: Keys::None,
         group: Group::Connection,
         route: Route::Session,
@@ -163,7 +173,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "reset",
         arity: Arity::Exact(1),
-        flags: BEFORE_AUTH,
+        flags: BEFORE_AUTH_ANYWHERE,
         keys: Keys::None,
         group: Group::Connection,
         route: Route::Session,
@@ -355,7 +365,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "multi",
         arity: Arity::Exact(1),
-        flags: TRANSACTION,
+        flags: TRANSACTION_AT_ONCE,
         keys: Keys::None,
         group: Group::Transactions,
         route: Route::Session,
@@ -376,6 +386,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
             Flags::LOADING,
             Flags::STALE,
             Flags::SKIP_SLOWLOG,
+            Flags::IN_MULTI,
         ]),
         keys: Keys::None,
         group: Group::Transactions,
@@ -392,7 +403,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "discard",
         arity: Arity::Exact(1),
-        flags: TRANSACTION,
+        flags: TRANSACTION_AT_ONCE,
         keys: Keys::None,
         group: Group::Transactions,
         route: Route::Session,
@@ -408,7 +419,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "watch",
         arity: Arity::AtLeast(2),
-        flags: TRANSACTION,
+        flags: TRANSACTION_AT_ONCE,
         keys: Keys::ALL,
         group: Group::Transactions,
         route: Route::Session,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::pending::SessionRef;
 use super::session::{Gates, Wait};
 use super::{Engine, Event, OUTPUT_PAUSE_BYTES};
-use crate::commands::{CommandError, CommandId, Flags, Keys, Route, Run, SessionCommand, streams};
+use crate::commands::{CommandError, CommandId, Flags, Keys, Route, Run, streams};
 use crate::keyspace::{Key, hash_key, slot::key_slot};
 use crate::resp::{Args, Limits, Parsed, Parser, Reply, Requests};
 use crate::stats::Counter;
@@ -166,7 +166,7 @@ impl Engine {
                     self.sessions[index].at,
                 )),
             Wait::Ring(_) => self.ring_waiters.push(index),
-            Wait::Pause => self.pause.add(index),
+            Wait::Pause => self.gate.add_paused(index),
             Wait::None | Wait::Answer | Wait::Slots | Wait::Output => {}
         }
     }
@@ -274,10 +274,9 @@ impl Engine {
             return Flow::Done;
         };
         let spec = self.table.spec(command);
-        let slow = self.sessions[index].gates.is_slow()
-            || self.pause.is_on()
-            || self.observations.monitors_anywhere;
-        if slow && let Some(flow) = self.pass_gates(index, command, args) {
+        if self.is_gated(index)
+            && let Some(flow) = self.pass_gate(index, command, args)
+        {
             return flow;
         }
         let session = &mut self.sessions[index];
@@ -321,7 +320,7 @@ impl Engine {
     fn take_back(&mut self, index: usize) {
         let session = &mut self.sessions[index];
         session.commands -= 1;
-        session.is_shown = self.observations.monitors_anywhere;
+        session.is_shown = self.gate.is_monitored();
     }
 
     /// Statistics, slow log and muted replies, after a request was executed here or sent on its way.
@@ -570,23 +569,17 @@ impl Engine {
             && self.table.spec(command).flags.has(Flags::READONLY)
     }
 
-    /// True for commands that may run while a RESP2 client is subscribed.
-    pub(super) fn is_allowed_subscribed(run: &Run) -> bool {
-        use SessionCommand as Session;
-        matches!(
-            run,
-            Run::Session(
-                Session::Ping
-                    | Session::Quit
-                    | Session::Reset
-                    | Session::Subscribe
-                    | Session::Unsubscribe
-                    | Session::PSubscribe
-                    | Session::PUnsubscribe
-                    | Session::SSubscribe
-                    | Session::SUnsubscribe
-            )
-        )
+    /// The error of a command that the own shard does not execute now, whoever sent it.
+    #[inline]
+    pub(super) fn refusal(&mut self, command: CommandId) -> Option<CommandError> {
+        if self.gate.is_closed() {
+            let flags = self.table.spec(command).flags;
+            if let Some(error) = self.gate.state().refusal(flags) {
+                return Some(error);
+            }
+        }
+        self.is_refused_for_memory(command)
+            .then_some(CommandError::OutOfMemory)
     }
 
     /// True when a command must be refused: the shard is over its limit, and nothing can be evicted.

@@ -1,4 +1,5 @@
-//! What stands between a request and its execution: authentication, MULTI, subscriptions, pauses, monitors.
+//! What stands between a request and its execution, in one place: authentication, subscriptions, what the shard does
+//! just now, pauses, monitors, MULTI.
 
 use super::Engine;
 use super::dispatch::Flow;
@@ -6,36 +7,108 @@ use super::session::{Gates, Queued, Wait};
 use crate::commands::{CommandError, CommandId, Flags, Run, SessionCommand};
 use crate::resp::{Args, Reply};
 
+/// What the shard of a worker is there for just now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ShardState {
+    /// It answers everything.
+    #[default]
+    Serving,
+    /// It is being filled, and answers nothing about keys.
+    Loading,
+    /// It follows another node's shard: clients read it, and only that changes it.
+    Following,
+}
+
+impl ShardState {
+    /// The state of which `as u8` gives this number.
+    pub(super) fn from_number(number: u8) -> Option<Self> {
+        [Self::Serving, Self::Loading, Self::Following]
+            .into_iter()
+            .find(|state| *state as u8 == number)
+    }
+
+    /// The error of a command that the shard does not execute in this state.
+    pub(super) fn refusal(self, flags: Flags) -> Option<CommandError> {
+        match self {
+            Self::Loading if !flags.has(Flags::LOADING) => Some(CommandError::Loading),
+            Self::Following if flags.has(Flags::WRITE) => Some(CommandError::ReadOnly),
+            _ => None,
+        }
+    }
+}
+
+/// What holds or refuses requests of all sessions.
+#[derive(Default)]
+pub(super) struct Gate {
+    pause: Pause,
+    state: ShardState,
+    monitored: bool,
+    /// Any of these is in force.
+    closed: bool,
+}
+
+impl Gate {
+    /// True while requests are to be looked at more closely, whoever sent them.
+    #[inline]
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// True while requests are shown to monitors.
+    pub fn is_monitored(&self) -> bool {
+        self.monitored
+    }
+
+    #[inline]
+    pub fn set_monitored(&mut self, on: bool) {
+        if self.monitored != on {
+            self.monitored = on;
+            self.refresh();
+        }
+    }
+
+    pub fn state(&self) -> ShardState {
+        self.state
+    }
+
+    /// Remembers a session that the pause holds.
+    pub fn add_paused(&mut self, index: usize) {
+        self.pause.sessions.push(index);
+    }
+
+    fn refresh(&mut self) {
+        self.closed = self.monitored || self.pause.is_on() || self.state != ShardState::Serving;
+    }
+}
+
 /// CLIENT PAUSE.
 #[derive(Default)]
-pub(super) struct Pause {
+struct Pause {
     until: u64,
     writes_only: bool,
     sessions: Vec<usize>,
 }
 
 impl Pause {
-    #[inline]
-    pub fn is_on(&self) -> bool {
+    fn is_on(&self) -> bool {
         self.until != 0
-    }
-
-    pub fn add(&mut self, index: usize) {
-        self.sessions.push(index);
     }
 }
 
 impl Engine {
     /// Pauses clients until a moment in Unix ms. A longer pause that is in force already stays.
     pub fn pause(&mut self, until: u64, writes_only: bool) {
-        self.pause.writes_only = writes_only && (self.pause.writes_only || !self.pause.is_on());
-        self.pause.until = self.pause.until.max(until);
+        let pause = &mut self.gate.pause;
+        pause.writes_only = writes_only && (pause.writes_only || !pause.is_on());
+        pause.until = pause.until.max(until);
+        self.gate.refresh();
     }
 
     /// Ends a pause.
     pub fn unpause(&mut self) {
-        self.pause.until = 0;
-        for index in std::mem::take(&mut self.pause.sessions) {
+        self.gate.pause.until = 0;
+        self.gate.refresh();
+        for index in std::mem::take(&mut self.gate.pause.sessions) {
             if self
                 .sessions
                 .get(index)
@@ -49,13 +122,26 @@ impl Engine {
 
     /// Ends a pause whose time is over.
     pub(super) fn end_pause_in_time(&mut self) {
-        if self.pause.is_on() && self.now >= self.pause.until {
+        let pause = &self.gate.pause;
+        if pause.is_on() && self.now >= pause.until {
             self.unpause();
         }
     }
 
+    /// Says what the own shard is there for from now on.
+    pub fn set_shard_state(&mut self, state: ShardState) {
+        self.gate.state = state;
+        self.gate.refresh();
+    }
+
+    /// True for a session whose next request has to pass the gate.
+    #[inline(always)]
+    pub(super) fn is_gated(&self, index: usize) -> bool {
+        self.sessions[index].gates.is_slow() || self.gate.is_closed()
+    }
+
     /// `Some` when the request is not to be executed now.
-    pub(super) fn pass_gates(
+    pub(super) fn pass_gate(
         &mut self,
         index: usize,
         command: CommandId,
@@ -73,12 +159,16 @@ impl Engine {
             );
             return Some(Flow::Done);
         }
-        if gates.any(Gates::SUBSCRIBED) && !Self::is_allowed_subscribed(&run) {
+        if gates.any(Gates::SUBSCRIBED) && !flags.has(Flags::IN_SUBSCRIBED) {
             let text = format!(
                 "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are \
                  allowed in this context"
             );
             self.refuse(index, Some(command), &CommandError::text(text));
+            return Some(Flow::Done);
+        }
+        if let Some(error) = self.gate.state.refusal(flags) {
+            self.refuse(index, Some(command), &error);
             return Some(Flow::Done);
         }
         if self.must_pause(index, command, &run) {
@@ -89,7 +179,7 @@ impl Engine {
             session.gates.set(Gates::REPLY_SKIP, false);
             session.mute_this = true;
         }
-        if self.observations.monitors_anywhere
+        if self.gate.monitored
             && !flags.has(Flags::SKIP_MONITOR)
             && !gates.any(Gates::MONITOR)
             && !flags.has(Flags::ADMIN)
@@ -99,7 +189,7 @@ impl Engine {
                 self.feed_monitors(index, command, args);
             }
         }
-        if gates.any(Gates::MULTI) && !Self::runs_inside_multi(&run) {
+        if gates.any(Gates::MULTI) && !flags.has(Flags::IN_MULTI) {
             self.queue(index, command, args, flags);
             return Some(Flow::Done);
         }
@@ -107,11 +197,12 @@ impl Engine {
     }
 
     fn must_pause(&self, index: usize, command: CommandId, run: &Run) -> bool {
-        if !self.pause.is_on() {
+        let pause = &self.gate.pause;
+        if !pause.is_on() {
             return false;
         }
         let flags = self.table.spec(command).flags;
-        if !self.pause.writes_only {
+        if !pause.writes_only {
             return !flags.has(Flags::NEVER_PAUSED);
         }
         let writes = |flags: Flags| flags.has(Flags::WRITE) || flags.has(Flags::MAY_REPLICATE);
@@ -124,21 +215,6 @@ impl Engine {
             }
             _ => writes(flags),
         }
-    }
-
-    fn runs_inside_multi(run: &Run) -> bool {
-        use SessionCommand as Session;
-        matches!(
-            run,
-            Run::Session(
-                Session::Exec
-                    | Session::Discard
-                    | Session::Multi
-                    | Session::Watch
-                    | Session::Quit
-                    | Session::Reset
-            )
-        )
     }
 
     fn queue(&mut self, index: usize, command: CommandId, args: &Args<'_>, flags: Flags) {

@@ -6,7 +6,7 @@
 use super::Engine;
 use super::dispatch::{Flow, Plan};
 use super::pending::SessionRef;
-use super::session::{Gates, Wait};
+use super::session::Wait;
 use crate::commands::{CommandError, CommandId, Flags, Route, streams};
 use crate::keyspace::{Draft, Received, UploadError, UploadId};
 use crate::resp::{Args, Arriving};
@@ -206,11 +206,7 @@ impl Engine {
 
     fn begin(&mut self, index: usize, request: &[u8], arriving: &Arriving<'_>) -> bool {
         let session = &self.sessions[index];
-        let is_usual = !(session.gates.is_slow()
-            || session.gates.any(Gates::MULTI)
-            || self.pause.is_on()
-            || self.observations.monitors_anywhere);
-        if arriving.len < LONG_BYTES_MIN || !is_usual || session.closing {
+        if arriving.len < LONG_BYTES_MIN || self.is_gated(index) || session.closing {
             return false;
         }
         let args = Args::new(request, arriving.before);
@@ -267,8 +263,8 @@ impl Engine {
         args: &Args<'_>,
         len: u64,
     ) -> Result<Target, CommandError> {
-        if self.is_refused_for_memory(command) {
-            return Err(CommandError::OutOfMemory);
+        if let Some(error) = self.refusal(command) {
+            return Err(error);
         }
         if self.table.spec(command).route == Route::Upload {
             let id = streams::upload_id(&args[2]).ok_or(UploadError::Unknown)?;

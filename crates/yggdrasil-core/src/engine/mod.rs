@@ -40,6 +40,7 @@ use slab::Slab;
 
 pub use clock::Clock;
 pub use dispatch::Ended;
+pub use gate::ShardState;
 pub use incoming::Room;
 pub use observe::{ClientInfo, LatencyEvent, SlowEntry};
 pub use options::{OptionError, Options, OutputLimit};
@@ -132,7 +133,7 @@ pub struct Engine {
     sessions: Slab<Session>,
     subscriptions: Subscriptions,
     observations: Observations,
-    pause: gate::Pause,
+    gate: gate::Gate,
     /// Unix time in ms, read once a batch.
     now: u64,
     /// Ticks at the end of the command before.
@@ -197,7 +198,7 @@ impl Engine {
             sessions: Slab::new(),
             subscriptions: Subscriptions::default(),
             observations: Observations::default(),
-            pause: gate::Pause::default(),
+            gate: gate::Gate::default(),
             now,
             ticks: (parts.clock.ticks)(),
             random: shape.hash_seed ^ now.rotate_left(32) ^ parts.shard_index as u64,
@@ -362,7 +363,8 @@ impl Engine {
 
     fn read_clock(&mut self) {
         self.now = (self.clock.unix_ms)();
-        self.observations.monitors_anywhere = self.control.monitors() > 0;
+        let monitored = self.control.monitors() > 0;
+        self.gate.set_monitored(monitored);
         self.ticks = (self.clock.ticks)();
     }
 

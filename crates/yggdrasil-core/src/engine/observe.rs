@@ -46,7 +46,6 @@ pub(super) struct Observations {
     next_slow_id: u64,
     /// A request that takes so long is looked at.
     pub slow_ns: u64,
-    pub monitors_anywhere: bool,
     monitors: Vec<usize>,
     errors: BTreeMap<String, u64>,
     pub latency: BTreeMap<&'static str, VecDeque<LatencyEvent>>,
@@ -58,7 +57,6 @@ impl Default for Observations {
             slowlog: VecDeque::new(),
             next_slow_id: 0,
             slow_ns: u64::MAX,
-            monitors_anywhere: false,
             monitors: Vec::new(),
             errors: BTreeMap::new(),
             latency: BTreeMap::new(),
@@ -250,7 +248,7 @@ impl Engine {
             self.observations.monitors.push(index);
             self.stats.add(Counter::MonitorClients, 1);
             self.control.change_monitors(1);
-            self.observations.monitors_anywhere = true;
+            self.gate.set_monitored(true);
         }
     }
 

@@ -6,9 +6,7 @@ use super::lists::{KEYS_AHEAD, KEYS_AT_ONCE_MAX, Seen};
 use super::pending::{Gather, Receiver, Waiter};
 use super::session::{Listener, Queued, Wait};
 use super::views::Lending;
-use crate::commands::{
-    CommandError, CommandId, EachHandler, Flags, Join, Keys, Route, Run, ShardContext, scan,
-};
+use crate::commands::{CommandId, EachHandler, Flags, Join, Keys, Route, Run, ShardContext, scan};
 use crate::resp::{Args, ArgsBuffer, Lend, Protocol, Reply};
 use crate::stats::Counter;
 
@@ -38,7 +36,7 @@ impl Engine {
         out: &mut Vec<u8>,
         lends: bool,
     ) {
-        let refused = self.is_refused_for_memory(command);
+        let refusal = self.refusal(command);
         let row = self.table.spec(command);
         let random = self.next_random();
         let mut reply = if lends {
@@ -46,8 +44,8 @@ impl Engine {
         } else {
             Reply::new(out, protocol)
         };
-        if refused {
-            CommandError::OutOfMemory.write(&mut reply);
+        if let Some(error) = refusal {
+            error.write(&mut reply);
             return;
         }
         let own_only = self.scans_own_only;

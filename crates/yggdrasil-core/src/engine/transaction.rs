@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use super::dispatch::Flow;
+use super::gate::ShardState;
 use super::links::Envelope;
 use super::pending::{Receiver, SessionRef, Waiter};
 use super::remote::Message;
@@ -56,15 +57,17 @@ impl Deferred {
 pub(super) struct Granted {
     /// A key watched by the client was touched.
     pub touched: bool,
+    pub state: ShardState,
     /// Bytes that can still be stored, by what is evicted for them too.
     pub room: u64,
 }
 
 impl Granted {
-    pub fn encode(self) -> [u8; 9] {
-        let mut bytes = [0; 9];
+    pub fn encode(self) -> [u8; 10] {
+        let mut bytes = [0; 10];
         bytes[0] = u8::from(self.touched);
-        bytes[1..].copy_from_slice(&self.room.to_le_bytes());
+        bytes[1] = self.state as u8;
+        bytes[2..].copy_from_slice(&self.room.to_le_bytes());
         bytes
     }
 
@@ -72,6 +75,7 @@ impl Granted {
         let mut reader = Reader::new(bytes);
         Some(Self {
             touched: reader.u8()? != 0,
+            state: ShardState::from_number(reader.u8()?)?,
             room: reader.u64()?,
         })
     }
@@ -88,6 +92,8 @@ pub(super) struct Transaction {
     /// A shard was restarted while it was reserved, or before: nothing more is executed.
     lost: bool,
     touched: bool,
+    /// A shard does not execute what is asked of it.
+    refusal: Option<CommandError>,
     /// The smallest room of any shard.
     room: u64,
     queue: VecDeque<Queued>,
@@ -140,6 +146,7 @@ impl Engine {
                 && session
                     .details()
                     .is_some_and(|details| details.multi.watch_lost),
+            refusal: None,
             room: u64::MAX,
             queue: queue.into(),
             exec,
@@ -212,6 +219,7 @@ impl Engine {
         let touched = token != 0 && self.shard.is_touched(token, self.now);
         Granted {
             touched,
+            state: self.gate.state(),
             room: self.shard.available(),
         }
     }
@@ -223,6 +231,11 @@ impl Engine {
         };
         match granted {
             Some(granted) => {
+                let mut commands = transaction.queue.iter().map(|queued| queued.command);
+                transaction.refusal = transaction.refusal.take().or_else(|| {
+                    commands
+                        .find_map(|command| granted.state.refusal(self.table.spec(command).flags))
+                });
                 transaction.touched |= granted.touched;
                 transaction.room = transaction.room.min(granted.room);
                 transaction.reserved.push(shard);
@@ -241,7 +254,8 @@ impl Engine {
 
     /// Executes what can be executed now; ends the transaction when nothing is left.
     pub(super) fn advance_transaction(&mut self, id: usize) {
-        if self.transactions[id].lost || self.transactions[id].touched {
+        let transaction = &self.transactions[id];
+        if transaction.lost || transaction.touched || transaction.refusal.is_some() {
             if !self.is_under_way(id) {
                 self.finish_transaction(id);
             }
@@ -421,6 +435,8 @@ impl Engine {
             writer.error("ERR a shard was restarted while this ran; whether it was executed on the others is unknown");
         } else if transaction.touched {
             writer.null_array();
+        } else if let Some(error) = &transaction.refusal {
+            error.write(&mut writer);
         } else {
             if transaction.exec {
                 writer.array(transaction.commands.len());

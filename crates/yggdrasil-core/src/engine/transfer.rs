@@ -11,7 +11,7 @@ use super::incoming::{Target, Transfer};
 use super::links::Envelope;
 use super::pending::Waiter;
 use super::remote::{Message, UNREADABLE};
-use super::session::{Gates, Wait};
+use super::session::Wait;
 use super::wire::{self, Reader, RequestHead};
 use crate::commands::{CommandError, CommandId};
 use crate::resp::{Args, Protocol, Reply};
@@ -107,11 +107,17 @@ impl Engine {
             self.refuse_in_slot(index, transfer, &CommandError::Syntax);
             return Flow::Done;
         };
-        let slow = self.sessions[index].gates.any(Gates::UNAUTHENTICATED)
-            || self.pause.is_on()
-            || self.observations.monitors_anywhere;
-        if slow && let Some(flow @ Flow::Again(_)) = self.pass_gates(index, command, args) {
-            self.put_back(index, Target::Elsewhere(transfer), len);
+        if self.is_gated(index)
+            && let Some(flow) = self.pass_gate(index, command, args)
+        {
+            if flow == Flow::Done {
+                // Refused: the error stands behind its slot.
+                let at = self.sessions[index].at;
+                self.abandon_transfer(transfer);
+                self.answer(at, transfer.slot, b"");
+            } else {
+                self.put_back(index, Target::Elsewhere(transfer), len);
+            }
             return flow;
         }
         let session = &mut self.sessions[index];

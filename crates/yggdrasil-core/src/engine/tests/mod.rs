@@ -5,6 +5,7 @@ mod long_values;
 mod order;
 mod simulation;
 mod staged;
+mod state;
 
 use std::cell::Cell;
 
