@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from yggdrasil._core import Context, ReplyError
 from yggdrasil.protocol.node import CommandContext, Here, Question
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Group = Literal["generic", "connection", "pubsub", "server", "cluster"]
 Handler = Callable[[CommandContext, list[bytes]], Awaitable[Reply]]
 """Gets the arguments behind the name, and behind the subcommand's name where there is one."""
 
@@ -51,7 +50,7 @@ def command(
     name: str,
     *,
     arity: int,
-    group: Group,
+    group: str,
     summary: str,
     since: str,
     flags: Sequence[str] = (),
@@ -59,7 +58,10 @@ def command(
     syntax: str = "",
     keys: tuple[int, int, int] | None = None,
 ) -> Callable[[Handler], Command]:
-    """The row of the coroutine below it. `keys` is first key, last key and step; `arity` counts the name."""
+    """The row of the coroutine below it. `keys` is first key, last key and step; `arity` counts the name.
+
+    `group` is the chapter of the command reference: one of Redis's, or one of your own.
+    """
     row: _NewCommand = {
         "name": name,
         "arity": arity,
@@ -75,7 +77,7 @@ def command(
     return lambda handler: Command(row, handler)
 
 
-def container(name: str, *, group: Group, summary: str, since: str, help_since: str) -> tuple[Command, Command]:
+def container(name: str, *, group: str, summary: str, since: str, help_since: str) -> tuple[Command, Command]:
     """A command that is known for its subcommands, and its HELP."""
     row: _NewCommand = {
         "name": name,
@@ -92,7 +94,7 @@ def container(name: str, *, group: Group, summary: str, since: str, help_since: 
 
 
 def container_alone(
-    name: str, *, group: Group, summary: str, since: str, flags: Sequence[str], complexity: str
+    name: str, *, group: str, summary: str, since: str, flags: Sequence[str], complexity: str
 ) -> Callable[[Handler], Command]:
     """A container that is also a command of its own; the coroutine runs when it stands alone."""
     row: _NewCommand = {
@@ -109,7 +111,7 @@ def container_alone(
     return lambda handler: Command(row, handler)
 
 
-def help_of(name: str, *, group: Group, since: str) -> Command:
+def help_of(name: str, *, group: str, since: str) -> Command:
     """The list of a container's subcommands, made from their rows."""
     row: _NewCommand = {
         "name": f"{name}|help",

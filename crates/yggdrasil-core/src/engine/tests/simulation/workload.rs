@@ -112,6 +112,11 @@ impl Workload {
         }
     }
 
+    /// The command that is written in Python.
+    pub fn coroutine(&mut self, random: &mut Random) -> Command {
+        words(&[&[&b"coroutine"[..]], &self.keys(random)[..]].concat())
+    }
+
     /// Any command of the table, with words that it may or may not know.
     pub fn anything(&mut self, random: &mut Random, table: &Registry) -> Command {
         let at = table
@@ -145,8 +150,9 @@ impl Workload {
 
     fn word(&mut self, random: &mut Random) -> Vec<u8> {
         const WORDS: [&[u8]; 24] = [
-            b"0", b"1", b"2", b"-1", b"100", b"1000000", b"NX", b"XX", b"GET", b"EX", b"PX", b"KEEPTTL", b"REPLACE",
-            b"MATCH", b"COUNT", b"*", b"ON", b"OFF", b"SKIP", b"ASYNC", b"DB", b"channel", b"RESP3", b"",
+            b"0", b"1", b"2", b"-1", b"100", b"1000000", b"NX", b"XX", b"GET", b"EX", b"PX",
+            b"KEEPTTL", b"REPLACE", b"MATCH", b"COUNT", b"*", b"ON", b"OFF", b"SKIP", b"ASYNC",
+            b"DB", b"channel", b"RESP3", b"",
         ];
         if random.percent(30) {
             self.value(random)
