@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -40,9 +41,9 @@ def _named(names: Iterable[str]) -> Iterator[tuple[str, str, Callable[[], object
     for name in names:
         if name.endswith(".py"):
             file = Path(name)
-            yield file.stem, f"option command-modules, file {name}", lambda file=file: _from_file(file)
+            yield file.stem, f"option command-modules, file {name}", partial(_from_file, file)
         else:
-            yield name, "option command-modules", lambda name=name: importlib.import_module(name)
+            yield name, "option command-modules", partial(importlib.import_module, name)
 
 
 def _from_file(file: Path) -> ModuleType:
