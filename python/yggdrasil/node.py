@@ -54,15 +54,18 @@ class Node:
         shards: int = 1,
         *,
         directory: Path | str | None = None,
+        keep_directory: bool = False,
         **options: str | int | Path,
     ) -> None:
         """Options are those of `yggdrasil serve`, with underscores; paths are relative to the current directory.
 
-        Without a directory it gets one that goes when it ends. No option is taken from the environment.
+        Without a directory it gets one that goes when it ends, unless that is to be kept. No option is taken from the
+        environment.
         """
         self.host = HOST
         self._shards = shards
         self._directory = None if directory is None else Path(directory).absolute()
+        self._keep_directory = keep_directory or directory is not None
         self._options = options
         self._clients: list[Client] = []
         self._end: weakref.finalize[Any, Any] | None = None
@@ -77,7 +80,8 @@ class Node:
                 self._start_once()
             except NodeError as error:
                 # Another process may have taken a port that was free a moment ago.
-                if "in use" not in str(error) or "port" in self._options or attempt == _ATTEMPTS:
+                is_given = bool(self._free_ports().keys() & self._options.keys())
+                if "in use" not in str(error) or is_given or attempt == _ATTEMPTS:
                     self._remove_directory()
                     raise
             else:
@@ -156,14 +160,13 @@ class Node:
             raise NodeError(failure)
 
     def _start_once(self) -> None:
-        port = 0 if self._options.get("port") == 0 else free_port()
         options = {
             "shards": self._shards,
             "dir": self.dir,
             "bind": HOST,
-            "port": port,
             "worker_port_base": 0,
             "admin_port": 0,
+            **self._free_ports(),
             "unixsocket": self.dir / "node.sock",
             **self._options,
         }
@@ -190,6 +193,10 @@ class Node:
         self.admin_port = int(ready["admin_port"])
         self.unixsocket = ready["unixsocket"]
 
+    def _free_ports(self) -> dict[str, int]:
+        """Options that each try to start has anew."""
+        return {"port": free_port()}
+
     def _ready(self) -> dict[str, str]:
         """What the line says that a node prints when it serves."""
         assert self.process.stdout is not None
@@ -215,7 +222,7 @@ class Node:
         self._remove_directory()
 
     def _remove_directory(self) -> None:
-        if self._directory is None:
+        if not self._keep_directory:
             shutil.rmtree(self.dir, ignore_errors=True)
 
 

@@ -2,44 +2,57 @@
 
 import asyncio
 
-from yggdrasil.commands import CommandContext, Here, Reply, ReplyError, command, question
-
-
-def _row(name: str, flags: tuple[str, ...] = ("write",), keys: tuple[int, int, int] | None = None) -> dict[str, object]:
-    return {"arity": -2}
+from yggdrasil.commands import CommandContext, Reply, ReplyError, command
 
 
 @command("probe.run", arity=-2, group="probes", flags=("write",), summary="Executes a request.", since="1.0.0")
 async def run(ctx: CommandContext, args: list[bytes]) -> Reply:
-    return await ctx.execute(*args)
+    reply: Reply = await ctx.execute(*args)
+    return reply
 
 
-@command("probe.read", arity=-2, group="probes", flags=("readonly",), summary="As PROBE.RUN.", since="1.0.0")
+@command("probe.read", arity=-2, group="probes", flags=("readonly",), summary="Executes a request.", since="1.0.0")
 async def read(ctx: CommandContext, args: list[bytes]) -> Reply:
-    return await ctx.execute(*args)
+    reply: Reply = await ctx.execute(*args)
+    return reply
 
 
 @command(
-    "probe.with", arity=-3, group="probes", flags=("write",), summary="As PROBE.RUN, for a key.", since="1.0.0",
-    keys=(1, 1, 1), syntax="key request [request ...]",
+    "probe.with",
+    arity=-3,
+    group="probes",
+    flags=("write",),
+    summary="Executes a request beside a key.",
+    since="1.0.0",
+    keys=(1, 1, 1),
+    syntax="key request [request ...]",
 )
 async def run_with(ctx: CommandContext, args: list[bytes]) -> Reply:
-    return await ctx.execute(*args[1:])
+    reply: Reply = await ctx.execute(*args[1:])
+    return reply
 
 
 @command(
-    "probe.between", arity=4, group="probes", flags=("write",), summary="Moves a number.", since="1.0.0",
-    keys=(1, 2, 1), syntax="from to count",
+    "probe.move",
+    arity=4,
+    group="probes",
+    flags=("write",),
+    summary="Moves a part of one number to another.",
+    since="1.0.0",
+    keys=(1, 2, 1),
+    syntax="source destination count",
 )
-async def between(ctx: CommandContext, args: list[bytes]) -> Reply:
+async def move(ctx: CommandContext, args: list[bytes]) -> Reply:
     source, destination, count = args
-    left = await ctx.execute(b"DECRBY", source, count)
-    return [left, await ctx.execute(b"INCRBY", destination, count)]
+    left: int = await ctx.execute("DECRBY", source, count)
+    there: int = await ctx.execute("INCRBY", destination, int(count))
+    return [left, there]
 
 
 @command("probe.all", arity=-2, group="probes", flags=("write",), summary="Counts keys at once.", since="1.0.0")
 async def count_all(ctx: CommandContext, args: list[bytes]) -> Reply:
-    return await asyncio.gather(*(ctx.execute(b"INCR", key) for key in args))
+    replies: list[int] = await asyncio.gather(*(ctx.execute(b"INCR", key) for key in args))
+    return replies
 
 
 @command("probe.catch", arity=-2, group="probes", flags=("write",), summary="Tells of an error.", since="1.0.0")
@@ -49,3 +62,43 @@ async def catch(ctx: CommandContext, args: list[bytes]) -> Reply:
     except ReplyError as error:
         return f"caught {error}".encode()
     return None
+
+
+@command("probe.types", arity=-2, group="probes", flags=("write",), summary="Tells of types.", since="1.0.0")
+async def types(ctx: CommandContext, args: list[bytes]) -> Reply:
+    return repr(await ctx.execute(*args)).encode()
+
+
+_left: set[asyncio.Task[None]] = set()
+
+
+@command(
+    "probe.leave",
+    arity=2,
+    group="probes",
+    flags=("write",),
+    summary="Begins to count a key, and ends before that is done.",
+    since="1.0.0",
+    keys=(1, 1, 1),
+    syntax="key",
+)
+async def leave(ctx: CommandContext, args: list[bytes]) -> Reply:
+    async def count() -> None:
+        await ctx.execute(b"INCR", args[0])
+
+    task = asyncio.get_running_loop().create_task(count())
+    _left.add(task)
+    task.add_done_callback(_left.discard)
+    await asyncio.sleep(0)
+    return "left"
+
+
+_too_late: list[CommandContext] = []
+
+
+@command("probe.late", arity=1, group="probes", summary="Uses the context of the call before.", since="1.0.0")
+async def late(ctx: CommandContext, args: list[bytes]) -> Reply:
+    if not _too_late:
+        _too_late.append(ctx)
+        return "kept"
+    return await _too_late.pop().execute(b"PING")  # type: ignore[no-any-return]

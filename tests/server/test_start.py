@@ -81,7 +81,7 @@ def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "stale.sock"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
-    with Node.start(shards=1, unixsocket=path, unixsocketperm=770):
+    with Node(shards=1, unixsocket=path, unixsocketperm=770):
         assert ask(path, "PING") == "PONG"
         assert stat.S_IMODE(path.stat().st_mode) == 0o770
     assert not path.exists()
@@ -100,13 +100,13 @@ def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
 
 def test_a_node_without_tcp_listens_on_its_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "only.sock"
-    with Node.start(shards=2, port=0, unixsocket=path) as node:
+    with Node(shards=2, port=0, unixsocket=path) as node:
         assert node.worker_ports == []
         assert ask(path, "PING") == "PONG"
 
 
 def test_nodes_side_by_side_do_not_see_each_other() -> None:
-    with Node.start(shards=2) as one, Node.start(shards=2) as other:
+    with Node(shards=2) as one, Node(shards=2) as other:
         assert ask(one.port, "SET", "key", "one") == OK
         assert ask(other.worker_ports[0], "SET", "key", "other") == OK
         assert not set(one.pids().values()) & set(other.pids().values())
