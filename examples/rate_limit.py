@@ -9,6 +9,7 @@ from yggdrasil.commands import CommandContext, Reply, command, integer
     group="rate limits",
     flags=("write", "denyoom"),
     keys=(1, 1, 1),
+    atomic=True,
     summary="Counts a use, and tells how many more are allowed; -1 when this one is not.",
     since="1.0.0",
     syntax="key uses seconds",

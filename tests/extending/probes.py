@@ -43,7 +43,25 @@ async def run_with(ctx: CommandContext, args: list[bytes]) -> Reply:
     syntax="source destination count",
 )
 async def move(ctx: CommandContext, args: list[bytes]) -> Reply:
-    source, destination, count = args
+    return await _moved(ctx, *args)
+
+
+@command(
+    "probe.swap",
+    arity=4,
+    group="probes",
+    flags=("write",),
+    summary="As PROBE.MOVE, in one transaction.",
+    since="1.0.0",
+    keys=(1, 2, 1),
+    syntax="source destination count",
+    atomic=True,
+)
+async def swap(ctx: CommandContext, args: list[bytes]) -> Reply:
+    return await _moved(ctx, *args)
+
+
+async def _moved(ctx: CommandContext, source: bytes, destination: bytes, count: bytes) -> Reply:
     left: int = await ctx.execute("DECRBY", source, count)
     there: int = await ctx.execute("INCRBY", destination, int(count))
     return [left, there]

@@ -124,6 +124,20 @@ def test_inside_of_multi_requests_belong_to_the_transaction(c: Wire, probed: Nod
             assert len(replies[-1]) == len(KEYS) - 1
 
 
+def test_an_atomic_command_is_one_transaction(c: Wire, probed: Node) -> None:
+    c("MSET", *[part for key in KEYS for part in (key, 1000)])
+    c("CONFIG", "RESETSTAT")
+    with Wire(HOST, probed.port) as reader:
+        for round_ in range(30):
+            for source, destination in itertools.pairwise(KEYS):
+                c.send("PROBE.SWAP", source, destination, round_)
+            for _ in KEYS:
+                assert sum(int(value) for value in reader("MGET", *KEYS)) == 1000 * len(KEYS)
+            assert [len(c.read()) for _ in KEYS[1:]] == [2] * (len(KEYS) - 1)
+    assert "cmdstat_probe.swap:calls=330," in str(getattr(stats := c("INFO", "commandstats"), "text", stats))
+    expect(c, ("SET text x", OK), ("PROBE.SWAP text key1 1", Error("ERR value is not an integer or out of range")))
+
+
 def test_inside_of_multi_only_shards_of_declared_keys_can_be_used(c: Wire, probed: Node) -> None:
     expect(
         c,

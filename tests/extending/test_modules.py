@@ -95,6 +95,7 @@ def test_a_module_that_is_named_twice_is_refused(tmp_path: Path) -> None:
         (f'"own|sub", {ROW}', 'command "own|sub" has no container of that name'),
         (f'"own", {ROW}, flags=("quick",)', 'command own: unknown flag "quick"'),
         (f'"own", {ROW}, keys=(1, 1, 0)', 'command "own": keys begin behind its name'),
+        (f'"own", {ROW}, atomic=True', 'command "own" cannot be atomic: it needs keys'),
         (f'"own", {ROW}, syntax="[key"', 'command "own": '),
         ('"own", arity=0, group="mine", summary="", since=""', "its arity counts the words of its name"),
         ('"own", arity=2, group="a:b", summary="", since=""', 'group "a:b"'),

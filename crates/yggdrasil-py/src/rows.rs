@@ -28,6 +28,7 @@ pub fn new_command(row: &Bound<'_, PyDict>) -> PyResult<NewCommand> {
     let mut flags = Vec::new();
     for flag in field::<Vec<String>>(row, "flags")? {
         let known = match flag.as_str() {
+            "atomic" => Some(Flags::ATOMIC),
             "dangerous" => Some(Flags::DANGEROUS),
             "never_paused" => Some(Flags::NEVER_PAUSED),
             _ => Flags::named(&flag),

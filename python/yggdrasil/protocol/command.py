@@ -57,15 +57,17 @@ def command(
     complexity: str = "O(1)",
     syntax: str = "",
     keys: tuple[int, int, int] | None = None,
+    atomic: bool = False,
 ) -> Callable[[Handler], Command]:
     """The row of the coroutine below it. `keys` is first key, last key and step; `arity` counts the name.
 
-    `group` is the chapter of the command reference: one of Redis's, or one of your own.
+    `group` is the chapter of the command reference: one of Redis's, or one of your own. All that an atomic command
+    executes is one transaction. The shards of its keys are reserved until it ends, so it must wait for nothing else.
     """
     row: _NewCommand = {
         "name": name,
         "arity": arity,
-        "flags": list(flags),
+        "flags": [*flags, "atomic"] if atomic else list(flags),
         "group": group,
         "summary": summary,
         "since": since,

@@ -129,8 +129,8 @@ class CommandContext:
 
         The reply comes as RESP3 has it: bytes for a bulk string, str for a simple one, int, float, bool, list, dict,
         Members, Verbatim, or None. An error raises ReplyError, which is the reply of this command unless it is caught.
-        Each request is atomic by itself. Inside of MULTI they all belong to the transaction, and may use the keys that
-        the row of this command declares.
+        Each request is atomic by itself. In an atomic command, and inside of MULTI, they all belong to one transaction,
+        and may use the keys that the row of this command declares.
         """
         return await self.caller.execute([_argument(part) for part in request])
 

@@ -40,6 +40,8 @@ impl Flags {
     pub const VALUE_THIRD: Flags = Flags(1 << 23);
     /// Not shown as a flag: runs while CLIENT PAUSE holds everything else.
     pub const NEVER_PAUSED: Flags = Flags(1 << 24);
+    /// Not shown as a flag: everything that a Python command executes is one transaction over the keys of its row.
+    pub const ATOMIC: Flags = Flags(1 << 25);
 
     const NAMES: [(Flags, &'static str); 18] = [
         (Self::WRITE, "write"),

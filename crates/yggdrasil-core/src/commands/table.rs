@@ -99,6 +99,10 @@ pub enum RegistrationError {
          least 1"
     )]
     Keys(String),
+    #[error(
+        "command {0:?} cannot be atomic: it needs keys, whose shards are reserved, and must not be blocking"
+    )]
+    Atomic(String),
     #[error("no room for command {0:?}: 65535 commands are registered")]
     Full(String),
 }
@@ -414,6 +418,10 @@ fn check_arguments(command: &NewCommand) -> Result<(), RegistrationError> {
             return Err(RegistrationError::Keys(command.name.clone()));
         }
     }
+    let may_reserve = command.keys != Keys::None && !command.flags.has(Flags::BLOCKING);
+    if command.flags.has(Flags::ATOMIC) && !may_reserve {
+        return Err(RegistrationError::Atomic(command.name.clone()));
+    }
     Ok(())
 }
 
@@ -542,6 +550,15 @@ mod tests {
             step: 2,
         };
         registry.register(row).unwrap();
+        let atomic = NewCommand {
+            flags: Flags::ATOMIC,
+            ..new_command("test.atomic", Run::Python)
+        };
+        let refused = registry.register(atomic);
+        assert_eq!(
+            refused,
+            Err(RegistrationError::Atomic("test.atomic".to_owned()))
+        );
         let no_words = NewCommand {
             arity: Arity::Exact(0),
             ..new_command("test.none", Run::Python)

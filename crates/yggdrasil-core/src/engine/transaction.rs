@@ -499,9 +499,12 @@ impl Engine {
         let failed = reply.first() == Some(&b'-');
         if !transaction.exec {
             for command in &transaction.commands {
-                self.stats.executed(command.index(), 0, failed);
+                // A Python command is counted when it ends, and every step of EXEC by who executes it.
+                if !matches!(self.table.spec(*command).run, Run::Python) {
+                    self.stats.executed(command.index(), 0, failed);
+                    self.stats.add(Counter::CommandsProcessed, 1);
+                }
             }
-            self.stats.add(Counter::CommandsProcessed, 1);
         }
         match transaction.nesting.execution {
             Some(_) => self.nested_done(transaction.nesting, reply),
