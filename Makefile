@@ -78,9 +78,9 @@ docs: $(VENV)/.stamp-core ## Write the generated pages of docs/ again
 
 lock: $(VENV)/.stamp-dev ## Choose the versions of the Python dependencies again
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--upgrade --group build -o requirements.lock
+		--upgrade --extra server --group build -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--upgrade --group test -o requirements-dev.lock
+		--upgrade --extra server --group test -o requirements-dev.lock
 
 clean: ## Remove what was built
 	rm -rf $(VENV) target $(FUZZ_DIR)/target dist .pytest_cache .mypy_cache .ruff_cache

@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def node() -> Iterator[Node]:
     """A node of three shards, for this test alone."""
-    with Node.start(shards=3) as started:
+    with Node(shards=3) as started:
         yield started
 
 

@@ -97,9 +97,7 @@ class Servers:
         if kind == "peer":
             peer = self._running.enter_context(closing(Peer("--enable-debug-command", debug)))
             return Target(kind, peer.host, peer.port, (peer.port,), peer)
-        node = self._running.enter_context(
-            Node.start(shards=int(kind.removeprefix("node")), enable_debug_command=debug)
-        )
+        node = self._running.enter_context(Node(shards=int(kind.removeprefix("node")), enable_debug_command=debug))
         return Target(kind, "127.0.0.1", node.port, tuple(node.worker_ports), node)
 
     def stop(self) -> None:

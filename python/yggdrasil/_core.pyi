@@ -597,6 +597,12 @@ class Context:
     def worker(self) -> Worker | None:
         """The worker that the client is connected to."""
 
+    def execute(self, args: Sequence[bytes]) -> Future[Any]:
+        """Executes a request on the shards of its keys; ReplyError where its reply is an error.
+
+        The reply is given as RESP3 has it, in the types that a command may return.
+        """
+
     def client(self) -> _ClientInfo | None:
         """The client as in `Worker.clients`; None when it has gone."""
 

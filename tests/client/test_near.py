@@ -185,7 +185,7 @@ def test_without_a_node_here_it_is_resp(filled: Target, url: str) -> None:
 def test_a_node_that_restarts(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    with Node.start(shards=2, directory=home) as node:
+    with Node(shards=2, directory=home) as node:
         port = node.port
         client = Client(port=port, near=url_of(node))
         client.set("k", "before")
@@ -194,7 +194,7 @@ def test_a_node_that_restarts(tmp_path: Path) -> None:
         with pytest.raises(RedisConnectionError):
             client.get("k")
     home.mkdir()
-    with Node.start(shards=2, directory=home, port=port):
+    with Node(shards=2, directory=home, port=port):
         assert client.get("k") is None
         client.set("k", "after")
         assert client.get("k") == b"after"

@@ -35,7 +35,7 @@ def interpreter(version: int, extra: str) -> Path:
 def main() -> None:
     """Ends with status 1 where a version fails."""
     failed = False
-    with Node.start(shards=3) as node:
+    with Node(shards=3) as node:
         for version, extra in itertools.product(VERSIONS, EXTRAS):
             command = [str(interpreter(version, extra)), str(SCRIPT), HOST, str(node.port), str(node.port)]
             environment = os.environ | {"PYTHONPATH": str(ROOT / "python")}

@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.node import HOST, Node
 from tests.targets import Target
+from tests.wire import Wire
 
 from yggdrasil.client import Client
 
@@ -35,6 +37,13 @@ def test_the_model_server_pins_and_maps_its_weights(node_target: Target) -> None
     assert all(float(answer) > 0 for answer in output[1:])
     with Client(port=node_target.port) as client:
         assert len(list(client.pinned_iter("model:demo:*"))) == 4
+
+
+def test_the_rate_limit_counts_a_key_down_wherever_it_is() -> None:
+    with Node(shards=2, command_modules=ROOT / "examples" / "rate_limit.py") as node, Wire(HOST, node.port) as c:
+        for key in ("a", "b", "c", "d"):
+            assert [c("RATE.LIMIT", key, 2, 100) for _ in range(3)] == [1, 0, -1]
+            assert 0 < c("TTL", key) <= 100
 
 
 def test_all_of_them_are_tested() -> None:

@@ -141,7 +141,7 @@ def test_a_coordinator_that_dies_leaves_nothing_reserved(node: Node) -> None:
 
 
 def test_a_worker_whose_engine_breaks_ends_and_is_replaced() -> None:
-    with Node.start(shards=2, enable_debug_command="yes") as node:
+    with Node(shards=2, enable_debug_command="yes") as node:
         old = node.all_pids()["shard-1"]
         with Wire(HOST, node.worker_ports[1]) as c:
             c.send("DEBUG", "PANIC")

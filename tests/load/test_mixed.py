@@ -23,7 +23,7 @@ LONG = b"x" * 200_000
 @pytest.fixture(params=[1, 2, 3])
 def loaded(request: pytest.FixtureRequest) -> Iterator[Node]:
     """A node of one, two and three shards, with little memory."""
-    with Node.start(shards=request.param, maxmemory="200mb", maxmemory_policy="allkeys-lru") as started:
+    with Node(shards=request.param, maxmemory="200mb", maxmemory_policy="allkeys-lru") as started:
         yield started
 
 

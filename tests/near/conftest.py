@@ -55,7 +55,7 @@ class Near:
 
 @pytest.fixture(scope="module", params=[1, 3], ids=["node1", "node3"])
 def shared_node(request: pytest.FixtureRequest) -> Iterator[Node]:
-    with Node.start(shards=request.param) as node:
+    with Node(shards=request.param) as node:
         yield node
 
 
@@ -73,7 +73,7 @@ def start_near() -> Iterator[Callable[..., Near]]:
     opened: list[Near] = []
 
     def start(**options: object) -> Near:
-        node = Node.start(**{"shards": 2, **options})  # type: ignore[arg-type]
+        node = Node(**{"shards": 2, **options}).start()  # type: ignore[arg-type]
         opened.append(Near(node, Wire(HOST, node.port), patient(node)))
         return opened[-1]
 

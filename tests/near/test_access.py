@@ -159,13 +159,13 @@ def test_the_password_of_the_node(start_near: START) -> None:
 
 
 def test_no_near_socket(tmp_path: Path) -> None:
-    with Node.start(shards=1, near_socket="") as node:
+    with Node(shards=1, near_socket="") as node:
         assert not (node.dir / "near.sock").exists()
         with pytest.raises(NearUnavailableError, match="does not answer"):
             NearReader(near_url(node))
     deep = tmp_path / ("d" * 100) / ("e" * 100)
     deep.mkdir(parents=True)
-    with Node.start(shards=1, directory=deep, unixsocket="", near_socket="other.sock") as node:
+    with Node(shards=1, directory=deep, unixsocket="", near_socket="other.sock") as node:
         assert NearReader(f"unix://{deep}/other.sock").get("k") is None
     for url in ("", "unix://", "tcp://localhost:1"):
         with pytest.raises(ValueError, match="neither a path"):
@@ -212,7 +212,7 @@ def test_a_restarted_node_is_found_again(start_near: START) -> None:
     with view:
         assert bytes(view.memory) == b"old" * 50_000, "the memory is there for as long as somebody looks at it"
     assert not view.valid, "what was released is no value any more"
-    with Node.start(shards=3, directory=directory, **options) as again, Wire(HOST, again.port) as c:
+    with Node(shards=3, directory=directory, **options) as again, Wire(HOST, again.port) as c:
         assert near.reader.get("k") is None
         c("SET", "k", "new")
         assert near.reader.get("k") == b"new"

@@ -20,7 +20,7 @@ OOM = Error("OOM command not allowed when used memory > 'maxmemory'.")
 def small_node(request: pytest.FixtureRequest) -> Iterator[tuple[Node, int]]:
     """A node with little memory, and the port of a worker that owns the key `k`, or does not."""
     shards = 1 if request.param == "own shard" else 2
-    with Node.start(shards=shards, maxmemory=shards * 40 * MIB, maxmemory_policy="noeviction") as node:
+    with Node(shards=shards, maxmemory=shards * 40 * MIB, maxmemory_policy="noeviction") as node:
         with Wire(node.host, node.port) as c:
             slot = c("CLUSTER", "KEYSLOT", "k")
         owner = slot * shards // 16384
@@ -281,7 +281,7 @@ def available_bytes() -> int:
 
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=(pytest.mark.slow, pytest.mark.timeout(300)))])
 def test_many_readers_cost_the_value_once(count: int) -> None:
-    with Node.start(shards=1) as node, Wire(node.host, node.port) as c:
+    with Node(shards=1) as node, Wire(node.host, node.port) as c:
         value = pattern(64 * MIB)
         assert c("SET", "k", value) == OK
         pid = node.pids()["shard-0"]
@@ -308,7 +308,7 @@ def test_three_gigabytes() -> None:
         pytest.skip(f"needs 8 GiB of free memory; there are {available / 2**30:.1f} GiB")
     block = pattern(64 * MIB)
     length = 3 * 1024 * MIB
-    with Node.start(shards=1, proto_max_bulk_len="4gb") as node, Wire(node.host, node.port, timeout=120) as c:
+    with Node(shards=1, proto_max_bulk_len="4gb") as node, Wire(node.host, node.port, timeout=120) as c:
         c.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n" % length)
         for _ in range(length // len(block)):
             c.send_raw(block)

@@ -142,7 +142,7 @@ def test_what_waits_in_a_socket_stays_as_it_was(node_target: Target, resp: int, 
 
 def test_what_was_evicted_is_received_whole(resp: int) -> None:
     value = pattern(LENGTH)
-    with Node.start(shards=1, maxmemory=40 * MIB, maxmemory_policy="allkeys-lru") as node:
+    with Node(shards=1, maxmemory=40 * MIB, maxmemory_policy="allkeys-lru") as node:
         target = Target("node1", node.host, node.port, tuple(node.worker_ports), node)
         with ExitStack() as at_end:
             at_end.callback(target.close_connections)

@@ -19,7 +19,7 @@ def each(node3: Target) -> list[Wire]:
 @pytest.fixture
 def own_node() -> Iterator[Node]:
     """A node for one test."""
-    with Node.start(shards=2) as started:
+    with Node(shards=2) as started:
         yield started
 
 
@@ -193,7 +193,7 @@ def test_a_worker_that_dies_is_left_out(own_node: Node) -> None:
 
 
 def test_any_worker_ends_the_node() -> None:
-    node = Node.start(shards=2)
+    node = Node(shards=2).start()
     try:
         with Wire("127.0.0.1", node.worker_ports[1]) as c:
             assert c("SHUTDOWN", "SAVE") == Error("ERR nothing can be written to disk yet: use SHUTDOWN NOSAVE")
@@ -206,7 +206,7 @@ def test_any_worker_ends_the_node() -> None:
 
 
 def test_a_stopping_node_does_not_wait_for_clients_that_wait() -> None:
-    with Node.start(shards=2, shutdown_timeout=120) as node, Wire("127.0.0.1", node.port) as c:
+    with Node(shards=2, shutdown_timeout=120) as node, Wire("127.0.0.1", node.port) as c:
         assert c.pipeline([("SET", "k", "v"), ("WAIT", 0, 0)]) == [OK, 0]
         c.send("WAIT", 1, 0)
         assert c.silent(0.05)
@@ -217,7 +217,7 @@ def test_a_stopping_node_does_not_wait_for_clients_that_wait() -> None:
 
 def test_debug_for_local_clients_only() -> None:
     with (
-        Node.start(shards=1, enable_debug_command="local") as node,
+        Node(shards=1, enable_debug_command="local") as node,
         Wire("127.0.0.1", node.port) as tcp,
         Wire("127.0.0.1", 0, path=node.unixsocket) as unix,
     ):
@@ -236,7 +236,7 @@ def test_clients_of_the_unix_socket_have_its_path_for_address(node: Node) -> Non
 
 
 def test_the_host_of_the_cluster_is_the_one_the_client_reached() -> None:
-    with Node.start(shards=2, bind="0.0.0.0") as node:
+    with Node(shards=2, bind="0.0.0.0") as node:
         for host in ("127.0.0.1", "127.0.0.2"):
             with Wire(host, node.port) as c:
                 assert {row[2][0] for row in c("CLUSTER", "SLOTS")} == {host.encode()}

@@ -74,7 +74,7 @@ def test_a_node_that_stops_is_not_ready(node: Node) -> None:
 
 
 def test_no_admin_server_where_there_is_no_port() -> None:
-    with Node.start(shards=1, admin_port=0) as node:
+    with Node(shards=1, admin_port=0) as node:
         assert node.admin_port == 0
         assert ask(node.port, "PING") == "PONG"
 
@@ -87,7 +87,7 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setenv("NOTIFY_SOCKET", str(path))
         # What is sent while the queue is full is lost, and it may be as short as ten messages: so not more often.
         monkeypatch.setenv("WATCHDOG_USEC", "2000000")
-        with Node.start(shards=1) as node:
+        with Node(shards=1) as node:
             assert manager.recv(4096).split(b"\n") == [b"READY=1", b"STATUS=serving 1 shards"]
             assert [manager.recv(4096) for _ in range(3)] == [b"WATCHDOG=1"] * 3
             assert node.stop() == 0

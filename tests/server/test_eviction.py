@@ -57,7 +57,7 @@ class Watched:
 @pytest.fixture(params=[1, 3])
 def full(request: pytest.FixtureRequest) -> Iterator[Node]:
     """A node whose memory is limited."""
-    with Node.start(shards=request.param, maxmemory=LIMIT) as node:
+    with Node(shards=request.param, maxmemory=LIMIT) as node:
         yield node
 
 
@@ -113,7 +113,7 @@ def test_nothing_calcifies(full: Node) -> None:
 def test_purging_returns_the_memory_of_deleted_keys(shards: int) -> None:
     """After deleting 90% at random, all but 1.3 of what lives."""
     count, value_bytes = 400_000, 100
-    with Node.start(shards=shards) as node, Wire(node.host, node.port) as c:
+    with Node(shards=shards) as node, Wire(node.host, node.port) as c:
         watched = Watched(node)
         fill(c, 0, count, value_bytes)
         numbers = list(range(count))

@@ -25,7 +25,7 @@ def huge(c: Wire) -> int:
 @pytest.mark.skipif(not can_collapse(), reason="this kernel has no MADV_COLLAPSE for shared memory")
 @pytest.mark.parametrize("shards", [1, 3])
 def test_full_parts_are_put_into_huge_pages(shards: int) -> None:
-    with Node.start(shards=shards) as node, Wire(node.host, node.port) as c:
+    with Node(shards=shards) as node, Wire(node.host, node.port) as c:
         numbers = range(KEYS)
         for start in range(0, KEYS, 500):
             c("MSET", *(word for number in numbers[start : start + 500] for word in (f"k{number}", f"v{number}" * 30)))

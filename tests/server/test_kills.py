@@ -120,7 +120,7 @@ def open_files(pid: int) -> int:
 
 @pytest.mark.timeout(1200)
 async def test_a_hundred_killed_workers_hang_nobody() -> None:
-    with Node.start(shards=SHARDS) as node:
+    with Node(shards=SHARDS) as node:
         # The spare is there: the first successor at least has its imports behind it.
         node.all_pids()
         descriptors = open_files(node.pid)

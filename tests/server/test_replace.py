@@ -75,7 +75,7 @@ def test_all_workers_killed_at_once_are_replaced(node: Node) -> None:
 
 
 def test_a_worker_that_keeps_crashing_ends_the_node() -> None:
-    with Node.start(shards=2) as node:
+    with Node(shards=2) as node:
         # A crash counts only while the worker is young, which is a matter of the machine's speed too.
         for _ in range(30):
             before = node.all_pids()["shard-0"]
@@ -122,7 +122,7 @@ def test_what_is_a_crash_loop(deaths: list[Death], is_loop: bool) -> None:
 def test_what_was_set_at_run_time_is_set_in_a_successor_and_in_the_file(tmp_path: Path) -> None:
     file = tmp_path / "node.toml"
     file.write_text("# ours\ntimeout = 100\n")
-    with Node.start(shards=2, config=file) as node:
+    with Node(shards=2, config=file) as node:
         assert ask(node.worker_ports[0], "CONFIG", "SET", "timeout", "200", "requirepass", "") == OK
         before = node.all_pids()["shard-1"]
         os.kill(before, signal.SIGKILL)

@@ -57,7 +57,7 @@ def test_processes_say_which_they_are(node: Node) -> None:
 
 
 def test_a_password_of_the_command_line_is_not_shown_among_the_processes() -> None:
-    with Node.start(shards=1, requirepass="very-secret") as node:
+    with Node(shards=1, requirepass="very-secret") as node:
         for pid in node.pids().values():
             assert b"very-secret" not in Path(f"/proc/{pid}/cmdline").read_bytes()
 
@@ -112,7 +112,7 @@ def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "stale.sock"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
-    with Node.start(shards=1, unixsocket=path, unixsocketperm=770):
+    with Node(shards=1, unixsocket=path, unixsocketperm=770):
         assert ask(path, "PING") == "PONG"
         assert stat.S_IMODE(path.stat().st_mode) == 0o770
     assert not path.exists()
@@ -126,14 +126,14 @@ def test_a_file_in_place_of_the_unix_socket_is_kept(tmp_path: Path) -> None:
 
 
 def test_ports_that_nobody_chose_are_others_where_the_usual_ones_are_taken(tmp_path: Path) -> None:
-    chosen: dict[str, object] = {"port": None, "worker_port_base": None, "admin_port": None}
+    chosen: dict[str, int | None] = {"port": None, "worker_port_base": None, "admin_port": None}
     with ExitStack() as taken:
         # As far below a port that is taken as workers are above their node's.
         base = taken.enter_context(socket.create_server((HOST, 0))).getsockname()[1]
         chosen["port"] = base - 10_000
         with contextlib.suppress(OSError):
             taken.enter_context(socket.create_server((HOST, 9379)))
-        with Node.start(shards=2, directory=tmp_path, **chosen) as node:
+        with Node(shards=2, directory=tmp_path, **chosen) as node:
             assert node.port == base - 10_000
             assert not {base, 9379} & {node.admin_port, *node.worker_ports}
             for port in (node.port, *node.worker_ports):
@@ -143,13 +143,13 @@ def test_ports_that_nobody_chose_are_others_where_the_usual_ones_are_taken(tmp_p
 
 
 def test_a_node_starts_on_the_last_port() -> None:
-    with Node.start(shards=2, port=65_535, worker_port_base=None) as node:
+    with Node(shards=2, port=65_535, worker_port_base=None) as node:
         assert ask(node.worker_ports[1], "PING") == "PONG"
 
 
 def test_a_missing_directory_is_made(tmp_path: Path) -> None:
     path = tmp_path / "new"
-    with Node.start(shards=1, directory=tmp_path, dir=path):
+    with Node(shards=1, directory=tmp_path, dir=path):
         assert path.is_dir()
 
 
@@ -159,13 +159,13 @@ def test_a_directory_without_a_parent_is_an_error(tmp_path: Path) -> None:
 
 def test_a_node_without_tcp_listens_on_its_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "only.sock"
-    with Node.start(shards=2, port=0, unixsocket=path) as node:
+    with Node(shards=2, port=0, unixsocket=path) as node:
         assert node.worker_ports == []
         assert ask(path, "PING") == "PONG"
 
 
 def test_nodes_side_by_side_do_not_see_each_other() -> None:
-    with Node.start(shards=2) as one, Node.start(shards=2) as other:
+    with Node(shards=2) as one, Node(shards=2) as other:
         assert ask(one.port, "SET", "key", "one") == OK
         assert ask(other.worker_ports[0], "SET", "key", "other") == OK
         assert not set(one.pids().values()) & set(other.pids().values())

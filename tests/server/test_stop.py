@@ -48,7 +48,7 @@ def test_replies_that_are_due_are_not_lost(node: Node) -> None:
 
 
 def test_the_second_signal_ends_it_at_once() -> None:
-    with Node.start(shards=3, shutdown_timeout=120) as node:
+    with Node(shards=3, shutdown_timeout=120) as node:
         pids = node.all_pids()
         os.kill(pids["shard-0"], signal.SIGSTOP)
         node.process.send_signal(signal.SIGTERM)
@@ -91,7 +91,7 @@ def test_a_node_starts_again_after_its_supervisor_was_killed(node: Node) -> None
     pids = node.all_pids()
     node.kill()
     wait_until_gone(pids)
-    with Node.start(
+    with Node(
         shards=2, directory=node.dir, port=node.port, admin_port=node.admin_port, unixsocket=node.unixsocket
     ) as again:
         assert ask(again.port, "PING") == "PONG"

@@ -139,7 +139,7 @@ def test_the_simulator_sees_the_hit_ratio_of_the_node(shards: int) -> None:
     keys, limit, at_once = 60_000, 48 * MIB, 32
     weights = list(itertools.accumulate(1 / (rank + 1) for rank in range(keys)))
     numbers = random.Random(7)
-    with Node.start(shards=shards, maxmemory=limit) as node, Wire(node.host, node.port) as c:
+    with Node(shards=shards, maxmemory=limit) as node, Wire(node.host, node.port) as c:
 
         def requests(count: int) -> None:
             for _ in range(count // at_once):

@@ -222,3 +222,9 @@ def test_scanning_inside(c: Wire) -> None:
         if cursor == b"0":
             break
     assert found == [b"k"]
+
+
+def test_keys_without_their_values_change_nothing(c: Wire) -> None:
+    for name in ("MSET", "MSETNX"):
+        wrong = Error(f"ERR wrong number of arguments for '{name.lower()}' command")
+        expect(c, ("MULTI", OK), (f"{name} a 1 b 2 c", "QUEUED"), ("EXEC", [wrong]), ("EXISTS a b c", 0))

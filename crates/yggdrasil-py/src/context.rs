@@ -1,13 +1,17 @@
 //! What a Python command knows of its caller, and how its end comes back.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict};
 use yggdrasil_core::commands::CommandId;
-use yggdrasil_core::engine::{Caller, SessionRef};
+use yggdrasil_core::engine::{Caller, Executor, SessionRef};
 use yggdrasil_core::resp::{Args, ArgsBuffer};
 
+use crate::errors::YggdrasilError;
 use crate::worker::Worker;
 
 /// The caller of a Python command.
@@ -21,6 +25,7 @@ pub struct Context {
     name: Vec<u8>,
     db: u8,
     protocol: u8,
+    ended: Arc<AtomicBool>,
 }
 
 impl Context {
@@ -44,6 +49,7 @@ impl Context {
             name,
             db,
             protocol: protocol.version(),
+            ended: Arc::default(),
         }
     }
 
@@ -93,6 +99,30 @@ impl Context {
         self.worker.as_ref().map(|worker| worker.clone_ref(py))
     }
 
+    /// Executes a request; the future gets the reply as RESP3 has it, or `ReplyError`.
+    fn execute<'py>(
+        &self,
+        py: Python<'py>,
+        args: Vec<PyBackedBytes>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let worker = self
+            .worker
+            .as_ref()
+            .filter(|_| !self.ended.load(Ordering::Relaxed));
+        let Some(worker) = worker else {
+            return Err(YggdrasilError::new_err(
+                "a request was to be executed by a command that has ended; await everything before it returns",
+            ));
+        };
+        let by = Executor {
+            command: self.command,
+            transaction: self.transaction,
+            db: self.db,
+        };
+        let args: ArgsBuffer = args.iter().map(AsRef::as_ref).collect();
+        worker.get().execute(py, &by, &args.as_args())
+    }
+
     /// The client as in `Worker.clients`; `None` when it has gone.
     fn client<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let Some(worker) = &self.worker else {
@@ -114,6 +144,7 @@ pub struct Completion {
     pub(crate) command: CommandId,
     pub(crate) args: ArgsBuffer,
     pub(crate) started: Instant,
+    ended: Arc<AtomicBool>,
 }
 
 impl Completion {
@@ -126,6 +157,7 @@ impl Completion {
             slot: context.slot,
             transaction: context.transaction,
             command: context.command,
+            ended: Arc::clone(&context.ended),
         }
     }
 
@@ -134,6 +166,7 @@ impl Completion {
         py: Python<'_>,
         result: PyResult<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
+        self.ended.store(true, Ordering::Relaxed);
         self.worker.get().complete(py, self, result)
     }
 }

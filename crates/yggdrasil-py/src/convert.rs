@@ -25,7 +25,7 @@ impl Verbatim {
         signature = (text, format = "txt".to_owned()),
         text_signature = "(text, format='txt')"
     )]
-    fn new(text: String, format: String) -> PyResult<Self> {
+    pub(crate) fn new(text: String, format: String) -> PyResult<Self> {
         if format.len() != 3 {
             return Err(YggdrasilError::new_err(format!(
                 "format is {format:?}, expected three letters"
@@ -44,7 +44,7 @@ pub struct Members {
 #[pymethods]
 impl Members {
     #[new]
-    fn new(members: Vec<Py<PyAny>>) -> Self {
+    pub(crate) fn new(members: Vec<Py<PyAny>>) -> Self {
         Self { members }
     }
 }

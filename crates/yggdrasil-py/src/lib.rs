@@ -7,6 +7,7 @@ mod connection;
 mod context;
 mod control;
 mod convert;
+mod decode;
 mod errors;
 mod guests;
 mod inspect;

@@ -33,10 +33,11 @@ pub fn new_command(row: &Bound<'_, PyDict>) -> PyResult<NewCommand> {
         );
     }
     let group: String = field(row, "group")?;
-    let group = Group::ALL
-        .into_iter()
-        .find(|known| known.name() == group)
-        .ok_or_else(|| to_python(format!("command {name}: unknown group {group:?}")))?;
+    let group = Group::named(&group).ok_or_else(|| {
+        to_python(format!(
+            "command {name}: group {group:?}: 1 to 32 characters of one line without ':' are allowed"
+        ))
+    })?;
     let keys = match row.get_item("first_key")? {
         None => Keys::None,
         Some(first) => Keys::At {

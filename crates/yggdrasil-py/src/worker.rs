@@ -11,7 +11,8 @@ use std::os::fd::OwnedFd;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use yggdrasil_core::commands::CommandId;
-use yggdrasil_core::engine::{Engine, Listener, Options, Parts, Peer, SessionRef};
+use yggdrasil_core::engine::{Engine, Executor, Listener, Options, Parts, Peer, SessionRef};
+use yggdrasil_core::resp::Args;
 
 use crate::buffer::ReceiveBuffer;
 use crate::clock::system_clock;
@@ -56,6 +57,8 @@ pub struct State {
     handlers: RefCell<HashMap<CommandId, Py<PyAny>>>,
     topics: RefCell<HashMap<Vec<u8>, Py<PyAny>>>,
     calls: RefCell<HashMap<u64, Py<PyAny>>>,
+    /// What Python commands execute, and the futures of the replies.
+    executions: RefCell<HashMap<u64, Py<PyAny>>>,
     next_call: Cell<u64>,
     buffer: OnceCell<Py<ReceiveBuffer>>,
     event_loop: OnceCell<Py<PyAny>>,
@@ -82,6 +85,32 @@ impl Worker {
             .get()
             .ok_or_else(|| YggdrasilError::new_err("the worker was not started"))?;
         Ok(running.bind(py).clone())
+    }
+
+    /// A future under a number that is used once.
+    fn new_future<'py>(
+        &self,
+        py: Python<'py>,
+        futures: &RefCell<HashMap<u64, Py<PyAny>>>,
+    ) -> PyResult<(u64, Bound<'py, PyAny>)> {
+        let future = self.event_loop(py)?.call_method0("create_future")?;
+        let number = self.next_call.get();
+        self.next_call.set(number + 1);
+        futures.borrow_mut().insert(number, future.clone().unbind());
+        Ok((number, future))
+    }
+
+    /// Executes a request of a Python command; the future gets the reply.
+    pub(crate) fn execute<'py>(
+        &self,
+        py: Python<'py>,
+        by: &Executor,
+        args: &Args<'_>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (number, future) = self.new_future(py, &self.executions)?;
+        self.engine.borrow_mut().execute_for(number, by, args);
+        self.settle(py)?;
+        Ok(future)
     }
 
     pub(crate) fn open(
@@ -345,6 +374,7 @@ impl Worker {
                 handlers: RefCell::new(HashMap::new()),
                 topics: RefCell::new(HashMap::new()),
                 calls: RefCell::new(HashMap::new()),
+                executions: RefCell::new(HashMap::new()),
                 next_call: Cell::new(0),
                 buffer: OnceCell::new(),
                 event_loop: OnceCell::new(),
@@ -517,12 +547,7 @@ impl Worker {
         if shard >= self.engine.borrow().shape().shards {
             return Err(to_python(format!("there is no shard {shard}")));
         }
-        let future = self.event_loop(py)?.call_method0("create_future")?;
-        let call = self.next_call.get();
-        self.next_call.set(call + 1);
-        self.calls
-            .borrow_mut()
-            .insert(call, future.clone().unbind());
+        let (call, future) = self.new_future(py, &self.calls)?;
         self.engine
             .borrow_mut()
             .call(shard, call, topic.as_bytes(), payload);

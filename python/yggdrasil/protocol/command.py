@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from yggdrasil._core import Context, ReplyError
 from yggdrasil.protocol.node import CommandContext, Here, Question
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Group = Literal["generic", "connection", "pubsub", "server", "cluster"]
 Handler = Callable[[CommandContext, list[bytes]], Awaitable[Reply]]
 """Gets the arguments behind the name, and behind the subcommand's name where there is one."""
 
@@ -51,7 +50,7 @@ def command(
     name: str,
     *,
     arity: int,
-    group: Group,
+    group: str,
     summary: str,
     since: str,
     flags: Sequence[str] = (),
@@ -59,15 +58,18 @@ def command(
     syntax: str = "",
     tips: Sequence[str] = (),
     keys: tuple[int, int, int] | None = None,
+    atomic: bool = False,
 ) -> Callable[[Handler], Command]:
     """The row of the coroutine below it. `keys` is first key, last key and step; `arity` counts the name.
 
     `tips` are those of COMMAND INFO, in Redis's order.
+    `group` is the chapter of the command reference: one of Redis's, or one of your own. All that an atomic command
+    executes is one transaction. The shards of its keys are reserved until it ends, so it must wait for nothing else.
     """
     row: _NewCommand = {
         "name": name,
         "arity": arity,
-        "flags": list(flags),
+        "flags": [*flags, "atomic"] if atomic else list(flags),
         "group": group,
         "summary": summary,
         "since": since,
@@ -80,7 +82,7 @@ def command(
     return lambda handler: Command(row, handler)
 
 
-def container(name: str, *, group: Group, summary: str, since: str, help_since: str) -> tuple[Command, Command]:
+def container(name: str, *, group: str, summary: str, since: str, help_since: str) -> tuple[Command, Command]:
     """A command that is known for its subcommands, and its HELP."""
     row: _NewCommand = {
         "name": name,
@@ -100,7 +102,7 @@ def container(name: str, *, group: Group, summary: str, since: str, help_since: 
 def container_alone(
     name: str,
     *,
-    group: Group,
+    group: str,
     summary: str,
     since: str,
     flags: Sequence[str],
@@ -123,7 +125,7 @@ def container_alone(
     return lambda handler: Command(row, handler)
 
 
-def help_of(name: str, *, group: Group, since: str, flags: Sequence[str] = ("loading", "stale")) -> Command:
+def help_of(name: str, *, group: str, since: str, flags: Sequence[str] = ("loading", "stale")) -> Command:
     """The list of a container's subcommands, made from their rows."""
     row: _NewCommand = {
         "name": f"{name}|help",

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
 
 from yggdrasil._core import Context, ReplyError, Worker, YggdrasilError
 from yggdrasil.protocol.capturing import Capturing
+from yggdrasil.protocol.reply import raw
 from yggdrasil.protocol.services import Services
 from yggdrasil.protocol.table import Table
 
@@ -35,6 +36,9 @@ class Here:
 
         self.capturing = Capturing(worker)
         """The capture that this worker writes."""
+
+        self.modules: dict[str, list[str]] = {}
+        """Names of the commands of modules that are not part of this package, by the name of the module."""
 
         self.startup_bytes = worker.memory()["used"]
         """What the empty arena takes."""
@@ -89,7 +93,7 @@ def question(answer: Callable[[Here, Asked], Answered]) -> Question[Asked, Answe
     hints: dict[str, Any] = get_type_hints(answer, include_extras=True)
     answered = TypeAdapter(hints.pop("return"))
     _, asked = hints.values()
-    topic = f"{answer.__module__.rpartition('.')[2]}.{answer.__name__}"
+    topic = f"{answer.__module__}.{answer.__name__}"
     return Question(topic, answer, TypeAdapter(asked), answered)
 
 
@@ -120,6 +124,16 @@ class CommandContext:
         """What the node offers."""
         return self.here.services
 
+    async def execute(self, *request: bytes | str | float) -> Any:
+        """Executes a request on the keys of the client's database, whichever shards they are in.
+
+        The reply comes as RESP3 has it: bytes for a bulk string, str for a simple one, int, float, bool, list, dict,
+        Members, Verbatim, or None. An error raises ReplyError, which is the reply of this command unless it is caught.
+        Each request is atomic by itself. In an atomic command, and inside of MULTI, they all belong to one transaction,
+        and may use the keys that the row of this command declares.
+        """
+        return await self.caller.execute([_argument(part) for part in request])
+
     async def broadcast(self, question: Question[Asked, Answered], asked: Asked) -> dict[int, Answered]:
         """Asks all workers. One that dies meanwhile is left out."""
         payload = question.asked.dump_json(asked)
@@ -142,6 +156,18 @@ class CommandContext:
         except YggdrasilError as error:
             raise ReplyError(f"ERR {error}") from None
         return _decoded(question, shard, answer)
+
+
+def _argument(part: bytes | str | float) -> bytes:
+    match part:
+        case bytes():
+            return part
+        case str():
+            return raw(part)
+        case int() | float() if not isinstance(part, bool):
+            return repr(part).encode()
+        case _:
+            raise TypeError(f"an argument of a request is bytes, str, int or float, not {type(part).__name__}")
 
 
 def _decoded(question: Question[Any, Answered], shard: int, answer: bytes) -> Answered:

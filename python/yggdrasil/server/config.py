@@ -319,6 +319,14 @@ class Config(BaseSettings):
         Choice,
         Option(help="Who may use DEBUG; local: clients on this machine.", redis=True),
     ] = "no"
+    command_modules: Annotated[
+        str,
+        Option(
+            help="Python modules whose commands the node has too, beside those of installed packages: names that can "
+            "be imported, or files that end in .py.",
+            allowed="names of modules, or paths that end in .py, separated by spaces",
+        ),
+    ] = ""
     ring_size: Annotated[
         Size,
         Field(ge=64 * KIB, le=GIB),

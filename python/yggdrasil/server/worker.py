@@ -11,6 +11,7 @@ import structlog
 
 from yggdrasil import protocol
 from yggdrasil._core import ConfigError, NodeShape, Worker
+from yggdrasil.protocol.modules import ModuleError, load_modules
 from yggdrasil.server import log as logs
 from yggdrasil.server.config import OPTIONS, Config
 from yggdrasil.server.config_live import changed
@@ -45,7 +46,8 @@ async def run(assignment: Assignment, config: Config, descriptors: Sequence[int]
         await process.start(descriptors)
     except Exception as error:
         log.debug("start failed", exc_info=True)
-        process.link.send(Failed(reason=f"{type(error).__name__}: {error}"))
+        kind = "" if isinstance(error, ModuleError) else f"{type(error).__name__}: "
+        process.link.send(Failed(reason=f"{kind}{error}"))
         process.link.close()
         return 1
     process.link.send(Ready())
@@ -86,7 +88,8 @@ class _WorkerProcess:
         for descriptor in (control, *arenas, *pages):
             os.close(descriptor)
         self._guests = GuestListener(socket.socket(fileno=channel), worker.add_guest, worker.remove_guest)
-        self._here = protocol.register_all(worker, self.services, cluster)
+        modules = load_modules(self.services.config.command_modules.split())
+        self._here = protocol.register_all(worker, self.services, cluster, modules=modules)
         loop = asyncio.get_running_loop()
         worker.start(loop)
         await self._listen(loop, worker, listeners)

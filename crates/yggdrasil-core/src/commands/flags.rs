@@ -40,6 +40,8 @@ impl Flags {
     pub const VALUE_THIRD: Flags = Flags(1 << 23);
     /// Not shown as a flag: runs while CLIENT PAUSE holds everything else.
     pub const NEVER_PAUSED: Flags = Flags(1 << 24);
+    /// Not shown as a flag: everything that a Python command executes is one transaction over the keys of its row.
+    pub const ATOMIC: Flags = Flags(1 << 31);
 
     pub const NO_ASYNC_LOADING: Flags = Flags(1 << 25);
     /// Not shown as a flag: in the ACL category @connection instead of that of its group.
@@ -77,7 +79,8 @@ impl Flags {
     ];
 
     /// Flags that rows of Python name though COMMAND INFO shows them otherwise.
-    const HIDDEN_NAMES: [(Flags, &'static str); 5] = [
+    const HIDDEN_NAMES: [(Flags, &'static str); 6] = [
+        (Self::ATOMIC, "atomic"),
         (Self::DANGEROUS, "dangerous"),
         (Self::NEVER_PAUSED, "never_paused"),
         (Self::CONNECTION, "connection"),

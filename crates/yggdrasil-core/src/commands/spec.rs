@@ -118,10 +118,15 @@ pub enum Group {
     PubSub,
     Server,
     Cluster,
+    /// One of a module of commands.
+    Other(&'static str),
 }
 
+/// Characters that the name of a group has at most.
+const GROUP_CHARACTERS_MAX: usize = 32;
+
 impl Group {
-    pub const ALL: [Group; 7] = [
+    const BUILT_IN: [Group; 7] = [
         Self::Generic,
         Self::String,
         Self::Connection,
@@ -141,7 +146,21 @@ impl Group {
             Self::PubSub => "pubsub",
             Self::Server => "server",
             Self::Cluster => "cluster",
+            Self::Other(name) => name,
         }
+    }
+
+    /// The group of this name, which lives as long as the process; `None` for a name that would not fit on one line of
+    /// any page.
+    pub fn named(name: &str) -> Option<Self> {
+        let fits = (1..=GROUP_CHARACTERS_MAX).contains(&name.chars().count());
+        if !fits || name.contains(|sign: char| sign.is_control() || sign == ':') {
+            return None;
+        }
+        let known = Self::BUILT_IN
+            .into_iter()
+            .find(|known| known.name() == name);
+        Some(known.unwrap_or_else(|| Self::Other(name.to_owned().leak())))
     }
 
     fn acl_category(self) -> Option<&'static str> {
@@ -150,7 +169,7 @@ impl Group {
             Self::String => Some("string"),
             Self::Connection => Some("connection"),
             Self::Transactions => Some("transaction"),
-            Self::PubSub | Self::Server | Self::Cluster => None,
+            Self::PubSub | Self::Server | Self::Cluster | Self::Other(_) => None,
         }
     }
 }
@@ -276,6 +295,16 @@ impl CommandSpec {
 mod tests {
     use super::*;
     use crate::resp::ArgsBuffer;
+
+    #[test]
+    fn a_group_has_a_name_of_one_line() {
+        assert_eq!(Group::named("string"), Some(Group::String));
+        assert_eq!(Group::named("time series").unwrap().name(), "time series");
+        let long = "g".repeat(GROUP_CHARACTERS_MAX + 1);
+        for wrong in ["", "a:b", "a\nb", &long] {
+            assert_eq!(Group::named(wrong), None);
+        }
+    }
 
     #[test]
     fn keys_are_where_the_row_says() {

@@ -93,6 +93,17 @@ pub enum RegistrationError {
         name: String,
         error: syntax::SyntaxError,
     },
+    #[error("command {0:?}: its arity counts the words of its name, so it is {1} at least")]
+    Arity(String, usize),
+    #[error(
+        "command {0:?}: keys begin behind its name, within its arity, and no later than they end; their step is at \
+         least 1"
+    )]
+    Keys(String),
+    #[error(
+        "command {0:?} cannot be atomic: it needs keys, whose shards are reserved, and must not be blocking"
+    )]
+    Atomic(String),
     #[error("no room for command {0:?}: 65535 commands are registered")]
     Full(String),
 }
@@ -124,6 +135,7 @@ impl Registry {
     /// Adds a command. Its texts live as long as the process: a row is registered once, at the start.
     pub fn register(&mut self, command: NewCommand) -> Result<CommandId, RegistrationError> {
         self.check(&command.name, &command.syntax)?;
+        check_arguments(&command)?;
         let docs = Docs {
             summary: command.summary.leak(),
             since: command.since.leak(),
@@ -399,6 +411,27 @@ fn shown(text: &[u8], most: usize) -> &[u8] {
     &text[..memchr::memchr(0, text).unwrap_or(text.len())]
 }
 
+/// Checks what a row says of its arguments.
+fn check_arguments(command: &NewCommand) -> Result<(), RegistrationError> {
+    let words = command.name.split('|').count();
+    let (Arity::Exact(least) | Arity::AtLeast(least)) = command.arity;
+    if usize::from(least) < words {
+        return Err(RegistrationError::Arity(command.name.clone(), words));
+    }
+    if let Keys::At { first, last, step } = command.keys {
+        let begins_behind_name = (words..usize::from(least)).contains(&usize::from(first));
+        let ends_behind_begin = last < 0 || i32::from(last) >= i32::from(first);
+        if step == 0 || !begins_behind_name || !ends_behind_begin {
+            return Err(RegistrationError::Keys(command.name.clone()));
+        }
+    }
+    let may_reserve = command.keys != Keys::None && !command.flags.has(Flags::BLOCKING);
+    if command.flags.has(Flags::ATOMIC) && !may_reserve {
+        return Err(RegistrationError::Atomic(command.name.clone()));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -418,7 +451,7 @@ mod tests {
     fn new_command(name: &str, run: Run) -> NewCommand {
         NewCommand {
             name: name.to_owned(),
-            arity: Arity::AtLeast(1),
+            arity: Arity::AtLeast(name.split('|').count() as u16),
             flags: Flags::of(&[Flags::ADMIN, Flags::LOADING]),
             keys: Keys::None,
             group: Group::Server,
@@ -501,6 +534,47 @@ mod tests {
         assert_eq!(
             error(&registry, "a\0b c\0d"),
             "ERR unknown command 'a', with args beginning with: 'c' "
+        );
+    }
+
+    #[test]
+    fn a_row_whose_arguments_make_no_sense_is_refused() {
+        let mut registry = Registry::new();
+        let mut row = NewCommand {
+            arity: Arity::AtLeast(2),
+            ..new_command("test.keys", Run::Python)
+        };
+        for (first, last, step) in [(0, 1, 1), (1, 1, 0), (1, 0, 1), (2, 2, 1)] {
+            row.keys = Keys::At { first, last, step };
+            let refused = registry.register(row.clone());
+            assert_eq!(
+                refused,
+                Err(RegistrationError::Keys("test.keys".to_owned()))
+            );
+        }
+        row.keys = Keys::At {
+            first: 1,
+            last: -1,
+            step: 2,
+        };
+        registry.register(row).unwrap();
+        let atomic = NewCommand {
+            flags: Flags::ATOMIC,
+            ..new_command("test.atomic", Run::Python)
+        };
+        let refused = registry.register(atomic);
+        assert_eq!(
+            refused,
+            Err(RegistrationError::Atomic("test.atomic".to_owned()))
+        );
+        let no_words = NewCommand {
+            arity: Arity::Exact(0),
+            ..new_command("test.none", Run::Python)
+        };
+        let refused = registry.register(no_words);
+        assert_eq!(
+            refused,
+            Err(RegistrationError::Arity("test.none".to_owned(), 1))
         );
     }
 

@@ -24,7 +24,7 @@ const LINE: usize = 64;
 const INSIDE: &str = "offsets follow from the shape the segment was checked against";
 const NAMES_OFFSET: usize = 4096;
 /// Bytes of a command's name in the table of names: its length, then the name.
-const NAME_BYTES: usize = 64;
+const NAME_BYTES: usize = 128;
 const WORKERS_OFFSET: usize = NAMES_OFFSET + (COMMANDS_MAX * NAME_BYTES).next_multiple_of(4096);
 const WORKER_WORDS_BYTES: usize = 4096;
 const LEASES_OFFSET: usize =

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::pending::SessionRef;
-use super::session::{Gates, Wait};
+use super::session::{Gates, Queued, Wait};
 use super::{Engine, Event, OUTPUT_PAUSE_BYTES};
 use crate::commands::{CommandError, CommandId, Flags, Keys, Route, Run, streams};
 use crate::keyspace::{Key, hash_key, slot::key_slot};
@@ -469,6 +469,10 @@ impl Engine {
         let session = &mut self.sessions[index];
         if !session.slots.is_empty() {
             return Flow::Again(Wait::Slots);
+        }
+        if self.table.spec(command).flags.has(Flags::ATOMIC) {
+            let args = (*args).into();
+            return self.start_transaction(index, vec![Queued { command, args }], false);
         }
         let slot = session.open_slot();
         let at = session.at;

@@ -268,6 +268,7 @@ impl Engine {
         self.tickets.len() == 0
             && self.staged.is_empty()
             && self.transactions.is_empty()
+            && self.delayed_executions.is_empty()
             && self
                 .sessions
                 .iter()

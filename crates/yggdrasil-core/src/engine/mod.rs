@@ -6,6 +6,7 @@
 
 mod clock;
 mod dispatch;
+mod execute;
 mod gate;
 mod housekeeping;
 mod incoming;
@@ -40,6 +41,7 @@ use slab::Slab;
 
 pub use clock::Clock;
 pub use dispatch::Ended;
+pub use execute::Executor;
 pub use gate::ShardState;
 pub use incoming::Room;
 pub use observe::{ClientInfo, LatencyEvent, SlowEntry};
@@ -83,6 +85,8 @@ pub enum Event {
     },
     /// The answer to [`Engine::call`]; `None` when the other worker was restarted first.
     CallAnswered { call: u64, answer: Option<Vec<u8>> },
+    /// The reply to [`Engine::execute_for`], in RESP3.
+    Executed { execution: u64, reply: Vec<u8> },
     /// Stop or resume reading from a client.
     Reading { session: SessionRef, on: bool },
 }
@@ -150,6 +154,8 @@ pub struct Engine {
     ready: Vec<usize>,
     resumable: VecDeque<usize>,
     ring_waiters: Vec<usize>,
+    /// Requests of Python commands that wait for room in a ring.
+    delayed_executions: VecDeque<execute::Execution>,
     events: Vec<Event>,
     next_inspected: usize,
     /// Long arguments that other workers are sending for requests to this shard.
@@ -213,6 +219,7 @@ impl Engine {
             ready: Vec::new(),
             resumable: VecDeque::new(),
             ring_waiters: Vec::new(),
+            delayed_executions: VecDeque::new(),
             events: Vec::new(),
             next_inspected: 0,
             inbound: transfer::Inbounds::default(),
@@ -602,6 +609,7 @@ impl Engine {
                 _ => {}
             }
         }
+        self.retry_executions();
     }
 
     /// Runs sessions that may go on until none is left, then publishes what was sent to other workers.

@@ -24,6 +24,8 @@ pub enum Waiter {
     Reserved { transaction: usize },
     /// A call from Python.
     Call { call: u64 },
+    /// A request of a Python command.
+    Execution { execution: u64 },
 }
 
 struct Pending {

@@ -87,7 +87,7 @@ impl Engine {
                 }
                 Receiver::Transaction(_) | Receiver::Slot { .. } => 0,
             },
-            Waiter::Reserved { .. } | Waiter::Call { .. } => 0,
+            Waiter::Reserved { .. } | Waiter::Call { .. } | Waiter::Execution { .. } => 0,
         }
     }
 
@@ -349,6 +349,9 @@ impl Engine {
                 self.part_done(gather, part, reply.unwrap_or(RESTARTED).to_vec());
             }
             Waiter::Reserved { transaction } => self.reservation_granted(transaction, reply),
+            Waiter::Execution { execution } => {
+                self.executed(execution, reply.unwrap_or(RESTARTED).to_vec());
+            }
             Waiter::Call { call } => self.events.push(Event::CallAnswered {
                 call,
                 answer: reply.map(<[u8]>::to_vec),

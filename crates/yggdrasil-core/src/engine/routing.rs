@@ -199,11 +199,12 @@ impl Engine {
         let row = self.table.spec(command);
         let all = u64::MAX >> (64 - self.shape.shards);
         match row.route {
-            Route::Session => 0,
+            Route::Session if !matches!(row.run, Run::Python) => 0,
             Route::AllShards(_) | Route::RandomKey => all,
             Route::Scan => 1 << self.scan_shard(args),
             Route::Upload => 1 << self.upload_shard(args),
-            Route::Key | Route::Split(_) | Route::Together => {
+            // A Python command has no route: what it executes inside of a transaction is for the keys of its row.
+            Route::Session | Route::Key | Route::Split(_) | Route::Together => {
                 let positions = row.keys.positions(args);
                 positions.fold(0, |shards, position| {
                     shards | 1 << self.shard_of(args.at(position))

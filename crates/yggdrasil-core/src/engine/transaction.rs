@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use super::dispatch::Flow;
+use super::execute::{Execution, Nesting};
 use super::gate::ShardState;
 use super::links::Envelope;
 use super::pending::{Receiver, SessionRef, Waiter};
@@ -40,12 +41,13 @@ pub(super) enum Deferred {
     Message(Message<'static>),
     /// A transaction of this worker that wants the own shard.
     Transaction(usize),
+    Execution(Execution),
 }
 
 impl Deferred {
     fn is_reservation(&self) -> bool {
         match self {
-            Self::Session(_) => false,
+            Self::Session(_) | Self::Execution(_) => false,
             Self::Message(message) => message.header.kind == FrameKind::Reserve,
             Self::Transaction(_) => true,
         }
@@ -108,6 +110,47 @@ pub(super) struct Transaction {
     pub step: Option<Step>,
     waits_for_python: bool,
     commands: Vec<CommandId>,
+    /// What it has to do with requests of Python commands.
+    pub nesting: Nesting,
+}
+
+impl Transaction {
+    /// A request of a Python command. As a step of another transaction it executes on what that has reserved.
+    pub(super) fn of_execution(execution: Execution, shards: u64, parent: Option<&Self>) -> Self {
+        let nobody = SessionRef {
+            index: usize::MAX,
+            client: 0,
+        };
+        let wanted = (0..64).filter(|shard| parent.is_none() && shards & (1 << shard) != 0);
+        Self {
+            session: nobody,
+            slot: 0,
+            wanted: wanted.collect(),
+            reserved: parent.map_or_else(Vec::new, |parent| parent.reserved.clone()),
+            tag: parent.map_or(0, |parent| parent.tag),
+            lost: parent.is_some_and(|parent| parent.lost),
+            touched: false,
+            refusal: None,
+            room: parent.map_or(u64::MAX, |parent| parent.room),
+            nesting: execution.nesting(),
+            db: execution.db,
+            queue: VecDeque::from([execution.into_queued()]),
+            exec: false,
+            protocol: Protocol::Resp3,
+            reply: Vec::new(),
+            gathers: VecDeque::new(),
+            step: None,
+            waits_for_python: false,
+            commands: Vec::new(),
+        }
+    }
+
+    /// The shards that it has reserved, as bits.
+    pub(super) fn reserved_shards(&self) -> u64 {
+        self.reserved
+            .iter()
+            .fold(0, |shards, shard| shards | 1 << shard)
+    }
 }
 
 impl Engine {
@@ -130,7 +173,7 @@ impl Engine {
                 .details()
                 .map_or(0, |details| details.multi.watched);
         }
-        self.transaction_serial += 1;
+        let tag = self.next_tag();
         let session = &mut self.sessions[index];
         let slot = session.open_slot();
         let transaction = Transaction {
@@ -140,7 +183,7 @@ impl Engine {
                 .filter(|shard| shards & (1 << shard) != 0)
                 .collect(),
             reserved: Vec::new(),
-            tag: self.transaction_serial | u64::from(self.links.incarnation(self.me)) << 40,
+            tag,
             lost: false,
             touched: exec
                 && session
@@ -157,14 +200,25 @@ impl Engine {
             step: None,
             waits_for_python: false,
             commands: Vec::new(),
+            nesting: Nesting::default(),
         };
+        self.set_wait(index, Wait::Answer);
+        self.begin_transaction(transaction);
+        Flow::Done
+    }
+
+    /// A number that no other transaction of this worker, or of its predecessors, has.
+    pub(super) fn next_tag(&mut self) -> u64 {
+        self.transaction_serial += 1;
+        self.transaction_serial | u64::from(self.links.incarnation(self.me)) << 40
+    }
+
+    pub(super) fn begin_transaction(&mut self, transaction: Transaction) {
         if transaction.wanted.len() > 1 {
             self.stats.add(Counter::Transactions, 1);
         }
         let id = self.transactions.insert(transaction);
-        self.set_wait(index, Wait::Answer);
         self.reserve_next(id);
-        Flow::Done
     }
 
     fn watch_token(&self, transaction: usize) -> u64 {
@@ -342,6 +396,12 @@ impl Engine {
                 return;
             }
         }
+        if let Err(error) = row.check_steps(&args) {
+            let mut reply = Vec::new();
+            error.write(&mut Reply::new(&mut reply, protocol));
+            self.step_done(id, &reply);
+            return;
+        }
         match run {
             Run::Session(SessionCommand::Publish | SessionCommand::SPublish) => {
                 let sharded = matches!(run, Run::Session(SessionCommand::SPublish));
@@ -401,11 +461,17 @@ impl Engine {
 
     /// A Python command inside a transaction has ended.
     pub(super) fn python_step_done(&mut self, id: usize, reply: Vec<u8>) {
-        if self.transactions.contains(id) {
-            self.transactions[id].waits_for_python = false;
-            self.step_done(id, &reply);
-            self.advance_transaction(id);
+        let Some(transaction) = self.transactions.get_mut(id) else {
+            return;
+        };
+        if transaction.nesting.is_executing() {
+            // What it has executed and not waited for ends before the shards are released.
+            transaction.nesting.python_reply = Some(reply);
+            return;
         }
+        transaction.waits_for_python = false;
+        self.step_done(id, &reply);
+        self.advance_transaction(id);
     }
 
     /// Releases all shards and answers.
@@ -416,7 +482,11 @@ impl Engine {
         } else {
             0
         };
-        for &shard in &transaction.reserved {
+        let released = match transaction.nesting.parent {
+            Some(_) => &[][..],
+            None => &transaction.reserved[..],
+        };
+        for &shard in released {
             if shard == self.me {
                 self.end_reservation(self.me, transaction.tag, &token.to_le_bytes());
             } else {
@@ -446,11 +516,17 @@ impl Engine {
         let failed = reply.first() == Some(&b'-');
         if !transaction.exec {
             for command in &transaction.commands {
-                self.stats.executed(command.index(), 0, failed);
+                // A Python command is counted when it ends, and every step of EXEC by who executes it.
+                if !matches!(self.table.spec(*command).run, Run::Python) {
+                    self.stats.executed(command.index(), 0, failed);
+                    self.stats.add(Counter::CommandsProcessed, 1);
+                }
             }
-            self.stats.add(Counter::CommandsProcessed, 1);
         }
-        self.answer(transaction.session, transaction.slot, &reply);
+        match transaction.nesting.execution {
+            Some(_) => self.nested_done(transaction.nesting, reply),
+            None => self.answer(transaction.session, transaction.slot, &reply),
+        }
     }
 
     /// Ends the reservation of the own shard and lets go on what waited for it.
@@ -498,6 +574,7 @@ impl Engine {
                 }
             }
             Deferred::Message(message) => self.take_shard_message(&message),
+            Deferred::Execution(execution) => self.start_execution(execution),
             Deferred::Transaction(id) => {
                 if self.transactions.contains(id) {
                     self.reserve_next(id);

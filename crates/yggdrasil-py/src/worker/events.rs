@@ -8,6 +8,7 @@ use yggdrasil_core::resp::{Args, Protocol};
 use super::Worker;
 use crate::context::{CallAnswer, Completion, Context};
 use crate::convert::reply_of;
+use crate::decode;
 use crate::errors::YggdrasilError;
 
 impl Worker {
@@ -34,25 +35,17 @@ impl Worker {
                 payload,
             } => self.answer(py, caller, &topic, &payload),
             Event::CallAnswered { call, answer } => {
-                let Some(future) = self.calls.borrow_mut().remove(&call) else {
-                    return Ok(());
-                };
-                let future = future.bind(py);
-                if future.call_method0("done")?.is_truthy()? {
-                    return Ok(());
-                }
-                match answer {
-                    Some(answer) => future
-                        .call_method1("set_result", (PyBytes::new(py, &answer),))
-                        .map(drop),
-                    None => {
-                        let error =
-                            YggdrasilError::new_err("the worker was restarted before it answered");
-                        future
-                            .call_method1("set_exception", (error.value(py),))
-                            .map(drop)
-                    }
-                }
+                let future = self.calls.borrow_mut().remove(&call);
+                let result = answer
+                    .map(|answer| PyBytes::new(py, &answer).into_any())
+                    .ok_or_else(|| {
+                        YggdrasilError::new_err("the worker was restarted before it answered")
+                    });
+                set_future(py, future, result)
+            }
+            Event::Executed { execution, reply } => {
+                let future = self.executions.borrow_mut().remove(&execution);
+                set_future(py, future, decode::value_of(py, &reply))
             }
         }
     }
@@ -149,4 +142,24 @@ impl Worker {
         self.engine.borrow_mut().answer_call(caller, answer);
         self.settle(py)
     }
+}
+
+/// Ends a future, unless who waited for it was cancelled.
+fn set_future(
+    py: Python<'_>,
+    future: Option<Py<PyAny>>,
+    result: PyResult<Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let Some(future) = future else {
+        return Ok(());
+    };
+    let future = future.bind(py);
+    if future.call_method0("done")?.is_truthy()? {
+        return Ok(());
+    }
+    match result {
+        Ok(value) => future.call_method1("set_result", (value,)),
+        Err(error) => future.call_method1("set_exception", (error.value(py),)),
+    }
+    .map(drop)
 }

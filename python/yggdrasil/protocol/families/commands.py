@@ -160,7 +160,7 @@ async def command_list(ctx: CommandContext, args: list[bytes]) -> Reply:
         case []:
             return _names(table.all())
         case [b"FILTERBY", b"MODULE", _]:
-            return []
+            return [raw(name) for name in ctx.here.modules.get(text(args[2]), [])]
         case [b"FILTERBY", b"ACLCAT", _]:
             return _names(table.of_category(text(args[2])))
         case [b"FILTERBY", b"PATTERN", _]:

@@ -1,6 +1,7 @@
 //! Workers of a node in one process, without sockets: what clients send is given to their engines, and what the engines
 //! want done is done at once.
 
+mod execute;
 mod long_values;
 mod order;
 mod simulation;
@@ -37,6 +38,8 @@ fn now_ms() -> u64 {
 struct Node {
     engines: Vec<Engine>,
     clients: Vec<Client>,
+    /// Replies to requests of Python commands, by their numbers.
+    executed: Vec<(u64, Vec<u8>)>,
 }
 
 /// A connection to one of the workers.
@@ -61,6 +64,7 @@ impl Node {
         Self {
             engines: engines.collect(),
             clients: Vec::new(),
+            executed: Vec::new(),
         }
     }
 
@@ -185,9 +189,13 @@ impl Node {
                 }
             }
         }
-        let events = engine.take_events();
-        let known = |event: &Event| matches!(event, Event::Reading { .. });
-        assert!(events.iter().all(known), "{events:?}");
+        for event in engine.take_events() {
+            match event {
+                Event::Reading { .. } => {}
+                Event::Executed { execution, reply } => self.executed.push((execution, reply)),
+                other => panic!("{other:?}"),
+            }
+        }
         had_steps || !ready.is_empty()
     }
 }

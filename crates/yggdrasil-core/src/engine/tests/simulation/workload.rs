@@ -112,6 +112,11 @@ impl Workload {
         }
     }
 
+    /// The command that is written in Python.
+    pub fn coroutine(&mut self, random: &mut Random) -> Command {
+        words(&[&[&b"coroutine"[..]], &self.keys(random)[..]].concat())
+    }
+
     /// Any command of the table, with words that it may or may not know.
     pub fn anything(&mut self, random: &mut Random, table: &Registry) -> Command {
         let at = table

@@ -10,7 +10,7 @@ use super::replies::reply_end;
 use super::workload::Workload;
 use crate::commands::{Arity, CommandId, Flags, Group, Keys, NewCommand, Run};
 use crate::control::{Control, NodeShape};
-use crate::engine::{Ended, Engine, Event, Room, SessionRef};
+use crate::engine::{Ended, Engine, Event, Executor, Room, SessionRef};
 use crate::resp::ArgsBuffer;
 use crate::shm::Segment;
 
@@ -92,6 +92,11 @@ pub(super) struct World {
     clients: Vec<Client>,
     workload: Workload,
     running: Vec<Running>,
+    /// Requests of Python commands under way: worker and number.
+    executing: Vec<(usize, u64)>,
+    executions: u64,
+    /// Python commands execute nothing more.
+    is_ending: bool,
     time: u64,
     asked: usize,
     pub history: Vec<Happened>,
@@ -124,6 +129,9 @@ impl World {
             clients: Vec::new(),
             workload,
             running: Vec::new(),
+            executing: Vec::new(),
+            executions: 0,
+            is_ending: false,
             time: 0,
             asked: 0,
             history: Vec::new(),
@@ -155,15 +163,15 @@ impl World {
         let text = |text: &str| text.to_owned();
         let command = NewCommand {
             name: text("coroutine"),
-            arity: Arity::AtLeast(1),
-            flags: Flags::of(&[]),
-            keys: Keys::None,
+            arity: Arity::AtLeast(2),
+            flags: Flags::WRITE,
+            keys: Keys::ALL,
             group: Group::Server,
             run: Run::Python,
-            summary: text("Ends some time later."),
+            summary: text("Executes requests, and ends some time later."),
             since: text("1.0.0"),
             complexity: text("O(1)"),
-            syntax: text("[argument [argument ...]]"),
+            syntax: text("key [key ...]"),
             tips: Vec::new(),
         };
         engine.register(command).unwrap();
@@ -288,7 +296,10 @@ impl World {
             let operation = self.workload.operation(&mut self.random);
             self.ask(number, operation);
         } else if let Some(engine) = &self.engines[client.worker] {
-            let command = self.workload.anything(&mut self.random, engine.table());
+            let command = match self.random.below(8) {
+                0 => self.workload.coroutine(&mut self.random),
+                _ => self.workload.anything(&mut self.random, engine.table()),
+            };
             let words: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
             client.send(&encoded(&words));
         }
@@ -346,6 +357,15 @@ impl World {
                     args,
                     transaction,
                 }),
+                Event::Executed { execution, reply } => {
+                    assert_eq!(reply_end(&reply, 0), Some(reply.len()));
+                    let known = self
+                        .executing
+                        .iter()
+                        .position(|one| *one == (worker, execution));
+                    self.executing
+                        .swap_remove(known.expect("an answer comes once"));
+                }
                 Event::Called { .. } | Event::CallAnswered { .. } => {
                     unreachable!("no command of the simulation calls Python")
                 }
@@ -353,11 +373,35 @@ impl World {
         }
     }
 
+    /// A Python command executes a request, and need not wait for its reply.
+    fn execute_for(&mut self, at: usize) {
+        let running = &self.running[at];
+        let worker = running.worker;
+        let Some(engine) = self.engines[worker].as_mut() else {
+            return;
+        };
+        let request = self.workload.anything(&mut self.random, engine.table());
+        let by = Executor {
+            command: running.command,
+            transaction: running.transaction,
+            db: 0,
+        };
+        self.executions += 1;
+        self.executing.push((worker, self.executions));
+        let words: ArgsBuffer = request.iter().map(Vec::as_slice).collect();
+        engine.execute_for(self.executions, &by, &words.as_args());
+        self.after(worker);
+    }
+
     fn complete_one(&mut self) {
         if self.running.is_empty() {
             return;
         }
         let at = self.random.below(self.running.len());
+        if !self.is_ending && self.random.percent(50) {
+            self.execute_for(at);
+            return;
+        }
         let running = self.running.swap_remove(at);
         let Some(engine) = self.engines[running.worker].as_mut() else {
             return;
@@ -524,6 +568,7 @@ impl World {
             }
         }
         self.running.retain(|running| running.worker != worker);
+        self.executing.retain(|(of, _)| *of != worker);
         let _ = self.control.next_incarnation(worker);
         self.woken |= u64::MAX;
     }
@@ -617,6 +662,7 @@ impl World {
             self.clients[number].asked_farewell = true;
             self.leave(number);
         }
+        self.is_ending = true;
         // Uploads that nobody goes on with end by their time.
         NOW_MS.set(NOW_MS.get() + 100_000);
         for _ in 0..ROUNDS_TO_END {
@@ -626,6 +672,10 @@ impl World {
                 break;
             }
         }
+        assert!(
+            self.executing.is_empty(),
+            "requests of Python commands without an answer"
+        );
         for (worker, engine) in self.engines.iter().flatten().enumerate() {
             assert_eq!(engine.left_over(), None, "of worker {worker}");
             engine.shard.check_invariants();
@@ -645,6 +695,10 @@ impl Engine {
             (!self.deferred.is_empty(), "something deferred"),
             (!self.inbound.is_empty(), "a long argument"),
             (!self.lists.is_empty(), "a list"),
+            (
+                !self.delayed_executions.is_empty(),
+                "a request of a Python command",
+            ),
             (
                 !self.ring_waiters.is_empty(),
                 "somebody who waits for a ring",

@@ -1,0 +1,215 @@
+//! Requests of commands that are written in Python: executed where their keys are, and answered by an event.
+//!
+//! A request for one shard goes to its owner. One for several becomes a transaction of its own. Inside of EXEC both are
+//! transactions within the one that runs: they execute under its tag, on the shards that it has reserved.
+
+use super::pending::Waiter;
+use super::session::Queued;
+use super::transaction::{Deferred, Transaction};
+use super::{Engine, Event};
+use crate::commands::{CommandError, CommandId, Flags, Run, SessionCommand};
+use crate::resp::{Args, ArgsBuffer, Protocol, Reply};
+
+/// The Python command that executes a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Executor {
+    /// Its row.
+    pub command: CommandId,
+    /// The transaction whose step it is.
+    pub transaction: Option<usize>,
+    /// The logical database of its client.
+    pub db: u8,
+}
+
+/// A request of a Python command.
+pub(super) struct Execution {
+    number: u64,
+    command: CommandId,
+    args: ArgsBuffer,
+    pub db: u8,
+    parent: Option<usize>,
+}
+
+impl Execution {
+    pub fn nesting(&self) -> Nesting {
+        Nesting {
+            execution: Some(self.number),
+            parent: self.parent,
+            ..Nesting::default()
+        }
+    }
+
+    pub fn into_queued(self) -> Queued {
+        Queued {
+            command: self.command,
+            args: self.args,
+        }
+    }
+}
+
+/// How a transaction belongs to requests of Python commands.
+#[derive(Default)]
+pub(super) struct Nesting {
+    /// The number of the request that it executes.
+    pub execution: Option<u64>,
+    /// The transaction on whose shards it executes.
+    pub parent: Option<usize>,
+    /// Requests of its Python step that are under way.
+    children: usize,
+    /// The reply of its Python step, which has ended before them.
+    pub python_reply: Option<Vec<u8>>,
+}
+
+impl Nesting {
+    pub fn is_executing(&self) -> bool {
+        self.children > 0
+    }
+}
+
+impl Engine {
+    /// Executes a request of a Python command. The reply comes as [`Event::Executed`] with this number; an error is
+    /// a reply, too.
+    pub fn execute_for(&mut self, execution: u64, by: &Executor, args: &Args<'_>) {
+        self.run_staged();
+        self.read_clock();
+        match self.check_execution(by, args) {
+            Ok(command) => self.start_execution(Execution {
+                number: execution,
+                command,
+                args: (*args).into(),
+                db: by.db,
+                parent: by.transaction,
+            }),
+            Err(error) => {
+                let mut reply = Vec::new();
+                error.write(&mut Reply::new(&mut reply, Protocol::Resp3));
+                self.executed(execution, reply);
+            }
+        }
+        self.settle();
+    }
+
+    /// The command of a request, if this Python command may execute it now.
+    fn check_execution(&self, by: &Executor, args: &Args<'_>) -> Result<CommandId, CommandError> {
+        if args.is_empty() {
+            return Err(CommandError::Plain("a request without a command's name"));
+        }
+        let command = self.table.lookup(args)?;
+        let row = self.table.spec(command);
+        row.check_steps(args)?;
+        let caller = self.table.spec(by.command);
+        let refused = |why: &str| {
+            let text = format!("ERR '{}' cannot execute '{}': {why}", caller.name, row.name);
+            Err(CommandError::text(text))
+        };
+        match row.run {
+            Run::Shard(_) | Run::Read(_) | Run::ReadEach(_) | Run::Together(_) => {}
+            Run::Session(SessionCommand::Publish | SessionCommand::SPublish) => {}
+            Run::Session(_) => return refused("it is about a connection"),
+            Run::Python | Run::Container | Run::Help => {
+                return refused("it is written in Python, too; call its function");
+            }
+        }
+        if row.flags.has(Flags::BLOCKING) {
+            return refused("it may wait for other clients");
+        }
+        if row.flags.has(Flags::WRITE) && !caller.flags.has(Flags::WRITE) {
+            return refused(
+                "it writes; give the row of the command that executes it the flag 'write'",
+            );
+        }
+        if let Some(id) = by.transaction {
+            let Some(transaction) = self.transactions.get(id) else {
+                return refused("the transaction is over");
+            };
+            if self.shards_of(command, args) & !transaction.reserved_shards() != 0 {
+                return refused(
+                    "inside of MULTI only keys can be used that the row of the command that executes it declares, \
+                     and others of their shards",
+                );
+            }
+        }
+        Ok(command)
+    }
+
+    pub(super) fn start_execution(&mut self, execution: Execution) {
+        let shards = self.shards_of(execution.command, &execution.args.as_args());
+        if let Some(parent) = execution.parent {
+            self.transactions[parent].nesting.children += 1;
+            let nested = Transaction::of_execution(execution, 0, Some(&self.transactions[parent]));
+            self.begin_transaction(nested);
+        } else if shards.is_power_of_two() {
+            self.execute_on_one(execution, shards.trailing_zeros() as usize);
+        } else {
+            let tag = self.next_tag();
+            let mut transaction = Transaction::of_execution(execution, shards, None);
+            transaction.tag = tag;
+            self.begin_transaction(transaction);
+        }
+    }
+
+    fn execute_on_one(&mut self, execution: Execution, shard: usize) {
+        let Execution {
+            number,
+            command,
+            ref args,
+            db,
+            ..
+        } = execution;
+        if shard != self.me && self.links.is_backlogged(shard) {
+            self.delayed_executions.push_back(execution);
+        } else if shard != self.me {
+            let waiter = Waiter::Execution { execution: number };
+            let args = args.as_args();
+            self.send_request(shard, waiter, command, &args, None, db, Protocol::Resp3, 0);
+        } else if self.reserved.is_some() {
+            self.deferred.push_back(Deferred::Execution(execution));
+        } else {
+            let mut reply = Vec::new();
+            let before = (self.clock.ticks)();
+            self.run_on_shard(
+                command,
+                &args.as_args(),
+                None,
+                db,
+                Protocol::Resp3,
+                &mut reply,
+                false,
+            );
+            let spent = (self.clock.ticks)().wrapping_sub(before);
+            let failed = reply.first() == Some(&b'-');
+            self.stats
+                .executed(command.index(), self.clock.nanoseconds(spent), failed);
+            self.executed(number, reply);
+        }
+    }
+
+    /// Tries again what waited for room in a ring.
+    pub(super) fn retry_executions(&mut self) {
+        for execution in std::mem::take(&mut self.delayed_executions) {
+            self.start_execution(execution);
+        }
+    }
+
+    /// The reply to a request of a Python command is there.
+    pub(super) fn executed(&mut self, execution: u64, reply: Vec<u8>) {
+        self.events.push(Event::Executed { execution, reply });
+    }
+
+    /// The transaction that a request of a Python command became has ended.
+    pub(super) fn nested_done(&mut self, nesting: Nesting, reply: Vec<u8>) {
+        if let Some(execution) = nesting.execution {
+            self.executed(execution, reply);
+        }
+        let Some(parent) = nesting.parent.filter(|id| self.transactions.contains(*id)) else {
+            return;
+        };
+        let waiting = &mut self.transactions[parent].nesting;
+        waiting.children -= 1;
+        if !waiting.is_executing()
+            && let Some(reply) = waiting.python_reply.take()
+        {
+            self.python_step_done(parent, reply);
+        }
+    }
+}
