@@ -3,7 +3,7 @@
 use super::handler::{KeyLimits, ShardContext};
 use super::scan;
 use super::{EXPIRE_AT_MAX, Registry};
-use crate::keyspace::{Expiry, Key, Shard, ShardShape, Value, hash_key};
+use crate::keyspace::{Expiry, Key, Kind, Shard, ShardShape, Value, hash_key};
 use crate::resp::{ArgsBuffer, Limits, Parser, Protocol, Reply, Requests};
 use crate::shm::Segment;
 
@@ -256,4 +256,79 @@ fn help_lists_the_subcommands() {
     let text = String::from_utf8(out).unwrap();
     assert!(text.starts_with("*13\r\n+OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n+ENCODING <key>\r\n+    "));
     assert!(text.contains("\r\n+HELP\r\n"));
+}
+
+/// Puts a value of any kind under a key.
+fn put(node: &mut Node, key: &[u8], kind: Kind, value: Value<'_>) {
+    let key = Key {
+        db: 0,
+        hash: hash_key(SEED, key),
+        bytes: key,
+    };
+    let put = node.shard.put(&key, kind, value, Expiry::Clear, NOW);
+    assert!(put.is_ok());
+}
+
+#[test]
+fn every_row_that_needs_a_string_refuses_what_is_none() {
+    let mut node = Node::new();
+    let rows: Vec<_> = node.registry.iter().map(|(_, spec)| spec).collect();
+    let mut refused = 0;
+    for spec in rows.iter().filter(|spec| spec.needs == Some(Kind::String)) {
+        put(&mut node, b"k", Kind::Hash, Value::Bytes(b"packed"));
+        let count = spec.arity.number().unsigned_abs() as usize;
+        let request = [&[spec.name, "k"][..], &vec!["1"; count.max(2) - 2]].concat();
+        let reply = node.ask(&request.join(" "));
+        let expected = "-WRONGTYPE Operation against a key holding the wrong kind of value";
+        assert_eq!(reply, expected, "{request:?}");
+        assert_eq!(node.ask("TYPE k"), "+hash");
+        refused += 1;
+    }
+    assert!(refused >= 15);
+}
+
+#[test]
+fn kinds_and_encodings_are_told() {
+    let mut node = Node::new();
+    let (packed, tree) = (Value::Bytes(b"packed"), Value::Tree(b"root"));
+    for (kind, name, packed_name, tree_name) in [
+        (Kind::List, "list", "listpack", "quicklist"),
+        (Kind::Set, "set", "listpack", "hashtable"),
+        (Kind::SortedSet, "zset", "listpack", "skiplist"),
+        (Kind::Hash, "hash", "listpack", "hashtable"),
+        (Kind::Stream, "stream", "stream", "stream"),
+        (Kind::Vector, "vectorset", "raw", "raw"),
+    ] {
+        for (value, encoding) in [(packed, packed_name), (tree, tree_name)] {
+            put(&mut node, name.as_bytes(), kind, value);
+            assert_eq!(node.ask(&format!("TYPE {name}")), format!("+{name}"));
+            let expected = format!("${} {encoding}", encoding.len());
+            assert_eq!(node.ask(&format!("OBJECT ENCODING {name}")), expected);
+        }
+        let scanned = node.ask(&format!("SCAN 0 COUNT 1000 TYPE {name}"));
+        assert_eq!(scanned, format!("*2 $1 0 *1 ${} {name}", name.len()));
+        let dumped = node.ask(&format!("DUMP {name}"));
+        assert!(dumped.starts_with(&format!("-ERR values of type {name} have no DUMP")));
+        assert_eq!(node.ask(&format!("MGET {name}")), "*1 $-1");
+        assert_eq!(node.ask(&format!("COPY {name} copy REPLACE")), ":1");
+        assert_eq!(node.ask("TYPE copy"), format!("+{name}"));
+        assert_eq!(node.ask(&format!("RENAME copy {name}2")), "+OK");
+        assert_eq!(node.ask(&format!("MOVE {name}2 1")), ":1");
+        assert_eq!(node.ask(&format!("SET {name} v")), "+OK");
+        assert_eq!(node.ask(&format!("TYPE {name}")), "+string");
+    }
+    put(&mut node, b"gone", Kind::String, Value::Absent(b"place"));
+    assert!(
+        node.ask("GET gone")
+            .starts_with("-ERR the value of the key is not in memory")
+    );
+    assert!(
+        node.ask("LCS gone list")
+            .starts_with("-ERR the value of the key is not in memory")
+    );
+    put(&mut node, b"gone", Kind::Hash, Value::Bytes(b"packed"));
+    assert!(
+        node.ask("LCS gone list")
+            .starts_with("-ERR The specified keys must contain")
+    );
 }

@@ -4,7 +4,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::lease::RunLease;
 
-use super::arena::Arena;
+use super::classes::{CLASS_BYTES_MAX, footprint};
+use super::kind::{Kind, Value};
 
 /// Unix time in milliseconds.
 pub type Millis = u64;
@@ -26,19 +27,6 @@ pub struct Key<'a> {
 #[inline]
 pub fn hash_key(seed: u64, bytes: &[u8]) -> u64 {
     xxh3_64_with_seed(bytes, seed)
-}
-
-/// What an entry is to its clients.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    String = 0,
-}
-
-/// The value of a string: its bytes, or the integer whose decimal form it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Value<'a> {
-    Bytes(&'a [u8]),
-    Int(i64),
 }
 
 /// One live entry.
@@ -88,13 +76,13 @@ impl<'a> EntryView<'a> {
     /// Bytes of the arena that it takes. Only the owner knows.
     #[must_use]
     pub fn footprint(&self) -> u64 {
-        Arena::footprint(self.total_bytes)
+        footprint(self.total_bytes)
     }
 
     /// True for a value that has pages of its own, and can be lent.
     #[inline]
     pub fn is_long(&self) -> bool {
-        matches!(self.value, Value::Bytes(bytes) if bytes.len() > super::leases::Lender::BYTES_MIN)
+        matches!(self.value, Value::Bytes(bytes) if bytes.len() as u64 > CLASS_BYTES_MAX)
     }
 }
 
@@ -140,6 +128,8 @@ pub enum KeyspaceError {
         limit: u64,
         option: PinOption,
     },
+    #[error("the value is of another kind than the change")]
+    WrongKind,
     #[error("impossible shape of a shard: {0}")]
     Shape(&'static str),
     #[error("the segment has {found} bytes where the shape says {expected}")]

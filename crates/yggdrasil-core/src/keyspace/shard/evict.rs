@@ -1,7 +1,7 @@
 //! Making room: which entries go when memory runs short, and how their memory becomes free for others.
 
-use crate::keyspace::arena::Arena;
 use crate::keyspace::bucket::{Line, PLACES, fingerprint, line_reference, matches};
+use crate::keyspace::classes::footprint;
 use crate::keyspace::entry::Header;
 use crate::keyspace::eviction::{AccessBits, Candidate, EvictionOptions, Policy, Pool, frequency};
 use crate::keyspace::layout::{LINK, PAGE_BYTES};
@@ -89,7 +89,7 @@ impl Eviction {
             AccessBits::Clock => AccessBits::clock(0, now),
             AccessBits::Frequency => frequency::pack(now, frequency::INITIAL),
             AccessBits::Queued => {
-                let cost = Arena::footprint(bytes);
+                let cost = footprint(bytes);
                 let queued = self.queued.as_mut();
                 queued.map_or(0, |queued| queued.inserted(physical, hash, cost))
             }
@@ -113,7 +113,7 @@ impl Eviction {
             AccessBits::Clock => AccessBits::clock(0, now),
             AccessBits::Frequency => self.used_frequency(access, now),
             AccessBits::Queued => {
-                let cost = Arena::footprint(place.header.total_bytes());
+                let cost = footprint(place.header.total_bytes());
                 let queued = self.queued.as_mut();
                 queued.map_or(0, |queued| queued.used(place.physical, hash, access, cost))
             }
@@ -124,7 +124,7 @@ impl Eviction {
     #[inline]
     pub(super) fn resized(&mut self, access: u32, before: u64, after: u64) {
         if let Some(queued) = &mut self.queued {
-            queued.resized(access, Arena::footprint(before), Arena::footprint(after));
+            queued.resized(access, footprint(before), footprint(after));
         }
     }
 
@@ -138,7 +138,7 @@ impl Eviction {
         hash: impl Fn() -> u64,
     ) {
         if let Some(queued) = &mut self.queued {
-            queued.removed(physical, hash(), access, Arena::footprint(bytes));
+            queued.removed(physical, hash(), access, footprint(bytes));
         }
     }
 

@@ -1,5 +1,6 @@
 //! The owner's side of a shard: the one writer of its arena.
 
+mod apply;
 mod background;
 mod buckets;
 mod check;
@@ -22,22 +23,23 @@ use crate::lease::Holders;
 use crate::shm::Mapping;
 
 use self::background::Cleared;
-pub use self::draft::{Draft, Received};
+pub use self::draft::{Draft, Published, Received};
 pub use self::stamp::OwnStamp;
 use self::upload::Uploads;
 pub use self::upload::{UPLOAD_SERIAL_BITS, UploadError, UploadId};
 use super::arena::{Arena, Limit, OutOfMemory};
 use super::bucket::{LAST, fingerprint, matches, owner_reference};
+use super::classes::footprint;
 use super::database::Database;
-use super::entry::{Encoding, ExpiryWords, Header, VERSION_MASK};
+use super::entry::{ExpiryWords, Header, VERSION_MASK};
+use super::kind::{Kind, Value};
 use super::layout::{
     BUCKET_WORDS, DATABASES_MAX, EPOCH, HEADER_WORDS, LINK, Layout, State, TXN_SEQ,
 };
 use super::pins::Pins;
 use super::recorder::Recorder;
 use super::types::{
-    EntryView, Key, KeyspaceError, Kind, MemoryUse, Millis, ShardCounters, ShardShape, Value,
-    WatchToken,
+    EntryView, Key, KeyspaceError, MemoryUse, Millis, ShardCounters, ShardShape, WatchToken,
 };
 use super::watch::Watches;
 use super::wheel::Wheel;
@@ -240,7 +242,7 @@ impl Shard {
         let index_share = (database.buckets() * bucket_bytes)
             .div_ceil(database.keys.max(1))
             .min(bucket_bytes);
-        Some(Arena::footprint(place.header.total_bytes()) + index_share)
+        Some(footprint(place.header.total_bytes()) + index_share)
     }
 
     /// Keys of a database, those included whose time has come but which are not yet removed.
@@ -355,20 +357,50 @@ impl Shard {
 
     /// Swaps the contents of two logical databases.
     pub fn swap_databases(&mut self, a: u8, b: u8) {
-        if a == b {
-            return;
+        let mut map = self.map;
+        map.swap(usize::from(a), usize::from(b));
+        self.map_databases(&map[..self.databases.len()]);
+    }
+
+    /// Gives each logical database the contents of a physical one.
+    ///
+    /// # Panics
+    /// If this does not name each physical database once.
+    pub fn map_databases(&mut self, physical: &[u8]) {
+        let mut named = physical.to_vec();
+        named.sort_unstable();
+        assert!(
+            named
+                .iter()
+                .copied()
+                .eq((0..=u8::MAX).take(self.databases.len())),
+            "databases are mapped one to one"
+        );
+        let moved: Vec<u8> = (0..)
+            .zip(physical)
+            .filter(|(logical, to)| self.map[usize::from(*logical)] != **to)
+            .map(|(logical, _)| logical)
+            .collect();
+        for logical in &moved {
+            let other = self.logical(physical[usize::from(*logical)]);
+            self.touch_watched(*logical, &[*logical, other]);
         }
-        self.touch_watched(a, &[a, b]);
-        self.touch_watched(b, &[a, b]);
-        self.map.swap(usize::from(a), usize::from(b));
-        for logical in [a, b] {
+        for logical in moved {
+            let to = physical[usize::from(logical)];
+            self.map[usize::from(logical)] = to;
             let word = self.arena.layout.map(logical);
             let generation = self.arena.mapping.load(word) >> 16;
-            let physical = u64::from(self.map[usize::from(logical)]);
             self.arena
                 .mapping
-                .switch(word, (generation + 1) << 16 | physical);
+                .switch(word, (generation + 1) << 16 | u64::from(to));
         }
+    }
+
+    /// The logical database that has the contents of a physical one.
+    fn logical(&self, physical: u8) -> u8 {
+        let logical = (0..).zip(&self.map[..self.databases.len()]);
+        let mut found = logical.filter(|(_, to)| **to == physical);
+        found.next().map_or(0, |(logical, _)| logical)
     }
 
     /// Empties a database at once; its memory is freed in the steps of [`Shard::advance`].
@@ -493,15 +525,11 @@ impl Shard {
     fn view(&self, at: u64, header: &Header) -> EntryView<'_> {
         let offset = at * 8 + header.value_offset();
         let bytes = self.arena.mapping.slice(offset, header.value_bytes());
-        let value = match header.encoding() {
-            Some(Encoding::Int) => {
-                Value::Int(i64::from_le_bytes(bytes.try_into().unwrap_or_default()))
-            }
-            _ => Value::Bytes(bytes),
-        };
+        let kind = header.kind().unwrap_or(Kind::String);
+        let value = Value::from_stored(kind, header.encoding(), bytes);
         EntryView {
-            kind: Kind::String,
-            value,
+            kind,
+            value: value.unwrap_or(Value::Bytes(b"")),
             expire_at: self.expire_at(at, header),
             version: header.version(),
             access: header.access(),

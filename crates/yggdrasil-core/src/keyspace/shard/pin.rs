@@ -1,6 +1,6 @@
 //! Pins: entries that are neither evicted nor moved to a lower tier until their time is over.
 
-use crate::keyspace::arena::Arena;
+use crate::keyspace::classes::footprint;
 use crate::keyspace::entry::Header;
 use crate::keyspace::pins::{PinLedger, PinLimits, Pins};
 use crate::keyspace::types::{Key, KeyspaceError, Millis, hash_key};
@@ -29,7 +29,7 @@ impl Shard {
         let Some((place, header)) = self.locate_live(key, now) else {
             return false;
         };
-        let bytes = Arena::footprint(header.total_bytes());
+        let bytes = footprint(header.total_bytes());
         self.pins
             .set(place.physical, key.hash, key.bytes, bytes, until);
         self.mark_pinned(&place, true);
@@ -93,7 +93,7 @@ impl Shard {
         if !header.is_pinned() {
             return Ok(());
         }
-        let grown = Arena::footprint(to).saturating_sub(Arena::footprint(header.total_bytes()));
+        let grown = footprint(to).saturating_sub(footprint(header.total_bytes()));
         self.pins.check(&[(key, grown)])
     }
 
@@ -101,7 +101,7 @@ impl Shard {
     #[inline]
     pub(super) fn note_pinned_size(&mut self, key: &Key<'_>, place: &Place, to: u64) {
         if place.header.is_pinned() {
-            let bytes = Arena::footprint(to);
+            let bytes = footprint(to);
             self.pins.resize(place.physical, key.hash, key.bytes, bytes);
         }
     }
@@ -144,7 +144,7 @@ impl Shard {
             .filter(|(_, header)| header.is_pinned())
             .map(|(at, header)| {
                 let key = self.key_bytes(at, &header);
-                let bytes = Arena::footprint(header.total_bytes());
+                let bytes = footprint(header.total_bytes());
                 (header.db(), self.hash_of(at), key, bytes)
             })
             .collect();

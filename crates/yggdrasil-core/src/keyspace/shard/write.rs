@@ -4,25 +4,18 @@ use crate::keyspace::arena::Limit;
 use crate::keyspace::bucket::{close, open};
 use crate::keyspace::classes::CLASS_BYTES_MAX;
 use crate::keyspace::entry::{
-    EXPIRY_BYTES, Encoding, ExpiryWords, Extent, Header, KEY_BYTES_MAX, VALUE_BYTES_MAX,
-    VERSION_MASK,
+    EXPIRY_BYTES, ExpiryWords, Extent, Form, Header, KEY_BYTES_MAX, VALUE_BYTES_MAX, VERSION_MASK,
 };
+use crate::keyspace::kind::{Encoding, Kind, Stored, Value};
 use crate::keyspace::layout::PAGE_BYTES;
 use crate::keyspace::slot::key_slot;
-use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, Value, hash_key};
+use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, hash_key};
 
 use super::lease::Change;
 use super::{Place, Shard, is_past};
 
-/// A value as it is stored.
-#[derive(Clone, Copy)]
-struct Stored<'a> {
-    encoding: Encoding,
-    bytes: &'a [u8],
-}
-
 impl Shard {
-    /// Stores a value. Tells whether a live entry was there before.
+    /// Stores a string. Tells whether a live entry was there before.
     #[inline]
     pub fn set(
         &mut self,
@@ -31,6 +24,21 @@ impl Shard {
         expiry: Expiry,
         now: Millis,
     ) -> Result<bool, KeyspaceError> {
+        self.put(key, Kind::String, value, expiry, now)
+    }
+
+    /// Stores a value of any kind, in place of one of any kind. Tells whether a live entry was there before.
+    #[inline]
+    pub fn put(
+        &mut self,
+        key: &Key<'_>,
+        kind: Kind,
+        value: Value<'_>,
+        expiry: Expiry,
+        now: Millis,
+    ) -> Result<bool, KeyspaceError> {
+        let value = value.stored(kind);
+        debug_assert!(Value::from_stored(kind, value.encoding, value.bytes()).is_some());
         let done = self.try_set(key, value, expiry, now);
         match done {
             Err(KeyspaceError::OutOfMemory { needed, .. }) => {
@@ -45,7 +53,7 @@ impl Shard {
     fn set_with_room(
         &mut self,
         key: &Key<'_>,
-        value: Value<'_>,
+        value: Stored<'_>,
         expiry: Expiry,
         now: Millis,
         needed: u64,
@@ -59,25 +67,11 @@ impl Shard {
     fn try_set(
         &mut self,
         key: &Key<'_>,
-        value: Value<'_>,
+        value: Stored<'_>,
         expiry: Expiry,
         now: Millis,
     ) -> Result<bool, KeyspaceError> {
-        let int;
-        let value = match value {
-            Value::Bytes(bytes) => Stored {
-                encoding: Encoding::Raw,
-                bytes,
-            },
-            Value::Int(value) => {
-                int = value.to_le_bytes();
-                Stored {
-                    encoding: Encoding::Int,
-                    bytes: &int,
-                }
-            }
-        };
-        self.check_sizes(key.bytes.len() as u64, value.bytes.len() as u64)?;
+        self.check_sizes(key.bytes.len() as u64, value.bytes().len() as u64)?;
         match self.locate(key) {
             Some(place)
                 if !matches!(expiry, Expiry::At(_))
@@ -182,10 +176,13 @@ impl Shard {
             let gap = offset.unwrap_or(0);
             let length = gap.saturating_add(bytes.len() as u64);
             self.check_sizes(key.bytes.len() as u64, length)?;
-            self.insert(key, Encoding::Raw, gap, bytes, None, now)?;
+            self.insert(key, Form::STRING, gap, bytes, None, now)?;
             return Ok(length);
         };
-        if header.encoding() == Some(Encoding::Int) {
+        if !header.is_string_here() {
+            return Err(KeyspaceError::WrongKind);
+        }
+        if header.encoding() == Encoding::Int {
             self.spell_out(key, now)?;
             return self.splice(key, offset, bytes, now);
         }
@@ -202,14 +199,11 @@ impl Shard {
         self.touch(key);
         let version = self.next_version();
         let access = self.access_after_write(key, &place, extent.total_bytes(), now);
-        let new = Header::new(&extent, place.physical, Encoding::Raw, version, access)
+        let new = Header::new(&extent, place.physical, Form::STRING, version, access)
             .with_pin(header.is_pinned());
         self.note_pinned_size(key, &place, new.total_bytes());
         self.note_write(key, length);
         if at == place.at {
-            if header.total_bytes() > CLASS_BYTES_MAX && self.arena.is_referred(at) {
-                self.renew_range(at, &header, offset, bytes.len() as u64);
-            }
             self.write_words(at, &new);
             self.write_tail(at, &new, header.value_bytes(), offset, bytes);
             close(&mut self.arena.mapping, place.home);
@@ -244,7 +238,7 @@ impl Shard {
         let (from, to) = (header.total_bytes(), extent.total_bytes());
         if same_layout && self.obtain(|arena| arena.resize_in_place(place.at, from, to))? {
             let change = if offset < header.value_bytes() {
-                Change::Part
+                Change::Inside
             } else {
                 Change::Behind
             };
@@ -259,15 +253,6 @@ impl Shard {
             0
         };
         self.allocate(to, spare_pages, Limit::Respect)
-    }
-
-    /// Gives what a range covers of a value pages that nobody refers to.
-    fn renew_range(&mut self, at: u64, header: &Header, offset: u64, len: u64) {
-        let end = header.value_bytes().min(offset.saturating_add(len));
-        let value = at * 8 + header.value_offset();
-        if offset < end {
-            self.arena.renew(value + offset, value + end);
-        }
     }
 
     /// Zeroes what lies between the old end of a value and `offset`, and writes there.
@@ -287,19 +272,15 @@ impl Shard {
             return Ok(());
         };
         let mut buffer = itoa::Buffer::new();
-        self.try_set(
-            key,
-            Value::Bytes(buffer.format(int).as_bytes()),
-            Expiry::Keep,
-            now,
-        )?;
+        let digits = Value::Bytes(buffer.format(int).as_bytes()).stored(Kind::String);
+        self.try_set(key, digits, Expiry::Keep, now)?;
         Ok(())
     }
 
     fn insert(
         &mut self,
         key: &Key<'_>,
-        encoding: Encoding,
+        form: Form,
         gap: u64,
         value: &[u8],
         expire_at: Option<Millis>,
@@ -312,23 +293,26 @@ impl Shard {
             gap + value.len() as u64,
             expire_at.is_some(),
         );
-        let at = self.allocate(extent.total_bytes(), 0, Limit::Respect)?;
         let bytes = extent.total_bytes();
+        let at = self.allocate(bytes, 0, Limit::Respect)?;
+        let spot = match self.find_spot(physical, key.hash) {
+            Ok(spot) => spot,
+            Err(error) => {
+                self.arena.release(at, bytes);
+                return Err(error);
+            }
+        };
         let access = self.eviction.inserted(physical, key.hash, bytes, now);
-        let header = Header::new(&extent, physical, encoding, self.version + 1, access);
+        let version = self.next_version();
+        let header = Header::new(&extent, physical, form, version, access);
         self.write_header(at, &header, expire_at);
         self.arena
             .mapping
             .copy_in((at + header.key_word()) * 8, key.bytes);
         self.write_tail(at, &header, 0, gap, value);
-        if let Err(error) = self.attach(physical, key.hash, at) {
-            self.eviction.removed(physical, access, bytes, || key.hash);
-            self.arena.release(at, bytes);
-            return Err(error);
-        }
+        self.attach(spot, key.hash, at);
         self.touch(key);
         self.note_write(key, gap + value.len() as u64);
-        self.next_version();
         self.count_key(physical, key.bytes, true);
         self.count_expiring(physical, None, expire_at);
         self.link(at, expire_at, now);
@@ -347,11 +331,11 @@ impl Shard {
         now: Millis,
     ) -> bool {
         let version = (self.version + 1) & VERSION_MASK;
-        let bytes = value.bytes.len() as u64;
+        let bytes = value.bytes().len() as u64;
         let access = self.eviction.used(place, key.hash, now);
         let rewritten = place
             .header
-            .rewritten(bytes, value.encoding, version, access);
+            .rewritten(bytes, Form::of(&value), version, access);
         let Some(header) = rewritten else {
             return false;
         };
@@ -369,7 +353,7 @@ impl Shard {
         self.arena.mapping.store(place.at + 1, header.word1);
         self.arena
             .mapping
-            .copy_in(place.at * 8 + header.value_offset(), value.bytes);
+            .copy_in(place.at * 8 + header.value_offset(), value.bytes());
         close(&mut self.arena.mapping, place.home);
         true
     }
@@ -397,13 +381,13 @@ impl Shard {
         };
         let extent = Extent::new(
             key.bytes.len() as u64,
-            value.bytes.len() as u64,
+            value.bytes().len() as u64,
             expire_at.is_some(),
         );
         let (from, to) = (old.total_bytes(), extent.total_bytes());
         self.check_pinned_growth(&old, key.bytes, to)?;
         let mut in_place = self.obtain(|arena| arena.resize_in_place(place.at, from, to))?;
-        if in_place && !self.open_in_place(&place, Change::Whole) {
+        if in_place && !self.open_in_place(&place, Change::Inside) {
             self.arena.undo_resize(place.at, from, to);
             in_place = false;
         }
@@ -413,11 +397,12 @@ impl Shard {
             self.allocate(to, 0, Limit::Respect)?
         };
         self.touch(key);
-        self.note_write(key, value.bytes.len() as u64);
+        self.note_write(key, value.bytes().len() as u64);
         let access = self.access_after_write(key, &place, to, now);
         let version = self.next_version();
-        let header = Header::new(&extent, place.physical, value.encoding, version, access)
-            .with_pin(old.is_pinned());
+        let form = Form::of(&value);
+        let header =
+            Header::new(&extent, place.physical, form, version, access).with_pin(old.is_pinned());
         self.note_pinned_size(key, &place, to);
         self.wheel_unlink(place.at, &old);
         if in_place {
@@ -429,7 +414,7 @@ impl Shard {
             }
             self.arena
                 .mapping
-                .copy_in(at * 8 + header.value_offset(), value.bytes);
+                .copy_in(at * 8 + header.value_offset(), value.bytes());
             close(&mut self.arena.mapping, place.home);
             if to > CLASS_BYTES_MAX {
                 self.arena.trim_run(at, to);
@@ -441,7 +426,7 @@ impl Shard {
                 .copy_in((at + header.key_word()) * 8, key.bytes);
             self.arena
                 .mapping
-                .copy_in(at * 8 + header.value_offset(), value.bytes);
+                .copy_in(at * 8 + header.value_offset(), value.bytes());
             self.reattach(&place, at);
             self.arena.release(place.at, from);
         }
@@ -476,7 +461,7 @@ impl Shard {
             Expiry::At(at) => Some(at),
             Expiry::Clear | Expiry::Keep => None,
         };
-        self.insert(key, value.encoding, 0, value.bytes, expire_at, now)
+        self.insert(key, Form::of(&value), 0, value.bytes(), expire_at, now)
     }
 
     pub(super) fn check_sizes(

@@ -36,6 +36,7 @@ fn spelled(value: Value<'_>) -> Vec<u8> {
     match value {
         Value::Bytes(bytes) => bytes.to_vec(),
         Value::Int(int) => int.to_string().into_bytes(),
+        Value::Tree(_) | Value::Absent(_) => panic!("a string is here"),
     }
 }
 
@@ -315,7 +316,7 @@ impl Pair {
                     assert_eq!(Some(view), seen);
                 }
                 Read::Miss(_) => assert_eq!(found, None),
-                Read::Unsettled => panic!("nothing is going on"),
+                Read::AskOwner | Read::Unsettled => panic!("nothing is going on"),
             }
         }
         for db in 0..3 {
