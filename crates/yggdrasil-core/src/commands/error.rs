@@ -70,6 +70,7 @@ impl From<KeyspaceError> for CommandError {
             KeyspaceError::OutOfMemory { .. } => Self::OutOfMemory,
             KeyspaceError::ValueTooLarge { .. } => Self::StringTooLong,
             KeyspaceError::WrongKind => Self::WrongType,
+            error @ KeyspaceError::LogFull { .. } => Self::text(format!("LOGFULL {error}")),
             error @ KeyspaceError::PinLimit { .. } => Self::text(format!("PINLIMIT {error}")),
             other => Self::text(format!("ERR {other}")),
         }

@@ -193,6 +193,17 @@ impl ShardContext<'_> {
         Ok(found)
     }
 
+    /// Makes changes of which all count or none, see [`Shard::end_changes`].
+    ///
+    /// # Errors
+    /// Those of the changes.
+    pub fn all_or_none(&mut self, change: impl FnOnce(&mut Self) -> Outcome) -> Outcome {
+        self.shard.begin_changes();
+        let outcome = change(self);
+        self.shard.end_changes(outcome.is_ok(), self.now);
+        outcome
+    }
+
     /// Any key.
     #[inline]
     pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
@@ -250,6 +261,9 @@ impl ShardContext<'_> {
     }
 }
 
+/// Bytes of a record that holds no value, beside its key.
+const SMALL_RECORD_BYTES: u64 = 32;
+
 impl CommandSpec {
     /// Runs a command whose keys all belong to this shard. On an error the reply is as it was.
     ///
@@ -266,8 +280,12 @@ impl CommandSpec {
         let outcome = match &self.run {
             Run::Read(read) => self.run_read(*read, context, args, reply),
             Run::ReadEach(each) => self.run_read_each(*each, context, args, reply),
-            Run::Shard(run) => run(context, args, reply),
-            Run::Together(together) => run_together(together, context, args, reply),
+            Run::Shard(run) => self
+                .reserve_records(context, args)
+                .and_then(|()| run(context, args, reply)),
+            Run::Together(together) => self
+                .reserve_records(context, args)
+                .and_then(|()| run_together(together, context, args, reply)),
             Run::Session(_) | Run::Python | Run::Container | Run::Help => {
                 panic!("{} runs on no shard", self.name)
             }
@@ -276,6 +294,17 @@ impl CommandSpec {
             reply.rewind(position);
         }
         outcome
+    }
+
+    /// Makes sure that what a command changes without storing values can be recorded: its keys, and something for each.
+    #[inline(always)]
+    fn reserve_records(&self, context: &mut ShardContext<'_>, args: &Args<'_>) -> Outcome {
+        if self.flags.has(Flags::WRITE) && context.shard.has_listener() {
+            let keys = self.keys.positions(args);
+            let bytes = keys.map(|place| args.at(place).len() as u64 + SMALL_RECORD_BYTES);
+            context.shard.reserve_record(bytes.sum())?;
+        }
+        Ok(())
     }
 
     #[inline]

@@ -444,12 +444,23 @@ fn getex(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>)
 }
 
 fn mset(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    for index in pairs(args, "mset")? {
-        let key = context.key(&args[index]);
-        let value = canonical(&args[index + 1]);
-        context.shard.set(&key, value, Expiry::Clear, context.now)?;
+    let sizes = pairs(args, "mset")?
+        .map(|index| (args.at(index).len() as u64, args.at(index + 1).len() as u64));
+    if context.shard.has_room_for(sizes) {
+        set_pairs(context, args)?;
+    } else {
+        context.all_or_none(|context| set_pairs(context, args))?;
     }
     reply.ok();
+    Ok(())
+}
+
+fn set_pairs(context: &mut ShardContext<'_>, args: &Args<'_>) -> Outcome {
+    for index in pairs(args, "mset")? {
+        let key = context.key(args.at(index));
+        let value = canonical(args.at(index + 1));
+        context.shard.set(&key, value, Expiry::Clear, context.now)?;
+    }
     Ok(())
 }
 

@@ -3,7 +3,9 @@
 use super::handler::{KeyLimits, ShardContext};
 use super::scan;
 use super::{EXPIRE_AT_MAX, Registry};
-use crate::keyspace::{Expiry, Key, Kind, Shard, ShardShape, Value, hash_key};
+use crate::keyspace::{
+    ChangeListener, Expiry, Key, KeyspaceError, Kind, Record, Shard, ShardShape, Value, hash_key,
+};
 use crate::resp::{ArgsBuffer, Limits, Parser, Protocol, Reply, Requests};
 use crate::shm::Segment;
 
@@ -331,4 +333,124 @@ fn kinds_and_encodings_are_told() {
         node.ask("LCS gone list")
             .starts_with("-ERR The specified keys must contain")
     );
+}
+
+#[test]
+fn a_command_over_several_keys_changes_all_or_none_of_them() {
+    for command in ["MSET", "MSETNX"] {
+        let mut node = Node::with_memory(8 << 20);
+        let value = "x".repeat(60_000);
+        let refused = "-OOM command not allowed when used memory > 'maxmemory'.";
+        let filled = (0..1000).find(|number| node.ask(&format!("SET {number} {value}")) == refused);
+        assert!(filled.is_some_and(|number| number > 20));
+        assert_eq!(node.ask("DEL 0 1 2"), ":3");
+        let kept: Vec<_> = match command {
+            "MSET" => (0..3).map(|number| format!("kept{number}")).collect(),
+            _ => Vec::new(),
+        };
+        for key in &kept {
+            assert_eq!(node.ask(&format!("SET {key} 17 PX 5000")), "+OK");
+        }
+        if let Some(key) = kept.first() {
+            assert_eq!(node.ask(&format!("PIN {key} PX 1000")), ":1");
+        }
+        let before = node.ask("DBSIZE");
+        let names = kept
+            .iter()
+            .cloned()
+            .chain((0..8).map(|n| format!("new{n}")));
+        let pairs: Vec<_> = names.map(|name| format!("{name} {value}")).collect();
+        assert_eq!(node.ask(&format!("{command} {}", pairs.join(" "))), refused);
+        assert_eq!(node.ask("DBSIZE"), before);
+        for key in &kept {
+            assert_eq!(node.ask(&format!("GET {key}")), "$2 17");
+            assert_eq!(node.ask(&format!("PTTL {key}")), ":5000");
+        }
+        if let Some(key) = kept.first() {
+            assert_eq!(node.ask(&format!("OBJECT PIN {key}")), ":1000");
+            assert_eq!(node.ask(&format!("UNPIN {key}")), ":1");
+        }
+        for number in 0..8 {
+            assert_eq!(node.ask(&format!("EXISTS new{number}")), ":0");
+        }
+        let two = format!("{command} new1 {value} new2 {value}");
+        assert!(["+OK", ":1"].contains(&node.ask(&two).as_str()));
+    }
+}
+
+/// A log whose disk is full when so many bytes are kept.
+#[derive(Debug)]
+struct FullLog(u64);
+
+impl ChangeListener for FullLog {
+    fn reserve(&mut self, bytes: u64) -> Result<(), KeyspaceError> {
+        match self.0.checked_sub(bytes) {
+            Some(left) => {
+                self.0 = left;
+                Ok(())
+            }
+            None => Err(KeyspaceError::LogFull { bytes }),
+        }
+    }
+
+    fn changed(&mut self, _: u64, _: &Record<'_>) {}
+}
+
+#[test]
+fn without_room_for_its_record_no_write_is_done() {
+    let mut node = Node::new();
+    for line in ["MSET a 1 b 2 c 3", "PEXPIRE c 1000", "PIN a"] {
+        assert!(!node.ask(line).starts_with('-'));
+    }
+    node.shard.set_listener(Some(Box::new(FullLog(0))));
+    let number = node.shard.number();
+    for line in [
+        "SET a 2",
+        "SET new 1",
+        "SETEX a 10 1",
+        "APPEND a 1",
+        "SETRANGE a 0 7",
+        "INCR b",
+        "GETSET a 7",
+        "GETDEL a",
+        "GETEX a PX 500",
+        "MSET a 2 b 2",
+        "MSETNX x 1 y 2",
+        "DEL a b",
+        "UNLINK a",
+        "EXPIRE a 10",
+        "PERSIST c",
+        "RENAME a x",
+        "RENAMENX a x",
+        "COPY a x",
+        "MOVE a 1",
+        "PIN b",
+        "UNPIN a",
+        "FLUSHDB",
+        "FLUSHALL",
+        "SWAPDB 0 1",
+    ] {
+        let reply = node.ask(line);
+        assert!(
+            reply.starts_with("-LOGFULL a record of "),
+            "{line}: {reply}"
+        );
+    }
+    for (line, reply) in [
+        ("MGET a b c", "*3 $1 1 $1 2 $1 3"),
+        ("PTTL c", ":1000"),
+        ("DBSIZE", ":3"),
+    ] {
+        assert_eq!(node.ask(line), reply);
+    }
+    assert_eq!(node.shard.number(), number);
+    // The first value finds room, and is undone when the second does not.
+    node.shard.set_listener(Some(Box::new(FullLog(700))));
+    assert!(
+        node.ask(&format!("MSET a 2 b {}", "x".repeat(600)))
+            .starts_with("-LOGFULL")
+    );
+    assert_eq!(node.ask("MGET a b"), "*2 $1 1 $1 2");
+    node.shard.set_listener(None);
+    assert_eq!(node.ask("SET a 2"), "+OK");
 }

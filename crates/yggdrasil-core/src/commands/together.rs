@@ -117,7 +117,33 @@ pub fn run_together(
     // The arguments are narrowed to the life of what was seen.
     let args: Args<'_> = *args;
     (together.decide)(&plan_of(context), &args, &found, &mut changes, reply)?;
+    // What cannot be refused any more, or comes first, leaves nothing to undo.
+    let may_be_refused = changes
+        .iter()
+        .skip(1)
+        .filter_map(size_of_put)
+        .next()
+        .is_some();
+    let sizes = changes.iter().filter_map(size_of_put);
+    if may_be_refused && !context.shard.has_room_for(sizes) {
+        context.all_or_none(|context| apply_all(context, &changes))
+    } else {
+        apply_all(context, &changes)
+    }
+}
+
+fn apply_all(context: &mut ShardContext<'_>, changes: &[Change<'_>]) -> Outcome {
     changes.iter().try_for_each(|change| apply(context, change))
+}
+
+/// Bytes of key and value of a change that may be refused for want of memory.
+pub fn size_of_put(change: &Change<'_>) -> Option<(u64, u64)> {
+    let value_bytes = match change.effect {
+        Effect::Put { value, .. } => value.stored_len(),
+        Effect::Splice { offset, bytes } => offset.saturating_add(bytes.len() as u64),
+        _ => return None,
+    };
+    Some((change.key.len() as u64, value_bytes))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod database;
 mod effect;
 mod entry;
 mod eviction;
+mod journal;
 mod kind;
 mod layout;
 mod leases;
@@ -17,6 +18,7 @@ mod recorder;
 mod runs;
 mod shard;
 pub mod slot;
+mod sweep;
 mod taking;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,7 @@ mod wheel;
 
 pub use effect::{Effect, EffectError, Record};
 pub use eviction::{AccessBits, EvictionOptions, Policy};
+pub use journal::ChangeListener;
 pub use kind::{Kind, Value};
 pub use layout::{DATABASES_MAX, SEGMENT_BYTES_MAX};
 pub use leases::{Lease, Lender, Lent};
@@ -34,8 +37,10 @@ pub use pins::{PIN_RULES_MAX, PinLedger, PinLimits, Pins};
 pub use reader::{Leased, Looked, Read, ReadStamp, ShardReader, ValueInfo};
 pub use recorder::{Recorded, RecordingMark};
 pub use shard::{
-    Draft, OwnStamp, Published, Received, Shard, UPLOAD_SERIAL_BITS, UploadError, UploadId,
+    ApplyError, Draft, OwnStamp, Published, Received, Shard, UPLOAD_SERIAL_BITS, UploadError,
+    UploadId, room_of_entry,
 };
+pub use sweep::Swept;
 pub use types::{
     AdmissionState, EntryView, Expiry, Key, KeyspaceError, LeasedValue, MemoryUse, Millis,
     ShardCounters, ShardShape, WatchToken, hash_key,

@@ -20,11 +20,11 @@ use super::taking::{Hold, Small, Taking};
 use super::types::{EntryView, Key, KeyspaceError, LeasedValue, Millis, ShardShape};
 
 /// Attempts before a read is left to the owner.
-const ATTEMPTS: usize = 100;
+pub(super) const ATTEMPTS: usize = 100;
 /// Buckets of a chain that are followed.
-const CHAIN_MAX: usize = 256;
+pub(super) const CHAIN_MAX: usize = 256;
 /// Stands for the bucket of an empty database.
-const NO_BUCKET: u64 = 0;
+pub(super) const NO_BUCKET: u64 = 0;
 
 /// What a read saw, so that it can be asked later whether that still holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,9 +111,9 @@ pub(super) enum Failure {
 /// Reads a shard from outside. It trusts nothing that it finds.
 #[derive(Debug)]
 pub struct ShardReader {
-    mapping: ReadOnlyMapping,
-    layout: Layout,
-    value_bytes_max: u64,
+    pub(super) mapping: ReadOnlyMapping,
+    pub(super) layout: Layout,
+    pub(super) value_bytes_max: u64,
     retries: AtomicU64,
 }
 
@@ -314,7 +314,7 @@ impl ShardReader {
 
     /// The map word of a logical database and the physical number in it.
     #[inline(always)]
-    fn physical(&self, db: u8) -> Option<(u64, u8)> {
+    pub(super) fn physical(&self, db: u8) -> Option<(u64, u8)> {
         if u16::from(db) >= self.layout.databases {
             return None;
         }
@@ -333,7 +333,7 @@ impl ShardReader {
 
     /// The position of the home bucket; [`NO_BUCKET`] in an empty database.
     #[inline(always)]
-    fn home(&self, physical: u8, state: State, hash: u64) -> Option<u64> {
+    pub(super) fn home(&self, physical: u8, state: State, hash: u64) -> Option<u64> {
         if state.buckets() == 0 {
             return Some(NO_BUCKET);
         }

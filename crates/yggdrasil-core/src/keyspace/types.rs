@@ -5,6 +5,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::lease::RunLease;
 
 use super::classes::{CLASS_BYTES_MAX, footprint};
+use super::effect::Effect;
 use super::kind::{Kind, Value};
 
 /// Unix time in milliseconds.
@@ -35,7 +36,7 @@ pub struct EntryView<'a> {
     pub kind: Kind,
     pub value: Value<'a>,
     pub expire_at: Option<Millis>,
-    /// The shard's mutation counter when the entry was last changed (48 bits).
+    /// The number of the change that the value or its time of expiry had last (48 bits).
     pub version: u64,
     /// What is recorded of its uses, see [`AccessBits`](super::AccessBits).
     pub access: u32,
@@ -70,6 +71,17 @@ impl<'a> EntryView<'a> {
             access: 0,
             total_bytes: 0,
             pinned_until: None,
+        }
+    }
+
+    /// The effect that puts the same entry elsewhere.
+    #[must_use]
+    pub fn as_put(&self) -> Effect<'a> {
+        Effect::Put {
+            kind: self.kind,
+            value: self.value,
+            expire_at: self.expire_at,
+            pinned_until: self.pinned_until,
         }
     }
 
@@ -130,6 +142,8 @@ pub enum KeyspaceError {
     },
     #[error("the value is of another kind than the change")]
     WrongKind,
+    #[error("a record of {bytes} bytes finds no room in the log; free space on its disk")]
+    LogFull { bytes: u64 },
     #[error("impossible shape of a shard: {0}")]
     Shape(&'static str),
     #[error("the segment has {found} bytes where the shape says {expected}")]

@@ -11,6 +11,8 @@ const WRONG_TYPE: &[u8] = b"-WRONGTYPE Operation against a key holding the wrong
 fn node(kind: Kind, value: Value<'_>) -> Node {
     let mut node = Node::start(&[
         ("maxclients", "100"),
+        ("proto-max-bulk-len", "1000000"),
+        ("client-query-buffer-limit", "1000000"),
         ("slowlog-log-slower-than", "-1"),
         ("maxmemory", "1000000000"),
         ("maxmemory-policy", "noeviction"),

@@ -3,8 +3,9 @@
 
 use crate::keyspace::arena::Limit;
 use crate::keyspace::classes::CLASS_BYTES_MAX;
+use crate::keyspace::effect::Effect;
 use crate::keyspace::entry::{Extent, Form, Header};
-use crate::keyspace::kind::Value;
+use crate::keyspace::kind::{Kind, Value};
 use crate::keyspace::layout::PAGE_BYTES;
 use crate::keyspace::leases::Lender;
 use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis};
@@ -333,7 +334,7 @@ impl Shard {
             }
         };
         let pinned = place.is_some_and(|place| place.header.is_pinned());
-        let version = self.next_version();
+        let version = self.commit_draft(&draft, key, expire_at);
         let header = Header::new(&extent, physical, Form::STRING, version, access).with_pin(pinned);
         let (at, room_bytes) = (draft.at, draft.bytes_for(draft.room));
         self.write_header_and_key(at, &header, key.bytes, expire_at);
@@ -349,8 +350,6 @@ impl Shard {
                 self.count_key(physical, key.bytes, true);
             }
         }
-        self.touch(key);
-        self.note_write(key, draft.filled);
         self.draft_bytes -= room_bytes;
         self.arena.live_bytes = self.arena.live_bytes + extent.total_bytes() - room_bytes;
         self.arena.trim_run(at, extent.total_bytes());
@@ -362,6 +361,18 @@ impl Shard {
         Ok(Published {
             existed: place.is_some(),
             version,
+        })
+    }
+
+    /// Makes it real that a key gets the value of a draft.
+    fn commit_draft(&mut self, draft: &Draft, key: &Key<'_>, expire_at: Option<Millis>) -> u64 {
+        let subject = self.subject(key, draft.filled);
+        let offset = draft.value_at();
+        self.commit_landed(&subject, offset, |bytes| Effect::Put {
+            kind: Kind::String,
+            value: Value::Bytes(bytes),
+            expire_at,
+            pinned_until: None,
         })
     }
 
@@ -384,6 +395,7 @@ impl Shard {
         key: &Key<'_>,
         now: Millis,
     ) -> Result<Target, KeyspaceError> {
+        self.reserve_record(extent.total_bytes())?;
         if let Some((place, header)) = self.locate_live(key, now) {
             self.check_pinned_growth(&header, key.bytes, extent.total_bytes())?;
             return Ok(Target::Place(place));
@@ -409,7 +421,7 @@ impl Shard {
         let existed = self.set(key, Value::Bytes(&bytes), expiry, now)?;
         Ok(Published {
             existed,
-            version: self.version,
+            version: self.number(),
         })
     }
 

@@ -4,6 +4,7 @@ use crate::keyspace::bucket::{Line, PLACES, fingerprint, line_reference, matches
 use crate::keyspace::classes::footprint;
 use crate::keyspace::entry::Header;
 use crate::keyspace::eviction::{AccessBits, Candidate, EvictionOptions, Policy, Pool, frequency};
+use crate::keyspace::journal::Cause;
 use crate::keyspace::layout::{LINK, PAGE_BYTES};
 use crate::keyspace::types::{Key, KeyspaceError, Millis};
 
@@ -428,22 +429,7 @@ impl Shard {
 
     fn note_eviction(&mut self, place: &Place) {
         self.counters.evicted += 1;
-        self.touch_place(place);
-        self.next_version();
-    }
-
-    /// Marks the watches of an entry that goes, under each name that its database has.
-    fn touch_place(&mut self, place: &Place) {
-        if self.watches.is_empty() {
-            return;
-        }
-        let key = self.key_bytes(place.at, &place.header).to_vec();
-        let logical = (0..).zip(&self.map[..self.databases.len()]);
-        for (db, physical) in logical {
-            if *physical == place.physical {
-                self.watches.touch(db, &key);
-            }
-        }
+        self.commit_removal(place, Cause::Eviction);
     }
 
     /// The next entry to go.

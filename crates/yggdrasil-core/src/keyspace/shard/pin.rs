@@ -1,7 +1,9 @@
 //! Pins: entries that are neither evicted nor moved to a lower tier until their time is over.
 
 use crate::keyspace::classes::footprint;
+use crate::keyspace::effect::Effect;
 use crate::keyspace::entry::Header;
+use crate::keyspace::journal::Cause;
 use crate::keyspace::pins::{PinLedger, PinLimits, Pins};
 use crate::keyspace::types::{Key, KeyspaceError, Millis, hash_key};
 
@@ -29,6 +31,8 @@ impl Shard {
         let Some((place, header)) = self.locate_live(key, now) else {
             return false;
         };
+        let subject = self.subject(key, header.value_bytes());
+        self.commit(subject, || Effect::Pin { until: Some(until) }, Cause::Asked);
         let bytes = footprint(header.total_bytes());
         self.pins
             .set(place.physical, key.hash, key.bytes, bytes, until);
@@ -44,6 +48,9 @@ impl Shard {
         let was_pinned = self
             .end_of_pin(place.at, &header)
             .is_some_and(|at| at > now);
+        if header.is_pinned() {
+            self.commit_of_entry(&place, &Effect::Pin { until: None }, Cause::Asked);
+        }
         self.release_pin(&place);
         was_pinned
     }
@@ -76,6 +83,7 @@ impl Shard {
         {
             left -= 1;
             if let Some(place) = self.locate_in(physical, hash, &bytes) {
+                self.commit_of_entry(&place, &Effect::Pin { until: None }, Cause::Time);
                 self.mark_pinned(&place, false);
             }
         }

@@ -3,16 +3,29 @@
 use crate::keyspace::arena::Limit;
 use crate::keyspace::bucket::{close, open};
 use crate::keyspace::classes::CLASS_BYTES_MAX;
+use crate::keyspace::effect::Effect;
 use crate::keyspace::entry::{
-    EXPIRY_BYTES, ExpiryWords, Extent, Form, Header, KEY_BYTES_MAX, VALUE_BYTES_MAX, VERSION_MASK,
+    EXPIRY_BYTES, ExpiryWords, Extent, Form, Header, KEY_BYTES_MAX, VALUE_BYTES_MAX,
 };
+use crate::keyspace::journal::{Cause, Subject};
 use crate::keyspace::kind::{Encoding, Kind, Stored, Value};
 use crate::keyspace::layout::PAGE_BYTES;
 use crate::keyspace::slot::key_slot;
 use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, hash_key};
 
 use super::lease::Change;
-use super::{Place, Shard, is_past};
+use super::{Place, Shard};
+
+/// The effect that puts a stored value.
+fn put(form: Form, bytes: &[u8], expire_at: Option<Millis>) -> Effect<'_> {
+    let value = Value::from_stored(form.kind, form.encoding, bytes);
+    Effect::Put {
+        kind: form.kind,
+        value: value.unwrap_or(Value::Bytes(bytes)),
+        expire_at,
+        pinned_until: None,
+    }
+}
 
 impl Shard {
     /// Stores a string. Tells whether a live entry was there before.
@@ -39,6 +52,7 @@ impl Shard {
     ) -> Result<bool, KeyspaceError> {
         let value = value.stored(kind);
         debug_assert!(Value::from_stored(kind, value.encoding, value.bytes()).is_some());
+        self.reserve_record(key.bytes.len() as u64 + value.bytes().len() as u64)?;
         let done = self.try_set(key, value, expiry, now);
         match done {
             Err(KeyspaceError::OutOfMemory { needed, .. }) => {
@@ -92,12 +106,11 @@ impl Shard {
         let Some(place) = self.locate(key) else {
             return false;
         };
-        if is_past(self.expire_at(place.at, &place.header), now) {
+        if self.is_over(self.expire_at(place.at, &place.header), now) {
             self.expire(&place);
             return false;
         }
-        self.touch(key);
-        self.next_version();
+        self.commit_removal(&place, Cause::Asked);
         self.discard(&place);
         true
     }
@@ -117,10 +130,11 @@ impl Shard {
             };
             at
         };
-        self.touch(key);
+        let subject = self.subject(key, header.value_bytes());
+        let number = self.commit(subject, || Effect::Expire { at: expiry }, Cause::Asked);
         let before = self.expire_at(place.at, &header);
         self.wheel_unlink(place.at, &header);
-        let new = header.changed(self.next_version(), header.has_expiry() || expiry.is_some());
+        let new = header.changed(number, header.has_expiry() || expiry.is_some());
         self.note_pinned_size(key, &place, new.total_bytes());
         self.eviction
             .resized(header.access(), header.total_bytes(), new.total_bytes());
@@ -148,6 +162,7 @@ impl Shard {
         tail: &[u8],
         now: Millis,
     ) -> Result<u64, KeyspaceError> {
+        self.reserve_record((key.bytes.len() + tail.len()) as u64)?;
         self.with_room(key, now, |shard| shard.splice(key, None, tail, now))
     }
 
@@ -159,6 +174,7 @@ impl Shard {
         bytes: &[u8],
         now: Millis,
     ) -> Result<u64, KeyspaceError> {
+        self.reserve_record((key.bytes.len() + bytes.len()) as u64)?;
         self.with_room(key, now, |shard| {
             shard.splice(key, Some(offset), bytes, now)
         })
@@ -196,13 +212,12 @@ impl Shard {
             Extent::new(header.key_bytes(), length, expire_at.is_some()).as_wide_as(&header);
         self.check_pinned_growth(&header, key.bytes, extent.total_bytes())?;
         let at = self.stretch(&place, &header, offset, &extent)?;
-        self.touch(key);
-        let version = self.next_version();
+        let subject = self.subject(key, length);
+        let version = self.commit(subject, || Effect::Splice { offset, bytes }, Cause::Asked);
         let access = self.access_after_write(key, &place, extent.total_bytes(), now);
         let new = Header::new(&extent, place.physical, Form::STRING, version, access)
             .with_pin(header.is_pinned());
         self.note_pinned_size(key, &place, new.total_bytes());
-        self.note_write(key, length);
         if at == place.at {
             self.write_words(at, &new);
             self.write_tail(at, &new, header.value_bytes(), offset, bytes);
@@ -303,7 +318,7 @@ impl Shard {
             }
         };
         let access = self.eviction.inserted(physical, key.hash, bytes, now);
-        let version = self.next_version();
+        let version = self.commit_insert(key, form, gap, value, expire_at);
         let header = Header::new(&extent, physical, form, version, access);
         self.write_header(at, &header, expire_at);
         self.arena
@@ -311,8 +326,6 @@ impl Shard {
             .copy_in((at + header.key_word()) * 8, key.bytes);
         self.write_tail(at, &header, 0, gap, value);
         self.attach(spot, key.hash, at);
-        self.touch(key);
-        self.note_write(key, gap + value.len() as u64);
         self.count_key(physical, key.bytes, true);
         self.count_expiring(physical, None, expire_at);
         self.link(at, expire_at, now);
@@ -330,7 +343,7 @@ impl Shard {
         value: Stored<'_>,
         now: Millis,
     ) -> bool {
-        let version = (self.version + 1) & VERSION_MASK;
+        let version = self.journal.number() + 1;
         let bytes = value.bytes().len() as u64;
         let access = self.eviction.used(place, key.hash, now);
         let rewritten = place
@@ -345,9 +358,8 @@ impl Shard {
         {
             return false;
         }
-        self.version = version;
-        self.touch(key);
-        self.note_write(key, bytes);
+        let committed = self.commit_value(key, &value, None);
+        debug_assert_eq!(committed, version);
         open(&mut self.arena.mapping, place.home);
         self.arena.mapping.store(place.at, header.word0);
         self.arena.mapping.store(place.at + 1, header.word1);
@@ -369,7 +381,7 @@ impl Shard {
     ) -> Result<bool, KeyspaceError> {
         let old = place.header;
         let before = self.expire_at(place.at, &old);
-        if is_past(before, now) {
+        if self.is_over(before, now) {
             self.expire(&place);
             self.insert_value(key, value, expiry, now)?;
             return Ok(false);
@@ -396,10 +408,8 @@ impl Shard {
         } else {
             self.allocate(to, 0, Limit::Respect)?
         };
-        self.touch(key);
-        self.note_write(key, value.bytes().len() as u64);
+        let version = self.commit_value(key, &value, expire_at);
         let access = self.access_after_write(key, &place, to, now);
-        let version = self.next_version();
         let form = Form::of(&value);
         let header =
             Header::new(&extent, place.physical, form, version, access).with_pin(old.is_pinned());
@@ -489,18 +499,54 @@ impl Shard {
     /// The live entry of a key; one whose time has come is removed.
     pub(super) fn locate_live(&mut self, key: &Key<'_>, now: Millis) -> Option<(Place, Header)> {
         let place = self.locate(key)?;
-        if is_past(self.expire_at(place.at, &place.header), now) {
+        if self.is_over(self.expire_at(place.at, &place.header), now) {
             self.expire(&place);
             return None;
         }
         Some((place, place.header))
     }
 
+    /// An entry that is about to change.
     #[inline(always)]
-    pub(super) fn touch(&mut self, key: &Key<'_>) {
-        if !self.watches.is_empty() {
-            self.watches.touch(key.db, key.bytes);
+    pub(super) fn subject<'k>(&self, key: &Key<'k>, value_bytes: u64) -> Subject<'k> {
+        Subject {
+            physical: self.map[usize::from(key.db)],
+            hash: key.hash,
+            key: key.bytes,
+            value_bytes,
         }
+    }
+
+    /// Makes it real that a key gets a value.
+    #[inline(always)]
+    fn commit_value(
+        &mut self,
+        key: &Key<'_>,
+        value: &Stored<'_>,
+        expire_at: Option<Millis>,
+    ) -> u64 {
+        let bytes = value.bytes();
+        let subject = self.subject(key, bytes.len() as u64);
+        let form = Form::of(value);
+        self.commit(subject, || put(form, bytes, expire_at), Cause::Asked)
+    }
+
+    /// Makes it real that a new key has zeros and then bytes as its value.
+    #[inline(always)]
+    fn commit_insert(
+        &mut self,
+        key: &Key<'_>,
+        form: Form,
+        gap: u64,
+        bytes: &[u8],
+        expire_at: Option<Millis>,
+    ) -> u64 {
+        let subject = self.subject(key, gap + bytes.len() as u64);
+        if gap > 0 && self.journal.is_attended() {
+            let whole = [&vec![0; gap as usize], bytes].concat();
+            return self.commit(subject, || put(form, &whole, expire_at), Cause::Asked);
+        }
+        self.commit(subject, || put(form, bytes, expire_at), Cause::Asked)
     }
 
     /// Writes all that precedes the key; the expiry is not linked.
@@ -545,6 +591,7 @@ impl Shard {
     #[cold]
     pub(super) fn expire(&mut self, place: &Place) {
         self.counters.expired += 1;
+        self.commit_removal(place, Cause::Time);
         self.discard(place);
     }
 
