@@ -230,16 +230,15 @@ fn measure_reader(reader: &ShardReader, keys: u64, value: &[u8]) {
 }
 
 fn length(value: &Value<'_>) -> usize {
-    match value {
-        Value::Bytes(bytes) => bytes.len(),
-        Value::Int(_) => 8,
-    }
+    value.stored_len() as usize
 }
 
 /// Reads the value, as a reply does.
 fn touch(value: &Value<'_>) -> u64 {
     match value {
-        Value::Bytes(bytes) => bytes.iter().step_by(64).map(|byte| u64::from(*byte)).sum(),
         Value::Int(int) => *int as u64,
+        Value::Bytes(bytes) | Value::Tree(bytes) | Value::Absent(bytes) => {
+            bytes.iter().step_by(64).map(|byte| u64::from(*byte)).sum()
+        }
     }
 }

@@ -112,6 +112,7 @@ fn check(name: &[u8], view: &EntryView<'_>, now: u64) -> Option<u64> {
                 .map(|count| u64::from_le_bytes(*count));
             count.filter(|_| right)
         }
+        Value::Tree(_) | Value::Absent(_) => None,
     }
 }
 
@@ -254,6 +255,7 @@ impl Observed {
         self.reader.prefetch_entry(home, key.hash);
         self.reads += 1;
         match self.reader.read(&key, now, scratch) {
+            Read::AskOwner => self.wrong("a string is taken for something else", n),
             Read::Unsettled => self.unsettled += 1,
             Read::Miss(_) if db == 0 && !(LASTING..KEYS).contains(&n) => {
                 self.wrong("a lasting key is missing", n)

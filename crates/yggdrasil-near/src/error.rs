@@ -15,8 +15,10 @@ pub enum NearError {
     /// The node does not let this process read, or not this key.
     #[error("the node refuses: {0}")]
     Refused(String),
-    /// The key has a value that is no string: ask a worker for it.
-    #[error("the value of this key is no string; only strings can be read through shared memory")]
+    /// The key has a value that is no string, or a string that is not in memory: ask a worker for it.
+    #[error(
+        "the value of this key is no string in memory; only those can be read through shared memory"
+    )]
     OtherKind,
     /// As many values are looked at in place as the node allows.
     #[error(

@@ -205,7 +205,7 @@ impl Session {
         match look(reader, &place.key) {
             Looked::Hit(found) => return Ok(Some(found)),
             Looked::Miss => return Ok(None),
-            Looked::OtherKind => return Err(NearError::OtherKind),
+            Looked::OtherKind | Looked::AskOwner => return Err(NearError::OtherKind),
             Looked::Unsettled => {}
         }
         self.wait_for(place, patience, look)
@@ -223,7 +223,7 @@ impl Session {
             match look(&self.readers[place.shard], &place.key) {
                 Looked::Hit(found) => return Ok(Some(found)),
                 Looked::Miss => return Ok(None),
-                Looked::OtherKind => return Err(NearError::OtherKind),
+                Looked::OtherKind | Looked::AskOwner => return Err(NearError::OtherKind),
                 Looked::Unsettled => {}
             }
             if let Some(reason) = self.ended() {

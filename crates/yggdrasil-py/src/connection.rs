@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
-use yggdrasil_core::engine::{Listener, Peer, Reference, SessionRef, Unsent};
+use yggdrasil_core::engine::{Listener, Peer, SessionRef, Unsent};
 
 use crate::buffer::ReceiveBuffer;
 use crate::confined::Confined;
@@ -70,11 +70,6 @@ impl Connection {
     /// Sends as much as the socket takes of bytes that lie in several places.
     pub fn send_pieces(&self, unsent: &Unsent<'_>) -> Result<usize, ()> {
         socket::send_pieces(self.state.descriptor.get(), unsent).map_err(drop)
-    }
-
-    /// Sends as much as the socket takes of bytes of a file. `None` when the system cannot.
-    pub fn send_reference(&self, reference: &Reference<'_>) -> Result<Option<usize>, ()> {
-        socket::send_reference(self.state.descriptor.get(), reference).map_err(drop)
     }
 
     /// Gives the transport a piece that the socket did not take. True when the socket took it after all: then the

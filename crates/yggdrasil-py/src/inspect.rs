@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
-use yggdrasil_core::commands::CommandError;
+use yggdrasil_core::commands::{CommandError, encoding_name};
 use yggdrasil_core::engine::{ClientInfo, Listener};
 use yggdrasil_core::keyspace::Value;
 use yggdrasil_core::resp::ArgsBuffer;
@@ -335,13 +335,12 @@ impl Worker {
     ) -> PyResult<Option<Bound<'py, PyDict>>> {
         let engine = self.engine.borrow();
         let described = engine.entry(db, key, |view, bytes| {
-            let (encoding, length) = match view.value {
-                Value::Int(number) => ("int", number.to_string().len()),
-                Value::Bytes(value) if value.len() <= 44 => ("embstr", value.len()),
-                Value::Bytes(value) => ("raw", value.len()),
+            let length = match view.value {
+                Value::Int(number) => number.to_string().len() as u64,
+                value => value.stored_len(),
             };
             (
-                encoding,
+                encoding_name(view),
                 length,
                 bytes,
                 view.expire_at,

@@ -6,7 +6,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
-use yggdrasil_core::engine::{Reference, Unsent};
+use yggdrasil_core::engine::Unsent;
 
 /// Sends without waiting; how many bytes went.
 ///
@@ -42,24 +42,6 @@ pub fn send_pieces(descriptor: RawFd, unsent: &Unsent<'_>) -> Result<usize, Errn
     match rustix::net::sendmsg(socket, &slices[..pieces.len()], &mut control, flags) {
         Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(0),
         sent => sent,
-    }
-}
-
-/// Sends bytes of a file without waiting and without copying them; how many bytes went. `None` when the system cannot.
-///
-/// The descriptor is that of an open transport, as in [`send`]; it does not block. What it sends must stay as it is
-/// until the receiver has it. Python ignores SIGPIPE, which cannot be refused here.
-pub fn send_reference(
-    descriptor: RawFd,
-    reference: &Reference<'_>,
-) -> Result<Option<usize>, Errno> {
-    // SAFETY: the transport keeps the descriptor open, by the caller's promise.
-    let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
-    let mut offset = reference.offset;
-    match rustix::fs::sendfile(socket, reference.file, Some(&mut offset), reference.len) {
-        Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(Some(0)),
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => Ok(None),
-        sent => sent.map(Some),
     }
 }
 

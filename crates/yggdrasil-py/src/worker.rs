@@ -268,7 +268,7 @@ impl Worker {
                 self.unfinished.borrow_mut().push_back(at);
                 return self.settle_soon(py);
             }
-            let Ok((sent, whole)) = send_next(&mut engine, at, connection, left) else {
+            let Ok((sent, whole)) = send_next(&engine, at, connection, left) else {
                 drop(engine);
                 return connection.abort(py);
             };
@@ -579,24 +579,13 @@ fn close_if_over(
     }
 }
 
-/// Sends up to about `at_most` of a session's output, by reference or from several places. How many bytes went, of how
-/// many.
+/// Sends up to about `at_most` of a session's output. How many bytes went, of how many.
 fn send_next(
-    engine: &mut Engine,
+    engine: &Engine,
     at: SessionRef,
     connection: &Connection,
     at_most: usize,
 ) -> Result<(usize, usize), ()> {
-    if let Some(reference) = engine.unsent_reference(at, at_most) {
-        match connection.send_reference(&reference)? {
-            Some(sent) => {
-                let whole = reference.len;
-                engine.sent_by_reference(sent);
-                return Ok((sent, whole));
-            }
-            None => engine.refuse_references(at),
-        }
-    }
     let unsent = engine.unsent_pieces(at, at_most);
     if unsent.is_empty() {
         return Ok((0, 0));

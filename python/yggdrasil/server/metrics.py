@@ -71,7 +71,6 @@ _NUMBERS = (
     _Number("blocked_clients", "blocked_clients", "Clients whose next command waits"),
     _counter("net_input_bytes", "network_bytes", "Bytes read from and written to clients", ("direction", "in")),
     _counter("net_output_bytes", "network_bytes", "Bytes read from and written to clients", ("direction", "out")),
-    _counter("net_output_referred_bytes", "network_referred_bytes", "Bytes of long values written by reference"),
     _counter("keyspace_hits", "keyspace_reads", "Reads by whether the key was there", ("result", "hit")),
     _counter("keyspace_misses", "keyspace_reads", "Reads by whether the key was there", ("result", "miss")),
     _counter("error_replies", "error_replies", "Error replies sent"),

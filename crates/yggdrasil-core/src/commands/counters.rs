@@ -6,8 +6,8 @@ use super::handler::{Outcome, Run, ShardContext, ShardHandler};
 use super::long_double::LongDouble;
 use super::spec::Arity::Exact;
 use super::spec::{CommandSpec, Docs, Group, Keys, Route};
-use super::value::{as_int, canonical, int_argument};
-use crate::keyspace::{Expiry, Value};
+use super::value::{as_int, canonical, int_argument, text};
+use crate::keyspace::{Expiry, Kind, Value};
 use crate::resp::{Args, Reply};
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
@@ -81,6 +81,7 @@ const fn counter(name: &'static str, arity: u16, run: ShardHandler, docs: Docs) 
         flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST]),
         keys: Keys::FIRST,
         group: Group::String,
+        needs: Some(Kind::String),
         route: Route::Key,
         run: Run::Shard(run),
         docs,
@@ -113,7 +114,7 @@ fn add(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let key = context.first_key(&args[1]);
-    let before = match context.shard.find(&key, context.now) {
+    let before = match context.string(&key)? {
         Some(entry) => as_int(entry.value)?,
         None => 0,
     };
@@ -129,13 +130,9 @@ fn add(
 
 fn incrbyfloat(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = context.first_key(&args[1]);
-    let before = match context
-        .shard
-        .find(&key, context.now)
-        .map(|entry| entry.value)
-    {
-        Some(Value::Bytes(bytes)) => float_argument(bytes)?,
+    let before = match context.string(&key)?.map(|entry| entry.value) {
         Some(Value::Int(int)) => LongDouble::from_int(int),
+        Some(value) => float_argument(text(value, &mut itoa::Buffer::new()))?,
         None => LongDouble::from_int(0),
     };
     let sum = before

@@ -80,6 +80,7 @@ const fn on_all_shards(
         flags,
         keys: Keys::None,
         group: Group::Server,
+        needs: None,
         route: Route::AllShards(join),
         run: Run::Shard(run),
         docs,

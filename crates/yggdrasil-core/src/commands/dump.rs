@@ -10,7 +10,7 @@ use crc::{CRC_64_REDIS, Crc, Table};
 
 use super::error::CommandError;
 use super::lzf;
-use crate::keyspace::Value;
+use crate::keyspace::{Kind, Value};
 
 /// The version that is written, and the newest that is read: that of Redis 8.0.
 const VERSION: u16 = 12;
@@ -33,17 +33,27 @@ const LZF: u8 = 3;
 const CRC64: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_REDIS);
 static CRC64_TABLE: Crc<u64, Table<16>> = CRC64;
 
-/// The payload of a string.
-pub(super) fn dump(value: Value<'_>) -> Vec<u8> {
+/// The payload of a value.
+///
+/// # Errors
+/// The value is of a kind, or in a place, that has no payload here.
+pub(super) fn dump(kind: Kind, value: Value<'_>) -> Result<Vec<u8>, CommandError> {
     let mut out = vec![TYPE_STRING];
-    match value {
-        Value::Int(int) => write_int(&mut out, int),
-        Value::Bytes(bytes) => write_bytes(&mut out, bytes),
+    match (kind, value) {
+        (Kind::String, Value::Int(int)) => write_int(&mut out, int),
+        (Kind::String, Value::Bytes(bytes)) => write_bytes(&mut out, bytes),
+        (_, Value::Absent(_)) => return Err(CommandError::NotInMemory),
+        (kind, _) => {
+            return Err(CommandError::text(format!(
+                "ERR values of type {} have no DUMP payload; read them by the commands of their type",
+                kind.type_name()
+            )));
+        }
     }
     out.extend(VERSION.to_le_bytes());
     let checksum = CRC64_TABLE.checksum(&out);
     out.extend(checksum.to_le_bytes());
-    out
+    Ok(out)
 }
 
 /// The string in a payload, which may have up to `bytes_max` bytes.
@@ -148,6 +158,10 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn dump(value: Value<'_>) -> Vec<u8> {
+        super::dump(Kind::String, value).unwrap()
+    }
     use crate::commands::value::canonical;
     use proptest::prelude::*;
 

@@ -24,6 +24,11 @@ pub enum CommandError {
     InvalidExpireTime(&'static str),
     #[error("ERR wrong number of arguments for '{0}' command")]
     WrongArity(&'static str),
+    #[error("WRONGTYPE Operation against a key holding the wrong kind of value")]
+    WrongType,
+    /// The engine fetches the value and runs the command again, where it can.
+    #[error("ERR the value of the key is not in memory")]
+    NotInMemory,
     #[error("ERR no such key")]
     NoSuchKey,
     #[error("ERR source and destination objects are the same")]
@@ -64,6 +69,8 @@ impl From<KeyspaceError> for CommandError {
         match error {
             KeyspaceError::OutOfMemory { .. } => Self::OutOfMemory,
             KeyspaceError::ValueTooLarge { .. } => Self::StringTooLong,
+            KeyspaceError::WrongKind => Self::WrongType,
+            error @ KeyspaceError::LogFull { .. } => Self::text(format!("LOGFULL {error}")),
             error @ KeyspaceError::PinLimit { .. } => Self::text(format!("PINLIMIT {error}")),
             other => Self::text(format!("ERR {other}")),
         }

@@ -1,8 +1,8 @@
 //! Who runs a command: the kinds of handlers, what they are given and what they give back.
 
 use crate::keyspace::{
-    AccessBits, EntryView, Expiry, Key, KeyspaceError, Millis, Pins, Received, Shard, Value,
-    hash_key,
+    AccessBits, Effect, EntryView, Expiry, Key, KeyspaceError, Kind, Millis, Pins, Received, Shard,
+    Value, hash_key,
 };
 use crate::resp::{Args, Reply};
 
@@ -78,22 +78,7 @@ pub struct Look<'a> {
 pub struct Change<'a> {
     pub db: u8,
     pub key: &'a [u8],
-    pub action: Action<'a>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub enum Action<'a> {
-    Remove,
-    /// What was there keeps its pin; it lasts until `pinned_until` at least.
-    Put {
-        value: Value<'a>,
-        expire_at: Option<Millis>,
-        pinned_until: Option<Millis>,
-    },
-    /// Pins what is there, whatever the limits of pins say.
-    Pin {
-        until: Millis,
-    },
+    pub effect: Effect<'a>,
 }
 
 /// Bounds that come from the configuration.
@@ -171,7 +156,54 @@ pub struct ShardContext<'a> {
     pub misses: u64,
 }
 
+/// Refuses an entry of another kind than is needed: the one place that says WRONGTYPE.
+#[inline(always)]
+pub fn check_kind(needs: Option<Kind>, found: Option<&EntryView<'_>>) -> Outcome {
+    match (needs, found) {
+        (Some(needed), Some(entry)) if entry.kind != needed => Err(CommandError::WrongType),
+        (Some(_), Some(entry)) if matches!(entry.value, Value::Absent(_)) => {
+            Err(CommandError::NotInMemory)
+        }
+        _ => Ok(()),
+    }
+}
+
 impl ShardContext<'_> {
+    /// The string of a key, used by this.
+    ///
+    /// # Errors
+    /// The key has a value of another kind.
+    #[inline]
+    pub fn string(&mut self, key: &Key<'_>) -> Result<Option<EntryView<'_>>, CommandError> {
+        self.of_kind(Kind::String, key)
+    }
+
+    /// The value of a key, used by this, which is of the given kind.
+    ///
+    /// # Errors
+    /// The key has a value of another kind.
+    #[inline]
+    pub fn of_kind(
+        &mut self,
+        kind: Kind,
+        key: &Key<'_>,
+    ) -> Result<Option<EntryView<'_>>, CommandError> {
+        let found = self.shard.find(key, self.now);
+        check_kind(Some(kind), found.as_ref())?;
+        Ok(found)
+    }
+
+    /// Makes changes of which all count or none, see [`Shard::end_changes`].
+    ///
+    /// # Errors
+    /// Those of the changes.
+    pub fn all_or_none(&mut self, change: impl FnOnce(&mut Self) -> Outcome) -> Outcome {
+        self.shard.begin_changes();
+        let outcome = change(self);
+        self.shard.end_changes(outcome.is_ok(), self.now);
+        outcome
+    }
+
     /// Any key.
     #[inline]
     pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
@@ -207,7 +239,8 @@ impl ShardContext<'_> {
         if self.shard.has_received()
             && let Some(Received::Value(draft)) = self.shard.take_received()
         {
-            return self.shard.publish(draft, key, expiry, self.now);
+            let published = self.shard.publish(draft, key, expiry, self.now)?;
+            return Ok(published.existed);
         }
         self.shard.set(key, canonical(bytes), expiry, self.now)
     }
@@ -228,6 +261,9 @@ impl ShardContext<'_> {
     }
 }
 
+/// Bytes of a record that holds no value, beside its key.
+const SMALL_RECORD_BYTES: u64 = 32;
+
 impl CommandSpec {
     /// Runs a command whose keys all belong to this shard. On an error the reply is as it was.
     ///
@@ -244,8 +280,12 @@ impl CommandSpec {
         let outcome = match &self.run {
             Run::Read(read) => self.run_read(*read, context, args, reply),
             Run::ReadEach(each) => self.run_read_each(*each, context, args, reply),
-            Run::Shard(run) => run(context, args, reply),
-            Run::Together(together) => run_together(together, context, args, reply),
+            Run::Shard(run) => self
+                .reserve_records(context, args)
+                .and_then(|()| run(context, args, reply)),
+            Run::Together(together) => self
+                .reserve_records(context, args)
+                .and_then(|()| run_together(together, context, args, reply)),
             Run::Session(_) | Run::Python | Run::Container | Run::Help => {
                 panic!("{} runs on no shard", self.name)
             }
@@ -254,6 +294,17 @@ impl CommandSpec {
             reply.rewind(position);
         }
         outcome
+    }
+
+    /// Makes sure that what a command changes without storing values can be recorded: its keys, and something for each.
+    #[inline(always)]
+    fn reserve_records(&self, context: &mut ShardContext<'_>, args: &Args<'_>) -> Outcome {
+        if self.flags.has(Flags::WRITE) && context.shard.has_listener() {
+            let keys = self.keys.positions(args);
+            let bytes = keys.map(|place| args.at(place).len() as u64 + SMALL_RECORD_BYTES);
+            context.shard.reserve_record(bytes.sum())?;
+        }
+        Ok(())
     }
 
     #[inline]
@@ -272,12 +323,9 @@ impl CommandSpec {
             now: context.now,
             limits: context.limits,
         };
-        read(
-            &read_context,
-            context.look_up(&key, self.flags),
-            args,
-            reply,
-        )
+        let found = context.look_up(&key, self.flags);
+        check_kind(self.needs, found.as_ref())?;
+        read(&read_context, found, args, reply)
     }
 
     fn run_read_each(

@@ -5,15 +5,13 @@ use std::borrow::Cow;
 use super::error::CommandError;
 use super::flags::Flags;
 use super::handler::{
-    Action, Change, Found, Look, Outcome, PlanContext, ReadContext, Run, ShardContext, Together,
+    Change, Found, Look, Outcome, PlanContext, ReadContext, Run, ShardContext, Together,
 };
 use super::spec::Arity::{AtLeast, Exact};
 use super::spec::{CommandSpec, Docs, Group, Join, Keys, Route};
-use super::value::{
-    canonical, database_argument, expire_at as expire_at_millis, int_argument, text,
-};
+use super::value::{canonical, database_argument, expire_at as expire_at_millis, int_argument};
 use super::{dump as payload, scan};
-use crate::keyspace::{EntryView, Expiry, Key, Kind, Millis};
+use crate::keyspace::{Effect, EntryView, Expiry, Key, Millis};
 use crate::resp::{Args, Reply};
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
@@ -23,6 +21,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::WRITE,
         keys: Keys::ALL,
         group: Group::Generic,
+        needs: None,
         route: Route::Split(Join::Sum),
         run: Run::Shard(del),
         docs: Docs {
@@ -39,6 +38,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::WRITE, Flags::FAST]),
         keys: Keys::ALL,
         group: Group::Generic,
+        needs: None,
         route: Route::Split(Join::Sum),
         run: Run::Shard(del),
         docs: Docs {
@@ -55,6 +55,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::READONLY, Flags::FAST, Flags::NO_TOUCH]),
         keys: Keys::ALL,
         group: Group::Generic,
+        needs: None,
         route: Route::Split(Join::Sum),
         run: Run::ReadEach(exists_one),
         docs: Docs {
@@ -71,6 +72,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::READONLY, Flags::FAST]),
         keys: Keys::ALL,
         group: Group::Generic,
+        needs: None,
         route: Route::Split(Join::Sum),
         run: Run::Shard(touch),
         docs: Docs {
@@ -87,6 +89,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::READONLY, Flags::FAST, Flags::NO_TOUCH]),
         keys: Keys::FIRST,
         group: Group::Generic,
+        needs: None,
         route: Route::Key,
         run: Run::Read(kind),
         docs: Docs {
@@ -103,6 +106,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::WRITE,
         keys: Keys::FIRST_TWO,
         group: Group::Generic,
+        needs: None,
         route: Route::Together,
         run: Run::Together(Together {
             look: rename_look,
@@ -122,6 +126,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::WRITE, Flags::FAST]),
         keys: Keys::FIRST_TWO,
         group: Group::Generic,
+        needs: None,
         route: Route::Together,
         run: Run::Together(Together {
             look: rename_look,
@@ -141,6 +146,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM]),
         keys: Keys::FIRST_TWO,
         group: Group::Generic,
+        needs: None,
         route: Route::Together,
         run: Run::Together(Together {
             look: copy_look,
@@ -160,6 +166,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::WRITE, Flags::FAST]),
         keys: Keys::FIRST,
         group: Group::Generic,
+        needs: None,
         route: Route::Together,
         run: Run::Shard(move_key),
         docs: Docs {
@@ -176,6 +183,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::READONLY,
         keys: Keys::FIRST,
         group: Group::Generic,
+        needs: None,
         route: Route::Key,
         run: Run::Read(dump),
         docs: Docs {
@@ -192,6 +200,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::DANGEROUS]),
         keys: Keys::FIRST,
         group: Group::Generic,
+        needs: None,
         route: Route::Key,
         run: Run::Shard(restore),
         docs: Docs {
@@ -213,6 +222,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         ]),
         keys: Keys::FIRST,
         group: Group::Generic,
+        needs: None,
         route: Route::Key,
         run: Run::Shard(restore),
         docs: Docs {
@@ -229,6 +239,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::READONLY, Flags::DANGEROUS]),
         keys: Keys::None,
         group: Group::Generic,
+        needs: None,
         route: Route::AllShards(Join::Concat),
         run: Run::Shard(scan::keys),
         docs: Docs {
@@ -245,6 +256,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::READONLY,
         keys: Keys::None,
         group: Group::Generic,
+        needs: None,
         route: Route::Scan,
         run: Run::Shard(scan::scan),
         docs: Docs {
@@ -265,6 +277,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::READONLY,
         keys: Keys::None,
         group: Group::Generic,
+        needs: None,
         route: Route::RandomKey,
         run: Run::Shard(randomkey),
         docs: Docs {
@@ -305,20 +318,13 @@ fn touch(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>)
     Ok(())
 }
 
-/// As TYPE says it.
-pub(super) fn type_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::String => "string",
-    }
-}
-
 fn kind(
     _: &ReadContext<'_>,
     entry: Option<EntryView<'_>>,
     _: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
-    reply.simple(entry.map_or("none", |entry| type_name(entry.kind)));
+    reply.simple(entry.map_or("none", |entry| entry.kind.type_name()));
     Ok(())
 }
 
@@ -377,18 +383,19 @@ fn rename<'a>(
     changes.push(Change {
         db,
         key: new,
-        action: put(source, source.pinned_until),
+        effect: put(source, source.pinned_until),
     });
     changes.push(Change {
         db,
         key: old,
-        action: Action::Remove,
+        effect: Effect::Remove,
     });
     Ok(())
 }
 
-fn put(source: EntryView<'_>, pinned_until: Option<Millis>) -> Action<'_> {
-    Action::Put {
+fn put(source: EntryView<'_>, pinned_until: Option<Millis>) -> Effect<'_> {
+    Effect::Put {
+        kind: source.kind,
         value: source.value,
         expire_at: source.expire_at,
         pinned_until,
@@ -450,7 +457,7 @@ fn copy_decide<'a>(
         changes.push(Change {
             db: options.db,
             key: args.at(2),
-            action: put(source, None),
+            effect: put(source, None),
         });
     }
     reply.int(i64::from(source.is_some()));
@@ -469,15 +476,11 @@ fn move_key(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'
         reply.int(0);
         return Ok(());
     };
-    let expiry = source.expire_at.map_or(Expiry::Clear, Expiry::At);
-    let pinned_until = source.pinned_until;
-    let bytes = text(source.value, &mut itoa::Buffer::new()).to_vec();
-    context
-        .shard
-        .set(&destination, canonical(&bytes), expiry, now)?;
-    context.shard.remove(&key, now);
-    if let Some(until) = pinned_until {
-        context.shard.pin(&destination, until, now);
+    let mut copy = Vec::new();
+    put(source, source.pinned_until).encode(&mut copy);
+    if let Ok(copy) = Effect::decode(&copy) {
+        context.shard.make(&destination, &copy, now)?;
+        context.shard.remove(&key, now);
     }
     reply.int(1);
     Ok(())
@@ -490,7 +493,7 @@ fn dump(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     match entry {
-        Some(entry) => reply.bulk(&payload::dump(entry.value)),
+        Some(entry) => reply.bulk(&payload::dump(entry.kind, entry.value)?),
         None => reply.null(),
     }
     Ok(())

@@ -32,9 +32,10 @@ mod value;
 pub use error::CommandError;
 pub use flags::Flags;
 pub use handler::{
-    Action, Change, EachHandler, KeyLimits, Look, Outcome, PlanContext, ReadContext, ReadHandler,
-    Run, ShardContext, ShardHandler, Together,
+    Change, EachHandler, KeyLimits, Look, Outcome, PlanContext, ReadContext, ReadHandler, Run,
+    ShardContext, ShardHandler, Together, check_kind,
 };
+pub use object::encoding_name;
 pub use session::SessionCommand;
 pub use spec::{Arity, CommandSpec, Docs, Group, Join, Keys, Route};
 pub use table::{CommandId, FAMILIES, NewCommand, RegistrationError, Registry};

@@ -6,7 +6,7 @@ use super::handler::{Outcome, ReadContext, ReadHandler, Run, ShardContext};
 use super::pins::object_pin;
 use super::spec::Arity::{AtLeast, Exact};
 use super::spec::{CommandSpec, Docs, Group, Keys, Route};
-use crate::keyspace::{EntryView, Value};
+use crate::keyspace::{EntryView, Kind, Value};
 use crate::resp::{Args, Reply};
 
 /// Longer strings are "raw", for Redis keeps them apart from their header.
@@ -21,6 +21,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::NONE,
         keys: Keys::None,
         group: Group::Generic,
+        needs: None,
         route: Route::Session,
         run: Run::Container,
         docs: Docs {
@@ -48,6 +49,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::READONLY, Flags::NO_TOUCH]),
         keys: Keys::SECOND,
         group: Group::Generic,
+        needs: None,
         route: Route::Key,
         run: Run::Shard(freq),
         docs: Docs {
@@ -75,6 +77,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::READONLY, Flags::NO_TOUCH]),
         keys: Keys::SECOND,
         group: Group::Generic,
+        needs: None,
         route: Route::Key,
         run: Run::Shard(object_pin),
         docs: Docs {
@@ -102,6 +105,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::LOADING, Flags::STALE]),
         keys: Keys::None,
         group: Group::Generic,
+        needs: None,
         route: Route::Session,
         run: Run::Help,
         docs: Docs {
@@ -121,6 +125,7 @@ const fn subcommand(name: &'static str, run: ReadHandler, docs: Docs) -> Command
         flags: Flags::of(&[Flags::READONLY, Flags::NO_TOUCH]),
         keys: Keys::SECOND,
         group: Group::Generic,
+        needs: None,
         route: Route::Key,
         run: Run::Read(run),
         docs,
@@ -133,13 +138,25 @@ fn encoding(
     _: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
-    match entry.map(|entry| entry.value) {
+    match entry {
         None => reply.null(),
-        Some(Value::Int(_)) => reply.bulk(b"int"),
-        Some(Value::Bytes(bytes)) if bytes.len() <= EMBEDDED_BYTES_MAX => reply.bulk(b"embstr"),
-        Some(Value::Bytes(_)) => reply.bulk(b"raw"),
+        Some(entry) => reply.bulk(encoding_name(&entry).as_bytes()),
     }
     Ok(())
+}
+
+/// The name that Redis has for the way a value is kept.
+pub fn encoding_name(entry: &EntryView<'_>) -> &'static str {
+    match (entry.kind, entry.value) {
+        (Kind::String, Value::Int(_)) => "int",
+        (Kind::String, Value::Bytes(bytes)) if bytes.len() <= EMBEDDED_BYTES_MAX => "embstr",
+        (Kind::String | Kind::Vector, _) => "raw",
+        (Kind::Stream, _) => "stream",
+        (Kind::List | Kind::Set | Kind::SortedSet | Kind::Hash, Value::Bytes(_)) => "listpack",
+        (Kind::List, _) => "quicklist",
+        (Kind::SortedSet, _) => "skiplist",
+        (Kind::Set | Kind::Hash, _) => "hashtable",
+    }
 }
 
 fn freq(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {

@@ -5,14 +5,12 @@
 
 use super::error::CommandError;
 use super::flags::Flags;
-use super::handler::{
-    Action, Change, Found, Look, Outcome, PlanContext, Run, ShardContext, Together,
-};
+use super::handler::{Change, Found, Look, Outcome, PlanContext, Run, ShardContext, Together};
 use super::scan;
 use super::spec::Arity::{AtLeast, Exact};
 use super::spec::{CommandSpec, Docs, Group, Join, Keys, Route};
 use super::value::{EXPIRE_AT_MAX, int_argument};
-use crate::keyspace::Millis;
+use crate::keyspace::{Effect, Millis};
 use crate::resp::{Args, Reply};
 
 /// The options that may stand behind the keys of PIN, and their unit in milliseconds.
@@ -30,6 +28,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::WRITE, Flags::MOVABLE_KEYS]),
         keys: KEYS,
         group: Group::Generic,
+        needs: None,
         route: Route::Together,
         run: Run::Together(Together {
             look: pin_look,
@@ -50,6 +49,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::WRITE,
         keys: Keys::ALL,
         group: Group::Generic,
+        needs: None,
         route: Route::Split(Join::Sum),
         run: Run::Shard(unpin),
         docs: Docs {
@@ -66,6 +66,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::READONLY, Flags::FAST, Flags::NO_TOUCH]),
         keys: Keys::FIRST,
         group: Group::Generic,
+        needs: None,
         route: Route::Key,
         run: Run::Shard(pinttl),
         docs: Docs {
@@ -82,6 +83,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::READONLY,
         keys: Keys::None,
         group: Group::Generic,
+        needs: None,
         route: Route::Scan,
         run: Run::Shard(scan::pinned),
         docs: Docs {
@@ -151,7 +153,7 @@ fn pin_decide<'a>(
         changes.push(Change {
             db: context.db,
             key,
-            action: Action::Pin { until },
+            effect: Effect::Pin { until: Some(until) },
         });
     }
     reply.count(changes.len() as u64);

@@ -5,7 +5,6 @@
 use super::error::CommandError;
 use super::glob;
 use super::handler::{Outcome, ShardContext};
-use super::keys::type_name;
 use super::value::int_argument;
 use crate::keyspace::EntryView;
 use crate::resp::{Args, Reply};
@@ -84,7 +83,7 @@ impl<'a> ScanOptions<'a> {
     }
 
     fn wants(&self, key: &[u8], entry: &EntryView<'_>) -> bool {
-        let kind = type_name(entry.kind).as_bytes();
+        let kind = entry.kind.type_name().as_bytes();
         self.kind
             .is_none_or(|wanted| wanted.eq_ignore_ascii_case(kind))
             && self.wants_name(key)

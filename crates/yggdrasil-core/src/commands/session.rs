@@ -80,6 +80,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: BEFORE_AUTH,
         keys: Keys::None,
         group: Group::Connection,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::Auth),
         docs: Docs {
@@ -96,6 +97,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: BEFORE_AUTH,
         keys: Keys::None,
         group: Group::Connection,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::Hello),
         docs: Docs {
@@ -112,6 +114,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::FAST, Flags::IN_SUBSCRIBED]),
         keys: Keys::None,
         group: Group::Connection,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::Ping),
         docs: Docs {
@@ -128,6 +131,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::LOADING, Flags::STALE, Flags::FAST]),
         keys: Keys::None,
         group: Group::Connection,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::Echo),
         docs: Docs {
@@ -144,6 +148,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::LOADING, Flags::STALE, Flags::FAST]),
         keys: Keys::None,
         group: Group::Connection,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::Select),
         docs: Docs {
@@ -160,6 +165,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: BEFORE_AUTH_ANYWHERE,
         keys: Keys::None,
         group: Group::Connection,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::Quit),
         docs: Docs {
@@ -176,6 +182,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: BEFORE_AUTH_ANYWHERE,
         keys: Keys::None,
         group: Group::Connection,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::Reset),
         docs: Docs {
@@ -192,6 +199,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::LOADING, Flags::STALE, Flags::FAST, Flags::CONNECTION]),
         keys: Keys::None,
         group: Group::Cluster,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::ReadOnly),
         docs: Docs {
@@ -208,6 +216,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::LOADING, Flags::STALE, Flags::FAST, Flags::CONNECTION]),
         keys: Keys::None,
         group: Group::Cluster,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::ReadWrite),
         docs: Docs {
@@ -224,6 +233,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::FAST, Flags::CONNECTION]),
         keys: Keys::None,
         group: Group::Cluster,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::Asking),
         docs: Docs {
@@ -240,6 +250,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::NONE,
         keys: Keys::None,
         group: Group::Connection,
+        needs: None,
         route: Route::Session,
         run: Run::Container,
         docs: Docs {
@@ -256,6 +267,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: CLIENT,
         keys: Keys::None,
         group: Group::Connection,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::ClientId),
         docs: Docs {
@@ -272,6 +284,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: CLIENT,
         keys: Keys::None,
         group: Group::Connection,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::ClientGetName),
         docs: Docs {
@@ -288,6 +301,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: CLIENT,
         keys: Keys::None,
         group: Group::Connection,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::ClientSetName),
         docs: Docs {
@@ -304,6 +318,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: CLIENT,
         keys: Keys::None,
         group: Group::Connection,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::ClientSetInfo),
         docs: Docs {
@@ -320,6 +335,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: CLIENT,
         keys: Keys::None,
         group: Group::Connection,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::ClientReply),
         docs: Docs {
@@ -336,6 +352,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE]),
         keys: Keys::None,
         group: Group::Connection,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::ClientNoEvict),
         docs: Docs {
@@ -352,6 +369,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: CLIENT,
         keys: Keys::None,
         group: Group::Connection,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::ClientNoTouch),
         docs: Docs {
@@ -368,6 +386,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: TRANSACTION_AT_ONCE,
         keys: Keys::None,
         group: Group::Transactions,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::Multi),
         docs: Docs {
@@ -390,6 +409,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         ]),
         keys: Keys::None,
         group: Group::Transactions,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::Exec),
         docs: Docs {
@@ -406,6 +426,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: TRANSACTION_AT_ONCE,
         keys: Keys::None,
         group: Group::Transactions,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::Discard),
         docs: Docs {
@@ -422,6 +443,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: TRANSACTION_AT_ONCE,
         keys: Keys::ALL,
         group: Group::Transactions,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::Watch),
         docs: Docs {
@@ -438,6 +460,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: TRANSACTION,
         keys: Keys::None,
         group: Group::Transactions,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::Unwatch),
         docs: Docs {
@@ -454,6 +477,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: SUBSCRIPTION,
         keys: Keys::None,
         group: Group::PubSub,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::Subscribe),
         docs: Docs {
@@ -470,6 +494,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: SUBSCRIPTION,
         keys: Keys::None,
         group: Group::PubSub,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::Unsubscribe),
         docs: Docs {
@@ -486,6 +511,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: SUBSCRIPTION,
         keys: Keys::None,
         group: Group::PubSub,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::PSubscribe),
         docs: Docs {
@@ -502,6 +528,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: SUBSCRIPTION,
         keys: Keys::None,
         group: Group::PubSub,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::PUnsubscribe),
         docs: Docs {
@@ -518,6 +545,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: SUBSCRIPTION,
         keys: Keys::ALL,
         group: Group::PubSub,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::SSubscribe),
         docs: Docs {
@@ -534,6 +562,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: SUBSCRIPTION,
         keys: Keys::ALL,
         group: Group::PubSub,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::SUnsubscribe),
         docs: Docs {
@@ -556,6 +585,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         ]),
         keys: Keys::None,
         group: Group::PubSub,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::Publish),
         docs: Docs {
@@ -578,6 +608,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         ]),
         keys: Keys::FIRST,
         group: Group::PubSub,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::SPublish),
         docs: Docs {
@@ -594,6 +625,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE]),
         keys: Keys::None,
         group: Group::Server,
+        needs: None,
         route: Route::Session,
         run: Run::Session(SessionCommand::Monitor),
         docs: Docs {

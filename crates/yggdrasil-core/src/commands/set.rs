@@ -2,13 +2,11 @@
 
 use super::error::CommandError;
 use super::flags::Flags;
-use super::handler::{
-    Action, Change, Found, Look, Outcome, PlanContext, Run, ShardContext, Together,
-};
+use super::handler::{Change, Found, Look, Outcome, PlanContext, Run, ShardContext, Together};
 use super::spec::Arity::{AtLeast, Exact};
 use super::spec::{CommandSpec, Docs, Group, Join, Keys, Route};
 use super::value::{canonical, expire_at, int_argument, write_value};
-use crate::keyspace::{Expiry, Millis};
+use crate::keyspace::{Effect, Expiry, Key, Kind, Millis};
 use crate::resp::{Args, Reply};
 
 /// Every argument but the values.
@@ -25,6 +23,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::VALUE_SECOND]),
         keys: Keys::FIRST,
         group: Group::String,
+        needs: None,
         route: Route::Key,
         run: Run::Shard(set),
         docs: Docs {
@@ -47,6 +46,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         ]),
         keys: Keys::FIRST,
         group: Group::String,
+        needs: None,
         route: Route::Key,
         run: Run::Shard(setnx),
         docs: Docs {
@@ -63,6 +63,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::VALUE_THIRD]),
         keys: Keys::FIRST,
         group: Group::String,
+        needs: None,
         route: Route::Key,
         run: Run::Shard(setex),
         docs: Docs {
@@ -79,6 +80,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::VALUE_THIRD]),
         keys: Keys::FIRST,
         group: Group::String,
+        needs: None,
         route: Route::Key,
         run: Run::Shard(psetex),
         docs: Docs {
@@ -100,6 +102,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         ]),
         keys: Keys::FIRST,
         group: Group::String,
+        needs: Some(Kind::String),
         route: Route::Key,
         run: Run::Shard(getset),
         docs: Docs {
@@ -116,6 +119,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::WRITE, Flags::FAST]),
         keys: Keys::FIRST,
         group: Group::String,
+        needs: Some(Kind::String),
         route: Route::Key,
         run: Run::Shard(getex),
         docs: Docs {
@@ -133,6 +137,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM]),
         keys: PAIRS,
         group: Group::String,
+        needs: None,
         route: Route::Split(Join::AllOk),
         run: Run::Shard(mset),
         docs: Docs {
@@ -152,6 +157,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM]),
         keys: PAIRS,
         group: Group::String,
+        needs: None,
         route: Route::Together,
         run: Run::Together(Together {
             look: msetnx_look,
@@ -326,7 +332,7 @@ fn set_with_options(
     };
     let key = context.first_key(&args[1]);
     if options.get {
-        let existed = write_before(context, args, reply);
+        let existed = write_before(context, &key, reply)?;
         if options
             .condition
             .is_none_or(|condition| condition.holds(existed))
@@ -357,16 +363,19 @@ impl Condition {
 }
 
 /// Writes the value before a change, or null. Tells whether there was one.
-fn write_before(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> bool {
-    let key = context.first_key(&args[1]);
-    match context.shard.find(&key, context.now) {
+fn write_before(
+    context: &mut ShardContext<'_>,
+    key: &Key<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<bool, CommandError> {
+    match context.string(key)? {
         Some(entry) => {
             write_value(reply, entry.value);
-            true
+            Ok(true)
         }
         None => {
             reply.null();
-            false
+            Ok(false)
         }
     }
 }
@@ -404,18 +413,18 @@ fn set_until(
 }
 
 fn getset(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    write_before(context, args, reply);
     let key = context.first_key(&args[1]);
+    write_before(context, &key, reply)?;
     context.store(&key, &args[2], Expiry::Clear)?;
     Ok(())
 }
 
 fn getex(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let lifetime = SetOptions::for_getex(&args.from(2))?;
-    if !write_before(context, args, reply) {
+    let key = context.first_key(&args[1]);
+    if !write_before(context, &key, reply)? {
         return Ok(());
     }
-    let key = context.first_key(&args[1]);
     let now = context.now;
     match lifetime {
         Lifetime::Default => {}
@@ -435,12 +444,23 @@ fn getex(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>)
 }
 
 fn mset(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    for index in pairs(args, "mset")? {
-        let key = context.key(&args[index]);
-        let value = canonical(&args[index + 1]);
-        context.shard.set(&key, value, Expiry::Clear, context.now)?;
+    let sizes = pairs(args, "mset")?
+        .map(|index| (args.at(index).len() as u64, args.at(index + 1).len() as u64));
+    if context.shard.has_room_for(sizes) {
+        set_pairs(context, args)?;
+    } else {
+        context.all_or_none(|context| set_pairs(context, args))?;
     }
     reply.ok();
+    Ok(())
+}
+
+fn set_pairs(context: &mut ShardContext<'_>, args: &Args<'_>) -> Outcome {
+    for index in pairs(args, "mset")? {
+        let key = context.key(args.at(index));
+        let value = canonical(args.at(index + 1));
+        context.shard.set(&key, value, Expiry::Clear, context.now)?;
+    }
     Ok(())
 }
 
@@ -478,7 +498,8 @@ fn msetnx_decide<'a>(
     changes.extend(pairs(args, "msetnx")?.map(|index| Change {
         db: context.db,
         key: args.at(index),
-        action: Action::Put {
+        effect: Effect::Put {
+            kind: Kind::String,
             value: canonical(args.at(index + 1)),
             expire_at: None,
             pinned_until: None,

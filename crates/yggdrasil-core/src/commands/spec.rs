@@ -1,5 +1,6 @@
 //! The row of the command table: everything that is known about a command, in one place.
 
+use crate::keyspace::Kind;
 use crate::resp::Args;
 
 use super::error::CommandError;
@@ -14,6 +15,8 @@ pub struct CommandSpec {
     pub flags: Flags,
     pub keys: Keys,
     pub group: Group,
+    /// The kind of value that its keys must have where they exist; otherwise the reply is WRONGTYPE. None for any.
+    pub needs: Option<Kind>,
     pub route: Route,
     pub run: Run,
     pub docs: Docs,

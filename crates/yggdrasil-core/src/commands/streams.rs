@@ -2,11 +2,13 @@
 
 use super::error::CommandError;
 use super::flags::Flags;
-use super::handler::{KeyLimits, Outcome, ReadContext, Run, ShardContext};
+use super::handler::{KeyLimits, Outcome, ReadContext, Run, ShardContext, check_kind};
 use super::spec::Arity::{AtLeast, Exact};
 use super::spec::{CommandSpec, Docs, Group, Keys, Route};
 use super::value::{EXPIRE_AT_MAX, text, text_len};
-use crate::keyspace::{EntryView, Millis, Received, UPLOAD_SERIAL_BITS, UploadError, UploadId};
+use crate::keyspace::{
+    EntryView, Kind, Millis, Received, UPLOAD_SERIAL_BITS, UploadError, UploadId,
+};
 use crate::resp::{Args, Reply, parse_i64};
 
 /// What STREAMINFO advises for a read: large enough that requests cost nothing beside the bytes.
@@ -19,6 +21,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::READONLY,
         keys: Keys::FIRST,
         group: Group::String,
+        needs: Some(Kind::String),
         route: Route::Key,
         run: Run::Read(get_stream),
         docs: Docs {
@@ -36,6 +39,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::READONLY, Flags::FAST, Flags::NO_TOUCH]),
         keys: Keys::FIRST,
         group: Group::String,
+        needs: Some(Kind::String),
         route: Route::Key,
         run: Run::Shard(streaminfo),
         docs: Docs {
@@ -53,6 +57,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::NONE,
         keys: Keys::None,
         group: Group::String,
+        needs: None,
         route: Route::Session,
         run: Run::Container,
         docs: Docs {
@@ -69,6 +74,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM]),
         keys: Keys::SECOND,
         group: Group::String,
+        needs: None,
         route: Route::Key,
         run: Run::Shard(begin),
         docs: Docs {
@@ -86,6 +92,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::VALUE_THIRD]),
         keys: Keys::None,
         group: Group::String,
+        needs: None,
         route: Route::Upload,
         run: Run::Shard(append),
         docs: Docs {
@@ -102,6 +109,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::WRITE,
         keys: Keys::None,
         group: Group::String,
+        needs: None,
         route: Route::Upload,
         run: Run::Shard(commit),
         docs: Docs {
@@ -119,6 +127,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::WRITE,
         keys: Keys::None,
         group: Group::String,
+        needs: None,
         route: Route::Upload,
         run: Run::Shard(abort),
         docs: Docs {
@@ -135,6 +144,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::LOADING, Flags::STALE]),
         keys: Keys::None,
         group: Group::String,
+        needs: None,
         route: Route::Session,
         run: Run::Help,
         docs: Docs {
@@ -214,6 +224,7 @@ fn streaminfo(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply
         reply.null();
         return Ok(());
     };
+    check_kind(Some(Kind::String), Some(&entry))?;
     reply.map(5);
     reply.bulk(b"length");
     reply.count(text_len(entry.value) as u64);

@@ -4,12 +4,13 @@ use super::error::CommandError;
 use super::flags::Flags;
 use super::handler::{
     Change, Found, KeyLimits, Look, Outcome, PlanContext, ReadContext, Run, ShardContext, Together,
+    check_kind,
 };
 use super::lcs::{LcsOptions, lcs as write_lcs};
 use super::spec::Arity::{AtLeast, Exact};
 use super::spec::{CommandSpec, Docs, Group, Join, Keys, Route};
 use super::value::{canonical, int_argument, text, text_len, write_value};
-use crate::keyspace::{EntryView, Expiry};
+use crate::keyspace::{EntryView, Expiry, Kind};
 use crate::resp::{Args, Reply};
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
@@ -19,6 +20,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::READONLY, Flags::FAST]),
         keys: Keys::FIRST,
         group: Group::String,
+        needs: Some(Kind::String),
         route: Route::Key,
         run: Run::Read(get),
         docs: Docs {
@@ -35,6 +37,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::READONLY, Flags::FAST]),
         keys: Keys::ALL,
         group: Group::String,
+        needs: None,
         route: Route::Split(Join::InOrder),
         run: Run::ReadEach(mget_one),
         docs: Docs {
@@ -51,6 +54,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::WRITE, Flags::FAST]),
         keys: Keys::FIRST,
         group: Group::String,
+        needs: Some(Kind::String),
         route: Route::Key,
         run: Run::Shard(getdel),
         docs: Docs {
@@ -67,6 +71,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::READONLY, Flags::FAST]),
         keys: Keys::FIRST,
         group: Group::String,
+        needs: Some(Kind::String),
         route: Route::Key,
         run: Run::Read(strlen),
         docs: Docs {
@@ -83,6 +88,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::READONLY,
         keys: Keys::FIRST,
         group: Group::String,
+        needs: Some(Kind::String),
         route: Route::Key,
         run: Run::Read(getrange),
         docs: Docs {
@@ -100,6 +106,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::READONLY,
         keys: Keys::FIRST,
         group: Group::String,
+        needs: Some(Kind::String),
         route: Route::Key,
         run: Run::Read(getrange),
         docs: Docs {
@@ -116,6 +123,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM]),
         keys: Keys::FIRST,
         group: Group::String,
+        needs: Some(Kind::String),
         route: Route::Key,
         run: Run::Shard(setrange),
         docs: Docs {
@@ -132,6 +140,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST]),
         keys: Keys::FIRST,
         group: Group::String,
+        needs: Some(Kind::String),
         route: Route::Key,
         run: Run::Shard(append),
         docs: Docs {
@@ -148,6 +157,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::READONLY,
         keys: Keys::FIRST_TWO,
         group: Group::String,
+        needs: None,
         route: Route::Together,
         run: Run::Together(Together {
             look: lcs_look,
@@ -169,12 +179,16 @@ fn get(
     _: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
-    mget_one(entry, reply);
+    match entry {
+        Some(entry) => write_value(reply, entry.value),
+        None => reply.null(),
+    }
     Ok(())
 }
 
+/// MGET gives null for what is no string.
 fn mget_one(entry: Option<EntryView<'_>>, reply: &mut Reply<'_>) -> i64 {
-    match entry {
+    match entry.filter(|entry| entry.kind == Kind::String) {
         Some(entry) => write_value(reply, entry.value),
         None => reply.null(),
     }
@@ -183,7 +197,7 @@ fn mget_one(entry: Option<EntryView<'_>>, reply: &mut Reply<'_>) -> i64 {
 
 fn getdel(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = context.first_key(&args[1]);
-    match context.shard.find(&key, context.now) {
+    match context.string(&key)? {
         Some(entry) => write_value(reply, entry.value),
         None => {
             reply.null();
@@ -244,7 +258,7 @@ fn setrange(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'
         u64::try_from(int_argument(&args[2])?).map_err(|_| CommandError::OffsetOutOfRange)?;
     let bytes = &args[3];
     let len = if bytes.is_empty() {
-        let entry = context.shard.find(&key, context.now);
+        let entry = context.string(&key)?;
         entry.map_or(0, |entry| text_len(entry.value) as u64)
     } else {
         check_length(context.limits, offset, bytes)?;
@@ -260,6 +274,7 @@ fn append(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>
     let key = context.first_key(&args[1]);
     let tail = &args[2];
     let before = context.shard.peek(&key, context.now);
+    check_kind(Some(Kind::String), before.as_ref())?;
     let len = match before.map(|entry| text_len(entry.value) as u64) {
         None => {
             let value = canonical(tail);
@@ -297,6 +312,14 @@ fn lcs_decide<'a>(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let options = LcsOptions::parse(&args.from(3))?;
+    for entry in found.iter().flatten() {
+        check_kind(Some(Kind::String), Some(entry)).map_err(|error| match error {
+            CommandError::WrongType => {
+                CommandError::Plain("The specified keys must contain string values")
+            }
+            other => other,
+        })?;
+    }
     let mut buffers = [itoa::Buffer::new(), itoa::Buffer::new()];
     let [a, b] = &mut buffers;
     let a = found[0].map_or(&b""[..], |entry| text(entry.value, a));

@@ -149,6 +149,7 @@ impl Registry {
             flags: command.flags,
             keys: command.keys,
             group: command.group,
+            needs: None,
             route: Route::Session,
             run: command.run,
             docs,

@@ -3,7 +3,9 @@
 use super::handler::{KeyLimits, ShardContext};
 use super::scan;
 use super::{EXPIRE_AT_MAX, Registry};
-use crate::keyspace::{Expiry, Key, Shard, ShardShape, Value, hash_key};
+use crate::keyspace::{
+    ChangeListener, Expiry, Key, KeyspaceError, Kind, Record, Shard, ShardShape, Value, hash_key,
+};
 use crate::resp::{ArgsBuffer, Limits, Parser, Protocol, Reply, Requests};
 use crate::shm::Segment;
 
@@ -86,6 +88,9 @@ impl Node {
 }
 
 fn words(line: &str) -> ArgsBuffer {
+    if line.len() > INLINE_BYTES {
+        return line.split(' ').map(str::as_bytes).collect();
+    }
     let mut requests = Requests::new();
     let input = format!("{line}\n").into_bytes();
     Parser::new()
@@ -256,4 +261,202 @@ fn help_lists_the_subcommands() {
     let text = String::from_utf8(out).unwrap();
     assert!(text.starts_with("*13\r\n+OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n+ENCODING <key>\r\n+    "));
     assert!(text.contains("\r\n+HELP\r\n"));
+}
+
+/// Puts a value of any kind under a key.
+fn put(node: &mut Node, key: &[u8], kind: Kind, value: Value<'_>) {
+    let key = Key {
+        db: 0,
+        hash: hash_key(SEED, key),
+        bytes: key,
+    };
+    let put = node.shard.put(&key, kind, value, Expiry::Clear, NOW);
+    assert!(put.is_ok());
+}
+
+#[test]
+fn every_row_that_needs_a_string_refuses_what_is_none() {
+    let mut node = Node::new();
+    let rows: Vec<_> = node.registry.iter().map(|(_, spec)| spec).collect();
+    let mut refused = 0;
+    for spec in rows.iter().filter(|spec| spec.needs == Some(Kind::String)) {
+        put(&mut node, b"k", Kind::Hash, Value::Bytes(b"packed"));
+        let count = spec.arity.number().unsigned_abs() as usize;
+        let request = [&[spec.name, "k"][..], &vec!["1"; count.max(2) - 2]].concat();
+        let reply = node.ask(&request.join(" "));
+        let expected = "-WRONGTYPE Operation against a key holding the wrong kind of value";
+        assert_eq!(reply, expected, "{request:?}");
+        assert_eq!(node.ask("TYPE k"), "+hash");
+        refused += 1;
+    }
+    assert!(refused >= 15);
+}
+
+#[test]
+fn kinds_and_encodings_are_told() {
+    let mut node = Node::new();
+    let (packed, tree) = (Value::Bytes(b"packed"), Value::Tree(b"root"));
+    for (kind, name, packed_name, tree_name) in [
+        (Kind::List, "list", "listpack", "quicklist"),
+        (Kind::Set, "set", "listpack", "hashtable"),
+        (Kind::SortedSet, "zset", "listpack", "skiplist"),
+        (Kind::Hash, "hash", "listpack", "hashtable"),
+        (Kind::Stream, "stream", "stream", "stream"),
+        (Kind::Vector, "vectorset", "raw", "raw"),
+    ] {
+        for (value, encoding) in [(packed, packed_name), (tree, tree_name)] {
+            put(&mut node, name.as_bytes(), kind, value);
+            assert_eq!(node.ask(&format!("TYPE {name}")), format!("+{name}"));
+            let expected = format!("${} {encoding}", encoding.len());
+            assert_eq!(node.ask(&format!("OBJECT ENCODING {name}")), expected);
+        }
+        let scanned = node.ask(&format!("SCAN 0 COUNT 1000 TYPE {name}"));
+        assert_eq!(scanned, format!("*2 $1 0 *1 ${} {name}", name.len()));
+        let dumped = node.ask(&format!("DUMP {name}"));
+        assert!(dumped.starts_with(&format!("-ERR values of type {name} have no DUMP")));
+        assert_eq!(node.ask(&format!("MGET {name}")), "*1 $-1");
+        assert_eq!(node.ask(&format!("COPY {name} copy REPLACE")), ":1");
+        assert_eq!(node.ask("TYPE copy"), format!("+{name}"));
+        assert_eq!(node.ask(&format!("RENAME copy {name}2")), "+OK");
+        assert_eq!(node.ask(&format!("MOVE {name}2 1")), ":1");
+        assert_eq!(node.ask(&format!("SET {name} v")), "+OK");
+        assert_eq!(node.ask(&format!("TYPE {name}")), "+string");
+    }
+    put(&mut node, b"gone", Kind::String, Value::Absent(b"place"));
+    assert!(
+        node.ask("GET gone")
+            .starts_with("-ERR the value of the key is not in memory")
+    );
+    assert!(
+        node.ask("LCS gone list")
+            .starts_with("-ERR the value of the key is not in memory")
+    );
+    put(&mut node, b"gone", Kind::Hash, Value::Bytes(b"packed"));
+    assert!(
+        node.ask("LCS gone list")
+            .starts_with("-ERR The specified keys must contain")
+    );
+}
+
+#[test]
+fn a_command_over_several_keys_changes_all_or_none_of_them() {
+    for command in ["MSET", "MSETNX"] {
+        let mut node = Node::with_memory(8 << 20);
+        let value = "x".repeat(60_000);
+        let refused = "-OOM command not allowed when used memory > 'maxmemory'.";
+        let filled = (0..1000).find(|number| node.ask(&format!("SET {number} {value}")) == refused);
+        assert!(filled.is_some_and(|number| number > 20));
+        assert_eq!(node.ask("DEL 0 1 2"), ":3");
+        let kept: Vec<_> = match command {
+            "MSET" => (0..3).map(|number| format!("kept{number}")).collect(),
+            _ => Vec::new(),
+        };
+        for key in &kept {
+            assert_eq!(node.ask(&format!("SET {key} 17 PX 5000")), "+OK");
+        }
+        if let Some(key) = kept.first() {
+            assert_eq!(node.ask(&format!("PIN {key} PX 1000")), ":1");
+        }
+        let before = node.ask("DBSIZE");
+        let names = kept
+            .iter()
+            .cloned()
+            .chain((0..8).map(|n| format!("new{n}")));
+        let pairs: Vec<_> = names.map(|name| format!("{name} {value}")).collect();
+        assert_eq!(node.ask(&format!("{command} {}", pairs.join(" "))), refused);
+        assert_eq!(node.ask("DBSIZE"), before);
+        for key in &kept {
+            assert_eq!(node.ask(&format!("GET {key}")), "$2 17");
+            assert_eq!(node.ask(&format!("PTTL {key}")), ":5000");
+        }
+        if let Some(key) = kept.first() {
+            assert_eq!(node.ask(&format!("OBJECT PIN {key}")), ":1000");
+            assert_eq!(node.ask(&format!("UNPIN {key}")), ":1");
+        }
+        for number in 0..8 {
+            assert_eq!(node.ask(&format!("EXISTS new{number}")), ":0");
+        }
+        let two = format!("{command} new1 {value} new2 {value}");
+        assert!(["+OK", ":1"].contains(&node.ask(&two).as_str()));
+    }
+}
+
+/// Lines up to this length may be quoted; longer ones only have blanks between their words.
+const INLINE_BYTES: usize = 50_000;
+
+/// A log whose disk is full when so many bytes are kept.
+#[derive(Debug)]
+struct FullLog(u64);
+
+impl ChangeListener for FullLog {
+    fn reserve(&mut self, bytes: u64) -> Result<(), KeyspaceError> {
+        match self.0.checked_sub(bytes) {
+            Some(left) => {
+                self.0 = left;
+                Ok(())
+            }
+            None => Err(KeyspaceError::LogFull { bytes }),
+        }
+    }
+
+    fn changed(&mut self, _: u64, _: &Record<'_>) {}
+}
+
+#[test]
+fn without_room_for_its_record_no_write_is_done() {
+    let mut node = Node::new();
+    for line in ["MSET a 1 b 2 c 3", "PEXPIRE c 1000", "PIN a"] {
+        assert!(!node.ask(line).starts_with('-'));
+    }
+    node.shard.set_listener(Some(Box::new(FullLog(0))));
+    let number = node.shard.number();
+    for line in [
+        "SET a 2",
+        "SET new 1",
+        "SETEX a 10 1",
+        "APPEND a 1",
+        "SETRANGE a 0 7",
+        "INCR b",
+        "GETSET a 7",
+        "GETDEL a",
+        "GETEX a PX 500",
+        "MSET a 2 b 2",
+        "MSETNX x 1 y 2",
+        "DEL a b",
+        "UNLINK a",
+        "EXPIRE a 10",
+        "PERSIST c",
+        "RENAME a x",
+        "RENAMENX a x",
+        "COPY a x",
+        "MOVE a 1",
+        "PIN b",
+        "UNPIN a",
+        "FLUSHDB",
+        "FLUSHALL",
+        "SWAPDB 0 1",
+    ] {
+        let reply = node.ask(line);
+        assert!(
+            reply.starts_with("-LOGFULL a record of "),
+            "{line}: {reply}"
+        );
+    }
+    for (line, reply) in [
+        ("MGET a b c", "*3 $1 1 $1 2 $1 3"),
+        ("PTTL c", ":1000"),
+        ("DBSIZE", ":3"),
+    ] {
+        assert_eq!(node.ask(line), reply);
+    }
+    assert_eq!(node.shard.number(), number);
+    // The first value finds room, and is undone when the second does not.
+    node.shard.set_listener(Some(Box::new(FullLog(700))));
+    assert!(
+        node.ask(&format!("MSET a 2 b {}", "x".repeat(600)))
+            .starts_with("-LOGFULL")
+    );
+    assert_eq!(node.ask("MGET a b"), "*2 $1 1 $1 2");
+    node.shard.set_listener(None);
+    assert_eq!(node.ask("SET a 2"), "+OK");
 }

@@ -3,18 +3,15 @@
 //! The coordinator asks `look` what to see, collects it from the owners by [`see`], asks `decide` what to change, and
 //! sends that to the owners, who [`apply`] it. What was seen travels as bytes:
 //! ```text
-//! tag: u8 | bytes: u64 LE | [expire_at: u64 LE] | [pinned_until: u64 LE] | value
+//! present: u8 | bytes: u64 LE | effect that puts the entry
 //! ```
 
-use super::handler::{Action, Change, Look, Outcome, PlanContext, ShardContext, Together};
-use crate::keyspace::{EntryView, Expiry, Key, Kind, Millis, Shard, Value, hash_key};
+use super::handler::{Change, Look, Outcome, PlanContext, ShardContext, Together};
+use crate::keyspace::{Effect, EntryView, Key, Value, hash_key};
 use crate::resp::{Args, Reply};
 
 const MISSING: u8 = 0;
 const PRESENT: u8 = 1;
-const IS_INT: u8 = 1 << 1;
-const EXPIRES: u8 = 1 << 2;
-const IS_PINNED: u8 = 1 << 3;
 
 /// Appends what a shard has under the key of a look.
 pub fn see(context: &mut ShardContext<'_>, look: &Look<'_>, out: &mut Vec<u8>) {
@@ -26,32 +23,7 @@ pub fn see(context: &mut ShardContext<'_>, look: &Look<'_>, out: &mut Vec<u8>) {
 /// Makes a change in the shard that owns its key.
 pub fn apply(context: &mut ShardContext<'_>, change: &Change<'_>) -> Outcome {
     let key = key_of(context, change.db, change.key);
-    act(context.shard, &key, change.action, context.now)
-}
-
-/// Does to a key of a shard what was decided.
-pub fn act(shard: &mut Shard, key: &Key<'_>, action: Action<'_>, now: Millis) -> Outcome {
-    match action {
-        Action::Remove => {
-            shard.remove(key, now);
-        }
-        Action::Put {
-            value,
-            expire_at,
-            pinned_until,
-        } => {
-            let expiry = expire_at.map_or(Expiry::Clear, Expiry::At);
-            shard.set(key, value, expiry, now)?;
-            if let Some(until) = pinned_until {
-                let before = shard.peek(key, now).and_then(|entry| entry.pinned_until);
-                shard.pin(key, before.unwrap_or(0).max(until), now);
-            }
-        }
-        Action::Pin { until } => {
-            shard.pin(key, until, now);
-        }
-    }
-    Ok(())
+    Ok(context.shard.make(&key, &change.effect, context.now)?)
 }
 
 fn key_of<'k>(context: &ShardContext<'_>, db: u8, bytes: &'k [u8]) -> Key<'k> {
@@ -68,28 +40,20 @@ pub fn encode(entry: Option<&EntryView<'_>>, with_value: bool, out: &mut Vec<u8>
         out.push(MISSING);
         return;
     };
+    out.push(PRESENT);
+    out.extend(entry.total_bytes.to_le_bytes());
     let value = if with_value {
         entry.value
     } else {
         Value::Bytes(b"")
     };
-    let Kind::String = entry.kind;
-    let is_int = matches!(value, Value::Int(_));
-    let flags = [
-        (is_int, IS_INT),
-        (entry.expire_at.is_some(), EXPIRES),
-        (entry.pinned_until.is_some(), IS_PINNED),
-    ];
-    let set = flags.into_iter().filter(|(holds, _)| *holds);
-    out.push(set.fold(PRESENT, |tag, (_, flag)| tag | flag));
-    out.extend(entry.total_bytes.to_le_bytes());
-    for time in [entry.expire_at, entry.pinned_until].into_iter().flatten() {
-        out.extend(time.to_le_bytes());
-    }
-    match value {
-        Value::Int(int) => out.extend(int.to_le_bytes()),
-        Value::Bytes(bytes) => out.extend_from_slice(bytes),
-    }
+    let put = Effect::Put {
+        kind: entry.kind,
+        value,
+        expire_at: entry.expire_at,
+        pinned_until: entry.pinned_until,
+    };
+    put.encode(out);
 }
 
 /// Reads what [`encode`] wrote; `None` for anything else.
@@ -98,26 +62,18 @@ pub fn decode(bytes: &[u8]) -> Option<Option<EntryView<'_>>> {
     if *tag == MISSING {
         return rest.is_empty().then_some(None);
     }
-    if tag & PRESENT == 0 || tag & !(PRESENT | IS_INT | EXPIRES | IS_PINNED) != 0 {
+    let (total_bytes, rest) = rest.split_first_chunk().filter(|_| *tag == PRESENT)?;
+    let Ok(Effect::Put {
+        kind,
+        value,
+        expire_at,
+        pinned_until,
+    }) = Effect::decode(rest)
+    else {
         return None;
-    }
-    let (total_bytes, mut rest) = rest.split_first_chunk()?;
-    let mut time = |flag| {
-        if tag & flag == 0 {
-            return Some(None);
-        }
-        let (at, after) = rest.split_first_chunk()?;
-        rest = after;
-        Some(Some(u64::from_le_bytes(*at)))
-    };
-    let (expire_at, pinned_until) = (time(EXPIRES)?, time(IS_PINNED)?);
-    let value = if tag & IS_INT != 0 {
-        Value::Int(i64::from_le_bytes(rest.try_into().ok()?))
-    } else {
-        Value::Bytes(rest)
     };
     Some(Some(EntryView {
-        kind: Kind::String,
+        kind,
         value,
         expire_at,
         version: 0,
@@ -161,12 +117,39 @@ pub fn run_together(
     // The arguments are narrowed to the life of what was seen.
     let args: Args<'_> = *args;
     (together.decide)(&plan_of(context), &args, &found, &mut changes, reply)?;
+    // What cannot be refused any more, or comes first, leaves nothing to undo.
+    let may_be_refused = changes
+        .iter()
+        .skip(1)
+        .filter_map(size_of_put)
+        .next()
+        .is_some();
+    let sizes = changes.iter().filter_map(size_of_put);
+    if may_be_refused && !context.shard.has_room_for(sizes) {
+        context.all_or_none(|context| apply_all(context, &changes))
+    } else {
+        apply_all(context, &changes)
+    }
+}
+
+fn apply_all(context: &mut ShardContext<'_>, changes: &[Change<'_>]) -> Outcome {
     changes.iter().try_for_each(|change| apply(context, change))
+}
+
+/// Bytes of key and value of a change that may be refused for want of memory.
+pub fn size_of_put(change: &Change<'_>) -> Option<(u64, u64)> {
+    let value_bytes = match change.effect {
+        Effect::Put { value, .. } => value.stored_len(),
+        Effect::Splice { offset, bytes } => offset.saturating_add(bytes.len() as u64),
+        _ => return None,
+    };
+    Some((change.key.len() as u64, value_bytes))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keyspace::Kind;
     use proptest::prelude::*;
 
     fn view(value: Value<'_>, expire_at: Option<u64>) -> EntryView<'_> {
@@ -207,11 +190,11 @@ mod tests {
             b"\x02",
             b"\x08",
             b"\xff",
-            b"\x03short",
-            b"\x05short",
-            b"\x0112345",
-            b"\x0912345678short",
-            b"\x0312345678too long for it",
+            b"\x01short",
+            b"\x0112345678",
+            b"\x0112345678\x04",
+            b"\x0112345678\x01\x00\x01\x00too long for it",
+            b"\x0212345678\x01\x00\x00\x00",
         ] {
             assert_eq!(decode(bytes), None, "{bytes:?}");
         }
@@ -222,6 +205,8 @@ mod tests {
         fn every_entry_travels(bytes: Vec<u8>, int: i64, expire_at: Option<u64>) {
             there_and_back(Some(view(Value::Bytes(&bytes), expire_at)));
             there_and_back(Some(view(Value::Int(int), expire_at)));
+            let packed = EntryView { kind: Kind::Hash, ..view(Value::Bytes(&bytes), expire_at) };
+            there_and_back(Some(packed));
         }
 
         #[test]

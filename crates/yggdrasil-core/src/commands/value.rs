@@ -23,16 +23,25 @@ pub(super) fn canonical(bytes: &[u8]) -> Value<'_> {
 #[inline]
 pub(super) fn write_value(reply: &mut Reply<'_>, value: Value<'_>) {
     match value {
-        Value::Bytes(bytes) => reply.bulk(bytes),
         Value::Int(int) => reply.bulk_int(int),
+        value => reply.bulk(whole(value)),
     }
 }
 
 /// The bytes of a value; an integer is printed into `buffer`.
 pub(super) fn text<'a>(value: Value<'a>, buffer: &'a mut itoa::Buffer) -> &'a [u8] {
     match value {
-        Value::Bytes(bytes) => bytes,
         Value::Int(int) => buffer.format(int).as_bytes(),
+        value => whole(value),
+    }
+}
+
+/// The bytes of what is no integer. The doors of a handler let no other values through than strings that are here.
+#[inline]
+fn whole(value: Value<'_>) -> &[u8] {
+    match value {
+        Value::Bytes(bytes) => bytes,
+        Value::Int(_) | Value::Tree(_) | Value::Absent(_) => b"",
     }
 }
 
@@ -44,7 +53,7 @@ pub(super) fn text_len(value: Value<'_>) -> usize {
 pub(super) fn as_int(value: Value<'_>) -> Result<i64, CommandError> {
     match value {
         Value::Int(int) => Ok(int),
-        Value::Bytes(bytes) => int_argument(bytes),
+        value => int_argument(whole(value)),
     }
 }
 

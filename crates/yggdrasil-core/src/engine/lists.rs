@@ -207,7 +207,7 @@ impl Engine {
                     sum += each(None, reply);
                     seen.push(Seen::Other(*shard, stamp, None));
                 }
-                Read::Unsettled => return None,
+                Read::AskOwner | Read::Unsettled => return None,
             }
         }
         self.stats.add(Counter::KeyspaceHits, hits);

@@ -49,7 +49,7 @@ pub use options::{OptionError, Options, OutputLimit};
 pub use pending::SessionRef;
 pub use session::{Listener, Peer};
 pub use session_commands::COMPATIBLE_VERSION;
-pub use views::{Reference, Unsent};
+pub use views::Unsent;
 
 use crate::commands::{CommandId, CommandSpec, NewCommand, RegistrationError, Registry};
 use crate::control::{Control, NodeShape};
@@ -435,29 +435,6 @@ impl Engine {
                 session.output.pieces(at_most, &self.shard, &self.readers)
             }
             _ => Unsent::new(),
-        }
-    }
-
-    /// At most `at_most` of the bytes that are next to be sent to a client, if they are to be sent without copying
-    /// them; otherwise [`Engine::unsent_pieces`] gives those that come first.
-    pub fn unsent_reference(&mut self, at: SessionRef, at_most: usize) -> Option<Reference<'_>> {
-        let session = self.sessions.get_mut(at.index)?;
-        if session.at != at {
-            return None;
-        }
-        session.output.reference(at_most, &mut self.shard)
-    }
-
-    /// So many of these bytes went.
-    pub fn sent_by_reference(&self, bytes: usize) {
-        self.stats.add(Counter::ReferredBytes, bytes as u64);
-    }
-
-    /// The system does not send like this: these bytes and all that come later are copied.
-    pub fn refuse_references(&mut self, at: SessionRef) {
-        self.shard.stop_referring();
-        if let Some(session) = self.session(at) {
-            session.output.copy_next();
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::engine::views::{Reference, Unsent, View, Way};
+use crate::engine::views::{Unsent, View};
 use crate::keyspace::{Shard, ShardReader};
 use crate::shm::Exposed;
 
@@ -83,26 +83,7 @@ impl Output {
         }
     }
 
-    /// Of the bytes that are to be sent next `at_most`, if they are sent by reference.
-    pub fn reference<'a>(&mut self, at_most: usize, own: &'a mut Shard) -> Option<Reference<'a>> {
-        let sent = self.sent;
-        let view = self.views.front_mut()?;
-        view.decide(own);
-        (view.way == Way::Referred && view.at == sent).then(|| Reference {
-            file: own.file(),
-            offset: view.offset,
-            len: view.len.min(at_most as u64) as usize,
-        })
-    }
-
-    /// What was to be sent by reference next is copied after all.
-    pub fn copy_next(&mut self) {
-        if let Some(view) = self.views.front_mut() {
-            view.way = Way::Copied;
-        }
-    }
-
-    /// About `at_most` of the bytes that are still to be sent, as far as those that are sent by reference.
+    /// About `at_most` of the bytes that are still to be sent.
     pub fn pieces<'a>(
         &'a self,
         at_most: usize,
@@ -118,7 +99,7 @@ impl Output {
                 has_room = unsent.push(Exposed::from(&self.bytes[from..end]));
                 from = end;
             }
-            if !has_room || unsent.len() >= at_most || view.way != Way::Copied {
+            if !has_room || unsent.len() >= at_most {
                 has_room = false;
                 break;
             }

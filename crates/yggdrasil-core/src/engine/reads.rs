@@ -4,8 +4,8 @@ use super::Engine;
 use super::dispatch::{Flow, Plan};
 use super::session::{Gates, Session, Wait};
 use super::views::{Borrowed, LendingHeld};
-use crate::commands::{CommandId, Flags, Group, ReadContext, ReadHandler};
-use crate::keyspace::{EntryView, Key, Leased, LeasedValue, Looked, Value};
+use crate::commands::{CommandId, Flags, ReadContext, ReadHandler, check_kind};
+use crate::keyspace::{EntryView, Key, Kind, Leased, LeasedValue, Looked, Value};
 use crate::resp::{Args, Lend, Reply};
 use crate::stats::{Counter, StatsBlock};
 
@@ -31,7 +31,8 @@ impl Engine {
             hash: plan.hash,
             bytes: args.at(plan.key_at),
         };
-        let untouched = self.table.spec(command).flags.has(Flags::NO_TOUCH);
+        let row = self.table.spec(command);
+        let untouched = row.flags.has(Flags::NO_TOUCH);
         let view = if untouched || session.gates.any(Gates::NO_TOUCH) {
             self.shard.peek(&key, self.now)
         } else {
@@ -47,7 +48,8 @@ impl Engine {
             limits: &self.options.limits,
         };
         let lending = is_long.then_some(&mut self.lending as &mut dyn Lend);
-        reply_read(&self.stats, session, &context, handler, view, args, lending);
+        let run = (row.needs, handler);
+        reply_read(&self.stats, session, &context, run, view, args, lending);
         if is_long {
             session.output.add_views(self.lending.drain());
         }
@@ -80,7 +82,8 @@ impl Engine {
             bytes: args.at(plan.key_at),
         };
         // Only a string command looks at nothing but the value and its version.
-        let looked = if self.table.spec(command).group == Group::String {
+        let needs = self.table.spec(command).needs;
+        let looked = if needs == Some(Kind::String) {
             let (holder, scratch) = (&mut self.holder, &mut self.scratch);
             reader.lease(&key, self.now, plan.shard, holder, scratch)
         } else {
@@ -96,12 +99,19 @@ impl Engine {
                 Some(EntryView::outside(value, info.expire_at, info.version))
             }
             Looked::Miss => None,
+            Looked::AskOwner => {
+                return self.forward(index, plan.shard, command, args, Some(plan.hash));
+            }
             Looked::Hit(Leased::NoSlot) | Looked::OtherKind | Looked::Unsettled => {
-                let Some(view) = reader.get(&key, self.now, &mut self.scratch) else {
-                    self.stats.add(Counter::CrossShardRetries, 1);
-                    return self.forward(index, plan.shard, command, args, Some(plan.hash));
-                };
-                view
+                match reader.get(&key, self.now, &mut self.scratch) {
+                    Looked::Hit(view) => Some(view),
+                    Looked::Miss => None,
+                    other => {
+                        let is_retry = u64::from(other != Looked::AskOwner);
+                        self.stats.add(Counter::CrossShardRetries, is_retry);
+                        return self.forward(index, plan.shard, command, args, Some(plan.hash));
+                    }
+                }
             }
         };
         self.stats.add(Counter::CrossShardReads, 1);
@@ -111,7 +121,8 @@ impl Engine {
             now: self.now,
             limits: &self.options.limits,
         };
-        reply_read(&self.stats, session, &context, handler, view, args, None);
+        let run = (needs, handler);
+        reply_read(&self.stats, session, &context, run, view, args, None);
         Flow::Done
     }
 
@@ -155,7 +166,7 @@ impl Engine {
             &self.stats,
             session,
             &context,
-            handler,
+            (Some(Kind::String), handler),
             Some(view),
             args,
             Some(&mut lending),
@@ -168,11 +179,7 @@ impl Engine {
 /// Bytes of a key and its value as they are stored; 0 without one.
 #[inline]
 pub(super) fn payload_bytes(key: &Key<'_>, view: Option<EntryView<'_>>) -> u64 {
-    let value_bytes = |view: EntryView<'_>| match view.value {
-        Value::Bytes(bytes) => bytes.len() as u64,
-        Value::Int(number) => size_of_val(&number) as u64,
-    };
-    view.map_or(0, |view| key.bytes.len() as u64 + value_bytes(view))
+    view.map_or(0, |view| key.bytes.len() as u64 + view.value.stored_len())
 }
 
 /// Replies with what a read handler makes of an entry, wherever that was found.
@@ -181,7 +188,7 @@ fn reply_read(
     stats: &StatsBlock,
     session: &mut Session,
     context: &ReadContext<'_>,
-    handler: ReadHandler,
+    (needs, handler): (Option<Kind>, ReadHandler),
     view: Option<EntryView<'_>>,
     args: &Args<'_>,
     lending: Option<&mut dyn Lend>,
@@ -198,7 +205,8 @@ fn reply_read(
         None => Reply::new(target, protocol),
         Some(lending) => Reply::lending(target, protocol, lending),
     };
-    if let Err(error) = handler(context, view, args, &mut reply) {
+    let fits = check_kind(needs, view.as_ref());
+    if let Err(error) = fits.and_then(|()| handler(context, view, args, &mut reply)) {
         error.write(&mut reply);
     }
 }

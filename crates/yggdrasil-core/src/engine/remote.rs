@@ -7,9 +7,9 @@ use super::pending::{Receiver, Waiter};
 use super::transaction::{Deferred, Reservation};
 use super::wire::{self, Reader, RequestHead};
 use super::{Caller, Engine, Event};
-use crate::commands::together::{act, encode};
-use crate::commands::{Action, CommandError, CommandId};
-use crate::keyspace::{Key, hash_key};
+use crate::commands::together::encode;
+use crate::commands::{CommandError, CommandId};
+use crate::keyspace::{Effect, Key, hash_key};
 use crate::resp::{Args, Protocol, Reply};
 use crate::ring::{FrameHeader, FrameKind};
 use crate::stats::Counter;
@@ -307,7 +307,7 @@ impl Engine {
             None => Err(CommandError::Plain(
                 "a worker sent a change that could not be read",
             )),
-            Some((key, action)) => self.change(header.db, key, action),
+            Some((key, effect)) => self.change(header.db, key, &effect),
         };
         let mut reply = Vec::new();
         let mut writer = Reply::new(&mut reply, Protocol::Resp2);
@@ -323,14 +323,14 @@ impl Engine {
         &mut self,
         db: u8,
         bytes: &[u8],
-        action: Action<'_>,
+        effect: &Effect<'_>,
     ) -> Result<(), CommandError> {
         let key = Key {
             db,
             hash: hash_key(self.shape.hash_seed, bytes),
             bytes,
         };
-        act(&mut self.shard, &key, action, self.now)
+        Ok(self.shard.make(&key, effect, self.now)?)
     }
 
     fn take_reply(&mut self, ticket: u64, reply: &[u8]) {

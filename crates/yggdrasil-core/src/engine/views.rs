@@ -1,7 +1,6 @@
 //! Long values that leave from where they lie: pieces of an output that name memory instead of holding bytes.
 
 use std::cell::RefCell;
-use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 use crate::keyspace::{Lease, LeasedValue, Lender, Shard, ShardReader};
@@ -16,36 +15,12 @@ pub struct View {
     pub offset: u64,
     pub len: u64,
     pub source: Source,
-    pub way: Way,
 }
-
-/// How they get into the socket.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way {
-    Copied,
-    Referred,
-    /// That is decided when it is the view's turn.
-    Open,
-}
-
-impl Way {
-    /// Of so many bytes of the own shard.
-    fn of(len: u64) -> Self {
-        if len >= REFERRED_BYTES_MIN {
-            Self::Open
-        } else {
-            Self::Copied
-        }
-    }
-}
-
-/// References cost system calls of their own, and some work for each page: below this, copying costs no more.
-const REFERRED_BYTES_MIN: u64 = 1024 * 1024;
 
 /// Whose bytes they are, and what keeps them as they are.
 #[derive(Debug)]
 pub enum Source {
-    Own(Lease),
+    Own(#[expect(dead_code, reason = "it ends when it is dropped")] Lease),
     Other(Rc<Borrowed>),
 }
 
@@ -85,17 +60,6 @@ impl Drop for Borrowed {
 }
 
 impl View {
-    /// Decides how it is sent; called when it is about to be.
-    pub fn decide(&mut self, own: &mut Shard) {
-        if let (Way::Open, Source::Own(lease)) = (self.way, &self.source) {
-            self.way = if own.refer(lease, self.len) {
-                Way::Referred
-            } else {
-                Way::Copied
-            };
-        }
-    }
-
     /// Its next bytes, for a system call: at most so many.
     pub fn exposed<'a>(
         &self,
@@ -172,7 +136,6 @@ impl Lend for LendingHeld {
             offset: self.offset + start as u64,
             len: bytes.len() as u64,
             source: Source::Other(Rc::clone(&self.borrowed)),
-            way: Way::Copied,
         });
         true
     }
@@ -218,7 +181,6 @@ impl Lend for Lending {
             offset: lent.offset,
             len: lent.len,
             source: Source::Own(lent.lease),
-            way: Way::of(lent.len),
         });
         true
     }
@@ -226,14 +188,6 @@ impl Lend for Lending {
     fn take_back(&mut self, position: usize) {
         self.views.retain(|view| view.at < position);
     }
-}
-
-/// Bytes of a file that a system call sends without copying them.
-#[derive(Clone, Copy, Debug)]
-pub struct Reference<'a> {
-    pub file: BorrowedFd<'a>,
-    pub offset: u64,
-    pub len: usize,
 }
 
 /// Pieces that one system call sends.

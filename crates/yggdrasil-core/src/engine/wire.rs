@@ -1,7 +1,6 @@
 //! Payloads of messages between workers. They come from another process: every read is checked.
 
-use crate::commands::Action;
-use crate::keyspace::{Millis, Value};
+use crate::keyspace::Effect;
 use crate::resp::{Args, Span};
 
 /// Appends the arguments of a request.
@@ -133,66 +132,23 @@ pub fn put_blob(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-const REMOVE: u8 = 0;
-const PUT_INTEGER: u8 = 1;
-const PUT_BYTES: u8 = 2;
-const PIN: u8 = 3;
-/// Stands for a time that never comes.
-const NEVER: Millis = Millis::MAX;
-
-/// A change to make at the owner: key, then what to do.
-pub fn put_change(out: &mut Vec<u8>, key: &[u8], action: Action<'_>) {
+/// Appends a change to make at the owner: key, then what to do.
+pub fn put_change(out: &mut Vec<u8>, key: &[u8], effect: &Effect<'_>) {
     put_blob(out, key);
-    match action {
-        Action::Remove => out.push(REMOVE),
-        Action::Pin { until } => {
-            out.push(PIN);
-            out.extend_from_slice(&until.to_le_bytes());
-        }
-        Action::Put {
-            value,
-            expire_at,
-            pinned_until,
-        } => {
-            out.push(match value {
-                Value::Int(_) => PUT_INTEGER,
-                Value::Bytes(_) => PUT_BYTES,
-            });
-            out.extend_from_slice(&expire_at.unwrap_or(NEVER).to_le_bytes());
-            out.extend_from_slice(&pinned_until.unwrap_or(NEVER).to_le_bytes());
-            match value {
-                Value::Int(number) => out.extend_from_slice(&number.to_le_bytes()),
-                Value::Bytes(bytes) => out.extend_from_slice(bytes),
-            }
-        }
-    }
+    effect.encode(out);
 }
 
 /// Reads what [`put_change`] wrote.
-pub fn change(payload: &[u8]) -> Option<(&[u8], Action<'_>)> {
+pub fn change(payload: &[u8]) -> Option<(&[u8], Effect<'_>)> {
     let mut reader = Reader::new(payload);
     let key = reader.blob()?;
-    let action = match reader.u8()? {
-        REMOVE => Action::Remove,
-        PIN => Action::Pin {
-            until: reader.u64()?,
-        },
-        kind @ (PUT_INTEGER | PUT_BYTES) => Action::Put {
-            expire_at: Some(reader.u64()?).filter(|at| *at != NEVER),
-            pinned_until: Some(reader.u64()?).filter(|at| *at != NEVER),
-            value: match kind {
-                PUT_INTEGER => Value::Int(reader.u64()? as i64),
-                _ => Value::Bytes(reader.rest()),
-            },
-        },
-        _ => return None,
-    };
-    Some((key, action))
+    Some((key, Effect::decode(reader.rest()).ok()?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keyspace::{Kind, Value};
 
     #[test]
     fn arguments_come_back() {
@@ -236,28 +192,17 @@ mod tests {
     #[test]
     fn changes_come_back() {
         let mut payload = Vec::new();
-        put_change(
-            &mut payload,
-            b"key",
-            Action::Put {
-                value: Value::Bytes(b"v"),
-                expire_at: Some(5),
-                pinned_until: Some(7),
-            },
-        );
-        let (key, action) = change(&payload).unwrap();
-        assert_eq!(key, b"key");
-        assert!(matches!(
-            action,
-            Action::Put {
-                value: Value::Bytes(b"v"),
-                expire_at: Some(5),
-                pinned_until: Some(7),
-            }
-        ));
+        let put = Effect::Put {
+            kind: Kind::Hash,
+            value: Value::Bytes(b"v"),
+            expire_at: Some(5),
+            pinned_until: Some(7),
+        };
+        put_change(&mut payload, b"key", &put);
+        assert_eq!(change(&payload), Some((&b"key"[..], put)));
         payload.clear();
-        put_change(&mut payload, b"key", Action::Remove);
-        assert!(matches!(change(&payload), Some((b"key", Action::Remove))));
+        put_change(&mut payload, b"key", &Effect::Remove);
+        assert_eq!(change(&payload), Some((&b"key"[..], Effect::Remove)));
         assert!(change(&payload[..3]).is_none());
     }
 }

@@ -57,12 +57,9 @@ pub(super) struct Page {
     free: u16,
     /// Being emptied, and therefore not among the pages that have room.
     apart: bool,
-    /// The kernel may refer to pages of this run: no byte of its value is written to any more.
-    pub(super) referred: bool,
     /// Touched blocks.
     pub(super) blocks: u32,
-    /// Neighbours among the pages of the class that have room. Of a run, `previous` is the number of blocks that were
-    /// sent by copying them, and `next` that of its pages.
+    /// Neighbours among the pages of the class that have room. Of a run, `next` is the number of its pages.
     pub(super) previous: u32,
     pub(super) next: u32,
 }
@@ -119,8 +116,6 @@ pub(super) struct Arena {
     /// What the policy of eviction takes on the heap.
     pub(super) policy_bytes: u64,
     pub(super) peak: u64,
-    /// Whether long values may be sent by reference, once that is known.
-    pub(super) refers: Option<bool>,
 }
 
 impl Arena {
@@ -156,7 +151,6 @@ impl Arena {
             fixed_bytes: HEADER_WORDS * 8,
             policy_bytes: 0,
             peak: 0,
-            refers: None,
         })
     }
 
@@ -499,17 +493,6 @@ impl Arena {
         );
         if let Some(huge) = &mut self.huge {
             huge.note_hole(offset, u64::from(blocks) * BLOCK_BYTES);
-        }
-    }
-
-    /// Resident bytes that an entry of `bytes` takes.
-    pub(super) fn footprint(bytes: u64) -> u64 {
-        if bytes <= CLASS_BYTES_MAX {
-            slot_words(class_of(bytes)) * 8
-        } else {
-            bytes
-                .checked_next_multiple_of(BLOCK_BYTES)
-                .unwrap_or(u64::MAX)
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Size classes of entries: every multiple of 8 bytes up to 512, then 16 per doubling up to 16 KB (at most 6% waste).
 
+use super::layout::BLOCK_BYTES;
+
 /// Entries above this are runs of pages.
 pub(super) const CLASS_BYTES_MAX: u64 = 16 * 1024;
 /// Classes of entries; overflow buckets have the one after them.
@@ -33,6 +35,17 @@ pub(super) fn slot_words(class: u8) -> u64 {
     }
     let (doubling, step) = ((class - EXACT_WORDS) / STEPS, (class - EXACT_WORDS) % STEPS);
     (STEPS + step + 1) << (doubling + 2)
+}
+
+/// Resident bytes that an entry of `bytes` takes.
+pub(super) fn footprint(bytes: u64) -> u64 {
+    if bytes <= CLASS_BYTES_MAX {
+        slot_words(class_of(bytes)) * 8
+    } else {
+        bytes
+            .checked_next_multiple_of(BLOCK_BYTES)
+            .unwrap_or(u64::MAX)
+    }
 }
 
 #[cfg(test)]

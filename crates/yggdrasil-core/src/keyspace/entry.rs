@@ -1,7 +1,7 @@
 //! The layout of an entry.
 //!
 //! ```text
-//! word 0   version:48 | kind:8 | db:8         kind = type:3 | pinned:1 | encoding:2 | has_expiry:1 | wide:1
+//! word 0   version:48 | form:8 | db:8         form = kind:3 | pinned:1 | encoding:2 | has_expiry:1 | wide:1
 //! word 1   value_len:32 | key_len:8 | access:24
 //! [wide]     key_len:32 | value_len_high:32
 //! [expiry]   two words: expire_at_ms:48 | wheel links: 2 x 40 bit
@@ -9,10 +9,14 @@
 //! ```
 //! Fields are named from the low bits up. `db` is the physical database. Entries too large for a size class always
 //! have the expiry words, so that a change of expiry never moves them.
+//!
+//! No bit of word 0 is left. What an entry has to say beyond it takes the one [`Kind`] that is not given yet, and a word
+//! of its own that tells which kind it really is.
 
 use super::classes::CLASS_BYTES_MAX;
+use super::kind::{Encoding, Kind, Stored};
 use super::layout::{REF_BITS, REF_MASK};
-use super::types::{Kind, Millis};
+use super::types::Millis;
 
 const VERSION_BITS: u32 = 48;
 pub(super) const VERSION_MASK: u64 = (1 << VERSION_BITS) - 1;
@@ -22,7 +26,8 @@ const KEY_LEN_WIDE: u64 = 255;
 pub(super) const KEY_BYTES_MAX: u64 = u32::MAX as u64;
 pub(super) const VALUE_BYTES_MAX: u64 = 1 << 40;
 
-const TYPE_MASK: u64 = 7;
+const KIND_SHIFT: u32 = VERSION_BITS;
+const KIND_MASK: u64 = 7 << KIND_SHIFT;
 const PINNED: u64 = 1 << (VERSION_BITS + 3);
 const ENCODING_SHIFT: u32 = VERSION_BITS + 4;
 const ENCODING_MASK: u64 = 3 << ENCODING_SHIFT;
@@ -34,11 +39,32 @@ const LAYOUT_BITS: u64 = HAS_EXPIRY | WIDE;
 /// What room for an expiry takes.
 pub(super) const EXPIRY_BYTES: u64 = 16;
 
-/// How the value bytes are to be read.
+/// The kind of a value, and how its bytes are to be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Encoding {
-    Raw = 0,
-    Int = 1,
+pub(super) struct Form {
+    pub(super) kind: Kind,
+    pub(super) encoding: Encoding,
+}
+
+impl Form {
+    /// The bytes of a string.
+    pub(super) const STRING: Form = Form {
+        kind: Kind::String,
+        encoding: Encoding::Raw,
+    };
+
+    #[inline(always)]
+    pub(super) fn of(stored: &Stored<'_>) -> Self {
+        Self {
+            kind: stored.kind,
+            encoding: stored.encoding,
+        }
+    }
+
+    #[inline(always)]
+    fn bits(self) -> u64 {
+        (self.kind as u64) << KIND_SHIFT | (self.encoding as u64) << ENCODING_SHIFT
+    }
 }
 
 /// Size of an entry and where its parts begin, known before it is written.
@@ -110,17 +136,10 @@ pub(super) struct Header {
 
 impl Header {
     #[inline(always)]
-    pub(super) fn new(
-        extent: &Extent,
-        db: u8,
-        encoding: Encoding,
-        version: u64,
-        access: u32,
-    ) -> Self {
+    pub(super) fn new(extent: &Extent, db: u8, form: Form, version: u64, access: u32) -> Self {
         let wide = extent.wide;
         let word0 = version & VERSION_MASK
-            | (Kind::String as u64) << VERSION_BITS
-            | (encoding as u64) << ENCODING_SHIFT
+            | form.bits()
             | if extent.has_expiry { HAS_EXPIRY } else { 0 }
             | if wide { WIDE } else { 0 }
             | u64::from(db) << DB_SHIFT;
@@ -157,18 +176,27 @@ impl Header {
         self.word0 & VERSION_MASK
     }
 
+    /// `None` for the number that no kind has.
     #[inline(always)]
     pub(super) fn kind(&self) -> Option<Kind> {
-        (self.word0 >> VERSION_BITS & TYPE_MASK == Kind::String as u64).then_some(Kind::String)
+        Kind::numbered(((self.word0 & KIND_MASK) >> KIND_SHIFT) as u8)
     }
 
     #[inline(always)]
-    pub(super) fn encoding(&self) -> Option<Encoding> {
+    pub(super) fn encoding(&self) -> Encoding {
         match (self.word0 & ENCODING_MASK) >> ENCODING_SHIFT {
-            0 => Some(Encoding::Raw),
-            1 => Some(Encoding::Int),
-            _ => None,
+            0 => Encoding::Raw,
+            1 => Encoding::Int,
+            2 => Encoding::Tree,
+            _ => Encoding::Absent,
         }
+    }
+
+    /// True for a string that lies here whole, as nearly all do.
+    #[inline(always)]
+    pub(super) fn is_string_here(&self) -> bool {
+        const HERE: u64 = 1 << ENCODING_SHIFT;
+        self.word0 & (KIND_MASK | ENCODING_MASK) & !HERE == 0
     }
 
     /// Whether it is neither evicted nor moved to a lower tier.
@@ -223,15 +251,15 @@ impl Header {
     pub(super) fn rewritten(
         &self,
         value_bytes: u64,
-        encoding: Encoding,
+        form: Form,
         version: u64,
         access: u32,
     ) -> Option<Self> {
         if self.word0 & LAYOUT_BITS != 0 || value_bytes > CLASS_BYTES_MAX {
             return None;
         }
-        let kept = self.word0 & !(VERSION_MASK | ENCODING_MASK);
-        let word0 = kept | version & VERSION_MASK | (encoding as u64) << ENCODING_SHIFT;
+        let kept = self.word0 & !(VERSION_MASK | KIND_MASK | ENCODING_MASK);
+        let word0 = kept | version & VERSION_MASK | form.bits();
         let word1 = value_bytes | self.word1 & KEY_LEN_WIDE << 32 | u64::from(access) << 40;
         Some(Self {
             word0,
@@ -348,9 +376,32 @@ impl ExpiryWords {
 mod tests {
     use super::*;
 
+    const FORM: Form = Form {
+        kind: Kind::Vector,
+        encoding: Encoding::Tree,
+    };
+
+    #[test]
+    fn a_rewritten_entry_has_the_form_of_its_new_value() {
+        let extent = Extent::new(3, 8, false);
+        for kind in Kind::ALL {
+            for encoding in (0..4).filter_map(Encoding::numbered) {
+                let form = Form { kind, encoding };
+                let before = Header::new(&extent, 1, FORM, 7, 0).with_pin(true);
+                let after = before.rewritten(5, form, 8, 1).unwrap();
+                let expected = Extent::new(3, 5, false);
+                let expected = Header::new(&expected, 1, form, 8, 1).with_pin(true);
+                assert_eq!(after, expected);
+                assert_eq!((after.kind(), after.encoding()), (Some(kind), encoding));
+                let is_here = matches!(encoding, Encoding::Raw | Encoding::Int);
+                assert_eq!(after.is_string_here(), kind == Kind::String && is_here);
+            }
+        }
+    }
+
     fn round_trip(key_bytes: u64, value_bytes: u64, expires: bool) -> Header {
         let extent = Extent::new(key_bytes, value_bytes, expires);
-        let header = Header::new(&extent, 9, Encoding::Int, 0x1234_5678_9abc, 0xabcdef);
+        let header = Header::new(&extent, 9, FORM, 0x1234_5678_9abc, 0xabcdef);
         let words = [header.word0, header.word1, header.wide_word()];
         let read = Header::load(|n| Ok::<_, ()>(words[n as usize])).unwrap();
         assert_eq!(read, header);
@@ -366,7 +417,7 @@ mod tests {
         );
         assert_eq!(
             (read.kind(), read.encoding()),
-            (Some(Kind::String), Some(Encoding::Int))
+            (Some(FORM.kind), FORM.encoding)
         );
         read
     }

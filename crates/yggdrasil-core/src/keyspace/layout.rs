@@ -1,7 +1,8 @@
 //! Where things stand in a segment. All of it follows from the shape, nothing from what is in the memory.
 //!
 //! ```text
-//! page 0      header: epoch, txn_seq, logical -> physical map, state and key count of each physical database
+//! page 0      header: epoch, txn_seq, number of changes, logical -> physical map, state and key count of each physical
+//!             database
 //! pages 1..   directories: for each physical database a page number (u32) per 1,024 buckets
 //! then        data pages: entries, buckets, runs
 //! ```
@@ -23,6 +24,8 @@ pub(super) const PAGE_BUCKETS: u64 = PAGE_WORDS / BUCKET_WORDS;
 /// Words of the header. Odd epoch: the arena is being reset. Odd txn_seq: the shard is reserved.
 pub(super) const EPOCH: u64 = 8;
 pub(super) const TXN_SEQ: u64 = 9;
+/// The number of the change that is being made, or was made last: all changes with lower ones are visible.
+pub(super) const NUMBER: u64 = 10;
 /// Map and state words alternate, so that one line serves both for the first databases.
 const MAP: u64 = 16;
 const KEYS: u64 = 1024;

@@ -64,13 +64,6 @@ pub struct Lease {
     page: u32,
 }
 
-impl Lease {
-    /// The page in which the bytes begin.
-    pub(super) fn page(&self) -> u32 {
-        self.page
-    }
-}
-
 impl Clone for Lease {
     fn clone(&self) -> Self {
         self.leases.take(self.page)

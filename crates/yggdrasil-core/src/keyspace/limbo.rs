@@ -104,8 +104,6 @@ impl Arena {
         if self.free.take_inside(number, pages) {
             self.place(number, PageUse::Limbo, blocks);
             self.pages[number as usize].next = pages;
-            // The last owner may have sent it so.
-            self.pages[number as usize].referred = true;
             self.limbo.push_back(InLimbo::new(number));
         }
     }

@@ -4,18 +4,21 @@ mod arena;
 mod bucket;
 mod classes;
 mod database;
+mod effect;
 mod entry;
 mod eviction;
+mod journal;
+mod kind;
 mod layout;
 mod leases;
 mod limbo;
 mod pins;
 mod reader;
 mod recorder;
-mod referred;
 mod runs;
 mod shard;
 pub mod slot;
+mod sweep;
 mod taking;
 #[cfg(test)]
 mod tests;
@@ -24,14 +27,21 @@ mod warm;
 mod watch;
 mod wheel;
 
+pub use effect::{Effect, EffectError, Record};
 pub use eviction::{AccessBits, EvictionOptions, Policy};
+pub use journal::ChangeListener;
+pub use kind::{Kind, Value};
 pub use layout::{DATABASES_MAX, SEGMENT_BYTES_MAX};
 pub use leases::{Lease, Lender, Lent};
 pub use pins::{PIN_RULES_MAX, PinLedger, PinLimits, Pins};
 pub use reader::{Leased, Looked, Read, ReadStamp, ShardReader, ValueInfo};
 pub use recorder::{Recorded, RecordingMark};
-pub use shard::{Draft, OwnStamp, Received, Shard, UPLOAD_SERIAL_BITS, UploadError, UploadId};
+pub use shard::{
+    ApplyError, Draft, OwnStamp, Published, Received, Shard, UPLOAD_SERIAL_BITS, UploadError,
+    UploadId, room_of_entry,
+};
+pub use sweep::Swept;
 pub use types::{
-    AdmissionState, EntryView, Expiry, Key, KeyspaceError, Kind, LeasedValue, MemoryUse, Millis,
-    ShardCounters, ShardShape, Value, WatchToken, hash_key,
+    AdmissionState, EntryView, Expiry, Key, KeyspaceError, LeasedValue, MemoryUse, Millis,
+    ShardCounters, ShardShape, WatchToken, hash_key,
 };

@@ -11,19 +11,20 @@ use crate::shm::ReadOnlyMapping;
 
 use super::bucket::{LAST, Line, fingerprint, line_reference, matches, sequence};
 use super::classes::CLASS_BYTES_MAX;
-use super::entry::{Encoding, ExpiryWords, Header, VALUE_BYTES_MAX};
+use super::entry::{ExpiryWords, Header, VALUE_BYTES_MAX};
+use super::kind::{Encoding, Kind, Value};
 use super::layout::{
     EPOCH, LINK, Layout, PAGE_BUCKETS, PAGE_WORDS, State, TXN_SEQ, bucket_word, home_bucket,
 };
 use super::taking::{Hold, Small, Taking};
-use super::types::{EntryView, Key, KeyspaceError, Kind, LeasedValue, Millis, ShardShape, Value};
+use super::types::{EntryView, Key, KeyspaceError, LeasedValue, Millis, ShardShape};
 
 /// Attempts before a read is left to the owner.
-const ATTEMPTS: usize = 100;
+pub(super) const ATTEMPTS: usize = 100;
 /// Buckets of a chain that are followed.
-const CHAIN_MAX: usize = 256;
+pub(super) const CHAIN_MAX: usize = 256;
 /// Stands for the bucket of an empty database.
-const NO_BUCKET: u64 = 0;
+pub(super) const NO_BUCKET: u64 = 0;
 
 /// What a read saw, so that it can be asked later whether that still holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +45,8 @@ pub struct ReadStamp {
 pub enum Read<'s> {
     Hit(EntryView<'s>, ReadStamp),
     Miss(ReadStamp),
+    /// The value is where only its owner finds it: ask the owner.
+    AskOwner,
     /// The shard is reserved or being reset, or kept changing: ask its owner.
     Unsettled,
 }
@@ -55,6 +58,8 @@ pub enum Looked<T> {
     Miss,
     /// The key has a value that is no string.
     OtherKind,
+    /// As [`Read::AskOwner`].
+    AskOwner,
     /// As [`Read::Unsettled`].
     Unsettled,
 }
@@ -86,6 +91,7 @@ pub enum Leased {
 pub(super) struct Found {
     pub(super) at: u64,
     pub(super) header: Header,
+    kind: Kind,
     encoding: Encoding,
     expire_at: Option<Millis>,
 }
@@ -96,16 +102,18 @@ pub(super) enum Failure {
     Again,
     /// The owner keeps readers away.
     Closed,
-    /// The entry is no string.
+    /// The entry is no string, and the reader wants one.
     OtherKind,
+    /// The value is where only its owner finds it.
+    AskOwner,
 }
 
 /// Reads a shard from outside. It trusts nothing that it finds.
 #[derive(Debug)]
 pub struct ShardReader {
-    mapping: ReadOnlyMapping,
-    layout: Layout,
-    value_bytes_max: u64,
+    pub(super) mapping: ReadOnlyMapping,
+    pub(super) layout: Layout,
+    pub(super) value_bytes_max: u64,
     retries: AtomicU64,
 }
 
@@ -166,20 +174,20 @@ impl ShardReader {
         match self.settle_on(key, now, &mut &mut *scratch) {
             Ok((Some(found), stamp)) => Read::Hit(view(&found, scratch), stamp),
             Ok((None, stamp)) => Read::Miss(stamp),
+            Err(Failure::AskOwner) => Read::AskOwner,
             Err(_) => Read::Unsettled,
         }
     }
 
-    /// As [`ShardReader::read`], for a reader that will not ask later whether it still holds. `None` where that is
-    /// [`Read::Unsettled`].
+    /// Looks a key up like [`ShardReader::read`], for a reader that will not ask later whether it still holds.
     pub fn get<'s>(
         &self,
         key: &Key<'_>,
         now: Millis,
         scratch: &'s mut Vec<u8>,
-    ) -> Option<Option<EntryView<'s>>> {
-        let (found, _) = self.settle_on(key, now, &mut &mut *scratch).ok()?;
-        Some(found.map(|found| view(&found, scratch)))
+    ) -> Looked<EntryView<'s>> {
+        let settled = self.settle_on(key, now, &mut &mut *scratch);
+        looked(settled, |found| view(&found, scratch))
     }
 
     /// Copies a small value to the beginning of `scratch`, which grows as needed; a large one can be held.
@@ -306,7 +314,7 @@ impl ShardReader {
 
     /// The map word of a logical database and the physical number in it.
     #[inline(always)]
-    fn physical(&self, db: u8) -> Option<(u64, u8)> {
+    pub(super) fn physical(&self, db: u8) -> Option<(u64, u8)> {
         if u16::from(db) >= self.layout.databases {
             return None;
         }
@@ -325,7 +333,7 @@ impl ShardReader {
 
     /// The position of the home bucket; [`NO_BUCKET`] in an empty database.
     #[inline(always)]
-    fn home(&self, physical: u8, state: State, hash: u64) -> Option<u64> {
+    pub(super) fn home(&self, physical: u8, state: State, hash: u64) -> Option<u64> {
         if state.buckets() == 0 {
             return Some(NO_BUCKET);
         }
@@ -439,11 +447,8 @@ impl ShardReader {
         {
             return Ok(None);
         }
-        if header.kind().is_none() {
-            self.confirm(stamp).ok_or(Failure::Again)?;
-            return Err(Failure::OtherKind);
-        }
-        let encoding = header.encoding().ok_or(Failure::Again)?;
+        let kind = header.kind().ok_or(Failure::Again)?;
+        let encoding = header.encoding();
         let expire_at = if header.has_expiry() {
             ExpiryWords(
                 self.mapping
@@ -455,17 +460,41 @@ impl ShardReader {
             None
         };
         let bytes = header.value_bytes();
-        if bytes > self.value_bytes_max || encoding == Encoding::Int && bytes != 8 {
+        let is_int = encoding == Encoding::Int;
+        if bytes > self.value_bytes_max || is_int && (bytes != 8 || kind != Kind::String) {
             return Err(Failure::Again);
         }
         let found = Found {
             at,
             header,
+            kind,
             encoding,
             expire_at,
         };
+        if !header.is_string_here() {
+            self.check_form(&found, stamp, taking.wants_string())?;
+        }
         taking.take(self, &found, stamp)?;
         Ok(Some(found))
+    }
+
+    /// Leaves what is no string to those who can read it. Nothing of it counts before the sequence check.
+    #[cold]
+    fn check_form(
+        &self,
+        found: &Found,
+        stamp: &ReadStamp,
+        wants_string: bool,
+    ) -> Result<(), Failure> {
+        let failure = if wants_string && found.kind != Kind::String {
+            Failure::OtherKind
+        } else if matches!(found.encoding, Encoding::Tree | Encoding::Absent) {
+            Failure::AskOwner
+        } else {
+            return Ok(());
+        };
+        self.confirm(stamp).ok_or(Failure::Again)?;
+        Err(failure)
     }
 
     #[inline(always)]
@@ -509,10 +538,11 @@ impl Found {
         self.encoding == Encoding::Int
     }
 
-    /// Whether the entry has pages of its own.
+    /// True for a value whose bytes lie in pages of their own, and can be held there. An integer is none, however long
+    /// its key is: its bytes are not those that a client sees.
     #[inline(always)]
-    pub(super) fn is_run(&self) -> bool {
-        self.header.total_bytes() > CLASS_BYTES_MAX
+    pub(super) fn can_be_held(&self) -> bool {
+        self.header.total_bytes() > CLASS_BYTES_MAX && !self.is_int()
     }
 
     #[inline(always)]
@@ -530,6 +560,7 @@ fn looked<T>(
         Ok((Some(found), _)) => Looked::Hit(hit(found)),
         Ok((None, _)) => Looked::Miss,
         Err(Failure::OtherKind) => Looked::OtherKind,
+        Err(Failure::AskOwner) => Looked::AskOwner,
         Err(Failure::Again | Failure::Closed) => Looked::Unsettled,
     }
 }
@@ -546,19 +577,16 @@ fn info(found: &Found, number: [u8; 8]) -> ValueInfo {
         int,
         expire_at: found.expire_at,
         version: found.header.version(),
-        is_run: found.is_run(),
+        is_run: found.can_be_held(),
     }
 }
 
 fn view<'s>(found: &Found, scratch: &'s [u8]) -> EntryView<'s> {
     let bytes = &scratch[..found.header.value_bytes() as usize];
-    let value = match found.encoding {
-        Encoding::Raw => Value::Bytes(bytes),
-        Encoding::Int => Value::Int(i64::from_le_bytes(bytes.try_into().unwrap_or_default())),
-    };
+    let value = Value::from_stored(found.kind, found.encoding, bytes);
     EntryView {
-        kind: Kind::String,
-        value,
+        kind: found.kind,
+        value: value.unwrap_or(Value::Bytes(b"")),
         expire_at: found.expire_at,
         version: found.header.version(),
         access: found.header.access(),

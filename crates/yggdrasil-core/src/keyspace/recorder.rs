@@ -81,9 +81,17 @@ impl Recorder {
         (self.recorded.requests, self.recorded.dropped) = (mark.requests, mark.dropped);
     }
 
+    pub(super) fn note_write(&mut self, key: &Key<'_>, bytes: u64) {
+        self.note(key, Kind::Write, bytes);
+    }
+
+    pub(super) fn note_read(&mut self, key: &Key<'_>, bytes: u64) {
+        self.note(key, Kind::Read, bytes);
+    }
+
     /// Notes a request for an entry whose key and value have `bytes`; 0 for one that is not there.
     #[cold]
-    pub(super) fn note(&mut self, key: &Key<'_>, kind: Kind, bytes: u64) {
+    fn note(&mut self, key: &Key<'_>, kind: Kind, bytes: u64) {
         let hash = key.hash ^ u64::from(key.db).wrapping_mul(DATABASE_FACTOR);
         if !self.sample.samples(hash) {
             return;

@@ -19,6 +19,11 @@ pub(super) trait Taking {
 
     /// What was taken does not count.
     fn undo(&mut self) {}
+
+    /// True for who cannot make anything of another kind.
+    fn wants_string(&self) -> bool {
+        true
+    }
 }
 
 /// Copies the value to the beginning of a vector, which grows as needed.
@@ -38,6 +43,10 @@ impl Taking for &mut Vec<u8> {
             self.resize(bytes as usize, 0);
         }
         reader.copy_out(found, &mut self[..bytes as usize])
+    }
+
+    fn wants_string(&self) -> bool {
+        false
     }
 }
 
@@ -72,7 +81,7 @@ impl<T: Taking> Taking for Small<T> {
         found: &Found,
         stamp: &ReadStamp,
     ) -> Result<(), Failure> {
-        if found.is_run() {
+        if found.can_be_held() {
             return Ok(());
         }
         self.0.take(reader, found, stamp)
@@ -114,7 +123,7 @@ impl<T: Taking> Taking for Hold<'_, T> {
         found: &Found,
         stamp: &ReadStamp,
     ) -> Result<(), Failure> {
-        if !found.is_run() {
+        if !found.can_be_held() {
             return self.small.take(reader, found, stamp);
         }
         if found.at % PAGE_WORDS != 0 {

@@ -4,7 +4,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::lease::RunLease;
 
-use super::arena::Arena;
+use super::classes::{CLASS_BYTES_MAX, footprint};
+use super::effect::Effect;
+use super::kind::{Kind, Value};
 
 /// Unix time in milliseconds.
 pub type Millis = u64;
@@ -28,26 +30,13 @@ pub fn hash_key(seed: u64, bytes: &[u8]) -> u64 {
     xxh3_64_with_seed(bytes, seed)
 }
 
-/// What an entry is to its clients.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    String = 0,
-}
-
-/// The value of a string: its bytes, or the integer whose decimal form it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Value<'a> {
-    Bytes(&'a [u8]),
-    Int(i64),
-}
-
 /// One live entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EntryView<'a> {
     pub kind: Kind,
     pub value: Value<'a>,
     pub expire_at: Option<Millis>,
-    /// The shard's mutation counter when the entry was last changed (48 bits).
+    /// The number of the change that the value or its time of expiry had last (48 bits).
     pub version: u64,
     /// What is recorded of its uses, see [`AccessBits`](super::AccessBits).
     pub access: u32,
@@ -85,16 +74,27 @@ impl<'a> EntryView<'a> {
         }
     }
 
+    /// The effect that puts the same entry elsewhere.
+    #[must_use]
+    pub fn as_put(&self) -> Effect<'a> {
+        Effect::Put {
+            kind: self.kind,
+            value: self.value,
+            expire_at: self.expire_at,
+            pinned_until: self.pinned_until,
+        }
+    }
+
     /// Bytes of the arena that it takes. Only the owner knows.
     #[must_use]
     pub fn footprint(&self) -> u64 {
-        Arena::footprint(self.total_bytes)
+        footprint(self.total_bytes)
     }
 
     /// True for a value that has pages of its own, and can be lent.
     #[inline]
     pub fn is_long(&self) -> bool {
-        matches!(self.value, Value::Bytes(bytes) if bytes.len() > super::leases::Lender::BYTES_MIN)
+        matches!(self.value, Value::Bytes(bytes) if bytes.len() as u64 > CLASS_BYTES_MAX)
     }
 }
 
@@ -140,6 +140,10 @@ pub enum KeyspaceError {
         limit: u64,
         option: PinOption,
     },
+    #[error("the value is of another kind than the change")]
+    WrongKind,
+    #[error("a record of {bytes} bytes finds no room in the log; free space on its disk")]
+    LogFull { bytes: u64 },
     #[error("impossible shape of a shard: {0}")]
     Shape(&'static str),
     #[error("the segment has {found} bytes where the shape says {expected}")]

@@ -2,7 +2,7 @@
 //!
 //! Pages that come fresh from the system are zeroed and mapped one by one, which costs more than to receive a value
 //! into them. So a run that is freed waits here for the next value, and is given back to the system in small steps when
-//! none has come. One whose pages the kernel refers to waits here, too, but for nothing else than to be given back.
+//! none has come.
 
 use super::layout::{BLOCK_BYTES, PAGE_BYTES};
 use super::types::Millis;
@@ -57,9 +57,7 @@ pub(super) struct Cold {
 #[derive(Debug, Default)]
 pub(super) struct WarmRuns {
     runs: Vec<WarmRun>,
-    /// Runs that nobody may write to before their pages are others.
-    spent: Vec<WarmRun>,
-    /// Bytes of those that can be taken.
+    /// Bytes of all of them.
     bytes: u64,
     /// When a run is freed, as well as that is known.
     now: Millis,
@@ -78,16 +76,6 @@ impl WarmRuns {
         self.runs.push(run);
     }
 
-    /// Keeps a run only until its memory is given back.
-    pub(super) fn give_spent(&mut self, start: u32, pages: u32, blocks: u32) {
-        self.spent.push(WarmRun {
-            start,
-            pages,
-            blocks,
-            since: self.now,
-        });
-    }
-
     /// Takes `pages` of the smallest run that has so many; the rest of it stays.
     pub(super) fn take(&mut self, pages: u32) -> Option<WarmRun> {
         let fitting = self.runs.iter().enumerate();
@@ -103,26 +91,18 @@ impl WarmRuns {
         Some(taken)
     }
 
-    /// Takes up to `pages` from the end of the run that was kept longest, of those that cannot be taken at first.
+    /// Takes up to `pages` from the end of the run that was kept longest.
     pub(super) fn cool(&mut self, pages: u32) -> Option<Cold> {
-        let is_spent = !self.spent.is_empty();
-        let runs = if is_spent {
-            &mut self.spent
-        } else {
-            &mut self.runs
-        };
-        let oldest = runs.first_mut()?;
+        let oldest = self.runs.first_mut()?;
         let staying = oldest.pages.saturating_sub(pages);
         let (kept, cold) = oldest.split(staying);
         let cold = cold?;
         if staying == 0 {
-            runs.remove(0);
+            self.runs.remove(0);
         } else {
             *oldest = kept;
         }
-        if !is_spent {
-            self.bytes -= cold.bytes();
-        }
+        self.bytes -= cold.bytes();
         Some(Cold {
             start: cold.start,
             pages: cold.pages,
@@ -133,14 +113,13 @@ impl WarmRuns {
     /// Whether a run is due to be given back, when so many bytes of entries are stored.
     pub(super) fn is_due(&mut self, now: Millis, stored_bytes: u64) -> bool {
         self.now = now;
-        let is_old = self.runs.first().is_some_and(|oldest| {
+        self.runs.first().is_some_and(|oldest| {
             oldest.since + KEPT_MS <= now || self.bytes > stored_bytes.max(KEPT_BYTES_MIN)
-        });
-        is_old || !self.spent.is_empty()
+        })
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &WarmRun> {
-        self.runs.iter().chain(&self.spent)
+        self.runs.iter()
     }
 }
 

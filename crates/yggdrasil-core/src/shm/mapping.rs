@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 
@@ -15,7 +15,6 @@ use super::huge::HugePages;
 use super::processor::prefetch;
 use super::region::Region;
 use super::sequence;
-use super::small_pages;
 
 const OUTSIDE: &str = "an offset of the owner lies in its segment";
 
@@ -38,18 +37,10 @@ impl Mapping {
     /// Holes begin and end at multiples of this.
     pub const HOLE_BYTES: u64 = 4096;
 
-    /// Keeps pages larger than a hole out of what is touched from now on. True when that is so: then a hole takes pages
-    /// out of the segment whole and leaves them as they are to whoever else refers to them. Otherwise it may write
-    /// zeros into a part of one.
-    pub fn keep_pages_small(&self) -> bool {
-        rustix::param::page_size() as u64 <= Self::HOLE_BYTES
-            && small_pages::are_the_rule()
-            && self.region.refuse_huge_pages()
-    }
-
-    /// The segment, for a system call to read.
-    pub fn file(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+    /// The segment, for a system call to write to.
+    #[cfg(test)]
+    pub fn file(&self) -> std::os::fd::BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&self.file)
     }
 
     pub fn bytes(&self) -> u64 {

@@ -22,7 +22,6 @@ mod segment;
 pub mod sequence;
 #[cfg(all(test, loom))]
 mod sequence_model;
-mod small_pages;
 
 pub use fork::ForkMark;
 pub use huge::HugePages;

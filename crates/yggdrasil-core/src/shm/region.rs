@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 
-use rustix::mm::{Advice, MapFlags, ProtFlags};
+use rustix::mm::{MapFlags, ProtFlags};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Access {
@@ -81,20 +81,6 @@ impl Region {
             return Ok(());
         }
         Err(std::io::Error::last_os_error())
-    }
-
-    /// Keeps huge pages out of what is touched through this mapping. True when that is so.
-    pub(super) fn refuse_huge_pages(&self) -> bool {
-        // SAFETY: the range is mapped while `self` lives, and the advice changes none of its bytes.
-        let advised = unsafe {
-            rustix::mm::madvise(
-                self.base.as_ptr().cast(),
-                self.bytes,
-                Advice::LinuxNoHugepage,
-            )
-        };
-        // A kernel that does not know the advice has no huge pages.
-        matches!(advised, Ok(()) | Err(rustix::io::Errno::INVAL))
     }
 
     /// The segment as words. Over a read-only mapping they may only be loaded: a store would fault.

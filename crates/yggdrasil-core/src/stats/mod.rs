@@ -59,7 +59,6 @@ counters! {
     MonitorClients, "monitor_clients", Gauge, "Clients in MONITOR";
     InputBytes, "net_input_bytes", Counter, "Bytes read from clients";
     OutputBytes, "net_output_bytes", Counter, "Bytes written to clients";
-    ReferredBytes, "net_output_referred_bytes", Counter, "Bytes of long values written to clients by reference";
     KeyspaceHits, "keyspace_hits", Counter, "Reads that found their key";
     KeyspaceMisses, "keyspace_misses", Counter, "Reads that did not find their key";
     ExpiredKeys, "expired_keys", Counter, "Keys removed because their time was over";

@@ -2,6 +2,7 @@
 //! want done is done at once.
 
 mod execute;
+mod kinds;
 mod long_values;
 mod order;
 mod simulation;

@@ -82,10 +82,6 @@ impl Huge {
 impl Arena {
     /// Begins or ends to seek huge pages. False where they cannot be had.
     pub(in crate::keyspace) fn set_huge_pages(&mut self, wanted: bool) -> bool {
-        if wanted {
-            // A hole in a part of a huge page would change what is in sockets.
-            self.refers = Some(false);
-        }
         if !wanted {
             self.huge = None;
         } else if self.huge.is_none() {

@@ -118,13 +118,8 @@ impl Arena {
         let Page {
             blocks,
             next: pages,
-            referred,
             ..
         } = self.pages[number as usize];
-        if referred {
-            self.free_referred(number, pages, blocks);
-            return;
-        }
         if pages == 1 {
             self.release_page(number);
             return;

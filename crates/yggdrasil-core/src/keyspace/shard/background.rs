@@ -33,19 +33,23 @@ impl Cleared {
 }
 
 impl Shard {
-    /// Does about `budget` small steps of background work. Tells whether more is due.
+    /// Does about `budget` small steps of background work. Tells whether more is due. A follower neither expires nor
+    /// evicts.
     pub fn advance(&mut self, now: Millis, budget: usize) -> bool {
         self.clock = now;
-        let mut left = self.end_pins(now, budget);
-        while left > 0 && self.expire_one(now) {
-            left -= 1;
+        let mut left = budget;
+        if !self.is_follower {
+            left = self.end_pins(now, left);
+            while left > 0 && self.expire_one(now) {
+                left -= 1;
+            }
         }
         self.arena.cut_off_overdue(now, self.lease_age_max);
         self.arena.look_at_limbo(LIMBO_LOOKS);
         if left > 0 && !self.cleared.is_empty() {
             left = self.reclaim(left);
         }
-        while left > 0 && self.is_over_limit() && self.relieve(now, 1) {
+        while left > 0 && !self.is_follower && self.is_over_limit() && self.relieve(now, 1) {
             left -= 1;
         }
         for physical in 0..self.databases.len() {

@@ -22,54 +22,76 @@ pub(super) struct Scratch {
     lines: Vec<u64>,
 }
 
+/// Room for one more entry in the index.
+#[derive(Debug)]
+#[must_use = "an overflow bucket may have been allocated for it"]
+pub(super) struct Spot {
+    home: u64,
+    /// The last bucket of the chain.
+    line: u64,
+    place: SpotPlace,
+}
+
+#[derive(Debug)]
+enum SpotPlace {
+    Free(u32),
+    /// The chain is full: an overflow bucket that is not linked yet.
+    Overflow(u64),
+}
+
 /// Overflow buckets that a number of refs needs.
 fn overflow_lines(refs: usize) -> usize {
     refs.saturating_sub(2) / LAST as usize
 }
 
 impl Shard {
-    /// Hangs an entry on its bucket.
-    pub(super) fn attach(&mut self, physical: u8, hash: u64, at: u64) -> Result<(), KeyspaceError> {
+    /// Finds room for one more entry in the chain of a bucket. Nothing else may change there before it is taken.
+    pub(super) fn find_spot(&mut self, physical: u8, hash: u64) -> Result<Spot, KeyspaceError> {
         let home = self.databases[usize::from(physical)].home(hash);
         let mut line = home;
         while let Some(next) = self.next_line(line) {
             line = next;
         }
         let contents: Line = self.arena.mapping.load_line(line);
-        let Some(place) = (0..PLACES).find(|place| line_reference(&contents, *place) == 0) else {
-            return self.attach_overflow(home, line, &contents, fingerprint(hash), at);
+        let place = match (0..PLACES).find(|place| line_reference(&contents, *place) == 0) {
+            Some(place) => SpotPlace::Free(place),
+            None => {
+                SpotPlace::Overflow(self.obtain(|arena| arena.allocate_bucket(Limit::Respect))?)
+            }
         };
-        open(&mut self.arena.mapping, home);
-        set_place(&mut self.arena.mapping, line, place, fingerprint(hash), at);
-        close(&mut self.arena.mapping, home);
-        Ok(())
+        Ok(Spot { home, line, place })
+    }
+
+    /// Hangs an entry on its bucket.
+    pub(super) fn attach(&mut self, spot: Spot, hash: u64, at: u64) {
+        let Spot { home, line, place } = spot;
+        match place {
+            SpotPlace::Free(place) => {
+                open(&mut self.arena.mapping, home);
+                set_place(&mut self.arena.mapping, line, place, fingerprint(hash), at);
+                close(&mut self.arena.mapping, home);
+            }
+            SpotPlace::Overflow(overflow) => self.attach_overflow(home, line, overflow, hash, at),
+        }
     }
 
     /// Adds an overflow bucket behind a full one; the last place there moves into it to make room for the link.
     #[cold]
-    fn attach_overflow(
-        &mut self,
-        home: u64,
-        full: u64,
-        contents: &Line,
-        fingerprint: u8,
-        at: u64,
-    ) -> Result<(), KeyspaceError> {
-        let line = self.obtain(|arena| arena.allocate_bucket(Limit::Respect))?;
+    fn attach_overflow(&mut self, home: u64, full: u64, line: u64, hash: u64, at: u64) {
         let mapping = &mut self.arena.mapping;
+        let contents: Line = mapping.load_line(full);
         clear(mapping, line, false);
         set_place(
             mapping,
             line,
             0,
-            line_fingerprint(contents, LAST),
-            line_reference(contents, LAST),
+            line_fingerprint(&contents, LAST),
+            line_reference(&contents, LAST),
         );
-        set_place(mapping, line, 1, fingerprint, at);
+        set_place(mapping, line, 1, fingerprint(hash), at);
         open(mapping, home);
         set_place(mapping, full, LAST, 0, line | LINK);
         close(mapping, home);
-        Ok(())
     }
 
     /// Names another entry in the place of the old one.

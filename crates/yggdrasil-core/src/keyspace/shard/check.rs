@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::keyspace::arena::PageUse;
 use crate::keyspace::classes::{CLASS_BYTES_MAX, class_of, slot_words};
 use crate::keyspace::entry::ExpiryWords;
+use crate::keyspace::kind::Value;
 use crate::keyspace::layout::{BLOCK_BYTES, PAGE_WORDS, State};
 use crate::keyspace::slot::key_slot;
 
@@ -88,8 +89,10 @@ impl Shard {
         let mut linked = 0;
         for at in refs {
             let header = self.header(*at);
-            assert!(header.kind().is_some());
-            assert!(header.encoding().is_some());
+            let kind = header.kind().expect("an entry has a kind");
+            let offset = at * 8 + header.value_offset();
+            let bytes = self.arena.mapping.slice(offset, header.value_bytes());
+            assert!(Value::from_stored(kind, header.encoding(), bytes).is_some());
             let large = header.total_bytes() > CLASS_BYTES_MAX;
             assert!(header.has_expiry() || !large);
             if header.has_expiry() {

@@ -1,15 +1,16 @@
 //! Entries in the making: a long value gets its memory before it is there, is received straight into it, and is
 //! published whole.
 
-use std::os::fd::BorrowedFd;
-
 use crate::keyspace::arena::Limit;
 use crate::keyspace::classes::CLASS_BYTES_MAX;
-use crate::keyspace::entry::{Encoding, Extent, Header};
+use crate::keyspace::effect::Effect;
+use crate::keyspace::entry::{Extent, Form, Header};
+use crate::keyspace::kind::{Kind, Value};
 use crate::keyspace::layout::PAGE_BYTES;
-use crate::keyspace::leases::{Lease, Lender};
-use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, Value};
+use crate::keyspace::leases::Lender;
+use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis};
 
+use super::buckets::Spot;
 use super::evict::Effort;
 use super::{Place, Shard, UploadId};
 
@@ -42,6 +43,31 @@ pub enum Received {
     Value(Draft),
     /// The next bytes of an upload.
     Part { id: UploadId, len: u64 },
+}
+
+/// What became of a draft.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Published {
+    /// A live entry was there before.
+    pub existed: bool,
+    /// The version of the new entry.
+    pub version: u64,
+}
+
+/// Where the entry of a draft goes.
+enum Target {
+    /// It takes the place of another entry.
+    Place(Place),
+    Spot(Spot),
+}
+
+impl Target {
+    fn place(&self) -> Option<Place> {
+        match self {
+            Self::Place(place) => Some(*place),
+            Self::Spot(_) => None,
+        }
+    }
 }
 
 impl Draft {
@@ -265,7 +291,7 @@ impl Shard {
         self.arena.release(draft.at, bytes);
     }
 
-    /// Makes the value of a draft, as far as it is filled, that of a key. Tells whether a live entry was there before.
+    /// Makes the value of a draft, as far as it is filled, that of a key.
     ///
     /// # Errors
     /// When there is no memory for the index; the draft is freed then.
@@ -275,7 +301,7 @@ impl Shard {
         key: &Key<'_>,
         expiry: Expiry,
         now: Millis,
-    ) -> Result<bool, KeyspaceError> {
+    ) -> Result<Published, KeyspaceError> {
         assert_eq!(
             draft.key_bytes,
             key.bytes.len() as u64,
@@ -285,14 +311,15 @@ impl Shard {
             return self.publish_short(draft, key, expiry, now);
         }
         let physical = self.map[usize::from(key.db)];
-        let place = self.locate_live(key, now).map(|(place, _)| place);
         let extent = draft.extent(draft.filled);
-        if let Err(error) = self.prepare_publishing(&extent, key, place.as_ref(), now) {
-            self.abandon(draft);
-            return Err(error);
-        }
-        // Making room for the index may have moved it.
-        let place = self.locate(key);
+        let target = match self.prepare_publishing(&extent, key, now) {
+            Ok(target) => target,
+            Err(error) => {
+                self.abandon(draft);
+                return Err(error);
+            }
+        };
+        let place = target.place();
         let before = place.and_then(|place| self.expire_at(place.at, &place.header));
         let expire_at = match expiry {
             Expiry::Clear => None,
@@ -307,32 +334,22 @@ impl Shard {
             }
         };
         let pinned = place.is_some_and(|place| place.header.is_pinned());
-        let header = Header::new(&extent, physical, Encoding::Raw, self.version + 1, access)
-            .with_pin(pinned);
+        let version = self.commit_draft(&draft, key, expire_at);
+        let header = Header::new(&extent, physical, Form::STRING, version, access).with_pin(pinned);
         let (at, room_bytes) = (draft.at, draft.bytes_for(draft.room));
         self.write_header_and_key(at, &header, key.bytes, expire_at);
-        match place {
-            Some(place) => {
+        match target {
+            Target::Place(place) => {
                 self.note_pinned_size(key, &place, extent.total_bytes());
                 self.wheel_unlink(place.at, &place.header);
                 self.reattach(&place, at);
                 self.arena.release(place.at, place.header.total_bytes());
             }
-            None => {
-                let attached =
-                    self.with_room(key, now, |shard| shard.attach(physical, key.hash, at));
-                if let Err(error) = attached {
-                    let bytes = extent.total_bytes();
-                    self.eviction.removed(physical, access, bytes, || key.hash);
-                    self.abandon(draft);
-                    return Err(error);
-                }
+            Target::Spot(spot) => {
+                self.attach(spot, key.hash, at);
                 self.count_key(physical, key.bytes, true);
             }
         }
-        self.touch(key);
-        self.note_write(key, draft.filled);
-        self.next_version();
         self.draft_bytes -= room_bytes;
         self.arena.live_bytes = self.arena.live_bytes + extent.total_bytes() - room_bytes;
         self.arena.trim_run(at, extent.total_bytes());
@@ -341,7 +358,22 @@ impl Shard {
         if place.is_none() {
             self.grow(physical);
         }
-        Ok(place.is_some())
+        Ok(Published {
+            existed: place.is_some(),
+            version,
+        })
+    }
+
+    /// Makes it real that a key gets the value of a draft.
+    fn commit_draft(&mut self, draft: &Draft, key: &Key<'_>, expire_at: Option<Millis>) -> u64 {
+        let subject = self.subject(key, draft.filled);
+        let offset = draft.value_at();
+        self.commit_landed(&subject, offset, |bytes| Effect::Put {
+            kind: Kind::String,
+            value: Value::Bytes(bytes),
+            expire_at,
+            pinned_until: None,
+        })
     }
 
     fn write_header_and_key(
@@ -356,19 +388,24 @@ impl Shard {
         self.arena.mapping.copy_in(key_at, key);
     }
 
-    /// What has to be possible before a draft is published.
+    /// Finds the place of a draft in the index, evicting others where that needs memory.
     fn prepare_publishing(
         &mut self,
         extent: &Extent,
         key: &Key<'_>,
-        place: Option<&Place>,
         now: Millis,
-    ) -> Result<(), KeyspaceError> {
-        if let Some(place) = place {
-            return self.check_pinned_growth(&place.header, key.bytes, extent.total_bytes());
+    ) -> Result<Target, KeyspaceError> {
+        self.reserve_record(extent.total_bytes())?;
+        if let Some((place, header)) = self.locate_live(key, now) {
+            self.check_pinned_growth(&header, key.bytes, extent.total_bytes())?;
+            return Ok(Target::Place(place));
         }
         let physical = self.map[usize::from(key.db)];
-        self.with_room(key, now, |shard| shard.ensure_buckets(physical))
+        let spot = self.with_room(key, now, |shard| {
+            shard.ensure_buckets(physical)?;
+            shard.find_spot(physical, key.hash)
+        })?;
+        Ok(Target::Spot(spot))
     }
 
     /// A value that fits into a page with others is copied there.
@@ -378,10 +415,14 @@ impl Shard {
         key: &Key<'_>,
         expiry: Expiry,
         now: Millis,
-    ) -> Result<bool, KeyspaceError> {
+    ) -> Result<Published, KeyspaceError> {
         let bytes = self.draft_slice(&draft, 0, draft.filled).to_vec();
         self.abandon(draft);
-        self.set(key, Value::Bytes(&bytes), expiry, now)
+        let existed = self.set(key, Value::Bytes(&bytes), expiry, now)?;
+        Ok(Published {
+            existed,
+            version: self.number(),
+        })
     }
 
     /// Gives the next command what was received for it.
@@ -422,19 +463,9 @@ impl Shard {
         self.arena.mapping.slice(offset, len)
     }
 
-    /// Whether so many bytes of a lent value, those that the lease names first, are to be sent by reference, out of the
-    /// file of [`Shard::file`]: they were copied often enough.
-    pub fn refer(&mut self, lease: &Lease, len: u64) -> bool {
-        self.arena.refer(lease.page(), len)
-    }
-
-    /// Sends nothing by reference any more.
-    pub fn stop_referring(&mut self) {
-        self.arena.refers = Some(false);
-    }
-
     /// The segment of this shard.
-    pub fn file(&self) -> BorrowedFd<'_> {
+    #[cfg(test)]
+    pub fn file(&self) -> std::os::fd::BorrowedFd<'_> {
         self.arena.mapping.file()
     }
 

@@ -1,9 +1,10 @@
 //! Making room: which entries go when memory runs short, and how their memory becomes free for others.
 
-use crate::keyspace::arena::Arena;
 use crate::keyspace::bucket::{Line, PLACES, fingerprint, line_reference, matches};
+use crate::keyspace::classes::footprint;
 use crate::keyspace::entry::Header;
 use crate::keyspace::eviction::{AccessBits, Candidate, EvictionOptions, Policy, Pool, frequency};
+use crate::keyspace::journal::Cause;
 use crate::keyspace::layout::{LINK, PAGE_BYTES};
 use crate::keyspace::types::{Key, KeyspaceError, Millis};
 
@@ -89,7 +90,7 @@ impl Eviction {
             AccessBits::Clock => AccessBits::clock(0, now),
             AccessBits::Frequency => frequency::pack(now, frequency::INITIAL),
             AccessBits::Queued => {
-                let cost = Arena::footprint(bytes);
+                let cost = footprint(bytes);
                 let queued = self.queued.as_mut();
                 queued.map_or(0, |queued| queued.inserted(physical, hash, cost))
             }
@@ -113,7 +114,7 @@ impl Eviction {
             AccessBits::Clock => AccessBits::clock(0, now),
             AccessBits::Frequency => self.used_frequency(access, now),
             AccessBits::Queued => {
-                let cost = Arena::footprint(place.header.total_bytes());
+                let cost = footprint(place.header.total_bytes());
                 let queued = self.queued.as_mut();
                 queued.map_or(0, |queued| queued.used(place.physical, hash, access, cost))
             }
@@ -124,7 +125,7 @@ impl Eviction {
     #[inline]
     pub(super) fn resized(&mut self, access: u32, before: u64, after: u64) {
         if let Some(queued) = &mut self.queued {
-            queued.resized(access, Arena::footprint(before), Arena::footprint(after));
+            queued.resized(access, footprint(before), footprint(after));
         }
     }
 
@@ -138,7 +139,7 @@ impl Eviction {
         hash: impl Fn() -> u64,
     ) {
         if let Some(queued) = &mut self.queued {
-            queued.removed(physical, hash(), access, Arena::footprint(bytes));
+            queued.removed(physical, hash(), access, footprint(bytes));
         }
     }
 
@@ -428,22 +429,7 @@ impl Shard {
 
     fn note_eviction(&mut self, place: &Place) {
         self.counters.evicted += 1;
-        self.touch_place(place);
-        self.next_version();
-    }
-
-    /// Marks the watches of an entry that goes, under each name that its database has.
-    fn touch_place(&mut self, place: &Place) {
-        if self.watches.is_empty() {
-            return;
-        }
-        let key = self.key_bytes(place.at, &place.header).to_vec();
-        let logical = (0..).zip(&self.map[..self.databases.len()]);
-        for (db, physical) in logical {
-            if *physical == place.physical {
-                self.watches.touch(db, &key);
-            }
-        }
+        self.commit_removal(place, Cause::Eviction);
     }
 
     /// The next entry to go.

@@ -18,9 +18,8 @@ use super::{Place, Shard};
 pub(super) enum Change {
     /// Bytes behind its end.
     Behind,
-    /// Some of its bytes, which get new pages first where others refer to theirs.
-    Part,
-    Whole,
+    /// Some or all of its bytes.
+    Inside,
 }
 
 impl Shard {
@@ -56,17 +55,14 @@ impl Shard {
     }
 
     /// Begins a change of an entry in its place. False, with nothing begun, when bytes of its value are to change that
-    /// somebody looks at, or all bytes of one that others may still refer to.
+    /// somebody looks at.
     pub(super) fn open_in_place(&mut self, place: &Place, change: Change) -> bool {
         open(&mut self.arena.mapping, place.home);
         let is_run = place.header.total_bytes() > CLASS_BYTES_MAX;
         // Who comes from now on finds the bucket changed.
         let must_stay = match change {
             Change::Behind => false,
-            Change::Part => is_run && self.arena.is_leased(place.at),
-            Change::Whole => {
-                is_run && (self.arena.is_leased(place.at) || self.arena.is_referred(place.at))
-            }
+            Change::Inside => is_run && self.arena.is_leased(place.at),
         };
         if must_stay {
             close(&mut self.arena.mapping, place.home);

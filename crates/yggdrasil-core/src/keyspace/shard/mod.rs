@@ -1,8 +1,10 @@
 //! The owner's side of a shard: the one writer of its arena.
 
+mod apply;
 mod background;
 mod buckets;
 mod check;
+mod commit;
 mod compact;
 mod draft;
 mod evict;
@@ -10,7 +12,7 @@ mod lease;
 mod pin;
 mod queued;
 mod record;
-mod scan;
+pub(super) mod scan;
 mod stamp;
 mod upload;
 mod write;
@@ -21,25 +23,27 @@ use std::convert::Infallible;
 use crate::lease::Holders;
 use crate::shm::Mapping;
 
+pub use self::apply::ApplyError;
 use self::background::Cleared;
-pub use self::draft::{Draft, Received};
+pub use self::draft::{Draft, Published, Received};
 pub use self::stamp::OwnStamp;
 use self::upload::Uploads;
 pub use self::upload::{UPLOAD_SERIAL_BITS, UploadError, UploadId};
 use super::arena::{Arena, Limit, OutOfMemory};
 use super::bucket::{LAST, fingerprint, matches, owner_reference};
+use super::classes::footprint;
 use super::database::Database;
-use super::entry::{Encoding, ExpiryWords, Header, VERSION_MASK};
+use super::effect::Effect;
+use super::entry::{ExpiryWords, Extent, Header};
+use super::journal::Journal;
+use super::kind::{Kind, Value};
 use super::layout::{
     BUCKET_WORDS, DATABASES_MAX, EPOCH, HEADER_WORDS, LINK, Layout, State, TXN_SEQ,
 };
 use super::pins::Pins;
-use super::recorder::Recorder;
 use super::types::{
-    EntryView, Key, KeyspaceError, Kind, MemoryUse, Millis, ShardCounters, ShardShape, Value,
-    WatchToken,
+    EntryView, Key, KeyspaceError, MemoryUse, Millis, ShardCounters, ShardShape, WatchToken,
 };
-use super::watch::Watches;
 use super::wheel::Wheel;
 
 /// The keys of a shard, as their owner and only writer has them. The database of a key must be one of the shape's.
@@ -60,10 +64,11 @@ pub struct Shard {
     sweep: u32,
     /// What cleared databases have left behind.
     cleared: VecDeque<Cleared>,
-    version: u64,
     /// The time of the last background work.
     clock: Millis,
-    watches: Watches,
+    journal: Journal,
+    /// True while another shard decides what is changed.
+    is_follower: bool,
     pins: Pins,
     eviction: evict::Eviction,
     /// Reads of others, while they are being counted.
@@ -76,8 +81,6 @@ pub struct Shard {
     draft_bytes: u64,
     received: Option<Received>,
     uploads: Uploads,
-    /// While a capture is taken.
-    recorder: Option<Box<Recorder>>,
 }
 
 /// Where a key was found.
@@ -146,9 +149,9 @@ impl Shard {
             map: std::array::from_fn(|logical| logical as u8),
             sweep: 0,
             cleared: VecDeque::new(),
-            version: 0,
             clock: 0,
-            watches: Watches::default(),
+            journal: Journal::default(),
+            is_follower: false,
             pins: Pins::new(databases),
             eviction: evict::Eviction::default(),
             reported: Vec::new(),
@@ -158,7 +161,6 @@ impl Shard {
             draft_bytes: 0,
             received: None,
             uploads: Uploads::default(),
-            recorder: None,
             shape,
         })
     }
@@ -198,7 +200,7 @@ impl Shard {
         mapping.prefetch(at + 64);
     }
 
-    /// The live entry of a key. Records the access; removes the entry if its time has come.
+    /// The live entry of a key. Records the access; removes the entry if its time has come, unless the shard follows.
     #[inline]
     pub fn find(&mut self, key: &Key<'_>, now: Millis) -> Option<EntryView<'_>> {
         let Some(place) = self.locate(key) else {
@@ -207,7 +209,9 @@ impl Shard {
         };
         let header = &place.header;
         if header.has_expiry() && is_past(self.expire_at(place.at, header), now) {
-            self.expire(&place);
+            if !self.is_follower {
+                self.expire(&place);
+            }
             self.note_read(key, 0);
             return None;
         }
@@ -240,7 +244,7 @@ impl Shard {
         let index_share = (database.buckets() * bucket_bytes)
             .div_ceil(database.keys.max(1))
             .min(bucket_bytes);
-        Some(Arena::footprint(place.header.total_bytes()) + index_share)
+        Some(footprint(place.header.total_bytes()) + index_share)
     }
 
     /// Keys of a database, those included whose time has come but which are not yet removed.
@@ -340,35 +344,75 @@ impl Shard {
     /// Watches a key: from now on any change of it marks the token.
     pub fn watch(&mut self, key: &Key<'_>, token: WatchToken, now: Millis) {
         let expire_at = self.peek(key, now).and_then(|view| view.expire_at);
-        self.watches.add(key.db, key.bytes, token, expire_at);
+        self.journal
+            .with_watches(|watches| watches.add(key.db, key.bytes, token, expire_at));
     }
 
     /// Forgets all that a token watches.
     pub fn unwatch(&mut self, token: WatchToken) {
-        self.watches.remove(token);
+        self.journal.with_watches(|watches| watches.remove(token));
     }
 
     /// Whether a key that the token watches has been changed, or has expired, since it was watched.
     pub fn is_touched(&self, token: WatchToken, now: Millis) -> bool {
-        self.watches.is_touched(token, now)
+        self.journal.watches().is_touched(token, now)
     }
 
     /// Swaps the contents of two logical databases.
     pub fn swap_databases(&mut self, a: u8, b: u8) {
-        if a == b {
-            return;
+        let mut map = self.map;
+        map.swap(usize::from(a), usize::from(b));
+        self.map_databases(&map[..self.databases.len()]);
+    }
+
+    /// Gives each logical database the contents of a physical one.
+    ///
+    /// # Panics
+    /// If this does not name each physical database once.
+    pub fn map_databases(&mut self, physical: &[u8]) {
+        let mut named = physical.to_vec();
+        named.sort_unstable();
+        assert!(
+            named
+                .iter()
+                .copied()
+                .eq((0..=u8::MAX).take(self.databases.len())),
+            "databases are mapped one to one"
+        );
+        let moved: Vec<u8> = (0..)
+            .zip(physical)
+            .filter(|(logical, to)| self.map[usize::from(*logical)] != **to)
+            .map(|(logical, _)| logical)
+            .collect();
+        for logical in &moved {
+            let other = self.logical(physical[usize::from(*logical)]);
+            self.touch_watched(*logical, &[*logical, other]);
         }
-        self.touch_watched(a, &[a, b]);
-        self.touch_watched(b, &[a, b]);
-        self.map.swap(usize::from(a), usize::from(b));
-        for logical in [a, b] {
+        if !moved.is_empty() {
+            self.commit_whole(0, Effect::MapDatabases { physical });
+        }
+        for logical in moved {
+            let to = physical[usize::from(logical)];
+            self.map[usize::from(logical)] = to;
             let word = self.arena.layout.map(logical);
             let generation = self.arena.mapping.load(word) >> 16;
-            let physical = u64::from(self.map[usize::from(logical)]);
             self.arena
                 .mapping
-                .switch(word, (generation + 1) << 16 | physical);
+                .switch(word, (generation + 1) << 16 | u64::from(to));
         }
+    }
+
+    /// True for a time that is over where that is for this shard to say.
+    #[inline(always)]
+    fn is_over(&self, expire_at: Option<Millis>, now: Millis) -> bool {
+        is_past(expire_at, now) && !self.is_follower
+    }
+
+    /// The logical database that has the contents of a physical one.
+    fn logical(&self, physical: u8) -> u8 {
+        let logical = (0..).zip(&self.map[..self.databases.len()]);
+        let mut found = logical.filter(|(_, to)| **to == physical);
+        found.next().map_or(0, |(logical, _)| logical)
     }
 
     /// Empties a database at once; its memory is freed in the steps of [`Shard::advance`].
@@ -379,6 +423,7 @@ impl Shard {
         if self.databases[index].keys == 0 {
             return;
         }
+        self.commit_whole(physical, Effect::Clear);
         let old = self.databases[index].take();
         self.pins.clear(physical);
         self.publish_state(physical, 0, true);
@@ -397,10 +442,10 @@ impl Shard {
 
     /// Marks the watches on keys of a logical database that exist in any of `databases`.
     fn touch_watched(&mut self, db: u8, databases: &[u8]) {
-        if self.watches.is_empty() {
+        if self.journal.watches().is_empty() {
             return;
         }
-        for bytes in self.watches.keys(db) {
+        for bytes in self.journal.watches().keys(db) {
             let hash = super::types::hash_key(self.shape.hash_seed, &bytes);
             if databases.iter().any(|db| {
                 self.locate(&Key {
@@ -410,7 +455,8 @@ impl Shard {
                 })
                 .is_some()
             }) {
-                self.watches.touch(db, &bytes);
+                self.journal
+                    .with_watches(|watches| watches.touch(db, &bytes));
             }
         }
     }
@@ -493,15 +539,11 @@ impl Shard {
     fn view(&self, at: u64, header: &Header) -> EntryView<'_> {
         let offset = at * 8 + header.value_offset();
         let bytes = self.arena.mapping.slice(offset, header.value_bytes());
-        let value = match header.encoding() {
-            Some(Encoding::Int) => {
-                Value::Int(i64::from_le_bytes(bytes.try_into().unwrap_or_default()))
-            }
-            _ => Value::Bytes(bytes),
-        };
+        let kind = header.kind().unwrap_or(Kind::String);
+        let value = Value::from_stored(kind, header.encoding(), bytes);
         EntryView {
-            kind: Kind::String,
-            value,
+            kind,
+            value: value.unwrap_or(Value::Bytes(b"")),
             expire_at: self.expire_at(at, header),
             version: header.version(),
             access: header.access(),
@@ -519,12 +561,6 @@ impl Shard {
         self.arena
             .mapping
             .switch(self.arena.layout.state(physical), state.0);
-    }
-
-    #[inline(always)]
-    fn next_version(&mut self) -> u64 {
-        self.version = (self.version + 1) & VERSION_MASK;
-        self.version
     }
 
     /// Takes memory, freeing what cleared databases have left as far as it is needed.
@@ -567,6 +603,14 @@ impl Shard {
     ) -> Result<u64, KeyspaceError> {
         self.obtain(|arena| arena.allocate(bytes, spare_pages, limit))
     }
+}
+
+/// Bytes of the arena that a new entry takes, its share of the index included.
+#[must_use]
+pub fn room_of_entry(key_bytes: u64, value_bytes: u64) -> u64 {
+    const INDEX_SHARE: u64 = 16;
+    let extent = Extent::new(key_bytes, value_bytes, true);
+    footprint(extent.total_bytes()).saturating_add(INDEX_SHARE)
 }
 
 #[inline(always)]

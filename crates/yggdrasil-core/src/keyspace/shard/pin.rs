@@ -1,7 +1,9 @@
 //! Pins: entries that are neither evicted nor moved to a lower tier until their time is over.
 
-use crate::keyspace::arena::Arena;
+use crate::keyspace::classes::footprint;
+use crate::keyspace::effect::Effect;
 use crate::keyspace::entry::Header;
+use crate::keyspace::journal::Cause;
 use crate::keyspace::pins::{PinLedger, PinLimits, Pins};
 use crate::keyspace::types::{Key, KeyspaceError, Millis, hash_key};
 
@@ -29,7 +31,9 @@ impl Shard {
         let Some((place, header)) = self.locate_live(key, now) else {
             return false;
         };
-        let bytes = Arena::footprint(header.total_bytes());
+        let subject = self.subject(key, header.value_bytes());
+        self.commit(subject, || Effect::Pin { until: Some(until) }, Cause::Asked);
+        let bytes = footprint(header.total_bytes());
         self.pins
             .set(place.physical, key.hash, key.bytes, bytes, until);
         self.mark_pinned(&place, true);
@@ -44,6 +48,9 @@ impl Shard {
         let was_pinned = self
             .end_of_pin(place.at, &header)
             .is_some_and(|at| at > now);
+        if header.is_pinned() {
+            self.commit_of_entry(&place, &Effect::Pin { until: None }, Cause::Asked);
+        }
         self.release_pin(&place);
         was_pinned
     }
@@ -76,6 +83,7 @@ impl Shard {
         {
             left -= 1;
             if let Some(place) = self.locate_in(physical, hash, &bytes) {
+                self.commit_of_entry(&place, &Effect::Pin { until: None }, Cause::Time);
                 self.mark_pinned(&place, false);
             }
         }
@@ -93,7 +101,7 @@ impl Shard {
         if !header.is_pinned() {
             return Ok(());
         }
-        let grown = Arena::footprint(to).saturating_sub(Arena::footprint(header.total_bytes()));
+        let grown = footprint(to).saturating_sub(footprint(header.total_bytes()));
         self.pins.check(&[(key, grown)])
     }
 
@@ -101,7 +109,7 @@ impl Shard {
     #[inline]
     pub(super) fn note_pinned_size(&mut self, key: &Key<'_>, place: &Place, to: u64) {
         if place.header.is_pinned() {
-            let bytes = Arena::footprint(to);
+            let bytes = footprint(to);
             self.pins.resize(place.physical, key.hash, key.bytes, bytes);
         }
     }
@@ -144,7 +152,7 @@ impl Shard {
             .filter(|(_, header)| header.is_pinned())
             .map(|(at, header)| {
                 let key = self.key_bytes(at, &header);
-                let bytes = Arena::footprint(header.total_bytes());
+                let bytes = footprint(header.total_bytes());
                 (header.db(), self.hash_of(at), key, bytes)
             })
             .collect();

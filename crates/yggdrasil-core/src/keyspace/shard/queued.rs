@@ -5,8 +5,8 @@
 
 use yggdrasil_admission::{Entries, Found, Policy, Slot, Tag};
 
-use crate::keyspace::arena::Arena;
 use crate::keyspace::bucket::{Line, fingerprint, line_reference, matches};
+use crate::keyspace::classes::footprint;
 use crate::keyspace::entry::Header;
 use crate::keyspace::layout::LINK;
 use crate::keyspace::types::{AdmissionState, Millis};
@@ -196,7 +196,7 @@ impl Shard {
             let header = self.header(*at);
             if queued.tag(header.access()) == Tag::NONE {
                 let hash = self.hash_of(*at);
-                let cost = Arena::footprint(header.total_bytes());
+                let cost = footprint(header.total_bytes());
                 let tag = queued.policy.adopt(hash, physical, cost);
                 let word = header.with_access(queued.access(tag));
                 self.arena.mapping.store(at + 1, word);
@@ -265,7 +265,7 @@ impl Entries for View<'_> {
                             header,
                         },
                         tag,
-                        cost: Arena::footprint(header.total_bytes()),
+                        cost: footprint(header.total_bytes()),
                         pinned: header.is_pinned() || self.shard.eviction.spares(physical, hash),
                     });
                 }

@@ -8,7 +8,7 @@ use super::{Shard, is_past};
 
 /// The cursor behind a bucket: a scan goes through the hashes in the order of their reversed bits, in which the keys
 /// of a bucket stay together however often it is split or merged.
-fn cursor_after(bucket: u64, mask: u64) -> u64 {
+pub(in crate::keyspace) fn cursor_after(bucket: u64, mask: u64) -> u64 {
     (bucket | !mask)
         .reverse_bits()
         .wrapping_add(1)

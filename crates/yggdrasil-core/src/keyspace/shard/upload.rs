@@ -225,8 +225,8 @@ impl Shard {
         let expiry = upload.lifetime.map_or(Expiry::Clear, |lifetime| {
             Expiry::At(now.saturating_add(lifetime))
         });
-        self.publish(upload.draft, &key, expiry, now)?;
-        Ok(self.version)
+        let published = self.publish(upload.draft, &key, expiry, now)?;
+        Ok(published.version)
     }
 
     /// Forgets an upload. False when there is none.

@@ -3,26 +3,32 @@
 use crate::keyspace::arena::Limit;
 use crate::keyspace::bucket::{close, open};
 use crate::keyspace::classes::CLASS_BYTES_MAX;
+use crate::keyspace::effect::Effect;
 use crate::keyspace::entry::{
-    EXPIRY_BYTES, Encoding, ExpiryWords, Extent, Header, KEY_BYTES_MAX, VALUE_BYTES_MAX,
-    VERSION_MASK,
+    EXPIRY_BYTES, ExpiryWords, Extent, Form, Header, KEY_BYTES_MAX, VALUE_BYTES_MAX,
 };
+use crate::keyspace::journal::{Cause, Subject};
+use crate::keyspace::kind::{Encoding, Kind, Stored, Value};
 use crate::keyspace::layout::PAGE_BYTES;
 use crate::keyspace::slot::key_slot;
-use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, Value, hash_key};
+use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, hash_key};
 
 use super::lease::Change;
-use super::{Place, Shard, is_past};
+use super::{Place, Shard};
 
-/// A value as it is stored.
-#[derive(Clone, Copy)]
-struct Stored<'a> {
-    encoding: Encoding,
-    bytes: &'a [u8],
+/// The effect that puts a stored value.
+fn put(form: Form, bytes: &[u8], expire_at: Option<Millis>) -> Effect<'_> {
+    let value = Value::from_stored(form.kind, form.encoding, bytes);
+    Effect::Put {
+        kind: form.kind,
+        value: value.unwrap_or(Value::Bytes(bytes)),
+        expire_at,
+        pinned_until: None,
+    }
 }
 
 impl Shard {
-    /// Stores a value. Tells whether a live entry was there before.
+    /// Stores a string. Tells whether a live entry was there before.
     #[inline]
     pub fn set(
         &mut self,
@@ -31,6 +37,22 @@ impl Shard {
         expiry: Expiry,
         now: Millis,
     ) -> Result<bool, KeyspaceError> {
+        self.put(key, Kind::String, value, expiry, now)
+    }
+
+    /// Stores a value of any kind, in place of one of any kind. Tells whether a live entry was there before.
+    #[inline]
+    pub fn put(
+        &mut self,
+        key: &Key<'_>,
+        kind: Kind,
+        value: Value<'_>,
+        expiry: Expiry,
+        now: Millis,
+    ) -> Result<bool, KeyspaceError> {
+        let value = value.stored(kind);
+        debug_assert!(Value::from_stored(kind, value.encoding, value.bytes()).is_some());
+        self.reserve_record(key.bytes.len() as u64 + value.bytes().len() as u64)?;
         let done = self.try_set(key, value, expiry, now);
         match done {
             Err(KeyspaceError::OutOfMemory { needed, .. }) => {
@@ -45,7 +67,7 @@ impl Shard {
     fn set_with_room(
         &mut self,
         key: &Key<'_>,
-        value: Value<'_>,
+        value: Stored<'_>,
         expiry: Expiry,
         now: Millis,
         needed: u64,
@@ -59,25 +81,11 @@ impl Shard {
     fn try_set(
         &mut self,
         key: &Key<'_>,
-        value: Value<'_>,
+        value: Stored<'_>,
         expiry: Expiry,
         now: Millis,
     ) -> Result<bool, KeyspaceError> {
-        let int;
-        let value = match value {
-            Value::Bytes(bytes) => Stored {
-                encoding: Encoding::Raw,
-                bytes,
-            },
-            Value::Int(value) => {
-                int = value.to_le_bytes();
-                Stored {
-                    encoding: Encoding::Int,
-                    bytes: &int,
-                }
-            }
-        };
-        self.check_sizes(key.bytes.len() as u64, value.bytes.len() as u64)?;
+        self.check_sizes(key.bytes.len() as u64, value.bytes().len() as u64)?;
         match self.locate(key) {
             Some(place)
                 if !matches!(expiry, Expiry::At(_))
@@ -98,12 +106,11 @@ impl Shard {
         let Some(place) = self.locate(key) else {
             return false;
         };
-        if is_past(self.expire_at(place.at, &place.header), now) {
+        if self.is_over(self.expire_at(place.at, &place.header), now) {
             self.expire(&place);
             return false;
         }
-        self.touch(key);
-        self.next_version();
+        self.commit_removal(&place, Cause::Asked);
         self.discard(&place);
         true
     }
@@ -123,10 +130,11 @@ impl Shard {
             };
             at
         };
-        self.touch(key);
+        let subject = self.subject(key, header.value_bytes());
+        let number = self.commit(subject, || Effect::Expire { at: expiry }, Cause::Asked);
         let before = self.expire_at(place.at, &header);
         self.wheel_unlink(place.at, &header);
-        let new = header.changed(self.next_version(), header.has_expiry() || expiry.is_some());
+        let new = header.changed(number, header.has_expiry() || expiry.is_some());
         self.note_pinned_size(key, &place, new.total_bytes());
         self.eviction
             .resized(header.access(), header.total_bytes(), new.total_bytes());
@@ -154,6 +162,7 @@ impl Shard {
         tail: &[u8],
         now: Millis,
     ) -> Result<u64, KeyspaceError> {
+        self.reserve_record((key.bytes.len() + tail.len()) as u64)?;
         self.with_room(key, now, |shard| shard.splice(key, None, tail, now))
     }
 
@@ -165,6 +174,7 @@ impl Shard {
         bytes: &[u8],
         now: Millis,
     ) -> Result<u64, KeyspaceError> {
+        self.reserve_record((key.bytes.len() + bytes.len()) as u64)?;
         self.with_room(key, now, |shard| {
             shard.splice(key, Some(offset), bytes, now)
         })
@@ -182,10 +192,13 @@ impl Shard {
             let gap = offset.unwrap_or(0);
             let length = gap.saturating_add(bytes.len() as u64);
             self.check_sizes(key.bytes.len() as u64, length)?;
-            self.insert(key, Encoding::Raw, gap, bytes, None, now)?;
+            self.insert(key, Form::STRING, gap, bytes, None, now)?;
             return Ok(length);
         };
-        if header.encoding() == Some(Encoding::Int) {
+        if !header.is_string_here() {
+            return Err(KeyspaceError::WrongKind);
+        }
+        if header.encoding() == Encoding::Int {
             self.spell_out(key, now)?;
             return self.splice(key, offset, bytes, now);
         }
@@ -199,17 +212,13 @@ impl Shard {
             Extent::new(header.key_bytes(), length, expire_at.is_some()).as_wide_as(&header);
         self.check_pinned_growth(&header, key.bytes, extent.total_bytes())?;
         let at = self.stretch(&place, &header, offset, &extent)?;
-        self.touch(key);
-        let version = self.next_version();
+        let subject = self.subject(key, length);
+        let version = self.commit(subject, || Effect::Splice { offset, bytes }, Cause::Asked);
         let access = self.access_after_write(key, &place, extent.total_bytes(), now);
-        let new = Header::new(&extent, place.physical, Encoding::Raw, version, access)
+        let new = Header::new(&extent, place.physical, Form::STRING, version, access)
             .with_pin(header.is_pinned());
         self.note_pinned_size(key, &place, new.total_bytes());
-        self.note_write(key, length);
         if at == place.at {
-            if header.total_bytes() > CLASS_BYTES_MAX && self.arena.is_referred(at) {
-                self.renew_range(at, &header, offset, bytes.len() as u64);
-            }
             self.write_words(at, &new);
             self.write_tail(at, &new, header.value_bytes(), offset, bytes);
             close(&mut self.arena.mapping, place.home);
@@ -244,7 +253,7 @@ impl Shard {
         let (from, to) = (header.total_bytes(), extent.total_bytes());
         if same_layout && self.obtain(|arena| arena.resize_in_place(place.at, from, to))? {
             let change = if offset < header.value_bytes() {
-                Change::Part
+                Change::Inside
             } else {
                 Change::Behind
             };
@@ -259,15 +268,6 @@ impl Shard {
             0
         };
         self.allocate(to, spare_pages, Limit::Respect)
-    }
-
-    /// Gives what a range covers of a value pages that nobody refers to.
-    fn renew_range(&mut self, at: u64, header: &Header, offset: u64, len: u64) {
-        let end = header.value_bytes().min(offset.saturating_add(len));
-        let value = at * 8 + header.value_offset();
-        if offset < end {
-            self.arena.renew(value + offset, value + end);
-        }
     }
 
     /// Zeroes what lies between the old end of a value and `offset`, and writes there.
@@ -287,19 +287,15 @@ impl Shard {
             return Ok(());
         };
         let mut buffer = itoa::Buffer::new();
-        self.try_set(
-            key,
-            Value::Bytes(buffer.format(int).as_bytes()),
-            Expiry::Keep,
-            now,
-        )?;
+        let digits = Value::Bytes(buffer.format(int).as_bytes()).stored(Kind::String);
+        self.try_set(key, digits, Expiry::Keep, now)?;
         Ok(())
     }
 
     fn insert(
         &mut self,
         key: &Key<'_>,
-        encoding: Encoding,
+        form: Form,
         gap: u64,
         value: &[u8],
         expire_at: Option<Millis>,
@@ -312,23 +308,24 @@ impl Shard {
             gap + value.len() as u64,
             expire_at.is_some(),
         );
-        let at = self.allocate(extent.total_bytes(), 0, Limit::Respect)?;
         let bytes = extent.total_bytes();
+        let at = self.allocate(bytes, 0, Limit::Respect)?;
+        let spot = match self.find_spot(physical, key.hash) {
+            Ok(spot) => spot,
+            Err(error) => {
+                self.arena.release(at, bytes);
+                return Err(error);
+            }
+        };
         let access = self.eviction.inserted(physical, key.hash, bytes, now);
-        let header = Header::new(&extent, physical, encoding, self.version + 1, access);
+        let version = self.commit_insert(key, form, gap, value, expire_at);
+        let header = Header::new(&extent, physical, form, version, access);
         self.write_header(at, &header, expire_at);
         self.arena
             .mapping
             .copy_in((at + header.key_word()) * 8, key.bytes);
         self.write_tail(at, &header, 0, gap, value);
-        if let Err(error) = self.attach(physical, key.hash, at) {
-            self.eviction.removed(physical, access, bytes, || key.hash);
-            self.arena.release(at, bytes);
-            return Err(error);
-        }
-        self.touch(key);
-        self.note_write(key, gap + value.len() as u64);
-        self.next_version();
+        self.attach(spot, key.hash, at);
         self.count_key(physical, key.bytes, true);
         self.count_expiring(physical, None, expire_at);
         self.link(at, expire_at, now);
@@ -346,12 +343,12 @@ impl Shard {
         value: Stored<'_>,
         now: Millis,
     ) -> bool {
-        let version = (self.version + 1) & VERSION_MASK;
-        let bytes = value.bytes.len() as u64;
+        let version = self.journal.number() + 1;
+        let bytes = value.bytes().len() as u64;
         let access = self.eviction.used(place, key.hash, now);
         let rewritten = place
             .header
-            .rewritten(bytes, value.encoding, version, access);
+            .rewritten(bytes, Form::of(&value), version, access);
         let Some(header) = rewritten else {
             return false;
         };
@@ -361,15 +358,14 @@ impl Shard {
         {
             return false;
         }
-        self.version = version;
-        self.touch(key);
-        self.note_write(key, bytes);
+        let committed = self.commit_value(key, &value, None);
+        debug_assert_eq!(committed, version);
         open(&mut self.arena.mapping, place.home);
         self.arena.mapping.store(place.at, header.word0);
         self.arena.mapping.store(place.at + 1, header.word1);
         self.arena
             .mapping
-            .copy_in(place.at * 8 + header.value_offset(), value.bytes);
+            .copy_in(place.at * 8 + header.value_offset(), value.bytes());
         close(&mut self.arena.mapping, place.home);
         true
     }
@@ -385,7 +381,7 @@ impl Shard {
     ) -> Result<bool, KeyspaceError> {
         let old = place.header;
         let before = self.expire_at(place.at, &old);
-        if is_past(before, now) {
+        if self.is_over(before, now) {
             self.expire(&place);
             self.insert_value(key, value, expiry, now)?;
             return Ok(false);
@@ -397,13 +393,13 @@ impl Shard {
         };
         let extent = Extent::new(
             key.bytes.len() as u64,
-            value.bytes.len() as u64,
+            value.bytes().len() as u64,
             expire_at.is_some(),
         );
         let (from, to) = (old.total_bytes(), extent.total_bytes());
         self.check_pinned_growth(&old, key.bytes, to)?;
         let mut in_place = self.obtain(|arena| arena.resize_in_place(place.at, from, to))?;
-        if in_place && !self.open_in_place(&place, Change::Whole) {
+        if in_place && !self.open_in_place(&place, Change::Inside) {
             self.arena.undo_resize(place.at, from, to);
             in_place = false;
         }
@@ -412,12 +408,11 @@ impl Shard {
         } else {
             self.allocate(to, 0, Limit::Respect)?
         };
-        self.touch(key);
-        self.note_write(key, value.bytes.len() as u64);
+        let version = self.commit_value(key, &value, expire_at);
         let access = self.access_after_write(key, &place, to, now);
-        let version = self.next_version();
-        let header = Header::new(&extent, place.physical, value.encoding, version, access)
-            .with_pin(old.is_pinned());
+        let form = Form::of(&value);
+        let header =
+            Header::new(&extent, place.physical, form, version, access).with_pin(old.is_pinned());
         self.note_pinned_size(key, &place, to);
         self.wheel_unlink(place.at, &old);
         if in_place {
@@ -429,7 +424,7 @@ impl Shard {
             }
             self.arena
                 .mapping
-                .copy_in(at * 8 + header.value_offset(), value.bytes);
+                .copy_in(at * 8 + header.value_offset(), value.bytes());
             close(&mut self.arena.mapping, place.home);
             if to > CLASS_BYTES_MAX {
                 self.arena.trim_run(at, to);
@@ -441,7 +436,7 @@ impl Shard {
                 .copy_in((at + header.key_word()) * 8, key.bytes);
             self.arena
                 .mapping
-                .copy_in(at * 8 + header.value_offset(), value.bytes);
+                .copy_in(at * 8 + header.value_offset(), value.bytes());
             self.reattach(&place, at);
             self.arena.release(place.at, from);
         }
@@ -476,7 +471,7 @@ impl Shard {
             Expiry::At(at) => Some(at),
             Expiry::Clear | Expiry::Keep => None,
         };
-        self.insert(key, value.encoding, 0, value.bytes, expire_at, now)
+        self.insert(key, Form::of(&value), 0, value.bytes(), expire_at, now)
     }
 
     pub(super) fn check_sizes(
@@ -504,18 +499,54 @@ impl Shard {
     /// The live entry of a key; one whose time has come is removed.
     pub(super) fn locate_live(&mut self, key: &Key<'_>, now: Millis) -> Option<(Place, Header)> {
         let place = self.locate(key)?;
-        if is_past(self.expire_at(place.at, &place.header), now) {
+        if self.is_over(self.expire_at(place.at, &place.header), now) {
             self.expire(&place);
             return None;
         }
         Some((place, place.header))
     }
 
+    /// An entry that is about to change.
     #[inline(always)]
-    pub(super) fn touch(&mut self, key: &Key<'_>) {
-        if !self.watches.is_empty() {
-            self.watches.touch(key.db, key.bytes);
+    pub(super) fn subject<'k>(&self, key: &Key<'k>, value_bytes: u64) -> Subject<'k> {
+        Subject {
+            physical: self.map[usize::from(key.db)],
+            hash: key.hash,
+            key: key.bytes,
+            value_bytes,
         }
+    }
+
+    /// Makes it real that a key gets a value.
+    #[inline(always)]
+    fn commit_value(
+        &mut self,
+        key: &Key<'_>,
+        value: &Stored<'_>,
+        expire_at: Option<Millis>,
+    ) -> u64 {
+        let bytes = value.bytes();
+        let subject = self.subject(key, bytes.len() as u64);
+        let form = Form::of(value);
+        self.commit(subject, || put(form, bytes, expire_at), Cause::Asked)
+    }
+
+    /// Makes it real that a new key has zeros and then bytes as its value.
+    #[inline(always)]
+    fn commit_insert(
+        &mut self,
+        key: &Key<'_>,
+        form: Form,
+        gap: u64,
+        bytes: &[u8],
+        expire_at: Option<Millis>,
+    ) -> u64 {
+        let subject = self.subject(key, gap + bytes.len() as u64);
+        if gap > 0 && self.journal.is_attended() {
+            let whole = [&vec![0; gap as usize], bytes].concat();
+            return self.commit(subject, || put(form, &whole, expire_at), Cause::Asked);
+        }
+        self.commit(subject, || put(form, bytes, expire_at), Cause::Asked)
     }
 
     /// Writes all that precedes the key; the expiry is not linked.
@@ -560,6 +591,7 @@ impl Shard {
     #[cold]
     pub(super) fn expire(&mut self, place: &Place) {
         self.counters.expired += 1;
+        self.commit_removal(place, Cause::Time);
         self.discard(place);
     }
 

@@ -63,7 +63,7 @@ fn read_all(reader: &ShardReader) {
                 Read::Miss(stamp) => {
                     reader.still_valid(&stamp);
                 }
-                Read::Unsettled => {}
+                Read::AskOwner | Read::Unsettled => {}
             }
             reader.len(db);
         }

@@ -1,7 +1,9 @@
 //! Entries in the making, and uploads.
 
-use super::{Rig, key, shape};
-use crate::keyspace::{KeyspaceError, ShardShape, UploadError};
+use super::{Rig, SEED, key, shape};
+use crate::keyspace::{
+    EvictionOptions, Expiry, KeyspaceError, Policy, Shard, ShardShape, UploadError, Value, hash_key,
+};
 
 const NOW: u64 = 1_700_000_000_000;
 
@@ -45,4 +47,41 @@ fn bytes_that_do_not_come_do_not_count_for_an_upload() {
     let hash = blake3::hash(&[1; 1000]);
     shard.commit_upload(1, Some(hash), NOW).unwrap();
     assert_eq!(shard.uploads(), (0, 0));
+}
+
+#[test]
+fn an_upload_gets_the_version_of_its_entry_whatever_is_evicted_for_it() {
+    let mut rig = Rig::new(1 << 30, 1 << 30);
+    let shard = &mut rig.shard;
+    shard.set_eviction(EvictionOptions {
+        policy: Policy::AllKeysRandom,
+        ..EvictionOptions::default()
+    });
+    let set = |shard: &mut Shard, db, name: &[u8]| {
+        let stored = shard.set(&key(db, name), Value::Int(1), Expiry::Clear, NOW);
+        assert_eq!(stored, Ok(false));
+    };
+    for number in 0..50_u64 {
+        let (name, value) = (number.to_le_bytes(), Value::Bytes(&[1; 16_000]));
+        let stored = shard.set(&key(0, &name), value, Expiry::Clear, NOW);
+        assert_eq!(stored, Ok(false));
+    }
+    // Names that share the first bucket of another database, one more than have room in it.
+    let names = (0..u64::MAX).map(u64::to_le_bytes);
+    let mut sharing = names.filter(|name| hash_key(SEED, name) % 16 == 0);
+    for name in sharing.by_ref().take(10) {
+        set(shard, 1, &name);
+    }
+    let name = sharing.next().unwrap();
+    shard
+        .begin_upload(1, &key(1, &name), None, None, NOW)
+        .unwrap();
+    shard.append_upload(1, &[7; 17_000], NOW).unwrap();
+    shard.purge();
+    shard.set_memory_limit(shard.memory().used);
+    let version = shard.commit_upload(1, None, NOW).unwrap();
+    assert_ne!(shard.counters().evicted, 0);
+    let entry = shard.peek(&key(1, &name), NOW).unwrap();
+    assert_eq!(entry.version, version);
+    shard.check_invariants();
 }

@@ -1,13 +1,10 @@
 //! Runs that somebody looks at while their keys change.
 
-use std::io::Read;
-
 use proptest::prelude::*;
 
-use super::referred::{LEN, bytes, copies, send};
 use super::{Rig, SEED, key, shape};
 use crate::keyspace::{
-    Expiry, Key, Leased, LeasedValue, Looked, Shard, ShardReader, Value, hash_key,
+    Expiry, Key, Leased, LeasedValue, Looked, Shard, ShardReader, Value, ValueInfo, hash_key,
 };
 use crate::lease::{Holder, Holders, LeasePage, PageState};
 use crate::shm::Segment;
@@ -146,23 +143,30 @@ fn a_held_value_stays_whatever_becomes_of_its_key() {
 }
 
 #[test]
-fn what_the_last_owner_sent_stays_when_it_is_let_go() {
+fn an_integer_under_a_long_key_is_read_as_an_integer() {
     let mut leases = Leases::new();
-    leases.set(b"k", &bytes(1));
-    if copies(&mut leases.shard).is_none() {
-        return;
-    }
-    let held = leases.hold(b"k");
-    let mut socket = send(&mut leases.shard);
-    leases.restart();
-    leases.guest.release(held.lease);
-    leases.settle();
-    for n in 0..20_u8 {
-        leases.set(&[n], &bytes(n));
-    }
-    let mut received = vec![0; LEN];
-    socket.read_exact(&mut received).unwrap();
-    assert!(received == bytes(1));
+    let name = vec![b'k'; 17_000];
+    leases
+        .shard
+        .set(&key(0, &name), Value::Int(-70), Expiry::Clear, NOW)
+        .unwrap();
+    let is_right = |info: ValueInfo| (info.len, info.int, info.is_run) == (3, Some(-70), false);
+    let mut scratch = vec![0; 100];
+    let Leases { reader, guest, .. } = &mut leases;
+    let leased = reader.lease(&key(0, &name), NOW, SHARD, guest, &mut scratch);
+    assert!(matches!(leased, Looked::Hit(Leased::Copied(info)) if is_right(info)));
+    let found = [
+        reader.look_up(&key(0, &name), NOW, &mut scratch),
+        reader.copy_to(&key(0, &name), NOW, &mut scratch),
+        reader.describe(&key(0, &name), NOW),
+    ];
+    assert!(
+        found
+            .iter()
+            .all(|found| matches!(found, Looked::Hit(info) if is_right(*info)))
+    );
+    let view = reader.get(&key(0, &name), NOW, &mut scratch);
+    assert!(matches!(view, Looked::Hit(view) if view.value == Value::Int(-70)));
 }
 
 #[test]

@@ -5,9 +5,9 @@ mod corruption;
 mod drafts;
 mod eviction;
 mod huge;
+mod kinds;
 mod leases;
 mod model;
-mod referred;
 
 use super::{Key, Shard, ShardReader, ShardShape, hash_key};
 use crate::shm::Segment;

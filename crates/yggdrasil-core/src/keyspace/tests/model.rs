@@ -1,11 +1,16 @@
 //! Random operations on a shard and on a hash map, which must agree after every step.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 use proptest::prelude::*;
 
 use super::{Rig, key};
-use crate::keyspace::{EntryView, Expiry, KeyspaceError, Read, Value};
+use crate::keyspace::{
+    ChangeListener, Effect, EntryView, Expiry, KeyspaceError, Kind, Read, Record, Shard,
+    ShardReader, Swept, Value,
+};
 
 const START: u64 = 1_700_000_000_000;
 
@@ -36,6 +41,7 @@ fn spelled(value: Value<'_>) -> Vec<u8> {
     match value {
         Value::Bytes(bytes) => bytes.to_vec(),
         Value::Int(int) => int.to_string().into_bytes(),
+        Value::Tree(_) | Value::Absent(_) => panic!("a string is here"),
     }
 }
 
@@ -65,6 +71,8 @@ enum Step {
     Wait(u64),
     Advance(usize),
     Limit(u64),
+    /// Several values of which all are stored or none; the last one never is where this says so.
+    AllOrNone(u8, u16, u16, bool),
 }
 
 fn content() -> impl Strategy<Value = Vec<u8>> {
@@ -105,6 +113,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (1..40_000_u64).prop_map(Step::Wait),
         5 => (1..100_usize).prop_map(Step::Advance),
         1 => (200_000..3_000_000_u64).prop_map(Step::Limit),
+        4 => (db(), name(), 0..30_000_u16, any::<bool>()).prop_map(|(d, n, size, fails)| Step::AllOrNone(d, n, size, fails)),
     ]
 }
 
@@ -274,6 +283,39 @@ impl Pair {
                 self.rig.shard.advance(self.now, budget);
             }
             Step::Limit(bytes) => self.rig.shard.set_memory_limit(bytes),
+            Step::AllOrNone(db, from, size, fails) => self.all_or_none(db, from, size, fails),
+        }
+    }
+
+    fn all_or_none(&mut self, db: u8, from: u16, size: u16, fails: bool) {
+        let value = vec![b'v'; usize::from(size)];
+        let shard = &mut self.rig.shard;
+        shard.begin_changes();
+        let names: Vec<_> = (from..from + 30).map(name).collect();
+        let mut is_done = !fails;
+        for (index, name) in names.iter().enumerate() {
+            let expiry = Expiry::At(self.now + 1_000);
+            let value = Value::Bytes(&value);
+            is_done &= match index % 3 {
+                0 => {
+                    shard.remove(&key(db, name), self.now);
+                    true
+                }
+                _ => shard.set(&key(db, name), value, expiry, self.now).is_ok(),
+            };
+        }
+        shard.end_changes(is_done, self.now);
+        if !is_done {
+            return;
+        }
+        for (index, name) in names.into_iter().enumerate() {
+            if index % 3 == 0 {
+                self.pins.remove(&(db, name.clone()));
+                self.model.remove(&(db, name));
+            } else {
+                let entry = (Stored::Bytes(value.clone()), Some(self.now + 1_000));
+                self.put(db, name, entry);
+            }
         }
     }
 
@@ -315,7 +357,7 @@ impl Pair {
                     assert_eq!(Some(view), seen);
                 }
                 Read::Miss(_) => assert_eq!(found, None),
-                Read::Unsettled => panic!("nothing is going on"),
+                Read::AskOwner | Read::Unsettled => panic!("nothing is going on"),
             }
         }
         for db in 0..3 {
@@ -337,8 +379,126 @@ impl Pair {
     }
 }
 
+/// The records of all changes, with their numbers.
+type Log = Rc<RefCell<Vec<(u64, Vec<u8>)>>>;
+
+#[derive(Debug)]
+struct Scribe(Log);
+
+impl ChangeListener for Scribe {
+    fn reserve(&mut self, _: u64) -> Result<(), KeyspaceError> {
+        Ok(())
+    }
+
+    fn changed(&mut self, number: u64, record: &Record<'_>) {
+        let mut bytes = Vec::new();
+        record.encode(&mut bytes);
+        self.0.borrow_mut().push((number, bytes));
+    }
+}
+
+/// Kind, value, time of expiry and version of each key, by physical database.
+type Contents = BTreeMap<(u8, Vec<u8>), (Kind, Vec<u8>, Option<u64>, u64)>;
+
+/// The entries of a shard as they are seen from outside, expired ones included.
+fn contents(reader: &ShardReader) -> Contents {
+    let mut contents = Contents::new();
+    let mut swept = Swept::default();
+    for physical in 0..4 {
+        let mut cursor = 0;
+        loop {
+            let next = reader.scan(physical, cursor, &mut swept, &mut |key, view| {
+                let entry = (view.kind, spelled(view.value), view.expire_at, view.version);
+                contents.insert((physical, key.to_vec()), entry);
+            });
+            cursor = next.expect("nothing is going on");
+            if cursor == 0 {
+                break;
+            }
+        }
+    }
+    contents
+}
+
+/// Puts entries, and the map that they were seen under, into a shard.
+fn load(shard: &mut Shard, contents: &Contents, map: &[u8], number: u64) {
+    let effect = Effect::MapDatabases { physical: map };
+    let record = Record {
+        db: 0,
+        key: b"",
+        effect,
+    };
+    assert_eq!(shard.apply(&record, number.max(1)), Ok(true));
+    for ((db, key), (kind, value, expire_at, version)) in contents {
+        let effect = Effect::Put {
+            kind: *kind,
+            value: Value::Bytes(value),
+            expire_at: *expire_at,
+            pinned_until: None,
+        };
+        let record = Record {
+            db: *db,
+            key,
+            effect,
+        };
+        assert_eq!(shard.apply(&record, *version), Ok(true));
+    }
+}
+
+fn replay(shard: &mut Shard, log: &[(u64, Vec<u8>)]) {
+    for (number, bytes) in log {
+        let record = Record::decode(bytes).unwrap();
+        assert!(shard.apply(&record, *number).is_ok());
+    }
+    shard.check_invariants();
+}
+
+fn follower() -> Rig {
+    // What was applied is there whatever the limit says.
+    let mut rig = Rig::new(1 << 26, 1 << 16);
+    rig.shard.follow(true);
+    rig
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_shard_is_made_again_from_its_changes(
+        steps in prop::collection::vec(step(), 1..120),
+        snapshot_at in 0..120_usize,
+        overlap in 0..200_u64,
+    ) {
+        let mut pair = Pair { rig: Rig::new(1 << 24, 1_500_000), model: HashMap::new(), pins: HashMap::new(), now: START };
+        let log = Log::default();
+        pair.rig.shard.set_listener(Some(Box::new(Scribe(Rc::clone(&log)))));
+        let mut loaded = follower();
+        let mut first = 0;
+        for (index, step) in steps.into_iter().enumerate() {
+            if index == snapshot_at {
+                let reader = &pair.rig.reader;
+                load(&mut loaded.shard, &contents(reader), &reader.map(), reader.number());
+                first = reader.number().saturating_sub(overlap);
+            }
+            pair.apply(step);
+            prop_assert_eq!(pair.rig.reader.number(), pair.rig.shard.number());
+        }
+        let log = log.borrow();
+        prop_assert!(log.iter().map(|(number, _)| *number).eq(1..=pair.rig.shard.number()), "each change has one number");
+        let expected = contents(&pair.rig.reader);
+        let mut follower = follower();
+        replay(&mut follower.shard, &log);
+        prop_assert_eq!(contents(&follower.reader), expected.clone());
+        prop_assert_eq!(follower.reader.map(), pair.rig.reader.map());
+        for (db, name) in pair.model.keys() {
+            let pin = |shard: &Shard| shard.peek(&key(*db, name), 0).and_then(|view| view.pinned_until);
+            prop_assert_eq!(pin(&follower.shard), pin(&pair.rig.shard));
+        }
+        // A snapshot, and the log from before it on.
+        replay(&mut loaded.shard, &log[first as usize..]);
+        prop_assert_eq!(contents(&loaded.reader), expected);
+        prop_assert_eq!(loaded.reader.map(), pair.rig.reader.map());
+    }
 
     #[test]
     fn a_shard_agrees_with_a_hash_map(steps in prop::collection::vec(step(), 1..120)) {

@@ -1,0 +1,206 @@
+//! The journal of a shard: it numbers the changes, and tells those who wait for them.
+
+use std::fmt::Debug;
+
+use super::effect::{Effect, Record};
+use super::entry::VERSION_MASK;
+use super::recorder::Recorder;
+use super::types::{Key, KeyspaceError};
+use super::watch::Watches;
+
+/// A listener to all changes of a shard, such as a log, a follower's stream, or a list of blocked clients.
+pub trait ChangeListener: Debug {
+    /// Makes sure that records of so many bytes can be kept. Asked before anything is touched.
+    ///
+    /// # Errors
+    /// There is no room for them: the change is refused.
+    fn reserve(&mut self, bytes: u64) -> Result<(), KeyspaceError>;
+
+    /// Hears of a change that is about to become visible. Numbers rise strictly.
+    fn changed(&mut self, number: u64, record: &Record<'_>);
+}
+
+/// The reason for a change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Cause {
+    /// A client, or the owner, asked for it.
+    Asked,
+    /// A time is over: that of a key or of its pin.
+    Time,
+    /// Others need the memory.
+    Eviction,
+}
+
+/// An entry that changes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subject<'a> {
+    pub(super) physical: u8,
+    pub(super) hash: u64,
+    pub(super) key: &'a [u8],
+    /// Bytes of its value after the change.
+    pub(super) value_bytes: u64,
+}
+
+/// An entry as it was before a change that may be undone.
+#[derive(Debug)]
+pub(super) struct Before {
+    pub(super) physical: u8,
+    pub(super) hash: u64,
+    pub(super) key: Box<[u8]>,
+    /// The effect that puts the entry there; `None` where there was none.
+    pub(super) put: Option<Vec<u8>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    number: u64,
+    /// True while anybody is to be told of changes.
+    is_attended: bool,
+    watches: Watches,
+    /// While a capture is taken.
+    recorder: Option<Box<Recorder>>,
+    listener: Option<Box<dyn ChangeListener>>,
+    /// While changes may be undone.
+    undo: Option<Vec<Before>>,
+    /// True while changes are made that nothing may refuse.
+    is_exempt: bool,
+}
+
+impl Journal {
+    /// Number of the last change.
+    #[inline(always)]
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Numbers a change.
+    #[inline(always)]
+    pub(super) fn count(&mut self) -> u64 {
+        self.number += 1;
+        debug_assert!(
+            self.number <= VERSION_MASK,
+            "the numbers of a shard last for centuries"
+        );
+        self.number
+    }
+
+    /// Goes on behind a number.
+    pub(super) fn go_on_from(&mut self, number: u64) {
+        self.number = number & VERSION_MASK;
+    }
+
+    #[inline(always)]
+    pub(super) fn is_attended(&self) -> bool {
+        self.is_attended
+    }
+
+    fn settle(&mut self) {
+        self.is_attended = !self.watches.is_empty()
+            || self.recorder.is_some()
+            || self.listener.is_some()
+            || self.undo.is_some();
+    }
+
+    pub(super) fn watches(&self) -> &Watches {
+        &self.watches
+    }
+
+    /// Changes the watches.
+    pub(super) fn with_watches<T>(&mut self, change: impl FnOnce(&mut Watches) -> T) -> T {
+        let outcome = change(&mut self.watches);
+        self.settle();
+        outcome
+    }
+
+    #[inline(always)]
+    pub(super) fn recorder(&mut self) -> Option<&mut Recorder> {
+        self.recorder.as_deref_mut()
+    }
+
+    /// Begins, replaces or ends a recording.
+    pub(super) fn set_recorder(&mut self, recorder: Option<Box<Recorder>>) {
+        self.recorder = recorder;
+        self.settle();
+    }
+
+    pub(super) fn has_listener(&self) -> bool {
+        self.listener.is_some()
+    }
+
+    pub(super) fn set_listener(
+        &mut self,
+        listener: Option<Box<dyn ChangeListener>>,
+    ) -> Option<Box<dyn ChangeListener>> {
+        let before = std::mem::replace(&mut self.listener, listener);
+        self.settle();
+        before
+    }
+
+    /// Asks for room for records.
+    pub(super) fn reserve(&mut self, bytes: u64) -> Result<(), KeyspaceError> {
+        match &mut self.listener {
+            Some(listener) if !self.is_exempt => listener.reserve(bytes),
+            _ => Ok(()),
+        }
+    }
+
+    /// Begins or ends a time in which nothing is refused.
+    pub(super) fn set_exempt(&mut self, is_exempt: bool) {
+        self.is_exempt = is_exempt;
+    }
+
+    pub(super) fn begin_undo(&mut self) {
+        assert!(self.undo.is_none(), "what may be undone is not nested");
+        self.undo = Some(Vec::new());
+        self.settle();
+    }
+
+    /// Ends it, and gives what was before: the last change last.
+    pub(super) fn end_undo(&mut self) -> Vec<Before> {
+        let before = self.undo.take().unwrap_or_default();
+        self.settle();
+        before
+    }
+
+    pub(super) fn undo(&mut self) -> Option<&mut Vec<Before>> {
+        self.undo.as_mut()
+    }
+
+    /// Tells of a change of an entry, whose logical database is `db`.
+    pub(super) fn tell(
+        &mut self,
+        number: u64,
+        db: u8,
+        subject: &Subject<'_>,
+        effect: &Effect<'_>,
+        cause: Cause,
+    ) {
+        // Watches know themselves when a key expires, and a pin changes nothing for them.
+        if cause != Cause::Time && !matches!(effect, Effect::Pin { .. }) {
+            self.watches.touch(db, subject.key);
+        }
+        if let (Effect::Put { .. } | Effect::Splice { .. }, Some(recorder)) =
+            (effect, &mut self.recorder)
+        {
+            let key = Key {
+                db,
+                hash: subject.hash,
+                bytes: subject.key,
+            };
+            recorder.note_write(&key, subject.key.len() as u64 + subject.value_bytes);
+        }
+        let record = Record {
+            db: subject.physical,
+            key: subject.key,
+            effect: *effect,
+        };
+        self.tell_listener(number, &record);
+    }
+
+    /// Tells of a change of a whole database, or of the map of all.
+    pub(super) fn tell_listener(&mut self, number: u64, record: &Record<'_>) {
+        if let Some(listener) = &mut self.listener {
+            listener.changed(number, record);
+        }
+    }
+}

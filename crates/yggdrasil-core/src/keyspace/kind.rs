@@ -1,0 +1,163 @@
+//! The kinds of values, and the ways they are stored. Both stand in the header of an entry.
+
+/// What a value is to its clients. One more number, 7, is left: no bit of the header beside these is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Kind {
+    String = 0,
+    List = 1,
+    Set = 2,
+    SortedSet = 3,
+    Hash = 4,
+    Stream = 5,
+    Vector = 6,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 7] = [
+        Self::String,
+        Self::List,
+        Self::Set,
+        Self::SortedSet,
+        Self::Hash,
+        Self::Stream,
+        Self::Vector,
+    ];
+
+    /// The kind with a number.
+    #[inline]
+    pub fn numbered(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+
+    /// The name that TYPE gives it.
+    pub fn type_name(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::List => "list",
+            Self::Set => "set",
+            Self::SortedSet => "zset",
+            Self::Hash => "hash",
+            Self::Stream => "stream",
+            Self::Vector => "vectorset",
+        }
+    }
+}
+
+/// How the bytes of an entry are to be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Encoding {
+    /// The bytes of a string, or a collection that is packed into one piece.
+    Raw = 0,
+    /// A string that is the decimal form of an integer of 8 bytes.
+    Int = 1,
+    /// The root of a collection whose elements lie elsewhere, where only the owner finds them.
+    Tree = 2,
+    /// The place of a value that is not in memory.
+    Absent = 3,
+}
+
+impl Encoding {
+    const ALL: [Encoding; 4] = [Self::Raw, Self::Int, Self::Tree, Self::Absent];
+
+    /// The encoding with a number.
+    #[inline]
+    pub fn numbered(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+}
+
+/// A value as clients of the keyspace give and get it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Value<'a> {
+    /// The bytes of a string, or of a packed collection.
+    Bytes(&'a [u8]),
+    /// A string that is the decimal form of an integer.
+    Int(i64),
+    /// The root of a collection, see [`Encoding::Tree`].
+    Tree(&'a [u8]),
+    /// The place of a value, see [`Encoding::Absent`].
+    Absent(&'a [u8]),
+}
+
+/// A value as it is stored.
+#[derive(Clone, Copy)]
+pub(super) struct Stored<'a> {
+    pub(super) kind: Kind,
+    pub(super) encoding: Encoding,
+    bytes: StoredBytes<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum StoredBytes<'a> {
+    Given(&'a [u8]),
+    Int([u8; 8]),
+}
+
+impl Stored<'_> {
+    #[inline(always)]
+    pub(super) fn bytes(&self) -> &[u8] {
+        match &self.bytes {
+            StoredBytes::Given(bytes) => bytes,
+            StoredBytes::Int(bytes) => bytes,
+        }
+    }
+}
+
+impl<'a> Value<'a> {
+    /// The value that an entry holds; `None` for what no entry may hold.
+    #[inline]
+    pub(super) fn from_stored(kind: Kind, encoding: Encoding, bytes: &'a [u8]) -> Option<Self> {
+        match encoding {
+            Encoding::Raw => Some(Self::Bytes(bytes)),
+            Encoding::Int if kind == Kind::String => {
+                Some(Self::Int(i64::from_le_bytes(bytes.try_into().ok()?)))
+            }
+            Encoding::Tree if kind != Kind::String => Some(Self::Tree(bytes)),
+            Encoding::Absent => Some(Self::Absent(bytes)),
+            Encoding::Int | Encoding::Tree => None,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn stored(self, kind: Kind) -> Stored<'a> {
+        let (encoding, bytes) = match self {
+            Self::Bytes(bytes) => (Encoding::Raw, StoredBytes::Given(bytes)),
+            Self::Int(number) => (Encoding::Int, StoredBytes::Int(number.to_le_bytes())),
+            Self::Tree(bytes) => (Encoding::Tree, StoredBytes::Given(bytes)),
+            Self::Absent(bytes) => (Encoding::Absent, StoredBytes::Given(bytes)),
+        };
+        Stored {
+            kind,
+            encoding,
+            bytes,
+        }
+    }
+
+    /// Bytes that it takes in an entry.
+    #[inline]
+    pub fn stored_len(&self) -> u64 {
+        match self {
+            Self::Int(number) => size_of_val(number) as u64,
+            Self::Bytes(bytes) | Self::Tree(bytes) | Self::Absent(bytes) => bytes.len() as u64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_name_kinds_and_encodings_both_ways() {
+        for number in 0..=u8::MAX {
+            let kind = Kind::numbered(number);
+            assert!(kind.is_none_or(|kind| kind as u8 == number));
+            assert_eq!(kind.is_some(), number < 7);
+            let encoding = Encoding::numbered(number);
+            assert!(encoding.is_none_or(|encoding| encoding as u8 == number));
+            assert_eq!(encoding.is_some(), number < 4);
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The one way by which changes become real, and the way back.
+
+use crate::keyspace::effect::{Effect, Record};
+use crate::keyspace::entry::VERSION_MASK;
+use crate::keyspace::journal::{Before, Cause, ChangeListener, Subject};
+use crate::keyspace::layout::{BLOCK_BYTES, NUMBER};
+use crate::keyspace::types::{Key, KeyspaceError, Millis};
+
+use super::{Place, Shard};
+
+/// Bytes of a record beside its key and its value, and some more.
+const RECORD_BYTES: u64 = 64;
+
+impl Shard {
+    /// Number of the last change. Numbers rise by every change, and are never given twice.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.journal.number()
+    }
+
+    /// Goes on numbering behind the changes that were made before a restart.
+    ///
+    /// # Panics
+    /// If the shard has made changes beyond that, or no number would be left.
+    pub fn resume_from(&mut self, number: u64) {
+        assert!(
+            (self.journal.number()..VERSION_MASK).contains(&number),
+            "numbers of changes rise"
+        );
+        self.set_number(number);
+    }
+
+    pub(super) fn set_number(&mut self, number: u64) {
+        self.journal.go_on_from(number);
+        self.arena.mapping.announce(NUMBER, number);
+    }
+
+    /// Has all changes told to a listener, or to none. Returns the one before.
+    pub fn set_listener(
+        &mut self,
+        listener: Option<Box<dyn ChangeListener>>,
+    ) -> Option<Box<dyn ChangeListener>> {
+        self.journal.set_listener(listener)
+    }
+
+    /// True while changes are told to a listener.
+    #[inline]
+    #[must_use]
+    pub fn has_listener(&self) -> bool {
+        self.journal.has_listener()
+    }
+
+    /// Makes sure that a record with so many bytes of key and value can be kept.
+    ///
+    /// # Errors
+    /// The listener has no room for it. Nothing has changed.
+    #[inline(always)]
+    pub fn reserve_record(&mut self, bytes: u64) -> Result<(), KeyspaceError> {
+        if self.journal.is_attended() {
+            return self.journal.reserve(bytes + RECORD_BYTES);
+        }
+        Ok(())
+    }
+
+    /// Makes a change of an entry real: gives it its number and tells everybody. Called once for each change, when
+    /// nothing can prevent it any more and before any of it is written.
+    #[inline(always)]
+    pub(super) fn commit<'a>(
+        &mut self,
+        subject: Subject<'a>,
+        effect: impl FnOnce() -> Effect<'a>,
+        cause: Cause,
+    ) -> u64 {
+        let number = self.count_change();
+        if self.journal.is_attended() {
+            self.attend(number, &subject, &effect(), cause);
+        }
+        number
+    }
+
+    /// Makes the removal of an entry real.
+    pub(super) fn commit_removal(&mut self, place: &Place, cause: Cause) -> u64 {
+        self.commit_of_entry(place, &Effect::Remove, cause)
+    }
+
+    /// Makes a change real of an entry of which only the place is known.
+    pub(super) fn commit_of_entry(
+        &mut self,
+        place: &Place,
+        effect: &Effect<'_>,
+        cause: Cause,
+    ) -> u64 {
+        let number = self.count_change();
+        if self.journal.is_attended() {
+            let key = self.key_bytes(place.at, &place.header).to_vec();
+            let subject = Subject {
+                physical: place.physical,
+                hash: self.hash_of(place.at),
+                key: &key,
+                value_bytes: place.header.value_bytes(),
+            };
+            self.attend(number, &subject, effect, cause);
+        }
+        number
+    }
+
+    /// Makes it real that a key gets a value that lies in the arena already.
+    pub(super) fn commit_landed(
+        &mut self,
+        subject: &Subject<'_>,
+        offset: u64,
+        effect: impl for<'b> FnOnce(&'b [u8]) -> Effect<'b>,
+    ) -> u64 {
+        let number = self.count_change();
+        if self.journal.is_attended() {
+            self.keep_before(subject);
+            let db = self.logical(subject.physical);
+            let Self { arena, journal, .. } = self;
+            let bytes = arena.mapping.slice(offset, subject.value_bytes);
+            journal.tell(number, db, subject, &effect(bytes), Cause::Asked);
+        }
+        number
+    }
+
+    /// Makes a change real of a whole database, or of the map of all.
+    pub(super) fn commit_whole(&mut self, physical: u8, effect: Effect<'_>) -> u64 {
+        let number = self.count_change();
+        let record = Record {
+            db: physical,
+            key: b"",
+            effect,
+        };
+        self.journal.tell_listener(number, &record);
+        number
+    }
+
+    /// Numbers a change and publishes the number: what has lower ones is visible from now on.
+    #[inline(always)]
+    fn count_change(&mut self) -> u64 {
+        let number = self.journal.count();
+        self.arena.mapping.announce(NUMBER, number);
+        number
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn attend(&mut self, number: u64, subject: &Subject<'_>, effect: &Effect<'_>, cause: Cause) {
+        if cause == Cause::Asked {
+            self.keep_before(subject);
+        }
+        let db = self.logical(subject.physical);
+        self.journal.tell(number, db, subject, effect, cause);
+    }
+
+    /// Keeps the entry as it is, where its change may be undone.
+    fn keep_before(&mut self, subject: &Subject<'_>) {
+        if self.journal.undo().is_none() {
+            return;
+        }
+        let place = self.locate_in(subject.physical, subject.hash, subject.key);
+        let put = place.map(|place| {
+            let view = self.view(place.at, &place.header);
+            let mut put = Vec::new();
+            view.as_put().encode(&mut put);
+            put
+        });
+        let before = Before {
+            physical: subject.physical,
+            hash: subject.hash,
+            key: subject.key.into(),
+            put,
+        };
+        if let Some(undo) = self.journal.undo() {
+            undo.push(before);
+        }
+    }
+
+    /// Begins changes of which all count or none.
+    pub fn begin_changes(&mut self) {
+        self.journal.begin_undo();
+    }
+
+    /// Ends them: they count, or are undone, whatever memory that takes. An eviction is no part of them and stays.
+    pub fn end_changes(&mut self, count: bool, now: Millis) {
+        let before = self.journal.end_undo();
+        if !count {
+            self.without_limit(|shard| {
+                for before in before.into_iter().rev() {
+                    shard.restore(&before, now);
+                }
+            });
+        }
+    }
+
+    /// Does something that neither memory nor a listener refuses.
+    pub(super) fn without_limit<T>(&mut self, change: impl FnOnce(&mut Self) -> T) -> T {
+        let limit = std::mem::replace(&mut self.arena.limit, u64::MAX);
+        self.journal.set_exempt(true);
+        let outcome = change(self);
+        self.journal.set_exempt(false);
+        self.arena.limit = limit;
+        outcome
+    }
+
+    fn restore(&mut self, before: &Before, now: Millis) {
+        let key = Key {
+            db: self.logical(before.physical),
+            hash: before.hash,
+            bytes: &before.key,
+        };
+        self.remove(&key, now);
+        if let Some(Ok(effect)) = before.put.as_deref().map(Effect::decode) {
+            let restored = self.make(&key, &effect, now);
+            debug_assert_eq!(restored, Ok(()));
+        }
+    }
+
+    /// True where entries of these sizes, as bytes of key and value, are stored without a chance of refusal.
+    #[must_use]
+    pub fn has_room_for(&self, entries: impl Iterator<Item = (u64, u64)>) -> bool {
+        if self.journal.has_listener() || self.pins.bytes() > 0 {
+            return false;
+        }
+        let mut needed = 0_u64;
+        for (key_bytes, value_bytes) in entries {
+            if self.check_sizes(key_bytes, value_bytes).is_err() {
+                return false;
+            }
+            // A page of another size class, and one of the index, may be begun for each.
+            let entry = super::room_of_entry(key_bytes, value_bytes);
+            needed = needed.saturating_add(entry + 2 * BLOCK_BYTES);
+        }
+        needed <= self.room()
+    }
+}
