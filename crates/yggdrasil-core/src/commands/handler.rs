@@ -147,6 +147,10 @@ pub struct ShardContext<'a> {
     /// Hash of the first key, where the engine has computed it already.
     pub first_key_hash: Option<u64>,
     pub limits: &'a KeyLimits,
+    /// Whether the request may be answered later, see [`ShardContext::wait_for_change`].
+    pub may_wait: bool,
+    /// The request waits for a change of one of its keys, and runs again then: what was written of a reply is dropped.
+    pub waits: bool,
     /// A fresh random number.
     pub random: u64,
     pub shard_index: u16,
@@ -191,6 +195,13 @@ impl ShardContext<'_> {
         let found = self.shard.find(key, self.now);
         check_kind(Some(kind), found.as_ref())?;
         Ok(found)
+    }
+
+    /// Lets the request run again when one of its keys changes. False where it must be answered at once: inside of a
+    /// transaction nobody waits. A handler that waits has changed nothing.
+    pub fn wait_for_change(&mut self) -> bool {
+        self.waits = self.may_wait;
+        self.waits
     }
 
     /// Makes changes of which all count or none, see [`Shard::end_changes`].

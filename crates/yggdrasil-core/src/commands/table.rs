@@ -157,6 +157,12 @@ impl Registry {
         self.add(Box::leak(Box::new(spec)))
     }
 
+    /// Adds a row as a family has them, for tests.
+    #[cfg(test)]
+    pub fn add_row(&mut self, spec: CommandSpec) -> CommandId {
+        self.add(Box::leak(Box::new(spec))).unwrap()
+    }
+
     #[inline]
     pub fn spec(&self, id: CommandId) -> &'static CommandSpec {
         self.rows[id.index()]

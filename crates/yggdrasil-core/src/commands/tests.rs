@@ -62,6 +62,8 @@ impl Node {
                 hash_seed: SEED,
                 first_key_hash: None,
                 limits: &self.limits,
+                may_wait: false,
+                waits: false,
                 random: 12345,
                 shard_index: self.shard_index,
                 shard_count: self.shard_count,

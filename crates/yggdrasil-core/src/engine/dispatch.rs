@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::pending::SessionRef;
+use super::job::{Asker, Job, Ran};
+use super::pending::{SessionRef, Waiter};
 use super::session::{Gates, Queued, Wait};
 use super::{Engine, Event, OUTPUT_PAUSE_BYTES};
 use crate::commands::{CommandError, CommandId, Flags, Keys, Route, Run, streams};
@@ -439,9 +440,24 @@ impl Engine {
         let (db, protocol) = (session.db, session.protocol);
         let lends = session.slots.is_empty();
         let mut target = std::mem::take(session.reply_target());
-        self.run_on_shard(command, args, hash, db, protocol, &mut target, lends);
+        let job = Job {
+            command,
+            args,
+            hash,
+            db,
+            protocol,
+            may_wait: true,
+        };
+        let ran = self.run_job(&job, &mut target, lends);
         let session = &mut self.sessions[index];
         *session.reply_target() = target;
+        if ran == Ran::Later {
+            let (session, slot) = (session.at, session.open_slot());
+            let asker = Asker::Here(Waiter::Slot { session, slot });
+            self.park(&job, session.client, asker);
+            self.set_wait(index, Wait::Answer);
+            return Flow::Done;
+        }
         if !self.lending.is_empty() {
             session.output.add_views(self.lending.drain());
         }
@@ -557,12 +573,16 @@ impl Engine {
         if self.table.spec(command).flags.has(Flags::READONLY) {
             session.reads_under_way |= 1 << shard;
         }
-        let waiter = super::pending::Waiter::Slot {
+        let waiter = Waiter::Slot {
             session: session.at,
             slot,
         };
         let (db, protocol) = (session.db, session.protocol);
         self.send_request(shard, waiter, command, args, hash, db, protocol, 0);
+        if self.table.spec(command).flags.has(Flags::BLOCKING) {
+            // What comes behind it runs when it is answered.
+            self.set_wait(index, Wait::Answer);
+        }
         Flow::Done
     }
 

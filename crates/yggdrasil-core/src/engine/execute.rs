@@ -3,6 +3,7 @@
 //! A request for one shard goes to its owner. One for several becomes a transaction of its own. Inside of EXEC both are
 //! transactions within the one that runs: they execute under its tag, on the shards that it has reserved.
 
+use super::job::{Job, Ran};
 use super::pending::Waiter;
 use super::session::Queued;
 use super::transaction::{Deferred, Transaction};
@@ -166,20 +167,18 @@ impl Engine {
             self.deferred.push_back(Deferred::Execution(execution));
         } else {
             let mut reply = Vec::new();
-            let before = (self.clock.ticks)();
-            self.run_on_shard(
+            self.ticks = (self.clock.ticks)();
+            let job = Job {
                 command,
-                &args.as_args(),
-                None,
+                args: &args.as_args(),
+                hash: None,
                 db,
-                Protocol::Resp3,
-                &mut reply,
-                false,
-            );
-            let spent = (self.clock.ticks)().wrapping_sub(before);
-            let failed = reply.first() == Some(&b'-');
-            self.stats
-                .executed(command.index(), self.clock.nanoseconds(spent), failed);
+                protocol: Protocol::Resp3,
+                may_wait: false,
+            };
+            let ran = self.run_job(&job, &mut reply, false);
+            assert_eq!(ran, Ran::Done, "it was not allowed to wait");
+            self.account(&job, 0, &reply);
             self.executed(number, reply);
         }
     }

@@ -10,6 +10,7 @@ mod execute;
 mod gate;
 mod housekeeping;
 mod incoming;
+mod job;
 mod links;
 mod lists;
 mod observe;
@@ -130,6 +131,9 @@ pub struct Engine {
     links: Links,
     tickets: Tickets,
     gathers: Slab<Gather>,
+    /// Requests that wait for a change of the own shard.
+    parked: Slab<job::Parked>,
+    park_serial: u32,
     transactions: Slab<Transaction>,
     transaction_serial: u64,
     reserved: Option<Reservation>,
@@ -197,6 +201,8 @@ impl Engine {
             table: Registry::new(),
             tickets: Tickets::default(),
             gathers: Slab::new(),
+            parked: Slab::new(),
+            park_serial: 0,
             transactions: Slab::new(),
             transaction_serial: 0,
             reserved: None,
@@ -355,6 +361,7 @@ impl Engine {
         self.forget_subscriptions(at.index);
         self.forget_watches(at.index);
         self.leave_monitor(at.index);
+        self.cancel_jobs(at);
         self.set_wait(at.index, Wait::None);
         self.drop_incoming(at.index);
         self.sessions.remove(at.index);
@@ -600,6 +607,9 @@ impl Engine {
                 {
                     self.run_buffered(index);
                 }
+            }
+            if self.shard.has_ready() && self.reserved.is_none() {
+                self.serve_ready();
             }
             let relieved = self.links.flush();
             if relieved != 0 {

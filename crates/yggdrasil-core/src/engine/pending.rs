@@ -75,6 +75,18 @@ impl Tickets {
             .collect()
     }
 
+    /// Tickets of messages for a session, each with the worker that it went to.
+    pub fn of_session(&self, at: SessionRef) -> Vec<(u64, usize)> {
+        let is_of = |pending: &Pending| matches!(pending.waiter, Waiter::Slot { session, .. } if session == at);
+        let found = self.pending.iter().filter(|(_, pending)| is_of(pending));
+        found
+            .map(|(index, pending)| {
+                let ticket = index as u64 | u64::from(pending.serial) << 32;
+                (ticket, pending.target)
+            })
+            .collect()
+    }
+
     /// Tickets that are out.
     pub fn len(&self) -> usize {
         self.pending.len()

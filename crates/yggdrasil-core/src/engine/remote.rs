@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::job::{Asker, Job, Ran};
 use super::links::{Envelope, next_frame};
 use super::pending::{Receiver, Waiter};
 use super::transaction::{Deferred, Reservation};
@@ -198,7 +199,8 @@ impl Engine {
             | FrameKind::Reserve
             | FrameKind::Fetch
             | FrameKind::Apply
-            | FrameKind::Finish => {
+            | FrameKind::Finish
+            | FrameKind::Cancel => {
                 if self.must_defer(&message) {
                     self.deferred
                         .push_back(Deferred::Message(message.into_owned()));
@@ -237,6 +239,7 @@ impl Engine {
                 self.send_reply(*from, header, &reply);
             }
             FrameKind::Finish => self.take_finish(message),
+            FrameKind::Cancel => self.take_cancel(*from, header),
             _ => self.take_request(*from, header, payload),
         }
     }
@@ -259,26 +262,27 @@ impl Engine {
         match request {
             Some((head, command, bytes)) if self.table.spec(command).arity.allows(spans.len()) => {
                 let args = wire::args(bytes, &spans);
-                self.run_on_shard(
-                    command, &args, head.hash, header.db, protocol, &mut reply, false,
-                );
-                let ticks = (self.clock.ticks)();
-                let spent = self.clock.nanoseconds(ticks.wrapping_sub(self.ticks));
-                self.ticks = ticks;
-                let failed = reply.first() == Some(&b'-');
-                self.stats.executed(command.index(), spent, failed);
-                self.stats.add(Counter::CommandsProcessed, 1);
-                if failed {
-                    self.observations.count_error(&reply);
-                    self.stats.add(Counter::ErrorReplies, 1);
-                }
-                if spent >= self.observations.slow_ns {
-                    self.note_slow(head.client, None, command, &args, spent);
+                let job = Job {
+                    command,
+                    args: &args,
+                    hash: head.hash,
+                    db: header.db,
+                    protocol,
+                    may_wait: header.tag == 0,
+                };
+                if self.run_job(&job, &mut reply, false) == Ran::Done {
+                    self.account(&job, head.client, &reply);
+                    self.send_reply(from, header, &reply);
+                } else {
+                    let header = *header;
+                    self.park(&job, head.client, Asker::There { from, header });
                 }
             }
-            _ => Reply::new(&mut reply, protocol).error(UNREADABLE),
+            _ => {
+                Reply::new(&mut reply, protocol).error(UNREADABLE);
+                self.send_reply(from, header, &reply);
+            }
         }
-        self.send_reply(from, header, &reply);
         reply.shrink_to(super::KEEP_BUFFER_BYTES);
         self.reply_scratch = reply;
         self.spans = spans;
@@ -340,7 +344,7 @@ impl Engine {
     }
 
     /// Gives an answer, or its absence because the other worker was restarted, to who waits for it.
-    fn give(&mut self, waiter: Waiter, reply: Option<&[u8]>) {
+    pub(super) fn give(&mut self, waiter: Waiter, reply: Option<&[u8]>) {
         match waiter {
             Waiter::Slot { session, slot } => {
                 self.answer(session, slot, reply.unwrap_or(RESTARTED));
@@ -384,6 +388,7 @@ impl Engine {
             }
             self.lose_watches(other);
             self.lose_inbound(other, incarnation);
+            self.lose_parked(other, incarnation);
             self.wake_ring_waiters(1 << other);
         }
     }

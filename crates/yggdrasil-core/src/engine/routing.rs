@@ -2,11 +2,12 @@
 
 use super::Engine;
 use super::dispatch::Flow;
+use super::job::{Job, Ran};
 use super::lists::{KEYS_AHEAD, KEYS_AT_ONCE_MAX, Seen};
 use super::pending::{Gather, Receiver, Waiter};
 use super::session::{Listener, Queued, Wait};
 use super::views::Lending;
-use crate::commands::{CommandId, EachHandler, Flags, Join, Keys, Route, Run, ShardContext, scan};
+use crate::commands::{CommandId, EachHandler, Flags, Join, Keys, Route, Run, scan};
 use crate::resp::{Args, ArgsBuffer, Lend, Protocol, Reply};
 use crate::stats::Counter;
 
@@ -20,71 +21,6 @@ pub(super) struct Part {
 }
 
 impl Engine {
-    /// Executes a command on the own shard: all its keys are here. When `lends`, long values are not copied into `out`:
-    /// they are in `lending` then.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "what a request is executed with, in one place"
-    )]
-    pub(super) fn run_on_shard(
-        &mut self,
-        command: CommandId,
-        args: &Args<'_>,
-        hash: Option<u64>,
-        db: u8,
-        protocol: Protocol,
-        out: &mut Vec<u8>,
-        lends: bool,
-    ) {
-        let refusal = self.refusal(command);
-        let row = self.table.spec(command);
-        let random = self.next_random();
-        let mut reply = if lends {
-            Reply::lending(out, protocol, &mut self.lending)
-        } else {
-            Reply::new(out, protocol)
-        };
-        if let Some(error) = refusal {
-            error.write(&mut reply);
-            return;
-        }
-        let own_only = self.scans_own_only;
-        let mut context = ShardContext {
-            shard: &mut self.shard,
-            db,
-            now: self.now,
-            hash_seed: self.shape.hash_seed,
-            first_key_hash: hash,
-            limits: &self.options.limits,
-            random,
-            shard_index: if own_only { 0 } else { self.me as u16 },
-            shard_count: if own_only {
-                1
-            } else {
-                self.shape.shards as u16
-            },
-            hits: 0,
-            misses: 0,
-        };
-        // Readers from outside look at any moment.
-        let excludes = self.reserved.is_none() && row.may_change_several(args);
-        if excludes {
-            context.shard.reserve();
-        }
-        let outcome = row.run_on_shard(&mut context, args, &mut reply);
-        if excludes {
-            context.shard.release();
-        }
-        let (hits, misses) = (context.hits, context.misses);
-        if hits + misses != 0 {
-            self.stats.add(Counter::KeyspaceHits, hits);
-            self.stats.add(Counter::KeyspaceMisses, misses);
-        }
-        if let Err(error) = outcome {
-            error.write(&mut reply);
-        }
-    }
-
     /// A command whose route is not one key.
     pub(super) fn run_over_shards(
         &mut self,
@@ -349,15 +285,16 @@ impl Engine {
         }
         if let Some(number) = own {
             let mut reply = Vec::new();
-            self.run_on_shard(
+            let job = Job {
                 command,
-                &parts[number].args.as_args(),
-                None,
+                args: &parts[number].args.as_args(),
+                hash: None,
                 db,
                 protocol,
-                &mut reply,
-                false,
-            );
+                may_wait: false,
+            };
+            let ran = self.run_job(&job, &mut reply, false);
+            assert_eq!(ran, Ran::Done, "it was not allowed to wait");
             self.gathers[gather].parts[number] = Some(reply);
         }
         self.finish_if_complete(gather);

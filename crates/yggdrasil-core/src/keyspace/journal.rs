@@ -6,6 +6,7 @@ use super::effect::{Effect, Record};
 use super::entry::VERSION_MASK;
 use super::recorder::Recorder;
 use super::types::{Key, KeyspaceError};
+use super::waiting::Waiting;
 use super::watch::Watches;
 
 /// A listener to all changes of a shard, such as a log, a follower's stream, or a list of blocked clients.
@@ -57,6 +58,7 @@ pub(super) struct Journal {
     /// True while anybody is to be told of changes.
     is_attended: bool,
     watches: Watches,
+    waiting: Waiting,
     /// While a capture is taken.
     recorder: Option<Box<Recorder>>,
     listener: Option<Box<dyn ChangeListener>>,
@@ -96,6 +98,7 @@ impl Journal {
 
     fn settle(&mut self) {
         self.is_attended = !self.watches.is_empty()
+            || !self.waiting.is_empty()
             || self.recorder.is_some()
             || self.listener.is_some()
             || self.undo.is_some();
@@ -108,6 +111,17 @@ impl Journal {
     /// Changes the watches.
     pub(super) fn with_watches<T>(&mut self, change: impl FnOnce(&mut Watches) -> T) -> T {
         let outcome = change(&mut self.watches);
+        self.settle();
+        outcome
+    }
+
+    pub(super) fn waiting(&self) -> &Waiting {
+        &self.waiting
+    }
+
+    /// Changes who waits for keys.
+    pub(super) fn with_waiting<T>(&mut self, change: impl FnOnce(&mut Waiting) -> T) -> T {
+        let outcome = change(&mut self.waiting);
         self.settle();
         outcome
     }
@@ -179,6 +193,9 @@ impl Journal {
         if cause != Cause::Time && !matches!(effect, Effect::Pin { .. }) {
             self.watches.touch(db, subject.key);
         }
+        if matches!(effect, Effect::Put { .. } | Effect::Splice { .. }) {
+            self.waiting.note(db, subject.key);
+        }
         if let (Effect::Put { .. } | Effect::Splice { .. }, Some(recorder)) =
             (effect, &mut self.recorder)
         {
@@ -199,6 +216,9 @@ impl Journal {
 
     /// Tells of a change of a whole database, or of the map of all.
     pub(super) fn tell_listener(&mut self, number: u64, record: &Record<'_>) {
+        if matches!(record.effect, Effect::MapDatabases { .. }) {
+            self.waiting.note_all();
+        }
         if let Some(listener) = &mut self.listener {
             listener.changed(number, record);
         }

@@ -23,6 +23,7 @@ mod taking;
 #[cfg(test)]
 mod tests;
 mod types;
+mod waiting;
 mod warm;
 mod watch;
 mod wheel;
@@ -45,3 +46,4 @@ pub use types::{
     AdmissionState, EntryView, Expiry, Key, KeyspaceError, LeasedValue, MemoryUse, Millis,
     ShardCounters, ShardShape, WatchToken, hash_key,
 };
+pub use waiting::WaitToken;

@@ -37,6 +37,8 @@ pub enum FrameKind {
     Finish = 14,
     /// Forget a long argument, by tag.
     Abandon = 15,
+    /// Answer a request with nothing where it still waits, by ticket: its client has gone.
+    Cancel = 16,
 }
 
 impl FrameKind {
@@ -57,6 +59,7 @@ impl FrameKind {
             13 => Self::Slice,
             14 => Self::Finish,
             15 => Self::Abandon,
+            16 => Self::Cancel,
             _ => return None,
         })
     }

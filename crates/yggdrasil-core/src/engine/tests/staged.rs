@@ -9,15 +9,18 @@ const OWN: &[u8] = b"{b}key";
 const OTHER: &[u8] = b"{a}key";
 const CLIENTS: usize = 3;
 
+/// Options of a node with memory enough.
+pub(super) const OPTIONS: [(&str, &str); 6] = [
+    ("maxclients", "100"),
+    ("proto-max-bulk-len", "10000"),
+    ("client-query-buffer-limit", "10000"),
+    ("slowlog-log-slower-than", "-1"),
+    ("maxmemory", "1000000000"),
+    ("maxmemory-policy", "noeviction"),
+];
+
 fn node() -> (Node, [ClientId; CLIENTS]) {
-    let mut node = Node::start(&[
-        ("maxclients", "100"),
-        ("proto-max-bulk-len", "10000"),
-        ("client-query-buffer-limit", "10000"),
-        ("slowlog-log-slower-than", "-1"),
-        ("maxmemory", "1000000000"),
-        ("maxmemory-policy", "noeviction"),
-    ]);
+    let mut node = Node::start(&OPTIONS);
     let clients = std::array::from_fn(|_| node.connect(0));
     assert_eq!(node.engines[0].shard_of(OWN), 0);
     assert_eq!(node.engines[0].shard_of(OTHER), 1);

@@ -44,6 +44,7 @@ use super::pins::Pins;
 use super::types::{
     EntryView, Key, KeyspaceError, MemoryUse, Millis, ShardCounters, ShardShape, WatchToken,
 };
+use super::waiting::WaitToken;
 use super::wheel::Wheel;
 
 /// The keys of a shard, as their owner and only writer has them. The database of a key must be one of the shape's.
@@ -351,6 +352,30 @@ impl Shard {
     /// Forgets all that a token watches.
     pub fn unwatch(&mut self, token: WatchToken) {
         self.journal.with_watches(|watches| watches.remove(token));
+    }
+
+    /// Lets a request wait for a change of a key.
+    pub fn wait_for(&mut self, key: &Key<'_>, token: WaitToken) {
+        self.journal
+            .with_waiting(|waiting| waiting.add(key.db, key.bytes, token));
+    }
+
+    /// Forgets a request that waits for these keys of a database.
+    pub fn end_wait<'a>(&mut self, db: u8, keys: impl Iterator<Item = &'a [u8]>, token: WaitToken) {
+        self.journal
+            .with_waiting(|waiting| waiting.remove(db, keys, token));
+    }
+
+    /// True when a key has changed that a request waits for.
+    #[inline]
+    #[must_use]
+    pub fn has_ready(&self) -> bool {
+        self.journal.waiting().has_ready()
+    }
+
+    /// The requests whose keys have changed, in the order in which they came. They wait until [`Shard::end_wait`].
+    pub fn take_ready(&mut self) -> Vec<WaitToken> {
+        self.journal.with_waiting(|waiting| waiting.take_ready())
     }
 
     /// Whether a key that the token watches has been changed, or has expired, since it was watched.

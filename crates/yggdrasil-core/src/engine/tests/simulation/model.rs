@@ -30,6 +30,11 @@ impl Operation {
         }
     }
 
+    /// True for what may wait for others for ever.
+    pub fn may_wait(&self) -> bool {
+        matches!(self, Self::One(command) if command[0] == b"AWAIT")
+    }
+
     pub fn commands(&self) -> &[Command] {
         match self {
             Self::One(command) => std::slice::from_ref(command),
@@ -100,6 +105,12 @@ impl Model {
     /// Executes what a client asked for; the replies to all its requests.
     pub fn apply(&mut self, client: usize, operation: &Operation, resp3: bool) -> Vec<u8> {
         match operation {
+            Operation::One(command)
+                if command[0] == b"AWAIT" && self.get(&command[1]).is_none() =>
+            {
+                // It has not come to its end.
+                Vec::new()
+            }
             Operation::One(command) => self.run(client, command, resp3),
             Operation::Multi(queue) => {
                 let mut replies = OK.to_vec();
@@ -158,6 +169,8 @@ impl Model {
         match name {
             "PING" => replies.bulk(Some(arg(1))),
             "GET" => replies.bulk(self.get(arg(1)).as_deref()),
+            // Inside of a transaction; elsewhere it waits until there is a value.
+            "AWAIT" => replies.bulk(self.get(arg(1)).as_deref()),
             "STRLEN" => int(self.get(arg(1)).map_or(0, |value| value.len())),
             "EXISTS" => int(command[1..]
                 .iter()

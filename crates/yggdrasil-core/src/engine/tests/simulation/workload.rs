@@ -62,6 +62,7 @@ impl Workload {
                 command
             }
             5..=8 => words(&[b"GET", key]),
+            9 if random.percent(40) => words(&[b"AWAIT", key]),
             9 => words(&[random.pick(&[&b"STRLEN"[..], b"GETDEL"]), key]),
             10 => words(&[b"APPEND", key, &self.value(random)]),
             11 => words(&[b"SETRANGE", key, b"3", b"xyz"]),
@@ -119,10 +120,14 @@ impl Workload {
 
     /// Any command of the table, with words that it may or may not know.
     pub fn anything(&mut self, random: &mut Random, table: &Registry) -> Command {
-        let at = table
-            .at(random.below(table.len()))
-            .expect("a row of the table");
-        let row = table.spec(at);
+        let row = loop {
+            let at = table.at(random.below(table.len()));
+            let row = table.spec(at.expect("a row of the table"));
+            // Nobody ends its wait here.
+            if row.name != "await" {
+                break row;
+            }
+        };
         let mut command: Command = row
             .name
             .split('|')

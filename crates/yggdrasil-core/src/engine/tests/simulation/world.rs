@@ -17,6 +17,8 @@ use crate::shm::Segment;
 const ARENA_BYTES: u64 = 1 << 28;
 /// Rounds in which everything under way must come to its end.
 const ROUNDS_TO_END: usize = 3000;
+/// Rounds after which whoever waits for others waits in vain.
+const ROUNDS_TO_SETTLE: usize = 300;
 /// What a client asks for at last, when any command may have gone before: the answer shows that it is served.
 const FAREWELL: &[u8] = b"farewell of client";
 
@@ -232,6 +234,7 @@ impl World {
             95 if self.plan.leaving && self.random.percent(30) => self.leave(client),
             96 if self.plan.killing && self.random.percent(20) => self.kill(worker),
             97 => self.succeed(worker),
+            98 if self.waits_for_others(client) && self.random.percent(10) => self.leave(client),
             _ => {}
         }
     }
@@ -240,6 +243,12 @@ impl World {
     pub fn is_asked(&self) -> bool {
         let mut clients = self.clients.iter();
         clients.all(|c| !c.connected || (c.left_to_ask == 0 && c.unsent.is_empty()))
+    }
+
+    /// True while a client waits for what only another client can do.
+    fn waits_for_others(&self, number: usize) -> bool {
+        let next = self.clients[number].awaited.front();
+        next.is_some_and(|(at, _)| self.history[*at].operation.may_wait())
     }
 
     fn client_sends(&mut self, number: usize) {
@@ -589,14 +598,17 @@ impl World {
         for client in &mut self.clients {
             client.deaf = false;
         }
-        for _ in 0..ROUNDS_TO_END {
+        for round in 0..ROUNDS_TO_END {
             self.one_of_each();
-            if self.is_asked()
-                && self
-                    .clients
-                    .iter()
-                    .all(|c| !c.connected || c.awaited.is_empty())
-            {
+            if round % ROUNDS_TO_SETTLE == ROUNDS_TO_SETTLE - 1 {
+                for number in 0..self.clients.len() {
+                    if self.waits_for_others(number) {
+                        self.leave(number);
+                    }
+                }
+            }
+            let is_answered = |client: &Client| !client.connected || client.awaited.is_empty();
+            if self.is_asked() && self.clients.iter().all(is_answered) {
                 break;
             }
         }
@@ -693,6 +705,7 @@ impl Engine {
             (!self.transactions.is_empty(), "a transaction"),
             (self.reserved.is_some(), "a reservation"),
             (!self.deferred.is_empty(), "something deferred"),
+            (!self.parked.is_empty(), "a request that waits"),
             (!self.inbound.is_empty(), "a long argument"),
             (!self.lists.is_empty(), "a list"),
             (
