@@ -56,6 +56,8 @@ pub struct State {
     handlers: RefCell<HashMap<CommandId, Py<PyAny>>>,
     topics: RefCell<HashMap<Vec<u8>, Py<PyAny>>>,
     calls: RefCell<HashMap<u64, Py<PyAny>>>,
+    /// Tasks of commands that block, by the client that waits.
+    blocked: RefCell<HashMap<u64, Py<PyAny>>>,
     next_call: Cell<u64>,
     buffer: OnceCell<Py<ReceiveBuffer>>,
     event_loop: OnceCell<Py<PyAny>>,
@@ -101,6 +103,7 @@ impl Worker {
     pub(crate) fn closed(&self, py: Python<'_>, at: SessionRef) -> PyResult<()> {
         self.engine.borrow_mut().close(at);
         self.connections.borrow_mut()[at.index] = None;
+        self.cancel_blocked(py, at.client)?;
         self.settle(py)
     }
 
@@ -345,6 +348,7 @@ impl Worker {
                 handlers: RefCell::new(HashMap::new()),
                 topics: RefCell::new(HashMap::new()),
                 calls: RefCell::new(HashMap::new()),
+                blocked: RefCell::new(HashMap::new()),
                 next_call: Cell::new(0),
                 buffer: OnceCell::new(),
                 event_loop: OnceCell::new(),

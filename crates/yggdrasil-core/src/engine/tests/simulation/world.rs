@@ -346,6 +346,8 @@ impl World {
                     args,
                     transaction,
                 }),
+                // The end of a client is told here whether or not it is read from.
+                Event::LookForEnd { .. } => {}
                 Event::Called { .. } | Event::CallAnswered { .. } => {
                     unreachable!("no command of the simulation calls Python")
                 }
