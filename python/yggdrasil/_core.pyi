@@ -1,8 +1,8 @@
 """The engine. Private: what users import is in `yggdrasil`."""
 
 from asyncio import AbstractEventLoop, Future
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, Literal, NoReturn, NotRequired, Self, TypedDict, final
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence, Set
+from typing import Any, Literal, NoReturn, NotRequired, Self, TypedDict, Unpack, final
 
 from typing_extensions import Buffer
 
@@ -345,6 +345,16 @@ class _NewCommand(TypedDict):
     container: NotRequired[bool]
     help: NotRequired[bool]
 
+class _ClientFilter(TypedDict, total=False):
+    """Which clients are meant; what is None or not given does not matter."""
+
+    ids: Set[int] | None
+    address: bytes | None
+    local_address: bytes | None
+    kind: str | None
+    age_s_min: int | None
+    except_id: int | None
+
 _ClientInfo = TypedDict(
     "_ClientInfo",
     {
@@ -367,6 +377,7 @@ _ClientInfo = TypedDict(
         "obl": int,
         "oll": int,
         "omem": int,
+        "rbs": int,
         "tot-mem": int,
         "cmd": str,
         "resp": int,
@@ -481,8 +492,27 @@ class Worker:
     def command_keys(self, args: Sequence[bytes]) -> list[bytes]:
         """The keys of a request, for COMMAND GETKEYS; ReplyError where there are none."""
 
-    def clients(self) -> list[_ClientInfo]:
-        """The worker's own clients, under the names of CLIENT LIST."""
+    def clients(self, **filter: Unpack[_ClientFilter]) -> list[_ClientInfo]:  # noqa: A002
+        """The worker's own clients that fit a filter, under the names of CLIENT LIST."""
+
+    def client_lines(
+        self,
+        start: int,
+        places: int,
+        **filter: Unpack[_ClientFilter],  # noqa: A002
+    ) -> tuple[int | None, list[tuple[int, str]]]:
+        """Ids and lines of CLIENT LIST of the worker's own clients that fit a filter, page by page.
+
+        A page has those of so many places, from a place on. Also told is where the next one begins, if there is one.
+        """
+
+    def kill_clients(
+        self,
+        start: int,
+        places: int,
+        **filter: Unpack[_ClientFilter],  # noqa: A002
+    ) -> tuple[int | None, int]:
+        """Closes clients of this worker that fit a filter, page by page as `client_lines`; tells how many."""
 
     def kill_client(self, client_id: int, *, at_once: bool) -> bool:
         """Closes a client of this worker at once, or after the replies that are due; false when it is not here."""
@@ -499,6 +529,9 @@ class Worker:
         Counters and gauges by name; "commands": by name, group, calls, nanoseconds, rejected, failed and histogram
         (pairs of upper bound in us and calls; the last bound is None).
         """
+
+    def counters(self, shard: int) -> dict[str, int]:
+        """Counters and gauges of any worker, without those of commands."""
 
     def errors(self) -> list[tuple[str, int]]:
         """Error replies by prefix."""
@@ -533,7 +566,7 @@ class Worker:
     def slowlog_reset(self) -> None:
         """Forgets them."""
 
-    def latency(self) -> list[tuple[str, list[tuple[int, int]]]]:
+    def latency(self) -> list[tuple[str, int, list[tuple[int, int]]]]:
         """Latency events by kind, oldest first: Unix time in s, milliseconds."""
 
     def latency_reset(self, event: str | None = None) -> int:
@@ -602,6 +635,9 @@ class Context:
 
         The reply is given as RESP3 has it, in the types that a command may return.
         """
+
+    def client_line(self) -> str | None:
+        """The client's line of CLIENT LIST; None when it has gone."""
 
     def client(self) -> _ClientInfo | None:
         """The client as in `Worker.clients`; None when it has gone."""

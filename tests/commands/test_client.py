@@ -451,6 +451,33 @@ def test_reply_off_in_one_pipeline(c: Wire) -> None:
     assert c.exchange(data, 2) == [OK, b"1"]
 
 
+def test_reply_off_inside_a_transaction(c: Wire) -> None:
+    requests = ("MULTI", "SET k 1", "CLIENT REPLY OFF", "SET k 2", "GET k", "EXEC", "PING", "CLIENT REPLY ON", "GET k")
+    for request in requests:
+        c.send(*request.split())
+    # What EXEC announces does not come whole.
+    wanted = b"+OK\r\n" + 4 * b"+QUEUED\r\n" + b"*4\r\n+OK\r\n" + b"+OK\r\n$1\r\n2\r\n"
+    received = b""
+    while len(received) < len(wanted) and (piece := c.socket.recv(4096)):
+        received += piece
+    assert received == wanted
+
+
+def test_reply_on_inside_a_transaction(c: Wire) -> None:
+    for request in ("CLIENT REPLY OFF", "MULTI", "SET k 1", "CLIENT REPLY ON", "GET k", "EXEC"):
+        c.send(*request.split())
+    assert [c.read(), c.read()] == [OK, b"1"]
+    assert c("PING") == "PONG"
+
+
+def test_an_idle_client_has_no_output(c: Wire, connect: Callable[[], Wire]) -> None:
+    other = connect()
+    assert other("ECHO", "x" * 10_000) == b"x" * 10_000
+    own_id = other("CLIENT", "ID")
+    client = clients(c)[own_id]
+    assert (client["obl"], client["oll"], client["omem"]) == ("0", "0", "0")
+
+
 def test_no_evict_and_no_touch(c: Wire) -> None:
     expect(
         c,

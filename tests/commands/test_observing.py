@@ -65,6 +65,18 @@ def test_slowlog_newest_first_and_counted(c: Wire) -> None:
         assert len(c("SLOWLOG", "GET", -1)) == c("SLOWLOG", "LEN")
 
 
+def test_slowlog_ids_rise_whichever_worker_logs(c: Wire, connect: Callable[[], Wire]) -> None:
+    assert c("SLOWLOG", "RESET") == OK
+    connections = [connect() for _ in range(12)]
+    with configured(c, slowlog_log_slower_than=0):
+        for number, connection in enumerate(connections):
+            assert connection("ECHO", str(number)) == str(number).encode()
+    entries = [entry for entry in c("SLOWLOG", "GET", -1) if entry[3][0] == b"ECHO"]
+    assert [entry[3][1] for entry in entries] == [str(number).encode() for number in reversed(range(12))]
+    ids = [entry[0] for entry in entries]
+    assert ids == sorted(set(ids), reverse=True)
+
+
 def test_slowlog_length_is_bounded(c: Wire) -> None:
     with configured(c, slowlog_log_slower_than=0, slowlog_max_len=5):
         for i in range(50):

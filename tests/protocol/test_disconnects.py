@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable
 
+import pytest
 from tests.targets import Target
 from tests.wire import OK, Wire, encode, eventually, info
 
@@ -104,6 +105,46 @@ def test_leaving_while_others_write(target: Target, resp: int) -> None:
         connection.read_all()
     assert admin("GET", "n") == b"5000"
     assert admin("EXISTS", "half") == 0
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "shutdown"])
+@pytest.mark.parametrize("behind", [0, 200_000])
+def test_leaving_while_blocked(target: Target, resp: int, how: str, behind: int) -> None:
+    """With much that was sent behind the command, too: then the connection is not read from."""
+    admin = target.connect()
+    before = client_count(admin)
+    for _ in range(3):
+        connection = target.connect(resp)
+        connection.send("WAIT", 1, 0)
+        connection.send("ECHO", "x" * behind)
+        eventually(lambda: info(admin, "clients")["blocked_clients"] == "1")
+        if how == "shutdown":
+            connection.socket.shutdown(socket.SHUT_WR)
+        else:
+            leave(connection, how)
+        eventually(lambda: info(admin, "clients")["blocked_clients"] == "0")
+        eventually(lambda: client_count(admin) == before)
+        connection.close()
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "shutdown"])
+def test_leaving_while_paused(target: Target, resp: int, how: str) -> None:
+    admin = target.connect()
+    before = client_count(admin)
+    connection = target.connect(resp)
+    assert connection("PING") == "PONG"
+    assert admin("CLIENT", "PAUSE", 20_000, "WRITE") == OK
+    connection.send("SET", "k", "held")
+    assert connection.silent()
+    if how == "shutdown":
+        connection.socket.shutdown(socket.SHUT_WR)
+    else:
+        leave(connection, how)
+    eventually(lambda: client_count(admin) == before)
+    assert admin("CLIENT", "UNPAUSE") == OK
+    assert admin("SET", "later", "v") == OK
+    assert admin("GET", "k") is None
+    connection.close()
 
 
 def test_connections_that_never_say_anything(c: Wire, connect: Callable[[], Wire]) -> None:

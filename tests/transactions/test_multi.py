@@ -169,6 +169,24 @@ def test_commands_of_every_kind_in_one(c: Wire) -> None:
     )  # fmt: skip
 
 
+def test_monitor_is_refused_when_it_runs(c: Wire) -> None:
+    expect(
+        c,
+        ("MULTI", OK),
+        ("MONITOR", "QUEUED"),
+        ("PING", "QUEUED"),
+        ("EXEC", [Error("ERR MONITOR isn't allowed for DENY BLOCKING client"), "PONG"]),
+        ("PING", "PONG"),
+    )
+
+
+def test_debug_is_refused_when_it_is_queued(servers_without_debug: Target, resp: int) -> None:
+    c = servers_without_debug.connect(resp)
+    assert c("MULTI") == OK
+    assert c("DEBUG", "SLEEP", 0).text.startswith("ERR DEBUG command not allowed.")
+    assert c("EXEC") == EXECABORT
+
+
 def test_the_selected_database_stays_after_exec(c: Wire) -> None:
     expect(c, ("MULTI", OK), ("SELECT 5", QUEUED), ("SET k v", QUEUED), ("EXEC", [OK, OK]), ("GET k", b"v"))
     expect(c, ("SELECT 0", OK), ("GET k", None))

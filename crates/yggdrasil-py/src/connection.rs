@@ -72,6 +72,11 @@ impl Connection {
         socket::send_pieces(self.state.descriptor.get(), unsent).map_err(drop)
     }
 
+    /// True when the client has sent its last byte, or has gone; nothing is read for that.
+    pub fn has_ended(&self) -> bool {
+        socket::has_ended(self.state.descriptor.get())
+    }
+
     /// Gives the transport a piece that the socket did not take. True when the socket took it after all: then the
     /// transport will not call back.
     pub fn hand_over(&self, piece: Bound<'_, PyBytes>) -> PyResult<bool> {

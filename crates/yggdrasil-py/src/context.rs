@@ -123,6 +123,14 @@ impl Context {
         worker.get().execute(py, &by, &args.as_args())
     }
 
+    /// The client's line of CLIENT LIST; `None` when it has gone.
+    fn client_line(&self) -> Option<String> {
+        let worker = self.worker.as_ref()?;
+        let mut engine = worker.get().engine.borrow_mut();
+        let shard = engine.shard_index();
+        engine.client(self.session).map(|info| info.line(shard))
+    }
+
     /// The client as in `Worker.clients`; `None` when it has gone.
     fn client<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let Some(worker) = &self.worker else {

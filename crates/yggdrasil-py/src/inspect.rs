@@ -3,12 +3,12 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use yggdrasil_core::commands::{CommandError, encoding_name};
-use yggdrasil_core::engine::{ClientInfo, Listener};
+use yggdrasil_core::engine::{ClientFilter, ClientInfo, ClientKind, LatencyEvent, Listener, Page};
 use yggdrasil_core::keyspace::Value;
 use yggdrasil_core::resp::ArgsBuffer;
 use yggdrasil_core::stats::StatsReader;
 
-use crate::errors::ReplyError;
+use crate::errors::{ReplyError, to_python};
 use crate::worker::Worker;
 
 /// A client under the names of CLIENT LIST.
@@ -38,6 +38,7 @@ pub fn client_dict<'py>(py: Python<'py>, info: &ClientInfo) -> PyResult<Bound<'p
     dict.set_item("obl", info.output_bytes)?;
     dict.set_item("oll", info.reply_slots)?;
     dict.set_item("omem", info.output_memory_bytes)?;
+    dict.set_item("rbs", info.output_buffer_bytes)?;
     dict.set_item("tot-mem", info.total_memory_bytes)?;
     dict.set_item("cmd", &info.command)?;
     dict.set_item("resp", info.protocol)?;
@@ -50,6 +51,42 @@ pub fn client_dict<'py>(py: Python<'py>, info: &ClientInfo) -> PyResult<Bound<'p
     Ok(dict)
 }
 
+/// A filter from keyword arguments, each of which may be None.
+fn client_filter(given: Option<&Bound<'_, PyDict>>) -> PyResult<ClientFilter> {
+    let mut filter = ClientFilter::default();
+    let Some(given) = given else {
+        return Ok(filter);
+    };
+    for (name, value) in given.iter() {
+        match name.extract::<String>()?.as_str() {
+            _ if value.is_none() => {}
+            "ids" => filter.ids = Some(value.extract()?),
+            "address" => filter.address = Some(value.extract()?),
+            "local_address" => filter.local_address = Some(value.extract()?),
+            "kind" => {
+                filter.kind = Some(match value.extract::<String>()?.as_str() {
+                    "normal" => ClientKind::Normal,
+                    "pubsub" => ClientKind::PubSub,
+                    _ => ClientKind::Replication,
+                });
+            }
+            "age_s_min" => filter.age_seconds_min = Some(value.extract()?),
+            "except_id" => filter.except = Some(value.extract()?),
+            other => return Err(to_python(format!("{other:?} is no filter of clients"))),
+        }
+    }
+    Ok(filter)
+}
+
+/// Counters and gauges of a worker, by name.
+fn counters_dict<'py>(py: Python<'py>, stats: &StatsReader) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for (name, value) in stats.counters() {
+        dict.set_item(name, value as i64)?;
+    }
+    Ok(dict)
+}
+
 /// A worker's statistics: counters and gauges by name; "commands": by name, group, calls, nanoseconds, rejected, failed
 /// and histogram (pairs of upper bound in us and calls; the last bound is None).
 pub fn stats_dict<'py>(
@@ -57,10 +94,7 @@ pub fn stats_dict<'py>(
     stats: &StatsReader,
     names: &[String],
 ) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
-    for (name, value) in stats.counters() {
-        dict.set_item(name, value as i64)?;
-    }
+    let dict = counters_dict(py, stats)?;
     let commands = PyDict::new(py);
     for (index, name) in names.iter().enumerate() {
         let counted = stats.command(index);
@@ -86,6 +120,12 @@ pub fn stats_dict<'py>(
     Ok(dict)
 }
 
+/// Where the next page of clients begins, and the id and the line of each client of this one.
+type Lines = (Option<usize>, Vec<(u64, String)>);
+
+/// Kind, milliseconds of the longest, and the events.
+type Latency = (&'static str, u64, Vec<(u64, u64)>);
+
 type Slow<'py> = (
     u64,
     u64,
@@ -95,6 +135,15 @@ type Slow<'py> = (
     String,
     Bound<'py, PyBytes>,
 );
+
+impl Worker {
+    fn check_shard(&self, shard: usize) -> PyResult<()> {
+        if shard < self.control.shape().shards {
+            return Ok(());
+        }
+        Err(to_python(format!("there is no shard {shard}")))
+    }
+}
 
 #[pymethods]
 impl Worker {
@@ -117,10 +166,56 @@ impl Worker {
         })
     }
 
-    /// The worker's own clients, under the names of CLIENT LIST.
-    fn clients<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
-        let clients = self.engine.borrow().clients();
+    /// The worker's own clients that fit a filter, under the names of CLIENT LIST.
+    #[pyo3(signature = (**filter))]
+    fn clients<'py>(
+        &self,
+        py: Python<'py>,
+        filter: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let filter = client_filter(filter)?;
+        let (_, clients) = self.engine.borrow().clients(&filter, Page::ALL);
         clients.iter().map(|info| client_dict(py, info)).collect()
+    }
+
+    /// Ids and lines of CLIENT LIST of the worker's own clients that fit a filter: those of so many places, from a
+    /// place on. Where to go on, if there is more.
+    #[pyo3(signature = (start, places, **filter))]
+    fn client_lines(
+        &self,
+        start: usize,
+        places: usize,
+        filter: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Lines> {
+        let filter = client_filter(filter)?;
+        let engine = self.engine.borrow();
+        let page = Page {
+            from: start,
+            places,
+        };
+        let (next, clients) = engine.clients(&filter, page);
+        let line = |info: &ClientInfo| (info.id, info.line(engine.shard_index()));
+        Ok((next, clients.iter().map(line).collect()))
+    }
+
+    /// Closes clients of this worker that fit a filter, page by page as `client_lines`. Where to go on, if there is
+    /// more, and how many were closed.
+    #[pyo3(signature = (start, places, **filter))]
+    fn kill_clients(
+        &self,
+        py: Python<'_>,
+        start: usize,
+        places: usize,
+        filter: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<(Option<usize>, usize)> {
+        let filter = client_filter(filter)?;
+        let page = Page {
+            from: start,
+            places,
+        };
+        let killed = self.engine.borrow_mut().kill_clients(&filter, page);
+        self.settle(py)?;
+        Ok(killed)
     }
 
     /// Closes a client of this worker at once, or after the replies that are due; false when it is not here.
@@ -147,16 +242,18 @@ impl Worker {
     fn stats<'py>(&self, py: Python<'py>, shard: Option<usize>) -> PyResult<Bound<'py, PyDict>> {
         let own = self.engine.borrow().shard_index();
         let shard = shard.unwrap_or(own);
-        if shard >= self.control.shape().shards {
-            return Err(crate::errors::to_python(format!(
-                "there is no shard {shard}"
-            )));
-        }
+        self.check_shard(shard)?;
         stats_dict(
             py,
             &self.control.stats(shard),
             &self.control.command_names(),
         )
+    }
+
+    /// Counters and gauges of any worker, without those of commands.
+    fn counters<'py>(&self, py: Python<'py>, shard: usize) -> PyResult<Bound<'py, PyDict>> {
+        self.check_shard(shard)?;
+        counters_dict(py, &self.control.stats(shard))
     }
 
     /// Error replies by prefix.
@@ -226,19 +323,16 @@ impl Worker {
         self.engine.borrow_mut().slowlog_reset();
     }
 
-    /// Latency events by kind, oldest first: Unix time in s, milliseconds.
-    fn latency(&self) -> Vec<(&'static str, Vec<(u64, u64)>)> {
-        let events = self.engine.borrow().latency();
-        events
+    /// Latency events by kind: the milliseconds of the longest, and those that are kept, oldest first, each with its
+    /// Unix time in s and its milliseconds.
+    fn latency(&self) -> Vec<Latency> {
+        let histories = self.engine.borrow().latency();
+        let pair = |event: &LatencyEvent| (event.time, event.milliseconds);
+        histories
             .into_iter()
-            .map(|(kind, events)| {
-                (
-                    kind,
-                    events
-                        .iter()
-                        .map(|event| (event.time, event.milliseconds))
-                        .collect(),
-                )
+            .map(|(kind, history)| {
+                let events = history.events.iter().map(pair).collect();
+                (kind, history.longest, events)
             })
             .collect()
     }

@@ -4,6 +4,7 @@
 use std::io::IoSlice;
 use std::os::fd::{BorrowedFd, RawFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 use yggdrasil_core::engine::Unsent;
@@ -43,6 +44,20 @@ pub fn send_pieces(descriptor: RawFd, unsent: &Unsent<'_>) -> Result<usize, Errn
         Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(0),
         sent => sent,
     }
+}
+
+/// True when the other side has sent its last byte, or has gone. Nothing is read.
+///
+/// The descriptor is that of an open transport, as in [`send`]; one that is closed, -1, has not ended again.
+pub fn has_ended(descriptor: RawFd) -> bool {
+    if descriptor < 0 {
+        return false;
+    }
+    // SAFETY: the transport keeps the descriptor open, by the caller's promise.
+    let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    let mut polled = [PollFd::new(&socket, PollFlags::RDHUP)];
+    let now = Timespec::default();
+    matches!(poll(&mut polled, Some(&now)), Ok(1..))
 }
 
 /// Duplicates a descriptor that somebody else keeps open.

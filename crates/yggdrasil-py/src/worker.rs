@@ -59,6 +59,8 @@ pub struct State {
     calls: RefCell<HashMap<u64, Py<PyAny>>>,
     /// What Python commands execute, and the futures of the replies.
     executions: RefCell<HashMap<u64, Py<PyAny>>>,
+    /// Tasks of commands that block, by the client that waits.
+    blocked: RefCell<HashMap<u64, Py<PyAny>>>,
     next_call: Cell<u64>,
     buffer: OnceCell<Py<ReceiveBuffer>>,
     event_loop: OnceCell<Py<PyAny>>,
@@ -130,6 +132,7 @@ impl Worker {
     pub(crate) fn closed(&self, py: Python<'_>, at: SessionRef) -> PyResult<()> {
         self.engine.borrow_mut().close(at);
         self.connections.borrow_mut()[at.index] = None;
+        self.cancel_blocked(py, at.client)?;
         self.settle(py)
     }
 
@@ -375,6 +378,7 @@ impl Worker {
                 topics: RefCell::new(HashMap::new()),
                 calls: RefCell::new(HashMap::new()),
                 executions: RefCell::new(HashMap::new()),
+                blocked: RefCell::new(HashMap::new()),
                 next_call: Cell::new(0),
                 buffer: OnceCell::new(),
                 event_loop: OnceCell::new(),

@@ -3,7 +3,6 @@
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from yggdrasil.protocol.memory_use import MemoryUse, ShardUse, processes, use_of
 from yggdrasil.protocol.node import CommandContext, Here, Raw, question
@@ -20,9 +19,12 @@ class WorkerReport:
     """Keys, and keys with a time to live."""
     errors: list[tuple[str, int]]
     waiting: int
-    watched_keys: int
-    input_bytes_max: int
-    output_bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """What the clients of a worker listen to."""
+
     channels: list[tuple[Raw, int]]
     sharded_channels: list[tuple[Raw, int]]
     patterns: list[Raw]
@@ -30,48 +32,77 @@ class WorkerReport:
 
 @question
 def report(here: Here, _asked: None) -> WorkerReport:
-    """Of this worker."""
+    """Of this worker. None of it takes longer with more clients or keys."""
     worker = here.worker
     databases = {db: worker.database_len(db) for db in range(here.databases)}
-    clients = worker.clients()
     return WorkerReport(
         memory=use_of(here),
         databases={db: counts for db, counts in databases.items() if counts[0]},
         errors=worker.errors(),
         waiting=len(here.waiting),
-        watched_keys=sum(client["watch"] for client in clients),
-        input_bytes_max=max((client["qbuf"] for client in clients), default=0),
-        output_bytes_max=max((client["obl"] for client in clients), default=0),
+    )
+
+
+@question
+def listeners(here: Here, _asked: None) -> Listeners:
+    """Of this worker."""
+    worker = here.worker
+    return Listeners(
         channels=worker.channels(None, sharded=False),
         sharded_channels=worker.channels(None, sharded=True),
         patterns=worker.patterns(),
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be gathered for a report, beside what shared memory tells."""
+
+    workers: bool = False
+    listeners: bool = False
+    state: bool = False
+    """The processes."""
+    processes: bool = False
+    """Memory and time of the processes; needs `state`."""
+
+
 @dataclass(frozen=True)
 class NodeReport:
-    """The whole node at one moment."""
+    """The node at one moment, as far as that was wanted."""
 
     ctx: CommandContext
     workers: dict[int, WorkerReport]
+    listeners: dict[int, Listeners]
     processes: tuple[Process, ...]
-    state: State
+    found_state: State | None
 
     @classmethod
-    async def gather(cls, ctx: CommandContext) -> "NodeReport":
-        """Asks everyone."""
-        workers = await ctx.broadcast(report, None)
-        state = await ctx.services.state()
-        return cls(ctx, workers, processes(ctx, state), state)
+    async def gather(cls, ctx: CommandContext, wanted: Wanted) -> "NodeReport":
+        """Asks everyone who is needed."""
+        workers = await ctx.broadcast(report, None) if wanted.workers else {}
+        listening = await ctx.broadcast(listeners, None) if wanted.listeners else {}
+        state = await ctx.services.state() if wanted.state else None
+        found = processes(ctx, state) if wanted.processes and state is not None else ()
+        return cls(ctx, workers, listening, found, state)
+
+    @property
+    def state(self) -> State:
+        """Processes and restarts, for a report that wants them."""
+        assert self.found_state is not None, "a section that shows processes has to want the state"
+        return self.found_state
 
     @cached_property
-    def stats(self) -> dict[int, dict[str, Any]]:
+    def counters(self) -> dict[int, dict[str, int]]:
         """Counters of each worker."""
-        return {shard: self.ctx.worker.stats(shard) for shard in range(self.ctx.worker.shards)}
+        return {shard: self.ctx.worker.counters(shard) for shard in range(self.ctx.worker.shards)}
 
     def count(self, name: str) -> int:
         """A counter over all workers."""
-        return sum(stats[name] for stats in self.stats.values())
+        return sum(counters[name] for counters in self.counters.values())
+
+    def most(self, name: str) -> int:
+        """A gauge of the worker that has the most."""
+        return max(counters[name] for counters in self.counters.values())
 
     def option(self, name: str) -> str:
         """An option, as CONFIG GET prints it."""
@@ -105,8 +136,8 @@ class NodeReport:
     def commands(self) -> dict[str, dict[str, int]]:
         """What was counted for each command."""
         total: dict[str, dict[str, int]] = {}
-        for stats in self.stats.values():
-            for name, row in stats["commands"].items():
+        for shard in range(self.ctx.worker.shards):
+            for name, row in self.ctx.worker.stats(shard)["commands"].items():
                 counts = total.setdefault(name, dict.fromkeys(("calls", "nanoseconds", "rejected", "failed"), 0))
                 for field in counts:
                     counts[field] += row[field]

@@ -317,7 +317,7 @@ class Config(BaseSettings):
     enable_debug_command: Annotated[
         Literal["no", "yes", "local"],
         Choice,
-        Option(help="Who may use DEBUG; local: clients on this machine.", redis=True),
+        Option(help="Who may use DEBUG; local: clients on this machine.", redis=True, engine=True),
     ] = "no"
     command_modules: Annotated[
         str,

@@ -125,6 +125,7 @@ enum NodeWord {
     NextClientId,
     /// Clients in MONITOR on any worker.
     Monitors,
+    NextSlowId,
 }
 
 /// Words of one worker.
@@ -227,6 +228,12 @@ impl Control {
     #[must_use]
     pub fn next_client_id(&self) -> u64 {
         self.node_word(NodeWord::NextClientId).fetch_add(1, Relaxed) + 1
+    }
+
+    /// The number of the next entry of the slow log, in one order for all workers.
+    #[must_use]
+    pub fn next_slow_id(&self) -> u64 {
+        self.node_word(NodeWord::NextSlowId).fetch_add(1, Relaxed)
     }
 
     /// Says under which name the statistics of a command are shown. All workers say the same.

@@ -342,7 +342,7 @@ impl Engine {
         };
         let is_answered = session.slots.opened() == slots_before;
         if is_answered {
-            let muted = session.gates.any(Gates::REPLY_OFF) || session.mute_this;
+            let muted = session.is_muted();
             let target = session.reply_target();
             let failed = target.get(start) == Some(&b'-');
             if failed {
@@ -486,10 +486,17 @@ impl Engine {
         if !session.slots.is_empty() {
             return Flow::Again(Wait::Slots);
         }
+        if let Some(error) = self.refusal_of_protected(index, command) {
+            let session = &mut self.sessions[index];
+            let protocol = session.protocol;
+            error.write(&mut Reply::new(session.reply_target(), protocol));
+            return Flow::Done;
+        }
         if self.table.spec(command).flags.has(Flags::ATOMIC) {
             let args = (*args).into();
             return self.start_transaction(index, vec![Queued { command, args }], false);
         }
+        let session = &mut self.sessions[index];
         let slot = session.open_slot();
         let at = session.at;
         self.set_wait(index, Wait::Answer);

@@ -3,7 +3,8 @@
 
 use super::Engine;
 use super::dispatch::Flow;
-use super::session::{Gates, Queued, Wait};
+use super::options::Allowed;
+use super::session::{Gates, Queued, Session, Wait};
 use crate::commands::{CommandError, CommandId, Flags, Run, SessionCommand};
 use crate::resp::{Args, Reply};
 
@@ -217,9 +218,59 @@ impl Engine {
         }
     }
 
+    /// Why a session may not use a command that is protected.
+    pub(super) fn refusal_of_protected(
+        &self,
+        index: usize,
+        command: CommandId,
+    ) -> Option<CommandError> {
+        let spec = self.table.spec(command);
+        if !spec.flags.has(Flags::PROTECTED) {
+            return None;
+        }
+        let is_allowed = match self.options.debug_allowed {
+            Allowed::Nobody => false,
+            Allowed::Local => self.sessions[index].is_local(),
+            Allowed::Everyone => true,
+        };
+        (!is_allowed).then(|| {
+            let name = spec.name.to_ascii_uppercase();
+            CommandError::text(format!(
+                "ERR {name} command not allowed. If the enable-debug-command option is set to \"local\", you can run \
+                 it from a local connection, otherwise you need to set this option in the configuration file, and then \
+                 restart the server."
+            ))
+        })
+    }
+
+    /// True for a session whose client is waited for by nobody: what a pause holds, and a command that blocks, end
+    /// with the client's last byte.
+    pub(super) fn ends_with_input(&self, index: usize) -> bool {
+        let session = &self.sessions[index];
+        session.wait == Wait::Pause || self.is_blocked(session)
+    }
+
+    /// True for a command that may wait for something else than work.
+    #[must_use]
+    pub fn is_blocking(&self, command: CommandId) -> bool {
+        self.table.spec(command).flags.has(Flags::BLOCKING)
+    }
+
+    /// True for a session in a command that blocks.
+    pub(super) fn is_blocked(&self, session: &Session) -> bool {
+        session.wait == Wait::Answer
+            && session
+                .last_command
+                .is_some_and(|command| self.is_blocking(command))
+    }
+
     fn queue(&mut self, index: usize, command: CommandId, args: &Args<'_>, flags: Flags) {
         if flags.has(Flags::NO_MULTI) {
             let error = CommandError::Plain("Command not allowed inside a transaction");
+            self.refuse(index, Some(command), &error);
+            return;
+        }
+        if let Some(error) = self.refusal_of_protected(index, command) {
             self.refuse(index, Some(command), &error);
             return;
         }

@@ -1,7 +1,7 @@
 //! What is done from time to time: expiry, idle clients, gauges; and the orderly end.
 
 use super::session::Wait;
-use super::{Engine, SessionRef};
+use super::{Engine, Event, SessionRef};
 use crate::keyspace::{EntryView, Key, Recorded, hash_key};
 use crate::stats::Counter;
 
@@ -41,7 +41,9 @@ impl Engine {
         self.end_pause_in_time();
         self.note_reported_uses();
         let more = self.reserved.is_none() && self.shard.advance(self.now, STEP_BUDGET);
+        self.recent_buffers.advance(self.now / 1000);
         self.inspect_sessions();
+        self.publish_recent_buffers();
         if self.options.upload_timeout_ms != 0 {
             let before = self.now.saturating_sub(self.options.upload_timeout_ms);
             self.shard.abort_idle_uploads(before);
@@ -111,20 +113,17 @@ impl Engine {
     /// buffers that are not used.
     fn inspect_sessions(&mut self) {
         let (now, timeout) = (self.now, self.options.timeout_seconds * 1000);
+        let count = self.sessions.capacity();
         let start = self.next_inspected;
-        let batch: Vec<usize> = self
-            .sessions
-            .iter()
-            .map(|(index, _)| index)
-            .skip_while(|index| *index < start)
-            .take(SESSIONS_PER_TICK)
-            .collect();
-        self.next_inspected = match batch.last() {
-            Some(last) if batch.len() == SESSIONS_PER_TICK => last + 1,
-            _ => 0,
-        };
-        for index in batch {
+        let end = count.min(start + SESSIONS_PER_TICK);
+        self.next_inspected = if end < count { end } else { 0 };
+        for index in start..end {
+            if !self.sessions.contains(index) {
+                continue;
+            }
             self.check_output(index);
+            self.recount(index);
+            self.look_for_end(index);
             let session = &mut self.sessions[index];
             let idle_ms = now.saturating_sub(session.active_at);
             let is_waiting = session.wait != Wait::None || session.subscriptions() > 0;
@@ -134,6 +133,15 @@ impl Engine {
             if timeout != 0 && !is_waiting && idle_ms > timeout && !session.closing {
                 self.close_after_output(index);
             }
+        }
+    }
+
+    /// Has the driver look whether a client has gone that is not read from, and for which nobody should wait.
+    fn look_for_end(&mut self, index: usize) {
+        let session = &self.sessions[index];
+        if session.reading_stopped && self.ends_with_input(index) {
+            let session = session.at;
+            self.events.push(Event::LookForEnd { session });
         }
     }
 
@@ -253,13 +261,10 @@ impl Engine {
         self.shard.memory()
     }
 
-    /// Bytes of all sessions' buffers.
+    /// Bytes of all sessions with their buffers, each as it was when it was last looked at.
     #[must_use]
-    pub fn session_bytes(&self) -> usize {
-        self.sessions
-            .iter()
-            .map(|(_, session)| session.buffer_bytes() + size_of_val(session))
-            .sum()
+    pub fn session_bytes(&self) -> u64 {
+        self.stats.get(Counter::SessionBytes)
     }
 
     /// True when nothing that a client waits for is under way.

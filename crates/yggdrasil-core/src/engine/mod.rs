@@ -4,6 +4,7 @@
 //! After every call the driver sends the output of the sessions in [`Engine::take_ready`], carries out
 //! [`Engine::take_events`], and writes the eventfds of [`Engine::take_wakes`].
 
+mod clients;
 mod clock;
 mod dispatch;
 mod execute;
@@ -40,12 +41,13 @@ use std::collections::VecDeque;
 
 use slab::Slab;
 
+pub use clients::{ClientFilter, ClientInfo, ClientKind, Page};
 pub use clock::Clock;
 pub use dispatch::Ended;
 pub use execute::Executor;
 pub use gate::ShardState;
 pub use incoming::Room;
-pub use observe::{ClientInfo, LatencyEvent, SlowEntry};
+pub use observe::{LatencyEvent, LatencyHistory, SlowEntry};
 pub use options::{OptionError, Options, OutputLimit};
 pub use pending::SessionRef;
 pub use session::{Listener, Peer};
@@ -90,6 +92,8 @@ pub enum Event {
     Executed { execution: u64, reply: Vec<u8> },
     /// Stop or resume reading from a client.
     Reading { session: SessionRef, on: bool },
+    /// Look whether a client that is not read from has sent its last byte or is gone; [`Engine::end_input`] if so.
+    LookForEnd { session: SessionRef },
 }
 
 /// Who asked by [`Engine::call`].
@@ -162,6 +166,7 @@ pub struct Engine {
     delayed_executions: VecDeque<execute::Execution>,
     events: Vec<Event>,
     next_inspected: usize,
+    recent_buffers: clients::RecentBuffers,
     /// Long arguments that other workers are sending for requests to this shard.
     inbound: transfer::Inbounds,
     transfer_serial: u64,
@@ -228,6 +233,7 @@ impl Engine {
             delayed_executions: VecDeque::new(),
             events: Vec::new(),
             next_inspected: 0,
+            recent_buffers: clients::RecentBuffers::default(),
             inbound: transfer::Inbounds::default(),
             transfer_serial: 0,
             lists: VecDeque::new(),
@@ -349,6 +355,7 @@ impl Engine {
         );
         self.stats.add(Counter::ConnectionsReceived, 1);
         self.stats.add(Counter::ConnectedClients, 1);
+        self.recount(at.index);
         Ok(at)
     }
 
@@ -364,7 +371,9 @@ impl Engine {
         self.cancel_jobs(at);
         self.set_wait(at.index, Wait::None);
         self.drop_incoming(at.index);
-        self.sessions.remove(at.index);
+        let session = self.sessions.remove(at.index);
+        self.stats
+            .subtract(Counter::SessionBytes, session.counted_bytes);
         self.stats.subtract(Counter::ConnectedClients, 1);
         self.settle();
     }
@@ -492,6 +501,10 @@ impl Engine {
             return false;
         };
         session.input_ended = true;
+        if self.ends_with_input(at.index) {
+            self.drop_session(at.index);
+            return true;
+        }
         self.drop_cut_off(at.index);
         let Some(session) = self.session(at) else {
             return false;

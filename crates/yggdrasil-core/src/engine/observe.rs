@@ -1,11 +1,10 @@
-//! What can be asked of an engine: clients, slow requests, latency events, errors, monitors.
+//! What can be asked of an engine: slow requests, latency events, errors, monitors.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::Engine;
 use super::links::Envelope;
-use super::pending::SessionRef;
-use super::session::{Gates, Listener, Session};
+use super::session::{Gates, Session};
 use crate::commands::CommandId;
 use crate::resp::Args;
 use crate::ring::FrameKind;
@@ -20,6 +19,7 @@ const LATENCY_EVENTS_MAX: usize = 160;
 /// A request that took long.
 #[derive(Clone, Debug)]
 pub struct SlowEntry {
+    /// Rises over all workers of the node.
     pub id: u64,
     /// Unix time in microseconds.
     pub time_us: u64,
@@ -40,22 +40,29 @@ pub struct LatencyEvent {
     pub milliseconds: u64,
 }
 
+/// The events of one kind.
+#[derive(Clone, Debug, Default)]
+pub struct LatencyHistory {
+    /// Those that are kept, oldest first.
+    pub events: VecDeque<LatencyEvent>,
+    /// The longest there was, in milliseconds, though it may not be kept any more.
+    pub longest: u64,
+}
+
 /// What is kept for questions.
 pub(super) struct Observations {
     pub slowlog: VecDeque<SlowEntry>,
-    next_slow_id: u64,
     /// A request that takes so long is looked at.
     pub slow_ns: u64,
     monitors: Vec<usize>,
     errors: BTreeMap<String, u64>,
-    pub latency: BTreeMap<&'static str, VecDeque<LatencyEvent>>,
+    pub latency: BTreeMap<&'static str, LatencyHistory>,
 }
 
 impl Default for Observations {
     fn default() -> Self {
         Self {
             slowlog: VecDeque::new(),
-            next_slow_id: 0,
             slow_ns: u64::MAX,
             monitors: Vec::new(),
             errors: BTreeMap::new(),
@@ -82,41 +89,6 @@ impl Observations {
             self.errors.insert(prefix, 1);
         }
     }
-}
-
-/// A client as CLIENT LIST shows it.
-#[derive(Clone, Debug)]
-pub struct ClientInfo {
-    pub id: u64,
-    pub address: String,
-    pub local_address: String,
-    pub descriptor: i32,
-    pub name: String,
-    pub age_seconds: u64,
-    pub idle_seconds: u64,
-    /// Letters as in CLIENT LIST; "N" for none.
-    pub flags: String,
-    pub db: u8,
-    pub channels: usize,
-    pub patterns: usize,
-    pub sharded_channels: usize,
-    /// Requests queued by MULTI; -1 outside of one.
-    pub multi: i64,
-    pub watches: usize,
-    pub input_bytes: usize,
-    pub input_free_bytes: usize,
-    pub output_bytes: usize,
-    pub reply_slots: usize,
-    pub output_memory_bytes: usize,
-    pub total_memory_bytes: usize,
-    pub command: String,
-    pub protocol: u8,
-    pub library_name: String,
-    pub library_version: String,
-    pub listener: Listener,
-    pub commands: u64,
-    pub input_total: u64,
-    pub output_total: u64,
 }
 
 impl Engine {
@@ -162,7 +134,7 @@ impl Engine {
         }
         let session = index.and_then(|index| self.sessions.get(index));
         let entry = SlowEntry {
-            id: self.observations.next_slow_id,
+            id: self.control.next_slow_id(),
             time_us: (self.clock.unix_us)(),
             microseconds,
             args: shorten(&redacted(spec.name, args)),
@@ -175,7 +147,6 @@ impl Engine {
                 .map(|details| details.name.clone())
                 .unwrap_or_default(),
         };
-        self.observations.next_slow_id += 1;
         self.observations.slowlog.push_front(entry);
         self.observations
             .slowlog
@@ -184,7 +155,9 @@ impl Engine {
 
     pub(super) fn note_latency(&mut self, event: &'static str, milliseconds: u64) {
         let time = self.now / 1000;
-        let events = self.observations.latency.entry(event).or_default();
+        let history = self.observations.latency.entry(event).or_default();
+        history.longest = history.longest.max(milliseconds);
+        let events = &mut history.events;
         match events.back_mut() {
             Some(last) if last.time == time => {
                 last.milliseconds = last.milliseconds.max(milliseconds)
@@ -207,12 +180,12 @@ impl Engine {
         self.observations.slowlog.clear();
     }
 
-    /// Latency events by kind, oldest first.
+    /// Latency events by kind.
     #[must_use]
-    pub fn latency(&self) -> Vec<(&'static str, Vec<LatencyEvent>)> {
-        let events = self.observations.latency.iter();
-        events
-            .map(|(kind, events)| (*kind, events.iter().copied().collect()))
+    pub fn latency(&self) -> Vec<(&'static str, LatencyHistory)> {
+        let histories = self.observations.latency.iter();
+        histories
+            .map(|(kind, history)| (*kind, history.clone()))
             .collect()
     }
 
@@ -296,99 +269,6 @@ impl Engine {
             self.check_output(index);
         }
     }
-
-    /// All clients of this worker.
-    #[must_use]
-    pub fn clients(&self) -> Vec<ClientInfo> {
-        self.sessions
-            .iter()
-            .map(|(_, session)| self.describe(session))
-            .collect()
-    }
-
-    /// One client of this worker.
-    pub fn client(&mut self, at: SessionRef) -> Option<ClientInfo> {
-        self.session(at)?;
-        self.sessions
-            .get(at.index)
-            .map(|session| self.describe(session))
-    }
-
-    fn describe(&self, session: &Session) -> ClientInfo {
-        let text = |bytes: Option<&Vec<u8>>| {
-            String::from_utf8_lossy(bytes.map_or(&[][..], |bytes| bytes)).into_owned()
-        };
-        let details = session.details();
-        let in_multi = session.gates.any(Gates::MULTI);
-        let queued = details.map_or(0, |details| details.multi.queue.len());
-        ClientInfo {
-            id: session.at.client,
-            address: session.address.clone(),
-            local_address: session.local_address.clone(),
-            descriptor: session.descriptor,
-            name: text(details.map(|details| &details.name)),
-            age_seconds: self.now.saturating_sub(session.created_at) / 1000,
-            idle_seconds: self.now.saturating_sub(session.active_at) / 1000,
-            flags: flags_of(session),
-            db: session.db,
-            channels: details.map_or(0, |details| details.subscribed.channels.len()),
-            patterns: details.map_or(0, |details| details.subscribed.patterns.len()),
-            sharded_channels: details.map_or(0, |details| details.subscribed.sharded.len()),
-            multi: if in_multi { queued as i64 } else { -1 },
-            watches: details.map_or(0, |details| details.multi.watched_keys),
-            input_bytes: session.input.len(),
-            input_free_bytes: session.input.capacity() - session.input.len(),
-            output_bytes: session.output.len(),
-            reply_slots: session.slots.len(),
-            output_memory_bytes: session.output.capacity() + session.slots.bytes(),
-            total_memory_bytes: session.buffer_bytes() + size_of::<Session>(),
-            command: session.last_command.map_or("NULL".into(), |command| {
-                self.table.spec(command).name.to_owned()
-            }),
-            protocol: session.protocol.version(),
-            library_name: text(details.map(|details| &details.library_name)),
-            library_version: text(details.map(|details| &details.library_version)),
-            listener: session.listener,
-            commands: session.commands,
-            input_total: session.input_total,
-            output_total: session.output_total,
-        }
-    }
-
-    /// Closes a client's connection: at once, or after the replies that are due.
-    pub fn kill_client(&mut self, client: u64, at_once: bool) -> bool {
-        let found = self
-            .sessions
-            .iter()
-            .find(|(_, session)| session.at.client == client && !session.closing);
-        let Some(index) = found.map(|(index, _)| index) else {
-            return false;
-        };
-        if at_once {
-            self.drop_session(index);
-        } else {
-            self.close_after_output(index);
-        }
-        true
-    }
-}
-
-fn flags_of(session: &Session) -> String {
-    let details = session.details();
-    let flags: String = [
-        (session.gates.any(Gates::MONITOR), 'O'),
-        (session.subscriptions() > 0, 'P'),
-        (session.gates.any(Gates::MULTI), 'x'),
-        (details.is_some_and(|details| details.multi.watch_lost), 'd'),
-        (session.closing, 'c'),
-        (session.listener == Listener::Unix, 'U'),
-        (session.gates.any(Gates::NO_EVICT), 'e'),
-        (session.gates.any(Gates::NO_TOUCH), 'T'),
-    ]
-    .into_iter()
-    .filter_map(|(on, letter)| on.then_some(letter))
-    .collect();
-    if flags.is_empty() { "N".into() } else { flags }
 }
 
 /// The arguments of a request without passwords.

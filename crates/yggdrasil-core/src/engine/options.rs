@@ -13,6 +13,26 @@ pub struct OutputLimit {
     pub soft_seconds: u64,
 }
 
+/// Clients that may use commands which are protected, such as DEBUG.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    Nobody,
+    /// Clients on this machine.
+    Local,
+    Everyone,
+}
+
+impl Allowed {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "no" => Some(Self::Nobody),
+            "local" => Some(Self::Local),
+            "yes" => Some(Self::Everyone),
+            _ => None,
+        }
+    }
+}
+
 /// A number of bytes, or so many percent of maxmemory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
@@ -57,6 +77,8 @@ pub struct Options {
     /// Seconds after which an idle client is closed; 0 never.
     pub timeout_seconds: u64,
     pub password: Vec<u8>,
+    /// Who may use DEBUG.
+    pub debug_allowed: Allowed,
     pub bulk_bytes_max: usize,
     pub query_buffer_bytes_max: usize,
     pub output_normal: OutputLimit,
@@ -101,6 +123,7 @@ impl Options {
             max_clients: 0,
             timeout_seconds: 0,
             password: Vec::new(),
+            debug_allowed: Allowed::Nobody,
             bulk_bytes_max: 0,
             query_buffer_bytes_max: 0,
             output_normal: OutputLimit::default(),
@@ -134,6 +157,7 @@ impl Options {
         "maxclients",
         "timeout",
         "requirepass",
+        "enable-debug-command",
         "proto-max-bulk-len",
         "client-query-buffer-limit",
         "client-output-buffer-limit",
@@ -162,24 +186,26 @@ impl Options {
     /// # Errors
     /// An unknown name, or a value that it cannot have.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
+        let refused = |expected: &'static str| OptionError::Value {
+            name: name.into(),
+            value: value.into(),
+            expected,
+        };
         let number = || {
-            value.parse::<u64>().map_err(|_| OptionError::Value {
-                name: name.into(),
-                value: value.into(),
-                expected: "a number that is not negative",
-            })
+            let number = value.parse::<u64>();
+            number.map_err(|_| refused("a number that is not negative"))
         };
         let share = |text: &str| {
-            Share::parse(text).ok_or_else(|| OptionError::Value {
-                name: name.into(),
-                value: value.into(),
-                expected: "bytes or a percentage of maxmemory",
-            })
+            Share::parse(text).ok_or_else(|| refused("bytes or a percentage of maxmemory"))
         };
         match name {
             "maxclients" => self.max_clients = number()?,
             "timeout" => self.timeout_seconds = number()?,
             "requirepass" => self.password = value.as_bytes().to_vec(),
+            "enable-debug-command" => {
+                let allowed = Allowed::parse(value);
+                self.debug_allowed = allowed.ok_or_else(|| refused("yes, no or local"))?;
+            }
             "proto-max-bulk-len" => {
                 self.bulk_bytes_max = number()? as usize;
                 self.limits.string_bytes_max = number()?;
@@ -187,11 +213,8 @@ impl Options {
             "client-query-buffer-limit" => self.query_buffer_bytes_max = number()? as usize,
             "client-output-buffer-limit" => self.set_output_limits(name, value)?,
             "slowlog-log-slower-than" => {
-                self.slowlog_slower_than_us = value.parse().map_err(|_| OptionError::Value {
-                    name: name.into(),
-                    value: value.into(),
-                    expected: "a number",
-                })?;
+                let slower_than = value.parse();
+                self.slowlog_slower_than_us = slower_than.map_err(|_| refused("a number"))?;
             }
             "slowlog-max-len" => self.slowlog_len_max = number()? as usize,
             "latency-monitor-threshold" => self.latency_threshold_ms = number()?,
@@ -205,11 +228,8 @@ impl Options {
                     .unwrap_or(u64::MAX)
             }
             "maxmemory-policy" => {
-                self.eviction.policy = Policy::named(value).ok_or_else(|| OptionError::Value {
-                    name: name.into(),
-                    value: value.into(),
-                    expected: "the name of a policy",
-                })?;
+                let policy = Policy::named(value);
+                self.eviction.policy = policy.ok_or_else(|| refused("the name of a policy"))?;
             }
             "maxmemory-samples" => self.eviction.samples = number()?.max(1) as usize,
             "lfu-log-factor" => self.eviction.lfu_log_factor = number()? as u32,

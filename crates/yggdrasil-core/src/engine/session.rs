@@ -1,5 +1,7 @@
 //! What the node knows of one client connection.
 
+use std::net::IpAddr;
+
 use crate::commands::CommandId;
 use crate::engine::incoming::Incoming;
 use crate::engine::output::Output;
@@ -200,6 +202,8 @@ pub struct Session {
     pub output_total: u64,
     /// Since when the output is over its soft limit, in ms; 0 when it is not.
     pub over_soft_limit_since: u64,
+    /// What was counted of its memory when it was last looked at.
+    pub counted_bytes: u64,
     details: Option<Box<Details>>,
 }
 
@@ -241,6 +245,7 @@ impl Session {
             input_total: 0,
             output_total: 0,
             over_soft_limit_since: 0,
+            counted_bytes: 0,
             details: None,
         }
     }
@@ -253,6 +258,20 @@ impl Session {
     /// The rarely needed part, when there is one.
     pub fn details(&self) -> Option<&Details> {
         self.details.as_deref()
+    }
+
+    /// True for a client on this machine.
+    pub fn is_local(&self) -> bool {
+        let host = self.address.rsplit_once(':').map_or("", |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let is_loopback = |host: &str| host.parse::<IpAddr>().is_ok_and(|host| host.is_loopback());
+        self.listener == Listener::Unix || is_loopback(host)
+    }
+
+    /// True while replies are not wanted.
+    #[inline]
+    pub fn is_muted(&self) -> bool {
+        self.gates.any(Gates::REPLY_OFF) || self.mute_this
     }
 
     /// Subscriptions of any kind.
@@ -298,6 +317,12 @@ impl Session {
         self.forget_what_is_done();
         let muted = self.gates.any(Gates::REPLY_OFF) || std::mem::take(&mut self.mute_this);
         self.slots.open(muted)
+    }
+
+    /// Opens a slot for the reply of EXEC, whose steps may say which of their replies are wanted.
+    pub fn open_slot_of_exec(&mut self) -> u64 {
+        self.forget_what_is_done();
+        self.slots.open(false)
     }
 
     /// Opens a slot for a reply that `shards`, as bits, will give to a request for the key of this hash, or without one
@@ -357,9 +382,10 @@ impl Session {
         self.slots.shrink();
     }
 
-    /// Bytes of buffers.
-    pub fn buffer_bytes(&self) -> usize {
-        self.input.capacity() + self.output.capacity() + self.slots.bytes()
+    /// Bytes of the session with its buffers.
+    pub fn memory_bytes(&self) -> usize {
+        let buffers = self.input.capacity() + self.output.capacity() + self.slots.bytes();
+        buffers + size_of::<Self>()
     }
 }
 

@@ -6,6 +6,7 @@ use super::pubsub::Topic;
 use super::session::{Gates, Session, Wait};
 use crate::commands::{CommandError, Outcome, SessionCommand, database_argument};
 use crate::resp::{Args, Protocol, Reply, parse_i64};
+use crate::stats::Counter;
 
 /// What HELLO and INFO call the version of Redis whose behaviour clients find here.
 pub const COMPATIBLE_VERSION: &str = "8.0.0";
@@ -58,6 +59,9 @@ impl Engine {
         let protocol = self.transactions[id].protocol;
         let outcome = match self.session(at) {
             None => Err(CommandError::Plain("the client has gone")),
+            Some(_) if command == SessionCommand::Monitor => Err(CommandError::Plain(
+                "MONITOR isn't allowed for DENY BLOCKING client",
+            )),
             Some(_) => self.run_on_session(at.index, command, args, &mut reply),
         };
         if let Err(error) = outcome {
@@ -296,10 +300,10 @@ impl Engine {
             // The owners forget the watches when the transaction releases their shards.
             let multi = &mut session.details_mut().multi;
             multi.watched = 0;
-            multi.watched_keys = 0;
+            let keys = std::mem::take(&mut multi.watched_keys) as u64;
             multi.watch_lost = false;
-            self.stats
-                .subtract(crate::stats::Counter::WatchingClients, 1);
+            self.stats.subtract(Counter::WatchedKeys, keys);
+            self.stats.subtract(Counter::WatchingClients, 1);
         }
         flow
     }

@@ -101,6 +101,8 @@ pub(super) struct Transaction {
     queue: VecDeque<Queued>,
     /// The reply of EXEC is an array of the replies.
     pub exec: bool,
+    /// The client of EXEC did not want its reply: that of a step it may want again.
+    muted: bool,
     pub db: u8,
     pub protocol: Protocol,
     reply: Vec<u8>,
@@ -125,6 +127,7 @@ impl Transaction {
         Self {
             session: nobody,
             slot: 0,
+            muted: false,
             wanted: wanted.collect(),
             reserved: parent.map_or_else(Vec::new, |parent| parent.reserved.clone()),
             tag: parent.map_or(0, |parent| parent.tag),
@@ -175,7 +178,12 @@ impl Engine {
         }
         let tag = self.next_tag();
         let session = &mut self.sessions[index];
-        let slot = session.open_slot();
+        let muted = exec && session.is_muted();
+        let slot = if exec {
+            session.open_slot_of_exec()
+        } else {
+            session.open_slot()
+        };
         let transaction = Transaction {
             session: session.at,
             slot,
@@ -193,6 +201,7 @@ impl Engine {
             room: u64::MAX,
             queue: queue.into(),
             exec,
+            muted,
             db: session.db,
             protocol: session.protocol,
             reply: Vec::new(),
@@ -385,6 +394,7 @@ impl Engine {
         let args = next.args.as_args();
         let row = self.table.spec(next.command);
         let (run, denies) = (row.run, row.flags.has(Flags::DENYOOM));
+        let is_push = row.flags.has(Flags::PUBSUB);
         let transaction = &self.transactions[id];
         let (db, protocol, tag) = (transaction.db, transaction.protocol, transaction.tag);
         if denies && transaction.reserved.len() > 1 {
@@ -410,7 +420,11 @@ impl Engine {
             }
             Run::Session(command) => {
                 let reply = self.session_step(id, command, &args);
-                self.step_done(id, &reply);
+                if is_push {
+                    self.transactions[id].reply.extend_from_slice(&reply);
+                } else {
+                    self.step_done(id, &reply);
+                }
             }
             Run::Help => {
                 let mut reply = Vec::new();
@@ -450,13 +464,21 @@ impl Engine {
             }
             self.transactions[id].gathers.pop_front();
             let reply = self.gathers.remove(gather).finish();
-            self.transactions[id].reply.extend_from_slice(&reply);
+            self.step_done(id, &reply);
         }
     }
 
     /// The reply of a request that did not go through a gather.
     pub(super) fn step_done(&mut self, id: usize, reply: &[u8]) {
-        self.transactions[id].reply.extend_from_slice(reply);
+        if !self.is_exec_muted(id) {
+            self.transactions[id].reply.extend_from_slice(reply);
+        }
+    }
+
+    /// True while the client of an EXEC wants no replies: a step may have said so.
+    pub(super) fn is_exec_muted(&mut self, id: usize) -> bool {
+        let (exec, at) = (self.transactions[id].exec, self.transactions[id].session);
+        exec && self.session(at).is_some_and(|session| session.is_muted())
     }
 
     /// A Python command inside a transaction has ended.
@@ -476,6 +498,7 @@ impl Engine {
 
     /// Releases all shards and answers.
     fn finish_transaction(&mut self, id: usize) {
+        let muted = self.is_exec_muted(id);
         let transaction = self.transactions.remove(id);
         let token = if transaction.exec {
             transaction.session.client
@@ -508,10 +531,18 @@ impl Engine {
         } else if let Some(error) = &transaction.refusal {
             error.write(&mut writer);
         } else {
-            if transaction.exec {
+            if transaction.exec && !transaction.muted {
                 writer.array(transaction.commands.len());
             }
             writer.raw(&transaction.reply);
+        }
+        if muted && (transaction.lost || transaction.touched || transaction.refusal.is_some()) {
+            reply.clear();
+        }
+        if transaction.exec
+            && let Some(session) = self.session(transaction.session)
+        {
+            session.mute_this = false;
         }
         let failed = reply.first() == Some(&b'-');
         if !transaction.exec {

@@ -40,6 +40,7 @@ impl Engine {
         };
         let multi = &mut session.details_mut().multi;
         multi.watched_keys += args.len() - 1;
+        self.stats.add(Counter::WatchedKeys, args.len() as u64 - 1);
         if multi.watched == 0 {
             self.stats.add(Counter::WatchingClients, 1);
         }
@@ -112,8 +113,9 @@ impl Engine {
         }
         let multi = &mut session.details_mut().multi;
         let watched = std::mem::take(&mut multi.watched);
-        multi.watched_keys = 0;
+        let keys = std::mem::take(&mut multi.watched_keys) as u64;
         multi.watch_lost = false;
+        self.stats.subtract(Counter::WatchedKeys, keys);
         self.stats.subtract(Counter::WatchingClients, 1);
         for shard in (0..self.shape.shards).filter(|shard| watched & (1 << shard) != 0) {
             if shard == self.me {

@@ -56,6 +56,9 @@ counters! {
     BlockedClients, "blocked_clients", Gauge, "Clients whose next command waits";
     PubsubClients, "pubsub_clients", Gauge, "Clients that subscribe to something";
     WatchingClients, "watching_clients", Gauge, "Clients with watched keys";
+    WatchedKeys, "watched_keys", Gauge, "Keys that clients watch, each as often as it is watched";
+    RecentInputMax, "recent_input_buffer_max_bytes", Gauge, "Longest input that waited to be executed, in the last seconds";
+    RecentOutputMax, "recent_output_buffer_max_bytes", Gauge, "Longest output that waited for a client, in the last seconds";
     MonitorClients, "monitor_clients", Gauge, "Clients in MONITOR";
     InputBytes, "net_input_bytes", Counter, "Bytes read from clients";
     OutputBytes, "net_output_bytes", Counter, "Bytes written to clients";

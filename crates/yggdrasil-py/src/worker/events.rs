@@ -18,6 +18,13 @@ impl Worker {
                 Some(connection) => connection.get().set_reading(py, on),
                 None => Ok(()),
             },
+            Event::LookForEnd { session } => {
+                let connection = self.connection_of(py, session);
+                if connection.is_some_and(|connection| connection.get().has_ended()) {
+                    self.engine.borrow_mut().end_input(session);
+                }
+                Ok(())
+            }
             Event::Command {
                 session,
                 slot,
@@ -65,6 +72,9 @@ impl Worker {
             .get(&context.command)
             .map(|handler| handler.clone_ref(py));
         let completion = Completion::of(&context, args, self.worker_object(py)?.unbind());
+        let blocks = completion.transaction.is_none()
+            && self.engine.borrow().is_blocking(completion.command);
+        let client = completion.session.client;
         let context = Py::new(py, context.with_worker(self.worker_object(py)?.unbind()))?;
         let list = PyList::new(py, args.iter().map(|arg| PyBytes::new(py, arg)))?;
         let started = match handler {
@@ -76,6 +86,10 @@ impl Worker {
                 let task = self
                     .event_loop(py)?
                     .call_method1("create_task", (coroutine,))?;
+                if blocks {
+                    let task = task.clone().unbind();
+                    self.blocked.borrow_mut().insert(client, task);
+                }
                 task.call_method1("add_done_callback", (Py::new(py, completion)?,))
                     .map(drop)
             }
@@ -90,12 +104,16 @@ impl Worker {
         ended: &Completion,
         result: PyResult<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let protocol = self
-            .engine
-            .borrow_mut()
-            .protocol_of(ended.session)
-            .unwrap_or(Protocol::Resp2);
-        let reply = reply_of(py, result, protocol);
+        if ended.transaction.is_none() {
+            self.blocked.borrow_mut().remove(&ended.session.client);
+        }
+        let protocol = self.engine.borrow_mut().protocol_of(ended.session);
+        let reply = match protocol {
+            Some(protocol) => reply_of(py, result, protocol),
+            None if ended.transaction.is_some() => reply_of(py, result, Protocol::Resp2),
+            // Nobody waits for it.
+            None => Vec::new(),
+        };
         let step = Ended {
             session: ended.session,
             slot: ended.slot,
@@ -106,6 +124,14 @@ impl Worker {
         };
         self.engine.borrow_mut().complete(&step, reply);
         self.settle(py)
+    }
+
+    /// Ends the command that a client has left in.
+    pub(super) fn cancel_blocked(&self, py: Python<'_>, client: u64) -> PyResult<()> {
+        match self.blocked.borrow_mut().remove(&client) {
+            Some(task) => task.call_method0(py, "cancel").map(drop),
+            None => Ok(()),
+        }
     }
 
     fn answer(&self, py: Python<'_>, caller: Caller, topic: &[u8], payload: &[u8]) -> PyResult<()> {

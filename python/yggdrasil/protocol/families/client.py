@@ -2,17 +2,17 @@
 
 import time
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from yggdrasil._core import ReplyError, Verbatim
 from yggdrasil.protocol.command import command, help_of
 from yggdrasil.protocol.node import CommandContext, Here, Raw, question
-from yggdrasil.protocol.reply import OK, Reply, integer, milliseconds, raw, syntax_error, text, unknown_subcommand
+from yggdrasil.protocol.pages import PLACES, pages
+from yggdrasil.protocol.reply import OK, Reply, integer, milliseconds, syntax_error, text, unknown_subcommand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from yggdrasil._core import _ClientInfo
+    from yggdrasil._core import _ClientFilter
 
 _KINDS = {"normal": "normal", "pubsub": "pubsub", "master": "master", "replica": "replica", "slave": "replica"}
 _CONTROL = ("admin", "noscript", "loading", "stale")
@@ -22,7 +22,7 @@ client_help = help_of("client", group="connection", since="5.0.0")
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which clients are meant; what is None does not matter."""
+    """Which clients are meant; what is None does not matter. The names are those that the worker knows."""
 
     ids: frozenset[int] | None = None
     address: Raw | None = None
@@ -31,16 +31,25 @@ class Filter:
     age_s_min: int | None = None
     except_id: int | None = None
 
-    def fits(self, client: "_ClientInfo") -> bool:
-        """Whether all of it holds."""
-        return (
-            (self.ids is None or client["id"] in self.ids)
-            and (self.address is None or raw(client["addr"]) == self.address)
-            and (self.local_address is None or raw(client["laddr"]) == self.local_address)
-            and (self.kind is None or _kind(client) == self.kind)
-            and (self.age_s_min is None or client["age"] >= self.age_s_min)
-            and client["id"] != self.except_id
-        )
+    @property
+    def arguments(self) -> "_ClientFilter":
+        """For the methods of the worker."""
+        return {
+            "ids": self.ids,
+            "address": self.address,
+            "local_address": self.local_address,
+            "kind": self.kind,
+            "age_s_min": self.age_s_min,
+            "except_id": self.except_id,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A page of the clients that fit a filter."""
+
+    filter: Filter
+    start: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,48 +68,22 @@ class Unblock:
     error: bool
 
 
-def _kind(client: "_ClientInfo") -> str:
-    return "pubsub" if "P" in client["flags"] else "normal"
-
-
-def _line(here: Here, client: "_ClientInfo") -> str:
-    flags = client["flags"]
-    if client["id"] in here.waiting:
-        flags = "b" if flags == "N" else flags + "b"
-    buffer = client["omem"]
-    return (
-        f"id={client['id']} addr={client['addr']} laddr={client['laddr']} fd={client['fd']} name={client['name']} "
-        f"age={client['age']} idle={client['idle']} flags={flags} db={client['db']} sub={client['sub']} "
-        f"psub={client['psub']} ssub={client['ssub']} multi={client['multi']} watch={client['watch']} "
-        f"qbuf={client['qbuf']} qbuf-free={client['qbuf-free']} argv-mem=0 multi-mem=0 rbs={buffer} rbp={buffer} "
-        f"obl={client['obl']} oll={client['oll']} omem={client['omem']} tot-mem={client['tot-mem']} events=r "
-        f"cmd={client['cmd']} user=default redir=-1 resp={client['resp']} lib-name={client['lib-name']} "
-        f"lib-ver={client['lib-ver']} io-thread={here.shard} tot-net-in={client['tot-net-in']} "
-        f"tot-net-out={client['tot-net-out']} tot-cmds={client['tot-cmds']}\n"
-    )
-
-
-def _matching(here: Here, wanted: Filter) -> "Iterator[_ClientInfo]":
-    return (client for client in here.worker.clients() if wanted.fits(client))
-
-
 @question
-def clients(here: Here, wanted: Filter) -> list[tuple[int, str]]:
-    """Id and line of CLIENT LIST of the clients here."""
-    return [(client["id"], _line(here, client)) for client in _matching(here, wanted)]
+def client_lines(here: Here, listed: Listed) -> tuple[int | None, list[tuple[int, str]]]:
+    """Id and line of CLIENT LIST of the clients on a page, and where the next one begins."""
+    return here.worker.client_lines(listed.start, PLACES, **listed.filter.arguments)
 
 
 @question
 def names(here: Here, wanted: Filter) -> dict[int, tuple[str, str]]:
     """Address and name of the clients here."""
-    return {client["id"]: (client["addr"], client["name"]) for client in _matching(here, wanted)}
+    return {client["id"]: (client["addr"], client["name"]) for client in here.worker.clients(**wanted.arguments)}
 
 
 @question
-def kill(here: Here, wanted: Filter) -> int:
-    """Ends connections; tells how many."""
-    found = [client["id"] for client in _matching(here, wanted)]
-    return sum(here.worker.kill_client(client_id, at_once=True) for client_id in found)
+def kill(here: Here, listed: Listed) -> tuple[int | None, int]:
+    """Ends connections on a page; tells how many, and where the next one begins."""
+    return here.worker.kill_clients(listed.start, PLACES, **listed.filter.arguments)
 
 
 @question
@@ -136,8 +119,8 @@ def unblock(here: Here, asked: Unblock) -> bool:
 )
 async def client_info(ctx: CommandContext, args: list[bytes]) -> Reply:
     """The caller's own line."""
-    client = ctx.caller.client()
-    return Verbatim(_line(ctx.here, client)) if client is not None else None
+    line = ctx.caller.client_line()
+    return Verbatim(f"{line}\n") if line is not None else None
 
 
 @command(
@@ -162,8 +145,8 @@ async def client_list(ctx: CommandContext, args: list[bytes]) -> Reply:
             wanted = Filter(ids=frozenset(integer(argument, "ERR Invalid client ID") for argument in args[1:]))
         case _:
             raise syntax_error()
-    found = await ctx.broadcast(clients, wanted)
-    return Verbatim("".join(line for _, line in sorted(client for answer in found.values() for client in answer)))
+    found = await pages(ctx, client_lines, lambda start: Listed(wanted, start))
+    return Verbatim("".join(f"{line}\n" for _, line in sorted(chain.from_iterable(found))))
 
 
 def _kind_named(name: bytes) -> str:
@@ -237,10 +220,12 @@ def _positive(value: bytes, name: str, otherwise: str) -> int:
 
 async def _kill(ctx: CommandContext, wanted: Filter, *, spare_caller: bool) -> int:
     """The caller's own connection ends after the reply."""
-    caller = ctx.caller.client()
-    killed = sum((await ctx.broadcast(kill, replace(wanted, except_id=ctx.client_id))).values())
-    if not spare_caller and caller is not None and wanted.fits(caller):
-        killed += ctx.worker.kill_client(ctx.client_id, at_once=False)
+    others = replace(wanted, except_id=ctx.client_id)
+    killed = sum(await pages(ctx, kill, lambda start: Listed(others, start)))
+    if not spare_caller and (wanted.ids is None or ctx.client_id in wanted.ids):
+        caller = replace(wanted, ids=frozenset([ctx.client_id]))
+        if ctx.worker.clients(**caller.arguments):
+            killed += ctx.worker.kill_client(ctx.client_id, at_once=False)
     return killed
 
 

@@ -1,6 +1,5 @@
 """DEBUG: off unless the configuration allows it."""
 
-import ipaddress
 import time
 from collections.abc import Awaitable, Callable
 
@@ -29,7 +28,7 @@ _HELP = [
 @command(
     "debug",
     arity=-2,
-    flags=("admin", "noscript", "loading", "stale"),
+    flags=("admin", "noscript", "loading", "stale", "protected"),
     group="server",
     summary="Commands for the developers of the node.",
     since="1.0.0",
@@ -37,31 +36,11 @@ _HELP = [
     syntax="subcommand [argument [argument ...]]",
 )
 async def debug(ctx: CommandContext, args: list[bytes]) -> Reply:
-    """Where it is allowed."""
-    _check_allowed(ctx)
+    """Where it is allowed: the engine has looked."""
     known = _SUBCOMMANDS.get((args[0].upper(), len(args)))
     if known is None:
         raise unknown_subcommand("debug", args[0])
     return await known(ctx, args[1:])
-
-
-def _check_allowed(ctx: CommandContext) -> None:
-    allowed = ctx.services.config_get(["enable-debug-command"])["enable-debug-command"]
-    if allowed == "yes" or (allowed == "local" and _is_local(ctx)):
-        return
-    raise ReplyError(
-        'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it from a '
-        "local connection, otherwise you need to set this option in the configuration file, and then restart the "
-        "server."
-    )
-
-
-def _is_local(ctx: CommandContext) -> bool:
-    client = ctx.caller.client()
-    if client is None or client["listener"] == "unix":
-        return client is not None
-    host = client["addr"].rpartition(":")[0].strip("[]")
-    return ipaddress.ip_address(host).is_loopback
 
 
 async def _sleep(_ctx: CommandContext, args: list[bytes]) -> Reply:

@@ -8,7 +8,7 @@ from yggdrasil._core import COMPATIBLE_VERSION, Verbatim
 from yggdrasil.protocol.command import command
 from yggdrasil.protocol.histogram import histograms
 from yggdrasil.protocol.node import CommandContext
-from yggdrasil.protocol.node_report import NodeReport
+from yggdrasil.protocol.node_report import NodeReport, Wanted
 from yggdrasil.protocol.processes import machine_memory_bytes
 from yggdrasil.protocol.reply import Reply, human_bytes, text
 
@@ -47,18 +47,17 @@ def _server(node: NodeReport) -> Fields:
 
 
 def _clients(node: NodeReport) -> Fields:
-    workers = node.workers.values()
     yield "connected_clients", node.count("connected_clients")
     yield "cluster_connections", 0
     yield "maxclients", node.option("maxclients")
-    yield "client_recent_max_input_buffer", max((worker.input_bytes_max for worker in workers), default=0)
-    yield "client_recent_max_output_buffer", max((worker.output_bytes_max for worker in workers), default=0)
-    yield "blocked_clients", sum(worker.waiting for worker in workers)
+    yield "client_recent_max_input_buffer", node.most("recent_input_buffer_max_bytes")
+    yield "client_recent_max_output_buffer", node.most("recent_output_buffer_max_bytes")
+    yield "blocked_clients", sum(worker.waiting for worker in node.workers.values())
     yield "tracking_clients", 0
     yield "pubsub_clients", node.count("pubsub_clients")
     yield "watching_clients", node.count("watching_clients")
     yield "monitor_clients", node.count("monitor_clients")
-    yield "total_watched_keys", sum(worker.watched_keys for worker in workers)
+    yield "total_watched_keys", node.count("watched_keys")
     yield "total_blocking_keys", 0
 
 
@@ -112,7 +111,7 @@ def _persistence(node: NodeReport) -> Fields:
 
 
 def _stats(node: NodeReport) -> Fields:
-    workers = node.workers.values()
+    listeners = node.listeners.values()
     yield "total_connections_received", node.count("connections_received")
     yield "total_commands_processed", node.count("commands_processed")
     yield "instantaneous_ops_per_sec", node.count("commands_per_second")
@@ -132,9 +131,9 @@ def _stats(node: NodeReport) -> Fields:
     yield "admission_window_bytes", node.count("admission_window_bytes")
     yield "keyspace_hits", node.count("keyspace_hits")
     yield "keyspace_misses", node.count("keyspace_misses")
-    yield "pubsub_channels", len({name for worker in workers for name, _ in worker.channels})
-    yield "pubsub_patterns", len({name for worker in workers for name in worker.patterns})
-    yield "pubsubshard_channels", len({name for worker in workers for name, _ in worker.sharded_channels})
+    yield "pubsub_channels", len({name for worker in listeners for name, _ in worker.channels})
+    yield "pubsub_patterns", len({name for worker in listeners for name in worker.patterns})
+    yield "pubsubshard_channels", len({name for worker in listeners for name, _ in worker.sharded_channels})
     yield "latest_fork_usec", 0
     yield "total_forks", 0
     yield "total_error_replies", node.count("error_replies")
@@ -204,7 +203,7 @@ def _cluster(_node: NodeReport) -> Fields:
 
 def _shards(node: NodeReport) -> Fields:
     ports = node.ctx.services.node.worker_ports
-    for shard, stats in node.stats.items():
+    for shard, stats in node.counters.items():
         first, last = node.ctx.worker.slots_of_shard(shard)
         yield (
             f"shard{shard}",
@@ -237,6 +236,12 @@ _SECTIONS: dict[str, tuple[str, Callable[[NodeReport], Fields], bool]] = {
     "shards": ("Shards", _shards, True),
     "keyspace": ("Keyspace", _keyspace, True),
 }
+# What sections need beside the counters in shared memory. Asking workers and the supervisor, and reading what the
+# system knows of processes, is most of what INFO costs.
+_WORKERS = {"clients", "memory", "errorstats", "keyspace"}
+_LISTENERS = {"stats"}
+_STATE = {"server", "memory", "cpu", "shards"}
+_PROCESSES = {"memory", "cpu"}
 _GROUPS: dict[str, set[str]] = {
     "default": {name for name, (_, _, always) in _SECTIONS.items() if always},
     "all": set(_SECTIONS),
@@ -260,10 +265,19 @@ async def info(ctx: CommandContext, args: list[bytes]) -> Reply:
     wanted = {section for name in asked for section in _GROUPS.get(name, {name} & _SECTIONS.keys())}
     if not wanted:
         return Verbatim("")
-    node = await NodeReport.gather(ctx)
+    node = await NodeReport.gather(ctx, _needs(wanted))
     shown = []
     for name, (title, fields, _) in _SECTIONS.items():
         if name in wanted:
             lines = (f"{field}:{value}\r\n" for field, value in fields(node))
             shown.append(f"# {title}\r\n{''.join(lines)}")
     return Verbatim("\r\n".join(shown))
+
+
+def _needs(sections: set[str]) -> Wanted:
+    return Wanted(
+        workers=not sections.isdisjoint(_WORKERS),
+        listeners=not sections.isdisjoint(_LISTENERS),
+        state=not sections.isdisjoint(_STATE),
+        processes=not sections.isdisjoint(_PROCESSES),
+    )

@@ -1,6 +1,7 @@
 """LATENCY: how long commands take, and events that took long, over all workers."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from yggdrasil._core import ReplyError, Verbatim
 from yggdrasil.protocol.command import command, container
@@ -16,34 +17,48 @@ latency = container(
     "latency", group="server", summary="Commands about how long things take.", since="2.8.13", help_since="2.8.13"
 )
 
-Events = dict[str, dict[int, int]]
-"""By kind: Unix time in s, milliseconds at most in it."""
+_EVENTS_MAX = 160
+"""Events of a kind that are shown, as many as Redis keeps; each worker keeps so many of its own."""
+
+
+@dataclass(slots=True)
+class History:
+    """The events of a kind, over all workers."""
+
+    longest: int = 0
+    """Milliseconds of the longest there was, though it may not be among the samples any more."""
+    samples: dict[int, int] = field(default_factory=dict)
+    """Unix time in s, oldest first, and the most milliseconds in that second."""
 
 
 @question
-def latency_events(here: Here, _asked: None) -> list[tuple[str, list[tuple[int, int]]]]:
-    """Events of this worker by kind, oldest first."""
+def latency_events(here: Here, _asked: None) -> list[tuple[str, int, list[tuple[int, int]]]]:
+    """Events of this worker by kind, oldest first, with the longest there was."""
     return here.worker.latency()
 
 
 @question
 def latency_reset_here(here: Here, kinds: list[str]) -> list[str]:
     """Forgets the events of some kinds, or of all; tells which kinds those were."""
-    known = [kind for kind, _ in here.worker.latency()]
+    known = [kind for kind, _, _ in here.worker.latency()]
     gone = [kind for kind in known if not kinds or kind in kinds]
     for kind in gone:
         here.worker.latency_reset(kind)
     return gone
 
 
-async def _events(ctx: CommandContext) -> Events:
-    found: Events = {}
+async def _histories(ctx: CommandContext) -> dict[str, History]:
+    """All kinds in the order of their names."""
+    found: dict[str, History] = {}
     for answer in (await ctx.broadcast(latency_events, None)).values():
-        for kind, samples in answer:
-            merged = found.setdefault(kind, {})
+        for kind, longest, samples in answer:
+            history = found.setdefault(kind, History())
+            history.longest = max(longest, history.longest)
             for at, milliseconds in samples:
-                merged[at] = max(milliseconds, merged.get(at, 0))
-    return {kind: dict(sorted(samples.items())) for kind, samples in sorted(found.items())}
+                history.samples[at] = max(milliseconds, history.samples.get(at, 0))
+    for history in found.values():
+        history.samples = dict(sorted(history.samples.items())[-_EVENTS_MAX:])
+    return dict(sorted(found.items()))
 
 
 @command(
@@ -57,10 +72,8 @@ async def _events(ctx: CommandContext) -> Events:
 )
 async def latency_latest(ctx: CommandContext, args: list[bytes]) -> Reply:
     """Kind, Unix time, milliseconds, longest."""
-    found = await _events(ctx)
-    return [
-        [raw(kind), *list(samples.items())[-1], max(samples.values())] for kind, samples in found.items() if samples
-    ]
+    found = await _histories(ctx)
+    return [[raw(kind), *list(history.samples.items())[-1], history.longest] for kind, history in found.items()]
 
 
 @command(
@@ -75,7 +88,7 @@ async def latency_latest(ctx: CommandContext, args: list[bytes]) -> Reply:
 )
 async def latency_history(ctx: CommandContext, args: list[bytes]) -> Reply:
     """Unix time and milliseconds, oldest first."""
-    return list((await _events(ctx)).get(text(args[0]), {}).items())
+    return list((await _histories(ctx)).get(text(args[0]), History()).samples.items())
 
 
 @command(
@@ -107,11 +120,12 @@ async def latency_reset(ctx: CommandContext, args: list[bytes]) -> Reply:
 async def latency_graph(ctx: CommandContext, args: list[bytes]) -> Reply:
     """A column for each event, as high as it took long."""
     kind = text(args[0])
-    samples = list((await _events(ctx)).get(kind, {}).values())
+    history = (await _histories(ctx)).get(kind, History())
+    samples = list(history.samples.values())
     if not samples:
         raise ReplyError(f"ERR No samples available for event '{kind}'")
     shown = samples[-_GRAPH_WIDTH_MAX:]
-    head = f"{kind} - high {max(shown)} ms, low {min(shown)} ms (all time high {max(samples)} ms)"
+    head = f"{kind} - high {max(shown)} ms, low {min(shown)} ms (all time high {history.longest} ms)"
     return Verbatim("\n".join([head, "-" * _GRAPH_WIDTH_MAX, *_columns(shown)]) + "\n")
 
 
@@ -140,19 +154,20 @@ async def latency_doctor(ctx: CommandContext, args: list[bytes]) -> Reply:
             "Nothing is watched: latency-monitor-threshold is 0. CONFIG SET latency-monitor-threshold <milliseconds> "
             "keeps what takes longer than that.\n"
         )
-    found = await _events(ctx)
+    found = await _histories(ctx)
     if not found:
         return Verbatim(f"Nothing took {threshold} ms or longer.\n")
-    return Verbatim("".join(_diagnosis(kind, list(samples.values())) for kind, samples in found.items()))
+    return Verbatim("".join(_diagnosis(kind, history) for kind, history in found.items()))
 
 
-def _diagnosis(kind: str, samples: list[int]) -> str:
+def _diagnosis(kind: str, history: History) -> str:
     advice = {
         "command": "SLOWLOG GET shows which commands these were.",
         "fast-command": "Commands that should be fast were slow: the machine may be short of processors or memory.",
     }.get(kind, "")
+    samples = history.samples.values()
     average = sum(samples) / len(samples)
-    return f"{kind}: {len(samples)} events, {average:.0f} ms on average, {max(samples)} ms at most. {advice}\n"
+    return f"{kind}: {len(samples)} events, {average:.0f} ms on average, {history.longest} ms at most. {advice}\n"
 
 
 @command(

@@ -9,8 +9,6 @@ from yggdrasil.protocol.node import CommandContext
 from yggdrasil.protocol.picture import picture
 from yggdrasil.protocol.reply import OK, Reply, integer, milliseconds, syntax_error
 
-_ALIVE_CHECK_S = 1.0
-
 
 @command(
     "time",
@@ -123,14 +121,11 @@ async def wait(ctx: CommandContext, args: list[bytes]) -> Reply:
 
 
 async def _until_unblocked(ctx: CommandContext, timeout_ms: int) -> None:
-    """Until CLIENT UNBLOCK, the end of the time (0 for none), or the end of the connection."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_ms / 1000 if timeout_ms else float("inf")
-    unblocked: asyncio.Future[bool] = loop.create_future()
+    """Until CLIENT UNBLOCK or the end of the time (0 for none); the end of the connection cancels it."""
+    unblocked: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
     ctx.here.waiting[ctx.client_id] = unblocked
     try:
-        while (left := deadline - loop.time()) > 0 and not unblocked.done() and ctx.caller.client() is not None:
-            await asyncio.wait([unblocked], timeout=min(left, _ALIVE_CHECK_S))
+        await asyncio.wait([unblocked], timeout=timeout_ms / 1000 if timeout_ms else None)
     finally:
         del ctx.here.waiting[ctx.client_id]
     if unblocked.done() and unblocked.result():

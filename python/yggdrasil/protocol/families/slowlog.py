@@ -31,14 +31,10 @@ class Slow:
 
 @question
 def slow_requests(here: Here, count_max: int) -> list[Slow]:
-    """The newest of this worker, newest first; -1 for all. Their ids are unique on the node."""
+    """The newest of this worker, newest first; -1 for all. Their ids rise over all workers."""
     entries = here.worker.slowlog()
-    shards = here.worker.shards
     shown = entries if count_max < 0 else entries[:count_max]
-    return [
-        Slow(number * shards + here.shard, time_us, microseconds, args, client_id, address, name)
-        for number, time_us, microseconds, args, client_id, address, name in shown
-    ]
+    return [Slow(*entry) for entry in shown]
 
 
 @question
@@ -58,11 +54,11 @@ def slow_reset(here: Here, _asked: None) -> None:
     arity=-2,
     flags=_FLAGS,
     group="server",
-    tips=("request_policy:all_nodes", "nondeterministic_output"),
     summary="Shows the latest requests that took long, with time, duration, arguments and client.",
     since="2.2.12",
     complexity="O(N) for N entries.",
     syntax="[count]",
+    tips=("request_policy:all_nodes", "nondeterministic_output"),
 )
 async def slowlog_get(ctx: CommandContext, args: list[bytes]) -> Reply:
     """Newest first; ten without a count, all for -1."""
@@ -74,7 +70,7 @@ async def slowlog_get(ctx: CommandContext, args: list[bytes]) -> Reply:
         raise ReplyError(error)
     count_max = _kept_max(ctx)
     found = [entry for answer in (await ctx.broadcast(slow_requests, count)).values() for entry in answer]
-    found.sort(key=lambda entry: (entry.time_us, entry.id), reverse=True)
+    found.sort(key=lambda entry: entry.id, reverse=True)
     shown = found[: count_max if count < 0 else min(count, count_max)]
     # An owner knows the clients of other workers by their ids alone.
     strangers = frozenset(entry.client_id for entry in shown if not entry.address)
@@ -99,11 +95,11 @@ def _kept_max(ctx: CommandContext) -> int:
 @command(
     "slowlog|len",
     arity=2,
-    tips=("request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"),
     flags=_FLAGS,
     group="server",
     summary="Counts the requests that SLOWLOG GET shows.",
     since="2.2.12",
+    tips=("request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"),
 )
 async def slowlog_len(ctx: CommandContext, args: list[bytes]) -> Reply:
     """Over all workers."""
@@ -114,11 +110,11 @@ async def slowlog_len(ctx: CommandContext, args: list[bytes]) -> Reply:
     "slowlog|reset",
     arity=2,
     flags=_FLAGS,
-    tips=("request_policy:all_nodes", "response_policy:all_succeeded"),
     group="server",
     summary="Forgets the requests that took long.",
     since="2.2.12",
     complexity="O(N) for N entries.",
+    tips=("request_policy:all_nodes", "response_policy:all_succeeded"),
 )
 async def slowlog_reset(ctx: CommandContext, args: list[bytes]) -> Reply:
     """On all workers."""

@@ -375,6 +375,8 @@ impl World {
                     self.executing
                         .swap_remove(known.expect("an answer comes once"));
                 }
+                // The end of a client is told here whether or not it is read from.
+                Event::LookForEnd { .. } => {}
                 Event::Called { .. } | Event::CallAnswered { .. } => {
                     unreachable!("no command of the simulation calls Python")
                 }
