@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 import structlog
 
 from yggdrasil import __version__
-from yggdrasil._core import Control, NodeShape, create_segments
+from yggdrasil._core import Control, NodeShape
 from yggdrasil.server import log as logs
 from yggdrasil.server.admin import AdminServer
 from yggdrasil.server.config import Config
@@ -27,6 +27,7 @@ from yggdrasil.server.messages import NodeInfo, ShapeInfo
 from yggdrasil.server.near import NearServer
 from yggdrasil.server.notify import Notifier, watchdog_interval_s
 from yggdrasil.server.process_title import name_process
+from yggdrasil.server.segments import Segments
 from yggdrasil.server.supervisor import Supervisor, install_signals
 
 log = structlog.stdlib.get_logger(__name__)
@@ -45,23 +46,20 @@ def serve(loaded: Loaded) -> int:
             live.config = _with_chosen_ports(live.config, listeners)
             shape = _shape(live.config)
             native_shape = NodeShape(**shape.model_dump())
-            control_fd, arena_fds, event_fds = create_segments(native_shape)
-            segments = [control_fd, *arena_fds, *event_fds]
-            for descriptor in segments:
-                stack.callback(os.close, descriptor)
+            segments = stack.enter_context(closing(Segments.create(native_shape)))
             node, guests = _node_info(live, listeners), Guests(native_shape)
             name_process("supervisor", node)
             supervisor = Supervisor(
                 live=live,
                 node=node,
                 shape=shape,
-                control=Control(native_shape, control_fd, event_fds),
+                control=Control(native_shape, segments.control, segments.events),
                 segments=segments,
                 listeners=listeners,
                 guests=guests,
                 log_format=log_format,
             )
-            near = NearServer(live, node, shape, arena_fds, guests)
+            near = NearServer(live, node, shape, segments.arenas, guests)
             _warn_of_open_access(live.config)
             return asyncio.run(_run(supervisor, near, listeners))
     except StartError as error:
