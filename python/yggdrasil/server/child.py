@@ -34,7 +34,7 @@ def main() -> int:
     assignment, descriptors = received
     name_process(assignment.name, assignment.node)
     config = Config(**assignment.config)
-    log.configure(config.loglevel, assignment.log_format, assignment.name)
+    log.configure(config.log.loglevel, assignment.log_format, assignment.name)
     match assignment.duty:
         case WorkerDuty() as duty:
             return uvloop.run(worker.run(assignment, duty, config, descriptors, connection))

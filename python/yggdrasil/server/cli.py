@@ -23,7 +23,7 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
         unit = f" In {row.option.unit}." if row.option.unit and row.kind is not Kind.SIZE else ""
         default = f" [default: {row.default_text}]" if row.default_text else ""
         help_text = f"{row.option.help}{unit}{default}"
-        command = click.option(row.flag, row.field, metavar=row.kind.value.upper(), help=help_text)(command)
+        command = click.option(row.flag, row.parameter, metavar=row.kind.value.upper(), help=help_text)(command)
     return click.option(
         "--config",
         "config_file",
@@ -35,7 +35,7 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _load(config_file: Path | None, flags: dict[str, str | None]) -> Loaded:
-    given = {row.name: value for row in OPTIONS.values() if (value := flags[row.field]) is not None}
+    given = {row.name: value for row in OPTIONS.values() if (value := flags[row.parameter]) is not None}
     return load(given, config_file)
 
 

@@ -45,7 +45,7 @@ class _Steward:
         match message:
             case SetOptions():
                 self.config = changed(self.config, message.values.items())
-                logs.set_level(self.config.loglevel)
+                logs.set_level(self.config.log.loglevel)
                 self.link.send(OptionsSet(id=message.id))
             case Drain():
                 self.link.send(Drained())

@@ -155,7 +155,7 @@ class Supervisor:
 
     async def drain(self) -> bool:
         """Takes nothing new and lets requests under way end; false when it was cut short by a second signal."""
-        timeout_s = self.live.config.shutdown_timeout
+        timeout_s = self.live.config.node.shutdown_timeout
         self._begin_stopping()
         for child in list(self._children):
             if child.stage is Stage.READY:
@@ -294,7 +294,7 @@ class Supervisor:
         before = self.live.config
         after = changed(before, values.items())
         if "maxclients" in values:
-            self._allow_files(after.maxclients + files_reserved(after))
+            self._allow_files(after.clients.maxclients + files_reserved(after))
         # In force before anyone is told: a worker that starts meanwhile gets it with its assignment.
         self.live.config = after
         refusals = await self._broadcast(values)
@@ -303,8 +303,8 @@ class Supervisor:
             await self._broadcast({name: before.text(name) for name in values})
             raise ConfigSetError(refusals[0])
         self.live.was_set(values)
-        logs.set_level(after.loglevel)
-        self._listeners.set_keepalive(after.tcp_keepalive)
+        logs.set_level(after.log.loglevel)
+        self._listeners.set_keepalive(after.network.tcp_keepalive)
 
     async def _broadcast(self, values: dict[str, str]) -> list[str]:
         number = next(self._numbers)

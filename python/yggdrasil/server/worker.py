@@ -93,7 +93,7 @@ class _WorkerProcess:
             os.close(descriptor)
         channel = socket.socket(fileno=descriptors.take_one("guest-channel"))
         self._guests = GuestListener(channel, worker.add_guest, worker.remove_guest)
-        modules = load_modules(self.services.config.command_modules.split())
+        modules = load_modules(self.services.config.node.command_modules.split())
         self._here = protocol.register_all(worker, self.services, cluster, modules=modules)
         loop = asyncio.get_running_loop()
         worker.start(loop)
@@ -104,7 +104,7 @@ class _WorkerProcess:
         gc.disable()
 
     async def _listen(self, loop: asyncio.AbstractEventLoop, worker: Worker, descriptors: Descriptors) -> None:
-        backlog = self.services.config.tcp_backlog
+        backlog = self.services.config.network.tcp_backlog
         for listener in ("common", "own"):
             for one in map(_socket, descriptors.take(listener)):
                 factory = worker.connection(listener)
@@ -137,7 +137,7 @@ class _WorkerProcess:
             self._apply(before, values)
             return f"ERR CONFIG SET failed - {error}"
         self.services.config = after
-        logs.set_level(after.loglevel)
+        logs.set_level(after.log.loglevel)
         return None
 
     def _apply(self, config: Config, names: dict[str, str]) -> None:
