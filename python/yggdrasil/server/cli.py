@@ -67,6 +67,20 @@ def show_config(config_file: Path | None, **flags: str | None) -> None:
         click.echo(f"{line:<{width}}  # {source}")
 
 
+@_yggdrasil.command(name="commands")
+@click.argument("modules", nargs=-1)
+def show_commands(modules: tuple[str, ...]) -> None:
+    """Print the command reference, with the commands of installed packages and of MODULES."""
+    # Not needed by the other commands, and what they import takes a while.
+    from yggdrasil.protocol.modules import ModuleError, load_modules  # noqa: PLC0415
+    from yggdrasil.server.command_page import page  # noqa: PLC0415
+
+    try:
+        click.echo(page(load_modules(modules).values()), nl=False)
+    except ModuleError as error:
+        raise click.ClickException(str(error)) from None
+
+
 _yggdrasil.add_command(simulate)
 
 
