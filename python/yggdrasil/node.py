@@ -90,6 +90,12 @@ class Node:
 
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
         """Ends it as a signal does, and returns its exit status."""
+        try:
+            return self._ended(signal_number)
+        finally:
+            self._forget()
+
+    def _ended(self, signal_number: int) -> int:
         for client in self._clients:
             client.close()
         self._clients.clear()
@@ -152,7 +158,7 @@ class Node:
     ) -> None:
         was_killed = self.process.poll() == -signal.SIGKILL
         try:
-            status = self.stop()
+            status = self._ended(signal.SIGTERM)
             failure = self._told(f"the node ended with status {status}") if status != 0 and not was_killed else ""
         finally:
             self._forget()

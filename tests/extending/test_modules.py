@@ -1,9 +1,10 @@
 """Modules of commands: where they come from, what they show, and what keeps a node from starting."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
-from tests.node import HOST, Node, NodeError
+from tests.node import HOST, Node, NodeError, command
 from tests.wire import Wire
 
 ROW = 'arity=2, group="mine", summary="A test.", since="1.0.0"'
@@ -37,6 +38,17 @@ def test_a_command_of_a_module_is_in_all_lists(tmp_path: Path) -> None:
         assert b"mine" in c("COMMAND", "DOCS", "own.command")[1]
         assert c("COMMAND", "LIST", "FILTERBY", "MODULE", "own") == [b"own.command"]
         assert b"own.command" in c("COMMAND", "LIST")
+        assert c("MODULE", "LIST") == [[b"name", b"own", b"ver", 0, b"path", str(file).encode(), b"args", []]]
+
+
+def test_a_command_of_a_module_is_in_the_reference(tmp_path: Path) -> None:
+    file = written(tmp_path, f'"own.command", {ROW}, syntax="word"')
+    done = subprocess.run(command("commands", str(file)), capture_output=True, text=True, check=True)
+    assert "\n## Mine\n\n### OWN.COMMAND\n\n`OWN.COMMAND word`\n\nA test.\n" in done.stdout
+    assert "\n### GET\n" in done.stdout
+    missing = subprocess.run(command("commands", "no.such"), capture_output=True, text=True, check=False)
+    assert missing.returncode == 2
+    assert missing.stderr.startswith("yggdrasil: command module 'no.such' ")
 
 
 def test_a_module_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,8 +35,9 @@ def test_flags_win_over_environment_over_file_over_default(tmp_path: Path, monke
     monkeypatch.setenv("YGGDRASIL_PORT", "1002")
     monkeypatch.setenv("YGGDRASIL_TIMEOUT", "2")
     loaded = load_with(tmp_path, text, {"port": "1003"})
-    assert (loaded.config.port, loaded.config.timeout, loaded.config.tcp_backlog) == (1003, 2, 1)
-    assert loaded.config.databases == 16
+    network = loaded.config.network
+    assert (network.port, loaded.config.clients.timeout, network.tcp_backlog) == (1003, 2, 1)
+    assert loaded.config.node.databases == 16
     assert [loaded.sources[name] for name in ("port", "timeout", "tcp-backlog", "databases")] == [
         "flag --port",
         "variable YGGDRASIL_TIMEOUT",
@@ -45,14 +46,40 @@ def test_flags_win_over_environment_over_file_over_default(tmp_path: Path, monke
     ]
 
 
+def test_a_file_has_options_in_sections_and_under_their_flat_names(tmp_path: Path) -> None:
+    text = 'timeout = 5\n[network]\nport = 1001\ntcp-backlog = 7\n[near]\nsocket = "n"\n[slowlog]\nmax-len = 3\n'
+    config = load_with(tmp_path, text, {}).config
+    assert (config.clients.timeout, config.network.port, config.network.tcp_backlog) == (5, 1001, 7)
+    assert (config.near.socket, config.slowlog.max_len) == ("n", 3)
+    assert [config.text(name) for name in ("near-socket", "slowlog-max-len")] == ["n", "3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("[network]\nprot = 1", "prot in section network of {} is no option; is port meant?"),
+        ("[network]\ntimeout = 1", "timeout in section network of {} is no option; "),
+        ("[netwrok]\nport = 1", "netwrok in {} is no section; is network meant?"),
+        ("port = 1\n[network]\nport = 2", "port is in {} twice: in section network, and outside of it"),
+        ("[network]\nport = [2]", "port in section network in {} has to be a single value; "),
+        ("near = 1", "near in {} is no option"),
+        ("[near]\nreaders-max = 0", "near-readers-max = 0 ({}) cannot be used; allowed is a whole number from 1"),
+    ],
+)
+def test_what_is_wrong_in_a_section_is_named(tmp_path: Path, text: str, error: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_with(tmp_path, text, {})
+    assert str(raised.value).startswith(error.format(tmp_path / "node.toml"))
+
+
 def test_the_file_of_the_current_directory_is_read(tmp_path: Path) -> None:
     (tmp_path / "yggdrasil.toml").write_text('maxmemory = "2gb"\n')
-    assert load({}, None).config.maxmemory == 2 * GIB
+    assert load({}, None).config.memory.maxmemory == 2 * GIB
 
 
 def test_a_configuration_reads_no_environment_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("YGGDRASIL_PORT", "1002")
-    assert Config().port == 6379
+    assert Config().network.port == 6379
 
 
 @pytest.mark.parametrize(
@@ -65,7 +92,7 @@ def test_sizes_are_read_as_redis_reads_them(text: str, size: int) -> None:
 
 @pytest.mark.parametrize(("port", "base"), [("6379", 16379), ("55472", 65472), ("55473", 0), ("65535", 0)])
 def test_the_ports_of_workers_are_in_their_usual_distance_where_that_is_possible(port: str, base: int) -> None:
-    assert load({"port": port, "shards": "2"}, None).config.worker_port_base == base
+    assert load({"port": port, "shards": "2"}, None).config.network.worker_port_base == base
 
 
 @pytest.mark.parametrize(
@@ -136,7 +163,7 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_engine_gets_its_part_of_the_memory() -> None:
-    options = Config(maxmemory=100, shards=3).engine_options()
+    options = Config.of({"maxmemory": 100, "shards": 3}).engine_options()
     assert options["maxmemory"] == 34
     assert options["latency-tracking"] == 1
     assert "port" not in options
@@ -159,7 +186,7 @@ def test_config_prints_a_file_that_gives_the_same_configuration(tmp_path: Path) 
     file.write_text(printed.stdout)
     assert tomllib.loads(printed.stdout)["maxmemory"] == GIB
     again = load({}, file).config
-    assert (again.port, again.maxmemory, again.latency_tracking) == (7000, GIB, False)
+    assert (again.network.port, again.memory.maxmemory, again.latency.tracking) == (7000, GIB, False)
 
 
 def test_config_does_not_print_a_password() -> None:

@@ -12,7 +12,7 @@ from yggdrasil.server.errors import ConfigSetError
 
 
 def test_values_are_printed_as_redis_prints_them() -> None:
-    config = Config(maxmemory="1kb", latency_tracking=True, unixsocketperm="0700")
+    config = Config.of({"maxmemory": "1kb", "latency-tracking": True, "unixsocketperm": "0700"})
     assert matching(config, ["maxmemory", "latency-trackin?", "unixsocketperm", "save"]) == {
         "maxmemory": "1024",
         "latency-tracking": "yes",
@@ -25,7 +25,9 @@ def test_values_are_printed_as_redis_prints_them() -> None:
 def test_a_limit_of_one_class_of_clients_leaves_the_others() -> None:
     config = changed(Config(), [("client-output-buffer-limit", "normal 1mb 512kb 10")])
     config = changed(config, [("client-output-buffer-limit", "replica 1 2 3")])
-    assert config.client_output_buffer_limit == "normal 1048576 524288 10 slave 1 2 3 pubsub 33554432 8388608 60"
+    assert (
+        config.clients.client_output_buffer_limit == "normal 1048576 524288 10 slave 1 2 3 pubsub 33554432 8388608 60"
+    )
 
 
 def refused(option: str, reason: str) -> str:
@@ -82,6 +84,20 @@ def test_rewrite_keeps_what_else_is_in_the_file(tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
     assert load({}, file).config == live.config
     assert [path.name for path in tmp_path.iterdir()] == ["node.toml"]
+
+
+def test_rewrite_keeps_options_in_their_sections(tmp_path: Path) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text("timeout = 1\n\n[latency] # all of it\ntracking = true\n")
+    live = LiveConfig(load({}, file))
+    changes = {"timeout": "5", "latency-tracking": "no", "slowlog-max-len": "7", "latency-monitor-threshold": "9"}
+    live.config = changed(live.config, changes.items())
+    live.was_set(changes)
+    live.rewrite()
+    assert file.read_text() == (
+        'timeout = 5\n\n[latency] # all of it\ntracking = "no"\nmonitor-threshold = 9\n\n[slowlog]\nmax-len = 7\n'
+    )
+    assert load({}, file).config == live.config
 
 
 def test_rewrite_without_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

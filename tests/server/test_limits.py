@@ -40,21 +40,21 @@ def test_the_least_limit_of_the_control_groups_counts(
 def test_more_memory_than_the_control_group_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "cgroup_memory_bytes", lambda: 64 * MIB)
     with pytest.raises(StartError, match="maxmemory 128mb is more than the 64mb"):
-        limits.check_system(Config(maxmemory=128 * MIB))
-    limits.check_system(Config(maxmemory=64 * MIB))
+        limits.check_system(Config.of({"maxmemory": 128 * MIB}))
+    limits.check_system(Config.of({"maxmemory": 64 * MIB}))
 
 
 def test_maxclients_is_lowered_where_too_few_files_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "raise_files_limit", lambda _pid, _wanted: 1000)
-    lowered = limits.allow_clients(Config(maxclients=10000, shards=2))
-    assert lowered.maxclients == 1000 - limits.files_reserved(lowered)
-    assert limits.allow_clients(Config(maxclients=100, shards=2)).maxclients == 100
+    lowered = limits.allow_clients(Config.of({"maxclients": 10000, "shards": 2}))
+    assert lowered.clients.maxclients == 1000 - limits.files_reserved(lowered)
+    assert limits.allow_clients(Config.of({"maxclients": 100, "shards": 2})).clients.maxclients == 100
 
 
 def test_a_limit_that_leaves_no_client_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "raise_files_limit", lambda _pid, _wanted: 20)
     with pytest.raises(StartError, match="only 20 open files are allowed"):
-        limits.allow_clients(Config(shards=2))
+        limits.allow_clients(Config.of({"shards": 2}))
 
 
 def test_a_system_without_memory_files_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,6 +68,6 @@ def test_a_system_without_memory_files_is_refused(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("shards", [1, 3, 64])
 def test_arenas_fit_into_the_address_space(shards: int) -> None:
-    one = limits.arena_bytes(Config(shards=shards, maxmemory=10**15))
+    one = limits.arena_bytes(Config.of({"shards": shards, "maxmemory": 10**15}))
     assert one & (one - 1) == 0
     assert one * shards <= 1 << 45

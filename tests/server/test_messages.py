@@ -20,12 +20,15 @@ from yggdrasil.server.messages import (
     TO_CHILD,
     Answer,
     Assignment,
+    Descriptors,
     Drain,
+    GuestInfo,
     NodeInfo,
     NodeState,
     Request,
     SetOptions,
     ShapeInfo,
+    WorkerDuty,
     encode,
     receive_assignment,
     send_assignment,
@@ -54,19 +57,34 @@ SHAPE = ShapeInfo(shards=1, arena_bytes=2, ring_bytes=3, databases=4, hash_seed=
 def test_an_assignment_arrives_with_all_its_descriptors(count: int) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs, closing(os.fdopen(os.open("/dev/null", os.O_RDONLY))) as null:
-        sent = Assignment(role="worker", node=NODE, shape=SHAPE, config={"bind": "x" * 70000}, log_format="json")
+        duty = WorkerDuty(shard=3, guests=(GuestInfo(id=1, leases=2),))
+        sent = Assignment(
+            name="shard-3", duty=duty, node=NODE, shape=SHAPE, config={"bind": "x" * 70000}, log_format="json"
+        )
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        send_assignment(ours, sent, [null.fileno()] * count)
+        send_assignment(ours, sent, {"one": [null.fileno()], "none": [], "many": [null.fileno()] * count})
         ours.sendall(encode(Drain()))
         received = receive_assignment(theirs)
         assert received is not None
         assignment, descriptors = received
-        assert assignment == sent
-        assert len(descriptors) == len(set(descriptors)) == count
-        for descriptor in descriptors:
+        assert assignment.model_copy(update={"descriptors": {}}) == sent
+        taken = [descriptors.take_one("one"), *descriptors.take("many")]
+        assert len(taken) == len(set(taken)) == count + 1
+        assert descriptors.take("none") == descriptors.take("unknown") == []
+        for descriptor in taken:
             os.close(descriptor)
         # What follows is left for the event loop.
         assert TO_CHILD.validate_json(theirs.recv(1000)) == Drain()
+
+
+def test_descriptors_that_nobody_takes_are_closed() -> None:
+    one, other = os.open("/dev/null", os.O_RDONLY), os.open("/dev/null", os.O_RDONLY)
+    descriptors = Descriptors({"one": 1, "other": 1}, [one, other])
+    assert descriptors.take_one("one") == one
+    descriptors.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(other)
+    os.close(one)
 
 
 def test_a_spare_ends_when_the_supervisor_has_gone() -> None:

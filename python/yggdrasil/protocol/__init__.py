@@ -8,7 +8,7 @@ from yggdrasil.protocol import memory_use, node_report
 from yggdrasil.protocol.command import commands_of, questions_of
 from yggdrasil.protocol.families import FAMILIES
 from yggdrasil.protocol.modules import ModuleError
-from yggdrasil.protocol.node import Here
+from yggdrasil.protocol.node import CommandModule, Here
 from yggdrasil.protocol.services import Services
 
 __all__ = ["Here", "Services", "register_all"]
@@ -35,7 +35,8 @@ def register_all(
             _register(here, module)
         except YggdrasilError as error:
             raise ModuleError(f"command module {name!r}: {error}") from error
-        here.modules[name] = [command.row["name"] for command in commands_of(module)]
+        names = tuple(command.row["name"] for command in commands_of(module))
+        here.modules[name] = CommandModule(str(module.__file__ or ""), names)
     return here
 
 

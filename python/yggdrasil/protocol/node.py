@@ -25,6 +25,15 @@ Raw = Annotated[
 """Any bytes, inside of a question or an answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class CommandModule:
+    """A module of commands that was loaded."""
+
+    file: str
+    commands: tuple[str, ...]
+    """Their names, subcommands included."""
+
+
 class Here:
     """The worker that a command runs on."""
 
@@ -37,8 +46,8 @@ class Here:
         self.capturing = Capturing(worker)
         """The capture that this worker writes."""
 
-        self.modules: dict[str, list[str]] = {}
-        """Names of the commands of modules that are not part of this package, by the name of the module."""
+        self.modules: dict[str, CommandModule] = {}
+        """Modules of commands that are not part of this package, by their names."""
 
         self.startup_bytes = worker.memory()["used"]
         """What the empty arena takes."""

@@ -12,7 +12,7 @@ import uvloop
 
 from yggdrasil.server import log, steward, worker
 from yggdrasil.server.config import Config
-from yggdrasil.server.messages import receive_assignment
+from yggdrasil.server.messages import StewardDuty, WorkerDuty, receive_assignment
 from yggdrasil.server.process_title import name_process
 
 _PR_SET_PDEATHSIG = 1
@@ -32,12 +32,14 @@ def main() -> int:
     if received is None:
         return 0
     assignment, descriptors = received
-    name = f"shard-{assignment.shard}" if assignment.role == "worker" else assignment.role
-    name_process(name, assignment.node)
+    name_process(assignment.name, assignment.node)
     config = Config(**assignment.config)
-    log.configure(config.loglevel, assignment.log_format, name)
-    run = worker.run if assignment.role == "worker" else steward.run
-    return uvloop.run(run(assignment, config, descriptors, connection))
+    log.configure(config.log.loglevel, assignment.log_format, assignment.name)
+    match assignment.duty:
+        case WorkerDuty() as duty:
+            return uvloop.run(worker.run(assignment, duty, config, descriptors, connection))
+        case StewardDuty():
+            return uvloop.run(steward.run(assignment, config, connection))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from typing import Literal
 
 from yggdrasil.server.link import Link
 from yggdrasil.server.messages import (
@@ -49,14 +48,15 @@ class Child:
 
     def __init__(
         self,
+        name: str,
         on_message: Callable[["Child", FromChild], None],
         on_death: Callable[["Child"], None],
     ) -> None:
         self._on_death = on_death
         self._link: Link[FromChild] = Link(FROM_CHILD, lambda message: on_message(self, message), lambda: None)
         self.stage = Stage.SPARE
-        self.role: Literal["spare", "worker", "steward"] = "spare"
-        self.shard = 0
+        self.name = name
+        """As it appears in the log and in the list of processes."""
         self.failure = ""
         self._options_set: dict[int, asyncio.Future[str | None]] = {}
         self._connection, theirs = socket.socketpair()
@@ -70,11 +70,6 @@ class Child:
     def pid(self) -> int:
         """The process."""
         return self._process.pid
-
-    @property
-    def name(self) -> str:
-        """As it appears in the log and in the list of processes."""
-        return f"shard-{self.shard}" if self.role == "worker" else self.role
 
     @property
     def age_s(self) -> float:
@@ -97,10 +92,10 @@ class Child:
         """SIGKILL comes from an operator or from the kernel out of memory; no fault of ours ends in it."""
         return self._process.returncode == -signal.SIGKILL
 
-    async def assign(self, assignment: Assignment, descriptors: Sequence[int]) -> None:
+    async def assign(self, assignment: Assignment, descriptors: Mapping[str, Sequence[int]]) -> None:
         """Tells a spare what it is."""
         assert self.stage is Stage.SPARE
-        self.stage, self.role, self.shard = Stage.ASSIGNED, assignment.role, assignment.shard
+        self.stage, self.name = Stage.ASSIGNED, assignment.name
         self.started_at = time.monotonic()
         try:
             send_assignment(self._connection, assignment, descriptors)

@@ -23,7 +23,7 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
         unit = f" In {row.option.unit}." if row.option.unit and row.kind is not Kind.SIZE else ""
         default = f" [default: {row.default_text}]" if row.default_text else ""
         help_text = f"{row.option.help}{unit}{default}"
-        command = click.option(row.flag, row.field, metavar=row.kind.value.upper(), help=help_text)(command)
+        command = click.option(row.flag, row.parameter, metavar=row.kind.value.upper(), help=help_text)(command)
     return click.option(
         "--config",
         "config_file",
@@ -35,7 +35,7 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _load(config_file: Path | None, flags: dict[str, str | None]) -> Loaded:
-    given = {row.name: value for row in OPTIONS.values() if (value := flags[row.field]) is not None}
+    given = {row.name: value for row in OPTIONS.values() if (value := flags[row.parameter]) is not None}
     return load(given, config_file)
 
 
@@ -65,6 +65,20 @@ def show_config(config_file: Path | None, **flags: str | None) -> None:
     width = max(len(line) for line, _ in lines)
     for line, source in lines:
         click.echo(f"{line:<{width}}  # {source}")
+
+
+@_yggdrasil.command(name="commands")
+@click.argument("modules", nargs=-1)
+def show_commands(modules: tuple[str, ...]) -> None:
+    """Print the command reference, with the commands of installed packages and of MODULES."""
+    # Not needed by the other commands, and what they import takes a while.
+    from yggdrasil.protocol.modules import ModuleError, load_modules  # noqa: PLC0415
+    from yggdrasil.server.command_page import page  # noqa: PLC0415
+
+    try:
+        click.echo(page(load_modules(modules).values()), nl=False)
+    except ModuleError as error:
+        raise click.ClickException(str(error)) from None
 
 
 _yggdrasil.add_command(simulate)

@@ -1,7 +1,8 @@
-"""Writes docs/commands.md from the command table."""
+"""The command reference, made from the command table: docs/commands.md, and that of nodes with further modules."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from types import ModuleType
 
 from yggdrasil._core import COMPATIBLE_VERSION, engine_commands
 from yggdrasil.protocol.command import commands_of
@@ -29,19 +30,23 @@ _TITLES = {
 }
 
 
-def page() -> str:
-    """The whole page."""
+def page(modules: Iterable[ModuleType] = ()) -> str:
+    """The whole page, with the commands of further modules."""
     groups: dict[str, list[str]] = {group: [] for group in _TITLES}
-    for name, group, text in sorted(_rows()):
-        groups[group].append(f"### {name}\n\n{text}")
-    sections = [f"## {_TITLES[group]}\n\n{chr(10).join(entries)}" for group, entries in groups.items()]
+    for name, group, text in sorted(_rows(modules)):
+        groups.setdefault(group, []).append(f"### {name}\n\n{text}")
+    sections = [f"## {_title(group)}\n\n{chr(10).join(entries)}" for group, entries in groups.items()]
     return "\n".join([_INTRODUCTION, *sections])
 
 
-def _rows() -> Iterator[tuple[str, str, str]]:
+def _title(group: str) -> str:
+    return _TITLES.get(group, group[:1].upper() + group[1:])
+
+
+def _rows(modules: Iterable[ModuleType]) -> Iterator[tuple[str, str, str]]:
     """Name, group and text of each command; a container is known by its subcommands."""
     rust = ((row, row["container"]) for row in engine_commands())
-    commands = (command for family in (*FAMILIES, cluster) for command in commands_of(family))
+    commands = (command for family in (*FAMILIES, cluster, *modules) for command in commands_of(family))
     python = ((command.row, command.row.get("container", False) and not command.handler) for command in commands)
     for row, is_container in (*rust, *python):
         if not is_container:

@@ -33,7 +33,7 @@ def matching(config: Config, patterns: Iterable[str]) -> dict[str, str]:
 
 def changed(config: Config, pairs: Pairs) -> Config:
     """The configuration with these options set, or an error with the text of the reply to CONFIG SET."""
-    update: dict[str, Any] = config.model_dump()
+    update: dict[str, Any] = {}
     given: dict[str, str] = {}
     for name, text in ((name.lower(), text) for name, text in pairs):
         if name not in OPTIONS and name not in _FIXED:
@@ -48,9 +48,9 @@ def changed(config: Config, pairs: Pairs) -> Config:
         if not row.option.runtime:
             raise _refused(name, "can't set immutable config")
         # Classes of clients that are not named keep their limits.
-        update[row.field] = f"{config.text(name)} {text}" if row.kind is Kind.OUTPUT_LIMITS else text
+        update[name] = f"{config.text(name)} {text}" if row.kind is Kind.OUTPUT_LIMITS else text
     try:
-        return Config(**update)
+        return config.with_values(update)
     except ValidationError as error:
         row = OPTIONS[explain(error)[0]]
         raise _refused(row.name, _reason(row, given.get(row.name, ""))) from None

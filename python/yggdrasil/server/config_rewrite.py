@@ -7,8 +7,9 @@ from pathlib import Path
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import Table
 
-from yggdrasil.server.config import OPTIONS, Config
+from yggdrasil.server.config import OPTIONS, SECTIONS, Config
 from yggdrasil.server.config_sources import Loaded
 from yggdrasil.server.errors import ConfigSetError
 from yggdrasil.server.option import Kind, OptionRow
@@ -35,10 +36,22 @@ class LiveConfig:
                 tomlkit.parse(self.file.read_text(encoding="utf-8")) if self.file.exists() else tomlkit.document()
             )
             for name in sorted(self._set):
-                document[name] = _toml_value(OPTIONS[name], self.config)
+                _write(document, OPTIONS[name], self.config)
             _replace(self.file, tomlkit.dumps(document))
         except (OSError, UnicodeDecodeError, TOMLKitError) as error:
             raise ConfigSetError(f"ERR Rewriting config file: {error}") from None
+
+
+def _write(document: tomlkit.TOMLDocument, row: OptionRow, config: Config) -> None:
+    """Writes an option where it stands, and a new one into its section where the file has sections."""
+    value = _toml_value(row, config)
+    has_sections = any(isinstance(document.get(name), Table) for name in SECTIONS)
+    if row.name in document or not has_sections:
+        document[row.name] = value
+        return
+    if row.section not in document:
+        document[row.section] = tomlkit.table()
+    document[row.section][row.key] = value
 
 
 def _toml_value(row: OptionRow, config: Config) -> str | int:

@@ -3,23 +3,24 @@
 import difflib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_settings import EnvSettingsSource
 
 from yggdrasil._core import ConfigError
-from yggdrasil.server.config import OPTIONS, Config, OptionError
-from yggdrasil.server.option import ENVIRONMENT_PREFIX
+from yggdrasil.server.config import OPTIONS, SECTIONS, Config, OptionError
+from yggdrasil.server.option import ENVIRONMENT_PREFIX, OptionRow
 
 FILE_DEFAULT = "yggdrasil.toml"
 FILE_VARIABLE = f"{ENVIRONMENT_PREFIX}CONFIG"
 """Names another file."""
 
-_FIELDS = {row.field: row for row in OPTIONS.values()}
+_ROWS = {(row.section, row.field): row for row in OPTIONS.values()}
+_KEYS = {(row.section, row.key): row for row in OPTIONS.values()}
+_VARIABLES = {row.variable: row for row in OPTIONS.values()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +39,24 @@ def load(flags: Mapping[str, str], file: Path | None) -> Loaded:
     layers: list[dict[str, tuple[Any, str]]] = [
         {} if file is None else _from_file(file),
         _from_environment(),
-        {OPTIONS[name].field: (value, f"flag {OPTIONS[name].flag}") for name, value in flags.items()},
+        {name: (value, f"flag {OPTIONS[name].flag}") for name, value in flags.items()},
     ]
     merged: dict[str, tuple[Any, str]] = {}
     for layer in layers:
         merged.update(layer)
-    sources = {row.name: merged[row.field][1] if row.field in merged else "default" for row in OPTIONS.values()}
-    config = build({field: value for field, (value, _) in merged.items()}, sources)
+    sources = {name: merged[name][1] if name in merged else "default" for name in OPTIONS}
+    config = build({name: value for name, (value, _) in merged.items()}, sources)
     return Loaded(config=config, sources=sources, file=None if file is None else file.absolute())
 
 
 def build(values: Mapping[str, Any], sources: Mapping[str, str]) -> Config:
-    """Makes a configuration of values by field name; ConfigError says in one line which one cannot be used, and why."""
+    """Makes a configuration of values by option name; ConfigError says in one line which cannot be used, and why."""
     try:
-        return Config(**values)
+        return Config.of(values)
     except ValidationError as error:
         name, allowed = explain(error)
         row = OPTIONS[name]
-        shown = f" = {values[row.field]!r}" if row.field in values and not row.option.secret else ""
+        shown = f" = {values[name]!r}" if name in values and not row.option.secret else ""
         where = sources.get(name, "default")
         if where == "default" and row.option.default_text:
             where = f"default, {row.option.default_text}"
@@ -68,7 +69,8 @@ def explain(error: ValidationError) -> tuple[str, str]:
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, OptionError):
         return cause.name, cause.allowed
-    row = _FIELDS[str(first["loc"][0])]
+    section, field = first["loc"][:2]
+    row = _ROWS[str(section), str(field)]
     return row.name, row.allowed
 
 
@@ -81,23 +83,43 @@ def _from_file(file: Path) -> dict[str, tuple[Any, str]]:
         raise ConfigError(f"{file} is not UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file} is not TOML: {error}") from None
-    for name, value in table.items():
-        if name not in OPTIONS:
-            raise ConfigError(f"{name} in {file} is no option{_similar(name, list(OPTIONS))}")
+    found: dict[str, tuple[Any, str]] = {}
+    for row, where, value in _rows(table, file):
         if isinstance(value, dict | list):
-            raise ConfigError(f"{name} in {file} has to be a single value; allowed is {OPTIONS[name].allowed}")
-    return {OPTIONS[name].field: (value, str(file)) for name, value in table.items()}
+            raise ConfigError(f"{where} in {file} has to be a single value; allowed is {row.allowed}")
+        if row.name in found:
+            raise ConfigError(f"{row.name} is in {file} twice: in section {row.section}, and outside of it")
+        found[row.name] = (value, str(file))
+    return found
+
+
+def _rows(table: dict[str, Any], file: Path) -> Iterator[tuple[OptionRow, str, Any]]:
+    """The options of a file with their values, under their flat names and in sections."""
+    for name, value in table.items():
+        if name in SECTIONS and isinstance(value, dict):
+            for key, inner in value.items():
+                if (name, key) not in _KEYS:
+                    known = [key for section, key in _KEYS if section == name]
+                    raise ConfigError(f"{key} in section {name} of {file} is no option{_similar(key, known)}")
+                yield _KEYS[name, key], f"{key} in section {name}", inner
+        elif name in OPTIONS:
+            yield OPTIONS[name], name, value
+        else:
+            kind = "section" if isinstance(value, dict) else "option"
+            known = list(SECTIONS) if isinstance(value, dict) else list(OPTIONS)
+            raise ConfigError(f"{name} in {file} is no {kind}{_similar(name, known)}")
 
 
 def _from_environment() -> dict[str, tuple[Any, str]]:
-    known = {row.variable for row in OPTIONS.values()}
-    for variable in os.environ:
+    found: dict[str, tuple[Any, str]] = {}
+    for variable, value in os.environ.items():
         name = variable.upper()
-        if name.startswith(ENVIRONMENT_PREFIX) and name not in {*known, FILE_VARIABLE}:
-            raise ConfigError(f"{variable} in the environment is no option{_similar(variable, sorted(known))}")
-    return {
-        field: (value, f"variable {_FIELDS[field].variable}") for field, value in EnvSettingsSource(Config)().items()
-    }
+        if not name.startswith(ENVIRONMENT_PREFIX) or name == FILE_VARIABLE:
+            continue
+        if name not in _VARIABLES:
+            raise ConfigError(f"{variable} in the environment is no option{_similar(variable, sorted(_VARIABLES))}")
+        found[_VARIABLES[name].name] = (value, f"variable {name}")
+    return found
 
 
 def _similar(name: str, known: list[str]) -> str:

@@ -37,8 +37,8 @@ def check_system(config: Config) -> Config:
 def allow_clients(config: Config) -> Config:
     """Raises the limit on open files to what `maxclients` needs; where that fails, lowers `maxclients`."""
     reserved = files_reserved(config)
-    allowed = raise_files_limit(0, config.maxclients + reserved)
-    if allowed >= config.maxclients + reserved:
+    allowed = raise_files_limit(0, config.clients.maxclients + reserved)
+    if allowed >= config.clients.maxclients + reserved:
         return config
     if allowed <= reserved:
         raise StartError(
@@ -47,18 +47,18 @@ def allow_clients(config: Config) -> Config:
         )
     log.warning(
         "maxclients is lowered: too few open files are allowed (ulimit -n, LimitNOFILE=)",
-        maxclients=config.maxclients,
+        maxclients=config.clients.maxclients,
         maxclients_lowered=allowed - reserved,
-        open_files_needed=config.maxclients + reserved,
+        open_files_needed=config.clients.maxclients + reserved,
         open_files_allowed=allowed,
     )
-    return config.model_copy(update={"maxclients": allowed - reserved})
+    return config.with_values({"maxclients": allowed - reserved})
 
 
 def files_reserved(config: Config) -> int:
     """Files that a worker has open beside its clients."""
-    listeners = 2 * max(1, len(config.bind_addresses)) + 1
-    return 2 * config.shards + listeners + _FILES_OF_PYTHON
+    listeners = 2 * max(1, len(config.network.bind_addresses)) + 1
+    return 2 * config.node.shards + listeners + _FILES_OF_PYTHON
 
 
 def raise_files_limit(pid: int, wanted: int) -> int:
@@ -78,8 +78,8 @@ def raise_files_limit(pid: int, wanted: int) -> int:
 
 def arena_bytes(config: Config) -> int:
     """Address space for a shard: many times what it may hold, so that a long run of pages can always be found."""
-    most = max(config.maxmemory, machine_memory_bytes())
-    wanted = min(8 * most, ARENA_BYTES_MAX, _ADDRESS_SPACE_BYTES // config.shards)
+    most = max(config.memory.maxmemory, machine_memory_bytes())
+    wanted = min(8 * most, ARENA_BYTES_MAX, _ADDRESS_SPACE_BYTES // config.node.shards)
     return 1 << (wanted.bit_length() - 1)
 
 
@@ -115,24 +115,24 @@ def _read_limit(file: Path) -> list[int]:
 
 def _check_memory(config: Config) -> None:
     limit = cgroup_memory_bytes()
-    if limit is not None and config.maxmemory > limit:
+    if limit is not None and config.memory.maxmemory > limit:
         raise StartError(
-            f"maxmemory {readable_size(config.maxmemory)} is more than the {readable_size(limit)} that the control "
-            "group of this process may use; lower maxmemory or raise memory.max (MemoryMax=)"
+            f"maxmemory {readable_size(config.memory.maxmemory)} is more than the {readable_size(limit)} that the "
+            "control group of this process may use; lower maxmemory or raise memory.max (MemoryMax=)"
         )
-    if config.maxmemory > machine_memory_bytes():
+    if config.memory.maxmemory > machine_memory_bytes():
         log.warning(
             "maxmemory is more than the memory of this machine",
-            maxmemory=config.maxmemory,
+            maxmemory=config.memory.maxmemory,
             physical_memory=machine_memory_bytes(),
         )
-    if limit is not None and config.maxmemory == 0:
+    if limit is not None and config.memory.maxmemory == 0:
         log.warning("the control group limits memory and maxmemory is not set: set it below", memory_limit=limit)
 
 
 def _check_address_space(config: Config) -> None:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit not in (resource.RLIM_INFINITY, -1) and limit < config.shards * arena_bytes(config):
+    if limit not in (resource.RLIM_INFINITY, -1) and limit < config.node.shards * arena_bytes(config):
         raise StartError(
             f"the address space is limited to {readable_size(limit)} (ulimit -v); it costs no memory: remove the limit"
         )

@@ -92,18 +92,18 @@ def open_listeners(config: Config) -> Listeners:
     """Opens all sockets of a node; none stays open when one cannot be had."""
     listeners = Listeners()
     try:
-        if config.port:
+        if config.network.port:
             addresses = _addresses(config)
             listeners.common = _open_common(config, addresses)
             listeners.own = _open_own_or_others(config, addresses)
-            listeners.set_keepalive(config.tcp_keepalive)
-        if config.unixsocket:
-            path = config.directory / config.unixsocket
-            listeners.unix = _open_unix(config, "unixsocket", path, config.unixsocketperm, listeners)
-        if config.near_socket:
-            path = config.directory / config.near_socket
-            listeners.near = _open_unix(config, "near-socket", path, config.near_socket_perm, listeners)
-        if config.admin_port:
+            listeners.set_keepalive(config.network.tcp_keepalive)
+        if config.network.unixsocket:
+            path = config.directory / config.network.unixsocket
+            listeners.unix = _open_unix(config, "unixsocket", path, config.network.unixsocketperm, listeners)
+        if config.near.socket:
+            path = config.directory / config.near.socket
+            listeners.near = _open_unix(config, "near-socket", path, config.near.socket_perm, listeners)
+        if config.admin.port:
             listeners.admin = _open_admin(config)
     except BaseException:
         listeners.close()
@@ -114,13 +114,13 @@ def open_listeners(config: Config) -> Listeners:
 def _addresses(config: Config) -> list[str]:
     """The addresses of `bind` that this machine has."""
     chosen: list[str] = []
-    for text in config.bind_addresses:
+    for text in config.network.bind_addresses:
         address = {"*": "0.0.0.0", "::*": "::"}.get(text.removeprefix("-"), text.removeprefix("-"))  # noqa: S104
         if text.startswith("-") and not _is_here(address):
             continue
         chosen.append(address)
     if not chosen:
-        raise StartError(f"none of the addresses of bind ({config.bind}) is on this machine")
+        raise StartError(f"none of the addresses of bind ({config.network.bind}) is on this machine")
     return chosen
 
 
@@ -134,15 +134,16 @@ def _is_here(address: str) -> bool:
 
 
 def _open_common(config: Config, addresses: Sequence[str]) -> list[list[socket.socket]]:
+    port, backlog = config.network.port, config.network.tcp_backlog
     by_address: list[list[socket.socket]] = []
     for address in addresses:
         # The first socket is bound without SO_REUSEPORT, so that a port in use is refused: another node's sockets
         # have the option too and would share the port with us. Set afterwards, it lets in our own further ones.
-        first = _open(address, config.port, config.tcp_backlog, "port")
+        first = _open(address, port, backlog, "port")
         first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         by_address.append([first])
-        for _ in range(1, config.shards):
-            by_address[-1].append(_open(address, config.port, config.tcp_backlog, "port", reuse_port=True))
+        for _ in range(1, config.node.shards):
+            by_address[-1].append(_open(address, port, backlog, "port", reuse_port=True))
     return [list(sockets) for sockets in zip(*by_address, strict=True)]
 
 
@@ -151,9 +152,9 @@ def _open_own_or_others(config: Config, addresses: Sequence[str]) -> list[list[s
     try:
         return _open_own(config, addresses, config.worker_ports)
     except PortInUseError as taken:
-        if not config.is_default("worker_port_base"):
+        if not config.is_default("worker-port-base"):
             raise
-        own = _open_own(config, addresses, [0] * config.shards)
+        own = _open_own(config, addresses, [0] * config.node.shards)
         log.info("other ports are chosen for the workers", reason=str(taken), worker_ports=_ports(own))
         return own
 
@@ -173,11 +174,11 @@ def _ports(own: Sequence[Sequence[socket.socket]]) -> list[int]:
 def _open_admin(config: Config) -> socket.socket:
     """Opens the port of the configuration; where it is taken and nobody chose it, any that is free."""
     try:
-        return _open(config.admin_bind, config.admin_port, _ADMIN_BACKLOG, "admin-port")
+        return _open(config.admin.bind, config.admin.port, _ADMIN_BACKLOG, "admin-port")
     except PortInUseError as taken:
-        if not config.is_default("admin_port"):
+        if not config.is_default("admin-port"):
             raise
-        admin = _open(config.admin_bind, 0, _ADMIN_BACKLOG, "admin-port")
+        admin = _open(config.admin.bind, 0, _ADMIN_BACKLOG, "admin-port")
         log.info("another port is chosen for the admin HTTP server", reason=str(taken), admin_port=_ports([[admin]])[0])
         return admin
 
@@ -189,7 +190,7 @@ def _open_own_of_one(config: Config, addresses: Sequence[str], port: int) -> lis
         try:
             for address in addresses:
                 chosen = port or (int(sockets[0].getsockname()[1]) if sockets else 0)
-                sockets.append(_open(address, chosen, config.tcp_backlog, "worker-port-base"))
+                sockets.append(_open(address, chosen, config.network.tcp_backlog, "worker-port-base"))
         except StartError:
             for one in sockets:
                 one.close()
@@ -239,7 +240,7 @@ def _open_unix(config: Config, option: str, path: Path, permissions: str, listen
         listeners.paths.append((path, _inode(path)))
         if int(permissions, 8):
             path.chmod(int(permissions, 8))
-        one.listen(config.tcp_backlog)
+        one.listen(config.network.tcp_backlog)
         one.setblocking(False)
     except OSError as error:
         one.close()

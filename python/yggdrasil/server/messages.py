@@ -3,8 +3,10 @@
 The first message to a child is its `Assignment`, with the descriptors it needs in front of it.
 """
 
+import itertools
+import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -63,21 +65,62 @@ class GuestInfo(_Message):
     """How many values it may look at in place at a time."""
 
 
+class WorkerDuty(_Message):
+    """What a worker does: it serves a shard."""
+
+    kind: Literal["worker"] = "worker"
+    shard: int
+    guests: tuple[GuestInfo, ...] = ()
+    """Descriptors `guest-pages` are theirs, in this order; `guest-channel` tells of others."""
+
+
+class StewardDuty(_Message):
+    """What the steward does: whatever takes time."""
+
+    kind: Literal["steward"] = "steward"
+
+
+Duty = WorkerDuty | StewardDuty
+
+
 class Assignment(_Message):
-    """Tells a spare process what it is from now on. Descriptors come in the order of these fields."""
+    """Tells a spare process what it is from now on."""
 
     kind: Literal["assignment"] = "assignment"
-    role: Literal["worker", "steward"]
-    shard: int = 0
+    name: str
+    """The process's, in the log and in `ps`."""
+    duty: Annotated[Duty, Field(discriminator="kind")]
     node: NodeInfo
     shape: ShapeInfo
     config: dict[str, Any]
     log_format: str
-    common_listeners: int = 0
-    own_listeners: int = 0
-    unix_listeners: int = 0
-    guests: tuple[GuestInfo, ...] = ()
-    """A worker gets the page of each, and then the channel by which it hears of others."""
+    descriptors: dict[str, int] = {}
+    """How many descriptors of each name come with it, in this order."""
+
+
+class Descriptors:
+    """Descriptors that came with an assignment, by name. What nobody takes is closed."""
+
+    def __init__(self, counts: Mapping[str, int], received: Sequence[int]) -> None:
+        assert sum(counts.values()) == len(received), "every descriptor has a name"
+        left = iter(received)
+        self._by_name = {name: list(itertools.islice(left, count)) for name, count in counts.items()}
+
+    def take(self, name: str) -> list[int]:
+        """Those of a name; they are the caller's now."""
+        return self._by_name.pop(name, [])
+
+    def take_one(self, name: str) -> int:
+        """The only one of a name."""
+        (descriptor,) = self.take(name)
+        return descriptor
+
+    def close(self) -> None:
+        """Closes what was not taken."""
+        for descriptors in self._by_name.values():
+            for descriptor in descriptors:
+                os.close(descriptor)
+        self._by_name.clear()
 
 
 class SetOptions(_Message):
@@ -169,14 +212,18 @@ def encode(message: BaseModel) -> bytes:
     return message.model_dump_json().encode() + b"\n"
 
 
-def send_assignment(connection: socket.socket, assignment: Assignment, descriptors: Sequence[int]) -> None:
+def send_assignment(
+    connection: socket.socket, assignment: Assignment, descriptors: Mapping[str, Sequence[int]]
+) -> None:
     """Sends descriptors, each group of them with one byte to carry it, and then the line."""
-    for start in range(0, len(descriptors), _DESCRIPTORS_AT_ONCE):
-        socket.send_fds(connection, [_CARRIER], descriptors[start : start + _DESCRIPTORS_AT_ONCE])
-    connection.sendall(encode(assignment))
+    counts = {name: len(some) for name, some in descriptors.items()}
+    all_of_them = [descriptor for some in descriptors.values() for descriptor in some]
+    for start in range(0, len(all_of_them), _DESCRIPTORS_AT_ONCE):
+        socket.send_fds(connection, [_CARRIER], all_of_them[start : start + _DESCRIPTORS_AT_ONCE])
+    connection.sendall(encode(assignment.model_copy(update={"descriptors": counts})))
 
 
-def receive_assignment(connection: socket.socket) -> tuple[Assignment, list[int]] | None:
+def receive_assignment(connection: socket.socket) -> tuple[Assignment, Descriptors] | None:
     """Waits for an assignment; nothing when the other side has gone."""
     descriptors: list[int] = []
     while True:
@@ -193,4 +240,7 @@ def receive_assignment(connection: socket.socket) -> tuple[Assignment, list[int]
         if not seen:
             return None
         line += connection.recv(end + 1 if end >= 0 else len(seen))
-    return (Assignment.model_validate_json(bytes(line)), descriptors) if carrier else None
+    if not carrier:
+        return None
+    assignment = Assignment.model_validate_json(bytes(line))
+    return assignment, Descriptors(assignment.descriptors, descriptors)

@@ -14,6 +14,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from yggdrasil._core import counter_specs
+
 _RESULTS = ("ok", "failed", "rejected")
 
 
@@ -44,69 +46,91 @@ class Source(Protocol):
         """The version of the node."""
 
 
+_SPECS = {name: (kind, help_text) for name, kind, help_text in counter_specs()}
+"""What the engine declares of each of its numbers."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Number:
     """One of the workers' numbers, `name` among theirs, and how it is called here."""
 
     name: str
-    metric: str
-    help: str
-    counter: bool = False
+    metric: str = ""
+    """Another name than theirs."""
     factor: float = 1.0
     label: tuple[str, str] | None = None
+    """Its place in a family of several numbers."""
+
+    @property
+    def family(self) -> str:
+        """The name of the metric."""
+        return self.metric or self.name
+
+    @property
+    def is_counter(self) -> bool:
+        """True for what only grows."""
+        kind, _ = _SPECS[self.name]
+        return kind == "counter"
+
+    @property
+    def help(self) -> str:
+        """The line above the metric."""
+        _, own = _SPECS[self.name]
+        return _FAMILIES.get(self.family, own)
 
 
-def _counter(name: str, metric: str, help_text: str, label: tuple[str, str] | None = None) -> _Number:
-    return _Number(name, metric, help_text, counter=True, label=label)
-
-
-def _memory(name: str, kind: str) -> _Number:
-    return _Number(name, "memory_bytes", "Memory of the shard by kind", label=("kind", kind))
-
+# What numbers that share a metric have in common, and what is told in another unit than theirs.
+_FAMILIES = {
+    "network_bytes": "Bytes read from and written to clients",
+    "keyspace_reads": "Reads by whether the key was there",
+    "memory_bytes": "Memory of the shard by kind",
+    "admission_window_ratio": "What the window of tinylfu may have of the entries",
+    "admission_keys": "New keys by whether tinylfu kept them",
+    "ring_requests": "Requests between workers",
+    "subscriptions": "Subscriptions of the worker's clients",
+}
 
 _NUMBERS = (
-    _Number("connected_clients", "connections", "Open client connections"),
-    _counter("connections_received", "connections_received", "Connections accepted"),
-    _counter("connections_rejected", "connections_rejected", "Connections refused because of maxclients"),
-    _Number("blocked_clients", "blocked_clients", "Clients whose next command waits"),
-    _counter("net_input_bytes", "network_bytes", "Bytes read from and written to clients", ("direction", "in")),
-    _counter("net_output_bytes", "network_bytes", "Bytes read from and written to clients", ("direction", "out")),
-    _counter("keyspace_hits", "keyspace_reads", "Reads by whether the key was there", ("result", "hit")),
-    _counter("keyspace_misses", "keyspace_reads", "Reads by whether the key was there", ("result", "miss")),
-    _counter("error_replies", "error_replies", "Error replies sent"),
-    _Number("keys", "keys", "Keys of the shard"),
-    _Number("expiring_keys", "expiring_keys", "Keys of the shard with a time to live"),
-    _counter("expired_keys", "expired_keys", "Keys removed because their time was over"),
-    _counter("evicted_keys", "evicted_keys", "Keys removed to make room"),
-    _Number("memory_limit_bytes", "memory_limit_bytes", "The shard's part of maxmemory, 0 without a limit"),
-    _memory("memory_entries_bytes", "entries"),
-    _memory("memory_index_bytes", "index"),
-    _memory("memory_overhead_bytes", "overhead"),
-    _memory("memory_sessions_bytes", "connections"),
-    _memory("memory_admission_bytes", "admission"),
-    _Number("admitted_keys", "admission_keys", "New keys by whether tinylfu kept them", label=("result", "admitted")),
-    _Number("rejected_keys", "admission_keys", "New keys by whether tinylfu kept them", label=("result", "rejected")),
-    _Number("admission_window_bytes", "admission_window_bytes", "Bytes of entries in the window of tinylfu"),
-    _Number(
-        "admission_window_share", "admission_window_ratio", "What the window may have of the entries", factor=1 / 1024
-    ),
-    _Number("pinned_keys", "pinned_keys", "Keys that are pinned"),
-    _Number("pinned_bytes", "pinned_bytes", "Bytes of entries that are pinned"),
-    _Number("memory_used_bytes", "memory_used_bytes", "Memory of the shard that counts against its limit"),
-    _Number("memory_peak_bytes", "memory_peak_bytes", "Most memory of the shard since its worker started"),
-    _Number("memory_leased_bytes", "memory_leased_bytes", "Large values that are gone but still looked at by somebody"),
-    _counter("cross_shard_reads", "cross_shard_reads", "Reads of other shards served through shared memory"),
-    _counter("cross_shard_retries", "cross_shard_retries", "Such reads that did not settle and went to the owner"),
-    _counter("ring_requests_sent", "ring_requests", "Requests between workers", ("direction", "sent")),
-    _counter("ring_requests_received", "ring_requests", "Requests between workers", ("direction", "received")),
-    _counter("ring_stalls", "ring_stalls", "Times a ring to another worker had no room"),
-    _Number("ring_depth_bytes", "ring_depth_bytes", "Bytes waiting in the rings towards the worker"),
-    _counter("transactions", "transactions", "Transactions over several shards that the worker coordinated"),
-    _counter("published_messages", "published_messages", "Messages published through the worker"),
-    _Number("subscriptions", "subscriptions", "Subscriptions of the worker's clients", label=("kind", "channel")),
-    _Number("shard_subscriptions", "subscriptions", "Subscriptions of the worker's clients", label=("kind", "shard")),
-    _Number("loop_lag_us", "loop_lag_seconds", "How late the last timer of the event loop was", factor=1e-6),
-    _Number("loop_lag_max_us", "loop_lag_max_seconds", "The latest a timer of the event loop was", factor=1e-6),
+    _Number("connected_clients", "connections"),
+    _Number("connections_received"),
+    _Number("connections_rejected"),
+    _Number("blocked_clients"),
+    _Number("net_input_bytes", "network_bytes", label=("direction", "in")),
+    _Number("net_output_bytes", "network_bytes", label=("direction", "out")),
+    _Number("keyspace_hits", "keyspace_reads", label=("result", "hit")),
+    _Number("keyspace_misses", "keyspace_reads", label=("result", "miss")),
+    _Number("error_replies"),
+    _Number("keys"),
+    _Number("expiring_keys"),
+    _Number("expired_keys"),
+    _Number("evicted_keys"),
+    _Number("memory_limit_bytes"),
+    _Number("memory_entries_bytes", "memory_bytes", label=("kind", "entries")),
+    _Number("memory_index_bytes", "memory_bytes", label=("kind", "index")),
+    _Number("memory_overhead_bytes", "memory_bytes", label=("kind", "overhead")),
+    _Number("memory_sessions_bytes", "memory_bytes", label=("kind", "connections")),
+    _Number("memory_admission_bytes", "memory_bytes", label=("kind", "admission")),
+    _Number("admitted_keys", "admission_keys", label=("result", "admitted")),
+    _Number("rejected_keys", "admission_keys", label=("result", "rejected")),
+    _Number("admission_window_bytes"),
+    _Number("admission_window_share", "admission_window_ratio", factor=1 / 1024),
+    _Number("pinned_keys"),
+    _Number("pinned_bytes"),
+    _Number("memory_used_bytes"),
+    _Number("memory_peak_bytes"),
+    _Number("memory_leased_bytes"),
+    _Number("cross_shard_reads"),
+    _Number("cross_shard_retries"),
+    _Number("ring_requests_sent", "ring_requests", label=("direction", "sent")),
+    _Number("ring_requests_received", "ring_requests", label=("direction", "received")),
+    _Number("ring_stalls"),
+    _Number("ring_depth_bytes"),
+    _Number("transactions"),
+    _Number("published_messages"),
+    _Number("subscriptions", label=("kind", "channel")),
+    _Number("shard_subscriptions", "subscriptions", label=("kind", "shard")),
+    _Number("loop_lag_us", "loop_lag_seconds", factor=1e-6),
+    _Number("loop_lag_max_us", "loop_lag_max_seconds", factor=1e-6),
 )
 
 
@@ -152,12 +176,12 @@ def _numbers(stats: dict[str, dict[str, Any]]) -> Iterator[Metric]:
     families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
     for number in _NUMBERS:
         labels = ["shard", number.label[0]] if number.label else ["shard"]
-        if number.metric not in families:
-            kind = CounterMetricFamily if number.counter else GaugeMetricFamily
-            families[number.metric] = kind(f"yggdrasil_{number.metric}", number.help, labels=labels)
+        if number.family not in families:
+            kind = CounterMetricFamily if number.is_counter else GaugeMetricFamily
+            families[number.family] = kind(f"yggdrasil_{number.family}", number.help, labels=labels)
         for shard, values in stats.items():
             values_of_labels = [shard, number.label[1]] if number.label else [shard]
-            families[number.metric].add_metric(values_of_labels, values[number.name] * number.factor)
+            families[number.family].add_metric(values_of_labels, values[number.name] * number.factor)
     yield from families.values()
 
 

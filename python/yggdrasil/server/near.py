@@ -141,10 +141,10 @@ class NearServer:
 
     async def _admit(self) -> Guest:
         config = self._live.config
-        if len(self._guests) >= config.near_readers_max:
-            raise _RefusedError(f"{config.near_readers_max} processes read already (option near-readers-max)")
+        if len(self._guests) >= config.near.readers_max:
+            raise _RefusedError(f"{config.near.readers_max} processes read already (option near-readers-max)")
         try:
-            return await self._guests.admit(config.near_leases_max)
+            return await self._guests.admit(config.near.leases_max)
         except GuestsError as error:
             raise _RefusedError(str(error)) from None
 
@@ -161,18 +161,18 @@ class NearServer:
                 "hash_seed": shape.hash_seed,
                 "slots": [native.slots_of_shard(shard) for shard in range(shape.shards)],
             },
-            "leases_max": config.near_leases_max,
-            "lease_age_s": config.near_lease_age,
+            "leases_max": config.near.leases_max,
+            "lease_age_s": config.near.lease_age,
             "prefixes": prefixes,
         }
 
 
 def _prefixes_for(config: Config, request: _Request, uid: int) -> tuple[str, ...] | None:
     """What the keys may begin with that a client may read; None for all keys."""
-    users = parse_near_users(config.near_users)
+    users = parse_near_users(config.near.users)
     given = request.password
     if given is None:
-        if users or config.requirepass:
+        if users or config.clients.requirepass:
             raise _RefusedError("a user and a password are needed")
         if uid not in (os.getuid(), 0):
             raise _RefusedError("only the user that the node runs as may read without a password")
@@ -180,8 +180,8 @@ def _prefixes_for(config: Config, request: _Request, uid: int) -> tuple[str, ...
     user = users.get(request.username or "")
     if user is not None and _fits(user, given):
         return user.prefixes
-    by_password = request.username in (None, "", "default") and bool(config.requirepass)
-    if by_password and hmac.compare_digest(given.encode(), config.requirepass.encode()):
+    by_password = request.username in (None, "", "default") and bool(config.clients.requirepass)
+    if by_password and hmac.compare_digest(given.encode(), config.clients.requirepass.encode()):
         return None
     raise _RefusedError("wrong user or password")
 

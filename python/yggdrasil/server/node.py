@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 import structlog
 
 from yggdrasil import __version__
-from yggdrasil._core import Control, NodeShape, create_segments
+from yggdrasil._core import Control, NodeShape
 from yggdrasil.server import log as logs
 from yggdrasil.server.admin import AdminServer
 from yggdrasil.server.config import Config
@@ -27,6 +27,7 @@ from yggdrasil.server.messages import NodeInfo, ShapeInfo
 from yggdrasil.server.near import NearServer
 from yggdrasil.server.notify import Notifier, watchdog_interval_s
 from yggdrasil.server.process_title import name_process
+from yggdrasil.server.segments import Segments
 from yggdrasil.server.supervisor import Supervisor, install_signals
 
 log = structlog.stdlib.get_logger(__name__)
@@ -34,8 +35,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 def serve(loaded: Loaded) -> int:
     """Runs a node until it is told to stop; returns the exit status."""
-    log_format = logs.resolve_form(loaded.config.log_format)
-    logs.configure(loaded.config.loglevel, log_format, "supervisor")
+    log_format = logs.resolve_form(loaded.config.log.log_format)
+    logs.configure(loaded.config.log.loglevel, log_format, "supervisor")
     try:
         with ExitStack() as stack:
             stack.callback(os.close, lock_directory(loaded.config.directory))
@@ -45,23 +46,20 @@ def serve(loaded: Loaded) -> int:
             live.config = _with_chosen_ports(live.config, listeners)
             shape = _shape(live.config)
             native_shape = NodeShape(**shape.model_dump())
-            control_fd, arena_fds, event_fds = create_segments(native_shape)
-            segments = [control_fd, *arena_fds, *event_fds]
-            for descriptor in segments:
-                stack.callback(os.close, descriptor)
+            segments = stack.enter_context(closing(Segments.create(native_shape)))
             node, guests = _node_info(live, listeners), Guests(native_shape)
             name_process("supervisor", node)
             supervisor = Supervisor(
                 live=live,
                 node=node,
                 shape=shape,
-                control=Control(native_shape, control_fd, event_fds),
+                control=Control(native_shape, segments.control, segments.events),
                 segments=segments,
                 listeners=listeners,
                 guests=guests,
                 log_format=log_format,
             )
-            near = NearServer(live, node, shape, arena_fds, guests)
+            near = NearServer(live, node, shape, segments.arenas, guests)
             _warn_of_open_access(live.config)
             return asyncio.run(_run(supervisor, near, listeners))
     except StartError as error:
@@ -120,20 +118,20 @@ async def _feed_watchdog(notifier: Notifier, interval_s: float) -> None:
 
 def _shape(config: Config) -> ShapeInfo:
     return ShapeInfo(
-        shards=config.shards,
+        shards=config.node.shards,
         arena_bytes=arena_bytes(config),
-        ring_bytes=config.ring_size,
-        databases=config.databases,
+        ring_bytes=config.node.ring_size,
+        databases=config.node.databases,
         hash_seed=secrets.randbits(64),
     )
 
 
 def _with_chosen_ports(config: Config, listeners: Listeners) -> Config:
     """The configuration as CONFIG GET shall show it: with the ports that were taken instead of a default."""
-    update = {"admin_port": listeners.admin_port}
+    chosen = {"admin-port": listeners.admin_port}
     if tuple(listeners.own_ports) != config.worker_ports:
-        update["worker_port_base"] = 0
-    return config.model_copy(update=update)
+        chosen["worker-port-base"] = 0
+    return config.with_values(chosen)
 
 
 def _node_info(live: LiveConfig, listeners: Listeners) -> NodeInfo:
@@ -141,24 +139,24 @@ def _node_info(live: LiveConfig, listeners: Listeners) -> NodeInfo:
     return NodeInfo(
         version=__version__,
         run_id=secrets.token_hex(20),
-        shard_ids=tuple(secrets.token_hex(20) for _ in range(config.shards)),
+        shard_ids=tuple(secrets.token_hex(20) for _ in range(config.node.shards)),
         supervisor_pid=os.getpid(),
         started_at_ms=time.time_ns() // 1_000_000,
         executable=sys.executable,
         config_file=str(live.file or ""),
         directory=str(config.directory),
         hosts=tuple(listeners.hosts),
-        port=config.port,
+        port=config.network.port,
         worker_ports=tuple(listeners.own_ports),
-        unixsocket=str(config.directory / config.unixsocket) if config.unixsocket else "",
-        admin_port=config.admin_port,
+        unixsocket=str(config.directory / config.network.unixsocket) if config.network.unixsocket else "",
+        admin_port=config.admin.port,
     )
 
 
 def _warn_of_open_access(config: Config) -> None:
-    if config.requirepass or not config.port:
+    if config.clients.requirepass or not config.network.port:
         return
-    addresses = [address.removeprefix("-") for address in config.bind_addresses]
+    addresses = [address.removeprefix("-") for address in config.network.bind_addresses]
     open_to = [one for one in addresses if one in ("*", "::*") or not ipaddress.ip_address(one).is_loopback]
     if open_to:
         log.warning("anyone who reaches this machine may use the node: set requirepass or bind 127.0.0.1", bind=open_to)

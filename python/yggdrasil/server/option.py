@@ -3,10 +3,10 @@
 import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from annotated_types import Ge, Le
-from pydantic import BeforeValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from yggdrasil._core import PIN_PREFIXES_MAX
@@ -18,6 +18,7 @@ KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 INTEGER_MAX = 2**63 - 1
+PORT_MAX = 65535
 
 # As Redis: `k` counts by the thousand, `kb` by 1024.
 SIZE_UNITS = {
@@ -65,7 +66,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """What a field of `Config` says of itself beside its type, range and default."""
+    """What a field of a section says of itself beside its type, range and default."""
 
     help: str
     unit: str = ""
@@ -237,20 +238,47 @@ Shares = Annotated[str, BeforeValidator(parse_shares), Kind.SHARES]
 Percentiles = Annotated[str, BeforeValidator(parse_percentiles), Kind.PERCENTILES]
 NearUsers = Annotated[str, BeforeValidator(_check_near_users), Kind.NEAR_USERS]
 Choice = BeforeValidator(parse_choice)
+Port = Annotated[Whole, Field(ge=0, le=PORT_MAX)]
+Count = Annotated[Whole, Field(ge=0, le=2**31 - 1)]
+
+
+class Section(BaseModel):
+    """Options of one subject."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prefix: ClassVar[str] = ""
+    """Begins the flat names of its options, where it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptionRow:
     """One option with all that is known of it: made from the field, for errors, pages, flags and CONFIG."""
 
+    section: str
     field: str
     name: str
+    """The flat name, which is Redis's where Redis has the option."""
     kind: Kind
     default: Any
     low: int | None
     high: int | None
     choices: tuple[str, ...]
     option: Option
+
+    @property
+    def key(self) -> str:
+        """The name in its section of the file."""
+        return self.field.replace("_", "-")
+
+    @property
+    def parameter(self) -> str:
+        """The flat name with underscores."""
+        return self.name.replace("-", "_")
+
+    def value(self, config: BaseModel) -> Any:
+        """The value in a configuration."""
+        return getattr(getattr(config, self.section), self.field)
 
     @property
     def flag(self) -> str:
@@ -260,7 +288,7 @@ class OptionRow:
     @property
     def variable(self) -> str:
         """The name in the environment."""
-        return f"{ENVIRONMENT_PREFIX}{self.field.upper()}"
+        return f"{ENVIRONMENT_PREFIX}{self.parameter.upper()}"
 
     @property
     def default_text(self) -> str:
@@ -315,8 +343,8 @@ def readable_size(size_bytes: int) -> str:
     return str(size_bytes)
 
 
-def row_of(field: str, info: FieldInfo) -> OptionRow:
-    """Collects what a field of `Config` declares."""
+def row_of(section: str, prefix: str, field: str, info: FieldInfo) -> OptionRow:
+    """Collects what a field of a section declares."""
     options = [entry for entry in info.metadata if isinstance(entry, Option)]
     assert len(options) == 1, f"{field} declares no Option"
     choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
@@ -324,8 +352,9 @@ def row_of(field: str, info: FieldInfo) -> OptionRow:
     lows = [parse_whole(entry.ge) for entry in info.metadata if isinstance(entry, Ge)]
     highs = [parse_whole(entry.le) for entry in info.metadata if isinstance(entry, Le)]
     return OptionRow(
+        section=section,
         field=field,
-        name=field.replace("_", "-"),
+        name="-".join([*prefix.split(), *field.split("_")]),
         kind=kinds[0] if kinds else Kind.CHOICE if choices else Kind.TEXT,
         default=info.get_default(call_default_factory=True, validated_data={}),
         low=max(lows, default=None),

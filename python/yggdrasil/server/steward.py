@@ -1,9 +1,7 @@
 """The steward: what takes time happens here and not in a worker. It changes shards only by sending commands."""
 
 import asyncio
-import os
 import socket
-from collections.abc import Sequence
 
 import structlog
 
@@ -27,10 +25,8 @@ from yggdrasil.server.messages import (
 log = structlog.stdlib.get_logger(__name__)
 
 
-async def run(assignment: Assignment, config: Config, descriptors: Sequence[int], connection: socket.socket) -> int:
+async def run(assignment: Assignment, config: Config, connection: socket.socket) -> int:
     """Lives as long as the node."""
-    for descriptor in descriptors:
-        os.close(descriptor)
     steward = _Steward(config)
     await steward.link.attach(connection)
     steward.link.send(Ready())
@@ -49,7 +45,7 @@ class _Steward:
         match message:
             case SetOptions():
                 self.config = changed(self.config, message.values.items())
-                logs.set_level(self.config.loglevel)
+                logs.set_level(self.config.log.loglevel)
                 self.link.send(OptionsSet(id=message.id))
             case Drain():
                 self.link.send(Drained())

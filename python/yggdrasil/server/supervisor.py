@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import os
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from enum import Enum
 from typing import Any
 
@@ -34,6 +34,8 @@ from yggdrasil.server.messages import (
     ShapeInfo,
     Stop,
 )
+from yggdrasil.server.roles import AssignedRole, Role, SpareRole, StewardRole, WorkerRole
+from yggdrasil.server.segments import Segments
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -59,7 +61,7 @@ class Supervisor:
         node: NodeInfo,
         shape: ShapeInfo,
         control: Control,
-        segments: Sequence[int],
+        segments: Segments,
         listeners: Listeners,
         guests: Guests,
         log_format: str,
@@ -68,16 +70,14 @@ class Supervisor:
         self.node = node
         self.control = control
         self.phase = Phase.STARTING
-        self.restarts = [0] * shape.shards
         self._shape = shape
-        self._segments = segments
         self._listeners = listeners
         self._guests = guests
         self._log_format = log_format
-        self._children: set[Child] = set()
-        self._workers: list[Child | None] = [None] * shape.shards
-        self._steward: Child | None = None
-        self._spare: Child | None = None
+        self._workers = [WorkerRole(shard, segments, listeners, guests, control) for shard in range(shape.shards)]
+        self._steward = StewardRole()
+        self._spare = SpareRole()
+        self._children: dict[Child, Role] = {}
         self._crashes: dict[str, int] = {}
         self._failure = ""
         self._stop_asked = False
@@ -92,9 +92,9 @@ class Supervisor:
     def state(self) -> NodeState:
         """The processes as they are now."""
         return NodeState(
-            pids=tuple(child.pid if child is not None and child.alive else 0 for child in self._workers),
+            pids=tuple(worker.pid for worker in self._workers),
             restarts=tuple(self.restarts),
-            steward_pid=self._steward.pid if self._steward is not None and self._steward.alive else 0,
+            steward_pid=self._steward.pid,
         )
 
     @property
@@ -119,13 +119,17 @@ class Supervisor:
     @property
     def ready_shards(self) -> list[bool]:
         """Which shards have a worker that serves."""
-        return [child is not None and child.stage is Stage.READY for child in self._workers]
+        return [worker.is_ready for worker in self._workers]
+
+    @property
+    def restarts(self) -> list[int]:
+        """How often the worker of each shard was replaced."""
+        return [worker.restarts for worker in self._workers]
 
     async def start(self) -> bool:
         """Starts all processes and waits until they do their work; false when told to stop before."""
-        for shard in range(self._shape.shards):
-            await self._place("worker", shard)
-        await self._place("steward", 0)
+        for role in (*self._workers, self._steward):
+            await self._place(role)
         await self._until(lambda: bool(self._failure) or self._stop_asked or self._all_ready())
         if self._failure:
             raise StartError(self._failure)
@@ -151,7 +155,7 @@ class Supervisor:
 
     async def drain(self) -> bool:
         """Takes nothing new and lets requests under way end; false when it was cut short by a second signal."""
-        timeout_s = self.live.config.shutdown_timeout
+        timeout_s = self.live.config.node.shutdown_timeout
         self._begin_stopping()
         for child in list(self._children):
             if child.stage is Stage.READY:
@@ -184,8 +188,7 @@ class Supervisor:
         self._listeners.close_for_clients()
 
     def _all_ready(self) -> bool:
-        steward_ready = self._steward is not None and self._steward.stage is Stage.READY
-        return steward_ready and all(self.ready_shards)
+        return all(role.is_ready for role in (*self._workers, self._steward))
 
     async def _until(self, condition: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Waits for a condition that only `_happened` makes true; whether it came true in time."""
@@ -199,45 +202,29 @@ class Supervisor:
         return True
 
     def _spawn(self) -> Child:
-        child = Child(self._on_message, self._on_death)
-        self._children.add(child)
+        child = Child(self._spare.name, self._on_message, self._on_death)
+        self._children[child] = self._spare
         return child
 
     def _keep_spare(self) -> None:
-        if self.phase is Phase.READY and self._spare is None:
-            self._spare = self._spawn()
+        if self.phase is Phase.READY and self._spare.child is None:
+            self._spare.child = self._spawn()
 
-    async def _place(self, role: str, shard: int) -> None:
+    async def _place(self, role: AssignedRole) -> None:
         """Gives a role to the spare, or to a new process where there is none."""
-        child = self._spare or self._spawn()
-        self._spare = None
-        sockets = self._listeners
-        common = sockets.common[shard] if role == "worker" and sockets.common else []
-        own = sockets.own[shard] if role == "worker" and sockets.own else []
-        unix = [sockets.unix] if role == "worker" and sockets.unix is not None else []
-        guests, pages, channel = self._guests.connect(shard) if role == "worker" else ((), [], None)
-        assignment = Assignment(
-            role="worker" if role == "worker" else "steward",
-            shard=shard,
-            node=self.node,
-            shape=self._shape,
-            config=self.live.config.model_dump(mode="json"),
-            log_format=self._log_format,
-            common_listeners=len(common),
-            own_listeners=len(own),
-            unix_listeners=len(unix),
-            guests=guests,
-        )
-        if role == "worker":
-            self._workers[shard] = child
-        else:
-            self._steward = child
-        opened = [one.fileno() for one in (*common, *own, *unix)]
-        if channel is None:
-            await child.assign(assignment, [*self._segments, *opened])
-            return
-        with channel:
-            await child.assign(assignment, [*self._segments, *opened, *pages, channel.fileno()])
+        child = self._spare.take() or self._spawn()
+        self._children[child] = role
+        role.child = child
+        with role.handover() as (duty, descriptors):
+            assignment = Assignment(
+                name=role.name,
+                duty=duty,
+                node=self.node,
+                shape=self._shape,
+                config=self.live.config.model_dump(mode="json"),
+                log_format=self._log_format,
+            )
+            await child.assign(assignment, descriptors)
 
     def _on_message(self, child: Child, message: FromChild) -> None:
         match message:
@@ -256,13 +243,8 @@ class Supervisor:
         self._happened.set()
 
     def _on_death(self, child: Child) -> None:
-        self._children.discard(child)
-        if child is self._spare:
-            self._spare = None
-        if child.role == "worker":
-            # The others fail what they have under way to it, instead of waiting for a successor that knows nothing.
-            self.control.next_incarnation(child.shard)
-            self._guests.disconnect(child.shard)
+        role = self._children.pop(child)
+        role.lost()
         if self.phase is Phase.STARTING:
             self._failure = self._failure or f"{child.name} could not start: {child.failure or child.ended_how}"
         elif self.phase is Phase.READY:
@@ -271,7 +253,7 @@ class Supervisor:
                 cause = f"{child.name} died {CRASHES_MAX} times within {CRASH_AGE_S:.0f} s of its start"
                 self._failure = f"{cause}, last by {child.failure or child.ended_how}"
             else:
-                self._in_background(self._replace(child))
+                self._in_background(self._replace(role))
         self._happened.set()
 
     def _is_crash_loop(self, child: Child) -> bool:
@@ -281,13 +263,13 @@ class Supervisor:
         self._crashes[child.name] = self._crashes.get(child.name, 0) + 1 if quick else 0
         return self._crashes[child.name] >= CRASHES_MAX
 
-    async def _replace(self, dead: Child) -> None:
-        if dead.role == "spare":
-            self._keep_spare()
-            return
-        if dead.role == "worker":
-            self.restarts[dead.shard] += 1
-        await self._place(dead.role, dead.shard)
+    async def _replace(self, role: Role) -> None:
+        match role:
+            case AssignedRole():
+                role.restarts += 1
+                await self._place(role)
+            case _:
+                self._keep_spare()
 
     async def _answer(self, child: Child, request: Request) -> None:
         error: str | None = None
@@ -312,7 +294,7 @@ class Supervisor:
         before = self.live.config
         after = changed(before, values.items())
         if "maxclients" in values:
-            self._allow_files(after.maxclients + files_reserved(after))
+            self._allow_files(after.clients.maxclients + files_reserved(after))
         # In force before anyone is told: a worker that starts meanwhile gets it with its assignment.
         self.live.config = after
         refusals = await self._broadcast(values)
@@ -321,8 +303,8 @@ class Supervisor:
             await self._broadcast({name: before.text(name) for name in values})
             raise ConfigSetError(refusals[0])
         self.live.was_set(values)
-        logs.set_level(after.loglevel)
-        self._listeners.set_keepalive(after.tcp_keepalive)
+        logs.set_level(after.log.loglevel)
+        self._listeners.set_keepalive(after.network.tcp_keepalive)
 
     async def _broadcast(self, values: dict[str, str]) -> list[str]:
         number = next(self._numbers)

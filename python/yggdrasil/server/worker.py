@@ -4,7 +4,6 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -22,6 +21,7 @@ from yggdrasil.server.messages import (
     TO_CHILD,
     Answer,
     Assignment,
+    Descriptors,
     Drain,
     Drained,
     Failed,
@@ -30,6 +30,7 @@ from yggdrasil.server.messages import (
     SetOptions,
     Stop,
     ToChild,
+    WorkerDuty,
 )
 from yggdrasil.server.services import Services
 from yggdrasil.shards import cluster
@@ -37,9 +38,11 @@ from yggdrasil.shards import cluster
 log = structlog.stdlib.get_logger(__name__)
 
 
-async def run(assignment: Assignment, config: Config, descriptors: Sequence[int], connection: socket.socket) -> int:
+async def run(
+    assignment: Assignment, duty: WorkerDuty, config: Config, descriptors: Descriptors, connection: socket.socket
+) -> int:
     """Serves a shard until told to stop."""
-    process = _WorkerProcess(assignment, config)
+    process = _WorkerProcess(assignment, duty, config)
     await process.link.attach(connection)
     asyncio.get_running_loop().set_exception_handler(_log_exception)
     try:
@@ -57,56 +60,56 @@ async def run(assignment: Assignment, config: Config, descriptors: Sequence[int]
 
 
 class _WorkerProcess:
-    def __init__(self, assignment: Assignment, config: Config) -> None:
+    def __init__(self, assignment: Assignment, duty: WorkerDuty, config: Config) -> None:
         self.assignment = assignment
+        self.duty = duty
         self.stopped = asyncio.Event()
         self.link: Link[ToChild] = Link(TO_CHILD, self._on_message, self.stopped.set)
-        self.services = Services(assignment.node, assignment.shard, config, self.link)
+        self.services = Services(assignment.node, duty.shard, config, self.link)
         self._servers: list[asyncio.Server] = []
         self._draining: asyncio.Task[None] | None = None
         self._worker: Worker | None = None
         self._guests: GuestListener | None = None
         self._here: protocol.Here | None = None
 
-    async def start(self, descriptors: Sequence[int]) -> None:
-        shards = self.assignment.shape.shards
-        control, arenas, events = descriptors[0], descriptors[1 : 1 + shards], descriptors[1 + shards : 1 + 2 * shards]
-        guests = self.assignment.guests
-        *opened, channel = descriptors[1 + 2 * shards :]
-        listeners, pages = opened[: len(opened) - len(guests)], opened[len(opened) - len(guests) :]
+    async def start(self, descriptors: Descriptors) -> None:
+        control, arenas, pages = (
+            descriptors.take_one("control"),
+            descriptors.take("arenas"),
+            descriptors.take("guest-pages"),
+        )
         worker = Worker(
             NodeShape(**self.assignment.shape.model_dump()),
-            self.assignment.shard,
+            self.duty.shard,
             control,
             arenas,
-            events,
+            descriptors.take("events"),
             self.services.config.engine_options(),
-            [(guest.id, page, guest.leases) for guest, page in zip(guests, pages, strict=True)],
+            [(guest.id, page, guest.leases) for guest, page in zip(self.duty.guests, pages, strict=True)],
         )
         self._worker = worker
         # The engine has mapped these; the eventfds it goes on using.
         for descriptor in (control, *arenas, *pages):
             os.close(descriptor)
-        self._guests = GuestListener(socket.socket(fileno=channel), worker.add_guest, worker.remove_guest)
-        modules = load_modules(self.services.config.command_modules.split())
+        channel = socket.socket(fileno=descriptors.take_one("guest-channel"))
+        self._guests = GuestListener(channel, worker.add_guest, worker.remove_guest)
+        modules = load_modules(self.services.config.node.command_modules.split())
         self._here = protocol.register_all(worker, self.services, cluster, modules=modules)
         loop = asyncio.get_running_loop()
         worker.start(loop)
-        await self._listen(loop, worker, listeners)
+        await self._listen(loop, worker, descriptors)
+        descriptors.close()
         # What exists now stays; nothing that follows makes cycles that reference counts would not free.
         gc.freeze()
         gc.disable()
 
-    async def _listen(self, loop: asyncio.AbstractEventLoop, worker: Worker, descriptors: Sequence[int]) -> None:
-        backlog = self.services.config.tcp_backlog
-        sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-        common = self.assignment.common_listeners
-        own = common + self.assignment.own_listeners
-        for one in sockets[:common]:
-            self._servers.append(await loop.create_server(worker.connection("common"), sock=one, backlog=backlog))
-        for one in sockets[common:own]:
-            self._servers.append(await loop.create_server(worker.connection("own"), sock=one, backlog=backlog))
-        for one in sockets[own:]:
+    async def _listen(self, loop: asyncio.AbstractEventLoop, worker: Worker, descriptors: Descriptors) -> None:
+        backlog = self.services.config.network.tcp_backlog
+        for listener in ("common", "own"):
+            for one in map(_socket, descriptors.take(listener)):
+                factory = worker.connection(listener)
+                self._servers.append(await loop.create_server(factory, sock=one, backlog=backlog))
+        for one in map(_socket, descriptors.take("unix")):
             factory = worker.connection("unix", self.assignment.node.unixsocket)
             self._servers.append(await loop.create_unix_server(factory, sock=one, backlog=backlog))
 
@@ -134,7 +137,7 @@ class _WorkerProcess:
             self._apply(before, values)
             return f"ERR CONFIG SET failed - {error}"
         self.services.config = after
-        logs.set_level(after.loglevel)
+        logs.set_level(after.log.loglevel)
         return None
 
     def _apply(self, config: Config, names: dict[str, str]) -> None:
@@ -156,6 +159,10 @@ class _WorkerProcess:
                 await drained
         finally:
             self.link.send(Drained())
+
+
+def _socket(descriptor: int) -> socket.socket:
+    return socket.socket(fileno=descriptor)
 
 
 def _log_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -160,7 +160,8 @@ async def command_list(ctx: CommandContext, args: list[bytes]) -> Reply:
         case []:
             return _names(table.all())
         case [b"FILTERBY", b"MODULE", _]:
-            return [raw(name) for name in ctx.here.modules.get(text(args[2]), [])]
+            module = ctx.here.modules.get(text(args[2]))
+            return [raw(name) for name in module.commands] if module is not None else []
         case [b"FILTERBY", b"ACLCAT", _]:
             return _names(table.of_category(text(args[2])))
         case [b"FILTERBY", b"PATTERN", _]:

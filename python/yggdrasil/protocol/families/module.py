@@ -1,8 +1,8 @@
-"""MODULE: there are none, and none can be loaded."""
+"""MODULE: modules of commands, which are loaded at the start."""
 
 from yggdrasil.protocol.command import command, container
 from yggdrasil.protocol.node import CommandContext
-from yggdrasil.protocol.reply import Reply
+from yggdrasil.protocol.reply import Reply, raw
 
 module = container("module", group="server", summary="Commands about modules.", since="4.0.0", help_since="5.0.0")
 
@@ -12,11 +12,14 @@ module = container("module", group="server", summary="Commands about modules.", 
     arity=2,
     flags=("admin", "noscript"),
     group="server",
-    summary="Lists the modules that are loaded. There are none.",
+    summary="Lists the modules of commands that are loaded.",
     since="4.0.0",
     complexity="O(N) for N modules.",
     tips=("nondeterministic_output_order",),
 )
 async def module_list(ctx: CommandContext, args: list[bytes]) -> Reply:
-    """Nothing."""
-    return []
+    """Under the names that Redis has for what is known of a module; they have neither versions nor arguments."""
+    return [
+        {b"name": raw(name), b"ver": 0, b"path": raw(module.file), b"args": []}
+        for name, module in ctx.here.modules.items()
+    ]

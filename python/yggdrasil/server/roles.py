@@ -1,0 +1,119 @@
+"""What the children of a node are for, as the supervisor sees it: a class for each kind of process."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from yggdrasil._core import Control
+from yggdrasil.server.child_process import Child, Stage
+from yggdrasil.server.guests import Guests
+from yggdrasil.server.listeners import Listeners
+from yggdrasil.server.messages import Duty, StewardDuty, WorkerDuty
+from yggdrasil.server.segments import Segments
+
+Handover = tuple[Duty, dict[str, list[int]]]
+"""What a child is told, and descriptors for it, by name."""
+
+
+class Role(ABC):
+    """A place among the processes of a node that one child at a time fills."""
+
+    name: str
+    """As it appears in the log and in the list of processes."""
+
+    def __init__(self) -> None:
+        self.child: Child | None = None
+
+    @abstractmethod
+    def lost(self) -> None:
+        """Called when the child has died, before anything else is done about it."""
+
+
+class AssignedRole(Role):
+    """A role that a child is given with an assignment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.restarts = 0
+        """How often the child was replaced."""
+
+    @property
+    def is_ready(self) -> bool:
+        """True while it has a child that does its work."""
+        return self.child is not None and self.child.stage is Stage.READY
+
+    @property
+    def pid(self) -> int:
+        """The process; 0 while it is being replaced."""
+        return self.child.pid if self.child is not None and self.child.alive else 0
+
+    @abstractmethod
+    def handover(self) -> AbstractContextManager[Handover]:
+        """All that a child needs for this role. The descriptors are open until the end of the block."""
+
+
+class WorkerRole(AssignedRole):
+    """Serves a shard."""
+
+    def __init__(self, shard: int, segments: Segments, listeners: Listeners, guests: Guests, control: Control) -> None:
+        super().__init__()
+        self.name = f"shard-{shard}"
+        self._shard = shard
+        self._segments = segments
+        self._listeners = listeners
+        self._guests = guests
+        self._control = control
+
+    @contextmanager
+    def handover(self) -> Iterator[Handover]:
+        """The shared memory, its listening sockets, and the guests that read its shard."""
+        sockets = self._listeners
+        infos, pages, channel = self._guests.connect(self._shard)
+        with channel:
+            yield (
+                WorkerDuty(shard=self._shard, guests=infos),
+                {
+                    "control": [self._segments.control],
+                    "arenas": self._segments.arenas,
+                    "events": self._segments.events,
+                    "common": [one.fileno() for one in sockets.common[self._shard]] if sockets.common else [],
+                    "own": [one.fileno() for one in sockets.own[self._shard]] if sockets.own else [],
+                    "unix": [sockets.unix.fileno()] if sockets.unix is not None else [],
+                    "guest-pages": pages,
+                    "guest-channel": [channel.fileno()],
+                },
+            )
+
+    def lost(self) -> None:
+        """The others fail what they have under way to it, instead of waiting for a successor that knows nothing."""
+        self._control.next_incarnation(self._shard)
+        self._guests.disconnect(self._shard)
+
+
+class StewardRole(AssignedRole):
+    """Does what takes time."""
+
+    name = "steward"
+
+    @contextmanager
+    def handover(self) -> Iterator[Handover]:
+        """Nothing of the node's memory: it changes shards only by sending commands."""
+        yield StewardDuty(), {}
+
+    def lost(self) -> None:
+        """Nobody waits for it."""
+
+
+class SpareRole(Role):
+    """Waits to be given another role, with all imports done."""
+
+    name = "spare"
+
+    def take(self) -> Child | None:
+        """The child, which is a spare no more."""
+        child, self.child = self.child, None
+        return child
+
+    def lost(self) -> None:
+        """It cannot be taken any more."""
+        self.child = None

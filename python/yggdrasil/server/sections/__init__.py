@@ -1,0 +1,1 @@
+"""The sections of the configuration: in each, every option of one subject, declared once."""
