@@ -3,8 +3,9 @@
 use super::error::CommandError;
 use super::flags::Flags;
 use super::handler::{Outcome, ReadContext, ReadHandler, Run, ShardContext, ShardHandler};
+use super::key_places::Keys;
 use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{Arity, CommandSpec, Docs, Group, Keys, Route};
+use super::spec::{Arity, CommandSpec, Docs, Group, Route};
 use super::value::{expire_at, int_argument};
 use crate::keyspace::{EntryView, Millis};
 use crate::resp::{Args, Reply};

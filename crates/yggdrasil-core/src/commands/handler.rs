@@ -8,8 +8,9 @@ use crate::resp::{Args, Reply};
 
 use super::error::CommandError;
 use super::flags::Flags;
+use super::key_places::Keys;
 use super::session::SessionCommand;
-use super::spec::{CommandSpec, Join, Keys, Route};
+use super::spec::{CommandSpec, Join, Route};
 use super::together::run_together;
 use super::value::canonical;
 

@@ -7,8 +7,9 @@ use super::flags::Flags;
 use super::handler::{
     Change, Found, Look, Outcome, PlanContext, ReadContext, Run, ShardContext, Together,
 };
+use super::key_places::Keys;
 use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{CommandSpec, Docs, Group, Join, Keys, Route};
+use super::spec::{CommandSpec, Docs, Group, Join, Route};
 use super::value::{canonical, database_argument, expire_at as expire_at_millis, int_argument};
 use super::{dump as payload, scan};
 use crate::keyspace::{Effect, EntryView, Expiry, Key, Millis};
@@ -144,7 +145,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         name: "copy",
         arity: AtLeast(3),
         flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM]),
-        keys: Keys::FIRST_TWO,
+        keys: Keys::FromTo,
         group: Group::Generic,
         needs: None,
         route: Route::Together,

@@ -3,9 +3,10 @@
 use super::error::CommandError;
 use super::flags::Flags;
 use super::handler::{Outcome, ReadContext, ReadHandler, Run, ShardContext};
+use super::key_places::Keys;
 use super::pins::object_pin;
 use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{CommandSpec, Docs, Group, Keys, Route};
+use super::spec::{CommandSpec, Docs, Group, Route};
 use crate::keyspace::{EntryView, Kind, Value};
 use crate::resp::{Args, Reply};
 

@@ -6,9 +6,10 @@
 use super::error::CommandError;
 use super::flags::Flags;
 use super::handler::{Change, Found, Look, Outcome, PlanContext, Run, ShardContext, Together};
+use super::key_places::Keys;
 use super::scan;
 use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{CommandSpec, Docs, Group, Join, Keys, Route};
+use super::spec::{CommandSpec, Docs, Group, Join, Route};
 use super::value::{EXPIRE_AT_MAX, int_argument};
 use crate::keyspace::{Effect, Millis};
 use crate::resp::{Args, Reply};

@@ -2,7 +2,8 @@
 
 use super::flags::Flags;
 use super::handler::Run;
-use super::spec::{Arity, CommandSpec, Docs, Group, Keys, Route};
+use super::key_places::Keys;
+use super::spec::{Arity, CommandSpec, Docs, Group, Route};
 
 /// What the engine is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

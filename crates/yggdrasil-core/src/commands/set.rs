@@ -3,8 +3,9 @@
 use super::error::CommandError;
 use super::flags::Flags;
 use super::handler::{Change, Found, Look, Outcome, PlanContext, Run, ShardContext, Together};
+use super::key_places::Keys;
 use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{CommandSpec, Docs, Group, Join, Keys, Route};
+use super::spec::{CommandSpec, Docs, Group, Join, Route};
 use super::value::{canonical, expire_at, int_argument, write_value};
 use crate::keyspace::{Effect, Expiry, Key, Kind, Millis};
 use crate::resp::{Args, Reply};

@@ -3,8 +3,9 @@
 use super::error::CommandError;
 use super::flags::Flags;
 use super::handler::{KeyLimits, Outcome, ReadContext, Run, ShardContext, check_kind};
+use super::key_places::Keys;
 use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{CommandSpec, Docs, Group, Keys, Route};
+use super::spec::{CommandSpec, Docs, Group, Route};
 use super::value::{EXPIRE_AT_MAX, text, text_len};
 use crate::keyspace::{
     EntryView, Kind, Millis, Received, UPLOAD_SERIAL_BITS, UploadError, UploadId,

@@ -6,9 +6,10 @@ use super::handler::{
     Change, Found, KeyLimits, Look, Outcome, PlanContext, ReadContext, Run, ShardContext, Together,
     check_kind,
 };
+use super::key_places::Keys;
 use super::lcs::{LcsOptions, lcs as write_lcs};
 use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{CommandSpec, Docs, Group, Join, Keys, Route};
+use super::spec::{CommandSpec, Docs, Group, Join, Route};
 use super::value::{canonical, int_argument, text, text_len, write_value};
 use crate::keyspace::{EntryView, Expiry, Kind};
 use crate::resp::{Args, Reply};
