@@ -229,7 +229,7 @@ fn change(
     let now = context.now;
     let holds = context
         .shard
-        .find(&key, now)
+        .use_entry(&key, now)
         .is_some_and(|entry| conditions.hold(entry.expire_at, at));
     if holds && at <= now as i64 {
         context.shard.remove(&key, now);
@@ -243,7 +243,7 @@ fn change(
 fn persist(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = context.first_key(&args[1]);
     let now = context.now;
-    let entry = context.shard.find(&key, now);
+    let entry = context.shard.use_entry(&key, now);
     let expires = entry.is_some_and(|entry| entry.expire_at.is_some());
     if expires {
         context.shard.set_expiry(&key, None, now);

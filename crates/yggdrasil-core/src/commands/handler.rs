@@ -14,7 +14,7 @@ use super::spec::{CommandSpec, Join, Route};
 use super::together::run_together;
 use super::value::canonical;
 
-/// What a handler gives. On an error the caller takes back what was written, and the error is the reply.
+/// The result of a handler. On an error the caller takes back what was written, and the error is the reply.
 pub type Outcome = Result<(), CommandError>;
 
 pub type ReadHandler =
@@ -62,7 +62,7 @@ pub struct Together {
     pub decide: DecideHandler,
 }
 
-/// What a look found, or nothing.
+/// The entry that a look found, if any.
 pub type Found<'a> = Option<EntryView<'a>>;
 
 /// A key that a [`Together`] command wants to see.
@@ -70,7 +70,7 @@ pub type Found<'a> = Option<EntryView<'a>>;
 pub struct Look<'a> {
     pub db: u8,
     pub key: &'a [u8],
-    /// Whether its value is needed. If not, an empty one may be given for it.
+    /// True when its value is needed. If not, an empty one may be given for it.
     pub value: bool,
 }
 
@@ -94,7 +94,7 @@ pub struct KeyLimits {
     pub upload_bytes_max: u64,
     /// How long a pin lasts when nobody says.
     pub pin_milliseconds: u64,
-    /// What the access bits of entries mean.
+    /// The meaning of the access bits of entries.
     pub access_bits: AccessBits,
 }
 
@@ -111,14 +111,14 @@ impl Default for KeyLimits {
     }
 }
 
-/// What a [`Run::Read`] handler knows beside the entry.
+/// The surroundings of a [`Run::Read`] handler.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadContext<'a> {
     pub now: Millis,
     pub limits: &'a KeyLimits,
 }
 
-/// What the steps of a [`Together`] command know beside the entries.
+/// The surroundings of the steps of a [`Together`] command.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanContext<'a> {
     pub db: u8,
@@ -139,7 +139,7 @@ impl PlanContext<'_> {
     }
 }
 
-/// What a [`Run::Shard`] handler works on.
+/// The shard and the surroundings of a [`Run::Shard`] handler.
 pub struct ShardContext<'a> {
     pub shard: &'a mut Shard,
     pub db: u8,
@@ -189,7 +189,7 @@ impl ShardContext<'_> {
         kind: Kind,
         key: &Key<'_>,
     ) -> Result<Option<EntryView<'_>>, CommandError> {
-        let found = self.shard.find(key, self.now);
+        let found = self.shard.use_entry(key, self.now);
         check_kind(Some(kind), found.as_ref())?;
         Ok(found)
     }
@@ -250,9 +250,9 @@ impl ShardContext<'_> {
     #[inline]
     pub fn look_up(&mut self, key: &Key<'_>, flags: Flags) -> Option<EntryView<'_>> {
         let view = if flags.has(Flags::NO_TOUCH) {
-            self.shard.peek(key, self.now)
+            self.shard.look(key, self.now)
         } else {
-            self.shard.find(key, self.now)
+            self.shard.use_entry(key, self.now)
         };
         match view {
             Some(_) => self.hits += 1,

@@ -313,7 +313,7 @@ fn touch(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>)
     let mut found = 0;
     for argument in args.iter().skip(1) {
         let key = context.key(argument);
-        found += i64::from(context.shard.find(&key, context.now).is_some());
+        found += i64::from(context.shard.use_entry(&key, context.now).is_some());
     }
     reply.int(found);
     Ok(())
@@ -472,8 +472,8 @@ fn move_key(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'
     }
     let (key, now) = (context.first_key(&args[1]), context.now);
     let destination = Key { db, ..key };
-    let is_free = context.shard.peek(&destination, now).is_none();
-    let Some(source) = context.shard.find(&key, now).filter(|_| is_free) else {
+    let is_free = context.shard.look(&destination, now).is_none();
+    let Some(source) = context.shard.use_entry(&key, now).filter(|_| is_free) else {
         reply.int(0);
         return Ok(());
     };
@@ -538,7 +538,7 @@ impl RestoreOptions {
 fn restore(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let options = RestoreOptions::parse(&args.from(4))?;
     let (key, now) = (context.first_key(&args[1]), context.now);
-    if !options.replace && context.shard.peek(&key, now).is_some() {
+    if !options.replace && context.shard.look(&key, now).is_some() {
         return Err(CommandError::BusyKey);
     }
     let ttl = int_argument(&args[2])?;

@@ -164,7 +164,7 @@ fn freq(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) 
     let key = context.first_key(args.at(2));
     let Some(access) = context
         .shard
-        .peek(&key, context.now)
+        .look(&key, context.now)
         .map(|entry| entry.access)
     else {
         reply.null();

@@ -197,7 +197,7 @@ fn write_time_left(
     let key = context.first_key(key);
     match context
         .shard
-        .peek(&key, now)
+        .look(&key, now)
         .map(|entry| entry.pinned_until)
     {
         None => reply.int(-2),

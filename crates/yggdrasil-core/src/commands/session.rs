@@ -5,7 +5,7 @@ use super::handler::Run;
 use super::key_places::Keys;
 use super::spec::{Arity, CommandSpec, Docs, Group, Route};
 
-/// What the engine is asked to do.
+/// A command that the engine runs itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionCommand {
     Auth,

@@ -189,7 +189,7 @@ enum Unit {
     UnixMilliseconds,
 }
 
-/// What the options say about the time of expiry.
+/// The time of expiry by the options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Lifetime<'a> {
     /// Nothing.
@@ -343,7 +343,7 @@ fn set_with_options(
         return Ok(());
     }
     if let Some(condition) = options.condition {
-        let existed = context.shard.find(&key, context.now).is_some();
+        let existed = context.shard.use_entry(&key, context.now).is_some();
         if !condition.holds(existed) {
             reply.null();
             return Ok(());
@@ -383,7 +383,7 @@ fn write_before(
 
 fn setnx(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = context.first_key(&args[1]);
-    let existed = context.shard.find(&key, context.now).is_some();
+    let existed = context.shard.use_entry(&key, context.now).is_some();
     if !existed {
         context.store(&key, &args[2], Expiry::Clear)?;
     }

@@ -1,6 +1,6 @@
 //! The row of the command table: everything that is known about a command, in one place.
 
-use crate::keyspace::Kind;
+use crate::keyspace::{Kind, room_of_entry};
 use crate::resp::Args;
 
 use super::error::CommandError;
@@ -178,7 +178,7 @@ impl CommandSpec {
         }
     }
 
-    /// Whether a request may change several entries, so that somebody could see it half done.
+    /// True when a request may change several entries, so that somebody could see it half done.
     #[inline]
     pub fn may_change_several(&self, args: &Args<'_>) -> bool {
         self.flags.has(Flags::WRITE)
@@ -192,10 +192,27 @@ impl CommandSpec {
     }
 
     /// The keys of a request, as places among its arguments, each with whether it is written.
-    pub fn key_uses(&self, args: &Args<'_>) -> impl Iterator<Item = (usize, bool)> {
-        let writes = self.flags.has(Flags::WRITE);
-        let places = self.keys.positions(args);
-        places.map(move |place| (place, writes && !self.keys.is_only_read(place)))
+    pub fn key_uses(&self, args: &Args<'_>) -> impl Iterator<Item = (usize, bool)> + use<> {
+        let (keys, writes) = (self.keys, self.flags.has(Flags::WRITE));
+        let places = keys.positions(args);
+        places.map(move |place| (place, writes && !keys.is_only_read(place)))
+    }
+
+    /// The keys that a request writes, each with the bytes that a new entry for it takes where its owner stores it.
+    pub fn rooms<'a>(&self, args: &Args<'a>) -> impl Iterator<Item = (&'a [u8], u64)> + use<'a> {
+        let step = match self.keys {
+            Keys::At { step, .. } => usize::from(step),
+            _ => 1,
+        };
+        let args = *args;
+        let written = self.key_uses(&args).filter(|(_, is_written)| *is_written);
+        written.map(move |(place, _)| {
+            // Values follow their keys, or one key has all the rest.
+            let end = if step > 1 { place + step } else { args.len() };
+            let values = (place + 1..end.min(args.len())).map(|place| args.at(place).len() as u64);
+            let key = args.at(place);
+            (key, room_of_entry(key.len() as u64, values.sum()))
+        })
     }
 
     /// The name without its container.

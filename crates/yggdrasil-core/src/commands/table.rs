@@ -268,7 +268,7 @@ impl Registry {
         Ok(keys)
     }
 
-    /// What "CONTAINER HELP" answers: each subcommand with its arguments, and what it does.
+    /// Writes the answer to "CONTAINER HELP": each subcommand with its arguments, and what it does.
     pub fn write_help(&self, container: &str, reply: &mut Reply<'_>) {
         let rows = self.rows.iter().copied();
         help::write(
@@ -527,6 +527,22 @@ mod tests {
         assert_eq!(uses(row(b"copy"), "COPY a b"), [(1, false), (2, true)]);
         assert_eq!(uses(row(b"rename"), "RENAME a b"), [(1, true), (2, true)]);
         assert_eq!(uses(row(b"mget"), "MGET a b"), [(1, false), (2, false)]);
+        let rooms = |name: &[u8], line: &str| {
+            let request = request(line);
+            let rooms = row(name).rooms(&request.as_args());
+            rooms
+                .map(|(key, bytes)| (key.to_vec(), bytes))
+                .collect::<Vec<_>>()
+        };
+        let (long, short) = ("x".repeat(1_000), "y");
+        let (a, b) = (
+            rooms(b"set", &format!("SET a {long}")),
+            rooms(b"set", "SET b y"),
+        );
+        assert!((1_000..1_200).contains(&a[0].1) && b[0].1 < 100);
+        let both = rooms(b"mset", &format!("MSET a {long} b {short}"));
+        assert_eq!(both, [a, b].concat());
+        assert_eq!(rooms(b"get", "GET a"), []);
     }
 
     #[test]

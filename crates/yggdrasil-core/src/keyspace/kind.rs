@@ -1,6 +1,6 @@
 //! The kinds of values, and the ways they are stored. Both stand in the header of an entry.
 
-/// What a value is to its clients. One more number, 7, is left: no bit of the header beside these is.
+/// The type of a value as its clients see it. One more number, 7, is left, and no other bit of the header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Kind {

@@ -13,7 +13,7 @@ use crate::keyspace::layout::PAGE_BYTES;
 use crate::keyspace::slot::key_slot;
 use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, hash_key};
 
-use super::lease::Change;
+use super::lease::InPlace;
 use super::{Place, Shard};
 
 /// The effect that puts a stored value.
@@ -253,9 +253,9 @@ impl Shard {
         let (from, to) = (header.total_bytes(), extent.total_bytes());
         if same_layout && self.obtain(|arena| arena.resize_in_place(place.at, from, to))? {
             let change = if offset < header.value_bytes() {
-                Change::Inside
+                InPlace::Inside
             } else {
-                Change::Behind
+                InPlace::Behind
             };
             if self.open_in_place(place, change) {
                 return Ok(place.at);
@@ -283,7 +283,7 @@ impl Shard {
 
     /// Turns an integer into its decimal form.
     fn spell_out(&mut self, key: &Key<'_>, now: Millis) -> Result<(), KeyspaceError> {
-        let Some(Value::Int(int)) = self.peek(key, now).map(|view| view.value) else {
+        let Some(Value::Int(int)) = self.look(key, now).map(|view| view.value) else {
             return Ok(());
         };
         let mut buffer = itoa::Buffer::new();
@@ -399,7 +399,7 @@ impl Shard {
         let (from, to) = (old.total_bytes(), extent.total_bytes());
         self.check_pinned_growth(&old, key.bytes, to)?;
         let mut in_place = self.obtain(|arena| arena.resize_in_place(place.at, from, to))?;
-        if in_place && !self.open_in_place(&place, Change::Inside) {
+        if in_place && !self.open_in_place(&place, InPlace::Inside) {
             self.arena.undo_resize(place.at, from, to);
             in_place = false;
         }
