@@ -161,11 +161,21 @@ pub struct ShardContext<'a> {
 #[inline(always)]
 pub fn check_kind(needs: Option<Kind>, found: Option<&EntryView<'_>>) -> Outcome {
     match (needs, found) {
-        (Some(needed), Some(entry)) if entry.kind != needed => Err(CommandError::WrongType),
-        (Some(_), Some(entry)) if matches!(entry.value, Value::Absent(_)) => {
-            Err(CommandError::NotInMemory)
+        (Some(needed), Some(entry))
+            if entry.kind != needed || matches!(entry.value, Value::Absent(_)) =>
+        {
+            Err(misfit(needed, entry))
         }
         _ => Ok(()),
+    }
+}
+
+#[cold]
+fn misfit(needed: Kind, entry: &EntryView<'_>) -> CommandError {
+    if entry.kind == needed {
+        CommandError::NotInMemory
+    } else {
+        CommandError::WrongType
     }
 }
 
@@ -300,12 +310,17 @@ impl CommandSpec {
     /// Makes sure that what a command changes without storing values can be recorded: its keys, and something for each.
     #[inline(always)]
     fn reserve_records(&self, context: &mut ShardContext<'_>, args: &Args<'_>) -> Outcome {
-        if self.flags.has(Flags::WRITE) && context.shard.has_listener() {
-            let keys = self.keys.positions(args);
-            let bytes = keys.map(|place| args.at(place).len() as u64 + SMALL_RECORD_BYTES);
-            context.shard.reserve_record(bytes.sum())?;
+        if context.shard.has_listener() && self.flags.has(Flags::WRITE) {
+            return self.reserve_small_records(context, args);
         }
         Ok(())
+    }
+
+    #[cold]
+    fn reserve_small_records(&self, context: &mut ShardContext<'_>, args: &Args<'_>) -> Outcome {
+        let keys = self.keys.positions(args);
+        let bytes = keys.map(|place| args.at(place).len() as u64 + SMALL_RECORD_BYTES);
+        Ok(context.shard.reserve_record(bytes.sum())?)
     }
 
     #[inline]

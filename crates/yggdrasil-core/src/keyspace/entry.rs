@@ -192,6 +192,12 @@ impl Header {
         }
     }
 
+    /// True for a string that lies here as bytes.
+    #[inline(always)]
+    pub(super) fn is_raw_string(&self) -> bool {
+        self.word0 & (KIND_MASK | ENCODING_MASK) == 0
+    }
+
     /// True for a string that lies here whole, as nearly all do.
     #[inline(always)]
     pub(super) fn is_string_here(&self) -> bool {

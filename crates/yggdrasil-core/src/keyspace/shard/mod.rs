@@ -540,11 +540,14 @@ impl Shard {
     fn view(&self, at: u64, header: &Header) -> EntryView<'_> {
         let offset = at * 8 + header.value_offset();
         let bytes = self.arena.mapping.slice(offset, header.value_bytes());
-        let kind = header.kind().unwrap_or(Kind::String);
-        let value = Value::from_stored(kind, header.encoding(), bytes);
+        let (kind, value) = if header.is_raw_string() {
+            (Kind::String, Value::Bytes(bytes))
+        } else {
+            other_value(header, bytes)
+        };
         EntryView {
             kind,
-            value: value.unwrap_or(Value::Bytes(b"")),
+            value,
             expire_at: self.expire_at(at, header),
             version: header.version(),
             access: header.access(),
@@ -604,6 +607,14 @@ impl Shard {
     ) -> Result<u64, KeyspaceError> {
         self.obtain(|arena| arena.allocate(bytes, spare_pages, limit))
     }
+}
+
+/// Kind and value of an entry that is no string of bytes.
+#[inline]
+fn other_value<'a>(header: &Header, bytes: &'a [u8]) -> (Kind, Value<'a>) {
+    let kind = header.kind().unwrap_or(Kind::String);
+    let value = Value::from_stored(kind, header.encoding(), bytes);
+    (kind, value.unwrap_or(Value::Bytes(b"")))
 }
 
 /// Bytes of the arena that a new entry takes, its share of the index included.
