@@ -317,6 +317,8 @@ class _CommandRow(TypedDict):
     first_key: int
     last_key: int
     step: int
+    # Of keys that only a request tells the places of: an index, a word that is sought from there, whether a count is.
+    moving_keys: tuple[int, str | None, bool] | None
     acl_categories: list[str]
     tips: list[str]
     group: str

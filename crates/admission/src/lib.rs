@@ -2,7 +2,7 @@
 //!
 //! New entries come into the *window*. What falls out of it gets into the main part only if it was used more often
 //! lately than what would have to go for it. The main part is a *probation* and a *protected* queue. What is different
-//! from the papers is so because it was measured to be better; docs/architecture.md has all of it, and this shapes the
+//! from the papers is so because it was measured to be better; docs/admission.md has all of it, and this shapes the
 //! code:
 //!
 //! - The queues are rings of six bytes a key without pointers. A hit writes into the entry and nothing else; promotion

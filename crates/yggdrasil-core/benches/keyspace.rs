@@ -172,7 +172,9 @@ fn measure_gets(shard: &mut Shard, keys: u64, value: &[u8]) {
     measure("GET one by one", keys, |batches| {
         for names in batches {
             for name in &names {
-                let view = shard.find(&key(name), NOW).expect("every key is there");
+                let view = shard
+                    .use_entry(&key(name), NOW)
+                    .expect("every key is there");
                 assert_eq!(length(&view.value), value.len());
             }
         }
@@ -182,7 +184,7 @@ fn measure_gets(shard: &mut Shard, keys: u64, value: &[u8]) {
             let batch = hashed(&names);
             prefetch!(shard, batch);
             for key in &batch {
-                let view = shard.find(key, NOW).expect("every key is there");
+                let view = shard.use_entry(key, NOW).expect("every key is there");
                 assert_eq!(length(&view.value), value.len());
                 black_box(touch(&view.value));
             }

@@ -103,6 +103,16 @@ fn argument_dict<'py>(py: Python<'py>, argument: &Argument) -> PyResult<Bound<'p
     Ok(dict)
 }
 
+/// Keys that only a request tells the places of: where the search for them begins (an index, or a word from an index
+/// on), and whether a number of keys stands there.
+fn moving_keys(keys: Keys) -> Option<(u16, Option<&'static str>, bool)> {
+    match keys {
+        Keys::Counted { count_at, .. } => Some((count_at, None, true)),
+        Keys::After { word, from } => Some((from, Some(word), false)),
+        Keys::None | Keys::At { .. } | Keys::Before { .. } | Keys::FromTo => None,
+    }
+}
+
 fn row_dict<'py>(py: Python<'py>, spec: &CommandSpec) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item("name", spec.name)?;
@@ -112,6 +122,7 @@ fn row_dict<'py>(py: Python<'py>, spec: &CommandSpec) -> PyResult<Bound<'py, PyD
     dict.set_item("first_key", first)?;
     dict.set_item("last_key", last)?;
     dict.set_item("step", step)?;
+    dict.set_item("moving_keys", moving_keys(spec.keys))?;
     dict.set_item("acl_categories", spec.acl_categories())?;
     dict.set_item("tips", spec.docs.tips)?;
     dict.set_item("group", spec.group.name())?;

@@ -38,23 +38,40 @@ _SPECIAL: dict[str, tuple[Uses, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class KeySpecification:
-    """Keys among the arguments, and their use. `last` counts from `first`, or from the end where it is negative."""
+    """Keys among the arguments, and their use. `last` counts from `first`, or from the end where it is negative.
+
+    With a `word`, they stand behind it, which is sought from `first` on; with a `limit` of 2, half of what is there is
+    keys. Where they are `counted`, their number stands at `first`.
+    """
 
     flags: Uses
     first: int
     last: int
     step: int
+    word: str | None = None
+    limit: int = 0
+    counted: bool = False
 
 
 def key_specifications(row: "_CommandRow") -> list[KeySpecification]:
     """Of a row of the command table; none for a command without keys."""
     first, last, step = row["first_key"], row["last_key"], row["step"]
+    if row["moving_keys"]:
+        return _moving(row, *row["moving_keys"])
     if not first:
         return []
     uses = _SPECIAL.get(row["name"], (_use(row["flags"]),))
     if len(uses) > 1:
         return [KeySpecification(use, first + place, 0, 1) for place, use in enumerate(uses)]
     return [KeySpecification(uses[0], first, last if last < 0 else last - first, step)]
+
+
+def _moving(row: "_CommandRow", at: int, word: str | None, counted: bool) -> list[KeySpecification]:
+    """Keys whose places depend on the request; a destination among them is overwritten, and the others are read."""
+    destination = row["first_key"]
+    uses = _READ if destination else _use(row["flags"])
+    moving = KeySpecification(uses, at, -1, 1, word, 0 if counted else 2, counted)
+    return [KeySpecification(_OVERWRITE, destination, 0, 1), moving] if destination else [moving]
 
 
 def _use(flags: list[str]) -> Uses:

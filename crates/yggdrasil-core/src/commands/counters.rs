@@ -3,9 +3,10 @@
 use super::error::CommandError;
 use super::flags::Flags;
 use super::handler::{Outcome, Run, ShardContext, ShardHandler};
+use super::key_places::Keys;
 use super::long_double::LongDouble;
 use super::spec::Arity::Exact;
-use super::spec::{CommandSpec, Docs, Group, Keys, Route};
+use super::spec::{CommandSpec, Docs, Group, Route};
 use super::value::{as_int, canonical, int_argument, text};
 use crate::keyspace::{Expiry, Kind, Value};
 use crate::resp::{Args, Reply};

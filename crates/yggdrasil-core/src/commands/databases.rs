@@ -3,8 +3,9 @@
 use super::error::CommandError;
 use super::flags::Flags;
 use super::handler::{Outcome, Run, ShardContext, ShardHandler};
+use super::key_places::Keys;
 use super::spec::Arity::{self, AtLeast, Exact};
-use super::spec::{CommandSpec, Docs, Group, Join, Keys, Route};
+use super::spec::{CommandSpec, Docs, Group, Join, Route};
 use crate::resp::{Args, Reply, parse_i64};
 
 pub(super) const COMMANDS: &[CommandSpec] = &[

@@ -1,4 +1,4 @@
-//! What DUMP gives and RESTORE takes: a value in the format of Redis's snapshots, its version and a checksum.
+//! The payload of DUMP and RESTORE: a value in the format of Redis's snapshots, its version and a checksum.
 //!
 //! ```text
 //! type: u8 | value | version: u16 LE | crc64: u64 LE over all before
@@ -96,7 +96,7 @@ fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// What stands before the footer, if the footer is right.
+/// The bytes before the footer, if the footer is right.
 fn check(payload: &[u8]) -> Option<&[u8]> {
     let checked = payload.len().checked_sub(FOOTER_BYTES - 2)?;
     let (checked, checksum) = payload.split_at(checked);

@@ -3,7 +3,7 @@
 use crate::keyspace::KeyspaceError;
 use crate::resp::Reply;
 
-/// What a command answers instead of its reply.
+/// The error that a command answers instead of its reply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     #[error("ERR syntax error")]

@@ -3,8 +3,9 @@
 use super::error::CommandError;
 use super::flags::Flags;
 use super::handler::{Outcome, ReadContext, ReadHandler, Run, ShardContext, ShardHandler};
+use super::key_places::Keys;
 use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{Arity, CommandSpec, Docs, Group, Keys, Route};
+use super::spec::{Arity, CommandSpec, Docs, Group, Route};
 use super::value::{expire_at, int_argument};
 use crate::keyspace::{EntryView, Millis};
 use crate::resp::{Args, Reply};
@@ -228,7 +229,7 @@ fn change(
     let now = context.now;
     let holds = context
         .shard
-        .find(&key, now)
+        .use_entry(&key, now)
         .is_some_and(|entry| conditions.hold(entry.expire_at, at));
     if holds && at <= now as i64 {
         context.shard.remove(&key, now);
@@ -242,7 +243,7 @@ fn change(
 fn persist(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = context.first_key(&args[1]);
     let now = context.now;
-    let entry = context.shard.find(&key, now);
+    let entry = context.shard.use_entry(&key, now);
     let expires = entry.is_some_and(|entry| entry.expire_at.is_some());
     if expires {
         context.shard.set_expiry(&key, None, now);

@@ -1,7 +1,7 @@
 //! Patterns as KEYS, SCAN, PSUBSCRIBE and CONFIG GET know them: `*`, `?`, `[a-z]`, `[^abc]`, and `\` before any of
 //! them.
 
-/// Whether all of `text` matches.
+/// True when all of `text` matches.
 ///
 /// As in Redis, an empty text matches nothing but an empty pattern, not even `*`.
 ///

@@ -8,12 +8,13 @@ use crate::resp::{Args, Reply};
 
 use super::error::CommandError;
 use super::flags::Flags;
+use super::key_places::Keys;
 use super::session::SessionCommand;
-use super::spec::{CommandSpec, Join, Keys, Route};
+use super::spec::{CommandSpec, Join, Route};
 use super::together::run_together;
 use super::value::canonical;
 
-/// What a handler gives. On an error the caller takes back what was written, and the error is the reply.
+/// The result of a handler. On an error the caller takes back what was written, and the error is the reply.
 pub type Outcome = Result<(), CommandError>;
 
 pub type ReadHandler =
@@ -61,7 +62,7 @@ pub struct Together {
     pub decide: DecideHandler,
 }
 
-/// What a look found, or nothing.
+/// The entry that a look found, if any.
 pub type Found<'a> = Option<EntryView<'a>>;
 
 /// A key that a [`Together`] command wants to see.
@@ -69,7 +70,7 @@ pub type Found<'a> = Option<EntryView<'a>>;
 pub struct Look<'a> {
     pub db: u8,
     pub key: &'a [u8],
-    /// Whether its value is needed. If not, an empty one may be given for it.
+    /// True when its value is needed. If not, an empty one may be given for it.
     pub value: bool,
 }
 
@@ -93,7 +94,7 @@ pub struct KeyLimits {
     pub upload_bytes_max: u64,
     /// How long a pin lasts when nobody says.
     pub pin_milliseconds: u64,
-    /// What the access bits of entries mean.
+    /// The meaning of the access bits of entries.
     pub access_bits: AccessBits,
 }
 
@@ -110,14 +111,14 @@ impl Default for KeyLimits {
     }
 }
 
-/// What a [`Run::Read`] handler knows beside the entry.
+/// The surroundings of a [`Run::Read`] handler.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadContext<'a> {
     pub now: Millis,
     pub limits: &'a KeyLimits,
 }
 
-/// What the steps of a [`Together`] command know beside the entries.
+/// The surroundings of the steps of a [`Together`] command.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanContext<'a> {
     pub db: u8,
@@ -138,7 +139,7 @@ impl PlanContext<'_> {
     }
 }
 
-/// What a [`Run::Shard`] handler works on.
+/// The shard and the surroundings of a [`Run::Shard`] handler.
 pub struct ShardContext<'a> {
     pub shard: &'a mut Shard,
     pub db: u8,
@@ -164,11 +165,21 @@ pub struct ShardContext<'a> {
 #[inline(always)]
 pub fn check_kind(needs: Option<Kind>, found: Option<&EntryView<'_>>) -> Outcome {
     match (needs, found) {
-        (Some(needed), Some(entry)) if entry.kind != needed => Err(CommandError::WrongType),
-        (Some(_), Some(entry)) if matches!(entry.value, Value::Absent(_)) => {
-            Err(CommandError::NotInMemory)
+        (Some(needed), Some(entry))
+            if entry.kind != needed || matches!(entry.value, Value::Absent(_)) =>
+        {
+            Err(misfit(needed, entry))
         }
         _ => Ok(()),
+    }
+}
+
+#[cold]
+fn misfit(needed: Kind, entry: &EntryView<'_>) -> CommandError {
+    if entry.kind == needed {
+        CommandError::NotInMemory
+    } else {
+        CommandError::WrongType
     }
 }
 
@@ -192,7 +203,7 @@ impl ShardContext<'_> {
         kind: Kind,
         key: &Key<'_>,
     ) -> Result<Option<EntryView<'_>>, CommandError> {
-        let found = self.shard.find(key, self.now);
+        let found = self.shard.use_entry(key, self.now);
         check_kind(Some(kind), found.as_ref())?;
         Ok(found)
     }
@@ -260,9 +271,9 @@ impl ShardContext<'_> {
     #[inline]
     pub fn look_up(&mut self, key: &Key<'_>, flags: Flags) -> Option<EntryView<'_>> {
         let view = if flags.has(Flags::NO_TOUCH) {
-            self.shard.peek(key, self.now)
+            self.shard.look(key, self.now)
         } else {
-            self.shard.find(key, self.now)
+            self.shard.use_entry(key, self.now)
         };
         match view {
             Some(_) => self.hits += 1,
@@ -310,12 +321,17 @@ impl CommandSpec {
     /// Makes sure that what a command changes without storing values can be recorded: its keys, and something for each.
     #[inline(always)]
     fn reserve_records(&self, context: &mut ShardContext<'_>, args: &Args<'_>) -> Outcome {
-        if self.flags.has(Flags::WRITE) && context.shard.has_listener() {
-            let keys = self.keys.positions(args);
-            let bytes = keys.map(|place| args.at(place).len() as u64 + SMALL_RECORD_BYTES);
-            context.shard.reserve_record(bytes.sum())?;
+        if context.shard.has_listener() && self.flags.has(Flags::WRITE) {
+            return self.reserve_small_records(context, args);
         }
         Ok(())
+    }
+
+    #[cold]
+    fn reserve_small_records(&self, context: &mut ShardContext<'_>, args: &Args<'_>) -> Outcome {
+        let keys = self.keys.positions(args);
+        let bytes = keys.map(|place| args.at(place).len() as u64 + SMALL_RECORD_BYTES);
+        Ok(context.shard.reserve_record(bytes.sum())?)
     }
 
     #[inline]

@@ -7,8 +7,9 @@ use super::flags::Flags;
 use super::handler::{
     Change, Found, Look, Outcome, PlanContext, ReadContext, Run, ShardContext, Together,
 };
+use super::key_places::Keys;
 use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{CommandSpec, Docs, Group, Join, Keys, Route};
+use super::spec::{CommandSpec, Docs, Group, Join, Route};
 use super::value::{canonical, database_argument, expire_at as expire_at_millis, int_argument};
 use super::{dump as payload, scan};
 use crate::keyspace::{Effect, EntryView, Expiry, Key, Millis};
@@ -144,7 +145,7 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         name: "copy",
         arity: AtLeast(3),
         flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM]),
-        keys: Keys::FIRST_TWO,
+        keys: Keys::FromTo,
         group: Group::Generic,
         needs: None,
         route: Route::Together,
@@ -312,7 +313,7 @@ fn touch(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>)
     let mut found = 0;
     for argument in args.iter().skip(1) {
         let key = context.key(argument);
-        found += i64::from(context.shard.find(&key, context.now).is_some());
+        found += i64::from(context.shard.use_entry(&key, context.now).is_some());
     }
     reply.int(found);
     Ok(())
@@ -471,8 +472,8 @@ fn move_key(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'
     }
     let (key, now) = (context.first_key(&args[1]), context.now);
     let destination = Key { db, ..key };
-    let is_free = context.shard.peek(&destination, now).is_none();
-    let Some(source) = context.shard.find(&key, now).filter(|_| is_free) else {
+    let is_free = context.shard.look(&destination, now).is_none();
+    let Some(source) = context.shard.use_entry(&key, now).filter(|_| is_free) else {
         reply.int(0);
         return Ok(());
     };
@@ -537,7 +538,7 @@ impl RestoreOptions {
 fn restore(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let options = RestoreOptions::parse(&args.from(4))?;
     let (key, now) = (context.first_key(&args[1]), context.now);
-    if !options.replace && context.shard.peek(&key, now).is_some() {
+    if !options.replace && context.shard.look(&key, now).is_some() {
         return Err(CommandError::BusyKey);
     }
     let ttl = int_argument(&args[2])?;

@@ -4,7 +4,7 @@ use super::error::CommandError;
 use super::value::int_argument;
 use crate::resp::{Args, Reply};
 
-/// What LCS is asked for.
+/// The options of LCS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LcsOptions {
     pub len: bool,

@@ -227,7 +227,7 @@ fn take_digits(text: &[u8], is_digit: fn(&u8) -> bool) -> Option<(Vec<u8>, i64, 
     Some((digits, fraction as i64, &text[len..]))
 }
 
-/// What may follow the digits: nothing, or a mark and an exponent. Exponents beyond all bounds are as good as large.
+/// Reads what follows the digits: nothing, or a mark and an exponent. Exponents beyond all bounds are as good as large.
 fn take_exponent(text: &[u8], mark: u8) -> Option<i64> {
     let Some((first, rest)) = text.split_first() else {
         return Some(0);
@@ -336,7 +336,7 @@ mod tests {
         sum.unwrap_or_else(|| INFINITE.to_owned())
     }
 
-    /// What Redis 8 answers on x86-64 to SET f A and INCRBYFLOAT f B.
+    /// Answers of Redis 8 on x86-64 to SET f A and INCRBYFLOAT f B.
     #[rustfmt::skip]
     const SUMS: &[(&str, &str, &str)] = &[
         ("35", "-4233555617396491825", "-4233555617396491790"),

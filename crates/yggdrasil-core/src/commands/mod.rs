@@ -9,6 +9,7 @@ mod flags;
 pub mod glob;
 pub mod handler;
 mod help;
+mod key_places;
 mod keys;
 mod lcs;
 mod long_double;
@@ -35,8 +36,9 @@ pub use handler::{
     Change, EachHandler, KeyLimits, Look, Outcome, PlanContext, ReadContext, ReadHandler, Run,
     ShardContext, ShardHandler, Together, check_kind,
 };
+pub use key_places::Keys;
 pub use object::encoding_name;
 pub use session::SessionCommand;
-pub use spec::{Arity, CommandSpec, Docs, Group, Join, Keys, Route};
+pub use spec::{Arity, CommandSpec, Docs, Group, Join, Route};
 pub use table::{CommandId, FAMILIES, NewCommand, RegistrationError, Registry};
 pub use value::{EXPIRE_AT_MAX, database_argument};

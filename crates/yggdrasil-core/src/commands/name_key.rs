@@ -86,7 +86,7 @@ fn lower(word: u64) -> u64 {
     word | is_upper >> 2
 }
 
-/// Whether a command may have this name, or a subcommand in its container.
+/// True when a command may have this name, or a subcommand in its container.
 pub(super) fn is_name(name: &str) -> bool {
     let is_allowed = |byte: u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.')

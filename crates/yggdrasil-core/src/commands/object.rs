@@ -3,9 +3,10 @@
 use super::error::CommandError;
 use super::flags::Flags;
 use super::handler::{Outcome, ReadContext, ReadHandler, Run, ShardContext};
+use super::key_places::Keys;
 use super::pins::object_pin;
 use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{CommandSpec, Docs, Group, Keys, Route};
+use super::spec::{CommandSpec, Docs, Group, Route};
 use crate::keyspace::{EntryView, Kind, Value};
 use crate::resp::{Args, Reply};
 
@@ -163,7 +164,7 @@ fn freq(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) 
     let key = context.first_key(args.at(2));
     let Some(access) = context
         .shard
-        .peek(&key, context.now)
+        .look(&key, context.now)
         .map(|entry| entry.access)
     else {
         reply.null();

@@ -6,9 +6,10 @@
 use super::error::CommandError;
 use super::flags::Flags;
 use super::handler::{Change, Found, Look, Outcome, PlanContext, Run, ShardContext, Together};
+use super::key_places::Keys;
 use super::scan;
 use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{CommandSpec, Docs, Group, Join, Keys, Route};
+use super::spec::{CommandSpec, Docs, Group, Join, Route};
 use super::value::{EXPIRE_AT_MAX, int_argument};
 use crate::keyspace::{Effect, Millis};
 use crate::resp::{Args, Reply};
@@ -196,7 +197,7 @@ fn write_time_left(
     let key = context.first_key(key);
     match context
         .shard
-        .peek(&key, now)
+        .look(&key, now)
         .map(|entry| entry.pinned_until)
     {
         None => reply.int(-2),

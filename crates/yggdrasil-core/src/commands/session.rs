@@ -2,9 +2,10 @@
 
 use super::flags::Flags;
 use super::handler::Run;
-use super::spec::{Arity, CommandSpec, Docs, Group, Keys, Route};
+use super::key_places::Keys;
+use super::spec::{Arity, CommandSpec, Docs, Group, Route};
 
-/// What the engine is asked to do.
+/// A command that the engine runs itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionCommand {
     Auth,

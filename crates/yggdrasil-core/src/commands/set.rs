@@ -3,8 +3,9 @@
 use super::error::CommandError;
 use super::flags::Flags;
 use super::handler::{Change, Found, Look, Outcome, PlanContext, Run, ShardContext, Together};
+use super::key_places::Keys;
 use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{CommandSpec, Docs, Group, Join, Keys, Route};
+use super::spec::{CommandSpec, Docs, Group, Join, Route};
 use super::value::{canonical, expire_at, int_argument, write_value};
 use crate::keyspace::{Effect, Expiry, Key, Kind, Millis};
 use crate::resp::{Args, Reply};
@@ -188,7 +189,7 @@ enum Unit {
     UnixMilliseconds,
 }
 
-/// What the options say about the time of expiry.
+/// The time of expiry by the options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Lifetime<'a> {
     /// Nothing.
@@ -342,7 +343,7 @@ fn set_with_options(
         return Ok(());
     }
     if let Some(condition) = options.condition {
-        let existed = context.shard.find(&key, context.now).is_some();
+        let existed = context.shard.use_entry(&key, context.now).is_some();
         if !condition.holds(existed) {
             reply.null();
             return Ok(());
@@ -382,7 +383,7 @@ fn write_before(
 
 fn setnx(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = context.first_key(&args[1]);
-    let existed = context.shard.find(&key, context.now).is_some();
+    let existed = context.shard.use_entry(&key, context.now).is_some();
     if !existed {
         context.store(&key, &args[2], Expiry::Clear)?;
     }

@@ -1,11 +1,12 @@
 //! The row of the command table: everything that is known about a command, in one place.
 
-use crate::keyspace::Kind;
+use crate::keyspace::{Kind, room_of_entry};
 use crate::resp::Args;
 
 use super::error::CommandError;
 use super::flags::Flags;
 use super::handler::{Outcome, Run};
+use super::key_places::Keys;
 
 /// One command, or one subcommand of a container. Names are lower case; a subcommand's is "container|name".
 #[derive(Clone, Copy, Debug)]
@@ -42,71 +43,6 @@ impl Arity {
         match self {
             Self::Exact(exact) => i64::from(exact),
             Self::AtLeast(least) => -i64::from(least),
-        }
-    }
-}
-
-/// Where the keys are among the arguments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keys {
-    None,
-    /// Every `step`-th argument from `first` to `last`; a negative `last` counts from the end, -1 being the last.
-    At {
-        first: u16,
-        last: i16,
-        step: u16,
-    },
-    /// Every argument behind the name, but for one of these options with its value at the end.
-    Before {
-        option_names: &'static [&'static str],
-    },
-}
-
-impl Keys {
-    pub const FIRST: Keys = Keys::range(1, 1);
-    pub const SECOND: Keys = Keys::range(2, 2);
-    pub const FIRST_TWO: Keys = Keys::range(1, 2);
-    pub const ALL: Keys = Keys::range(1, -1);
-
-    pub const fn range(first: u16, last: i16) -> Keys {
-        Keys::At {
-            first,
-            last,
-            step: 1,
-        }
-    }
-
-    /// The places of the keys among arguments.
-    pub fn positions(self, args: &Args<'_>) -> impl Iterator<Item = usize> + Clone + use<> {
-        let count = args.len();
-        let (first, end, step) = match self {
-            Self::None => (0, 0, 1),
-            Self::Before { option_names } => {
-                let option_at = count.checked_sub(2).filter(|place| *place > 1);
-                let end = option_at.filter(|place| {
-                    let word = args.at(*place);
-                    let is = |name: &&str| word.eq_ignore_ascii_case(name.as_bytes());
-                    option_names.iter().any(is)
-                });
-                (1, end.unwrap_or(count), 1)
-            }
-            Self::At { first, last, step } => {
-                let end = match usize::try_from(last) {
-                    Ok(last) => last + 1,
-                    Err(_) => (count + 1).saturating_sub(usize::from(last.unsigned_abs())),
-                };
-                (usize::from(first), end.min(count), usize::from(step))
-            }
-        };
-        (first..end).step_by(step)
-    }
-
-    /// First key, last key and step, as COMMAND INFO tells them.
-    pub fn triple(self) -> (i64, i64, i64) {
-        match self {
-            Self::None => (0, 0, 0),
-            Self::At { first, last, step } => (first.into(), last.into(), step.into()),
-            Self::Before { .. } => (1, -1, 1),
         }
     }
 }
@@ -242,7 +178,7 @@ impl CommandSpec {
         }
     }
 
-    /// Whether a request may change several entries, so that somebody could see it half done.
+    /// True when a request may change several entries, so that somebody could see it half done.
     #[inline]
     pub fn may_change_several(&self, args: &Args<'_>) -> bool {
         self.flags.has(Flags::WRITE)
@@ -253,6 +189,30 @@ impl CommandSpec {
                     false
                 }
             }
+    }
+
+    /// The keys of a request, as places among its arguments, each with whether it is written.
+    pub fn key_uses(&self, args: &Args<'_>) -> impl Iterator<Item = (usize, bool)> + use<> {
+        let (keys, writes) = (self.keys, self.flags.has(Flags::WRITE));
+        let places = keys.positions(args);
+        places.map(move |place| (place, writes && !keys.is_only_read(place)))
+    }
+
+    /// The keys that a request writes, each with the bytes that a new entry for it takes where its owner stores it.
+    pub fn rooms<'a>(&self, args: &Args<'a>) -> impl Iterator<Item = (&'a [u8], u64)> + use<'a> {
+        let step = match self.keys {
+            Keys::At { step, .. } => usize::from(step),
+            _ => 1,
+        };
+        let args = *args;
+        let written = self.key_uses(&args).filter(|(_, is_written)| *is_written);
+        written.map(move |(place, _)| {
+            // Values follow their keys, or one key has all the rest.
+            let end = if step > 1 { place + step } else { args.len() };
+            let values = (place + 1..end.min(args.len())).map(|place| args.at(place).len() as u64);
+            let key = args.at(place);
+            (key, room_of_entry(key.len() as u64, values.sum()))
+        })
     }
 
     /// The name without its container.
@@ -297,7 +257,6 @@ impl CommandSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resp::ArgsBuffer;
 
     #[test]
     fn a_group_has_a_name_of_one_line() {
@@ -307,42 +266,5 @@ mod tests {
         for wrong in ["", "a:b", "a\nb", &long] {
             assert_eq!(Group::named(wrong), None);
         }
-    }
-
-    #[test]
-    fn keys_are_where_the_row_says() {
-        let positions = |keys: Keys, count| {
-            let args: ArgsBuffer = std::iter::repeat_n(&b"ex"[..], count).collect();
-            keys.positions(&args.as_args()).collect::<Vec<_>>()
-        };
-        let before = Keys::Before {
-            option_names: &["EX"],
-        };
-        assert_eq!(positions(before, 2), [1]);
-        assert_eq!(positions(before, 3), [1, 2]);
-        assert_eq!(positions(before, 4), [1]);
-        assert_eq!(positions(before, 5), [1, 2]);
-        assert_eq!(
-            positions(
-                Keys::Before {
-                    option_names: &["PX"]
-                },
-                4
-            ),
-            [1, 2, 3]
-        );
-        assert_eq!(positions(Keys::None, 3), []);
-        assert_eq!(positions(Keys::FIRST, 2), [1]);
-        assert_eq!(positions(Keys::FIRST, 1), []);
-        assert_eq!(positions(Keys::SECOND, 3), [2]);
-        assert_eq!(positions(Keys::FIRST_TWO, 5), [1, 2]);
-        assert_eq!(positions(Keys::ALL, 4), [1, 2, 3]);
-        let pairs = Keys::At {
-            first: 1,
-            last: -1,
-            step: 2,
-        };
-        assert_eq!(positions(pairs, 5), [1, 3]);
-        assert_eq!(positions(pairs, 1), []);
     }
 }

@@ -3,15 +3,16 @@
 use super::error::CommandError;
 use super::flags::Flags;
 use super::handler::{KeyLimits, Outcome, ReadContext, Run, ShardContext, check_kind};
+use super::key_places::Keys;
 use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{CommandSpec, Docs, Group, Keys, Route};
+use super::spec::{CommandSpec, Docs, Group, Route};
 use super::value::{EXPIRE_AT_MAX, text, text_len};
 use crate::keyspace::{
     EntryView, Kind, Millis, Received, UPLOAD_SERIAL_BITS, UploadError, UploadId,
 };
 use crate::resp::{Args, Reply, parse_i64};
 
-/// What STREAMINFO advises for a read: large enough that requests cost nothing beside the bytes.
+/// The size of a read that STREAMINFO advises: large enough that requests cost nothing beside the bytes.
 const CHUNK_BYTES: u64 = 1024 * 1024;
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
@@ -242,7 +243,7 @@ fn streaminfo(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply
     Ok(())
 }
 
-/// What may follow the key of PUT_STREAM BEGIN.
+/// The options of PUT_STREAM BEGIN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct BeginOptions {
     expected: Option<u64>,
@@ -307,7 +308,7 @@ fn begin(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>)
     Ok(())
 }
 
-/// Whether uploads that hold `bytes` may have `more`.
+/// True when uploads that hold `bytes` may have `more`.
 ///
 /// # Errors
 /// When they would be more than the limit.

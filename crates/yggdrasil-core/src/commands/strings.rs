@@ -6,9 +6,10 @@ use super::handler::{
     Change, Found, KeyLimits, Look, Outcome, PlanContext, ReadContext, Run, ShardContext, Together,
     check_kind,
 };
+use super::key_places::Keys;
 use super::lcs::{LcsOptions, lcs as write_lcs};
 use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{CommandSpec, Docs, Group, Join, Keys, Route};
+use super::spec::{CommandSpec, Docs, Group, Join, Route};
 use super::value::{canonical, int_argument, text, text_len, write_value};
 use crate::keyspace::{EntryView, Expiry, Kind};
 use crate::resp::{Args, Reply};
@@ -273,7 +274,7 @@ fn setrange(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'
 fn append(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = context.first_key(&args[1]);
     let tail = &args[2];
-    let before = context.shard.peek(&key, context.now);
+    let before = context.shard.look(&key, context.now);
     check_kind(Some(Kind::String), before.as_ref())?;
     let len = match before.map(|entry| text_len(entry.value) as u64) {
         None => {
@@ -290,7 +291,7 @@ fn append(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>
     Ok(())
 }
 
-/// Whether `bytes` may stand at `offset`.
+/// True when `bytes` may stand at `offset`.
 fn check_length(limits: &KeyLimits, offset: u64, bytes: &[u8]) -> Outcome {
     match offset.checked_add(bytes.len() as u64) {
         Some(len) if len <= limits.string_bytes_max => Ok(()),

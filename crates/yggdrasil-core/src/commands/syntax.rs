@@ -13,7 +13,7 @@
 pub struct Argument {
     pub name: String,
     pub kind: ArgumentKind,
-    /// What is written before it, or instead of it.
+    /// The word that is written before it, or instead of it.
     pub token: Option<String>,
     pub optional: bool,
     pub multiple: bool,
@@ -52,7 +52,7 @@ impl ArgumentKind {
         }
     }
 
-    /// What the name of an argument says about its type.
+    /// The type that the name of an argument stands for.
     fn of(name: &str) -> Self {
         match name {
             "key" | "newkey" | "key1" | "key2" | "source" | "destination" => Self::Key,
@@ -155,7 +155,7 @@ impl<'a, W: Iterator<Item = &'a str>> Reader<'a, W> {
         }
     }
 
-    /// What follows "[": an optional choice, or a repetition of the items before it.
+    /// Reads what follows "[": an optional choice, or a repetition of the items before it.
     fn optional(&mut self, before: &mut Vec<Argument>) -> Result<(), SyntaxError> {
         let mut item = self.choice("]")?;
         let Some(repeated) = item.multiple.then(|| parts(&item)) else {

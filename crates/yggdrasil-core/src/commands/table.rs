@@ -3,8 +3,9 @@
 use super::error::CommandError;
 use super::flags::Flags;
 use super::handler::Run;
+use super::key_places::Keys;
 use super::name_key::{NO_CONTAINER, NameKey, is_name};
-use super::spec::{Arity, CommandSpec, Docs, Group, Keys, Route};
+use super::spec::{Arity, CommandSpec, Docs, Group, Route};
 use super::{
     counters, databases, expiry, help, keys, object, pins, session, set, streams, strings, syntax,
 };
@@ -264,10 +265,16 @@ impl Registry {
             ));
         }
         let positions = spec.keys.positions(args);
-        Ok(positions.map(|index| args.at(index)).collect())
+        let keys: Vec<_> = positions.map(|index| args.at(index)).collect();
+        if keys.is_empty() && spec.keys.depends_on_arguments() {
+            return Err(CommandError::Plain(
+                "Invalid arguments specified for command",
+            ));
+        }
+        Ok(keys)
     }
 
-    /// What "CONTAINER HELP" answers: each subcommand with its arguments, and what it does.
+    /// Writes the answer to "CONTAINER HELP": each subcommand with its arguments, and what it does.
     pub fn write_help(&self, container: &str, reply: &mut Reply<'_>) {
         let rows = self.rows.iter().copied();
         help::write(
@@ -491,6 +498,57 @@ mod tests {
                 None
             );
         }
+    }
+
+    #[test]
+    fn keys_are_found_by_their_count() {
+        let mut registry = Registry::new();
+        let mut command = new_command("zunionstore", Run::Python);
+        command.arity = Arity::AtLeast(4);
+        command.keys = Keys::Counted {
+            count_at: 2,
+            destination: Some(1),
+        };
+        let id = registry.register(command).unwrap();
+        let keys = |line: &str| {
+            let request = request(line);
+            let keys = registry.keys_of(&request.as_args());
+            keys.map(|keys| keys.into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            keys("ZUNIONSTORE to 2 a b"),
+            Ok(vec![b"to".to_vec(), b"a".to_vec(), b"b".to_vec()])
+        );
+        let wrong = CommandError::Plain("Invalid arguments specified for command");
+        assert_eq!(keys("ZUNIONSTORE to 0 a b"), Err(wrong.clone()));
+        assert_eq!(keys("ZUNIONSTORE to 3 a b"), Err(wrong));
+        let mut spec = *registry.spec(id);
+        let uses =
+            |spec: &CommandSpec, line| spec.key_uses(&request(line).as_args()).collect::<Vec<_>>();
+        let line = "ZUNIONSTORE to 2 a b";
+        assert_eq!(uses(&spec, line), [(1, false), (3, false), (4, false)]);
+        spec.flags = Flags::WRITE;
+        assert_eq!(uses(&spec, line), [(1, true), (3, false), (4, false)]);
+        let row = |name: &[u8]| registry.spec(registry.find(name).unwrap());
+        assert_eq!(uses(row(b"copy"), "COPY a b"), [(1, false), (2, true)]);
+        assert_eq!(uses(row(b"rename"), "RENAME a b"), [(1, true), (2, true)]);
+        assert_eq!(uses(row(b"mget"), "MGET a b"), [(1, false), (2, false)]);
+        let rooms = |name: &[u8], line: &str| {
+            let request = request(line);
+            let rooms = row(name).rooms(&request.as_args());
+            rooms
+                .map(|(key, bytes)| (key.to_vec(), bytes))
+                .collect::<Vec<_>>()
+        };
+        let (long, short) = ("x".repeat(1_000), "y");
+        let (a, b) = (
+            rooms(b"set", &format!("SET a {long}")),
+            rooms(b"set", "SET b y"),
+        );
+        assert!((1_000..1_200).contains(&a[0].1) && b[0].1 < 100);
+        let both = rooms(b"mset", &format!("MSET a {long} b {short}"));
+        assert_eq!(both, [a, b].concat());
+        assert_eq!(rooms(b"get", "GET a"), []);
     }
 
     #[test]

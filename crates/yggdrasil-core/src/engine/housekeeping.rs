@@ -2,7 +2,7 @@
 
 use super::session::Wait;
 use super::{Engine, Event, SessionRef};
-use crate::keyspace::{EntryView, Key, Recorded, hash_key};
+use crate::keyspace::{Captured, EntryView, Key, hash_key};
 use crate::stats::Counter;
 
 /// Entries looked at in one step of background work.
@@ -48,7 +48,7 @@ impl Engine {
             let before = self.now.saturating_sub(self.options.upload_timeout_ms);
             self.shard.abort_idle_uploads(before);
         }
-        self.shard.end_forgotten_recording(self.now);
+        self.shard.end_forgotten_capture(self.now);
         self.publish_gauges();
         self.publish_rates();
         self.settle();
@@ -226,7 +226,7 @@ impl Engine {
         };
         let size = self.shard.entry_bytes(&key, self.now)?;
         self.shard
-            .peek(&key, self.now)
+            .look(&key, self.now)
             .map(|view| look(&view, size))
     }
 
@@ -250,9 +250,9 @@ impl Engine {
 
     /// Gives what was recorded of requests since the last call, and goes on recording one key in `2^shift`; ends with
     /// `None`. See [`Shard::record`](crate::keyspace::Shard::record).
-    pub fn record(&mut self, shift: Option<u8>) -> Recorded {
+    pub fn record(&mut self, shift: Option<u8>) -> Captured {
         self.read_clock();
-        self.shard.record(shift, self.clock.unix_us, self.now)
+        self.shard.capture(shift, self.clock.unix_us, self.now)
     }
 
     /// What the arena is used for, in bytes.

@@ -183,7 +183,7 @@ impl Engine {
         let (mut sum, mut hits) = (0, 0);
         for ((shard, key), &position) in keys[..count].iter().zip(positions) {
             let Some(reader) = &self.readers[*shard] else {
-                let found = self.shard.find(key, self.now);
+                let found = self.shard.use_entry(key, self.now);
                 hits += u64::from(found.is_some());
                 let version = found.map(|view| view.version);
                 sum += each(found, reply);
@@ -274,7 +274,7 @@ impl Engine {
     fn is_own_unchanged(&self, key: &Key<'_>, seen: &SeenOwn) -> bool {
         match seen {
             SeenOwn::Version(version) => {
-                let found = self.shard.peek(key, self.now);
+                let found = self.shard.look(key, self.now);
                 found.is_some_and(|view| view.version == *version)
             }
             SeenOwn::Missing(stamp) => self.shard.still_valid(key, stamp),

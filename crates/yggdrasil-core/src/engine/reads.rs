@@ -34,9 +34,9 @@ impl Engine {
         let row = self.table.spec(command);
         let untouched = row.flags.has(Flags::NO_TOUCH);
         let view = if untouched || session.gates.any(Gates::NO_TOUCH) {
-            self.shard.peek(&key, self.now)
+            self.shard.look(&key, self.now)
         } else {
-            self.shard.find(&key, self.now)
+            self.shard.use_entry(&key, self.now)
         };
         let is_long = view.is_some_and(|view| view.is_long());
         if is_long && !session.slots.is_empty() {

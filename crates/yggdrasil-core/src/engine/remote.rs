@@ -299,7 +299,7 @@ impl Engine {
             bytes,
         };
         encode(
-            self.shard.find(&key, self.now).as_ref(),
+            self.shard.use_entry(&key, self.now).as_ref(),
             with_value != 0,
             &mut reply,
         );

@@ -351,9 +351,9 @@ impl Engine {
         let start = target.len();
         let mut seen = Vec::new();
         let mut lending = Lending::new(self.shard.lender());
-        let mark = self.shard.recording_mark();
+        let mark = self.shard.capture_mark();
         let settled = (0..TRIES).any(|_| {
-            self.shard.forget_recorded(mark);
+            self.shard.forget_captured(mark);
             target.truncate(start);
             lending.take_back(start);
             seen.clear();
@@ -368,7 +368,7 @@ impl Engine {
         });
         self.count_outside(&seen);
         if !settled {
-            self.shard.forget_recorded(mark);
+            self.shard.forget_captured(mark);
             target.truncate(start);
         }
         let session = &mut self.sessions[index];

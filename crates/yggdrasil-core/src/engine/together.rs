@@ -41,7 +41,7 @@ impl Engine {
         };
         let mut bytes = Vec::new();
         encode(
-            self.shard.find(&key, self.now).as_ref(),
+            self.shard.use_entry(&key, self.now).as_ref(),
             look.value,
             &mut bytes,
         );

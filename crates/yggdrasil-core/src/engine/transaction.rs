@@ -17,7 +17,7 @@ use super::session::{Queued, Wait};
 use super::together::Step;
 use super::wire::Reader;
 use super::{Engine, Event};
-use crate::commands::{CommandError, CommandId, Flags, Run, SessionCommand};
+use crate::commands::{CommandError, CommandId, CommandSpec, Flags, Run, SessionCommand};
 use crate::resp::{Args, Protocol, Reply};
 use crate::ring::FrameKind;
 use crate::stats::Counter;
@@ -96,8 +96,8 @@ pub(super) struct Transaction {
     touched: bool,
     /// A shard does not execute what is asked of it.
     refusal: Option<CommandError>,
-    /// The smallest room of any shard.
-    room: u64,
+    /// The room in each of them.
+    rooms: Vec<u64>,
     queue: VecDeque<Queued>,
     /// The reply of EXEC is an array of the replies.
     pub exec: bool,
@@ -134,7 +134,7 @@ impl Transaction {
             lost: parent.is_some_and(|parent| parent.lost),
             touched: false,
             refusal: None,
-            room: parent.map_or(u64::MAX, |parent| parent.room),
+            rooms: parent.map_or_else(Vec::new, |parent| parent.rooms.clone()),
             nesting: execution.nesting(),
             db: execution.db,
             queue: VecDeque::from([execution.into_queued()]),
@@ -198,7 +198,7 @@ impl Engine {
                     .details()
                     .is_some_and(|details| details.multi.watch_lost),
             refusal: None,
-            room: u64::MAX,
+            rooms: Vec::new(),
             queue: queue.into(),
             exec,
             muted,
@@ -300,7 +300,7 @@ impl Engine {
                         .find_map(|command| granted.state.refusal(self.table.spec(command).flags))
                 });
                 transaction.touched |= granted.touched;
-                transaction.room = transaction.room.min(granted.room);
+                transaction.rooms.push(granted.room);
                 transaction.reserved.push(shard);
             }
             None => transaction.lost = true,
@@ -390,6 +390,18 @@ impl Engine {
         }
     }
 
+    /// True when each shard of a transaction has room for what a request writes there.
+    fn has_room(&self, id: usize, row: &CommandSpec, args: &Args<'_>) -> bool {
+        let mut needed = vec![0_u64; self.shape.shards];
+        for (key, bytes) in row.rooms(args) {
+            let there = &mut needed[self.shard_of(key)];
+            *there = there.saturating_add(bytes);
+        }
+        let transaction = &self.transactions[id];
+        let mut shards = transaction.reserved.iter().zip(&transaction.rooms);
+        shards.all(|(shard, room)| needed[*shard] <= *room)
+    }
+
     fn execute_step(&mut self, id: usize, next: Queued) {
         let args = next.args.as_args();
         let row = self.table.spec(next.command);
@@ -397,14 +409,11 @@ impl Engine {
         let is_push = row.flags.has(Flags::PUBSUB);
         let transaction = &self.transactions[id];
         let (db, protocol, tag) = (transaction.db, transaction.protocol, transaction.tag);
-        if denies && transaction.reserved.len() > 1 {
-            let needed: u64 = args.iter().map(|arg| arg.len() as u64 + 64).sum();
-            if transaction.room < needed {
-                let mut reply = Vec::new();
-                CommandError::OutOfMemory.write(&mut Reply::new(&mut reply, protocol));
-                self.step_done(id, &reply);
-                return;
-            }
+        if denies && transaction.reserved.len() > 1 && !self.has_room(id, row, &args) {
+            let mut reply = Vec::new();
+            CommandError::OutOfMemory.write(&mut Reply::new(&mut reply, protocol));
+            self.step_done(id, &reply);
+            return;
         }
         if let Err(error) = row.check_steps(&args) {
             let mut reply = Vec::new();

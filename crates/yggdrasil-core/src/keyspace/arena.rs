@@ -1,6 +1,6 @@
 //! The arena: pages of one size class each, index pages, and runs of pages for large entries.
 //!
-//! What is where is known on the owner's heap alone, in a record per page. Only the links of free slots lie in the
+//! The owner's heap alone knows where everything lies, in a record per page. Only the links of free slots lie in the
 //! slots themselves. Memory is counted by the 4 KB blocks that have been touched, which is what the kernel counts;
 //! within a page they are always the first ones.
 
@@ -31,7 +31,7 @@ const KEPT_PAGES: usize = 16;
 pub(super) const COOLED_PAGES: u32 = 64;
 const NONE: u32 = 0;
 
-/// What a page is used for.
+/// The use of a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum PageUse {
     #[default]
@@ -70,7 +70,7 @@ pub(super) struct OutOfMemory {
     pub(super) needed: u64,
 }
 
-/// Whether an allocation respects the limit.
+/// Respect of an allocation for the limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Limit {
     Respect,
@@ -98,7 +98,7 @@ pub(super) struct Arena {
     pub(super) free: FreeRuns,
     kept: Vec<u32>,
     pub(super) warm: WarmRuns,
-    /// What this process has lent.
+    /// The leases of this process.
     pub(super) leases: Rc<Leases>,
     /// Who else may hold runs.
     pub(super) holders: Holders,
@@ -113,7 +113,7 @@ pub(super) struct Arena {
     pub(super) live_bytes: u64,
     /// Header, directories and heap.
     pub(super) fixed_bytes: u64,
-    /// What the policy of eviction takes on the heap.
+    /// Heap bytes of the policy of eviction.
     pub(super) policy_bytes: u64,
     pub(super) peak: u64,
 }
@@ -191,7 +191,7 @@ impl Arena {
         }
     }
 
-    /// Whether an entry can change its size from `from` to `to` where it is. Grows its run when that is needed.
+    /// True when an entry can change its size from `from` to `to` where it is. Grows its run when that is needed.
     #[inline]
     pub(super) fn resize_in_place(
         &mut self,
@@ -206,7 +206,7 @@ impl Arena {
         Ok(self.resize_in_slot(from, to))
     }
 
-    /// Whether an entry can change its size within its slot.
+    /// True when an entry can change its size within its slot.
     #[inline(always)]
     pub(super) fn resize_in_slot(&mut self, from: u64, to: u64) -> bool {
         let fits =

@@ -60,7 +60,7 @@ impl Database {
         self.buckets > BUCKETS_MIN && self.keys * 10 < self.buckets * MERGE_BELOW_TENTHS
     }
 
-    /// What is in the database; an empty one stays.
+    /// Takes the contents of the database; an empty one stays.
     pub(super) fn take(&mut self) -> Self {
         let mut slot_counts = self.slot_counts.take();
         slot_counts.iter_mut().for_each(|counts| counts.fill(0));

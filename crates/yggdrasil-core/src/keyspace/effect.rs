@@ -100,12 +100,13 @@ impl<'a> Effect<'a> {
                 let marks = [(expire_at, EXPIRES), (pinned_until, IS_PINNED)];
                 let set = marks.into_iter().filter(|(time, _)| time.is_some());
                 let flags = set.fold(0, |all, (_, flag)| all | flag);
-                let stored = value.stored(kind);
+                let mut int = [0; 8];
+                let stored = value.stored(kind, &mut int);
                 out.extend([PUT, kind as u8, stored.encoding as u8, flags]);
                 for time in [expire_at, pinned_until].into_iter().flatten() {
                     out.extend(time.to_le_bytes());
                 }
-                out.extend_from_slice(stored.bytes());
+                out.extend_from_slice(stored.bytes);
             }
             Self::Splice { offset, bytes } => {
                 out.push(SPLICE);

@@ -10,8 +10,8 @@
 //! Fields are named from the low bits up. `db` is the physical database. Entries too large for a size class always
 //! have the expiry words, so that a change of expiry never moves them.
 //!
-//! No bit of word 0 is left. What an entry has to say beyond it takes the one [`Kind`] that is not given yet, and a word
-//! of its own that tells which kind it really is.
+//! No bit of word 0 is left. What an entry has to say beyond it takes the one [`Kind`] that is not given yet, and a
+//! word of its own that tells which kind it really is.
 
 use super::classes::CLASS_BYTES_MAX;
 use super::kind::{Encoding, Kind, Stored};
@@ -36,7 +36,7 @@ const WIDE: u64 = 1 << (VERSION_BITS + 7);
 const DB_SHIFT: u32 = VERSION_BITS + 8;
 const LAYOUT_BITS: u64 = HAS_EXPIRY | WIDE;
 
-/// What room for an expiry takes.
+/// Bytes that room for an expiry takes.
 pub(super) const EXPIRY_BYTES: u64 = 16;
 
 /// The kind of a value, and how its bytes are to be read.
@@ -192,6 +192,12 @@ impl Header {
         }
     }
 
+    /// True for a string that lies here as bytes.
+    #[inline(always)]
+    pub(super) fn is_raw_string(&self) -> bool {
+        self.word0 & (KIND_MASK | ENCODING_MASK) == 0
+    }
+
     /// True for a string that lies here whole, as nearly all do.
     #[inline(always)]
     pub(super) fn is_string_here(&self) -> bool {
@@ -199,7 +205,7 @@ impl Header {
         self.word0 & (KIND_MASK | ENCODING_MASK) & !HERE == 0
     }
 
-    /// Whether it is neither evicted nor moved to a lower tier.
+    /// True when it is neither evicted nor moved to a lower tier.
     #[inline(always)]
     pub(super) fn is_pinned(&self) -> bool {
         self.word0 & PINNED != 0
@@ -214,7 +220,7 @@ impl Header {
         }
     }
 
-    /// Whether the words for an expiry are there; they may say that it never comes.
+    /// True when the words for an expiry are there; they may say that it never comes.
     #[inline(always)]
     pub(super) fn has_expiry(&self) -> bool {
         self.word0 & HAS_EXPIRY != 0
@@ -225,7 +231,7 @@ impl Header {
         self.word0 & WIDE != 0
     }
 
-    /// Whether key and value begin at the same places as in `other`.
+    /// True when key and value begin at the same places as in `other`.
     #[inline(always)]
     pub(super) fn same_layout(&self, other: &Self) -> bool {
         (self.word0 ^ other.word0) & LAYOUT_BITS == 0

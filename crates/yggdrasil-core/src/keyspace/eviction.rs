@@ -1,4 +1,4 @@
-//! What is removed when memory runs short: the policies and what they remember of an access.
+//! Policies of eviction, and what they remember of an access.
 //!
 //! An entry has 24 bits for its last uses. What they mean follows from the policy ([`AccessBits`]):
 //! ```text
@@ -46,7 +46,7 @@ impl Policy {
         found.map(|(_, policy)| *policy)
     }
 
-    /// Whether only entries with a time of expiry are removed.
+    /// True when only entries with a time of expiry are removed.
     #[must_use]
     pub fn is_volatile(self) -> bool {
         matches!(
@@ -55,12 +55,12 @@ impl Policy {
         )
     }
 
-    /// Whether victims are taken as they come.
+    /// True when victims are taken as they come.
     pub(super) fn is_random(self) -> bool {
         matches!(self, Self::AllKeysRandom | Self::VolatileRandom)
     }
 
-    /// What the access bits of entries mean, with or without a limit of memory.
+    /// The meaning of the access bits of entries, with or without a limit of memory.
     #[must_use]
     pub fn access_bits(self, limited: bool) -> AccessBits {
         match self {
@@ -71,7 +71,7 @@ impl Policy {
     }
 }
 
-/// What the access bits of an entry mean.
+/// The meaning of the access bits of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum AccessBits {
     #[default]
@@ -131,7 +131,7 @@ pub(super) mod frequency {
     }
 }
 
-/// What can be set about eviction.
+/// Settings of eviction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EvictionOptions {
     pub policy: Policy,

@@ -2,9 +2,9 @@
 
 use std::fmt::Debug;
 
+use super::capture::Capture;
 use super::effect::{Effect, Record};
 use super::entry::VERSION_MASK;
-use super::recorder::Recorder;
 use super::types::{Key, KeyspaceError};
 use super::waiting::Waiting;
 use super::watch::Watches;
@@ -60,7 +60,7 @@ pub(super) struct Journal {
     watches: Watches,
     waiting: Waiting,
     /// While a capture is taken.
-    recorder: Option<Box<Recorder>>,
+    capture: Option<Box<Capture>>,
     listener: Option<Box<dyn ChangeListener>>,
     /// While changes may be undone.
     undo: Option<Vec<Before>>,
@@ -99,7 +99,7 @@ impl Journal {
     fn settle(&mut self) {
         self.is_attended = !self.watches.is_empty()
             || !self.waiting.is_empty()
-            || self.recorder.is_some()
+            || self.capture.is_some()
             || self.listener.is_some()
             || self.undo.is_some();
     }
@@ -127,13 +127,13 @@ impl Journal {
     }
 
     #[inline(always)]
-    pub(super) fn recorder(&mut self) -> Option<&mut Recorder> {
-        self.recorder.as_deref_mut()
+    pub(super) fn capture(&mut self) -> Option<&mut Capture> {
+        self.capture.as_deref_mut()
     }
 
     /// Begins, replaces or ends a recording.
-    pub(super) fn set_recorder(&mut self, recorder: Option<Box<Recorder>>) {
-        self.recorder = recorder;
+    pub(super) fn set_capture(&mut self, capture: Option<Box<Capture>>) {
+        self.capture = capture;
         self.settle();
     }
 
@@ -196,15 +196,15 @@ impl Journal {
         if matches!(effect, Effect::Put { .. } | Effect::Splice { .. }) {
             self.waiting.note(db, subject.key);
         }
-        if let (Effect::Put { .. } | Effect::Splice { .. }, Some(recorder)) =
-            (effect, &mut self.recorder)
+        if let (Effect::Put { .. } | Effect::Splice { .. }, Some(capture)) =
+            (effect, &mut self.capture)
         {
             let key = Key {
                 db,
                 hash: subject.hash,
                 bytes: subject.key,
             };
-            recorder.note_write(&key, subject.key.len() as u64 + subject.value_bytes);
+            capture.note_write(&key, subject.key.len() as u64 + subject.value_bytes);
         }
         let record = Record {
             db: subject.physical,

@@ -1,6 +1,6 @@
 //! The kinds of values, and the ways they are stored. Both stand in the header of an entry.
 
-/// What a value is to its clients. One more number, 7, is left: no bit of the header beside these is.
+/// The type of a value as its clients see it. One more number, 7, is left, and no other bit of the header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Kind {
@@ -86,23 +86,7 @@ pub enum Value<'a> {
 pub(super) struct Stored<'a> {
     pub(super) kind: Kind,
     pub(super) encoding: Encoding,
-    bytes: StoredBytes<'a>,
-}
-
-#[derive(Clone, Copy)]
-enum StoredBytes<'a> {
-    Given(&'a [u8]),
-    Int([u8; 8]),
-}
-
-impl Stored<'_> {
-    #[inline(always)]
-    pub(super) fn bytes(&self) -> &[u8] {
-        match &self.bytes {
-            StoredBytes::Given(bytes) => bytes,
-            StoredBytes::Int(bytes) => bytes,
-        }
-    }
+    pub(super) bytes: &'a [u8],
 }
 
 impl<'a> Value<'a> {
@@ -120,13 +104,20 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The stored form; the bytes of an integer are written to `int`.
     #[inline(always)]
-    pub(super) fn stored(self, kind: Kind) -> Stored<'a> {
+    pub(super) fn stored<'b>(self, kind: Kind, int: &'b mut [u8; 8]) -> Stored<'b>
+    where
+        'a: 'b,
+    {
         let (encoding, bytes) = match self {
-            Self::Bytes(bytes) => (Encoding::Raw, StoredBytes::Given(bytes)),
-            Self::Int(number) => (Encoding::Int, StoredBytes::Int(number.to_le_bytes())),
-            Self::Tree(bytes) => (Encoding::Tree, StoredBytes::Given(bytes)),
-            Self::Absent(bytes) => (Encoding::Absent, StoredBytes::Given(bytes)),
+            Self::Bytes(bytes) => (Encoding::Raw, bytes),
+            Self::Int(number) => {
+                *int = number.to_le_bytes();
+                (Encoding::Int, &int[..])
+            }
+            Self::Tree(bytes) => (Encoding::Tree, bytes),
+            Self::Absent(bytes) => (Encoding::Absent, bytes),
         };
         Stored {
             kind,

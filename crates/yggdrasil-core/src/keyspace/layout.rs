@@ -14,7 +14,7 @@ use super::types::{KeyspaceError, ShardShape};
 
 pub(super) const PAGE_BYTES: u64 = 64 * 1024;
 pub(super) const PAGE_WORDS: u64 = PAGE_BYTES / 8;
-/// What the kernel gives and takes back.
+/// The unit in which the kernel gives memory and takes it back.
 pub(super) const BLOCK_BYTES: u64 = Mapping::HOLE_BYTES;
 const BLOCK_WORDS: u64 = BLOCK_BYTES / 8;
 
@@ -29,7 +29,7 @@ pub(super) const NUMBER: u64 = 10;
 /// Map and state words alternate, so that one line serves both for the first databases.
 const MAP: u64 = 16;
 const KEYS: u64 = 1024;
-/// What the header touches.
+/// Words that the header touches.
 pub(super) const HEADER_WORDS: u64 = 3 * BLOCK_WORDS;
 
 /// Bits of a ref.

@@ -40,13 +40,13 @@ impl Leases {
         }
     }
 
-    /// Whether anything is lent of the `count` pages from `first` on.
+    /// True when anything is lent of the `count` pages from `first` on.
     pub(super) fn any_in(&self, first: u32, count: u32) -> bool {
         let pages = self.pages.borrow();
         !pages.is_empty() && pages.range(first..first + count).next().is_some()
     }
 
-    /// Whether a page has lost its last lease since this was last asked.
+    /// True when a page has lost its last lease since this was last asked.
     pub(super) fn take_returned(&self) -> bool {
         self.returned.replace(false)
     }

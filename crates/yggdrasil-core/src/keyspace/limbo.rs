@@ -21,15 +21,15 @@ impl InLimbo {
         }
     }
 
-    /// Whether it is the run that begins with this page.
+    /// True when it is the run that begins with this page.
     pub(super) fn is(&self, number: u32) -> bool {
         self.number == number
     }
 }
 
 impl Arena {
-    /// Whether anybody looks at the run at `at`: then its bytes stay as they are. What led to it has changed before, or
-    /// its bucket is open for a change.
+    /// True when anybody looks at the run at `at`: then its bytes stay as they are. What led to it has changed before,
+    /// or its bucket is open for a change.
     pub(super) fn is_leased(&self, at: u64) -> bool {
         self.is_run_leased((at / PAGE_WORDS) as u32)
     }

@@ -2,6 +2,7 @@
 
 mod arena;
 mod bucket;
+mod capture;
 mod classes;
 mod database;
 mod effect;
@@ -14,7 +15,6 @@ mod leases;
 mod limbo;
 mod pins;
 mod reader;
-mod recorder;
 mod runs;
 mod shard;
 pub mod slot;
@@ -28,6 +28,7 @@ mod warm;
 mod watch;
 mod wheel;
 
+pub use capture::{CaptureMark, Captured};
 pub use effect::{Effect, EffectError, Record};
 pub use eviction::{AccessBits, EvictionOptions, Policy};
 pub use journal::ChangeListener;
@@ -36,7 +37,6 @@ pub use layout::{DATABASES_MAX, SEGMENT_BYTES_MAX};
 pub use leases::{Lease, Lender, Lent};
 pub use pins::{PIN_RULES_MAX, PinLedger, PinLimits, Pins};
 pub use reader::{Leased, Looked, Read, ReadStamp, ShardReader, ValueInfo};
-pub use recorder::{Recorded, RecordingMark};
 pub use shard::{
     ApplyError, Draft, OwnStamp, Published, Received, Shard, UPLOAD_SERIAL_BITS, UploadError,
     UploadId, room_of_entry,

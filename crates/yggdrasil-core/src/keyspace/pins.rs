@@ -30,10 +30,10 @@ impl PinLimits {
 /// Where the shards of a node tell each other how many bytes they have pinned. Rule 0 is the total, rule `n` the
 /// prefix `n - 1` of the limits.
 pub trait PinLedger: fmt::Debug + Send {
-    /// What this shard has pinned from now on.
+    /// Notes the bytes that this shard has pinned from now on.
     fn publish(&mut self, rule: usize, bytes: u64);
 
-    /// What the other shards have pinned.
+    /// Bytes that the other shards have pinned.
     fn elsewhere(&self, rule: usize) -> u64;
 }
 
@@ -180,13 +180,13 @@ impl Pins {
         databases.map(|database| database.by_key.len() as u64).sum()
     }
 
-    /// Whether there are none.
+    /// True when there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether all of these keys may have so many bytes more.
+    /// True when all of these keys may have so many bytes more.
     ///
     /// # Errors
     /// [`KeyspaceError::PinLimit`] names the limit that is in the way.
@@ -215,7 +215,7 @@ impl Pins {
         Ok(())
     }
 
-    /// Whether a pin may go from one key to another that takes `bytes`: what it frees counts.
+    /// True when a pin may go from one key to another that takes `bytes`: what it frees counts.
     ///
     /// # Errors
     /// [`KeyspaceError::PinLimit`] for a prefix that only the new name has.
@@ -382,7 +382,7 @@ impl Pins {
         0
     }
 
-    /// What the check of invariants compares with the entries: database, hash, key and bytes.
+    /// Pins for the check of invariants to compare with the entries: database, hash, key and bytes.
     pub(super) fn all(&self) -> impl Iterator<Item = (u8, u64, &[u8], u64)> + '_ {
         (0..=u8::MAX)
             .zip(&self.databases)

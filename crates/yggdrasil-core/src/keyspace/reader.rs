@@ -26,7 +26,7 @@ pub(super) const CHAIN_MAX: usize = 256;
 /// Stands for the bucket of an empty database.
 pub(super) const NO_BUCKET: u64 = 0;
 
-/// What a read saw, so that it can be asked later whether that still holds.
+/// The state that a read saw, which can be compared with a later one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReadStamp {
     hash: u64,
@@ -64,7 +64,7 @@ pub enum Looked<T> {
     Unsettled,
 }
 
-/// What is known of a value without its bytes.
+/// A value without its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ValueInfo {
     /// Length of the value as a string.
@@ -74,7 +74,7 @@ pub struct ValueInfo {
     pub expire_at: Option<Millis>,
     /// As in [`EntryView`].
     pub version: u64,
-    /// Whether it has a run of its own, which can be held.
+    /// True for a value with a run of its own, which can be held.
     pub is_run: bool,
 }
 
@@ -87,7 +87,7 @@ pub enum Leased {
     NoSlot,
 }
 
-/// What was found of an entry.
+/// An entry that was found.
 pub(super) struct Found {
     pub(super) at: u64,
     pub(super) header: Header,
@@ -206,7 +206,7 @@ impl ShardReader {
         looked(settled, |found| info(&found, number))
     }
 
-    /// What is known of a key's value.
+    /// Describes a key's value.
     #[inline]
     pub fn describe(&self, key: &Key<'_>, now: Millis) -> Looked<ValueInfo> {
         self.copy_to(key, now, &mut [])
@@ -291,7 +291,7 @@ impl ShardReader {
         Err(Failure::Again)
     }
 
-    /// Whether what a read saw is still so. It is as long as nobody has written there, also while the shard is
+    /// True when what a read saw is still so. It is as long as nobody has written there, also while the shard is
     /// reserved: the first that a transaction lets anybody read comes after the last that it writes.
     pub fn still_valid(&self, stamp: &ReadStamp) -> bool {
         self.mapping.settle();
@@ -524,7 +524,7 @@ impl ShardReader {
     }
 }
 
-/// Whether the home bucket of a hash is the same although the number of buckets is not.
+/// True when the home bucket of a hash is the same although the number of buckets is not.
 #[cold]
 pub(super) fn same_home(hash: u64, before: State, after: State) -> bool {
     before.shrinks() == after.shrinks()

@@ -14,7 +14,7 @@ pub fn key_slot(key: &[u8]) -> u16 {
     CRC16_TABLE.checksum(hash_tag(key)) % SLOTS
 }
 
-/// What stands between the first `{` and the next `}`, unless that is nothing; else the whole key.
+/// The bytes between the first `{` and the next `}`, or the whole key where there are none.
 #[inline]
 pub fn hash_tag(key: &[u8]) -> &[u8] {
     let Some(open) = memchr::memchr(b'{', key) else {

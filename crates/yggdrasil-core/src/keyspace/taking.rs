@@ -1,4 +1,4 @@
-//! What a reader from outside does with the value that it has found: copies it, holds it, or leaves it.
+//! Uses that a reader from outside makes of a value: it copies the value, holds it, or leaves it.
 
 use crate::lease::{Holder, RunLease};
 
@@ -17,7 +17,7 @@ pub(super) trait Taking {
         stamp: &ReadStamp,
     ) -> Result<(), Failure>;
 
-    /// What was taken does not count.
+    /// Forgets what was taken.
     fn undo(&mut self) {}
 
     /// True for who cannot make anything of another kind.

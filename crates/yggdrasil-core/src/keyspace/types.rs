@@ -1,4 +1,4 @@
-//! What callers of the keyspace see.
+//! The types that callers of the keyspace see.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -38,7 +38,7 @@ pub struct EntryView<'a> {
     pub expire_at: Option<Millis>,
     /// The number of the change that the value or its time of expiry had last (48 bits).
     pub version: u64,
-    /// What is recorded of its uses, see [`AccessBits`](super::AccessBits).
+    /// The record of its uses, see [`AccessBits`](super::AccessBits).
     pub access: u32,
     /// Length of the entry with its header; 0 in a view from outside.
     pub(crate) total_bytes: u64,
@@ -98,7 +98,7 @@ impl<'a> EntryView<'a> {
     }
 }
 
-/// What a SET does to the time of expiry.
+/// The effect of a SET on the time of expiry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Expiry {
     Clear,
@@ -199,13 +199,13 @@ pub struct AdmissionState {
     pub rejected: u64,
     /// Bytes of entries in the window.
     pub window_bytes: u64,
-    /// What the window may have of all bytes, in 1024ths.
+    /// The window's share of all bytes, in 1024ths.
     pub window_share: u64,
     /// Bytes that the policy itself takes.
     pub memory: u64,
 }
 
-/// What has happened since the start.
+/// Counts since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ShardCounters {
     /// Entries removed because their time had come.

@@ -10,7 +10,7 @@ use super::types::Millis;
 const PAGE_BLOCKS: u32 = (PAGE_BYTES / BLOCK_BYTES) as u32;
 /// How long a run is kept.
 const KEPT_MS: Millis = 3000;
-/// What may always be kept, however little is stored.
+/// Bytes that may always be kept, however little is stored.
 const KEPT_BYTES_MIN: u64 = 256 * 1024 * 1024;
 
 /// A run that nobody uses, whose first blocks are touched.
@@ -110,7 +110,7 @@ impl WarmRuns {
         })
     }
 
-    /// Whether a run is due to be given back, when so many bytes of entries are stored.
+    /// True when a run is due to be given back, when so many bytes of entries are stored.
     pub(super) fn is_due(&mut self, now: Millis, stored_bytes: u64) -> bool {
         self.now = now;
         self.runs.first().is_some_and(|oldest| {

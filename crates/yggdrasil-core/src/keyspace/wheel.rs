@@ -16,7 +16,7 @@ const DIGIT_BITS: u32 = 6;
 const POSITIONS: usize = LEVELS << DIGIT_BITS;
 const PENDING: usize = POSITIONS;
 
-/// What the wheel has to say.
+/// The outcome of one step of the wheel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Due {
     /// This entry's time has come. It is still linked.

@@ -94,7 +94,7 @@ impl Holder {
         self.held.len()
     }
 
-    /// Whether nothing is held.
+    /// True when nothing is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
@@ -106,7 +106,7 @@ impl Holder {
         self.page.report(shard, hash, db);
     }
 
-    /// What the node has said to this holder.
+    /// The last word of the node to this holder.
     #[must_use]
     pub fn state(&self) -> PageState {
         self.page.state()

@@ -15,7 +15,7 @@ struct Known {
     page: LeasePage,
     /// Reports that were fetched.
     seen: u64,
-    /// Whether it may be cut off: workers may not.
+    /// True when it may be cut off: workers may not.
     is_guest: bool,
 }
 
@@ -57,7 +57,7 @@ impl Holders {
         self.known.retain(|known| !known.is_guest || known.id != id);
     }
 
-    /// Whether anyone holds the run that begins at `first_page`. What led to the run has changed before.
+    /// True when anyone holds the run that begins at `first_page`. What led to the run has changed before.
     #[must_use]
     pub fn is_leased(&self, first_page: u32) -> bool {
         lease::look::<AtomicU64>();

@@ -29,7 +29,7 @@ const NUMBER_MASK: u64 = (1 << (SHARD_SHIFT - NUMBER_SHIFT)) - 1;
 const PAGE_MASK: u64 = (1 << NUMBER_SHIFT) - 1;
 const INSIDE: &str = "a lease page has the size that its shape asks for";
 
-/// What the node says to a holder.
+/// A word of the node to a holder.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PageState {
     Open,
@@ -129,7 +129,7 @@ impl LeasePage {
         REPORTS_AT + shard * RING_BYTES
     }
 
-    /// What the node has said last.
+    /// The last word of the node.
     #[inline]
     #[must_use]
     pub fn state(&self) -> PageState {

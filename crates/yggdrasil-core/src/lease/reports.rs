@@ -1,4 +1,4 @@
-//! What a holder has read, told to the owner of the shard through a ring that loses what is not fetched in time.
+//! Reports of a holder's reads to the owner of the shard, through a ring that loses what is not fetched in time.
 //!
 //! ```text
 //! 0    head: reports so far

@@ -91,7 +91,7 @@ fn copy_out_shifted(words: &[AtomicU64], phase: usize, out: &mut [u8]) {
     }
 }
 
-/// Whether the bytes at a word boundary equal `expected`.
+/// True when the bytes at a word boundary equal `expected`.
 #[inline(always)]
 pub(super) fn equals(words: &[AtomicU64], word: u64, expected: &[u8]) -> Option<bool> {
     let end = word.checked_add(expected.len().div_ceil(8) as u64)?;

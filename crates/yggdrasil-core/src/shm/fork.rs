@@ -45,7 +45,7 @@ impl ForkMark {
         unsafe { self.word.as_ref() }
     }
 
-    /// Whether this is still the process that was marked.
+    /// True when this is still the process that was marked.
     #[inline(always)]
     #[must_use]
     pub fn is_ours(&self) -> bool {

@@ -20,7 +20,7 @@ pub struct HugePages {
     answers: Receiver<Answer>,
 }
 
-/// What came of a request: the offset of the range, and whether it lies in a huge page now.
+/// The outcome of a request: the offset of the range, and whether it lies in a huge page now.
 pub type Answer = (u64, std::io::Result<()>);
 
 impl HugePages {

@@ -193,7 +193,7 @@ impl<'a> From<&'a [u8]> for Exposed<'a> {
     }
 }
 
-/// What everyone but the owner sees. Offsets come from memory that someone else writes: a wrong one gives `None`.
+/// The view of everyone but the owner. Offsets come from memory that someone else writes: a wrong one gives `None`.
 #[derive(Debug)]
 pub struct ReadOnlyMapping {
     region: Region,

@@ -7,7 +7,7 @@
 //! | [`SharedMapping`] | everyone | atomics and byte copies at agreed offsets (rings, counters) |
 //!
 //! A segment is sealed against resizing, so that a checked offset stays inside for as long as it is mapped.
-//! What another process may write meanwhile is never borrowed as a slice: it is read by relaxed atomic words.
+//! Memory that another process may write meanwhile is never borrowed as a slice, but read by relaxed atomic words.
 
 mod copy;
 mod fork;

@@ -1,4 +1,4 @@
-//! What the processor offers beyond the language: prefetching and comparing many bytes at once.
+//! Abilities of the processor beyond the language: prefetching and comparing many bytes at once.
 #![allow(unsafe_code)]
 
 /// A hint that a line will be needed soon.

@@ -8,7 +8,7 @@ use rustix::fs::{FlockOperation, MemfdFlags, Mode, OFlags, SealFlags};
 use super::mapping::{Mapping, ReadOnlyMapping, SharedMapping};
 use super::region::{Access, Region};
 
-/// What can go wrong while a segment is made or mapped.
+/// A fault while a segment is made or mapped.
 #[derive(Debug, thiserror::Error)]
 pub enum ShmError {
     #[error("{action} failed on a shared memory segment: {source}")]

@@ -55,7 +55,7 @@ fn race<const N: usize>(
     });
 }
 
-/// What a reader does with one bucket: the values seen between two equal, even sequence numbers.
+/// Reads one bucket as a reader does: the values seen between two equal, even sequence numbers.
 fn read_under<const N: usize>(
     memory: &[AtomicU64; N],
     sequence: usize,

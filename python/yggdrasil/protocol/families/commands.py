@@ -40,8 +40,13 @@ def _info(entry: Entry) -> Reply:
 
 def _key_specification(found: KeySpecification) -> Reply:
     begin: dict[bytes, Reply] = {b"type": b"index", b"spec": {b"index": found.first}}
-    span: dict[bytes, Reply] = {b"lastkey": found.last, b"keystep": found.step, b"limit": 0}
+    if found.word is not None:
+        begin = {b"type": b"keyword", b"spec": {b"keyword": raw(found.word), b"startfrom": found.first}}
+    span: dict[bytes, Reply] = {b"lastkey": found.last, b"keystep": found.step, b"limit": found.limit}
     keys: dict[bytes, Reply] = {b"type": b"range", b"spec": span}
+    if found.counted:
+        count: dict[bytes, Reply] = {b"keynumidx": 0, b"firstkey": 1, b"keystep": found.step}
+        keys = {b"type": b"keynum", b"spec": count}
     shown: dict[bytes, Reply] = {b"flags": Members(found.flags), b"begin_search": begin, b"find_keys": keys}
     return shown
 

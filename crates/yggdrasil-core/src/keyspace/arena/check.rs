@@ -1,4 +1,4 @@
-//! What the check of invariants needs to know of the arena.
+//! The check of the arena's invariants.
 
 use super::{Arena, KEPT_PAGES, NONE, PAGE_BLOCKS, Page, PageUse};
 use crate::keyspace::classes::{BUCKET_CLASS, CLASSES, slot_words};

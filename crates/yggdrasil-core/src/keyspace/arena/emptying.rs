@@ -10,8 +10,8 @@ impl Arena {
         self.pages.len() as u32
     }
 
-    /// Whether it pays to empty a page: it is no fuller than others of its class, what it holds fits into those, and a
-    /// quarter of the class is free, or was and has to become less than a sixteenth.
+    /// True when it pays to empty a page: it is no fuller than others of its class, what it holds fits into those, and
+    /// a quarter of the class is free, or was and has to become less than a sixteenth.
     pub(in crate::keyspace) fn is_sparse(&mut self, number: u32) -> bool {
         let page = self.page(number);
         let PageUse::Slots(class) = page.purpose else {
@@ -47,7 +47,7 @@ impl Arena {
             .min_by_key(|number| self.pages[*number as usize].used)
     }
 
-    /// Whether a slot holds an overflow bucket.
+    /// True when a slot holds an overflow bucket.
     pub(in crate::keyspace) fn is_bucket(&self, at: u64) -> bool {
         self.page((at / PAGE_WORDS) as u32).purpose == PageUse::Slots(BUCKET_CLASS)
     }

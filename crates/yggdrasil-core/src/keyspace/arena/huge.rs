@@ -117,7 +117,7 @@ impl Arena {
         self.huge = Some(huge);
     }
 
-    /// Whether all of a part holds small entries or buckets.
+    /// True when all of a part holds small entries or buckets.
     fn is_full(&self, part: u32) -> bool {
         (part * PAGES..(part + 1) * PAGES).all(|number| {
             let page = self.page(number);

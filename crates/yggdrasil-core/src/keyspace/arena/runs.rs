@@ -60,7 +60,7 @@ impl Arena {
         Some((self.free.take(pages)?, pages))
     }
 
-    /// Whether the run at `at` has, or can be given, room for `bytes`.
+    /// True when the run at `at` has, or can be given, room for `bytes`.
     pub(super) fn grow_run(&mut self, at: u64, bytes: u64) -> Result<bool, OutOfMemory> {
         let number = (at / PAGE_WORDS) as u32;
         let page = self.pages[number as usize];

@@ -125,7 +125,7 @@ impl Shard {
                 let expiry = expire_at.map_or(Expiry::Clear, Expiry::At);
                 self.put(key, kind, value, expiry, now)?;
                 if let Some(until) = pinned_until {
-                    let before = self.peek(key, now).and_then(|entry| entry.pinned_until);
+                    let before = self.look(key, now).and_then(|entry| entry.pinned_until);
                     self.pin(key, before.unwrap_or(0).max(until), now);
                 }
             }

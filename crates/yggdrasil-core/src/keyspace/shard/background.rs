@@ -1,4 +1,4 @@
-//! What an owner does between requests, in bounded steps: expiry, freeing of cleared databases, shrinking,
+//! The owner's work between requests, in bounded steps: expiry, freeing of cleared databases, shrinking,
 //! emptying of sparse pages.
 
 use crate::keyspace::database::Database;

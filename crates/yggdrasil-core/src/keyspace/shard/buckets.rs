@@ -14,7 +14,7 @@ use crate::keyspace::types::{KeyspaceError, hash_key};
 
 use super::{Place, Shard};
 
-/// What splits and merges work on, kept so that they need not allocate.
+/// Memory that splits and merges work on, kept so that they need not allocate.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     staying: Vec<(u8, u64)>,

@@ -14,8 +14,8 @@ use super::buckets::Spot;
 use super::evict::Effort;
 use super::{Place, Shard, UploadId};
 
-/// What is made room for at a time where others have to go for it: a value comes in as fast as that, and others are
-/// served between.
+/// Bytes that room is made for at a time where others have to go for it: a value comes in as fast as that, and others
+/// are served between.
 const STEP_BYTES: u64 = 32 * 1024;
 /// Address space for a value of unknown length to grow into before it has to move.
 const GROWTH_BYTES_MAX: u64 = 4 << 30;
@@ -45,7 +45,7 @@ pub enum Received {
     Part { id: UploadId, len: u64 },
 }
 
-/// What became of a draft.
+/// The outcome of publishing a draft.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Published {
     /// A live entry was there before.
@@ -81,7 +81,7 @@ impl Draft {
         self.expected - self.filled
     }
 
-    /// What is missing will not come.
+    /// Expects no more bytes than there are.
     pub(super) fn give_up_missing(&mut self) {
         self.expected = self.filled;
     }
@@ -91,7 +91,7 @@ impl Draft {
         if self.wide { extent.widened() } else { extent }
     }
 
-    /// What an entry with so long a value takes; drafts are runs, however short they are.
+    /// Bytes of an entry with so long a value; drafts are runs, however short they are.
     fn bytes_for(&self, value_bytes: u64) -> u64 {
         self.extent(value_bytes)
             .total_bytes()
@@ -434,13 +434,13 @@ impl Shard {
         self.received = Some(received);
     }
 
-    /// Whether a long argument of the command in hand was received before it.
+    /// True when a long argument of the command in hand was received before it.
     #[inline]
     pub fn has_received(&self) -> bool {
         self.received.is_some()
     }
 
-    /// What was received for the command in hand.
+    /// Takes what was received for the command in hand.
     pub fn take_received(&mut self) -> Option<Received> {
         self.received.take()
     }

@@ -39,7 +39,7 @@ const FULL_BUCKET: usize = 16;
 /// Entries of cleared databases that are freed in one step.
 const RECLAIMED_AT_ONCE: usize = 64;
 
-/// What decides about victims.
+/// The choice of victims.
 #[derive(Debug, Default)]
 pub(super) struct Eviction {
     options: EvictionOptions,
@@ -69,7 +69,7 @@ impl Eviction {
         self.queued = Some(queued);
     }
 
-    /// Whether it is the key that is being written.
+    /// True when it is the key that is being written.
     #[inline]
     pub(super) fn spares(&self, physical: u8, hash: u64) -> bool {
         self.spared == Some((physical, hash))
@@ -191,7 +191,7 @@ impl Shard {
         });
     }
 
-    /// Whether it makes a difference for eviction how often and when entries are used.
+    /// True if the policy looks at how often or when entries are used.
     #[must_use]
     pub fn counts_uses(&self) -> bool {
         use Policy::{AllKeysRandom, NoEviction, VolatileRandom, VolatileTtl};
@@ -202,7 +202,7 @@ impl Shard {
             )
     }
 
-    /// What the access bits of entries mean now.
+    /// The present meaning of the access bits of entries.
     #[must_use]
     pub fn access_bits(&self) -> AccessBits {
         self.eviction.bits
@@ -244,7 +244,7 @@ impl Shard {
             .store(place.at + 1, header.with_access(access));
     }
 
-    /// Whether there may be something to evict.
+    /// True when there may be something to evict.
     #[inline]
     pub(super) fn may_evict(&self) -> bool {
         match self.eviction.options.policy {
@@ -254,7 +254,7 @@ impl Shard {
         }
     }
 
-    /// Whether there may be something to free.
+    /// True when there may be something to free.
     fn may_free(&self) -> bool {
         !self.cleared.is_empty() || self.may_evict()
     }
@@ -359,7 +359,7 @@ impl Shard {
         }
     }
 
-    /// Whether eviction can be expected to make room for so many bytes.
+    /// True when eviction can be expected to make room for so many bytes.
     pub(super) fn could_free(&self, bytes: u64) -> bool {
         let fixed = self.draft_bytes + self.pins.bytes();
         self.room() + self.evictable().saturating_sub(fixed) >= bytes

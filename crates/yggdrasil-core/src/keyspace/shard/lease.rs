@@ -13,9 +13,9 @@ use crate::shm::Mapping;
 
 use super::{Place, Shard};
 
-/// What is to change of a value.
+/// The part of a value that is to change in its place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Change {
+pub(super) enum InPlace {
     /// Bytes behind its end.
     Behind,
     /// Some or all of its bytes.
@@ -56,13 +56,13 @@ impl Shard {
 
     /// Begins a change of an entry in its place. False, with nothing begun, when bytes of its value are to change that
     /// somebody looks at.
-    pub(super) fn open_in_place(&mut self, place: &Place, change: Change) -> bool {
+    pub(super) fn open_in_place(&mut self, place: &Place, change: InPlace) -> bool {
         open(&mut self.arena.mapping, place.home);
         let is_run = place.header.total_bytes() > CLASS_BYTES_MAX;
         // Who comes from now on finds the bucket changed.
         let must_stay = match change {
-            Change::Behind => false,
-            Change::Inside => is_run && self.arena.is_leased(place.at),
+            InPlace::Behind => false,
+            InPlace::Inside => is_run && self.arena.is_leased(place.at),
         };
         if must_stay {
             close(&mut self.arena.mapping, place.home);

@@ -3,6 +3,7 @@
 mod apply;
 mod background;
 mod buckets;
+mod capture;
 mod check;
 mod commit;
 mod compact;
@@ -11,7 +12,6 @@ mod evict;
 mod lease;
 mod pin;
 mod queued;
-mod record;
 pub(super) mod scan;
 mod stamp;
 mod upload;
@@ -63,7 +63,7 @@ pub struct Shard {
     map: [u8; DATABASES_MAX as usize],
     /// Where the search for sparse pages goes on.
     sweep: u32,
-    /// What cleared databases have left behind.
+    /// The remains of cleared databases.
     cleared: VecDeque<Cleared>,
     /// The time of the last background work.
     clock: Millis,
@@ -201,9 +201,10 @@ impl Shard {
         mapping.prefetch(at + 64);
     }
 
-    /// The live entry of a key. Records the access; removes the entry if its time has come, unless the shard follows.
+    /// Uses the live entry of a key: records the access, and removes the entry if its time has come. A follower only
+    /// hides such an entry.
     #[inline]
-    pub fn find(&mut self, key: &Key<'_>, now: Millis) -> Option<EntryView<'_>> {
+    pub fn use_entry(&mut self, key: &Key<'_>, now: Millis) -> Option<EntryView<'_>> {
         let Some(place) = self.locate(key) else {
             self.note_read(key, 0);
             return None;
@@ -228,8 +229,8 @@ impl Shard {
         Some(view)
     }
 
-    /// The live entry of a key, without recording the access.
-    pub fn peek(&self, key: &Key<'_>, now: Millis) -> Option<EntryView<'_>> {
+    /// Looks at the live entry of a key and changes nothing: no access is recorded, and what has expired is hidden.
+    pub fn look(&self, key: &Key<'_>, now: Millis) -> Option<EntryView<'_>> {
         let place = self.locate(key)?;
         let view = self.view(place.at, &place.header);
         (!is_past(view.expire_at, now)).then_some(view)
@@ -237,7 +238,7 @@ impl Shard {
 
     /// Memory that the live entry of a key takes, its share of the index included.
     pub fn entry_bytes(&self, key: &Key<'_>, now: Millis) -> Option<u64> {
-        self.peek(key, now)?;
+        self.look(key, now)?;
         let place = self.locate(key)?;
         let database = &self.databases[usize::from(place.physical)];
         // A nearly empty index is not the fault of its few keys.
@@ -314,7 +315,7 @@ impl Shard {
         self.update_access_bits();
     }
 
-    /// Whether what small values and the index lie in is put into huge pages once it is full. False where that cannot
+    /// Puts pages full of small values or buckets into huge pages, or ends that. Returns false where that cannot
     /// be.
     pub fn set_huge_pages(&mut self, wanted: bool) -> bool {
         self.arena.set_huge_pages(wanted)
@@ -344,7 +345,7 @@ impl Shard {
 
     /// Watches a key: from now on any change of it marks the token.
     pub fn watch(&mut self, key: &Key<'_>, token: WatchToken, now: Millis) {
-        let expire_at = self.peek(key, now).and_then(|view| view.expire_at);
+        let expire_at = self.look(key, now).and_then(|view| view.expire_at);
         self.journal
             .with_watches(|watches| watches.add(key.db, key.bytes, token, expire_at));
     }
@@ -378,7 +379,7 @@ impl Shard {
         self.journal.with_waiting(|waiting| waiting.take_ready())
     }
 
-    /// Whether a key that the token watches has been changed, or has expired, since it was watched.
+    /// True when a key that the token watches has been changed, or has expired, since it was watched.
     pub fn is_touched(&self, token: WatchToken, now: Millis) -> bool {
         self.journal.watches().is_touched(token, now)
     }
@@ -564,11 +565,14 @@ impl Shard {
     fn view(&self, at: u64, header: &Header) -> EntryView<'_> {
         let offset = at * 8 + header.value_offset();
         let bytes = self.arena.mapping.slice(offset, header.value_bytes());
-        let kind = header.kind().unwrap_or(Kind::String);
-        let value = Value::from_stored(kind, header.encoding(), bytes);
+        let (kind, value) = if header.is_raw_string() {
+            (Kind::String, Value::Bytes(bytes))
+        } else {
+            other_value(header, bytes)
+        };
         EntryView {
             kind,
-            value: value.unwrap_or(Value::Bytes(b"")),
+            value,
             expire_at: self.expire_at(at, header),
             version: header.version(),
             access: header.access(),
@@ -628,6 +632,14 @@ impl Shard {
     ) -> Result<u64, KeyspaceError> {
         self.obtain(|arena| arena.allocate(bytes, spare_pages, limit))
     }
+}
+
+/// Kind and value of an entry that is no string of bytes.
+#[inline]
+fn other_value<'a>(header: &Header, bytes: &'a [u8]) -> (Kind, Value<'a>) {
+    let kind = header.kind().unwrap_or(Kind::String);
+    let value = Value::from_stored(kind, header.encoding(), bytes);
+    (kind, value.unwrap_or(Value::Bytes(b"")))
 }
 
 /// Bytes of the arena that a new entry takes, its share of the index included.

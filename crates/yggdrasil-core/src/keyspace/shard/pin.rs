@@ -69,7 +69,7 @@ impl Shard {
             .scan(physical, cursor, count, &mut |bytes, until| {
                 let hash = hash_key(self.shape.hash_seed, bytes);
                 // One that has expired is removed when it is next looked at.
-                if until > now && self.peek(&Key { db, hash, bytes }, now).is_some() {
+                if until > now && self.look(&Key { db, hash, bytes }, now).is_some() {
                     visit(bytes);
                 }
             })

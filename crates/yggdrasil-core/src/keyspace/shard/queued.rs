@@ -106,7 +106,7 @@ impl Queued {
 }
 
 impl Shard {
-    /// What the admission policy has done, while it is in force.
+    /// Counts of the admission policy, while it is in force.
     #[must_use]
     pub fn admission(&self) -> Option<AdmissionState> {
         let queued = self.eviction.queued()?;

@@ -17,7 +17,7 @@ pub(in crate::keyspace) fn cursor_after(bucket: u64, mask: u64) -> u64 {
 
 impl Shard {
     /// Visits the live entries of `buckets_at_most` buckets (at least one) and returns the next cursor; 0 ends.
-    /// What is there during the whole of a scan is visited at least once.
+    /// An entry that is there during the whole of a scan is visited at least once.
     pub fn scan(
         &self,
         db: u8,

@@ -1,4 +1,4 @@
-//! What the owner remembers of the place of a key, so that it can tell later whether anything was written there.
+//! The owner's memory of the place of a key, by which it can tell later if anything was written there.
 
 use crate::keyspace::layout::State;
 use crate::keyspace::reader::same_home;
@@ -32,7 +32,7 @@ impl Shard {
         }
     }
 
-    /// Whether nothing was written since at the place of a key, as [`ShardReader::still_valid`] tells of other shards.
+    /// True when nothing was written since at the place of a key, as [`ShardReader::still_valid`] is for others.
     ///
     /// [`ShardReader::still_valid`]: crate::keyspace::ShardReader::still_valid
     #[must_use]

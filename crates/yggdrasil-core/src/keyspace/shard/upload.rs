@@ -77,7 +77,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Whether there is an upload of that id.
+    /// True when there is an upload of that id.
     pub fn has_upload(&self, id: UploadId) -> bool {
         self.uploads.by_id.contains_key(&id)
     }

@@ -13,7 +13,7 @@ use crate::keyspace::layout::PAGE_BYTES;
 use crate::keyspace::slot::key_slot;
 use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, hash_key};
 
-use super::lease::Change;
+use super::lease::InPlace;
 use super::{Place, Shard};
 
 /// The effect that puts a stored value.
@@ -50,9 +50,10 @@ impl Shard {
         expiry: Expiry,
         now: Millis,
     ) -> Result<bool, KeyspaceError> {
-        let value = value.stored(kind);
-        debug_assert!(Value::from_stored(kind, value.encoding, value.bytes()).is_some());
-        self.reserve_record(key.bytes.len() as u64 + value.bytes().len() as u64)?;
+        let mut int = [0; 8];
+        let value = value.stored(kind, &mut int);
+        debug_assert!(Value::from_stored(kind, value.encoding, value.bytes).is_some());
+        self.reserve_record(key.bytes.len() as u64 + value.bytes.len() as u64)?;
         let done = self.try_set(key, value, expiry, now);
         match done {
             Err(KeyspaceError::OutOfMemory { needed, .. }) => {
@@ -85,7 +86,7 @@ impl Shard {
         expiry: Expiry,
         now: Millis,
     ) -> Result<bool, KeyspaceError> {
-        self.check_sizes(key.bytes.len() as u64, value.bytes().len() as u64)?;
+        self.check_sizes(key.bytes.len() as u64, value.bytes.len() as u64)?;
         match self.locate(key) {
             Some(place)
                 if !matches!(expiry, Expiry::At(_))
@@ -253,9 +254,9 @@ impl Shard {
         let (from, to) = (header.total_bytes(), extent.total_bytes());
         if same_layout && self.obtain(|arena| arena.resize_in_place(place.at, from, to))? {
             let change = if offset < header.value_bytes() {
-                Change::Inside
+                InPlace::Inside
             } else {
-                Change::Behind
+                InPlace::Behind
             };
             if self.open_in_place(place, change) {
                 return Ok(place.at);
@@ -283,11 +284,15 @@ impl Shard {
 
     /// Turns an integer into its decimal form.
     fn spell_out(&mut self, key: &Key<'_>, now: Millis) -> Result<(), KeyspaceError> {
-        let Some(Value::Int(int)) = self.peek(key, now).map(|view| view.value) else {
+        let Some(Value::Int(int)) = self.look(key, now).map(|view| view.value) else {
             return Ok(());
         };
         let mut buffer = itoa::Buffer::new();
-        let digits = Value::Bytes(buffer.format(int).as_bytes()).stored(Kind::String);
+        let digits = Stored {
+            kind: Kind::String,
+            encoding: Encoding::Raw,
+            bytes: buffer.format(int).as_bytes(),
+        };
         self.try_set(key, digits, Expiry::Keep, now)?;
         Ok(())
     }
@@ -344,7 +349,7 @@ impl Shard {
         now: Millis,
     ) -> bool {
         let version = self.journal.number() + 1;
-        let bytes = value.bytes().len() as u64;
+        let bytes = value.bytes.len() as u64;
         let access = self.eviction.used(place, key.hash, now);
         let rewritten = place
             .header
@@ -365,7 +370,7 @@ impl Shard {
         self.arena.mapping.store(place.at + 1, header.word1);
         self.arena
             .mapping
-            .copy_in(place.at * 8 + header.value_offset(), value.bytes());
+            .copy_in(place.at * 8 + header.value_offset(), value.bytes);
         close(&mut self.arena.mapping, place.home);
         true
     }
@@ -393,13 +398,13 @@ impl Shard {
         };
         let extent = Extent::new(
             key.bytes.len() as u64,
-            value.bytes().len() as u64,
+            value.bytes.len() as u64,
             expire_at.is_some(),
         );
         let (from, to) = (old.total_bytes(), extent.total_bytes());
         self.check_pinned_growth(&old, key.bytes, to)?;
         let mut in_place = self.obtain(|arena| arena.resize_in_place(place.at, from, to))?;
-        if in_place && !self.open_in_place(&place, Change::Inside) {
+        if in_place && !self.open_in_place(&place, InPlace::Inside) {
             self.arena.undo_resize(place.at, from, to);
             in_place = false;
         }
@@ -424,7 +429,7 @@ impl Shard {
             }
             self.arena
                 .mapping
-                .copy_in(at * 8 + header.value_offset(), value.bytes());
+                .copy_in(at * 8 + header.value_offset(), value.bytes);
             close(&mut self.arena.mapping, place.home);
             if to > CLASS_BYTES_MAX {
                 self.arena.trim_run(at, to);
@@ -436,7 +441,7 @@ impl Shard {
                 .copy_in((at + header.key_word()) * 8, key.bytes);
             self.arena
                 .mapping
-                .copy_in(at * 8 + header.value_offset(), value.bytes());
+                .copy_in(at * 8 + header.value_offset(), value.bytes);
             self.reattach(&place, at);
             self.arena.release(place.at, from);
         }
@@ -471,7 +476,7 @@ impl Shard {
             Expiry::At(at) => Some(at),
             Expiry::Clear | Expiry::Keep => None,
         };
-        self.insert(key, Form::of(&value), 0, value.bytes(), expire_at, now)
+        self.insert(key, Form::of(&value), 0, value.bytes, expire_at, now)
     }
 
     pub(super) fn check_sizes(
@@ -525,7 +530,7 @@ impl Shard {
         value: &Stored<'_>,
         expire_at: Option<Millis>,
     ) -> u64 {
-        let bytes = value.bytes();
+        let bytes = value.bytes;
         let subject = self.subject(key, bytes.len() as u64);
         let form = Form::of(value);
         self.commit(subject, || put(form, bytes, expire_at), Cause::Asked)

@@ -6,7 +6,7 @@ use crate::keyspace::{Expiry, KeyspaceError, Read, Shard, ShardReader, Value};
 const NOW: u64 = 1_700_000_000_000;
 
 fn bytes(shard: &Shard, name: &[u8], now: u64) -> Option<Vec<u8>> {
-    match shard.peek(&key(0, name), now)?.value {
+    match shard.look(&key(0, name), now)?.value {
         Value::Bytes(bytes) => Some(bytes.to_vec()),
         Value::Int(int) => Some(int.to_string().into_bytes()),
         Value::Tree(_) | Value::Absent(_) => panic!("a string is here"),
@@ -205,14 +205,14 @@ fn integers_stay_integers_until_bytes_are_needed() {
     rig.shard
         .set(&k, Value::Int(-42), Expiry::Clear, NOW)
         .unwrap();
-    assert_eq!(rig.shard.find(&k, NOW).unwrap().value, Value::Int(-42));
+    assert_eq!(rig.shard.use_entry(&k, NOW).unwrap().value, Value::Int(-42));
     let mut scratch = Vec::new();
     assert!(
         matches!(rig.reader.read(&k, NOW, &mut scratch), Read::Hit(view, _) if view.value == Value::Int(-42))
     );
     assert_eq!(rig.shard.append(&k, b"0", NOW), Ok(4));
     assert_eq!(
-        rig.shard.find(&k, NOW).unwrap().value,
+        rig.shard.use_entry(&k, NOW).unwrap().value,
         Value::Bytes(b"-420")
     );
     rig.shard
@@ -220,7 +220,7 @@ fn integers_stay_integers_until_bytes_are_needed() {
         .unwrap();
     assert_eq!(rig.shard.write_range(&k, 1, b"77", NOW), Ok(20));
     assert_eq!(
-        rig.shard.find(&k, NOW).unwrap().value,
+        rig.shard.use_entry(&k, NOW).unwrap().value,
         Value::Bytes(b"-7723372036854775808")
     );
 }
@@ -266,14 +266,14 @@ fn entries_expire_at_access_and_in_the_background() {
     assert!(rig.shard.next_expiry().unwrap() <= NOW + 1);
     let first = names(1).next().unwrap();
     let mut scratch = Vec::new();
-    assert!(rig.shard.peek(&key(0, &first), NOW).is_some());
-    assert!(rig.shard.peek(&key(0, &first), NOW + 1).is_none());
+    assert!(rig.shard.look(&key(0, &first), NOW).is_some());
+    assert!(rig.shard.look(&key(0, &first), NOW + 1).is_none());
     assert!(matches!(
         rig.reader.read(&key(0, &first), NOW + 1, &mut scratch),
         Read::Miss(_)
     ));
     assert_eq!(rig.shard.len(0), 5000);
-    assert!(rig.shard.find(&key(0, &first), NOW + 1).is_none());
+    assert!(rig.shard.use_entry(&key(0, &first), NOW + 1).is_none());
     assert_eq!((rig.shard.len(0), rig.shard.counters().expired), (4999, 1));
     let mut now = NOW;
     while rig.shard.len(0) > 0 {
@@ -298,23 +298,23 @@ fn times_of_expiry_come_and_go() {
         rig.shard
             .set(&k, Value::Bytes(b"value"), Expiry::At(at), NOW)
             .unwrap();
-        assert_eq!(rig.shard.find(&k, NOW).unwrap().expire_at, Some(at));
+        assert_eq!(rig.shard.use_entry(&k, NOW).unwrap().expire_at, Some(at));
         rig.shard
             .set(&k, Value::Bytes(b"other"), Expiry::Keep, NOW)
             .unwrap();
-        assert_eq!(rig.shard.find(&k, NOW).unwrap().expire_at, Some(at));
+        assert_eq!(rig.shard.use_entry(&k, NOW).unwrap().expire_at, Some(at));
         assert!(rig.shard.set_expiry(&k, None, NOW));
-        assert_eq!(rig.shard.find(&k, NOW).unwrap().expire_at, None);
+        assert_eq!(rig.shard.use_entry(&k, NOW).unwrap().expire_at, None);
         assert_eq!(rig.shard.expiring(0), 0);
         assert!(rig.shard.set_expiry(&k, Some(at), NOW));
-        assert_eq!(rig.shard.find(&k, NOW).unwrap().expire_at, Some(at));
+        assert_eq!(rig.shard.use_entry(&k, NOW).unwrap().expire_at, Some(at));
         assert_eq!(rig.shard.append(&k, b"!", NOW), Ok(6));
-        assert_eq!(rig.shard.find(&k, NOW).unwrap().expire_at, Some(at));
+        assert_eq!(rig.shard.use_entry(&k, NOW).unwrap().expire_at, Some(at));
         rig.shard.check_invariants();
         rig.shard
             .set(&k, Value::Bytes(b"value"), Expiry::Clear, NOW)
             .unwrap();
-        assert_eq!(rig.shard.find(&k, NOW).unwrap().expire_at, None);
+        assert_eq!(rig.shard.use_entry(&k, NOW).unwrap().expire_at, None);
         rig.shard.check_invariants();
     }
     assert!(
@@ -353,7 +353,7 @@ fn databases_are_swapped_and_cleared() {
     );
     assert_eq!(rig.shard.slot_len(slot), 1);
     assert_eq!(
-        rig.shard.find(&key(0, b"k"), NOW).unwrap().value,
+        rig.shard.use_entry(&key(0, b"k"), NOW).unwrap().value,
         Value::Bytes(b"one")
     );
     rig.shard.clear_database(1);
@@ -479,7 +479,7 @@ fn watches_are_touched_by_changes_only() {
     assert!(touches(&mut rig, b"a", &|shard| set(shard, b"a", b"1")));
     assert!(!touches(&mut rig, b"a", &|shard| set(shard, b"b", b"1")));
     assert!(!touches(&mut rig, b"a", &|shard| {
-        let _ = shard.find(&key(0, b"a"), NOW);
+        let _ = shard.use_entry(&key(0, b"a"), NOW);
     }));
     assert!(touches(&mut rig, b"a", &|shard| {
         let _ = shard.append(&key(0, b"a"), b"x", NOW);
@@ -572,7 +572,7 @@ fn a_stamp_holds_until_its_bucket_changes() {
     let Read::Hit(_, stamp) = rig.reader.read(&key(0, b"k"), NOW, &mut scratch) else {
         panic!()
     };
-    rig.shard.find(&key(0, b"k"), NOW + 10_000);
+    rig.shard.use_entry(&key(0, b"k"), NOW + 10_000);
     assert!(rig.reader.still_valid(&stamp), "reading changes nothing");
     set(&mut rig.shard, b"k", b"v");
     assert!(!rig.reader.still_valid(&stamp));
@@ -668,7 +668,7 @@ fn sparse_pages_are_emptied_for_other_sizes() {
     assert!(after.entries < 2 * after.live, "{after:?}");
     let mut scratch = Vec::new();
     for (i, name) in names(40_000).enumerate().filter(|(i, _)| i % 10 == 0) {
-        let view = rig.shard.peek(&key(0, &name), NOW).unwrap();
+        let view = rig.shard.look(&key(0, &name), NOW).unwrap();
         assert_eq!(view.value, Value::Bytes(&value(i)));
         assert_eq!(view.expire_at.is_some(), i % 3 == 0);
         assert!(

@@ -81,7 +81,7 @@ fn an_upload_gets_the_version_of_its_entry_whatever_is_evicted_for_it() {
     shard.set_memory_limit(shard.memory().used);
     let version = shard.commit_upload(1, None, NOW).unwrap();
     assert_ne!(shard.counters().evicted, 0);
-    let entry = shard.peek(&key(1, &name), NOW).unwrap();
+    let entry = shard.look(&key(1, &name), NOW).unwrap();
     assert_eq!(entry.version, version);
     shard.check_invariants();
 }

@@ -1,4 +1,4 @@
-//! What goes when memory runs short, and that it is enough.
+//! Eviction when memory runs short: enough goes, and the right entries.
 
 use std::collections::HashSet;
 
@@ -31,7 +31,7 @@ fn put(rig: &mut Rig, number: u64, bytes: usize, expiry: Expiry, now: u64) {
 }
 
 fn has(rig: &Rig, number: u64, now: u64) -> bool {
-    rig.shard.peek(&key(0, &name(number)), now).is_some()
+    rig.shard.look(&key(0, &name(number)), now).is_some()
 }
 
 /// Stores many keys of this size; the limit holds at every step.
@@ -85,7 +85,7 @@ fn what_is_used_stays() {
         for round in 0..40 {
             now += 60_000;
             for number in 0..1000 {
-                rig.shard.find(&key(0, &name(number)), now);
+                rig.shard.use_entry(&key(0, &name(number)), now);
             }
             for number in 0..1000 {
                 put(
@@ -193,7 +193,7 @@ fn a_key_is_not_evicted_by_its_own_growth() {
                 .append(&key(0, &name(0)), &[1; 5000], START)
                 .unwrap();
             assert_eq!(length, 10 + 5000 * step, "{policy:?}");
-            let entry = rig.shard.peek(&key(0, &name(0)), START).unwrap();
+            let entry = rig.shard.look(&key(0, &name(0)), START).unwrap();
             assert_eq!(entry.expire_at, Some(START + 1_000_000));
         }
         rig.shard.check_invariants();
@@ -330,7 +330,7 @@ fn a_long_value_takes_the_place_of_others_as_it_comes() {
             .publish(draft, &key, Expiry::Clear, START)
             .unwrap();
         rig.shard.check_invariants();
-        let entry = rig.shard.peek(&key, START).unwrap();
+        let entry = rig.shard.look(&key, START).unwrap();
         let Value::Bytes(value) = entry.value else {
             panic!("a string");
         };

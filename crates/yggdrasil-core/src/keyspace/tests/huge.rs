@@ -9,7 +9,7 @@ const NOW: u64 = 1_000;
 const KEYS: u64 = 60_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Whether this kernel puts shared memory into huge pages when it is asked to (Linux 6.1).
+/// True where this kernel puts shared memory into huge pages when it is asked to (Linux 6.1).
 fn can_collapse() -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release

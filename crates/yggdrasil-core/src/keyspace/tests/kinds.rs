@@ -23,7 +23,7 @@ fn every_change_keeps_or_replaces_kind_and_encoding() {
                     rig.shard.pin(&k, NOW + 3, NOW);
                     rig.shard.set_expiry(&k, Some(NOW + 9), NOW);
                     rig.shard.unpin(&k, NOW);
-                    let view = rig.shard.peek(&k, NOW).unwrap();
+                    let view = rig.shard.look(&k, NOW).unwrap();
                     assert_eq!((view.kind, view.value), (kind, value));
                     rig.shard.check_invariants();
                 }
@@ -42,11 +42,11 @@ fn only_strings_are_spliced() {
         (Kind::String, Value::Absent(b"place")),
     ] {
         rig.shard.put(&k, kind, value, Expiry::Clear, NOW).unwrap();
-        let version = rig.shard.peek(&k, NOW).unwrap().version;
+        let version = rig.shard.look(&k, NOW).unwrap().version;
         let refused = Err(KeyspaceError::WrongKind);
         assert_eq!(rig.shard.append(&k, b"more", NOW), refused);
         assert_eq!(rig.shard.write_range(&k, 2, b"more", NOW), refused);
-        let view = rig.shard.peek(&k, NOW).unwrap();
+        let view = rig.shard.look(&k, NOW).unwrap();
         assert_eq!(
             (view.kind, view.value, view.version),
             (kind, value, version)

@@ -502,7 +502,7 @@ proptest! {
         prop_assert_eq!(leases.leased_bytes(), 0);
         let name = [1];
         let one = Key { db: 0, hash: hash_key(SEED, &name), bytes: &name };
-        let found = leases.shard.peek(&one, NOW).map(|view| view.value == Value::Bytes(&[9; 200_000]));
+        let found = leases.shard.look(&one, NOW).map(|view| view.value == Value::Bytes(&[9; 200_000]));
         prop_assert_eq!(found, Some(true));
     }
 }

@@ -152,7 +152,7 @@ impl Pair {
         until.filter(|until| *until > self.now)
     }
 
-    /// What is overwritten keeps its pin; what is new has none.
+    /// Puts an entry. An overwritten one keeps its pin; a new one has none.
     fn put(&mut self, db: u8, name: Vec<u8>, entry: Entry) {
         if self.live(db, &name).is_none() {
             self.pins.remove(&(db, name.clone()));
@@ -235,7 +235,7 @@ impl Pair {
                     .for_each(|number| self.set(db, name(number), value.clone(), Timing::Keep));
             }
             Step::Find(db, number) => {
-                let _ = self.rig.shard.find(&key(db, &name(number)), self.now);
+                let _ = self.rig.shard.use_entry(&key(db, &name(number)), self.now);
             }
             Step::SetExpiry(db, number, ms) => {
                 let name = name(number);
@@ -338,7 +338,7 @@ impl Pair {
         for (db, name) in self.model.keys() {
             let k = key(*db, name);
             let expected = self.live(*db, name);
-            let found = self.rig.shard.peek(&k, self.now);
+            let found = self.rig.shard.look(&k, self.now);
             assert_eq!(
                 found.map(|view| (spelled(view.value), view.expire_at)),
                 expected.as_ref().map(|e| (e.0.spelled(), e.1))
@@ -491,7 +491,7 @@ proptest! {
         prop_assert_eq!(contents(&follower.reader), expected.clone());
         prop_assert_eq!(follower.reader.map(), pair.rig.reader.map());
         for (db, name) in pair.model.keys() {
-            let pin = |shard: &Shard| shard.peek(&key(*db, name), 0).and_then(|view| view.pinned_until);
+            let pin = |shard: &Shard| shard.look(&key(*db, name), 0).and_then(|view| view.pinned_until);
             prop_assert_eq!(pin(&follower.shard), pin(&pair.rig.shard));
         }
         // A snapshot, and the log from before it on.

@@ -1,19 +1,19 @@
-//! What a shard was asked for, written down while a capture is taken: see [`yggdrasil_admission::simulator::capture`].
+//! The requests of a shard, written down while a capture is taken: see [`yggdrasil_admission::simulator::capture`].
 
 use yggdrasil_admission::simulator::capture::{Header, Kind, Record, SHIFT_MAX};
 
 use super::types::{Key, Millis};
 
-/// What is kept until it is taken, some hundred thousand requests.
+/// Bytes kept until they are taken: some hundred thousand requests.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Who takes a capture comes ten times a second: who has not come for so long is gone.
+/// Time without a poll after which a capture is abandoned. It is polled ten times a second.
 const IDLE_MS: Millis = 10_000;
 /// Tells equal keys of different databases apart: the golden ratio by 2^64.
 const DATABASE_FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// What was recorded since it was last asked for.
+/// The requests captured since the last call.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Recorded {
+pub struct Captured {
     /// For [`Merge`](yggdrasil_admission::simulator::capture::Merge), with times in Unix us.
     pub bytes: Vec<u8>,
     /// Their number.
@@ -24,9 +24,9 @@ pub struct Recorded {
     pub until_us: u64,
 }
 
-/// How much was recorded at some moment.
+/// How much was captured at some moment.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct RecordingMark {
+pub struct CaptureMark {
     bytes: usize,
     requests: u64,
     dropped: u64,
@@ -34,21 +34,21 @@ pub struct RecordingMark {
 
 /// Records requests for a sample of the keys.
 #[derive(Debug)]
-pub(super) struct Recorder {
+pub(super) struct Capture {
     sample: Header,
-    recorded: Recorded,
+    captured: Captured,
     unix_us: fn() -> u64,
     taken_at: Millis,
 }
 
-impl Recorder {
-    /// One key in `2^shift` is recorded.
+impl Capture {
+    /// One key in `2^shift` is captured.
     pub(super) fn new(shift: u8, unix_us: fn() -> u64, now: Millis) -> Self {
         Self {
             sample: Header {
                 shift: shift.min(SHIFT_MAX),
             },
-            recorded: Recorded::default(),
+            captured: Captured::default(),
             unix_us,
             taken_at: now,
         }
@@ -62,23 +62,23 @@ impl Recorder {
         now.saturating_sub(self.taken_at) > IDLE_MS
     }
 
-    pub(super) fn take(&mut self, now: Millis) -> Recorded {
+    pub(super) fn take(&mut self, now: Millis) -> Captured {
         self.taken_at = now;
-        self.recorded.until_us = (self.unix_us)();
-        std::mem::take(&mut self.recorded)
+        self.captured.until_us = (self.unix_us)();
+        std::mem::take(&mut self.captured)
     }
 
-    pub(super) fn mark(&self) -> RecordingMark {
-        RecordingMark {
-            bytes: self.recorded.bytes.len(),
-            requests: self.recorded.requests,
-            dropped: self.recorded.dropped,
+    pub(super) fn mark(&self) -> CaptureMark {
+        CaptureMark {
+            bytes: self.captured.bytes.len(),
+            requests: self.captured.requests,
+            dropped: self.captured.dropped,
         }
     }
 
-    pub(super) fn return_to(&mut self, mark: RecordingMark) {
-        self.recorded.bytes.truncate(mark.bytes);
-        (self.recorded.requests, self.recorded.dropped) = (mark.requests, mark.dropped);
+    pub(super) fn return_to(&mut self, mark: CaptureMark) {
+        self.captured.bytes.truncate(mark.bytes);
+        (self.captured.requests, self.captured.dropped) = (mark.requests, mark.dropped);
     }
 
     pub(super) fn note_write(&mut self, key: &Key<'_>, bytes: u64) {
@@ -96,14 +96,14 @@ impl Recorder {
         if !self.sample.samples(hash) {
             return;
         }
-        if self.recorded.bytes.len() >= BYTES_MAX {
-            self.recorded.dropped += 1;
+        if self.captured.bytes.len() >= BYTES_MAX {
+            self.captured.dropped += 1;
             return;
         }
         let time = (self.unix_us)();
-        self.recorded.bytes.extend_from_slice(&time.to_le_bytes());
-        Record { hash, kind, bytes }.write(&mut self.recorded.bytes);
-        self.recorded.requests += 1;
+        self.captured.bytes.extend_from_slice(&time.to_le_bytes());
+        Record { hash, kind, bytes }.write(&mut self.captured.bytes);
+        self.captured.requests += 1;
     }
 }
 
@@ -121,36 +121,36 @@ mod tests {
 
     #[test]
     fn what_finds_no_room_is_counted() {
-        let mut recorder = Recorder::new(0, || 5, 0);
+        let mut capture = Capture::new(0, || 5, 0);
         let each = 8 + 9;
         let fitting = BYTES_MAX.div_ceil(each) as u64;
         for hash in 0..fitting + 3 {
-            recorder.note(&key(hash, 0), Kind::Write, 40);
+            capture.note(&key(hash, 0), Kind::Write, 40);
         }
-        let first = recorder.take(0);
+        let first = capture.take(0);
         assert_eq!((first.requests, first.dropped), (fitting, 3));
         assert_eq!(first.bytes.len() as u64, fitting * each as u64);
-        recorder.note(&key(1, 0), Kind::Read, 0);
-        let second = recorder.take(0);
+        capture.note(&key(1, 0), Kind::Read, 0);
+        let second = capture.take(0);
         assert_eq!((second.requests, second.dropped), (1, 0));
     }
 
     #[test]
     fn a_key_is_recorded_always_or_never_and_by_database() {
-        let mut recorder = Recorder::new(3, || 5, 0);
-        let mut recorded = |hash, db, kind| {
-            recorder.note(&key(hash, db), kind, 100);
-            recorder.take(0)
+        let mut capture = Capture::new(3, || 5, 0);
+        let mut captured = |hash, db, kind| {
+            capture.note(&key(hash, db), kind, 100);
+            capture.take(0)
         };
         let mut chosen = 0;
         for number in 0..800_u64 {
             let hash = number.wrapping_mul(0xD134_2543_DE82_EF95);
-            let reads = recorded(hash, 0, Kind::Read).requests;
-            assert_eq!(reads, recorded(hash, 0, Kind::Write).requests);
+            let reads = captured(hash, 0, Kind::Read).requests;
+            assert_eq!(reads, captured(hash, 0, Kind::Write).requests);
             chosen += reads;
         }
         assert!((60..140).contains(&chosen), "{chosen}");
-        let mut all = Recorder::new(0, || 5, 0);
+        let mut all = Capture::new(0, || 5, 0);
         all.note(&key(7, 0), Kind::Read, 100);
         all.note(&key(7, 1), Kind::Read, 100);
         let bytes = all.take(0).bytes;

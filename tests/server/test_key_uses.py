@@ -1,0 +1,32 @@
+"""Where COMMAND says that keys are, for rows that the node does not have yet."""
+
+from typing import TYPE_CHECKING, cast
+
+from yggdrasil.protocol.key_uses import KeySpecification, key_specifications
+
+if TYPE_CHECKING:
+    from yggdrasil._core import _CommandRow
+
+
+def specifications(flags: list[str], first: int, moving: tuple[int, str | None, bool]) -> list[KeySpecification]:
+    row = {"name": "x", "flags": flags, "first_key": first, "last_key": first, "step": 1, "moving_keys": moving}
+    return key_specifications(cast("_CommandRow", row))
+
+
+def test_counted_keys() -> None:
+    assert specifications(["write"], 0, (1, None, True)) == [
+        KeySpecification(("RW", "access", "update"), 1, -1, 1, counted=True),
+    ]
+
+
+def test_a_destination_before_counted_keys() -> None:
+    assert specifications(["write"], 1, (2, None, True)) == [
+        KeySpecification(("OW", "update"), 1, 0, 1),
+        KeySpecification(("RO", "access"), 2, -1, 1, counted=True),
+    ]
+
+
+def test_keys_behind_a_word() -> None:
+    assert specifications(["readonly"], 0, (1, "STREAMS", False)) == [
+        KeySpecification(("RO", "access"), 1, -1, 1, word="STREAMS", limit=2),
+    ]
