@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from tests.targets import Target
 from tests.wire import SYNTAX, MapReply, SetReply, Wire, arity, expect, pairs
 
 pytestmark = pytest.mark.both_protocols
