@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_asked_for(item: pytest.Item, params: dict[str, object]) -> bool:
-    """Whether a test runs in this combination: with three shards on RESP3 unless it says that it needs more.
+    """True when a test asks for this combination: three shards on RESP3 unless it says that it needs more.
 
     With one shard it runs on RESP2, so that both markers together mean four combinations, each one alone two.
     """

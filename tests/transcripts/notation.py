@@ -338,7 +338,7 @@ def _format_by_table(reply: Any, *, inside: bool) -> str:
 
 
 def in_protocol(reply: Any, resp: int) -> Any:
-    """What a reply of a transcript looks like in a protocol, as `Wire` reads it."""
+    """A reply of a transcript in the form that a protocol gives it, as `Wire` reads it."""
 
     def inner(items: Iterable[Any]) -> list[Any]:
         return [in_protocol(item, resp) for item in items]

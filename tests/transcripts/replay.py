@@ -78,7 +78,7 @@ class _Connections:
 
 
 def differences(section: Section, resp: int, connect: Connect) -> list[str]:
-    """What a server replies that is not in the transcript."""
+    """Replies of a server that are not those of the transcript."""
     found = []
     with _Connections(resp, connect) as connections:
         for step in section.steps:

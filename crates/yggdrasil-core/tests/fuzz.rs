@@ -8,7 +8,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// What requests are made of, so that inputs are often nearly right.
+/// Pieces of requests, so that inputs are often nearly right.
 const PIECES: &[&[u8]] = &[
     b"*1\r\n",
     b"*2\r\n",

@@ -62,7 +62,7 @@ impl Expected {
         })
     }
 
-    /// What this reply may look like, for people.
+    /// An example of this reply, for people.
     pub fn example(&self, protocol: Protocol) -> Vec<u8> {
         let bytes = self.scalar(protocol == Protocol::Resp2);
         bytes.unwrap_or_else(|| format!("{self:?}").into_bytes())
@@ -78,13 +78,13 @@ fn bulk(kind: u8, data: &[u8]) -> Vec<u8> {
     [&length, data, b"\r\n"].concat()
 }
 
-/// A line and what stands behind it.
+/// A line and the bytes behind it.
 fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
     Some((&bytes[..end], &bytes[end + 2..]))
 }
 
-/// What stands behind an aggregate whose items are these; `each` of them count as one in its header.
+/// The bytes behind an aggregate whose items are these; `each` of them count as one in its header.
 fn in_order<'a>(
     kind: u8,
     items: &[Expected],
@@ -99,7 +99,7 @@ fn in_order<'a>(
         .try_fold(rest, |rest, item| item.taken_off(rest, protocol))
 }
 
-/// What stands behind the items, each of which fits another one of what is expected.
+/// The bytes behind the items, each of which fits another one of what is expected.
 fn any_order<'a>(items: &[Expected], bytes: &'a [u8], protocol: Protocol) -> Option<&'a [u8]> {
     let mut left: Vec<&Expected> = items.iter().collect();
     let mut rest = bytes;
@@ -113,7 +113,7 @@ fn any_order<'a>(items: &[Expected], bytes: &'a [u8], protocol: Protocol) -> Opt
     Some(rest)
 }
 
-/// What stands behind a reply of any kind.
+/// The bytes behind a reply of any kind.
 fn after_any(bytes: &[u8]) -> Option<&[u8]> {
     let (kind, rest) = bytes.split_first()?;
     let (header, rest) = line(rest)?;

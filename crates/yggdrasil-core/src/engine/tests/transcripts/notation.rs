@@ -49,7 +49,7 @@ pub(super) enum Expected {
 }
 
 type Parsed<T> = Result<T, String>;
-/// What a kind of reply is made by.
+/// The maker of a kind of reply.
 type Make<T> = fn(T) -> Expected;
 
 /// Reads a transcript. An error begins with the number of its line.
