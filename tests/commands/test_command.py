@@ -284,4 +284,4 @@ def test_docs_of_everything(c: Wire) -> None:
 def test_help_begins_with_the_form_of_a_call(c: Wire, container: str) -> None:
     lines = c(container, "HELP")
     assert lines[0] == f"{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
-    assert lines[-2:] == ["HELP", "    Lists the subcommands."]
+    assert lines[-2] == "HELP"
