@@ -6,13 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 FUZZ_SECONDS ?= 3600
 FUZZ_DIR := crates/yggdrasil-core/fuzz
-CARGO_FUZZ_VERSION := 0.13.2
 ARGS ?=
 SEEDS ?= 1000000
 FIRST ?= 0
 SEED ?=
-# The cargo profile of the extension module: release, or quick to build.
+# The cargo profile of the extension module and of the load generator: release, or quick or dev, which build sooner.
 PROFILE ?= release
+export PROFILE
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find crates -path $(FUZZ_DIR) -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
@@ -23,7 +23,8 @@ unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-rust test-python lint fmt bench fuzz simulate client-versions docs lock clean tools
+.PHONY: help serve test test-rust test-python peers transcripts lint fmt bench fuzz simulate client-versions docs lock clean \
+	tools
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,8 +38,14 @@ test-rust: $(VENV)/.stamp-run ## Run the tests of the engine
 	cargo test --workspace --locked
 
 test-python: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run the tests of the product (ARGS="-k name" for some)
-	cargo build --quiet --release --locked --package loadgen
+	cargo build --quiet --profile $(PROFILE) --locked --package loadgen
 	$(BIN)/pytest $(ARGS)
+
+peers: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run against the peer Redis whatever our node is tested with
+	$(BIN)/pytest --peers -m peer $(ARGS)
+
+transcripts: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Fill in what the peer Redis replies, and check the rest
+	$(BIN)/python -m tests.transcripts
 
 lint: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Check format, types and style of everything
 	cargo fmt --all --check
@@ -57,12 +64,19 @@ fmt: $(VENV)/.stamp-dev ## Format everything
 bench: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Measure (ARGS="--help" for what there is)
 	$(BIN)/python -m benches.run $(ARGS)
 
-fuzz: $(BIN)/cargo-fuzz ## Fuzz the parsers for FUZZ_SECONDS (an hour) in all
-	@set -eu; export PATH="$(CURDIR)/$(BIN):$$PATH" RUSTC_BOOTSTRAP=1; \
-	targets=$$(cargo fuzz list --fuzz-dir $(FUZZ_DIR)); \
+# The instrumentation that libFuzzer reads, as cargo-fuzz sets it.
+FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 -Cdebug-assertions \
+	$(foreach flag,level=4 inline-8bit-counters pc-table trace-compares,-Cllvm-args=-sanitizer-coverage-$(flag))
+
+fuzz: ## Fuzz the parsers for FUZZ_SECONDS (an hour) in all
+	@set -eu; host=$$(rustc -vV | sed -n 's/^host: //p'); cd $(FUZZ_DIR); \
+	RUSTFLAGS="$(FUZZ_FLAGS)" cargo build --quiet --release --locked --target "$$host"; \
+	targets=$$(cd fuzz_targets && ls | sed 's/\.rs$$//'); \
 	seconds=$$(( $(FUZZ_SECONDS) / $$(echo "$$targets" | wc -w) )); \
 	for target in $$targets; do \
-		cargo fuzz run --fuzz-dir $(FUZZ_DIR) --sanitizer none "$$target" -- -max_total_time=$$seconds; \
+		mkdir -p "artifacts/$$target" "target/corpus/$$target"; \
+		"target/$$host/release/$$target" -max_total_time=$$seconds -artifact_prefix="artifacts/$$target/" \
+			"target/corpus/$$target" "corpus/$$target"; \
 	done
 
 simulate: ## Simulate nodes by SEEDS seeds (a million), from seed FIRST on; SEED=n runs one again
@@ -103,6 +117,3 @@ $(VENV)/.stamp-dev: requirements-dev.lock $(VENV)/.stamp-run
 $(VENV)/.stamp-core: $(RUST_SOURCES) pyproject.toml $(VENV)/.stamp-run | tools
 	PIP_QUIET=1 $(BIN)/maturin develop --quiet --profile $(PROFILE) --locked
 	@touch $@
-
-$(BIN)/cargo-fuzz: | $(VENV)/.stamp-run
-	cargo install --quiet --locked --root $(VENV) cargo-fuzz@$(CARGO_FUZZ_VERSION)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ from benches.servers import ROOT, SERVER_CPU, BenchError, Server
 
 LOAD_CPU = 1
 
-_BINARY = ROOT / "target/release/loadgen"
+# Figures want a release; that the benchmarks work is seen with any profile.
+_PROFILE = os.environ.get("PROFILE", "release")
+_BINARY = ROOT / "target" / {"dev": "debug"}.get(_PROFILE, _PROFILE) / "loadgen"
 _TIMEOUT_S = 900
 _ON_LOAD_CPU = ("taskset", "-c", str(LOAD_CPU))
 
@@ -71,7 +74,7 @@ class Sample:
 
 def build() -> None:
     """Builds the load generator where it is not there yet or out of date."""
-    subprocess.run(["cargo", "build", "--quiet", "--release", "--package", "loadgen"], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--quiet", "--profile", _PROFILE, "--package", "loadgen"], cwd=ROOT, check=True)
 
 
 def fill(server: Server, keys: int, value_bytes: int = 64, depth: int = 128) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Fixtures: one test, several servers (peer, node with 1 shard, node with 3) and both protocols."""
+"""Fixtures: one test, the servers (peer, node with 1 shard, node with 3) and protocols that it asks for."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -14,19 +14,50 @@ settings.register_profile("slow", max_examples=2000, deadline=None, suppress_hea
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 
+SERVER_FIXTURES = ("target", "node_target", "clustered", "servers_without_debug")
+PEERS = {"peer", "peer-cluster"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declares the options."""
+    parser.addoption("--peers", action="store_true", help="run what our node is asked against the peer Redis too")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Declares the markers."""
     config.addinivalue_line("markers", "peer: runs against the peer Redis")
     config.addinivalue_line("markers", "node: runs against our node")
     config.addinivalue_line("markers", "slow: takes more than a second or much memory")
+    config.addinivalue_line("markers", "all_servers: runs with one shard and with three, not only with three")
+    config.addinivalue_line("markers", "both_protocols: runs on RESP2 and on RESP3, as replies differ")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what runs where."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks what runs where, and leaves out the combinations that a test does not ask for."""
+    chosen: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
     for item in items:
         callspec = getattr(item, "callspec", None)
-        values = callspec.params.values() if callspec is not None else ()
-        item.add_marker(pytest.mark.peer if {"peer", "peer-cluster"} & set(map(str, values)) else pytest.mark.node)
+        params = dict(callspec.params) if callspec is not None else {}
+        is_peer = not PEERS.isdisjoint(map(str, params.values()))
+        item.add_marker(pytest.mark.peer if is_peer else pytest.mark.node)
+        is_chosen = config.option.peers if is_peer else _is_asked_for(item, params)
+        (chosen if is_chosen else left_out).append(item)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = chosen
+
+
+def _is_asked_for(item: pytest.Item, params: dict[str, object]) -> bool:
+    """True when a test asks for this combination: three shards on RESP3 unless it says that it needs more.
+
+    With one shard it runs on RESP2, so that both markers together mean four combinations, each one alone two.
+    """
+    server = next((params[name] for name in SERVER_FIXTURES if name in params), "node3")
+    is_small = server == "node1"
+    if is_small and item.get_closest_marker("all_servers") is None:
+        return False
+    usual = 2 if is_small else 3
+    return params.get("resp", usual) == usual or item.get_closest_marker("both_protocols") is not None
 
 
 @pytest.fixture

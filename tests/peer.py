@@ -67,6 +67,10 @@ class Peer:
             eventually(lambda: b"cluster_state:ok" in connection("CLUSTER", "INFO"))
         return peer
 
+    def connect(self) -> Wire:
+        """A new connection."""
+        return Wire(self.host, self.port)
+
     def _answers(self) -> bool:
         assert self.process.poll() is None, self._output()
         try:

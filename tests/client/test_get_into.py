@@ -26,6 +26,8 @@ from tests.wire import eventually
 from yggdrasil.client import AsyncClient, BufferTooSmallError, Client
 from yggdrasil.client.bulk import BulkReply
 
+pytestmark = pytest.mark.all_servers
+
 SIZES = [0, 1, 41, 55, 56, 57, 58, 100, 16_384, 70_000, 1_000_003, 9_000_000]
 
 
@@ -49,6 +51,7 @@ def filled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return lengths
 
 
+@pytest.mark.both_protocols
 @pytest.mark.parametrize("parser", ["hiredis", "python"])
 @pytest.mark.parametrize("timeout_s", [None, 10])
 def test_every_size(target: Target, resp: int, parser: str, timeout_s: float | None, filled: list[int]) -> None:
@@ -67,6 +70,7 @@ def test_every_size(target: Target, resp: int, parser: str, timeout_s: float | N
     assert filled == SIZES
 
 
+@pytest.mark.both_protocols
 @pytest.mark.parametrize("parser", ["hiredis", "python"])
 @pytest.mark.parametrize("timeout_s", [None, 10])
 async def test_every_size_async(

@@ -10,6 +10,8 @@ from tests.targets import Target, configured
 
 from yggdrasil.client import AsyncClient, ChecksumError, Client, MissingKeyError, StaleValueError, StreamInfo
 
+pytestmark = pytest.mark.all_servers
+
 
 def value_of(size: int) -> bytes:
     return bytes(range(251)) * (size // 251) + bytes(range(size % 251))

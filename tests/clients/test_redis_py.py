@@ -93,6 +93,7 @@ def test_keys(client: Any) -> None:
     assert client.touch("k6", "k7") == 2
 
 
+@pytest.mark.both_protocols
 def test_decoded_responses(target: Target, resp: int) -> None:
     with redis.Redis(host=target.host, port=target.port, protocol=resp, decode_responses=True) as client:
         client.set("ä", "ö")
@@ -240,6 +241,7 @@ def test_a_pool_shared_by_threads(target: Target, resp: int) -> None:
     assert not failures, failures[0]
 
 
+@pytest.mark.both_protocols
 def test_a_password_and_a_name_in_the_url(target: Target, resp: int) -> None:
     admin = target.connect()
     with configured(admin, requirepass="secret"):

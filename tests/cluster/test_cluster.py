@@ -8,6 +8,8 @@ import pytest
 from tests.targets import Target
 from tests.wire import NOT_AN_INTEGER, OK, Error, Verbatim, Wire, arity, expect, pairs, text_of
 
+pytestmark = pytest.mark.all_servers
+
 SLOT = Error("ERR Invalid slot")
 SLOT_OR_NUMBER = Error("ERR Invalid slot or number of keys")
 
@@ -76,6 +78,7 @@ def test_slots_cover_everything_once(c: Wire, clustered: Target) -> None:
     assert len({node_id for _, _, _, node_id in owners}) == len(clustered.worker_ports)
 
 
+@pytest.mark.both_protocols
 def test_shape_of_slots(c: Wire, resp: int) -> None:
     for first, last, node in c("CLUSTER", "SLOTS"):
         assert 0 <= first <= last <= 16383
@@ -100,6 +103,7 @@ def test_shards_say_the_same_as_slots(c: Wire) -> None:
     assert sorted(found) == slot_owners(c)
 
 
+@pytest.mark.both_protocols
 def test_nodes_says_the_same_as_slots(c: Wire, resp: int, clustered: Target) -> None:
     reply = c("CLUSTER", "NODES")
     assert isinstance(reply, bytes if resp == 2 else Verbatim)
@@ -170,6 +174,7 @@ def test_all_workers_tell_the_same_map(clustered: Target, resp: int) -> None:
     assert all(one == maps[0] for one in maps)
 
 
+@pytest.mark.both_protocols
 def test_info(c: Wire, resp: int, clustered: Target) -> None:
     reply = c("CLUSTER", "INFO")
     assert isinstance(reply, bytes if resp == 2 else Verbatim)

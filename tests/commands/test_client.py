@@ -71,23 +71,6 @@ def test_ids_stay(c: Wire) -> None:
     assert c("CLIENT", "ID") == c("CLIENT", "ID")
 
 
-def test_names(c: Wire) -> None:
-    wrong = Error("ERR Client names cannot contain spaces, newlines or special characters.")
-    expect(
-        c,
-        ("CLIENT GETNAME", None),
-        ("CLIENT SETNAME worker-1", OK),
-        ("CLIENT GETNAME", b"worker-1"),
-        ("CLIENT SETNAME 'two words'", wrong),
-        ("CLIENT GETNAME", b"worker-1"),
-        ("CLIENT SETNAME ''", OK),
-        ("CLIENT GETNAME", None),
-        ("CLIENT SETNAME", arity("client|setname")),
-    )
-    assert c("CLIENT", "SETNAME", "a\nb") == wrong
-    assert c("CLIENT", "SETNAME", "ä") == wrong
-
-
 def test_setinfo(c: Wire) -> None:
     expect(
         c,
@@ -119,6 +102,7 @@ def test_totals_of_a_client(node_target: Target) -> None:
     assert commands_later - commands == 2
 
 
+@pytest.mark.both_protocols
 def test_info_has_every_field(c: Wire, target: Target, resp: int) -> None:
     assert c("SELECT", 2) == OK
     assert c("CLIENT", "SETNAME", "me") == OK
@@ -251,24 +235,6 @@ def test_kill_needs_every_filter_to_match(c: Wire, connect: Callable[[], Wire]) 
     assert victim.is_closed()
 
 
-def test_kill_refuses(c: Wire) -> None:
-    expect(
-        c,
-        ("CLIENT KILL", arity("client|kill")),
-        ("CLIENT KILL 1.2.3.4:5", Error("ERR No such client")),
-        ("CLIENT KILL ID 0", Error("ERR client-id should be greater than 0")),
-        ("CLIENT KILL ID x", Error("ERR client-id should be greater than 0")),
-        ("CLIENT KILL ID 99999999", 0),
-        ("CLIENT KILL TYPE foo", Error("ERR Unknown client type 'foo'")),
-        ("CLIENT KILL USER nobody", Error("ERR No such user 'nobody'")),
-        ("CLIENT KILL SKIPME foo", SYNTAX),
-        ("CLIENT KILL MAXAGE x", Error("ERR maxage is not an integer or out of range")),
-        ("CLIENT KILL MAXAGE 0", Error("ERR maxage should be greater than 0")),
-        ("CLIENT KILL ID 1 TYPE", SYNTAX),
-        ("CLIENT KILL FOO 1", SYNTAX),
-    )
-
-
 def reply_after_pause(c: Wire, other: Wire, *request: str) -> object:
     """The reply to a request made in a pause, which must not come before its end."""
     begin = time.monotonic()
@@ -316,17 +282,6 @@ def test_pause_holds_subscribers_and_transactions(c: Wire, connect: Callable[[],
     assert queueing("MULTI") == OK
     assert reply_after_pause(c, subscriber, "PING") in ("PONG", [b"pong", b""])
     assert reply_after_pause(c, queueing, "GET", "k") == QUEUED
-
-
-def test_pause_holds_no_errors_of_the_request_itself(c: Wire, connect: Callable[[], Wire]) -> None:
-    other = connect()
-    assert c("CLIENT", "PAUSE", 150) == OK
-    expect(
-        other,
-        ("GET", arity("get")),
-        ("CLIENT FOO", Error("ERR unknown subcommand 'FOO'. Try CLIENT HELP.")),
-        ("NOSUCH", Error("ERR unknown command 'NOSUCH', with args beginning with: ")),
-    )
 
 
 def test_unpause_ends_a_pause_of_everything(node_target: Target, resp: int) -> None:
@@ -402,41 +357,6 @@ def test_keys_do_not_expire_visibly_later_because_of_a_pause(c: Wire) -> None:
     assert c("CLIENT", "UNPAUSE") == OK
 
 
-def test_pause_refuses(c: Wire) -> None:
-    expect(
-        c,
-        ("CLIENT PAUSE", arity("client|pause")),
-        ("CLIENT PAUSE x", Error("ERR timeout is not an integer or out of range")),
-        ("CLIENT PAUSE -1", Error("ERR timeout is negative")),
-        ("CLIENT PAUSE 9223372036854775807", Error("ERR timeout is out of range")),
-        ("CLIENT PAUSE 1 FOO", Error("ERR CLIENT PAUSE mode must be WRITE or ALL")),
-        ("CLIENT PAUSE 0", OK),
-        ("CLIENT UNPAUSE", OK),
-        ("CLIENT UNPAUSE x", arity("client|unpause")),
-    )
-
-
-def test_reply_off_and_on(c: Wire) -> None:
-    c.send("CLIENT", "REPLY", "OFF")
-    c.send("SET", "k", "v")
-    c.send("GET", "k")
-    c.send("NOSUCH")
-    c.send("CLIENT", "REPLY", "ON")
-    assert c.read() == OK
-    assert c("GET", "k") == b"v"
-
-
-def test_reply_skip(c: Wire) -> None:
-    c.send("CLIENT", "REPLY", "SKIP")
-    c.send("SET", "k", "v")
-    assert c("GET", "k") == b"v"
-    c.send("CLIENT", "REPLY", "SKIP")
-    c.send("CLIENT", "REPLY", "SKIP")
-    c.send("GET", "k")
-    assert c("PING") == "PONG"
-    expect(c, ("CLIENT REPLY FOO", SYNTAX), ("CLIENT REPLY", arity("client|reply")), ("CLIENT REPLY ON", OK))
-
-
 def test_reply_off_in_one_pipeline(c: Wire) -> None:
     requests = [
         ("CLIENT", "REPLY", "OFF"),
@@ -478,36 +398,10 @@ def test_an_idle_client_has_no_output(c: Wire, connect: Callable[[], Wire]) -> N
     assert (client["obl"], client["oll"], client["omem"]) == ("0", "0", "0")
 
 
-def test_no_evict_and_no_touch(c: Wire) -> None:
-    expect(
-        c,
-        ("CLIENT NO-EVICT on", OK),
-        ("CLIENT NO-EVICT OFF", OK),
-        ("CLIENT NO-EVICT x", SYNTAX),
-        ("CLIENT NO-EVICT", arity("client|no-evict")),
-        ("CLIENT NO-TOUCH ON", OK),
-        ("CLIENT NO-TOUCH off", OK),
-        ("CLIENT NO-TOUCH x", SYNTAX),
-        ("CLIENT NO-TOUCH", arity("client|no-touch")),
-    )
-
-
 def test_flags_in_the_list(c: Wire) -> None:
     assert c("CLIENT", "NO-EVICT", "on") == OK
     assert c("CLIENT", "NO-TOUCH", "on") == OK
     assert set(fields(text_of(c("CLIENT", "INFO")))["flags"]) == {"e", "T"}
-
-
-def test_unblock(c: Wire) -> None:
-    expect(
-        c,
-        ("CLIENT UNBLOCK 99999999", 0),
-        ("CLIENT UNBLOCK x", Error("ERR value is not an integer or out of range")),
-        ("CLIENT UNBLOCK 99999999 FOO", Error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
-        ("CLIENT UNBLOCK 99999999 timeout", 0),
-        ("CLIENT UNBLOCK 99999999 ERROR", 0),
-        ("CLIENT UNBLOCK", arity("client|unblock")),
-    )
 
 
 @pytest.mark.parametrize(
@@ -521,18 +415,6 @@ def test_unblock_of_a_waiting_client(c: Wire, connect: Callable[[], Wire], reaso
     eventually(lambda: c("CLIENT", "UNBLOCK", waiting_id, reason) == 1)
     assert waiting.read() == reply
     assert waiting("PING") == "PONG"
-
-
-def test_wrong_calls(c: Wire) -> None:
-    expect(
-        c,
-        ("CLIENT", arity("client")),
-        ("CLIENT FOO", Error("ERR unknown subcommand 'FOO'. Try CLIENT HELP.")),
-        ("CLIENT ID x", arity("client|id")),
-        ("CLIENT GETNAME x", arity("client|getname")),
-        ("CLIENT INFO x", arity("client|info")),
-    )
-    assert c("CLIENT", "HELP")[0] == "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
 
 
 def test_a_client_killed_while_it_is_sending(c: Wire, connect: Callable[[], Wire]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.targets import Target, configured
-from tests.wire import NOT_AN_INTEGER, NULL_ARRAY, OK, QUEUED, SYNTAX, Error, MapReply, Push, Wire, arity, expect, pairs
+from tests.wire import OK, Error, MapReply, Wire, arity, expect, pairs
 
 WRONGPASS = Error("WRONGPASS invalid username-password pair or user is disabled.")
 NO_PASSWORD = Error(
@@ -19,21 +19,7 @@ NOAUTH_HELLO = Error(
 NAME = Error("ERR Client names cannot contain spaces, newlines or special characters.")
 
 
-def test_ping_and_echo(c: Wire) -> None:
-    expect(
-        c,
-        ("PING", "PONG"),
-        ("ping", "PONG"),
-        ("PiNg hello", b"hello"),
-        ("PING ''", b""),
-        ("PING a b", arity("ping")),
-        ("ECHO hello", b"hello"),
-        ("ECHO", arity("echo")),
-        ("ECHO a b", arity("echo")),
-    )
-    assert c("ECHO", b"\r\n\0\xff") == b"\r\n\0\xff"
-
-
+@pytest.mark.both_protocols
 def test_hello_switches_the_protocol_both_ways(target: Target) -> None:
     c = target.connect()
     two = c("HELLO")
@@ -50,6 +36,7 @@ def test_hello_switches_the_protocol_both_ways(target: Target) -> None:
     assert c.read_bytes() == b"$-1\r\n"
 
 
+@pytest.mark.both_protocols
 def test_hello_tells_who_answers(c: Wire, resp: int) -> None:
     fields = pairs(c("HELLO"))
     assert list(fields) == [b"server", b"version", b"proto", b"id", b"mode", b"role", b"modules"]
@@ -62,6 +49,7 @@ def test_hello_tells_who_answers(c: Wire, resp: int) -> None:
     assert isinstance(fields[b"modules"], list)
 
 
+@pytest.mark.both_protocols
 def test_hello_refuses(c: Wire, resp: int) -> None:
     expect(
         c,
@@ -78,6 +66,7 @@ def test_hello_refuses(c: Wire, resp: int) -> None:
     assert pairs(c("HELLO"))[b"proto"] == resp
 
 
+@pytest.mark.both_protocols
 def test_hello_sets_the_name(c: Wire) -> None:
     assert pairs(c("HELLO", 3, "SETNAME", "worker-1"))[b"proto"] == 3
     assert c("CLIENT", "GETNAME") == b"worker-1"
@@ -85,18 +74,6 @@ def test_hello_sets_the_name(c: Wire) -> None:
     assert c("CLIENT", "GETNAME") == b"other"
     c("HELLO", 2, "SETNAME", "")
     assert c("CLIENT", "GETNAME") is None
-
-
-def test_auth_without_a_password_set(c: Wire) -> None:
-    expect(
-        c,
-        ("AUTH x", NO_PASSWORD),
-        ("AUTH default x", OK),
-        ("AUTH nobody x", WRONGPASS),
-        ("AUTH", arity("auth")),
-        ("AUTH a b c", SYNTAX),
-        ("PING", "PONG"),
-    )
 
 
 @pytest.fixture
@@ -144,6 +121,7 @@ def test_quit_needs_no_password(guarded: Target) -> None:
     assert c.is_closed()
 
 
+@pytest.mark.both_protocols
 def test_hello_authenticates(guarded: Target) -> None:
     c = guarded.connect()
     assert c("HELLO", 3, "AUTH", "default", "wrong") == WRONGPASS
@@ -181,53 +159,3 @@ def test_quit_answers_and_closes(c: Wire) -> None:
 def test_quit_takes_arguments(c: Wire) -> None:
     assert c("QUIT", "x") == OK
     assert c.is_closed()
-
-
-def test_reset_puts_everything_back(c: Wire, target: Target) -> None:
-    other = target.connect()
-    assert c("CLIENT", "SETNAME", "me") == OK
-    assert c("SELECT", 5) == OK
-    assert c("WATCH", "k") == OK
-    assert c("MULTI") == OK
-    assert c("SET", "k", "v") == QUEUED
-    assert c("RESET") == "RESET"
-    c.send("GET", "k")
-    assert c.read_bytes() == b"$-1\r\n", "the protocol is 2 again and the database 0"
-    assert c("CLIENT", "GETNAME") is None
-    assert c("EXEC") == Error("ERR EXEC without MULTI")
-    assert other("SET", "k", "zero") == OK
-    assert c("GET", "k") == b"zero"
-    assert c("MULTI") == OK
-    assert c("PING") == QUEUED
-    assert c("EXEC") == ["PONG"], "the watch is gone"
-    assert c("RESET", "x") == arity("reset")
-
-
-def test_reset_ends_subscriptions(target: Target) -> None:
-    c = target.connect()
-    assert c("SUBSCRIBE", "news") == [b"subscribe", b"news", 1]
-    assert c("PSUBSCRIBE", "n*") == [b"psubscribe", b"n*", 2]
-    assert c("RESET") == "RESET"
-    assert target.connect()("PUBLISH", "news", "x") == 0
-    assert c("GET", "k") is None
-
-
-def test_select_lasts_for_the_connection_only(c: Wire, target: Target) -> None:
-    other = target.connect()
-    expect(c, ("SELECT 3", OK), ("SET k three", OK), ("SELECT", arity("select")), ("SELECT x", NOT_AN_INTEGER))
-    assert other("GET", "k") is None
-    assert c("GET", "k") == b"three"
-
-
-def test_null_arrays_of_resp2(c: Wire, resp: int, target: Target) -> None:
-    other = target.connect()
-    assert c("WATCH", "k") == OK
-    assert other("SET", "k", "v") == OK
-    assert c("MULTI") == OK
-    assert c("EXEC") == (NULL_ARRAY if resp == 2 else None)
-
-
-def test_pushes_need_resp3(target: Target) -> None:
-    three, two = target.connect(3), target.connect(2)
-    assert three("SUBSCRIBE", "news") == Push([b"subscribe", b"news", 1])
-    assert two("SUBSCRIBE", "news") == [b"subscribe", b"news", 1]

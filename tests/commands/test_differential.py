@@ -11,11 +11,14 @@ Where two right servers may differ, replies are brought into one form first (`no
 
 from typing import Any
 
+import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from tests.targets import Target
 from tests.wire import Wire, encode
+
+pytestmark = pytest.mark.all_servers
 
 Request = tuple[bytes, ...]
 
@@ -273,6 +276,7 @@ def test_replies_are_those_of_redis(target: Target, peer: Target, resp: int, req
 COVERING_THE_OWN_SHARD = (b"DBSIZE", b"KEYS", b"RANDOMKEY", b"SCAN")
 
 
+@pytest.mark.both_protocols
 @given(requests=st.lists(REQUESTS, min_size=1, max_size=40))
 def test_a_session_is_the_same_through_every_worker(node3: Target, resp: int, requests: list[Request]) -> None:
     """Which worker a client is connected to changes no reply, but of what covers the own shard on an own port."""

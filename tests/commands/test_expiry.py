@@ -4,7 +4,9 @@ import time
 
 import pytest
 from tests.targets import Target
-from tests.wire import NOT_AN_INTEGER, OK, Error, Left, Wire, eventually, expect, info
+from tests.wire import OK, Error, Left, Wire, eventually, expect, info
+
+pytestmark = pytest.mark.all_servers
 
 CLASH = Error("ERR NX and XX, GT or LT options at the same time are not compatible")
 BOTH = Error("ERR GT and LT options at the same time are not compatible")
@@ -19,13 +21,6 @@ def moment(command: str, seconds_from_now: int) -> int:
     """The argument of an EXPIRE command for a time some seconds from now."""
     base = int(time.time()) if command.endswith("AT") else 0
     return (base + seconds_from_now) * (1000 if command.startswith("P") else 1)
-
-
-def test_readers_of_absent_and_lasting_keys(c: Wire) -> None:
-    assert c("SET", "k", "v") == OK
-    for command in ("TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME"):
-        assert c(command, "absent") == -2
-        assert c(command, "k") == -1
 
 
 def test_every_setter_and_reader_agrees(c: Wire) -> None:
@@ -103,67 +98,6 @@ def test_a_condition_also_guards_a_time_in_the_past(c: Wire, command: str) -> No
     assert c(command, "k", past, "NX") == 0
     assert c(command, "k", past, "LT") == 1
     assert c("EXISTS", "k") == 0
-
-
-@pytest.mark.parametrize("command", SETTERS)
-def test_wrong_arguments(c: Wire, command: str) -> None:
-    assert c("SET", "k", "v") == OK
-    expect(
-        c,
-        (f"{command} k x", NOT_AN_INTEGER),
-        (f"{command} k 1.5", NOT_AN_INTEGER),
-        (f"{command} k ''", NOT_AN_INTEGER),
-        (f"{command} k 9223372036854775808", NOT_AN_INTEGER),
-        (f"{command} absent x", NOT_AN_INTEGER),
-        (f"{command} k 10 FOO", Error("ERR Unsupported option FOO")),
-        (f"{command} k 10 NX foo", Error("ERR Unsupported option foo")),
-        (f"{command} absent 10 FOO", Error("ERR Unsupported option FOO")),
-        (f"{command} k x FOO", Error("ERR Unsupported option FOO")),
-        (f"{command} k 10 NX XX", CLASH),
-        (f"{command} k 10 NX GT", CLASH),
-        (f"{command} k 10 LT NX", CLASH),
-        (f"{command} k 10 GT LT", BOTH),
-        (f"{command} k 10 XX GT LT", BOTH),
-        (f"{command} k 10 NX GT LT", CLASH),
-        (f"{command} k", Error(f"ERR wrong number of arguments for '{command.lower()}' command")),
-        ("TTL k", -1),
-    )
-
-
-def test_borders_of_64_bits(c: Wire) -> None:
-    assert c("SET", "k", "v") == OK
-    largest, smallest = 9223372036854775807, -9223372036854775808
-    expect(
-        c,
-        (f"EXPIRE k {largest}", invalid("expire")),
-        (f"EXPIRE k {smallest}", invalid("expire")),
-        ("EXPIRE k 9223372036854775", invalid("expire")),
-        ("EXPIRE k 9223372036854776", invalid("expire")),
-        (f"EXPIREAT k {largest}", invalid("expireat")),
-        (f"EXPIREAT k {smallest}", invalid("expireat")),
-        (f"PEXPIRE k {largest}", invalid("pexpire")),
-        ("GET k", b"v"),
-        (f"PEXPIRE absent {largest}", invalid("pexpire")),
-        (f"PEXPIREAT k {smallest}", 1),
-        ("EXISTS k", 0),
-        ("SET k v", OK),
-        (f"PEXPIRE k {smallest}", 1),
-        ("EXISTS k", 0),
-    )
-
-
-def test_a_far_future_is_kept_exactly(c: Wire) -> None:
-    """The largest moment an entry of ours can hold: 2^48 - 1 ms, the year 10889."""
-    expect(
-        c,
-        ("SET k v", OK),
-        ("PEXPIREAT k 281474976710655", 1),
-        ("PEXPIRETIME k", 281474976710655),
-        ("EXPIRETIME k", 281474976711),
-        ("EXPIREAT k 281474976710", 1),
-        ("PEXPIRETIME k", 281474976710000),
-        ("GET k", b"v"),
-    )
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import pytest
 from tests.targets import Target, configured
 from tests.wire import OK, Wire, eventually, info, text_of
 
+pytestmark = pytest.mark.all_servers
+
 SECTIONS = [
     "Server",
     "Clients",

@@ -1,36 +1,12 @@
 """OBJECT: encodings, reference counts, idle times."""
 
 from tests.targets import Target, configured
-from tests.wire import OK, Error, Wire, expect
+from tests.wire import OK, Error, Wire
 
 NO_LFU = (
     "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching "
     "between policies at runtime LRU and LFU data will take some time to adjust."
 )
-
-
-def test_encodings(c: Wire) -> None:
-    expect(
-        c,
-        ("SET k v", OK),
-        ("OBJECT ENCODING k", b"embstr"),
-        ("SET k 12345", OK),
-        ("OBJECT ENCODING k", b"int"),
-        ("SET k 9223372036854775807", OK),
-        ("OBJECT ENCODING k", b"int"),
-        ("SET k 9223372036854775808", OK),
-        ("OBJECT ENCODING k", b"embstr"),
-        ("SET k -0", OK),
-        ("OBJECT ENCODING k", b"embstr"),
-        ("SET k ''", OK),
-        ("OBJECT ENCODING k", b"embstr"),
-        (f"SET k {'a' * 44}", OK),
-        ("OBJECT ENCODING k", b"embstr"),
-        (f"SET k {'a' * 45}", OK),
-        ("OBJECT ENCODING k", b"raw"),
-        ("OBJECT ENCODING absent", None),
-        ("object encoding k", b"raw"),
-    )
 
 
 def test_encodings_after_changes(c: Wire, target: Target) -> None:
@@ -54,37 +30,12 @@ def test_encodings_after_changes(c: Wire, target: Target) -> None:
         assert found == encoding or (not target.is_peer and found in (b"int", b"embstr", b"raw")), (change, found)
 
 
-def test_refcount_and_idletime(c: Wire) -> None:
-    expect(
-        c,
-        ("SET k v", OK),
-        ("OBJECT REFCOUNT k", 1),
-        ("OBJECT REFCOUNT absent", None),
-        ("OBJECT IDLETIME absent", None),
-        ("OBJECT FREQ k", Error(NO_LFU)),
-        ("OBJECT FREQ absent", None),
-    )
-    assert c("OBJECT", "IDLETIME", "k") in range(10)
-
-
 def test_freq_under_an_lfu_policy(c: Wire) -> None:
     with configured(c, maxmemory_policy="allkeys-lfu"):
         assert c("SET", "k", "v") == OK
         assert c("OBJECT", "FREQ", "k") in range(256)
         assert isinstance(c("OBJECT", "IDLETIME", "k"), Error)
         assert c("OBJECT", "FREQ", "absent") is None
-
-
-def test_wrong_calls(c: Wire) -> None:
-    expect(
-        c,
-        ("OBJECT", Error("ERR wrong number of arguments for 'object' command")),
-        ("OBJECT FOO", Error("ERR unknown subcommand 'FOO'. Try OBJECT HELP.")),
-        ("OBJECT FOO k", Error("ERR unknown subcommand 'FOO'. Try OBJECT HELP.")),
-        ("OBJECT ENCODING", Error("ERR wrong number of arguments for 'object|encoding' command")),
-        ("OBJECT REFCOUNT a b", Error("ERR wrong number of arguments for 'object|refcount' command")),
-        ("OBJECT HELP x", Error("ERR wrong number of arguments for 'object|help' command")),
-    )
 
 
 def test_help(c: Wire) -> None:

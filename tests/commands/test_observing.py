@@ -7,10 +7,8 @@ from collections.abc import Callable
 import pytest
 from tests.targets import Target, configured
 from tests.wire import (
-    NOT_AN_INTEGER,
     OK,
     QUEUED,
-    SYNTAX,
     Error,
     MapReply,
     Verbatim,
@@ -21,6 +19,8 @@ from tests.wire import (
     pairs,
     text_of,
 )
+
+pytestmark = pytest.mark.all_servers
 
 HELP = "<subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
 
@@ -112,20 +112,6 @@ def test_slowlog_shows_no_password(c: Wire) -> None:
     assert c("SLOWLOG", "RESET") == OK
 
 
-def test_slowlog_refuses(c: Wire) -> None:
-    count = Error("ERR count should be greater than or equal to -1")
-    expect(
-        c,
-        ("SLOWLOG", arity("slowlog")),
-        ("SLOWLOG GET x", count),
-        ("SLOWLOG GET -2", count),
-        ("SLOWLOG GET 1 2", Error("ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.")),
-        ("SLOWLOG LEN x", arity("slowlog|len")),
-        ("SLOWLOG RESET x", arity("slowlog|reset")),
-    )
-    assert c("SLOWLOG", "HELP")[0] == f"SLOWLOG {HELP}"
-
-
 # LATENCY
 
 
@@ -151,6 +137,7 @@ def test_latency_events(c: Wire) -> None:
     assert c("LATENCY", "HISTORY", "command") == []
 
 
+@pytest.mark.both_protocols
 def test_latency_histogram(c: Wire, resp: int) -> None:
     assert c("CONFIG", "RESETSTAT") == OK
     assert pairs(c("LATENCY", "HISTOGRAM", "set")) == {}
@@ -176,24 +163,6 @@ def test_latency_histogram_can_be_off(c: Wire) -> None:
         assert pairs(c("LATENCY", "HISTOGRAM", "set")) == {}
 
 
-def test_latency_refuses(c: Wire) -> None:
-    expect(
-        c,
-        ("LATENCY", arity("latency")),
-        ("LATENCY GRAPH", arity("latency|graph")),
-        ("LATENCY GRAPH nosuch", Error("ERR No samples available for event 'nosuch'")),
-        ("LATENCY HISTORY", arity("latency|history")),
-        ("LATENCY HISTORY nosuch", []),
-        ("LATENCY LATEST x", arity("latency|latest")),
-        ("LATENCY RESET nosuch", 0),
-    )
-    assert len(text_of(c("LATENCY", "DOCTOR"))) > 20
-    assert c("LATENCY", "HELP")[0] == f"LATENCY {HELP}"
-
-
-# MEMORY
-
-
 @pytest.mark.parametrize("length", [0, 10, 1000, 100_000, 5_000_000])
 def test_memory_usage_is_near_the_size(c: Wire, length: int) -> None:
     assert c("SET", "key", bytes(length)) == OK
@@ -202,23 +171,10 @@ def test_memory_usage_is_near_the_size(c: Wire, length: int) -> None:
     assert c("MEMORY", "USAGE", "key", "SAMPLES", 0) == usage
 
 
-def test_memory_refuses(c: Wire) -> None:
-    expect(
-        c,
-        ("SET k v", OK),
-        ("MEMORY", arity("memory")),
-        ("MEMORY USAGE", arity("memory|usage")),
-        ("MEMORY USAGE absent", None),
-        ("MEMORY USAGE k SAMPLES", SYNTAX),
-        ("MEMORY USAGE k SAMPLES -1", SYNTAX),
-        ("MEMORY USAGE k SAMPLES x", NOT_AN_INTEGER),
-        ("MEMORY USAGE k FOO 1", SYNTAX),
-        ("MEMORY STATS x", arity("memory|stats")),
-        ("MEMORY PURGE", OK),
-    )
-    assert c("MEMORY", "HELP")[0] == f"MEMORY {HELP}"
+# MEMORY
 
 
+@pytest.mark.both_protocols
 def test_memory_stats_and_doctor(c: Wire, resp: int) -> None:
     assert c("MSET", "a", 1, "b", 2) == OK
     reply = c("MEMORY", "STATS")
@@ -324,3 +280,7 @@ def test_debug_is_off_unless_configured(servers_without_debug: Target, resp: int
     reply = c("DEBUG", "SLEEP", "0")
     assert isinstance(reply, Error)
     assert reply.text.startswith("ERR DEBUG command not allowed.")
+
+
+def test_the_doctor_says_something_when_nothing_is_watched(c: Wire) -> None:
+    assert len(text_of(c("LATENCY", "DOCTOR"))) > 20

@@ -4,6 +4,8 @@ import pytest
 from tests.targets import Target, configured
 from tests.wire import NOT_AN_INTEGER, OK, SYNTAX, Error, Left, Wire, eventually, expect, info, pairs
 
+pytestmark = pytest.mark.all_servers
+
 INVALID = Error("ERR invalid expire time in 'pin' command")
 CURSOR = Error("ERR invalid cursor")
 

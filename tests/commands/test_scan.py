@@ -4,7 +4,9 @@ import random
 from collections import Counter
 
 import pytest
-from tests.wire import NOT_AN_INTEGER, OK, SYNTAX, Error, Wire, expect
+from tests.wire import OK, Error, Wire
+
+pytestmark = pytest.mark.all_servers
 
 CURSOR = Error("ERR invalid cursor")
 
@@ -22,28 +24,6 @@ def scan_all(c: Wire, *options: str | int) -> list[bytes]:
 
 def fill(c: Wire, names: list[str]) -> None:
     assert set(c.pipeline([("SET", name, "v") for name in names])) <= {OK}
-
-
-def test_wrong_arguments(c: Wire) -> None:
-    expect(
-        c,
-        ("SCAN x", CURSOR),
-        ("SCAN -1", CURSOR),
-        ("SCAN ''", CURSOR),
-        ("SCAN 1.5", CURSOR),
-        ("SCAN 18446744073709551616", CURSOR),
-        ("SCAN 0x10", CURSOR),
-        ("SCAN 0 COUNT 0", SYNTAX),
-        ("SCAN 0 COUNT -5", SYNTAX),
-        ("SCAN 0 COUNT x", NOT_AN_INTEGER),
-        ("SCAN 0 COUNT 99999999999999999999", NOT_AN_INTEGER),
-        ("SCAN 0 COUNT", SYNTAX),
-        ("SCAN 0 MATCH", SYNTAX),
-        ("SCAN 0 TYPE", SYNTAX),
-        ("SCAN 0 FOO", SYNTAX),
-        ("SCAN 0 FOO 1", SYNTAX),
-        ("SCAN x FOO", CURSOR),
-    )
 
 
 def test_an_empty_database_is_done_at_once(c: Wire) -> None:

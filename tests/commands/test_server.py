@@ -4,7 +4,7 @@ import time
 
 import pytest
 from tests.targets import Target, configured
-from tests.wire import NOT_AN_INTEGER, OK, SYNTAX, Error, Wire, arity, expect, text_of
+from tests.wire import NOT_AN_INTEGER, OK, Error, Wire, arity, expect, text_of
 
 
 def test_time(c: Wire) -> None:
@@ -41,40 +41,10 @@ def test_there_are_no_modules(node_target: Target) -> None:
     assert node_target.connect()("MODULE", "LIST") == []
 
 
-def test_wait_without_replicas(c: Wire) -> None:
-    expect(
-        c,
-        ("SET k v", OK),
-        ("WAIT 0 0", 0),
-        ("WAIT -1 1", 0),
-        ("WAIT 1 5", 0),
-        ("WAIT x 0", NOT_AN_INTEGER),
-        ("WAIT 0 -1", Error("ERR timeout is negative")),
-        ("WAIT 0 x", Error("ERR timeout is not an integer or out of range")),
-        ("WAIT 0", arity("wait")),
-    )
-
-
 def test_wait_holds_what_is_behind_it(c: Wire) -> None:
     begin = time.monotonic()
     assert c.pipeline([("SET", "k", "v"), ("WAIT", 1, 40), ("GET", "k")]) == [OK, 0, b"v"]
     assert time.monotonic() - begin >= 0.039
-
-
-def test_wait_inside_a_transaction_does_not_wait(c: Wire) -> None:
-    c.pipeline([("MULTI",), ("WAIT", 1, 0)])
-    assert c("EXEC") == [0]
-
-
-def test_shutdown_refuses(c: Wire) -> None:
-    expect(
-        c,
-        ("SHUTDOWN FOO", SYNTAX),
-        ("SHUTDOWN SAVE NOSAVE", SYNTAX),
-        ("SHUTDOWN NOW x", SYNTAX),
-        ("SHUTDOWN ABORT", Error("ERR No shutdown in progress.")),
-        ("PING", "PONG"),
-    )
 
 
 def test_oom(c: Wire, target: Target) -> None:

@@ -2,43 +2,9 @@
 
 import time
 
-import pytest
-from tests.wire import NOT_AN_INTEGER, OK, SYNTAX, Error, Left, Wire, eventually, expect
+from tests.wire import OK, Error, Left, Wire, eventually, expect
 
 EXPIRE = Error("ERR invalid expire time in 'set' command")
-
-
-def test_nx_and_xx(c: Wire) -> None:
-    expect(
-        c,
-        ("SET k a XX", None),
-        ("EXISTS k", 0),
-        ("SET k a NX", OK),
-        ("SET k b NX", None),
-        ("GET k", b"a"),
-        ("SET k b XX", OK),
-        ("GET k", b"b"),
-        ("SET k c nx", None),
-        ("SET k c xX", OK),
-    )
-
-
-def test_get_returns_what_was_there(c: Wire) -> None:
-    expect(
-        c,
-        ("SET k a GET", None),
-        ("SET k b GET", b"a"),
-        ("SET k c NX GET", b"b"),
-        ("GET k", b"b"),
-        ("SET k d XX GET", b"b"),
-        ("GET k", b"d"),
-        ("SET fresh v XX GET", None),
-        ("EXISTS fresh", 0),
-        ("SET fresh v NX GET", None),
-        ("GET fresh", b"v"),
-        ("SET k e GET EX 100", b"d"),
-        ("TTL k", Left(100)),
-    )
 
 
 def test_expiry_options(c: Wire) -> None:
@@ -100,46 +66,6 @@ def test_pxat_is_absolute(c: Wire) -> None:
     assert c("PEXPIRETIME", "k") == soon
     left = c("PTTL", "k")
     assert 55_000 < left <= 60_000
-
-
-@pytest.mark.parametrize(
-    ("options", "error"),
-    [
-        ("NX XX", SYNTAX),
-        ("XX NX", SYNTAX),
-        ("EX", SYNTAX),
-        ("PX", SYNTAX),
-        ("EXAT", SYNTAX),
-        ("EX 10 PX 10", SYNTAX),
-        ("EX 10 KEEPTTL", SYNTAX),
-        ("KEEPTTL EX 10", SYNTAX),
-        ("KEEPTTL PXAT 10", SYNTAX),
-        ("PERSIST", SYNTAX),
-        ("FOO", SYNTAX),
-        ("''", SYNTAX),
-        ("EX 0", EXPIRE),
-        ("EX -1", EXPIRE),
-        ("PX 0", EXPIRE),
-        ("PX -5", EXPIRE),
-        ("EXAT 0", EXPIRE),
-        ("EXAT -1", EXPIRE),
-        ("PXAT 0", EXPIRE),
-        ("EX 9223372036854775807", EXPIRE),
-        ("EX 9223372036854776", EXPIRE),
-        ("EXAT 9223372036854776", EXPIRE),
-        ("PX 9223372036854775807", EXPIRE),
-        ("EX x", NOT_AN_INTEGER),
-        ("PX 1.5", NOT_AN_INTEGER),
-        ("PX ''", NOT_AN_INTEGER),
-        ("EX 9223372036854775808", NOT_AN_INTEGER),
-        ("EX x NX XX", SYNTAX),
-        ("EX 0 FOO", SYNTAX),
-    ],
-)
-def test_refused_options_leave_the_key_alone(c: Wire, options: str, error: Error) -> None:
-    assert c("SET", "k", "before") == OK
-    assert c.do(f"SET k v {options}") == error
-    expect(c, ("GET k", b"before"), ("TTL k", -1))
 
 
 def test_options_may_come_twice_where_they_do_not_clash(c: Wire) -> None:

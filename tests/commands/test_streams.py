@@ -7,6 +7,8 @@ import pytest
 from tests.targets import Target, configured
 from tests.wire import OK, SYNTAX, Error, Left, MapReply, Wire, encode, pairs
 
+pytestmark = pytest.mark.all_servers
+
 NO_UPLOAD = Error("NOUPLOAD no upload has this id: it was committed or aborted, timed out, or never begun")
 WORDS = bytes(range(256)) * 4
 
@@ -82,6 +84,7 @@ def test_a_changed_value_is_stale(c: Wire) -> None:
     assert c("GET_STREAM", "k", 3, 3, "version", now) == b"ind"
 
 
+@pytest.mark.both_protocols
 def test_what_streaminfo_tells(c: Wire, resp: int) -> None:
     assert c("SET", "k", "x" * 12_345) == OK
     reply = c("STREAMINFO", "k")

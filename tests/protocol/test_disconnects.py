@@ -7,6 +7,8 @@ import pytest
 from tests.targets import Target
 from tests.wire import OK, Wire, encode, eventually, info
 
+pytestmark = pytest.mark.all_servers
+
 REQUEST = encode("MSET", "a", "value of a", "b", "value of b") + encode("GET", "a") + encode("MGET", "a", "b", "absent")
 
 

@@ -4,6 +4,8 @@ import pytest
 from tests.targets import Target
 from tests.wire import OK, Error, Wire
 
+pytestmark = pytest.mark.all_servers
+
 UNBALANCED = Error("ERR Protocol error: unbalanced quotes in request")
 
 

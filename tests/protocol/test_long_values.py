@@ -12,6 +12,8 @@ from tests.protocol.test_big_values import pattern
 from tests.targets import Target, configured
 from tests.wire import OK, Argument, Error, Wire, encode, eventually, info, pairs
 
+pytestmark = pytest.mark.all_servers
+
 MIB = 1024 * 1024
 OOM = Error("OOM command not allowed when used memory > 'maxmemory'.")
 

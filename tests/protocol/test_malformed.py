@@ -4,6 +4,8 @@ import pytest
 from tests.targets import Target, configured
 from tests.wire import OK, Error, Wire, encode
 
+pytestmark = pytest.mark.all_servers
+
 MULTIBULK = "invalid multibulk length"
 BULK = "invalid bulk length"
 

@@ -3,8 +3,11 @@
 import random
 import socket
 
+import pytest
 from tests.targets import Target
 from tests.wire import OK, QUEUED, Error, Wire, encode
+
+pytestmark = pytest.mark.all_servers
 
 
 def test_a_hundred_thousand_requests_in_one_write(c: Wire) -> None:

@@ -2,10 +2,13 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.targets import Target
 from tests.wire import OK, QUEUED, Error, Wire, encode
+
+pytestmark = pytest.mark.all_servers
 
 REQUESTS = (
     encode("SET", "k", "some value\r\nwith lines")

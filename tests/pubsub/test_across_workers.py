@@ -6,6 +6,8 @@ import pytest
 from tests.targets import Target, configured
 from tests.wire import OK, Push, Wire, encode, eventually
 
+pytestmark = pytest.mark.both_protocols
+
 
 def everywhere(target: Target, resp: int, each: int = 2) -> list[Wire]:
     """Connections to every worker, by its own port and by the common one."""

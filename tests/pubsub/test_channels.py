@@ -7,6 +7,8 @@ import pytest
 from tests.targets import Target
 from tests.wire import OK, QUEUED, Error, Push, Wire, arity, expect
 
+pytestmark = [pytest.mark.all_servers, pytest.mark.both_protocols]
+
 
 def allowed_only(command: str) -> Error:
     return Error(
@@ -22,32 +24,6 @@ def push(resp: int) -> Callable[..., Any]:
 
 
 Pushed = Callable[..., Any]
-
-
-def test_subscribe_and_hear(c: Wire, connect: Callable[[], Wire], push: Pushed) -> None:
-    publisher = connect()
-    assert c("SUBSCRIBE", "news") == push(b"subscribe", b"news", 1)
-    assert publisher("PUBLISH", "news", "hello") == 1
-    assert c.read() == push(b"message", b"news", b"hello")
-    assert publisher("PUBLISH", "other", "x") == 0
-    assert publisher("PUBLISH", "news", b"\r\n\0\xff") == 1
-    assert c.read() == push(b"message", b"news", b"\r\n\0\xff")
-    assert publisher("PUBLISH", "news", "") == 1
-    assert c.read() == push(b"message", b"news", b"")
-
-
-def test_several_channels_in_one_request(c: Wire, connect: Callable[[], Wire], push: Pushed) -> None:
-    c.send("SUBSCRIBE", "a", "b", "a", "c")
-    assert [c.read() for _ in range(4)] == [
-        push(b"subscribe", b"a", 1),
-        push(b"subscribe", b"b", 2),
-        push(b"subscribe", b"a", 2),
-        push(b"subscribe", b"c", 3),
-    ]
-    publisher = connect()
-    for channel in ("a", "b", "c"):
-        assert publisher("PUBLISH", channel, channel) == 1
-        assert c.read() == push(b"message", channel.encode(), channel.encode())
 
 
 def test_unsubscribe(c: Wire, connect: Callable[[], Wire], push: Pushed) -> None:
@@ -84,15 +60,6 @@ def test_patterns(c: Wire, connect: Callable[[], Wire], push: Pushed) -> None:
     assert publisher("PUBLISH", "news.x", "4") == 0
     assert publisher("PUBLISH", "nows.b", "5") == 1
     assert c.read() == push(b"pmessage", b"n?ws.[ab]*", b"nows.b", b"5")
-
-
-def test_channel_and_pattern_both_deliver(c: Wire, connect: Callable[[], Wire], push: Pushed) -> None:
-    publisher = connect()
-    assert c("SUBSCRIBE", "news") == push(b"subscribe", b"news", 1)
-    assert c("PSUBSCRIBE", "n*") == push(b"psubscribe", b"n*", 2)
-    assert publisher("PUBLISH", "news", "x") == 2
-    assert c.read() == push(b"message", b"news", b"x")
-    assert c.read() == push(b"pmessage", b"n*", b"news", b"x")
 
 
 def test_shard_channels(c: Wire, connect: Callable[[], Wire], push: Pushed) -> None:
@@ -185,31 +152,3 @@ def test_reply_off_still_delivers_messages(target: Target) -> None:
         OK,
         "PONG",
     ]
-
-
-def test_wrong_calls(c: Wire) -> None:
-    expect(
-        c,
-        ("SUBSCRIBE", arity("subscribe")),
-        ("PSUBSCRIBE", arity("psubscribe")),
-        ("SSUBSCRIBE", arity("ssubscribe")),
-        ("PUBLISH a", arity("publish")),
-        ("PUBLISH a b c", arity("publish")),
-        ("SPUBLISH a", arity("spublish")),
-        ("PUBSUB", arity("pubsub")),
-        ("PUBSUB FOO", Error("ERR unknown subcommand 'FOO'. Try PUBSUB HELP.")),
-        ("PUBSUB NUMPAT x", arity("pubsub|numpat")),
-        (
-            "PUBSUB CHANNELS a b",
-            Error("ERR unknown subcommand or wrong number of arguments for 'CHANNELS'. Try PUBSUB HELP."),
-        ),
-    )
-    assert c("PUBSUB", "HELP")[0] == "PUBSUB <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
-
-
-def test_databases_do_not_matter(c: Wire, connect: Callable[[], Wire], push: Pushed) -> None:
-    publisher = connect()
-    assert publisher("SELECT", 9) == OK
-    assert c("SUBSCRIBE", "news") == push(b"subscribe", b"news", 1)
-    assert publisher("PUBLISH", "news", "x") == 1
-    assert c.read() == push(b"message", b"news", b"x")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from tests.targets import Servers, Target, emptied
-from tests.wire import OK, QUEUED, Wire
+from tests.wire import OK, Wire
 
 SECONDS = float(os.environ.get("YGGDRASIL_ATOMICITY_SECONDS", "3"))
 KEYS = [f"counter:{i}" for i in range(8)]
@@ -235,12 +235,3 @@ def together(crowd: Target, steps: list[Step]) -> None:
         assert not thread.is_alive(), "a client got no reply"
     if failures:
         raise failures[0]
-
-
-def test_a_transaction_waits_for_nobody_else_s(target: Target, resp: int) -> None:
-    """Queued commands reserve nothing: only EXEC does."""
-    one, two = target.connect(resp), target.connect(resp)
-    assert one.pipeline([("MULTI",), ("SET", "a", 1), ("SET", "b", 1)]) == [OK, QUEUED, QUEUED]
-    assert two.pipeline([("MULTI",), ("SET", "b", 2), ("SET", "a", 2), ("EXEC",)])[-1] == [OK, OK]
-    assert one("EXEC") == [OK, OK]
-    assert two("MGET", "a", "b") == [b"1", b"1"]

@@ -10,6 +10,7 @@ mod order;
 mod simulation;
 mod staged;
 mod state;
+mod transcripts;
 
 use std::cell::Cell;
 
@@ -27,7 +28,7 @@ const SHAPE: NodeShape = NodeShape {
     shards: 2,
     arena_bytes: 1 << 30,
     ring_bytes: 1 << 16,
-    databases: 2,
+    databases: 16,
     hash_seed: 0x5eed,
 };
 const START_MS: u64 = 1_700_000_000_000;
@@ -61,13 +62,18 @@ type ClientId = usize;
 
 impl Node {
     fn start(options: &[(&str, &str)]) -> Self {
+        Self::with_shards(SHAPE.shards, options)
+    }
+
+    fn with_shards(shards: usize, options: &[(&str, &str)]) -> Self {
         NOW_MS.set(START_MS);
-        let control = Control::create(&SHAPE).unwrap();
-        let control = Control::open(control, SHAPE).unwrap();
-        let arenas: Vec<_> = (0..SHAPE.shards)
+        let shape = NodeShape { shards, ..SHAPE };
+        let control = Control::create(&shape).unwrap();
+        let control = Control::open(control, shape).unwrap();
+        let arenas: Vec<_> = (0..shards)
             .map(|_| Segment::create("test", SHAPE.arena_bytes).unwrap())
             .collect();
-        let engines = (0..SHAPE.shards).map(|me| engine(me, &SHAPE, &control, &arenas, options));
+        let engines = (0..shards).map(|me| engine(me, &shape, &control, &arenas, options));
         Self {
             engines: engines.collect(),
             clients: Vec::new(),
@@ -91,6 +97,14 @@ impl Node {
         engine.close(client.at);
         client.at = engine.open(&peer()).unwrap();
         client.received.clear();
+        self.settle();
+    }
+
+    /// All connections are lost.
+    fn disconnect_all(&mut self) {
+        for client in self.clients.drain(..) {
+            self.engines[client.worker].close(client.at);
+        }
         self.settle();
     }
 
