@@ -8,7 +8,6 @@ import contextlib
 import importlib
 import secrets
 import struct
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
@@ -140,7 +139,9 @@ class RedisStore(Store):
         if self._client.getrange(self._name(key), 0, _HEADER.size - 1) != header:
             raise refusal
 
-    def _put_file(self, key: str, file: IO[bytes], size: int, ttl: float | None) -> ObjectInfo:
+    def _put_file(self, key: str, file: IO[bytes], size: int, condition: Condition, ttl: float | None) -> ObjectInfo:
+        if not self._streams or condition or size < _STREAM_BYTES_MIN:
+            return self._put(key, file.read(), condition, ttl)
         header, info = _new_header(key, size)
         with self._errors(key):
             self._client.put_stream(self._name(key), _pieces(header, file), size=size + len(header), px=_px(ttl))
@@ -173,8 +174,6 @@ class RedisStore(Store):
             return int(self._client.pin(*map(self._name, keys), px=_px(seconds)))
 
     def _open_writer(self, key: str, condition: Condition, ttl: float | None) -> Writer:
-        if self._streams and not condition:
-            return _StreamWriter(self, key, ttl)
         return SpooledWriter(self, key, condition, ttl)
 
     def close(self) -> None:
@@ -209,28 +208,6 @@ class RedisStore(Store):
         if isinstance(error, known.ConnectionError | known.TimeoutError) or code in ("LOADING", "MOVED", "CLUSTERDOWN"):
             return UnavailableError(text, url)
         return StoreError(text, url)
-
-
-class _StreamWriter(Writer):
-    """A writer that keeps the parts in a file and sends them when they are complete."""
-
-    def __init__(self, store: RedisStore, key: str, ttl: float | None) -> None:
-        self._store = store
-        self._key = key
-        self._ttl = ttl
-        self._file = tempfile.SpooledTemporaryFile(max_size=_STREAM_BYTES_MIN)  # noqa: SIM115
-
-    def write(self, data: Data) -> None:
-        self._file.write(data)
-
-    def commit(self) -> ObjectInfo:
-        size = self._file.tell()
-        self._file.seek(0)
-        with self._file:
-            return self._store._put_file(self._key, self._file, size, self._ttl)  # noqa: SLF001
-
-    def abort(self) -> None:
-        self._file.close()
 
 
 def _retry(retries: int) -> Any:

@@ -5,10 +5,11 @@ import asyncio
 import contextlib
 import importlib
 import io
+import tempfile
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import IO, ClassVar, Self
 from urllib.parse import urlsplit
 
 from mithril.core.config import CoreSettings
@@ -17,6 +18,7 @@ from mithril.core.errors import ConfigError, KeyNameError, NotFoundError
 Data = bytes | bytearray | memoryview
 KEY_BYTES_MAX = 900
 PART_BYTES_MAX = 200
+SPOOL_BYTES_MAX = 32 << 20
 # `Store.list` hides the builtin inside the class.
 _Parts = list[bytes]
 RESERVED_PREFIX = ".mithril-"
@@ -292,6 +294,9 @@ class Store(abc.ABC):
                 found[key] = self._get(key)
         return found
 
+    def _put_file(self, key: str, file: IO[bytes], size: int, condition: "Condition", ttl: float | None) -> ObjectInfo:
+        return self._put(key, file.read(), condition, ttl)
+
     def _pin(self, keys: Sequence[str], seconds: float) -> int:
         return 0
 
@@ -359,25 +364,28 @@ class RangeReader(Reader):
 
 
 class SpooledWriter(Writer):
-    """A writer that keeps the parts, and puts them whole when they are complete."""
+    """A writer that keeps the parts, beyond some megabytes in a file, and puts them when they are complete."""
 
     def __init__(self, store: Store, key: str, condition: Condition, ttl: float | None) -> None:
         self._store = store
-        self._put = (key, condition, ttl)
-        self._parts = bytearray()
+        self._target = (key, condition, ttl)
+        self._file = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES_MAX)  # noqa: SIM115 (closed with the writer)
 
     def write(self, data: Data) -> None:
         """Keeps a part."""
-        self._parts += data
+        self._file.write(data)
 
     def commit(self) -> ObjectInfo:
         """Puts the parts as one object."""
-        key, condition, ttl = self._put
-        return self._store._put(key, self._parts, condition, ttl)  # noqa: SLF001
+        key, condition, ttl = self._target
+        size = self._file.tell()
+        self._file.seek(0)
+        with self._file:
+            return self._store._put_file(key, self._file, size, condition, ttl)  # noqa: SLF001
 
     def abort(self) -> None:
         """Drops the parts."""
-        self._parts.clear()
+        self._file.close()
 
 
 def _problem(key: str) -> str:
