@@ -6,11 +6,13 @@ from typing import NoReturn
 import click
 
 from mithril import __version__
+from mithril.cache.commands import cache
+from mithril.cache.settings import CacheSettings
 from mithril.core.config import CoreSettings, Settings, load, variable
 from mithril.core.errors import MithrilError
 
 _EXIT_USAGE = 2
-_SECTIONS: tuple[type[Settings], ...] = (CoreSettings,)
+_SECTIONS: tuple[type[Settings], ...] = (CoreSettings, CacheSettings)
 
 
 @click.group(context_settings={"max_content_width": 110})
@@ -31,12 +33,15 @@ def show_config() -> None:
             click.echo(f"{name} = {_toml(value)}  # {loaded.origins[name]}")
 
 
+mithril.add_command(cache)
+
+
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
         return str(value)
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    escaped = str("" if value is None else value).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 

@@ -90,6 +90,7 @@ class KernelFolder:
             if not self._store.exists(path):
                 self._write(path, kernel.library)
                 installed += 1
+            _load(name, self._store.path_of(path))
         return installed
 
     def _local_name(self, kernel: Kernel) -> str | None:
@@ -151,6 +152,29 @@ def _unpacked(parts: Mapping[str, bytes]) -> Iterator[Kernel]:
         library = parts.get(f"so:{name}")
         if library is not None:
             yield Kernel(name, source.decode(errors="replace"), library, command)
+
+
+def _load(name: str, library: Path) -> None:
+    """Loads a library and enters it where torch keeps those it has loaded.
+
+    Torch would otherwise preprocess its header once in each process, and precompile it (158 MB, some ten seconds) once
+    on each machine, before it looks whether the library is there. A library that does not load goes: torch makes it.
+    """
+    codecache: Any = sys.modules["torch._inductor.codecache"]
+    try:
+        known = codecache.CppPythonBindingsCodeCache.cache
+        load = codecache.CppPythonBindingsCodeCache._load_library  # noqa: SLF001 (see the module)
+    except AttributeError:
+        return
+    if name in known:
+        return
+    try:
+        module = load(str(library), name)
+    except (ImportError, OSError) as error:
+        _log.warning(f"{library} does not load, so it is made again: {error}")
+        library.unlink(missing_ok=True)
+        return
+    known[name] = lambda: module
 
 
 def _name(source: str, command: str) -> str:

@@ -25,7 +25,6 @@ _PREFIXES = (
     "gfni",
     "sve",
     "asimd",
-    "sme",
     "bf16",
     "i8mm",
 )
@@ -71,6 +70,8 @@ _NAMES = frozenset(
         "frint",
         "lrcpc",
         "pmull",
+        "sme",
+        "sme2",
     )
 )
 # Variables that make a framework generate code for less than the processor has.

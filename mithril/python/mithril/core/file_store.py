@@ -174,6 +174,9 @@ class _FileWriter(Writer):
         except FileNotFoundError:
             self._temporary.parent.mkdir(parents=True, exist_ok=True)
             return os.open(self._temporary, flags, 0o666)
+        except NotADirectoryError as error:
+            # For a write this is a matter of names; for a read, of what is not there.
+            raise OSError(errno.EEXIST, error.strerror) from error
 
     def write(self, data: Data) -> None:
         view = memoryview(data).cast("B")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _MESSAGE_MAX = 300
 _QUOTA = ("QuotaExceeded", "507 Insufficient", "Status: 507")
-_RANGE = ("416", "InvalidRange", "Range started at")
+_BEYOND_THE_END = ("status code: 416", "Range started at")
 
 
 class ObjectStore(Store):
@@ -80,14 +80,14 @@ class ObjectStore(Store):
         options: GetOptions = {"range": (start, start + length)}
         if version is not None:
             options["if_match"] = version
-        try:
-            with self._errors(key):
+        with self._errors(key):
+            try:
                 result = obstore.get(self._store, key, options=options)
-                return bytes(result.bytes()), result.meta["e_tag"]
-        except (StoreError, ConfigError) as error:
-            if any(sign in str(error) for sign in _RANGE):
-                return b"", version
-            raise
+            except exceptions.GenericError as error:
+                if any(sign in str(error) for sign in _BEYOND_THE_END):
+                    return b"", version
+                raise
+            return bytes(result.bytes()), result.meta["e_tag"]
 
     def _put(self, key: str, data: Data, condition: Condition, ttl: float | None) -> ObjectInfo:
         # Only a whole put takes a condition.
