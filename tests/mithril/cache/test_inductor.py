@@ -13,7 +13,7 @@ from tests.node import Node
 from mithril.cache.runs import read
 
 # A compiler that fails, and says that it was called.
-_NO_COMPILER = '#!/bin/sh\ncase "$*" in *-dump*|*--version*) exec g++ "$@";; esac\necho "$*" >> "$0.calls"\nexit 1\n'
+_NO_COMPILER = '#!/bin/sh\ncase "$*" in *-dump*|*--version*|-v) exec g++ "$@";; esac\necho "$*" >> "$0.calls"\nexit 1\n'
 
 
 def outcomes(root: Path) -> dict[str, list[str]]:
@@ -77,7 +77,19 @@ def test_another_instruction_set_is_a_miss_with_the_right_result(
 
 
 def test_a_store_that_is_gone_fails_nothing(compiled: tuple[str, Path, dict[str, Any]], tmp_path: Path) -> None:
-    _, _, expected = compiled
-    found = run(TRAIN, "--root", str(tmp_path / "root"), "--url", "ygg://127.0.0.1:1/cache")
+    _, first, expected = compiled
+    root = tmp_path / "root"
+    shutil.copytree(first / "objects", root / "objects")
+    found = run(TRAIN, "--root", str(root), "--url", "ygg://127.0.0.1:1/cache")
     assert found["out"] == expected["out"]
-    run_plain([sys.executable, "-m", "mithril", "cache", "explain", "--root", str(tmp_path / "root")])
+    assert outcomes(root)["fx-graph-v1"] == ["local", "local"]
+
+
+def test_importing_torch_with_the_hook_imports_nothing_of_the_cache() -> None:
+    code = "import sys, json, torch; print(json.dumps([m for m in sys.modules if m.startswith('mithril')]))"
+    assert set(run(code)) == {"mithril", "mithril._kernels", "mithril.cache", "mithril.cache.torch_hook"}
+
+
+def test_a_program_that_is_not_enabled_is_left_alone() -> None:
+    code = "import sys, torch; print([m for m in sys.meta_path if type(m).__module__.startswith('mithril')])"
+    assert run_plain([sys.executable, "-c", code]).stdout.strip() == "[]"

@@ -1,15 +1,14 @@
 """Turning the cache on: the variables that frameworks read, for this process or for one that is started."""
 
+import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mithril.cache import session, torch_hook
+from mithril.cache import jax_path, session, torch_hook
 from mithril.cache.settings import CacheSettings
 from mithril.core.config import load, variable
-
-JAX_FOLDER = "jax"
 
 
 def enable(options: Mapping[str, Any]) -> None:
@@ -23,9 +22,7 @@ def enable(options: Mapping[str, Any]) -> None:
 
 
 # Variables of frameworks, where a value that is set already was somebody's decision.
-_YIELDING = frozenset(
-    ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TRITON_CACHE_MANAGER", "JAX_COMPILATION_CACHE_DIR")
-)
+_YIELDING = frozenset(("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TRITON_CACHE_MANAGER", *jax_path.VARIABLES))
 
 
 def environment(options: Mapping[str, Any]) -> dict[str, str]:
@@ -37,10 +34,16 @@ def environment(options: Mapping[str, Any]) -> dict[str, str]:
         for name, value in options.items()
     }
     variables = {variable(CacheSettings, name): value for name, value in chosen.items()}
-    return variables | {
-        "MITHRIL_CACHE_ENABLED": "1",
-        variable(CacheSettings, "root"): str(root),
-        "TORCHINDUCTOR_CACHE_DIR": str(root / "inductor"),
-        "TRITON_CACHE_DIR": str(root / "triton"),
-        "TRITON_CACHE_MANAGER": torch_hook.TRITON_MANAGER,
-    }
+    # JAX opens other paths than local ones by this package alone.
+    jax = jax_path.VARIABLES if importlib.util.find_spec("etils") else {}
+    return (
+        variables
+        | jax
+        | {
+            "MITHRIL_CACHE_ENABLED": "1",
+            variable(CacheSettings, "root"): str(root),
+            "TORCHINDUCTOR_CACHE_DIR": str(root / "inductor"),
+            "TRITON_CACHE_DIR": str(root / "triton"),
+            "TRITON_CACHE_MANAGER": torch_hook.TRITON_MANAGER,
+        }
+    )

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from mithril.cache.artifact import Verifier, unseal
 from mithril.cache.local import LocalArtifacts
-from mithril.cache.signing import UntrustedError
-from mithril.core.errors import ConfigError, DamagedError
+from mithril.core.errors import ConfigError, DamagedError, MithrilError
 from mithril.core.telemetry import logger
 
 _log = logger("cache")
@@ -50,7 +49,7 @@ def bring(local: LocalArtifacts, file: Path, verifier: Verifier | None, size_max
                 try:
                     local.put(unseal(data, verifier).key.path(), data)
                     taken += 1
-                except (DamagedError, UntrustedError) as error:
+                except MithrilError as error:
                     _log.warning(f"{file}: {member.name}: {error}")
                     refused += 1
     except (OSError, tarfile.TarError) as error:

@@ -3,7 +3,9 @@
 import os
 import shlex
 import shutil
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -224,6 +226,31 @@ def import_file(root: Path | None, url: str | None, file: Path) -> None:
     click.echo(f"took {taken} artifacts, refused {refused}")
     if refused:
         sys.exit(1)
+
+
+@cache.command()
+@_place
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--name", help="Name of the folder in the store. [default: the folder's]")
+@click.option("--once", is_flag=True, help="Exchange what there is, and end.")
+@click.option("--interval", type=float, default=30.0, show_default=True, help="Seconds between looks at the store.")
+def mirror(root: Path | None, url: str | None, folder: Path, name: str | None, once: bool, interval: float) -> None:
+    """Keep a FOLDER and the shared store in step: for vLLM, SGLang, CUDA and others whose cache is a folder."""
+    from mithril.cache.mirror import Mirror, Moved  # noqa: PLC0415
+
+    kept = Mirror(folder, name or folder.resolve().name, _settings(root, url))
+
+    def report(moved: Moved) -> None:
+        if once or moved.sent or moved.received or moved.refused:
+            click.echo(f"sent {moved.sent}, received {moved.received}, refused {moved.refused}")
+
+    if once:
+        report(kept.step(settled=0.0))
+        return
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    kept.run(interval, stop, report)
 
 
 @cache.command()

@@ -100,21 +100,19 @@ def device_class() -> DeviceClass:
 
 @functools.cache
 def compiler_version(command: str) -> str:
-    """The version and target of a C++ compiler, or `none`."""
+    """The maker and version of a C++ compiler, or `none`."""
     path = shutil.which(command)
     if path is None:
         return "none"
     try:
         done = subprocess.run(
-            [path, "-dumpfullversion", "-dumpversion", "-dumpmachine"],
-            capture_output=True,
-            text=True,
-            timeout=_COMPILER_TIMEOUT_S,
-            check=True,
+            [path, "--version"], capture_output=True, text=True, timeout=_COMPILER_TIMEOUT_S, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return "none"
-    return f"{Path(path).resolve().name} {' '.join(done.stdout.split())}"
+    # GCC begins with the name that it was called by, which says nothing about it.
+    words = done.stdout.partition("\n")[0].split()
+    return " ".join(words[1:] if words and words[0] == Path(path).name else words)
 
 
 def versions() -> tuple[tuple[str, str], ...]:
