@@ -33,7 +33,7 @@ def figures(runs: Iterable[Run]) -> dict[tuple[str, str], Figures]:
     found: dict[tuple[str, str], Figures] = defaultdict(Figures)
     for run in runs:
         host = str(run.start.get("host", ""))
-        for event in run.events:
+        for event in run.of("get", "put", "bypass"):
             one = found[str(event.get("framework", "")), host]
             if event["event"] == "get" and event.get("kind") != "isa-probes":
                 outcome = event.get("outcome")
@@ -46,5 +46,4 @@ def figures(runs: Iterable[Run]) -> dict[tuple[str, str], Figures]:
                 one.written_bytes += int(event.get("bytes", 0))
             elif event["event"] == "bypass":
                 one.bypassed += 1
-    found.pop(("mithril", ""), None)
     return {key: value for key, value in found.items() if key[0] != "mithril"}
