@@ -246,6 +246,12 @@ def test_the_least_recently_used_go_first(caches: Callable[..., ArtifactCache]) 
     assert [cache.local.has(key.path()) for key in keys] == [True, False, False, True]
 
 
+def test_a_program_that_has_added_to_the_folder_bounds_it(tmp_path: Path) -> None:
+    with ArtifactCache(CacheSettings(root=tmp_path, size_max_bytes=1)) as cache:
+        cache.put(MADE)
+    assert list(cache.local.list()) == []
+
+
 def test_the_breaker_opens_for_a_time_and_then_for_good() -> None:
     now = [0.0]
     breaker = Breaker(budget=1.0, retry_after=30.0, clock=lambda: now[0])

@@ -159,7 +159,10 @@ def _put(key: str, data: bytes) -> None:
     def artifact() -> Artifact:
         parts, notes, cost = _from_torch(data)
         if made.kind == _GRAPHS:
-            parts |= cpp_kernels.pack(_folder().used_by(parts["data"]))
+            parts |= cpp_kernels.pack(_folder().used_by(parts.get("data", b"")))
+        else:
+            # Torch counts the time of a graph's compilation for what contains the graph, too.
+            cost = 0.0
         return Artifact(made, parts, cost, notes=notes)
 
     current.cache.put(artifact)

@@ -47,6 +47,7 @@ class ArtifactCache:
         self._writer: threading.Thread | None = None
         self._start_lock = threading.Lock()
         self._asked: dict[str, None] = {}
+        self._grown = False
 
     # Reading.
 
@@ -152,6 +153,7 @@ class ArtifactCache:
             data = made.encode(self.settings.level, self._signer)
             self._put_local(made.key, data)
             self._put_shared(made.key, data)
+            self._grown = True
             self.recorder.record(
                 "put",
                 framework=made.key.framework,
@@ -214,6 +216,10 @@ class ArtifactCache:
             finally:
                 self._writes.task_done()
 
+    def _bound(self) -> None:
+        if self._grown:
+            self.local.collect(self.settings.size_max_bytes)
+
     def flush(self) -> bool:
         """Waits for the writes, for `flush_s` seconds at most, and gives whether all were done."""
         done = threading.Event()
@@ -223,6 +229,7 @@ class ArtifactCache:
     def close(self) -> None:
         """Flushes, bounds the folder, and ends the threads."""
         if self._writer is not None:
+            self._write(self._bound)
             self.flush()
             self._writes.put(None)
             self._writer = None
