@@ -45,7 +45,7 @@ def run(code: str, *arguments: str, cwd: Path | None = None, **variables: str) -
 def run_plain(command: list[str], cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
     """A command that has to succeed."""
     done = subprocess.run(
-        command, env=environment(**variables), cwd=cwd, capture_output=True, text=True, check=False, timeout=280
+        command, env=environment(**variables), cwd=cwd, capture_output=True, text=True, check=False, timeout=1200
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return done

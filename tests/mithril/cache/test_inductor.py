@@ -12,8 +12,14 @@ from tests.node import Node
 
 from mithril.cache.runs import read
 
-# A compiler that fails, and says that it was called.
-_NO_COMPILER = '#!/bin/sh\ncase "$*" in *-dump*|*--version*|-v) exec g++ "$@";; esac\necho "$*" >> "$0.calls"\nexit 1\n'
+# A compiler that tells its version as the real one does, notes every other call, and fails.
+_NO_COMPILER = """#!/bin/bash
+case "$*" in *-dump*|*--version*|-v) exec -a g++ {compiler} "$@";; esac
+echo "$*" >> "$0.calls"
+exit 1
+"""
+# Frameworks take their time on a machine with other things to do.
+pytestmark = pytest.mark.timeout(1800)
 
 
 def outcomes(root: Path) -> dict[str, list[str]]:
@@ -46,7 +52,7 @@ def test_a_fresh_machine_compiles_nothing(
     # The same compiler as before, which now refuses to compile.
     folder = tmp_path / "bin"
     folder.mkdir()
-    (folder / "g++").write_text(_NO_COMPILER.replace("exec g++", f"exec {shutil.which('g++')}"))
+    (folder / "g++").write_text(_NO_COMPILER.format(compiler=shutil.which("g++")))
     (folder / "g++").chmod(0o755)
     root = tmp_path / "second"
     path = f"{folder}:{Path(sys.executable).parent}:/usr/bin:/bin"
@@ -87,7 +93,7 @@ def test_a_store_that_is_gone_fails_nothing(compiled: tuple[str, Path, dict[str,
 
 def test_importing_torch_with_the_hook_imports_nothing_of_the_cache() -> None:
     code = "import sys, json, torch; print(json.dumps([m for m in sys.modules if m.startswith('mithril')]))"
-    assert set(run(code)) == {"mithril", "mithril._kernels", "mithril.cache", "mithril.cache.torch_hook"}
+    assert set(run(code)) == {"mithril", "mithril.cache", "mithril.cache.torch_hook"}
 
 
 def test_a_program_that_is_not_enabled_is_left_alone() -> None:

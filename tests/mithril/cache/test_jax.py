@@ -3,9 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.mithril.cache.programs import run
 
 from mithril.cache.runs import read
+
+# Frameworks take their time on a machine with other things to do.
+pytestmark = pytest.mark.timeout(1800)
 
 COMPUTE = """
 import json, jax, jax.numpy as jnp

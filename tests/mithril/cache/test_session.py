@@ -1,6 +1,7 @@
 """Of several processes that want the same graph one compiles, and the others take what it made."""
 
 import multiprocessing
+import os
 import threading
 from collections.abc import Iterator
 from multiprocessing.synchronize import Event
@@ -41,7 +42,6 @@ def _die(root: Path, holds: Event) -> None:
     other.wait_for_other(KEY)
     holds.set()
     # Ends without a word, as a killed process does.
-    import os  # noqa: PLC0415
 
     os._exit(1)
 

@@ -9,6 +9,9 @@ from tests.mithril.cache.programs import run
 
 from mithril.cache.runs import read
 
+# Frameworks take their time on a machine with other things to do.
+pytestmark = pytest.mark.timeout(1800)
+
 COMPILE = """
 import json, sys, triton, triton.language as tl
 from triton.backends.compiler import GPUTarget
