@@ -10,7 +10,10 @@ ARGS ?=
 SEEDS ?= 1000000
 FIRST ?= 0
 SEED ?=
-# The cargo profile of the extension module and of the load generator: release, or quick or dev, which build sooner.
+# The extras of Mithril whose frameworks its tests use.
+MITHRIL_EXTRAS := jax lz4 mirror orbax redis signing torch
+MITHRIL_COMPILE := --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade -c requirements-dev.lock
+# The cargo profile of the extension modules and of the load generator: release, or quick or dev, which build sooner.
 PROFILE ?= release
 export PROFILE
 
@@ -23,7 +26,7 @@ unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-rust test-python peers transcripts lint fmt bench fuzz simulate client-versions docs lock clean \
+.PHONY: help serve mithril test test-rust test-python test-mithril peers transcripts lint fmt bench fuzz simulate client-versions docs lock clean \
 	tools
 
 help: ## Show this list
@@ -32,14 +35,16 @@ help: ## Show this list
 serve: $(VENV)/.stamp-core ## Start a node (ARGS="--port 6380 ..." for options)
 	@exec $(BIN)/yggdrasil serve $(ARGS)
 
-test: test-rust test-python ## Run all tests
+mithril: $(VENV)/.stamp-mithril ## Install the products: .venv/bin/mithril
+
+test: test-rust test-python test-mithril ## Run all tests
 
 test-rust: $(VENV)/.stamp-run ## Run the tests of the engine
 	cargo test --workspace --locked
 
 test-python: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run the tests of the product (ARGS="-k name" for some)
 	cargo build --quiet --profile $(PROFILE) --locked --package loadgen
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --ignore=tests/mithril $(ARGS)
 
 peers: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run against the peer Redis whatever our node is tested with
 	$(BIN)/pytest --peers -m peer $(ARGS)
@@ -47,14 +52,18 @@ peers: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run against the peer Redis what
 transcripts: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Fill in what the peer Redis replies, and check the rest
 	$(BIN)/python -m tests.transcripts
 
-lint: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Check format, types and style of everything
+test-mithril: $(VENV)/.stamp-mithril-dev $(VENV)/.stamp-core $(VENV)/.stamp-mithril ## Run the tests of Mithril, with the real frameworks
+	$(BIN)/pytest tests/mithril $(ARGS)
+
+lint: $(VENV)/.stamp-mithril-dev $(VENV)/.stamp-core $(VENV)/.stamp-mithril ## Check format, types and style of everything
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo metadata --locked --format-version 1 --manifest-path $(FUZZ_DIR)/Cargo.toml >/dev/null
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/mypy python tests examples benches
+	$(BIN)/mypy python mithril/python tests examples benches
 	$(BIN)/python -m mypy.stubtest yggdrasil._core
+	$(BIN)/python -m mypy.stubtest mithril._kernels
 
 fmt: $(VENV)/.stamp-dev ## Format everything
 	cargo fmt --all
@@ -90,15 +99,20 @@ docs: $(VENV)/.stamp-core ## Write the generated pages of docs/ again
 	$(BIN)/python -m yggdrasil.server.config_page > docs/configuration.md
 	$(BIN)/python -m yggdrasil.server.command_page > docs/commands.md
 
+# Both distributions live in one environment: what Mithril needs is chosen within what the product has chosen.
 lock: $(VENV)/.stamp-dev ## Choose the versions of the Python dependencies again
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--upgrade --extra server --group build -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--upgrade --extra server --group test -o requirements-dev.lock
+	$(BIN)/uv pip compile mithril/pyproject.toml $(MITHRIL_COMPILE) --group mithril/pyproject.toml:build \
+		-o mithril/requirements.lock
+	$(BIN)/uv pip compile mithril/pyproject.toml $(MITHRIL_COMPILE) --group mithril/pyproject.toml:test \
+		$(foreach extra,$(MITHRIL_EXTRAS),--extra $(extra)) -o mithril/requirements-test.lock
 
 clean: ## Remove what was built
 	rm -rf $(VENV) target $(FUZZ_DIR)/target dist .pytest_cache .mypy_cache .ruff_cache
-	rm -f python/yggdrasil/*.so
+	rm -f python/yggdrasil/*.so mithril/python/mithril/*.so
 
 tools:
 	@sh .ci/tools "$(PYTHON)"
@@ -112,6 +126,16 @@ $(VENV)/.stamp-run: requirements.lock $(VENV)/pyvenv.cfg
 
 $(VENV)/.stamp-dev: requirements-dev.lock $(VENV)/.stamp-run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# uv installs the frameworks, some gigabytes, many times faster than pip.
+$(VENV)/.stamp-mithril-dev: mithril/requirements-test.lock $(VENV)/.stamp-dev
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r mithril/requirements-test.lock
+	@touch $@
+
+$(VENV)/.stamp-mithril: $(RUST_SOURCES) mithril/pyproject.toml mithril/requirements.lock $(VENV)/.stamp-run | tools
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r mithril/requirements.lock
+	cd mithril && PIP_QUIET=1 ../$(BIN)/maturin develop --quiet --profile $(PROFILE) --locked
 	@touch $@
 
 $(VENV)/.stamp-core: $(RUST_SOURCES) pyproject.toml $(VENV)/.stamp-run | tools

@@ -1,0 +1,95 @@
+"""Progress of what takes over a second: a bar on a terminal, lines in a log, or a callback."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, TextIO
+
+from mithril.core.telemetry import logger
+
+_QUIET_S = 1.0
+_BAR_INTERVAL_S = 0.1
+_LINE_INTERVAL_S = 10.0
+_BAR_WIDTH = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The state of a piece of work."""
+
+    name: str
+    done: int
+    total: int | None
+    seconds: float
+    finished: bool = False
+
+    def text(self) -> str:
+        """One line for people."""
+        share = f" {self.done / self.total:4.0%}" if self.total else ""
+        rate = self.done / self.seconds / 1e6 if self.seconds else 0.0
+        return f"{self.name}{share} {self.done / 1e6:.1f} MB, {rate:.1f} MB/s, {self.seconds:.1f} s"
+
+
+class Progress:
+    """Progress of one piece of work, in bytes. `with Progress("save", total) as progress: progress.add(n)`.
+
+    Several threads may add. Nothing is shown in the first second.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        total: int | None = None,
+        callback: Callable[[Step], None] | None = None,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = name
+        self._total = total
+        self._callback = callback
+        self._stream = stream or sys.stderr
+        self._bar = self._stream.isatty()
+        self._clock = clock
+        self._start = clock()
+        self._shown = self._start
+        self._done = 0
+        self._any = False
+        self._lock = threading.Lock()
+
+    def add(self, amount: int) -> None:
+        """Counts what has been done since."""
+        with self._lock:
+            self._done += amount
+            now = self._clock()
+            interval = _BAR_INTERVAL_S if self._bar or self._callback else _LINE_INTERVAL_S
+            if now - self._start < _QUIET_S or (self._any and now - self._shown < interval):
+                return
+            self._any, self._shown = True, now
+            step = self._step(now)
+        self._show(step)
+
+    def _step(self, now: float, finished: bool = False) -> Step:
+        return Step(self._name, self._done, self._total, now - self._start, finished)
+
+    def _show(self, step: Step) -> None:
+        if self._callback is not None:
+            self._callback(step)
+        elif self._bar:
+            filled = int(_BAR_WIDTH * step.done / step.total) if step.total else 0
+            bar = f"[{'#' * min(filled, _BAR_WIDTH):<{_BAR_WIDTH}}] " if step.total else ""
+            self._stream.write(f"\r\x1b[K{bar}{step.text()}" + ("\n" if step.finished else ""))
+            self._stream.flush()
+        else:
+            logger("core").info(step.text())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._any or self._callback is not None:
+            self._show(self._step(self._clock(), finished=True))

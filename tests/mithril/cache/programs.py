@@ -1,0 +1,51 @@
+"""Programs of the tests, run in processes of their own as a user would."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+# Variables that would change what a program asks for.
+_FOREIGN = ("MITHRIL_", "TORCH", "TRITON", "JAX_", "ATEN_")
+
+TRAIN = """
+import json, torch
+torch.manual_seed(0)
+net = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.GELU(), torch.nn.Linear(16, 4))
+step = torch.compile(net)
+out = torch.nn.functional.softmax(step(torch.randn(4, 8)), -1)
+out.square().sum().backward()
+from torch._dynamo.utils import counters
+print(json.dumps({
+    "out": [float(x).hex() for x in out.flatten().tolist()],
+    "grad": [float(x).hex() for x in net[0].weight.grad.flatten().tolist()],
+    "counters": {name: dict(value) for name, value in counters.items() if name in ("inductor", "aot_autograd")},
+}))
+"""
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """The environment of a program without what the tests' own has set."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    return kept | {"OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"} | variables
+
+
+def run(code: str, *arguments: str, cwd: Path | None = None, **variables: str) -> Any:
+    """What a program prints last, as JSON, having run under `mithril cache run`."""
+    done = run_plain(
+        [sys.executable, "-m", "mithril", "cache", "run", *arguments, "--", sys.executable, "-c", code],
+        cwd,
+        **variables,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def run_plain(command: list[str], cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A command that has to succeed."""
+    done = subprocess.run(
+        command, env=environment(**variables), cwd=cwd, capture_output=True, text=True, check=False, timeout=1200
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done

@@ -1,0 +1,101 @@
+"""Real programs under `mithril cache run`, each in a process of its own: what one compiles, no other does."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.mithril.cache.programs import TRAIN, run, run_plain
+from tests.node import Node
+
+from mithril.cache.runs import read
+
+# A compiler that tells its version as the real one does, notes every other call, and fails.
+_NO_COMPILER = """#!/bin/bash
+case "$*" in *-dump*|*--version*|-v) exec -a g++ {compiler} "$@";; esac
+echo "$*" >> "$0.calls"
+exit 1
+"""
+# Frameworks take their time on a machine with other things to do.
+pytestmark = pytest.mark.timeout(1800)
+
+
+def outcomes(root: Path) -> dict[str, list[str]]:
+    """What the newest run's requests met, by kind."""
+    found: dict[str, list[str]] = {}
+    for event in read(root)[-1].of("get"):
+        found.setdefault(event["kind"], []).append(event["outcome"])
+    return found
+
+
+@pytest.fixture(scope="session")
+def compiled(
+    nodes: Callable[[int], Node], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path, dict[str, Any]]:
+    """A store with what one machine has compiled, the folder of that machine, and what the program computed."""
+    root = tmp_path_factory.mktemp("first")
+    url = f"ygg://127.0.0.1:{nodes(1).port}/cache"
+    return url, root, run(TRAIN, "--root", str(root), "--url", url)
+
+
+def test_a_fresh_machine_compiles_nothing(
+    compiled: tuple[str, Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, first, expected = compiled
+    assert outcomes(first) == {
+        "isa-probes": ["miss"],
+        "autograd-experimental": ["miss"],
+        "fx-graph-v1": ["miss", "miss"],
+    }
+    # The same compiler as before, which now refuses to compile.
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "g++").write_text(_NO_COMPILER.format(compiler=shutil.which("g++")))
+    (folder / "g++").chmod(0o755)
+    root = tmp_path / "second"
+    path = f"{folder}:{Path(sys.executable).parent}:/usr/bin:/bin"
+    found = run(TRAIN, "--root", str(root), "--url", url, cwd=tmp_path, PATH=path)
+    assert (found["out"], found["grad"]) == (expected["out"], expected["grad"])
+    assert found["counters"]["inductor"]["fxgraph_cache_hit"] == 2
+    assert outcomes(root) == {
+        "isa-probes": ["shared"],
+        "autograd-experimental": ["shared"],
+        "fx-graph-v1": ["shared", "shared"],
+    }
+    assert not (folder / "g++.calls").exists()
+
+
+def test_another_instruction_set_is_a_miss_with_the_right_result(
+    compiled: tuple[str, Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    url, _, expected = compiled
+    # The same folder, too: torch's own keys do not tell the two apart.
+    root = tmp_path / "root"
+    shutil.copytree(compiled[1], root)
+    found = run(TRAIN, "--root", str(root), "--url", url, ATEN_CPU_CAPABILITY="avx2")
+    assert found["counters"]["inductor"].get("fxgraph_cache_hit", 0) == 0
+    assert set(outcomes(root)["fx-graph-v1"]) == {"miss"}
+    for name in ("out", "grad"):
+        values = [float.fromhex(value) for value in found[name]]
+        assert values == pytest.approx([float.fromhex(value) for value in expected[name]], rel=1e-4, abs=1e-6)
+
+
+def test_a_store_that_is_gone_fails_nothing(compiled: tuple[str, Path, dict[str, Any]], tmp_path: Path) -> None:
+    _, first, expected = compiled
+    root = tmp_path / "root"
+    shutil.copytree(first / "objects", root / "objects")
+    found = run(TRAIN, "--root", str(root), "--url", "ygg://127.0.0.1:1/cache")
+    assert found["out"] == expected["out"]
+    assert outcomes(root)["fx-graph-v1"] == ["local", "local"]
+
+
+def test_importing_torch_with_the_hook_imports_nothing_of_the_cache() -> None:
+    code = "import sys, json, torch; print(json.dumps([m for m in sys.modules if m.startswith('mithril')]))"
+    assert set(run(code)) == {"mithril", "mithril.cache", "mithril.cache.torch_hook"}
+
+
+def test_a_program_that_is_not_enabled_is_left_alone() -> None:
+    code = "import sys, torch; print([m for m in sys.meta_path if type(m).__module__.startswith('mithril')])"
+    assert run_plain([sys.executable, "-c", code]).stdout.strip() == "[]"
