@@ -1,44 +1,23 @@
 //! The one command table: rows and handlers, by family.
 
-mod counters;
-mod databases;
-mod dump;
-pub mod error;
-mod expiry;
-mod flags;
-pub mod glob;
-pub mod handler;
-mod help;
-mod key_places;
-mod keys;
-mod lcs;
-mod long_double;
-mod lzf;
-mod name_key;
-mod object;
-mod pins;
-pub mod scan;
-pub mod session;
-mod set;
-pub mod spec;
-pub mod streams;
-mod strings;
-pub mod syntax;
+mod codecs;
+mod families;
 mod table;
 #[cfg(test)]
 mod tests;
-pub mod together;
-mod value;
 
-pub use error::CommandError;
-pub use flags::Flags;
-pub use handler::{
+pub use codecs::glob;
+pub use families::object::encoding_name;
+pub use families::session::SessionCommand;
+pub use families::value::{EXPIRE_AT_MAX, database_argument};
+pub use families::{scan, session, streams};
+pub use table::error::CommandError;
+pub use table::flags::Flags;
+pub use table::handler::{
     Change, EachHandler, KeyLimits, Look, Outcome, PlanContext, ReadContext, ReadHandler, Run,
     ShardContext, ShardHandler, Together, check_kind,
 };
-pub use key_places::Keys;
-pub use object::encoding_name;
-pub use session::SessionCommand;
-pub use spec::{Arity, CommandSpec, Docs, Group, Join, Route};
-pub use table::{CommandId, FAMILIES, NewCommand, RegistrationError, Registry};
-pub use value::{EXPIRE_AT_MAX, database_argument};
+pub use table::keys::Keys;
+pub use table::registry::{CommandId, FAMILIES, NewCommand, RegistrationError, Registry};
+pub use table::spec::{Arity, CommandSpec, Docs, Group, Join, Route};
+pub use table::{error, handler, spec, syntax, together};

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 
 use crc::{CRC_64_REDIS, Crc, Table};
 
-use super::error::CommandError;
-use super::lzf;
+use crate::commands::codecs::lzf;
+use crate::commands::table::error::CommandError;
 use crate::keyspace::{Kind, Value};
 
 /// The version that is written, and the newest that is read: that of Redis 8.0.
@@ -37,7 +37,7 @@ static CRC64_TABLE: Crc<u64, Table<16>> = CRC64;
 ///
 /// # Errors
 /// The value is of a kind, or in a place, that has no payload here.
-pub(super) fn dump(kind: Kind, value: Value<'_>) -> Result<Vec<u8>, CommandError> {
+pub(in crate::commands) fn dump(kind: Kind, value: Value<'_>) -> Result<Vec<u8>, CommandError> {
     let mut out = vec![TYPE_STRING];
     match (kind, value) {
         (Kind::String, Value::Int(int)) => write_int(&mut out, int),
@@ -57,7 +57,10 @@ pub(super) fn dump(kind: Kind, value: Value<'_>) -> Result<Vec<u8>, CommandError
 }
 
 /// The string in a payload, which may have up to `bytes_max` bytes.
-pub(super) fn restore(payload: &[u8], bytes_max: u64) -> Result<Cow<'_, [u8]>, CommandError> {
+pub(in crate::commands) fn restore(
+    payload: &[u8],
+    bytes_max: u64,
+) -> Result<Cow<'_, [u8]>, CommandError> {
     let body = check(payload).ok_or(CommandError::Plain(
         "DUMP payload version or checksum are wrong",
     ))?;
@@ -162,7 +165,7 @@ mod tests {
     fn dump(value: Value<'_>) -> Vec<u8> {
         super::dump(Kind::String, value).unwrap()
     }
-    use crate::commands::value::canonical;
+    use crate::commands::families::value::canonical;
     use proptest::prelude::*;
 
     const MAX: u64 = 1 << 20;

@@ -1,20 +1,20 @@
 //! Strings: reading them, and changing a part of them.
 
-use super::error::CommandError;
-use super::flags::Flags;
-use super::handler::{
+use crate::commands::codecs::lcs::{LcsOptions, lcs as write_lcs};
+use crate::commands::families::value::{canonical, int_argument, text, text_len, write_value};
+use crate::commands::table::error::CommandError;
+use crate::commands::table::flags::Flags;
+use crate::commands::table::handler::{
     Change, Found, KeyLimits, Look, Outcome, PlanContext, ReadContext, Run, ShardContext, Together,
     check_kind,
 };
-use super::key_places::Keys;
-use super::lcs::{LcsOptions, lcs as write_lcs};
-use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{CommandSpec, Docs, Group, Join, Route};
-use super::value::{canonical, int_argument, text, text_len, write_value};
+use crate::commands::table::keys::Keys;
+use crate::commands::table::spec::Arity::{AtLeast, Exact};
+use crate::commands::table::spec::{CommandSpec, Docs, Group, Join, Route};
 use crate::keyspace::{EntryView, Expiry, Kind};
 use crate::resp::{Args, Reply};
 
-pub(super) const COMMANDS: &[CommandSpec] = &[
+pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "get",
         arity: Exact(2),

@@ -4,7 +4,7 @@
 ///
 /// A control byte below 32 is followed by one more literal bytes than it says. Any other refers back: its upper three
 /// bits (7: plus a byte that follows) are the length less two, the rest and the next byte the distance less one.
-pub(super) fn unpack(packed: &[u8], len: usize) -> Option<Vec<u8>> {
+pub(in crate::commands) fn unpack(packed: &[u8], len: usize) -> Option<Vec<u8>> {
     // What claims more than LZF can pack so small is not believed, before memory is taken for it.
     if len / 264 > packed.len() {
         return None;

@@ -1,12 +1,14 @@
 //! Long values in pieces: reading a part of one version, and writing by parts.
 
-use super::error::CommandError;
-use super::flags::Flags;
-use super::handler::{KeyLimits, Outcome, ReadContext, Run, ShardContext, check_kind};
-use super::key_places::Keys;
-use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{CommandSpec, Docs, Group, Route};
-use super::value::{EXPIRE_AT_MAX, text, text_len};
+use crate::commands::families::value::{EXPIRE_AT_MAX, text, text_len};
+use crate::commands::table::error::CommandError;
+use crate::commands::table::flags::Flags;
+use crate::commands::table::handler::{
+    KeyLimits, Outcome, ReadContext, Run, ShardContext, check_kind,
+};
+use crate::commands::table::keys::Keys;
+use crate::commands::table::spec::Arity::{AtLeast, Exact};
+use crate::commands::table::spec::{CommandSpec, Docs, Group, Route};
 use crate::keyspace::{
     EntryView, Kind, Millis, Received, UPLOAD_SERIAL_BITS, UploadError, UploadId,
 };
@@ -15,7 +17,7 @@ use crate::resp::{Args, Reply, parse_i64};
 /// The size of a read that STREAMINFO advises: large enough that requests cost nothing beside the bytes.
 const CHUNK_BYTES: u64 = 1024 * 1024;
 
-pub(super) const COMMANDS: &[CommandSpec] = &[
+pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "get_stream",
         arity: AtLeast(4),

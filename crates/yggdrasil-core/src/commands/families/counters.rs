@@ -1,17 +1,17 @@
 //! Strings that are numbers.
 
-use super::error::CommandError;
-use super::flags::Flags;
-use super::handler::{Outcome, Run, ShardContext, ShardHandler};
-use super::key_places::Keys;
-use super::long_double::LongDouble;
-use super::spec::Arity::Exact;
-use super::spec::{CommandSpec, Docs, Group, Route};
-use super::value::{as_int, canonical, int_argument, text};
+use crate::commands::codecs::long_double::LongDouble;
+use crate::commands::families::value::{as_int, canonical, int_argument, text};
+use crate::commands::table::error::CommandError;
+use crate::commands::table::flags::Flags;
+use crate::commands::table::handler::{Outcome, Run, ShardContext, ShardHandler};
+use crate::commands::table::keys::Keys;
+use crate::commands::table::spec::Arity::Exact;
+use crate::commands::table::spec::{CommandSpec, Docs, Group, Route};
 use crate::keyspace::{Expiry, Kind, Value};
 use crate::resp::{Args, Reply};
 
-pub(super) const COMMANDS: &[CommandSpec] = &[
+pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
     counter(
         "incr",
         2,

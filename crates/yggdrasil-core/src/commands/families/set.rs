@@ -1,12 +1,14 @@
 //! Strings: setting the whole value, and what goes with it.
 
-use super::error::CommandError;
-use super::flags::Flags;
-use super::handler::{Change, Found, Look, Outcome, PlanContext, Run, ShardContext, Together};
-use super::key_places::Keys;
-use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{CommandSpec, Docs, Group, Join, Route};
-use super::value::{canonical, expire_at, int_argument, write_value};
+use crate::commands::families::value::{canonical, expire_at, int_argument, write_value};
+use crate::commands::table::error::CommandError;
+use crate::commands::table::flags::Flags;
+use crate::commands::table::handler::{
+    Change, Found, Look, Outcome, PlanContext, Run, ShardContext, Together,
+};
+use crate::commands::table::keys::Keys;
+use crate::commands::table::spec::Arity::{AtLeast, Exact};
+use crate::commands::table::spec::{CommandSpec, Docs, Group, Join, Route};
 use crate::keyspace::{Effect, Expiry, Key, Kind, Millis};
 use crate::resp::{Args, Reply};
 
@@ -17,7 +19,7 @@ const PAIRS: Keys = Keys::At {
     step: 2,
 };
 
-pub(super) const COMMANDS: &[CommandSpec] = &[
+pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "set",
         arity: AtLeast(3),

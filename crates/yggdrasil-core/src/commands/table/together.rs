@@ -6,7 +6,7 @@
 //! present: u8 | bytes: u64 LE | effect that puts the entry
 //! ```
 
-use super::handler::{Change, Look, Outcome, PlanContext, ShardContext, Together};
+use crate::commands::table::handler::{Change, Look, Outcome, PlanContext, ShardContext, Together};
 use crate::keyspace::{Effect, EntryView, Key, Value, hash_key};
 use crate::resp::{Args, Reply};
 

@@ -1,14 +1,15 @@
 //! The table of all commands, and the way from a name to its row: open addressing over [`NameKey`]s.
 
-use super::error::CommandError;
-use super::flags::Flags;
-use super::handler::Run;
-use super::key_places::Keys;
-use super::name_key::{NO_CONTAINER, NameKey, is_name};
-use super::spec::{Arity, CommandSpec, Docs, Group, Route};
-use super::{
-    counters, databases, expiry, help, keys, object, pins, session, set, streams, strings, syntax,
+use crate::commands::families::{
+    counters, databases, expiry, keys, object, pins, session, set, streams, strings,
 };
+use crate::commands::table::error::CommandError;
+use crate::commands::table::flags::Flags;
+use crate::commands::table::handler::Run;
+use crate::commands::table::keys::Keys;
+use crate::commands::table::name_key::{NO_CONTAINER, NameKey, is_name};
+use crate::commands::table::spec::{Arity, CommandSpec, Docs, Group, Route};
+use crate::commands::table::{help, syntax};
 use crate::resp::{Args, Reply};
 
 /// Every command that is written in Rust.

@@ -2,10 +2,10 @@
 //!
 //! A cursor is the shard in its upper bits and the cursor of that shard in its lower ones.
 
-use super::error::CommandError;
-use super::glob;
-use super::handler::{Outcome, ShardContext};
-use super::value::int_argument;
+use crate::commands::codecs::glob;
+use crate::commands::families::value::int_argument;
+use crate::commands::table::error::CommandError;
+use crate::commands::table::handler::{Outcome, ShardContext};
 use crate::keyspace::EntryView;
 use crate::resp::{Args, Reply};
 
@@ -121,7 +121,7 @@ impl Keys {
 }
 
 /// One step of SCAN in the shard that [`shard_of`] names.
-pub(super) fn scan(
+pub(in crate::commands) fn scan(
     context: &mut ShardContext<'_>,
     args: &Args<'_>,
     reply: &mut Reply<'_>,
@@ -141,7 +141,7 @@ pub(super) fn scan(
 }
 
 /// One step of PINNED in the shard that [`shard_of`] names.
-pub(super) fn pinned(
+pub(in crate::commands) fn pinned(
     context: &mut ShardContext<'_>,
     args: &Args<'_>,
     reply: &mut Reply<'_>,
@@ -221,7 +221,7 @@ fn following(context: &ShardContext<'_>, next: u64) -> u64 {
 }
 
 /// All keys of a shard that match.
-pub(super) fn keys(
+pub(in crate::commands) fn keys(
     context: &mut ShardContext<'_>,
     args: &Args<'_>,
     reply: &mut Reply<'_>,

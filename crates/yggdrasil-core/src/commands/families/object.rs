@@ -1,12 +1,12 @@
 //! OBJECT: how an entry is kept.
 
-use super::error::CommandError;
-use super::flags::Flags;
-use super::handler::{Outcome, ReadContext, ReadHandler, Run, ShardContext};
-use super::key_places::Keys;
-use super::pins::object_pin;
-use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{CommandSpec, Docs, Group, Route};
+use crate::commands::families::pins::object_pin;
+use crate::commands::table::error::CommandError;
+use crate::commands::table::flags::Flags;
+use crate::commands::table::handler::{Outcome, ReadContext, ReadHandler, Run, ShardContext};
+use crate::commands::table::keys::Keys;
+use crate::commands::table::spec::Arity::{AtLeast, Exact};
+use crate::commands::table::spec::{CommandSpec, Docs, Group, Route};
 use crate::keyspace::{EntryView, Kind, Value};
 use crate::resp::{Args, Reply};
 
@@ -15,7 +15,7 @@ const EMBEDDED_BYTES_MAX: usize = 44;
 /// Redis shares the integers below, and says so by an impossible number of references.
 const SHARED_INTS: std::ops::Range<i64> = 0..10_000;
 
-pub(super) const COMMANDS: &[CommandSpec] = &[
+pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "object",
         arity: AtLeast(2),

@@ -1,14 +1,14 @@
 //! Whole databases.
 
-use super::error::CommandError;
-use super::flags::Flags;
-use super::handler::{Outcome, Run, ShardContext, ShardHandler};
-use super::key_places::Keys;
-use super::spec::Arity::{self, AtLeast, Exact};
-use super::spec::{CommandSpec, Docs, Group, Join, Route};
+use crate::commands::table::error::CommandError;
+use crate::commands::table::flags::Flags;
+use crate::commands::table::handler::{Outcome, Run, ShardContext, ShardHandler};
+use crate::commands::table::keys::Keys;
+use crate::commands::table::spec::Arity::{self, AtLeast, Exact};
+use crate::commands::table::spec::{CommandSpec, Docs, Group, Join, Route};
 use crate::resp::{Args, Reply, parse_i64};
 
-pub(super) const COMMANDS: &[CommandSpec] = &[
+pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
     on_all_shards(
         "dbsize",
         Exact(1),

@@ -2,11 +2,11 @@
 
 use crate::resp::Reply;
 
-use super::handler::Run;
-use super::spec::CommandSpec;
+use crate::commands::table::handler::Run;
+use crate::commands::table::spec::CommandSpec;
 
 /// Writes each subcommand with its arguments, and what it does; HELP itself comes last.
-pub(super) fn write<'a>(
+pub(in crate::commands) fn write<'a>(
     container: &str,
     subcommands: impl Iterator<Item = &'a CommandSpec> + Clone,
     reply: &mut Reply<'_>,

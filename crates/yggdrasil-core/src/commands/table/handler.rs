@@ -6,13 +6,13 @@ use crate::keyspace::{
 };
 use crate::resp::{Args, Reply};
 
-use super::error::CommandError;
-use super::flags::Flags;
-use super::key_places::Keys;
-use super::session::SessionCommand;
-use super::spec::{CommandSpec, Join, Route};
-use super::together::run_together;
-use super::value::canonical;
+use crate::commands::families::session::SessionCommand;
+use crate::commands::families::value::canonical;
+use crate::commands::table::error::CommandError;
+use crate::commands::table::flags::Flags;
+use crate::commands::table::keys::Keys;
+use crate::commands::table::spec::{CommandSpec, Join, Route};
+use crate::commands::table::together::run_together;
 
 /// The result of a handler. On an error the caller takes back what was written, and the error is the reply.
 pub type Outcome = Result<(), CommandError>;

@@ -3,14 +3,16 @@
 //! A pin belongs to a name: what is written under it stays pinned, and what is renamed takes its pin along. It ends
 //! with its time, by UNPIN, and with the key.
 
-use super::error::CommandError;
-use super::flags::Flags;
-use super::handler::{Change, Found, Look, Outcome, PlanContext, Run, ShardContext, Together};
-use super::key_places::Keys;
-use super::scan;
-use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{CommandSpec, Docs, Group, Join, Route};
-use super::value::{EXPIRE_AT_MAX, int_argument};
+use crate::commands::families::scan;
+use crate::commands::families::value::{EXPIRE_AT_MAX, int_argument};
+use crate::commands::table::error::CommandError;
+use crate::commands::table::flags::Flags;
+use crate::commands::table::handler::{
+    Change, Found, Look, Outcome, PlanContext, Run, ShardContext, Together,
+};
+use crate::commands::table::keys::Keys;
+use crate::commands::table::spec::Arity::{AtLeast, Exact};
+use crate::commands::table::spec::{CommandSpec, Docs, Group, Join, Route};
 use crate::keyspace::{Effect, Millis};
 use crate::resp::{Args, Reply};
 
@@ -22,7 +24,7 @@ const KEYS: Keys = Keys::Before {
     option_names: &[UNITS[0].0, UNITS[1].0],
 };
 
-pub(super) const COMMANDS: &[CommandSpec] = &[
+pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "pin",
         arity: AtLeast(2),
@@ -179,7 +181,7 @@ fn pinttl(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>
 }
 
 /// OBJECT PIN.
-pub(super) fn object_pin(
+pub(in crate::commands) fn object_pin(
     context: &mut ShardContext<'_>,
     args: &Args<'_>,
     reply: &mut Reply<'_>,

@@ -1,9 +1,9 @@
 //! Commands about the session itself: the engine runs them.
 
-use super::flags::Flags;
-use super::handler::Run;
-use super::key_places::Keys;
-use super::spec::{Arity, CommandSpec, Docs, Group, Route};
+use crate::commands::table::flags::Flags;
+use crate::commands::table::handler::Run;
+use crate::commands::table::keys::Keys;
+use crate::commands::table::spec::{Arity, CommandSpec, Docs, Group, Route};
 
 /// A command that the engine runs itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ const SUBSCRIPTION: Flags = Flags::of(&[
     Flags::IN_SUBSCRIBED,
 ]);
 
-pub(super) const COMMANDS: &[CommandSpec] = &[
+pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "auth",
         arity: Arity::AtLeast(2),

@@ -2,20 +2,23 @@
 
 use std::borrow::Cow;
 
-use super::error::CommandError;
-use super::flags::Flags;
-use super::handler::{
+use crate::commands::codecs::dump as payload;
+use crate::commands::families::scan;
+use crate::commands::families::value::{
+    canonical, database_argument, expire_at as expire_at_millis, int_argument,
+};
+use crate::commands::table::error::CommandError;
+use crate::commands::table::flags::Flags;
+use crate::commands::table::handler::{
     Change, Found, Look, Outcome, PlanContext, ReadContext, Run, ShardContext, Together,
 };
-use super::key_places::Keys;
-use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{CommandSpec, Docs, Group, Join, Route};
-use super::value::{canonical, database_argument, expire_at as expire_at_millis, int_argument};
-use super::{dump as payload, scan};
+use crate::commands::table::keys::Keys;
+use crate::commands::table::spec::Arity::{AtLeast, Exact};
+use crate::commands::table::spec::{CommandSpec, Docs, Group, Join, Route};
 use crate::keyspace::{Effect, EntryView, Expiry, Key, Millis};
 use crate::resp::{Args, Reply};
 
-pub(super) const COMMANDS: &[CommandSpec] = &[
+pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "del",
         arity: AtLeast(2),

@@ -17,7 +17,7 @@ const FRACTION_DIGITS: u32 = 17;
 const SMALL_POWER_MAX: i64 = 18;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LongDouble {
+pub(in crate::commands) enum LongDouble {
     Finite {
         negative: bool,
         mantissa: u64,
@@ -37,7 +37,7 @@ struct Wide {
 impl LongDouble {
     /// Reads what `strtold` reads, and nothing but that; `None` for anything else, for what is not a number, and for
     /// what is too large or too small.
-    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+    pub(in crate::commands) fn parse(text: &[u8]) -> Option<Self> {
         if text.len() > TEXT_BYTES_MAX {
             return None;
         }
@@ -61,7 +61,7 @@ impl LongDouble {
         }
     }
 
-    pub(super) fn from_int(int: i64) -> Self {
+    pub(in crate::commands) fn from_int(int: i64) -> Self {
         let wide = Wide {
             mantissa: u128::from(int.unsigned_abs()),
             exponent: 0,
@@ -70,7 +70,7 @@ impl LongDouble {
     }
 
     /// The rounded sum; `None` unless it is finite.
-    pub(super) fn add(self, other: Self) -> Option<Self> {
+    pub(in crate::commands) fn add(self, other: Self) -> Option<Self> {
         let (
             Self::Finite {
                 negative: a_negative,
@@ -124,7 +124,7 @@ impl LongDouble {
     }
 
     /// Decimal notation with up to 17 digits behind the point, without needless zeros.
-    pub(super) fn print(self) -> Option<String> {
+    pub(in crate::commands) fn print(self) -> Option<String> {
         let Self::Finite {
             negative,
             mantissa,

@@ -1,16 +1,18 @@
 //! When keys expire.
 
-use super::error::CommandError;
-use super::flags::Flags;
-use super::handler::{Outcome, ReadContext, ReadHandler, Run, ShardContext, ShardHandler};
-use super::key_places::Keys;
-use super::spec::Arity::{AtLeast, Exact};
-use super::spec::{Arity, CommandSpec, Docs, Group, Route};
-use super::value::{expire_at, int_argument};
+use crate::commands::families::value::{expire_at, int_argument};
+use crate::commands::table::error::CommandError;
+use crate::commands::table::flags::Flags;
+use crate::commands::table::handler::{
+    Outcome, ReadContext, ReadHandler, Run, ShardContext, ShardHandler,
+};
+use crate::commands::table::keys::Keys;
+use crate::commands::table::spec::Arity::{AtLeast, Exact};
+use crate::commands::table::spec::{Arity, CommandSpec, Docs, Group, Route};
 use crate::keyspace::{EntryView, Millis};
 use crate::resp::{Args, Reply};
 
-pub(super) const COMMANDS: &[CommandSpec] = &[
+pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
     writer(
         "expire",
         AtLeast(3),

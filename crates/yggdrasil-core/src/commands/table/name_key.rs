@@ -6,30 +6,30 @@ use crate::resp::Span;
 /// Longest name of a command or subcommand.
 const NAME_BYTES_MAX: usize = 64;
 /// Container of what is no subcommand.
-pub(super) const NO_CONTAINER: u16 = u16::MAX;
+pub(in crate::commands) const NO_CONTAINER: u16 = u16::MAX;
 
 /// A name, as far as it is compared without looking at its letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NameKey {
+pub(in crate::commands) struct NameKey {
     /// The first eight bytes, filled up with zeros.
-    pub(super) head: u64,
+    pub(in crate::commands) head: u64,
     /// The last eight bytes of a name that is longer than that, else zero.
     tail: u64,
     /// The length, and above it the row of the container.
-    pub(super) kind: u32,
+    pub(in crate::commands) kind: u32,
 }
 
 impl NameKey {
-    pub(super) const EMPTY: Self = Self {
+    pub(in crate::commands) const EMPTY: Self = Self {
         head: 0,
         tail: 0,
         kind: 0,
     };
     /// Names of up to so many bytes are the same when their keys are.
-    pub(super) const WHOLE_BYTES_MAX: usize = 16;
+    pub(in crate::commands) const WHOLE_BYTES_MAX: usize = 16;
 
     /// `None` for what is too short or too long to be a name.
-    pub(super) fn of(parent: u16, name: &[u8]) -> Option<Self> {
+    pub(in crate::commands) fn of(parent: u16, name: &[u8]) -> Option<Self> {
         let len = name.len();
         if !(1..=NAME_BYTES_MAX).contains(&len) {
             return None;
@@ -49,7 +49,7 @@ impl NameKey {
 
     /// The key of a name of up to eight bytes. As a rule others follow it, so that eight can be read at once.
     #[inline]
-    pub(super) fn short(bytes: &[u8], name: Span) -> Option<Self> {
+    pub(in crate::commands) fn short(bytes: &[u8], name: Span) -> Option<Self> {
         let head = word(bytes, name.start)?;
         if !(1..=8).contains(&name.len) {
             return None;
@@ -62,7 +62,7 @@ impl NameKey {
     }
 
     #[inline]
-    pub(super) fn hash(&self) -> u64 {
+    pub(in crate::commands) fn hash(&self) -> u64 {
         let mixed = self.head ^ self.tail.rotate_left(29) ^ u64::from(self.kind).rotate_right(24);
         mixed.wrapping_mul(0xd6e8_feb8_6659_fd93) >> 40
     }
@@ -87,7 +87,7 @@ fn lower(word: u64) -> u64 {
 }
 
 /// True when a command may have this name, or a subcommand in its container.
-pub(super) fn is_name(name: &str) -> bool {
+pub(in crate::commands) fn is_name(name: &str) -> bool {
     let is_allowed = |byte: u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.')
     };

@@ -3,7 +3,7 @@
 use crate::keyspace::{Millis, Value};
 use crate::resp::{Reply, parse_i64};
 
-use super::error::CommandError;
+use crate::commands::table::error::CommandError;
 
 /// The latest time of expiry: 48 bits of milliseconds, in the year 10889. What is later expires then.
 pub const EXPIRE_AT_MAX: Millis = (1 << 48) - 1;
@@ -13,7 +13,7 @@ const INT_TEXT_MAX: usize = 20;
 
 /// How bytes are stored: as an integer, if they are exactly how one is printed.
 #[inline]
-pub(super) fn canonical(bytes: &[u8]) -> Value<'_> {
+pub(in crate::commands) fn canonical(bytes: &[u8]) -> Value<'_> {
     if bytes.len() > INT_TEXT_MAX {
         return Value::Bytes(bytes);
     }
@@ -21,7 +21,7 @@ pub(super) fn canonical(bytes: &[u8]) -> Value<'_> {
 }
 
 #[inline]
-pub(super) fn write_value(reply: &mut Reply<'_>, value: Value<'_>) {
+pub(in crate::commands) fn write_value(reply: &mut Reply<'_>, value: Value<'_>) {
     match value {
         Value::Int(int) => reply.bulk_int(int),
         value => reply.bulk(whole(value)),
@@ -29,7 +29,7 @@ pub(super) fn write_value(reply: &mut Reply<'_>, value: Value<'_>) {
 }
 
 /// The bytes of a value; an integer is printed into `buffer`.
-pub(super) fn text<'a>(value: Value<'a>, buffer: &'a mut itoa::Buffer) -> &'a [u8] {
+pub(in crate::commands) fn text<'a>(value: Value<'a>, buffer: &'a mut itoa::Buffer) -> &'a [u8] {
     match value {
         Value::Int(int) => buffer.format(int).as_bytes(),
         value => whole(value),
@@ -45,19 +45,19 @@ fn whole(value: Value<'_>) -> &[u8] {
     }
 }
 
-pub(super) fn text_len(value: Value<'_>) -> usize {
+pub(in crate::commands) fn text_len(value: Value<'_>) -> usize {
     text(value, &mut itoa::Buffer::new()).len()
 }
 
 /// The integer that a value is.
-pub(super) fn as_int(value: Value<'_>) -> Result<i64, CommandError> {
+pub(in crate::commands) fn as_int(value: Value<'_>) -> Result<i64, CommandError> {
     match value {
         Value::Int(int) => Ok(int),
         value => int_argument(whole(value)),
     }
 }
 
-pub(super) fn int_argument(argument: &[u8]) -> Result<i64, CommandError> {
+pub(in crate::commands) fn int_argument(argument: &[u8]) -> Result<i64, CommandError> {
     parse_i64(argument).ok_or(CommandError::NotAnInteger)
 }
 
@@ -77,7 +77,7 @@ pub fn database_argument(argument: &[u8], databases: u8) -> Result<u8, CommandEr
 }
 
 /// A positive time in milliseconds as the keyspace keeps it.
-pub(super) fn expire_at(milliseconds: i64) -> Millis {
+pub(in crate::commands) fn expire_at(milliseconds: i64) -> Millis {
     milliseconds.unsigned_abs().min(EXPIRE_AT_MAX)
 }
 

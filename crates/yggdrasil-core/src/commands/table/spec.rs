@@ -3,10 +3,10 @@
 use crate::keyspace::{Kind, room_of_entry};
 use crate::resp::Args;
 
-use super::error::CommandError;
-use super::flags::Flags;
-use super::handler::{Outcome, Run};
-use super::key_places::Keys;
+use crate::commands::table::error::CommandError;
+use crate::commands::table::flags::Flags;
+use crate::commands::table::handler::{Outcome, Run};
+use crate::commands::table::keys::Keys;
 
 /// One command, or one subcommand of a container. Names are lower case; a subcommand's is "container|name".
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,7 @@
 //! The longest common subsequence of two strings, and where it lies in both.
 
-use super::error::CommandError;
-use super::value::int_argument;
+use crate::commands::families::value::int_argument;
+use crate::commands::table::error::CommandError;
 use crate::resp::{Args, Reply};
 
 /// The options of LCS.

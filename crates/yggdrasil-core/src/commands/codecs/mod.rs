@@ -1,0 +1,7 @@
+//! Formats and algorithms that handlers use and that know nothing of commands' rows.
+
+pub(in crate::commands) mod dump;
+pub mod glob;
+pub(in crate::commands) mod lcs;
+pub(in crate::commands) mod long_double;
+pub(in crate::commands) mod lzf;

@@ -1,0 +1,14 @@
+//! Rows and handlers, by family.
+
+pub(in crate::commands) mod counters;
+pub(in crate::commands) mod databases;
+pub(in crate::commands) mod expiry;
+pub(in crate::commands) mod keys;
+pub(in crate::commands) mod object;
+pub(in crate::commands) mod pins;
+pub mod scan;
+pub mod session;
+pub(in crate::commands) mod set;
+pub mod streams;
+pub(in crate::commands) mod strings;
+pub(in crate::commands) mod value;

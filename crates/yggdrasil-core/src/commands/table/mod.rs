@@ -1,0 +1,12 @@
+//! The command table: what stands in a row, where rows are found, and how they are run.
+
+pub mod error;
+pub mod flags;
+pub mod handler;
+mod help;
+pub mod keys;
+mod name_key;
+pub mod registry;
+pub mod spec;
+pub mod syntax;
+pub mod together;
