@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.node import Node
-from tests.wire import NULL_ARRAY, OK, Error, Wire, eventually, info
+from tests.wire import NULL_ARRAY, OK, Error, Wire, eventually, info, pairs, text_of
 
 from benches import processes
 
@@ -128,6 +128,58 @@ def test_purging_returns_the_memory_of_deleted_keys(shards: int) -> None:
         eventually(lambda: watched.now() <= 1.3 * live + 4 * MIB, every=0.05)
         for number in numbers[-1000:]:
             assert c("GET", f"key:{number}") == bytes([number % 251]) * value_bytes
+
+
+def fits(c: Wire) -> int:
+    """How many values of 10 KB fit into the empty node."""
+    assert c("FLUSHALL") == OK
+    stored, refused = 0, 0
+    while refused < BATCH:
+        replies = c.pipeline([("SET", f"key:{stored + refused + place}", b"x" * 10_240) for place in range(BATCH)])
+        stored += replies.count(OK)
+        refused += BATCH - replies.count(OK)
+    assert c("FLUSHALL") == OK
+    return stored
+
+
+def queue(c: Wire, count: int) -> None:
+    """Leaves a transaction open with so many requests."""
+    assert c("MULTI") == OK
+    for _ in range(0, count, 5000):
+        assert set(c.pipeline([("SET", f"queued:{number}", "v" * 20) for number in range(5000)])) == {"QUEUED"}
+
+
+@pytest.mark.slow
+def test_room_comes_back_after_a_long_transaction() -> None:
+    with (
+        Node.start(shards=2, maxmemory=64 * MIB, maxmemory_policy="noeviction") as node,
+        Wire(node.host, node.port) as c,
+    ):
+        before = fits(c)
+        queue(c, 100_000)
+        assert c("EXEC").count(OK) == 100_000
+        eventually(lambda: fits(c) >= 0.96 * before, every=0.2)
+
+
+@pytest.mark.slow
+def test_the_node_says_where_room_went() -> None:
+    with (
+        Node.start(shards=2, maxmemory=64 * MIB, maxmemory_policy="noeviction") as node,
+        Wire(node.host, node.port) as c,
+        Wire(node.host, node.port) as other,
+    ):
+        empty = stat(c, "maxmemory_for_keys")
+        queue(other, 100_000)
+        eventually(lambda: stat(c, "used_memory_heap") > 10 * MIB)
+        taken = stat(c, "used_memory_heap") - stat(c, "used_memory_heap_free")
+        assert abs(empty - stat(c, "maxmemory_for_keys") - taken) < 4 * MIB
+        assert "for clients, requests and replies" in text_of(c("MEMORY", "DOCTOR"))
+        stats = pairs(c("MEMORY", "STATS"))
+        assert stats[b"heap.bytes"] > 10 * MIB
+        assert stats[b"maxmemory.for-keys"] < empty - 8 * MIB
+        assert other("DISCARD") == OK
+        eventually(lambda: stat(c, "maxmemory_for_keys") > 0.95 * empty)
+        assert "for clients, requests and replies" not in text_of(c("MEMORY", "DOCTOR"))
 
 
 def test_lowering_maxmemory_frees_what_is_too_much(full: Node) -> None:

@@ -275,12 +275,16 @@ impl Worker {
         dict.set_item("overhead", memory.overhead)?;
         dict.set_item("live", memory.live)?;
         dict.set_item("sessions", engine.session_bytes())?;
+        let (heap, heap_free) = engine.heap();
+        dict.set_item("heap", heap)?;
+        dict.set_item("heap_free", heap_free)?;
         Ok(dict)
     }
 
     /// Gives memory that the shard keeps for later back to the system.
     fn purge(&self) {
         self.engine.borrow_mut().purge();
+        self.heap.borrow_mut().trim();
     }
 
     /// Records requests for one key in `2^shift` until the next call, or none without it. Gives what was recorded since

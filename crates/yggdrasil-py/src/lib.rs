@@ -10,6 +10,7 @@ mod convert;
 mod decode;
 mod errors;
 mod guests;
+mod heap;
 mod inspect;
 mod near;
 mod node;

@@ -19,6 +19,7 @@ use crate::clock::system_clock;
 use crate::confined::Confined;
 use crate::connection::{Connection, ConnectionFactory};
 use crate::errors::{YggdrasilError, to_config_error, to_python};
+use crate::heap::Heap;
 use crate::node::{Guest, NodeShape, open_lease_page, open_parts};
 use crate::socket;
 
@@ -71,6 +72,7 @@ pub struct State {
     settle_due: Cell<bool>,
     tick_due: Cell<f64>,
     drained: RefCell<Option<Py<PyAny>>>,
+    pub(crate) heap: RefCell<Heap>,
     ready: RefCell<Vec<SessionRef>>,
     /// Sessions that are read from again in the next round.
     resting: RefCell<Vec<SessionRef>>,
@@ -388,6 +390,7 @@ impl Worker {
                 settle_due: Cell::new(false),
                 tick_due: Cell::new(0.0),
                 drained: RefCell::new(None),
+                heap: RefCell::new(Heap::default()),
                 ready: RefCell::new(Vec::new()),
                 resting: RefCell::new(Vec::new()),
                 unfinished: RefCell::new(VecDeque::new()),
@@ -475,8 +478,9 @@ impl Worker {
         let more = {
             let mut engine = this.engine.borrow_mut();
             engine.note_loop_lag((lag * 1e6) as u64);
+            let free = this.heap.borrow_mut().look();
             if let Some(bytes) = own_memory_bytes() {
-                engine.note_heap(bytes);
+                engine.note_heap(bytes, free);
             }
             engine.tick()
         };

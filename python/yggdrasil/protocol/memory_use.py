@@ -50,6 +50,16 @@ class MemoryUse:
         return self._sum("sessions")
 
     @property
+    def heap(self) -> int:
+        """Memory of the workers' processes that counts against maxmemory beside keys."""
+        return self._sum("heap")
+
+    @property
+    def heap_free(self) -> int:
+        """What of that nobody uses, and goes back to the system soon."""
+        return self._sum("heap_free")
+
+    @property
     def keys(self) -> int:
         """In all databases."""
         return self._sum("keys")
@@ -86,7 +96,7 @@ class MemoryUse:
 
     def table(self) -> str:
         """One line a shard."""
-        names = ["used", "peak", "entries", "index", "overhead", "live", "keys", "sessions", "limit"]
+        names = ["used", "peak", "entries", "index", "overhead", "live", "keys", "sessions", "heap", "limit"]
         lines = ["shard" + "".join(f"{name:>16}" for name in names)]
         for shard, use in self.shards.items():
             lines.append(f"{shard:>5}" + "".join(f"{use[name]:>16}" for name in names))

@@ -50,26 +50,38 @@ impl Engine {
         }
         self.shard.end_forgotten_capture(self.now);
         self.publish_gauges();
-        self.publish_rates();
+        if self.publish_rates() {
+            self.give_back_room();
+        }
         self.settle();
         more
     }
 
-    /// Tells how much memory of its own the process has now, in bytes: what it takes for buffers and the like beyond
-    /// its start is not there for keys, nor is its part of what the workers share besides the arenas.
-    pub fn note_heap(&mut self, bytes: u64) {
+    /// Tells how much memory of its own the process has now, and how much of that its allocator holds though nobody
+    /// uses it, in bytes. What it takes for buffers and the like beyond its start is not there for keys, nor is its
+    /// part of what the workers share besides the arenas.
+    pub fn note_heap(&mut self, bytes: u64, free: u64) {
+        self.heap_free = free.min(bytes);
         let start = *self.heap_at_start.get_or_insert(bytes);
         let shared = self.control.resident_bytes().unwrap_or(0) / self.shape().shards as u64;
         self.heap_grown = bytes.saturating_sub(start) + shared;
         self.apply_memory_limit();
     }
 
+    /// Memory that counts against maxmemory beside keys, and how much of it is free and not given back yet.
+    #[must_use]
+    pub fn heap(&self) -> (u64, u64) {
+        let grown = self.heap_grown.saturating_sub(self.shard.heap_bytes());
+        (grown, self.heap_free.min(grown))
+    }
+
     /// Gives the shard what the rest of the process leaves of its part of maxmemory.
     pub(super) fn apply_memory_limit(&mut self) {
         let limit = self.options.memory_limit;
         if limit != u64::MAX {
-            let heap = self.heap_grown.saturating_sub(self.shard.heap_bytes());
-            let outside = heap + limit / PART_BETWEEN_LOOKS;
+            let (heap, free) = self.heap();
+            // What is free goes back to the system soon.
+            let outside = heap - free + limit / PART_BETWEEN_LOOKS;
             let least = limit / LEAST_PART_FOR_KEYS;
             self.shard
                 .set_memory_limit(limit.saturating_sub(outside).max(least));
@@ -86,10 +98,11 @@ impl Engine {
         }
     }
 
-    fn publish_rates(&mut self) {
+    /// True when the rates were published: once in a while.
+    fn publish_rates(&mut self) -> bool {
         let elapsed = self.now.saturating_sub(self.rates.at);
         if elapsed < RATE_PERIOD_MS {
-            return;
+            return false;
         }
         self.rates.at = self.now;
         for (counted, (counter, rate)) in self.rates.counted.iter_mut().zip(RATES) {
@@ -99,6 +112,7 @@ impl Engine {
             self.stats.set(rate, grown * 1000 / elapsed);
             *counted = now;
         }
+        true
     }
 
     /// How late the driver's timer was, in microseconds.
@@ -168,6 +182,11 @@ impl Engine {
             if limit == u64::MAX { 0 } else { limit },
         );
         stats.set(Counter::MemoryUsed, memory.used);
+        let (heap, free) = self.heap();
+        stats.set(Counter::MemoryHeap, heap);
+        stats.set(Counter::MemoryHeapFree, free);
+        let limited = memory.limit != u64::MAX;
+        stats.set(Counter::MemoryRoom, if limited { memory.limit } else { 0 });
         stats.set(Counter::MemoryEntries, memory.entries);
         stats.set(Counter::MemoryIndex, memory.index);
         stats.set(Counter::MemoryOverhead, memory.overhead);

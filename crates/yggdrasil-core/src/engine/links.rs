@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
+use super::spare::Spare;
 use crate::control::Control;
 use crate::ring::{Consumer, FRAME_HEADER_BYTES, FrameHeader, FrameKind, Producer, padded};
 
@@ -76,6 +77,14 @@ pub struct Links {
 }
 
 impl Links {
+    /// Gives back what the queues have kept of their longest time.
+    pub fn give_back(&mut self) {
+        for link in self.links.iter_mut().flatten() {
+            link.backlog.give_back();
+            link.partial.give_back();
+        }
+    }
+
     /// Opens the rings of worker `me`.
     pub fn open(control: &Control, me: usize) -> Self {
         let shards = control.shape().shards;

@@ -27,6 +27,7 @@ mod routing;
 mod session;
 mod session_commands;
 mod slots;
+mod spare;
 mod staged;
 #[cfg(test)]
 mod tests;
@@ -178,6 +179,8 @@ pub struct Engine {
     /// What the process took on its heap when it began, and what it takes now beyond that.
     heap_at_start: Option<u64>,
     heap_grown: u64,
+    /// Free bytes of that heap, which the allocator has not given back.
+    heap_free: u64,
     /// Batches received, to look at the reports of others now and then.
     batches: u32,
 }
@@ -241,6 +244,7 @@ impl Engine {
             rates: housekeeping::Rates::default(),
             heap_at_start: None,
             heap_grown: 0,
+            heap_free: 0,
             batches: 0,
         };
         engine.options.limits.databases = u8::try_from(shape.databases).unwrap_or(u8::MAX);

@@ -2,6 +2,7 @@
 
 use slab::Slab;
 
+use super::spare::Spare;
 use crate::commands::Join;
 
 /// A session, safe against the reuse of its index.
@@ -43,6 +44,11 @@ pub struct Tickets {
 }
 
 impl Tickets {
+    /// Gives back what is kept of the time when most tickets were out.
+    pub fn give_back(&mut self) {
+        self.pending.give_back();
+    }
+
     /// Gives out a ticket for a message to the worker `target` of that incarnation.
     pub fn issue(&mut self, waiter: Waiter, target: usize, incarnation: u32) -> u64 {
         self.serial = self.serial.wrapping_add(1);

@@ -250,7 +250,7 @@ impl Engine {
         session.protocol = Protocol::Resp2;
         let details = session.details_mut();
         details.name.clear();
-        details.multi.queue.clear();
+        details.multi.queue = Vec::new();
         details.multi.aborted = false;
         Reply::new(out, Protocol::Resp2).simple("RESET");
     }
@@ -270,7 +270,7 @@ impl Engine {
         if session.gates.any(Gates::MULTI) {
             session.gates.set(Gates::MULTI, false);
             let multi = &mut session.details_mut().multi;
-            multi.queue.clear();
+            multi.queue = Vec::new();
             multi.aborted = false;
             self.forget_watches(index);
         }

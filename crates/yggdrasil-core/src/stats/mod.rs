@@ -69,6 +69,9 @@ counters! {
     Keys, "keys", Gauge, "Keys of the shard, all databases";
     ExpiringKeys, "expiring_keys", Gauge, "Keys of the shard with a time to live";
     MemoryLimit, "memory_limit_bytes", Gauge, "The shard's part of maxmemory, 0 without a limit";
+    MemoryHeap, "memory_heap_bytes", Gauge, "Memory of the worker's process that counts against maxmemory beside keys";
+    MemoryHeapFree, "memory_heap_free_bytes", Gauge, "What of it nobody uses and the allocator has not given back yet";
+    MemoryRoom, "memory_room_bytes", Gauge, "What keys may take of maxmemory, 0 without a limit";
     MemoryUsed, "memory_used_bytes", Gauge, "Arena bytes in use";
     MemoryEntries, "memory_entries_bytes", Gauge, "Bytes of entries";
     MemoryIndex, "memory_index_bytes", Gauge, "Bytes of the index";

@@ -84,10 +84,14 @@ def _memory(node: NodeReport) -> Fields:
     yield "total_system_memory_human", human_bytes(machine_memory_bytes())
     yield "maxmemory", limit
     yield "maxmemory_human", human_bytes(limit)
+    yield "maxmemory_for_keys", use.limit
+    yield "maxmemory_for_keys_human", human_bytes(use.limit)
     yield "maxmemory_policy", node.option("maxmemory-policy")
     yield "pinned_keys", node.count("pinned_keys")
     yield "pinned_memory", node.count("pinned_bytes")
     yield "maxpinned", node.option("maxpinned")
+    yield "used_memory_heap", use.heap
+    yield "used_memory_heap_free", use.heap_free
     yield "used_memory_huge_pages", node.count("memory_huge_pages_bytes")
     yield "allocator_frag_ratio", f"{use.entries / max(use.dataset, 1):.2f}"
     yield "allocator_frag_bytes", use.entries - use.dataset

@@ -9,6 +9,7 @@ from yggdrasil.protocol.node import CommandContext, Here, Raw, question
 from yggdrasil.protocol.reply import OK, Reply, human_bytes, integer, raw, syntax_error
 
 _FRAGMENTATION_HIGH = 1.5
+_HEAP_SHARE_HIGH = 0.1
 _SMALL_BYTES = 5 * 1024 * 1024
 
 memory = container("memory", group="server", summary="Commands about memory.", since="4.0.0", help_since="4.0.0")
@@ -108,6 +109,9 @@ async def memory_stats(ctx: CommandContext, args: list[bytes]) -> Reply:
         "allocator.resident": use.used,
         "allocator-fragmentation.ratio": use.entries / max(use.dataset, 1),
         "allocator-fragmentation.bytes": use.entries - use.dataset,
+        "heap.bytes": use.heap,
+        "heap.free-bytes": use.heap_free,
+        "maxmemory.for-keys": use.limit,
         "fragmentation": use.resident / max(use.total, 1),
         "fragmentation.bytes": use.resident - use.total,
     }
@@ -126,13 +130,16 @@ async def memory_stats(ctx: CommandContext, args: list[bytes]) -> Reply:
 )
 async def memory_doctor(ctx: CommandContext, args: list[bytes]) -> Reply:
     """What is worth knowing, or that there is nothing."""
-    return Verbatim(_diagnosis(await memory_use(ctx)))
+    limit = int(ctx.services.config_get(["maxmemory"])["maxmemory"])
+    return Verbatim(_diagnosis(await memory_use(ctx), limit))
 
 
-def _diagnosis(use: MemoryUse) -> str:
-    if use.dataset < _SMALL_BYTES:
+def _diagnosis(use: MemoryUse, maxmemory: int) -> str:
+    in_use = use.heap - use.heap_free
+    taken = [_taken(use, maxmemory)] if maxmemory and in_use > _HEAP_SHARE_HIGH * maxmemory else []
+    if use.dataset < _SMALL_BYTES and not taken:
         return "There is hardly any data in this node: nothing can be said about its memory yet.\n"
-    found = []
+    found = [*taken]
     if use.limit and use.used > 0.9 * use.limit:
         found.append(
             f"* {human_bytes(use.used)} of maxmemory ({human_bytes(use.limit)}) are in use; writes are refused at it."
@@ -146,6 +153,14 @@ def _diagnosis(use: MemoryUse) -> str:
     if use.peak > _FRAGMENTATION_HIGH * use.total:
         found.append(f"* There were {human_bytes(use.peak)} in use once; now it is {human_bytes(use.total)}.")
     return "\n".join(found) + "\n" if found else "The memory of this node is in good order.\n"
+
+
+def _taken(use: MemoryUse, maxmemory: int) -> str:
+    """Where the part of maxmemory went that keys cannot have."""
+    return (
+        f"* The processes of the workers take {human_bytes(use.heap - use.heap_free)} of maxmemory "
+        f"({human_bytes(maxmemory)}) for clients, requests and replies: keys may have {human_bytes(use.limit)}."
+    )
 
 
 @command(

@@ -7,6 +7,7 @@ mod kinds;
 mod later;
 mod long_values;
 mod order;
+mod room;
 mod simulation;
 mod staged;
 mod state;
