@@ -16,6 +16,10 @@ class Node(Protocol):
         """Identity of this run of the node: 40 hexadecimal digits."""
 
     @property
+    def replication_id(self) -> str:
+        """Name of the history of the node's data over all runs: 40 hexadecimal digits."""
+
+    @property
     def shard_ids(self) -> tuple[str, ...]:
         """Identity of each shard as a node of the cluster: 40 hexadecimal digits."""
 

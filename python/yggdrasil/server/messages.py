@@ -24,6 +24,8 @@ class NodeInfo(_Message):
 
     version: str
     run_id: str
+    replication_id: str
+    """Names the history of the node's data over all runs: 40 hexadecimal digits."""
     shard_ids: tuple[str, ...]
     """The identity of each shard as a node of the cluster, as CLUSTER names it: 40 hexadecimal digits."""
     supervisor_pid: int

@@ -21,6 +21,7 @@ from yggdrasil.server.config_sources import Loaded
 from yggdrasil.server.directory import lock_directory
 from yggdrasil.server.errors import StartError
 from yggdrasil.server.guests import Guests
+from yggdrasil.server.identity import Identity, load_identity
 from yggdrasil.server.limits import arena_bytes, check_system
 from yggdrasil.server.listeners import Listeners, open_listeners
 from yggdrasil.server.messages import NodeInfo, ShapeInfo
@@ -40,14 +41,15 @@ def serve(loaded: Loaded) -> int:
     try:
         with ExitStack() as stack:
             stack.callback(os.close, lock_directory(loaded.config.directory))
+            identity = load_identity(loaded.config.directory, loaded.config.node.shards)
             live = LiveConfig(loaded)
             live.config = check_system(live.config)
             listeners = stack.enter_context(closing(open_listeners(live.config)))
             live.config = _with_chosen_ports(live.config, listeners)
-            shape = _shape(live.config)
+            shape = _shape(live.config, identity)
             native_shape = NodeShape(**shape.model_dump())
             segments = stack.enter_context(closing(Segments.create(native_shape)))
-            node, guests = _node_info(live, listeners), Guests(native_shape)
+            node, guests = _node_info(live, listeners, identity), Guests(native_shape)
             name_process("supervisor", node)
             supervisor = Supervisor(
                 live=live,
@@ -116,13 +118,13 @@ async def _feed_watchdog(notifier: Notifier, interval_s: float) -> None:
         await asyncio.sleep(interval_s)
 
 
-def _shape(config: Config) -> ShapeInfo:
+def _shape(config: Config, identity: Identity) -> ShapeInfo:
     return ShapeInfo(
         shards=config.node.shards,
         arena_bytes=arena_bytes(config),
         ring_bytes=config.node.ring_size,
         databases=config.node.databases,
-        hash_seed=secrets.randbits(64),
+        hash_seed=identity.hash_seed,
     )
 
 
@@ -134,12 +136,13 @@ def _with_chosen_ports(config: Config, listeners: Listeners) -> Config:
     return config.with_values(chosen)
 
 
-def _node_info(live: LiveConfig, listeners: Listeners) -> NodeInfo:
+def _node_info(live: LiveConfig, listeners: Listeners, identity: Identity) -> NodeInfo:
     config = live.config
     return NodeInfo(
         version=__version__,
         run_id=secrets.token_hex(20),
-        shard_ids=tuple(secrets.token_hex(20) for _ in range(config.node.shards)),
+        replication_id=identity.replication_id,
+        shard_ids=tuple(identity.shard_ids[: config.node.shards]),
         supervisor_pid=os.getpid(),
         started_at_ms=time.time_ns() // 1_000_000,
         executable=sys.executable,

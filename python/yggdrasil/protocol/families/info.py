@@ -156,7 +156,7 @@ def _replication(node: NodeReport) -> Fields:
     yield "role", "master"
     yield "connected_slaves", 0
     yield "master_failover_state", "no-failover"
-    yield "master_replid", node.ctx.services.node.run_id
+    yield "master_replid", node.ctx.services.node.replication_id
     yield "master_replid2", "0" * 40
     yield "master_repl_offset", 0
     yield "second_repl_offset", -1

@@ -1,0 +1,95 @@
+"""What makes a node itself from one start to the next, kept in its directory."""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from yggdrasil.server.errors import StartError
+
+FILE_NAME = "node.json"
+_FILE_BYTES_MAX = 1 << 20
+
+Id = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+
+
+class Identity(BaseModel):
+    """Drawn once for a directory."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format: Literal[1] = 1
+    hash_seed: Annotated[int, Field(ge=0, lt=1 << 64)]
+    """Where keys stand in the indexes follows from it."""
+
+    replication_id: Id
+    """Names the history of the node's data."""
+
+    shard_ids: list[Id]
+    """Names of the shards in CLUSTER, in order; those of more shards than there are now are kept."""
+
+    @classmethod
+    def draw(cls) -> Self:
+        """A node that has never been."""
+        return cls(hash_seed=secrets.randbits(64), replication_id=_new_id(), shard_ids=[])
+
+    def with_shards(self, count: int) -> Self:
+        """The same node with names for so many shards."""
+        missing = max(count - len(self.shard_ids), 0)
+        return self.model_copy(update={"shard_ids": [*self.shard_ids, *(_new_id() for _ in range(missing))]})
+
+
+def load_identity(directory: Path, shards: int) -> Identity:
+    """The identity of the node of a locked directory, which is drawn and written where there is none."""
+    file = directory / FILE_NAME
+    try:
+        known = _read(file)
+        identity = (known or Identity.draw()).with_shards(shards)
+        if identity != known:
+            _write(file, identity)
+    except OSError as error:
+        raise StartError(f"{file} cannot be used: {error.strerror}; see option dir") from None
+    return identity
+
+
+def _read(file: Path) -> Identity | None:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(_FILE_BYTES_MAX)
+    except FileNotFoundError:
+        return None
+    try:
+        return Identity.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        raise StartError(
+            f"{file} does not say which node this directory belongs to: {place}: {first['msg']}; put the right file "
+            "back, or remove it to start as another node"
+        ) from None
+
+
+def _write(file: Path, identity: Identity) -> None:
+    draft = file.with_name(f"{file.name}.new")
+    try:
+        with draft.open("w") as opened:
+            opened.write(identity.model_dump_json(indent=2) + "\n")
+            opened.flush()
+            os.fsync(opened.fileno())
+        draft.replace(file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
+    directory = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _new_id() -> str:
+    return secrets.token_hex(20)
