@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.node import HOST, Node
 from tests.wire import Wire
 
+import yggdrasil
 from yggdrasil.server.errors import StartError
 from yggdrasil.server.identity import FILE_NAME, load_identity
 
 
 def asked(directory: Path, shards: int) -> tuple[list[Any], bytes, bytes]:
     """Names of the shards, of the data's history and of the run, as clients see them."""
-    with Node(shards=shards, directory=directory) as node, Wire(HOST, node.port) as c:
+    with yggdrasil.Node(shards, directory=directory) as node, Wire(node.host, node.port) as c:
         names = [shard[2][2] for shard in c("CLUSTER", "SLOTS")]
         info = dict(line.split(b":", 1) for line in c("INFO").splitlines() if b":" in line)
         return names, info[b"master_replid"], info[b"run_id"]
