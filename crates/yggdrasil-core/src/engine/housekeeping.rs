@@ -23,6 +23,17 @@ pub(super) struct Rates {
     counted: [u64; RATES.len()],
 }
 
+/// What the process takes on its heap.
+#[derive(Default)]
+pub(super) struct Heap {
+    /// When it began.
+    at_start: Option<u64>,
+    /// Beyond that, with its part of what the workers share.
+    grown: u64,
+    /// Of all that, what nobody uses and the allocator has not given back.
+    free: u64,
+}
+
 /// Counters and the gauges that say how fast they grow.
 const RATES: [(Counter, Counter); 3] = [
     (Counter::CommandsProcessed, Counter::CommandRate),
@@ -61,18 +72,18 @@ impl Engine {
     /// uses it, in bytes. What it takes for buffers and the like beyond its start is not there for keys, nor is its
     /// part of what the workers share besides the arenas.
     pub fn note_heap(&mut self, bytes: u64, free: u64) {
-        self.heap_free = free.min(bytes);
-        let start = *self.heap_at_start.get_or_insert(bytes);
+        self.heap.free = free.min(bytes);
+        let start = *self.heap.at_start.get_or_insert(bytes);
         let shared = self.control.resident_bytes().unwrap_or(0) / self.shape().shards as u64;
-        self.heap_grown = bytes.saturating_sub(start) + shared;
+        self.heap.grown = bytes.saturating_sub(start) + shared;
         self.apply_memory_limit();
     }
 
     /// Memory that counts against maxmemory beside keys, and how much of it is free and not given back yet.
     #[must_use]
     pub fn heap(&self) -> (u64, u64) {
-        let grown = self.heap_grown.saturating_sub(self.shard.heap_bytes());
-        (grown, self.heap_free.min(grown))
+        let grown = self.heap.grown.saturating_sub(self.shard.heap_bytes());
+        (grown, self.heap.free.min(grown))
     }
 
     /// Gives the shard what the rest of the process leaves of its part of maxmemory.

@@ -176,11 +176,7 @@ pub struct Engine {
     /// The SCAN in hand does not go on to other shards.
     scans_own_only: bool,
     rates: housekeeping::Rates,
-    /// What the process took on its heap when it began, and what it takes now beyond that.
-    heap_at_start: Option<u64>,
-    heap_grown: u64,
-    /// Free bytes of that heap, which the allocator has not given back.
-    heap_free: u64,
+    heap: housekeeping::Heap,
     /// Batches received, to look at the reports of others now and then.
     batches: u32,
 }
@@ -242,9 +238,7 @@ impl Engine {
             lists: VecDeque::new(),
             scans_own_only: false,
             rates: housekeeping::Rates::default(),
-            heap_at_start: None,
-            heap_grown: 0,
-            heap_free: 0,
+            heap: housekeeping::Heap::default(),
             batches: 0,
         };
         engine.options.limits.databases = u8::try_from(shape.databases).unwrap_or(u8::MAX);
