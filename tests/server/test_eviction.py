@@ -152,7 +152,7 @@ def queue(c: Wire, count: int) -> None:
 @pytest.mark.slow
 def test_room_comes_back_after_a_long_transaction() -> None:
     with (
-        Node.start(shards=2, maxmemory=64 * MIB, maxmemory_policy="noeviction") as node,
+        Node(shards=2, maxmemory=64 * MIB, maxmemory_policy="noeviction") as node,
         Wire(node.host, node.port) as c,
     ):
         before = fits(c)
@@ -164,7 +164,7 @@ def test_room_comes_back_after_a_long_transaction() -> None:
 @pytest.mark.slow
 def test_the_node_says_where_room_went() -> None:
     with (
-        Node.start(shards=2, maxmemory=64 * MIB, maxmemory_policy="noeviction") as node,
+        Node(shards=2, maxmemory=64 * MIB, maxmemory_policy="noeviction") as node,
         Wire(node.host, node.port) as c,
         Wire(node.host, node.port) as other,
     ):
