@@ -321,6 +321,7 @@ class _CommandRow(TypedDict):
     moving_keys: tuple[int, str | None, bool] | None
     acl_categories: list[str]
     tips: list[str]
+    key_uses: list[list[str]]
     group: str
     summary: str
     since: str
@@ -341,6 +342,7 @@ class _NewCommand(TypedDict):
     complexity: str
     syntax: str
     tips: list[str]
+    key_uses: list[list[str]]
     first_key: NotRequired[int]
     last_key: NotRequired[int]
     step: NotRequired[int]

@@ -21,7 +21,7 @@ def nodes() -> Iterator[Callable[[int], Node]]:
 
     def get(shards: int) -> Node:
         if shards not in started:
-            started[shards] = Node.start(shards=shards)
+            started[shards] = Node(shards=shards).start()
         return started[shards]
 
     yield get

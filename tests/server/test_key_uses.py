@@ -8,25 +8,28 @@ if TYPE_CHECKING:
     from yggdrasil._core import _CommandRow
 
 
-def specifications(flags: list[str], first: int, moving: tuple[int, str | None, bool]) -> list[KeySpecification]:
-    row = {"name": "x", "flags": flags, "first_key": first, "last_key": first, "step": 1, "moving_keys": moving}
+READ, CHANGE, OVERWRITE = ["RO", "access"], ["RW", "access", "update"], ["OW", "update"]
+
+
+def specifications(uses: list[list[str]], first: int, moving: tuple[int, str | None, bool]) -> list[KeySpecification]:
+    row = {"name": "x", "key_uses": uses, "first_key": first, "last_key": first, "step": 1, "moving_keys": moving}
     return key_specifications(cast("_CommandRow", row))
 
 
 def test_counted_keys() -> None:
-    assert specifications(["write"], 0, (1, None, True)) == [
+    assert specifications([CHANGE], 0, (1, None, True)) == [
         KeySpecification(("RW", "access", "update"), 1, -1, 1, counted=True),
     ]
 
 
 def test_a_destination_before_counted_keys() -> None:
-    assert specifications(["write"], 1, (2, None, True)) == [
+    assert specifications([OVERWRITE, READ], 1, (2, None, True)) == [
         KeySpecification(("OW", "update"), 1, 0, 1),
         KeySpecification(("RO", "access"), 2, -1, 1, counted=True),
     ]
 
 
 def test_keys_behind_a_word() -> None:
-    assert specifications(["readonly"], 0, (1, "STREAMS", False)) == [
+    assert specifications([READ], 0, (1, "STREAMS", False)) == [
         KeySpecification(("RO", "access"), 1, -1, 1, word="STREAMS", limit=2),
     ]

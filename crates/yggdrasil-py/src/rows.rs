@@ -20,7 +20,7 @@ fn field<'py, T: for<'a> FromPyObject<'a, 'py>>(
 }
 
 /// A row as Python writes it: name, arity (Redis's signed number), flags, group, summary, since, complexity, syntax,
-/// tips, and optionally first_key, last_key, step, and container or help.
+/// tips, key_uses, and optionally first_key, last_key, step, and container or help.
 pub fn new_command(row: &Bound<'_, PyDict>) -> PyResult<NewCommand> {
     let name: String = field(row, "name")?;
     let arity: i32 = field(row, "arity")?;
@@ -71,6 +71,7 @@ pub fn new_command(row: &Bound<'_, PyDict>) -> PyResult<NewCommand> {
         complexity: field(row, "complexity")?,
         syntax: field(row, "syntax")?,
         tips: field(row, "tips")?,
+        key_uses: field(row, "key_uses")?,
         name,
     })
 }
@@ -125,6 +126,8 @@ fn row_dict<'py>(py: Python<'py>, spec: &CommandSpec) -> PyResult<Bound<'py, PyD
     dict.set_item("moving_keys", moving_keys(spec.keys))?;
     dict.set_item("acl_categories", spec.acl_categories())?;
     dict.set_item("tips", spec.docs.tips)?;
+    let uses = spec.uses_of_keys().iter().map(|uses| uses.to_vec());
+    dict.set_item("key_uses", uses.collect::<Vec<_>>())?;
     dict.set_item("group", spec.group.name())?;
     dict.set_item("summary", spec.docs.summary)?;
     dict.set_item("since", spec.docs.since)?;

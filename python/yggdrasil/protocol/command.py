@@ -58,11 +58,13 @@ def command(
     syntax: str = "",
     tips: Sequence[str] = (),
     keys: tuple[int, int, int] | None = None,
+    key_uses: Sequence[Sequence[str]] = (),
     atomic: bool = False,
 ) -> Callable[[Handler], Command]:
     """The row of the coroutine below it. `keys` is first key, last key and step; `arity` counts the name.
 
-    `tips` are those of COMMAND INFO, in Redis's order.
+    `tips` are those of COMMAND INFO, in Redis's order. `key_uses` is what it says of all keys, or of each, where that
+    is not what the flags say: that they are read (readonly) or changed (write).
     `group` is the chapter of the command reference: one of Redis's, or one of your own. All that an atomic command
     executes is one transaction. The shards of its keys are reserved until it ends, so it must wait for nothing else.
     """
@@ -76,6 +78,7 @@ def command(
         "complexity": complexity,
         "syntax": syntax,
         "tips": list(tips),
+        "key_uses": [list(use) for use in key_uses],
     }
     if keys is not None:
         row["first_key"], row["last_key"], row["step"] = keys
@@ -94,6 +97,7 @@ def container(name: str, *, group: str, summary: str, since: str, help_since: st
         "complexity": "Depends on the subcommand.",
         "syntax": "",
         "tips": [],
+        "key_uses": [],
         "container": True,
     }
     return Command(row, None), help_of(name, group=group, since=help_since)
@@ -120,6 +124,7 @@ def container_alone(
         "complexity": complexity,
         "syntax": "",
         "tips": list(tips),
+        "key_uses": [],
         "container": True,
     }
     return lambda handler: Command(row, handler)
@@ -137,6 +142,7 @@ def help_of(name: str, *, group: str, since: str, flags: Sequence[str] = ("loadi
         "complexity": "O(1)",
         "syntax": "",
         "tips": [],
+        "key_uses": [],
         "help": True,
     }
     return Command(row, None)

@@ -59,6 +59,7 @@ async def key_info(ctx: CommandContext, key: bytes) -> KeyInfo | None:
     "memory|usage",
     arity=-3,
     flags=("readonly",),
+    key_uses=(("RO",),),
     group="server",
     summary="Tells how many bytes a key takes with its value.",
     since="4.0.0",

@@ -22,6 +22,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key",
             tips: &[],
+            key_uses: &[],
         },
     ),
     counter(
@@ -34,6 +35,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key",
             tips: &[],
+            key_uses: &[],
         },
     ),
     counter(
@@ -46,6 +48,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key increment",
             tips: &[],
+            key_uses: &[],
         },
     ),
     counter(
@@ -58,6 +61,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key decrement",
             tips: &[],
+            key_uses: &[],
         },
     ),
     counter(
@@ -70,6 +74,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key float-increment",
             tips: &[],
+            key_uses: &[],
         },
     ),
 ];

@@ -21,6 +21,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "",
             tips: &["request_policy:all_shards", "response_policy:agg_sum"],
+            key_uses: &[],
         },
     ),
     on_all_shards(
@@ -35,6 +36,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1); memory is reclaimed in small steps",
             syntax: "[ASYNC | SYNC]",
             tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+            key_uses: &[],
         },
     ),
     on_all_shards(
@@ -49,6 +51,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1); memory is reclaimed in small steps",
             syntax: "[ASYNC | SYNC]",
             tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+            key_uses: &[],
         },
     ),
     on_all_shards(
@@ -63,6 +66,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for N watched keys in both",
             syntax: "index1 index2",
             tips: &[],
+            key_uses: &[],
         },
     ),
 ];

@@ -6,6 +6,7 @@ use crate::commands::table::flags::Flags;
 use crate::commands::table::handler::{
     Outcome, ReadContext, ReadHandler, Run, ShardContext, ShardHandler,
 };
+use crate::commands::table::key_use;
 use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::{AtLeast, Exact};
 use crate::commands::table::spec::{Arity, CommandSpec, Docs, Group, Route};
@@ -23,6 +24,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key seconds [NX | XX | GT | LT]",
             tips: &[],
+            key_uses: &[key_use::TOUCH_UP],
         },
     ),
     writer(
@@ -35,6 +37,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key milliseconds [NX | XX | GT | LT]",
             tips: &[],
+            key_uses: &[key_use::TOUCH_UP],
         },
     ),
     writer(
@@ -47,6 +50,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key unix-time-seconds [NX | XX | GT | LT]",
             tips: &[],
+            key_uses: &[key_use::TOUCH_UP],
         },
     ),
     writer(
@@ -59,6 +63,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key unix-time-milliseconds [NX | XX | GT | LT]",
             tips: &[],
+            key_uses: &[key_use::TOUCH_UP],
         },
     ),
     writer(
@@ -71,6 +76,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key",
             tips: &[],
+            key_uses: &[key_use::TOUCH_UP],
         },
     ),
     reader(
@@ -82,6 +88,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key",
             tips: &["nondeterministic_output"],
+            key_uses: &[],
         },
     ),
     reader(
@@ -93,6 +100,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key",
             tips: &["nondeterministic_output"],
+            key_uses: &[],
         },
     ),
     reader(
@@ -104,6 +112,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key",
             tips: &[],
+            key_uses: &[],
         },
     ),
     reader(
@@ -116,6 +125,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key",
             tips: &[],
+            key_uses: &[],
         },
     ),
 ];

@@ -12,6 +12,7 @@ use crate::commands::table::flags::Flags;
 use crate::commands::table::handler::{
     Change, Found, Look, Outcome, PlanContext, ReadContext, Run, ShardContext, Together,
 };
+use crate::commands::table::key_use;
 use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::{AtLeast, Exact};
 use crate::commands::table::spec::{CommandSpec, Docs, Group, Join, Route};
@@ -34,6 +35,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for N keys",
             syntax: "key [key ...]",
             tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+            key_uses: &[key_use::REMOVE],
         },
     },
     CommandSpec {
@@ -51,6 +53,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for N keys",
             syntax: "key [key ...]",
             tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+            key_uses: &[key_use::REMOVE],
         },
     },
     CommandSpec {
@@ -68,6 +71,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for N keys",
             syntax: "key [key ...]",
             tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+            key_uses: &[key_use::LOOK],
         },
     },
     CommandSpec {
@@ -85,6 +89,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for N keys",
             syntax: "key [key ...]",
             tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+            key_uses: &[key_use::LOOK],
         },
     },
     CommandSpec {
@@ -102,6 +107,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key",
             tips: &[],
+            key_uses: &[key_use::LOOK],
         },
     },
     CommandSpec {
@@ -122,6 +128,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for a value of N bytes",
             syntax: "key newkey",
             tips: &[],
+            key_uses: &[key_use::MOVE_AWAY, key_use::OVERWRITE],
         },
     },
     CommandSpec {
@@ -142,6 +149,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for a value of N bytes",
             syntax: "key newkey",
             tips: &[],
+            key_uses: &[key_use::MOVE_AWAY, key_use::CREATE],
         },
     },
     CommandSpec {
@@ -162,6 +170,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for a value of N bytes",
             syntax: "source destination [DB destination-db] [REPLACE]",
             tips: &[],
+            key_uses: &[key_use::READ, key_use::OVERWRITE],
         },
     },
     CommandSpec {
@@ -179,6 +188,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for a value of N bytes",
             syntax: "key db",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -196,6 +206,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for a value of N bytes",
             syntax: "key",
             tips: &["nondeterministic_output"],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -213,6 +224,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for a value of N bytes",
             syntax: "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
             tips: &[],
+            key_uses: &[key_use::OVERWRITE],
         },
     },
     CommandSpec {
@@ -235,6 +247,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for a value of N bytes",
             syntax: "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -252,6 +265,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for N keys in the database",
             syntax: "pattern",
             tips: &["request_policy:all_shards", "nondeterministic_output_order"],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -273,6 +287,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
                 "request_policy:special",
                 "response_policy:special",
             ],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -294,6 +309,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
                 "response_policy:special",
                 "nondeterministic_output",
             ],
+            key_uses: &[],
         },
     },
 ];

@@ -4,6 +4,7 @@ use crate::commands::families::pins::object_pin;
 use crate::commands::table::error::CommandError;
 use crate::commands::table::flags::Flags;
 use crate::commands::table::handler::{Outcome, ReadContext, ReadHandler, Run, ShardContext};
+use crate::commands::table::key_use;
 use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::{AtLeast, Exact};
 use crate::commands::table::spec::{CommandSpec, Docs, Group, Route};
@@ -31,6 +32,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "That of the subcommand",
             syntax: "",
             tips: &[],
+            key_uses: &[],
         },
     },
     subcommand(
@@ -42,6 +44,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key",
             tips: &["nondeterministic_output"],
+            key_uses: &[key_use::LOOK],
         },
     ),
     CommandSpec {
@@ -59,6 +62,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key",
             tips: &["nondeterministic_output"],
+            key_uses: &[key_use::LOOK],
         },
     },
     subcommand(
@@ -70,6 +74,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key",
             tips: &["nondeterministic_output"],
+            key_uses: &[key_use::LOOK],
         },
     ),
     CommandSpec {
@@ -87,6 +92,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(log M) for M pins",
             syntax: "key",
             tips: &[],
+            key_uses: &[],
         },
     },
     subcommand(
@@ -98,6 +104,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key",
             tips: &["nondeterministic_output"],
+            key_uses: &[key_use::LOOK],
         },
     ),
     CommandSpec {
@@ -115,6 +122,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "",
             tips: &[],
+            key_uses: &[],
         },
     },
 ];

@@ -44,6 +44,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N log M) for N keys and M pins",
             syntax: "key [key ...] [EX seconds | PX milliseconds]",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -61,6 +62,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N log M) for N keys and M pins",
             syntax: "key [key ...]",
             tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -78,6 +80,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(log M) for M pins",
             syntax: "key",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -99,6 +102,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
                 "request_policy:special",
                 "response_policy:special",
             ],
+            key_uses: &[],
         },
     },
 ];

@@ -2,6 +2,7 @@
 
 use crate::commands::table::flags::Flags;
 use crate::commands::table::handler::Run;
+use crate::commands::table::key_use;
 use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::{Arity, CommandSpec, Docs, Group, Route};
 
@@ -90,6 +91,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "[username] password",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -107,6 +109,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "[protover [AUTH username password] [SETNAME clientname]]",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -124,6 +127,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "[message]",
             tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -141,6 +145,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "message",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -158,6 +163,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "index",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -175,6 +181,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -192,6 +199,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -209,6 +217,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -226,6 +235,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -243,6 +253,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -260,6 +271,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "Depends on the subcommand.",
             syntax: "",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -277,6 +289,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -294,6 +307,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -311,6 +325,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "connection-name",
             tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -328,6 +343,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "<LIB-NAME libname | LIB-VER libver>",
             tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -345,6 +361,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "<ON | OFF | SKIP>",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -362,6 +379,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "<ON | OFF>",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -379,6 +397,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "<ON | OFF>",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -396,6 +415,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -419,6 +439,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "Depends on the commands.",
             syntax: "",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -436,6 +457,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for N queued commands.",
             syntax: "",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -453,6 +475,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1) for each key.",
             syntax: "key [key ...]",
             tips: &[],
+            key_uses: &[key_use::LOOK],
         },
     },
     CommandSpec {
@@ -470,6 +493,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -487,6 +511,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for N channels.",
             syntax: "channel [channel ...]",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -504,6 +529,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for N channels.",
             syntax: "[channel [channel ...]]",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -521,6 +547,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for N patterns.",
             syntax: "pattern [pattern ...]",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -538,6 +565,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for N patterns.",
             syntax: "[pattern [pattern ...]]",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -555,6 +583,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for N channels.",
             syntax: "shardchannel [shardchannel ...]",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -572,6 +601,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for N channels.",
             syntax: "[shardchannel [shardchannel ...]]",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -595,6 +625,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N+M) for N listeners of the channel and M patterns.",
             syntax: "channel message",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -618,6 +649,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for N listeners of the channel.",
             syntax: "shardchannel message",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -635,6 +667,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "",
             tips: &[],
+            key_uses: &[],
         },
     },
 ];

@@ -6,6 +6,7 @@ use crate::commands::table::flags::Flags;
 use crate::commands::table::handler::{
     Change, Found, Look, Outcome, PlanContext, Run, ShardContext, Together,
 };
+use crate::commands::table::key_use;
 use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::{AtLeast, Exact};
 use crate::commands::table::spec::{CommandSpec, Docs, Group, Join, Route};
@@ -36,6 +37,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             syntax: "key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT \
                 unix-time-milliseconds | KEEPTTL]",
             tips: &[],
+            key_uses: &[key_use::BY_OPTIONS],
         },
     },
     CommandSpec {
@@ -58,6 +60,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key value",
             tips: &[],
+            key_uses: &[key_use::CREATE],
         },
     },
     CommandSpec {
@@ -75,6 +78,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key seconds value",
             tips: &[],
+            key_uses: &[key_use::OVERWRITE],
         },
     },
     CommandSpec {
@@ -92,6 +96,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key milliseconds value",
             tips: &[],
+            key_uses: &[key_use::OVERWRITE],
         },
     },
     CommandSpec {
@@ -114,6 +119,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key value",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -132,6 +138,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             syntax: "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | \
                 PERSIST]",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -152,6 +159,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
                 "request_policy:multi_shard",
                 "response_policy:all_succeeded",
             ],
+            key_uses: &[key_use::OVERWRITE],
         },
     },
     CommandSpec {
@@ -172,6 +180,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for N keys",
             syntax: "key value [key value ...]",
             tips: &[],
+            key_uses: &[key_use::CREATE],
         },
     },
 ];

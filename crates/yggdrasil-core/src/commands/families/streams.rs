@@ -34,6 +34,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for N bytes given",
             syntax: "key offset length [VERSION version]",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -52,6 +53,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -69,6 +71,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "That of the subcommand",
             syntax: "",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -87,6 +90,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key [size-hint] [EX seconds | PX milliseconds]",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -104,6 +108,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for N bytes added",
             syntax: "id bytes",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -122,6 +127,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "id [blake3]",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -139,6 +145,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "id",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -156,6 +163,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "",
             tips: &[],
+            key_uses: &[],
         },
     },
 ];

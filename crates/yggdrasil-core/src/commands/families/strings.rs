@@ -8,6 +8,7 @@ use crate::commands::table::handler::{
     Change, Found, KeyLimits, Look, Outcome, PlanContext, ReadContext, Run, ShardContext, Together,
     check_kind,
 };
+use crate::commands::table::key_use;
 use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::{AtLeast, Exact};
 use crate::commands::table::spec::{CommandSpec, Docs, Group, Join, Route};
@@ -30,6 +31,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -47,6 +49,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for N keys",
             syntax: "key [key ...]",
             tips: &["request_policy:multi_shard"],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -64,6 +67,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key",
             tips: &[],
+            key_uses: &[key_use::MOVE_AWAY],
         },
     },
     CommandSpec {
@@ -81,6 +85,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "key",
             tips: &[],
+            key_uses: &[key_use::LOOK],
         },
     },
     CommandSpec {
@@ -99,6 +104,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for N bytes given",
             syntax: "key start end",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -116,6 +122,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for N bytes given",
             syntax: "key start end",
             tips: &[],
+            key_uses: &[],
         },
     },
     CommandSpec {
@@ -133,6 +140,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for a value of N bytes",
             syntax: "key offset value",
             tips: &[],
+            key_uses: &[key_use::TOUCH_UP],
         },
     },
     CommandSpec {
@@ -150,6 +158,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for N bytes added, where the value has room to grow",
             syntax: "key value",
             tips: &[],
+            key_uses: &[key_use::INSERT],
         },
     },
     CommandSpec {
@@ -170,6 +179,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N*M) for values of N and M bytes",
             syntax: "key1 key2 [LEN] [IDX] [MINMATCHLEN min-match-len] [WITHMATCHLEN]",
             tips: &[],
+            key_uses: &[],
         },
     },
 ];

@@ -4,6 +4,7 @@ pub mod error;
 pub mod flags;
 pub mod handler;
 mod help;
+pub mod key_use;
 pub mod keys;
 mod name_key;
 pub mod registry;

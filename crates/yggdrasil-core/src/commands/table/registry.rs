@@ -80,6 +80,8 @@ pub struct NewCommand {
     pub complexity: String,
     pub syntax: String,
     pub tips: Vec<String>,
+    /// As in [`Docs`].
+    pub key_uses: Vec<Vec<String>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -144,6 +146,12 @@ impl Registry {
             complexity: command.complexity.leak(),
             syntax: command.syntax.leak(),
             tips: leaked(command.tips),
+            key_uses: command
+                .key_uses
+                .into_iter()
+                .map(leaked)
+                .collect::<Vec<_>>()
+                .leak(),
         };
         let spec = CommandSpec {
             name: command.name.leak(),
@@ -476,6 +484,7 @@ mod tests {
             complexity: "O(1)".to_owned(),
             syntax: "[name]".to_owned(),
             tips: vec!["nondeterministic_output".to_owned()],
+            key_uses: Vec::new(),
         }
     }
 

@@ -6,6 +6,7 @@ use crate::resp::Args;
 use crate::commands::table::error::CommandError;
 use crate::commands::table::flags::Flags;
 use crate::commands::table::handler::{Outcome, Run};
+use crate::commands::table::key_use::{self, KeyUse};
 use crate::commands::table::keys::Keys;
 
 /// One command, or one subcommand of a container. Names are lower case; a subcommand's is "container|name".
@@ -161,6 +162,8 @@ pub struct Docs {
     pub syntax: &'static str,
     /// Tips of COMMAND INFO for clients of a cluster, those of Redis in its order.
     pub tips: &'static [&'static str],
+    /// The use of all keys, or of each, if it is another than reading (readonly) or changing (write).
+    pub key_uses: &'static [KeyUse],
 }
 
 impl CommandSpec {
@@ -213,6 +216,28 @@ impl CommandSpec {
             let key = args.at(place);
             (key, room_of_entry(key.len() as u64, values.sum()))
         })
+    }
+
+    /// What becomes of its keys: the use of all of them, or of each.
+    pub fn uses_of_keys(&self) -> &'static [KeyUse] {
+        let has = |flag| self.flags.has(flag);
+        match self.docs.key_uses {
+            _ if self.keys == Keys::None => &[],
+            [] if matches!(
+                self.keys,
+                Keys::Counted {
+                    destination: Some(_),
+                    ..
+                }
+            ) =>
+            {
+                &[key_use::OVERWRITE, key_use::READ]
+            }
+            [] if has(Flags::PUBSUB) => &[key_use::NO_KEY],
+            [] if has(Flags::READONLY) => &[key_use::READ],
+            [] => &[key_use::CHANGE],
+            uses => uses,
+        }
     }
 
     /// The name without its container.

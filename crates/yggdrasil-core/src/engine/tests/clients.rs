@@ -41,6 +41,7 @@ fn python(name: &str, flags: Flags) -> NewCommand {
         complexity: "O(1)".to_owned(),
         syntax: String::new(),
         tips: Vec::new(),
+        key_uses: Vec::new(),
     }
 }
 

@@ -27,6 +27,7 @@ fn register(engine: &mut Engine) -> CommandId {
         complexity: "O(1)".to_owned(),
         syntax: String::new(),
         tips: Vec::new(),
+        key_uses: Vec::new(),
     };
     engine.register(row).unwrap()
 }

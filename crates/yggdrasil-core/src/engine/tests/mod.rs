@@ -297,6 +297,7 @@ fn await_row() -> CommandSpec {
             complexity: "O(1)",
             syntax: "key",
             tips: &[],
+            key_uses: &[],
         },
     }
 }

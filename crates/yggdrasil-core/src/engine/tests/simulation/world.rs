@@ -175,6 +175,7 @@ impl World {
             complexity: text("O(1)"),
             syntax: text("key [key ...]"),
             tips: Vec::new(),
+            key_uses: Vec::new(),
         };
         engine.register(command).unwrap();
         engine
