@@ -8,6 +8,9 @@ use super::reader::{ATTEMPTS, CHAIN_MAX, NO_BUCKET, ShardReader, same_home};
 use super::shard::scan::cursor_after;
 use super::types::{EntryView, Millis};
 
+/// Entries from here on are checked before they are copied, not only afterwards.
+const LARGE_ENTRY: u64 = 1024;
+
 /// The contents of a bucket, copied. Kept between calls so that memory need not be allocated again.
 #[derive(Debug, Default)]
 pub struct Swept {
@@ -27,6 +30,22 @@ struct SweptEntry {
     start: usize,
     key_bytes: usize,
     value_bytes: usize,
+}
+
+/// An entry whose key and value are not copied yet.
+#[derive(Clone, Copy)]
+struct Seen {
+    at: u64,
+    header: Header,
+    kind: Kind,
+    expire_at: Option<Millis>,
+}
+
+impl Seen {
+    /// Bytes of key and value.
+    fn bytes(&self) -> u64 {
+        self.header.key_bytes() + self.header.value_bytes()
+    }
 }
 
 /// The words that a bucket depends on, as they were.
@@ -109,7 +128,12 @@ impl ShardReader {
             for place in 0..=LAST {
                 let at = line_reference(&line, place);
                 if at != 0 && at & LINK == 0 {
-                    self.copy_entry(at, swept)?;
+                    let entry = self.entry_at(at)?;
+                    let is_sure =
+                        entry.bytes() < LARGE_ENTRY || self.is_same(physical, cursor, &moment);
+                    if !is_sure || !self.copy_entry(entry, swept) {
+                        return None;
+                    }
                 }
             }
             let last = line_reference(&line, LAST);
@@ -156,7 +180,7 @@ impl ShardReader {
             && (moment.home == NO_BUCKET || load(moment.home) == Some(moment.home_word))
     }
 
-    fn copy_entry(&self, at: u64, swept: &mut Swept) -> Option<()> {
+    fn entry_at(&self, at: u64) -> Option<Seen> {
         if at < self.layout.first_data_page * PAGE_WORDS {
             return None;
         }
@@ -171,13 +195,36 @@ impl ShardReader {
         } else {
             None
         };
-        let (start, len) = (swept.bytes.len(), (key_bytes + value_bytes) as usize);
+        Some(Seen {
+            at,
+            header,
+            kind: header.kind()?,
+            expire_at,
+        })
+    }
+
+    /// Copies key and value. False for what makes no sense.
+    fn copy_entry(&self, entry: Seen, swept: &mut Swept) -> bool {
+        let Seen {
+            at,
+            header,
+            kind,
+            expire_at,
+        } = entry;
+        let (start, len) = (swept.bytes.len(), entry.bytes() as usize);
+        // The entries of an arena do not overlap.
+        if (start + len) as u64 > self.mapping.bytes() {
+            return false;
+        }
         swept.bytes.resize(start + len, 0);
         let offset = (at + header.key_word()) * 8;
-        self.mapping.copy_out(offset, &mut swept.bytes[start..])?;
-        let (kind, encoding) = (header.kind()?, header.encoding());
-        let value = &swept.bytes[start + key_bytes as usize..];
-        Value::from_stored(kind, encoding, value)?;
+        let copied = self.mapping.copy_out(offset, &mut swept.bytes[start..]);
+        let key_bytes = header.key_bytes() as usize;
+        let value = &swept.bytes[start + key_bytes..];
+        let encoding = header.encoding();
+        if copied.is_none() || Value::from_stored(kind, encoding, value).is_none() {
+            return false;
+        }
         swept.entries.push(SweptEntry {
             kind,
             encoding,
@@ -186,9 +233,9 @@ impl ShardReader {
             access: header.access(),
             total_bytes: header.total_bytes(),
             start,
-            key_bytes: key_bytes as usize,
-            value_bytes: value_bytes as usize,
+            key_bytes,
+            value_bytes: header.value_bytes() as usize,
         });
-        Some(())
+        true
     }
 }

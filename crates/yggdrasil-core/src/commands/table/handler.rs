@@ -164,19 +164,20 @@ pub struct ShardContext<'a> {
 /// Refuses an entry of another kind than is needed: the one place that says WRONGTYPE.
 #[inline(always)]
 pub fn check_kind(needs: Option<Kind>, found: Option<&EntryView<'_>>) -> Outcome {
-    match (needs, found) {
-        (Some(needed), Some(entry))
-            if entry.kind != needed || matches!(entry.value, Value::Absent(_)) =>
-        {
-            Err(misfit(needed, entry))
-        }
+    match found {
+        Some(entry) if !fits(needs, entry) => Err(misfit(needs, entry)),
         _ => Ok(()),
     }
 }
 
+#[inline(always)]
+fn fits(needs: Option<Kind>, entry: &EntryView<'_>) -> bool {
+    needs.is_none_or(|needed| entry.kind == needed && !matches!(entry.value, Value::Absent(_)))
+}
+
 #[cold]
-fn misfit(needed: Kind, entry: &EntryView<'_>) -> CommandError {
-    if entry.kind == needed {
+fn misfit(needs: Option<Kind>, entry: &EntryView<'_>) -> CommandError {
+    if needs == Some(entry.kind) {
         CommandError::NotInMemory
     } else {
         CommandError::WrongType
@@ -298,16 +299,15 @@ impl CommandSpec {
         args: &Args<'_>,
         reply: &mut Reply<'_>,
     ) -> Outcome {
+        if context.shard.has_listener() && self.flags.has(Flags::WRITE) {
+            self.reserve_small_records(context, args)?;
+        }
         let position = reply.position();
         let outcome = match &self.run {
             Run::Read(read) => self.run_read(*read, context, args, reply),
             Run::ReadEach(each) => self.run_read_each(*each, context, args, reply),
-            Run::Shard(run) => self
-                .reserve_records(context, args)
-                .and_then(|()| run(context, args, reply)),
-            Run::Together(together) => self
-                .reserve_records(context, args)
-                .and_then(|()| run_together(together, context, args, reply)),
+            Run::Shard(run) => run(context, args, reply),
+            Run::Together(together) => run_together(together, context, args, reply),
             Run::Session(_) | Run::Python | Run::Container | Run::Help => {
                 panic!("{} runs on no shard", self.name)
             }
@@ -319,14 +319,6 @@ impl CommandSpec {
     }
 
     /// Makes sure that what a command changes without storing values can be recorded: its keys, and something for each.
-    #[inline(always)]
-    fn reserve_records(&self, context: &mut ShardContext<'_>, args: &Args<'_>) -> Outcome {
-        if context.shard.has_listener() && self.flags.has(Flags::WRITE) {
-            return self.reserve_small_records(context, args);
-        }
-        Ok(())
-    }
-
     #[cold]
     fn reserve_small_records(&self, context: &mut ShardContext<'_>, args: &Args<'_>) -> Outcome {
         let keys = self.keys.positions(args);
@@ -351,7 +343,11 @@ impl CommandSpec {
             limits: context.limits,
         };
         let found = context.look_up(&key, self.flags);
-        check_kind(self.needs, found.as_ref())?;
+        if let Some(entry) = &found
+            && !fits(self.needs, entry)
+        {
+            return Err(misfit(self.needs, entry));
+        }
         read(&read_context, found, args, reply)
     }
 

@@ -108,13 +108,14 @@ impl Shard {
     /// Does to a key, its database or the map of databases what an effect says. Pins hold whatever their limits say.
     ///
     /// # Errors
-    /// There is no memory for it, or the value is of another kind: nothing has changed then.
+    /// There is no memory for it, or no room for its record, or the value is of another kind: nothing has changed then.
     pub fn make(
         &mut self,
         key: &Key<'_>,
         effect: &Effect<'_>,
         now: Millis,
     ) -> Result<(), KeyspaceError> {
+        self.reserve_record(key.bytes.len() as u64)?;
         match *effect {
             Effect::Put {
                 kind,

@@ -37,12 +37,24 @@ impl Shard {
         expiry: Expiry,
         now: Millis,
     ) -> Result<bool, KeyspaceError> {
-        self.put(key, Kind::String, value, expiry, now)
+        self.store(key, Kind::String, value, expiry, now)
     }
 
     /// Stores a value of any kind, in place of one of any kind. Tells whether a live entry was there before.
-    #[inline]
+    #[inline(never)]
     pub fn put(
+        &mut self,
+        key: &Key<'_>,
+        kind: Kind,
+        value: Value<'_>,
+        expiry: Expiry,
+        now: Millis,
+    ) -> Result<bool, KeyspaceError> {
+        self.store(key, kind, value, expiry, now)
+    }
+
+    #[inline(always)]
+    fn store(
         &mut self,
         key: &Key<'_>,
         kind: Kind,

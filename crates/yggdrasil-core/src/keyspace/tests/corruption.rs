@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{Rig, key};
 use crate::keyspace::layout::{EPOCH, PAGE_BYTES, PAGE_WORDS, TXN_SEQ};
-use crate::keyspace::{Expiry, Read, ShardReader, Value};
+use crate::keyspace::{Expiry, Read, ShardReader, Swept, Value};
 use crate::shm::Mapping;
 
 const NOW: u64 = 1_700_000_000_000;
@@ -66,6 +66,24 @@ fn read_all(reader: &ShardReader) {
                 Read::AskOwner | Read::Unsettled => {}
             }
             reader.len(db);
+        }
+    }
+    sweep_all(reader);
+}
+
+/// Walks over all entries; whatever is found must be inside the bounds, and the walk goes on or is given up.
+fn sweep_all(reader: &ShardReader) {
+    let mut swept = Swept::default();
+    for physical in [0, 1, 2, 3, 200] {
+        let mut cursor = 0;
+        for _ in 0..200 {
+            let next = reader.scan(physical, cursor, &mut swept, &mut |key, view| {
+                assert!(key.len() <= 1 << 20 && view.value.stored_len() <= 1 << 20);
+            });
+            cursor = next.unwrap_or(0);
+            if cursor == 0 {
+                break;
+            }
         }
     }
 }

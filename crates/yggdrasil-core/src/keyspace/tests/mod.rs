@@ -8,6 +8,7 @@ mod huge;
 mod kinds;
 mod leases;
 mod model;
+mod sweep;
 
 use super::{Key, Shard, ShardReader, ShardShape, hash_key};
 use crate::shm::Segment;
