@@ -87,6 +87,8 @@ fn execute(sets: &[u8], gets: &[u8]) {
                     hash_seed: 1,
                     first_key_hash: None,
                     limits: &limits,
+                    may_wait: false,
+                    waits: false,
                     random: 0,
                     shard_index: 0,
                     shard_count: 1,

@@ -1,7 +1,9 @@
 //! The checks of the fuzz targets without a fuzzer: on every input that is kept, and on thousands that are made of them.
 
+#[path = "../fuzz/checks/effect.rs"]
+mod effect_check;
 #[path = "../fuzz/checks/resp.rs"]
-mod checks;
+mod resp_check;
 
 use std::path::Path;
 
@@ -64,9 +66,22 @@ fn changes() -> impl Strategy<Value = Vec<(usize, usize, Vec<u8>)>> {
     prop::collection::vec((any::<usize>(), 0..6_usize, other), 0..8)
 }
 
+fn change(input: &mut Vec<u8>, changes: Vec<(usize, usize, Vec<u8>)>) {
+    for (at, gone, other) in changes {
+        let at = at % (input.len() + 1);
+        let end = input.len().min(at + gone);
+        input.splice(at..end, other);
+    }
+}
+
 #[test]
 fn every_kept_input_passes() {
-    corpus("resp").iter().for_each(|input| checks::resp(input));
+    corpus("resp")
+        .iter()
+        .for_each(|input| resp_check::resp(input));
+    corpus("effect")
+        .iter()
+        .for_each(|input| effect_check::effect(input));
 }
 
 proptest! {
@@ -74,11 +89,13 @@ proptest! {
 
     #[test]
     fn every_change_of_a_kept_input_passes(mut input in select(corpus("resp")), changes in changes()) {
-        for (at, gone, other) in changes {
-            let at = at % (input.len() + 1);
-            let end = input.len().min(at + gone);
-            input.splice(at..end, other);
-        }
-        checks::resp(&input);
+        change(&mut input, changes);
+        resp_check::resp(&input);
+    }
+
+    #[test]
+    fn every_change_of_a_kept_effect_passes(mut input in select(corpus("effect")), changes in changes()) {
+        change(&mut input, changes);
+        effect_check::effect(&input);
     }
 }

@@ -148,7 +148,7 @@ pub struct ShardContext<'a> {
     /// Hash of the first key, where the engine has computed it already.
     pub first_key_hash: Option<u64>,
     pub limits: &'a KeyLimits,
-    /// Whether the request may be answered later, see [`ShardContext::wait_for_change`].
+    /// True when the request may be answered later, see [`ShardContext::wait_for_change`].
     pub may_wait: bool,
     /// The request waits for a change of one of its keys, and runs again then: what was written of a reply is dropped.
     pub waits: bool,
