@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mithril.cache import activation, torch_hook
+from mithril.cache import activation, session, torch_hook
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_variables_of_the_user_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         if name != "MITHRIL_CACHE_ENABLED":
             monkeypatch.setenv(name, "mine")
     monkeypatch.setattr(torch_hook, "install", lambda: None)
-    monkeypatch.setattr(activation.session, "configure", lambda **_: None)
+    monkeypatch.setattr(session, "configure", lambda **_: None)
     activation.enable({"root": tmp_path})
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "mine"
     assert os.environ["MITHRIL_CACHE_ROOT"] == str(tmp_path)
