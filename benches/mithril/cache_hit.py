@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000)
     options = parser.parse_args()
     keys = [CacheKey("bench", "hit", str(number)) for number in range(options.count)]
-    with tempfile.TemporaryDirectory() as scratch, Node.start(shards=1) as node:
+    with tempfile.TemporaryDirectory() as scratch, Node(shards=1) as node:
         url = f"ygg://127.0.0.1:{node.port}/bench"
         with ArtifactCache(CacheSettings(root=Path(scratch) / "one", url=url)) as one:
             for key in keys:

@@ -55,7 +55,7 @@ class Machine:
 def measure(program: list[str], rounds: int, scratch: Path) -> dict[str, list[dict[str, Any]]]:
     """All runs, by what they show."""
     found: dict[str, list[dict[str, Any]]] = {}
-    with Node.start(shards=1) as node:
+    with Node(shards=1) as node:
         url, client = f"ygg://127.0.0.1:{node.port}/mithril", redis.Redis(port=node.port)
         remote = {
             "TORCHINDUCTOR_FX_GRAPH_REMOTE_CACHE": "1",

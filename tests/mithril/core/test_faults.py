@@ -69,7 +69,7 @@ def test_a_connection_that_is_cut_is_unavailable(cutting: int, scheme: str) -> N
 
 def test_a_node_without_memory_is_full_and_keeps_what_it_has() -> None:
     small: Any = {"maxmemory": "32mb", "maxmemory_policy": "noeviction"}
-    with Node.start(shards=1, **small) as node, Store.open(f"ygg://127.0.0.1:{node.port}/p") as store:
+    with Node(shards=1, **small) as node, Store.open(f"ygg://127.0.0.1:{node.port}/p") as store:
 
         def fill() -> None:
             for number in range(100):

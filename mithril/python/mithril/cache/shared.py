@@ -8,11 +8,20 @@ from typing import Any, TypeVar
 
 from mithril.cache.settings import CacheSettings
 from mithril.core.config import CoreSettings
-from mithril.core.errors import DamagedError, FullError, MithrilError, NotFoundError, StoreError, UnavailableError
+from mithril.core.errors import (
+    DamagedError,
+    ExistsError,
+    FullError,
+    MithrilError,
+    NotFoundError,
+    StoreError,
+    UnavailableError,
+)
 from mithril.core.store import Store
 from mithril.core.telemetry import logger
 
 T = TypeVar("T")
+_LEASES = "leases"
 _log = logger("cache")
 
 
@@ -105,6 +114,27 @@ class SharedArtifacts:
             return True
 
         return self._call(write, False)
+
+    def lease(self, path: str, seconds: float, renew: bool = False) -> bool | None:
+        """Takes or renews a lease that ends by itself: True, or False where another has it.
+
+        None where there are no leases: a store without expiry, or one that is not to be had.
+        """
+
+        def take(store: Store) -> bool | None:
+            if not store.expires:
+                return None
+            try:
+                store.put(self._name(f"{_LEASES}/{path}"), b"", if_absent=not renew, ttl=seconds)
+            except ExistsError:
+                return False
+            return True
+
+        return self._call(take, None)
+
+    def end_lease(self, path: str) -> None:
+        """Gives a lease back."""
+        self.delete(f"{_LEASES}/{path}")
 
     def delete(self, path: str) -> None:
         """Removes an artifact."""
