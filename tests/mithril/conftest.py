@@ -1,5 +1,6 @@
 """Fixtures of Mithril's tests: stores of each kind, real servers behind them."""
 
+import contextlib
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,16 +19,14 @@ BUCKET = "mithril"
 def nodes() -> Iterator[Callable[[int], Node]]:
     """Nodes by their number of shards, each started once."""
     started: dict[int, Node] = {}
+    with contextlib.ExitStack() as stack:
 
-    def get(shards: int) -> Node:
-        if shards not in started:
-            started[shards] = Node(shards=shards).start()
-        return started[shards]
+        def get(shards: int) -> Node:
+            if shards not in started:
+                started[shards] = stack.enter_context(Node(shards=shards))
+            return started[shards]
 
-    yield get
-    for node in started.values():
-        with node:
-            pass
+        yield get
 
 
 @pytest.fixture(scope="session")

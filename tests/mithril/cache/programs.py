@@ -24,12 +24,20 @@ print(json.dumps({
     "counters": {name: dict(value) for name, value in counters.items() if name in ("inductor", "aot_autograd")},
 }))
 """
+# One thread a program, and limits that a busy machine keeps as well.
+_PATIENT = {
+    "OMP_NUM_THREADS": "1",
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",
+    "MITHRIL_CACHE_TIMEOUT_S": "60",
+    "MITHRIL_CACHE_BUDGET_S": "600",
+    "MITHRIL_CACHE_FLUSH_S": "120",
+}
 
 
 def environment(**variables: str) -> dict[str, str]:
     """The environment of a program without what the tests' own has set."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
-    return kept | {"OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"} | variables
+    return kept | _PATIENT | variables
 
 
 def run(code: str, *arguments: str, cwd: Path | None = None, **variables: str) -> Any:

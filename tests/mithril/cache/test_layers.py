@@ -226,6 +226,15 @@ def test_a_folder_that_cannot_be_written_is_no_error(caches: Callable[..., Artif
     assert cache.get(KEY) is not None
 
 
+def test_a_store_that_cannot_be_opened_is_a_store_that_is_gone(tmp_path: Path) -> None:
+    settings = CacheSettings(root=tmp_path, url="ftp://no/such/scheme")
+    with ArtifactCache(settings) as cache:
+        assert cache.get(KEY) is None
+        cache.put(MADE)
+        assert cache.flush()
+        assert cache.get(KEY) is not None
+
+
 def test_what_is_too_large_is_not_kept(caches: Callable[..., ArtifactCache], store: FaultyStore) -> None:
     cache = caches("one", artifact_max_bytes=4)
     cache.put(MADE)

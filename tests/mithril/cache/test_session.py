@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from mithril.cache import session
+from mithril.cache import leases, session
 from mithril.cache.artifact import Artifact
 from mithril.cache.keys import CacheKey
 from mithril.cache.session import Session
 from mithril.cache.settings import CacheSettings
+from mithril.cache.shared import SharedArtifacts
 
 KEY = CacheKey("torch", "fx-graph-v1", "f00d")
 OTHER = CacheKey("torch", "fx-graph-v1", "beef")
@@ -83,11 +84,49 @@ def test_a_graph_that_was_never_kept_is_released_with_the_next(one: Session, tmp
     assert one.wait_for_other(KEY) is None
     assert one.wait_for_other(OTHER) is None
     assert one.cache.flush()
-    second = Session(CacheSettings(root=tmp_path, program="train.py", wait_s=0))
-    lock = second._open_lock(KEY)
-    assert session._try_lock(lock)
-    lock.close()
+    second = Session(CacheSettings(root=tmp_path, program="train.py", wait_s=600))
+    assert second.wait_for_other(KEY) is None
     second.close()
+
+
+def test_a_machine_waits_for_the_one_that_compiles(tmp_path: Path) -> None:
+    url = f"memory://{tmp_path.name}"
+    one = Session(CacheSettings(root=tmp_path / "one", url=url, program="train.py"))
+    other = Session(CacheSettings(root=tmp_path / "other", url=url, program="train.py"))
+    assert one.wait_for_other(KEY) is None
+    found: list[Artifact | None] = []
+    waiting = threading.Thread(target=lambda: found.append(other.wait_for_other(KEY)))
+    waiting.start()
+    one.cache.put(Artifact(KEY, {"data": b"compiled"}))
+    one.cache.after_writes(lambda: one.finished(KEY))
+    waiting.join()
+    assert found[0] is not None
+    one.close()
+    other.close()
+
+
+def test_the_lease_of_a_machine_that_gave_up_is_free(tmp_path: Path) -> None:
+    url = f"memory://{tmp_path.name}"
+    one = Session(CacheSettings(root=tmp_path / "one", url=url, program="train.py"))
+    assert one.wait_for_other(KEY) is None
+    impatient = Session(CacheSettings(root=tmp_path / "other", url=url, program="train.py", wait_s=0))
+    assert impatient.wait_for_other(KEY) is None
+    one.close()
+    third = Session(CacheSettings(root=tmp_path / "third", url=url, program="train.py"))
+    assert third.wait_for_other(KEY) is None
+    third.close()
+    impatient.close()
+
+
+def test_a_lease_ends_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "LEASE_S", 0.05)
+    url = f"memory://{tmp_path.name}"
+    settings = CacheSettings(root=tmp_path / "dead", url=url)
+    # A lease that nobody renews, as of a machine that has died.
+    assert SharedArtifacts(settings).lease(KEY.path(), 0.05) is True
+    one = Session(CacheSettings(root=tmp_path / "one", url=url, program="train.py"))
+    assert one.wait_for_other(KEY) is None
+    one.close()
 
 
 def test_what_was_asked_for_is_fetched_ahead_the_next_time(tmp_path: Path) -> None:

@@ -2,11 +2,9 @@
 
 import atexit
 import contextlib
-import fcntl
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +14,7 @@ from mithril.cache.artifact import Artifact
 from mithril.cache.environment import device_class, versions
 from mithril.cache.keys import CacheKey
 from mithril.cache.layers import ArtifactCache
+from mithril.cache.leases import Leases
 from mithril.cache.runs import Recorder
 from mithril.cache.settings import CacheSettings
 from mithril.core.config import load
@@ -23,7 +22,6 @@ from mithril.core.errors import MithrilError
 from mithril.core.telemetry import logger
 
 _log = logger("cache")
-_POLL_S = 0.02
 _ASKED_MAX = 5000
 
 
@@ -34,8 +32,7 @@ class Session:
         root = settings.root.expanduser()
         self.program = settings.program or _program()
         self.cache = ArtifactCache(settings, Recorder(root, self.program))
-        self._locks_folder = root / "locks"
-        self._locks: dict[CacheKey, Any] = {}
+        self._leases = Leases(root / "locks", self.cache.shared, settings.wait_s)
         self._begun = threading.Event()
         self._begin_lock = threading.Lock()
         self._begin_started = False
@@ -75,65 +72,23 @@ class Session:
     # One process compiles, the others of this machine wait.
 
     def wait_for_other(self, key: CacheKey) -> Artifact | None:
-        """The artifact that another process is compiling, or None where it falls to this one to compile it.
-
-        A lock that dies with its process says who compiles. Whoever waits compiles itself after `wait_s`.
-        """
+        """The artifact that another process is compiling, or None where it falls to this one to compile it."""
         # A graph whose compilation failed or was not kept is no longer under way when the next is asked for.
-        self._release_all()
-        lock = self._open_lock(key)
-        if lock is None:
-            return None
-        deadline = time.monotonic() + self.cache.settings.wait_s
-        waited = False
-        while not _try_lock(lock):
-            waited = True
-            if time.monotonic() >= deadline:
-                lock.close()
-                return None
-            time.sleep(_POLL_S)
-        if waited or self.cache.local.has(key.path()):
-            artifact = self.cache.get(key)
-            if artifact is not None:
-                lock.close()
-                return artifact
-        self._locks[key] = lock
-        return None
+        for held in self._leases.held():
+            self.cache.after_writes(partial(self.finished, held))
+        found = self._leases.take(key, lambda: self.cache.peek(key) is not None)
+        return self.cache.get(key) if found else None
 
     def finished(self, key: CacheKey) -> None:
         """Lets the others go on: the artifact is there."""
-        lock = self._locks.pop(key, None)
-        if lock is not None:
-            lock.close()
-
-    def _release_all(self) -> None:
-        for key in list(self._locks):
-            self.cache.after_writes(partial(self.finished, key))
-
-    def _open_lock(self, key: CacheKey) -> Any:
-        try:
-            self._locks_folder.mkdir(parents=True, exist_ok=True)
-            # A fixed number of files: two graphs that share one only wait for each other.
-            return (self._locks_folder / f"{key.digest()[:3]}.lock").open("a")
-        except OSError as error:
-            _log.warning(f"{self._locks_folder}: {error.strerror}; graphs may be compiled several times at once")
-            return None
+        self._leases.end(key)
 
     def close(self) -> None:
         """Flushes, and remembers what was asked for."""
         self._put_asked()
+        self.cache.flush()
+        self._leases.close()
         self.cache.close()
-        for lock in self._locks.values():
-            lock.close()
-        self._locks.clear()
-
-
-def _try_lock(lock: Any) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _program() -> str:

@@ -8,11 +8,20 @@ from typing import Any, TypeVar
 
 from mithril.cache.settings import CacheSettings
 from mithril.core.config import CoreSettings
-from mithril.core.errors import DamagedError, FullError, NotFoundError, StoreError, UnavailableError
+from mithril.core.errors import (
+    DamagedError,
+    ExistsError,
+    FullError,
+    MithrilError,
+    NotFoundError,
+    StoreError,
+    UnavailableError,
+)
 from mithril.core.store import Store
 from mithril.core.telemetry import logger
 
 T = TypeVar("T")
+_LEASES = "leases"
 _log = logger("cache")
 
 
@@ -106,6 +115,27 @@ class SharedArtifacts:
 
         return self._call(write, False)
 
+    def lease(self, path: str, seconds: float, renew: bool = False) -> bool | None:
+        """Takes or renews a lease that ends by itself: True, or False where another has it.
+
+        None where there are no leases: a store without expiry, or one that is not to be had.
+        """
+
+        def take(store: Store) -> bool | None:
+            if not store.expires:
+                return None
+            try:
+                store.put(self._name(f"{_LEASES}/{path}"), b"", if_absent=not renew, ttl=seconds)
+            except ExistsError:
+                return False
+            return True
+
+        return self._call(take, None)
+
+    def end_lease(self, path: str) -> None:
+        """Gives a lease back."""
+        self.delete(f"{_LEASES}/{path}")
+
     def delete(self, path: str) -> None:
         """Removes an artifact."""
         self._call(lambda store: store.delete(self._name(path)), None)
@@ -130,11 +160,18 @@ class SharedArtifacts:
 
     def _call(self, request: Callable[[Store], T], otherwise: T) -> T:
         """The answer, or `otherwise` where there is none. One request at a time: others wait, within their limit."""
-        start = time.monotonic()
         with self._lock:
             if not self.breaker.closed():
                 return otherwise
-            job = _Job(lambda: request(self._opened()))
+            try:
+                # Imports a client, which takes a while and asks nobody: that is not the store's time.
+                store = self._opened()
+            except MithrilError as error:
+                self.breaker.failed(self._settings.budget_s)
+                self._warn("unusable", f"the shared store cannot be used: {error}")
+                return otherwise
+            start = time.monotonic()
+            job = _Job(lambda: request(store))
             self._worker = self._worker or _Worker()
             self._worker.submit(job)
             # The store's own limit comes first; this one is for what knows no limits, such as a hanging file system.

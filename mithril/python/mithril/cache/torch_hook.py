@@ -18,13 +18,23 @@ TRITON_MANAGER = "mithril.cache.triton_backend:MithrilCacheManager"
 
 
 def autoload() -> None:
-    """Turns the cache on where MITHRIL_CACHE_ENABLED says so. Never raises: torch could not be imported."""
-    if os.environ.get("MITHRIL_CACHE_ENABLED", "").lower() not in _ON:
-        return
+    """Turns the cache on where the configuration says so. Never raises: torch could not be imported."""
     try:
-        install()
+        switch = os.environ.get("MITHRIL_CACHE_ENABLED")
+        if switch is not None:
+            if switch.lower() in _ON:
+                install()
+        elif os.environ.get("MITHRIL_CONFIG") or os.path.exists("mithril.toml"):  # noqa: PTH110 (pathlib takes a while)
+            _enable_by_file()
     except Exception as error:  # noqa: BLE001 (see above)
         warnings.warn(f"Mithril's cache is off in this process: {error}", RuntimeWarning, stacklevel=2)
+
+
+def _enable_by_file() -> None:
+    from mithril.cache import activation, session  # noqa: PLC0415
+
+    if session.settings().enabled:
+        activation.enable({})
 
 
 def install() -> None:

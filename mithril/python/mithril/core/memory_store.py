@@ -33,6 +33,7 @@ class MemoryStore(Store):
     """A store in memory. Stores of one name (memory://NAME) share their objects; memory:// alone is private."""
 
     schemes = ("memory",)
+    expires = True
 
     def __init__(self, url: str, settings: CoreSettings) -> None:
         super().__init__(url, settings)

@@ -40,6 +40,7 @@ class RedisStore(Store):
     """A store on Yggdrasil (ygg://HOST:PORT/PREFIX) or Redis (redis://HOST:PORT/DB/PREFIX, rediss:// with TLS)."""
 
     schemes = ("ygg", "redis", "rediss")
+    expires = True
 
     def __init__(self, url: str, settings: CoreSettings) -> None:
         parts = urlsplit(url)

@@ -94,6 +94,8 @@ class Store(abc.ABC):
     """
 
     schemes: ClassVar[tuple[str, ...]] = ()
+    expires: ClassVar[bool] = False
+    """Objects with a `ttl` go by themselves."""
 
     def __init__(self, url: str, settings: CoreSettings) -> None:
         self.url = url.rstrip("/") if not url.endswith("://") else url
