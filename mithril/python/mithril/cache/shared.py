@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from mithril.cache.settings import CacheSettings
 from mithril.core.config import CoreSettings
-from mithril.core.errors import DamagedError, FullError, NotFoundError, StoreError, UnavailableError
+from mithril.core.errors import DamagedError, FullError, MithrilError, NotFoundError, StoreError, UnavailableError
 from mithril.core.store import Store
 from mithril.core.telemetry import logger
 
@@ -130,11 +130,18 @@ class SharedArtifacts:
 
     def _call(self, request: Callable[[Store], T], otherwise: T) -> T:
         """The answer, or `otherwise` where there is none. One request at a time: others wait, within their limit."""
-        start = time.monotonic()
         with self._lock:
             if not self.breaker.closed():
                 return otherwise
-            job = _Job(lambda: request(self._opened()))
+            try:
+                # Imports a client, which takes a while and asks nobody: that is not the store's time.
+                store = self._opened()
+            except MithrilError as error:
+                self.breaker.failed(self._settings.budget_s)
+                self._warn("unusable", f"the shared store cannot be used: {error}")
+                return otherwise
+            start = time.monotonic()
+            job = _Job(lambda: request(store))
             self._worker = self._worker or _Worker()
             self._worker.submit(job)
             # The store's own limit comes first; this one is for what knows no limits, such as a hanging file system.
