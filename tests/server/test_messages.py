@@ -38,6 +38,7 @@ from yggdrasil.server.services import Services
 NODE = NodeInfo(
     version="1",
     run_id="a" * 40,
+    replication_id="0" * 40,
     shard_ids=("b" * 40,),
     supervisor_pid=1,
     started_at_ms=2,

@@ -241,20 +241,24 @@ impl Engine {
             heap: housekeeping::Heap::default(),
             batches: 0,
         };
-        engine.options.limits.databases = u8::try_from(shape.databases).unwrap_or(u8::MAX);
-        let ledger = engine.control.pin_ledger(engine.me);
-        engine.shard.share_pins(ledger);
-        engine.apply_eviction();
-        engine.apply_pin_limits();
-        engine.apply_thresholds();
-        engine.shard.set_lease_age(engine.options.lease_age_max_ms);
-        engine.shard.set_huge_pages(engine.options.huge_pages);
-        for (command, spec) in engine.table.iter() {
-            engine
-                .control
-                .set_command_name(command.index(), &stats_name(spec));
-        }
+        engine.set_up();
         engine
+    }
+
+    /// Hands the options on to the shard, and the names of commands to whoever reads their statistics.
+    fn set_up(&mut self) {
+        self.options.limits.databases = u8::try_from(self.shape.databases).unwrap_or(u8::MAX);
+        let ledger = self.control.pin_ledger(self.me);
+        self.shard.share_pins(ledger);
+        self.apply_eviction();
+        self.apply_pin_limits();
+        self.apply_thresholds();
+        self.shard.set_lease_age(self.options.lease_age_max_ms);
+        self.shard.set_huge_pages(self.options.huge_pages);
+        for (command, spec) in self.table.iter() {
+            let name = stats_name(spec);
+            self.control.set_command_name(command.index(), &name);
+        }
     }
 
     /// The command table, with the rows that were registered.

@@ -34,13 +34,28 @@ fn leading_cursor(args: &Args<'_>) -> Result<Option<u64>, CommandError> {
     first.map(parse_cursor).transpose()
 }
 
-/// Digits, whatever zeros they begin with.
+/// Digits, whatever zeros they begin with. Blanks and a sign may stand before them, as strtoull has it.
 fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
-    std::str::from_utf8(text)
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0B;
+    let blanks = text.iter().take_while(|byte| is_blank(byte)).count();
+    let (is_negative, digits) = match &text[blanks..] {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] | digits => (false, digits),
+    };
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let parsed = std::str::from_utf8(digits)
         .ok()
-        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
-        .and_then(|text| text.parse().ok())
-        .ok_or(CommandError::Plain("invalid cursor"))
+        .filter(|_| is_number)
+        .and_then(|digits| digits.parse::<u64>().ok());
+    match parsed {
+        // A negative integer of 64 bits in its shortest form is refused; any other counts back from the end.
+        Some(number) if is_negative && blanks == 0 && digits[0] != b'0' && number <= 1 << 63 => {
+            Err(CommandError::Plain("invalid cursor"))
+        }
+        Some(number) if is_negative => Ok(number.wrapping_neg()),
+        Some(number) => Ok(number),
+        None => Err(CommandError::Plain("invalid cursor")),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

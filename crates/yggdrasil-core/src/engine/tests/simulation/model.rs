@@ -205,22 +205,7 @@ impl Model {
         let arg = |at: usize| command[at].as_slice();
         let (key, before) = (arg(1), self.get(arg(1)));
         match name {
-            "SET" => {
-                let condition = command.get(3).map(|word| word.as_slice());
-                let refused = match condition {
-                    Some(b"NX") => before.is_some(),
-                    Some(b"XX") => before.is_none(),
-                    _ => false,
-                };
-                if !refused {
-                    self.put(key, arg(2));
-                }
-                match condition {
-                    Some(b"GET") => replies.bulk(before.as_deref()),
-                    _ if refused => replies.null(),
-                    _ => OK.to_vec(),
-                }
-            }
+            "SET" => self.set(command, before, replies),
             "GETSET" => {
                 self.put(key, arg(2));
                 replies.bulk(before.as_deref())
@@ -273,6 +258,23 @@ impl Model {
             }
             "RENAME" | "RENAMENX" | "COPY" => self.relocate(name, key, arg(2), before),
             other => unreachable!("{other} is not modelled"),
+        }
+    }
+
+    fn set(&mut self, command: &Command, before: Option<Rc<[u8]>>, replies: &Replies) -> Vec<u8> {
+        let condition = command.get(3).map(|word| word.as_slice());
+        let refused = match condition {
+            Some(b"NX") => before.is_some(),
+            Some(b"XX") => before.is_none(),
+            _ => false,
+        };
+        if !refused {
+            self.put(&command[1], &command[2]);
+        }
+        match condition {
+            Some(b"GET") => replies.bulk(before.as_deref()),
+            _ if refused => replies.null(),
+            _ => OK.to_vec(),
         }
     }
 
