@@ -206,7 +206,7 @@ fn reply_read(
         Some(lending) => Reply::lending(target, protocol, lending),
     };
     let fits = check_kind(needs, view.as_ref());
-    if let Err(error) = fits.and_then(|()| handler(context, view, args, &mut reply)) {
+    if let Err(error) = fits.and_then(|()| handler(context, view.as_ref(), args, &mut reply)) {
         error.write(&mut reply);
     }
 }

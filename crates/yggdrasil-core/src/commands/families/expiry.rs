@@ -266,7 +266,7 @@ fn persist(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_
 
 fn ttl(
     context: &ReadContext<'_>,
-    entry: Option<EntryView<'_>>,
+    entry: Option<&EntryView<'_>>,
     _: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
@@ -277,7 +277,7 @@ fn ttl(
 
 fn pttl(
     context: &ReadContext<'_>,
-    entry: Option<EntryView<'_>>,
+    entry: Option<&EntryView<'_>>,
     _: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
@@ -286,7 +286,7 @@ fn pttl(
 
 fn expiretime(
     _: &ReadContext<'_>,
-    entry: Option<EntryView<'_>>,
+    entry: Option<&EntryView<'_>>,
     _: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
@@ -295,7 +295,7 @@ fn expiretime(
 
 fn pexpiretime(
     _: &ReadContext<'_>,
-    entry: Option<EntryView<'_>>,
+    entry: Option<&EntryView<'_>>,
     _: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
@@ -303,7 +303,7 @@ fn pexpiretime(
 }
 
 fn write_time(
-    entry: Option<EntryView<'_>>,
+    entry: Option<&EntryView<'_>>,
     reply: &mut Reply<'_>,
     time: impl Fn(Millis) -> u64,
 ) -> Outcome {
@@ -315,7 +315,7 @@ fn write_time(
         Some(EntryView {
             expire_at: Some(at),
             ..
-        }) => reply.count(time(at)),
+        }) => reply.count(time(*at)),
     }
     Ok(())
 }

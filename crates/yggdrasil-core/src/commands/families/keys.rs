@@ -340,7 +340,7 @@ fn touch(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>)
 
 fn kind(
     _: &ReadContext<'_>,
-    entry: Option<EntryView<'_>>,
+    entry: Option<&EntryView<'_>>,
     _: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
@@ -508,7 +508,7 @@ fn move_key(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'
 
 fn dump(
     _: &ReadContext<'_>,
-    entry: Option<EntryView<'_>>,
+    entry: Option<&EntryView<'_>>,
     _: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {

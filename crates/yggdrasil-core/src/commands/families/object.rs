@@ -143,13 +143,13 @@ const fn subcommand(name: &'static str, run: ReadHandler, docs: Docs) -> Command
 
 fn encoding(
     _: &ReadContext<'_>,
-    entry: Option<EntryView<'_>>,
+    entry: Option<&EntryView<'_>>,
     _: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
     match entry {
         None => reply.null(),
-        Some(entry) => reply.bulk(encoding_name(&entry).as_bytes()),
+        Some(entry) => reply.bulk(encoding_name(entry).as_bytes()),
     }
     Ok(())
 }
@@ -189,7 +189,7 @@ fn freq(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) 
 
 fn idletime(
     context: &ReadContext<'_>,
-    entry: Option<EntryView<'_>>,
+    entry: Option<&EntryView<'_>>,
     _: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
@@ -209,7 +209,7 @@ fn idletime(
 
 fn refcount(
     _: &ReadContext<'_>,
-    entry: Option<EntryView<'_>>,
+    entry: Option<&EntryView<'_>>,
     _: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {

@@ -195,7 +195,7 @@ fn bytes_argument(what: &str, argument: &[u8]) -> Result<u64, CommandError> {
 
 fn get_stream(
     _: &ReadContext<'_>,
-    entry: Option<EntryView<'_>>,
+    entry: Option<&EntryView<'_>>,
     args: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {

@@ -186,7 +186,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
 
 fn get(
     _: &ReadContext<'_>,
-    entry: Option<EntryView<'_>>,
+    entry: Option<&EntryView<'_>>,
     _: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
@@ -221,7 +221,7 @@ fn getdel(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>
 
 fn strlen(
     _: &ReadContext<'_>,
-    entry: Option<EntryView<'_>>,
+    entry: Option<&EntryView<'_>>,
     _: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
@@ -231,7 +231,7 @@ fn strlen(
 
 fn getrange(
     _: &ReadContext<'_>,
-    entry: Option<EntryView<'_>>,
+    entry: Option<&EntryView<'_>>,
     args: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {

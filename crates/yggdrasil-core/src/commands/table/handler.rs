@@ -18,7 +18,7 @@ use crate::commands::table::together::run_together;
 pub type Outcome = Result<(), CommandError>;
 
 pub type ReadHandler =
-    fn(&ReadContext<'_>, Option<EntryView<'_>>, &Args<'_>, &mut Reply<'_>) -> Outcome;
+    fn(&ReadContext<'_>, Option<&EntryView<'_>>, &Args<'_>, &mut Reply<'_>) -> Outcome;
 pub type EachHandler = fn(Option<EntryView<'_>>, &mut Reply<'_>) -> i64;
 pub type LookHandler = for<'a> fn(&PlanContext<'_>, &Args<'a>, &mut Vec<Look<'a>>) -> Outcome;
 pub type DecideHandler = for<'a> fn(
@@ -348,7 +348,7 @@ impl CommandSpec {
         {
             return Err(misfit(self.needs, entry));
         }
-        read(&read_context, found, args, reply)
+        read(&read_context, found.as_ref(), args, reply)
     }
 
     fn run_read_each(
