@@ -48,7 +48,7 @@ class CacheKey:
     """All that an artifact depends on, and nothing else."""
 
     framework: str
-    """Who made it: `torch`, `triton`, `jax`."""
+    """The maker: `torch`, `triton`, `jax`."""
     kind: str
     """A kind of artifact within the framework."""
     subject: str
