@@ -31,7 +31,7 @@ class Machine:
     folder: Path
 
     def run(self, command: list[str], **variables: str) -> dict[str, Any]:
-        """What the program prints."""
+        """The figures that the program prints."""
         temporary = self.folder / "tmp"
         temporary.mkdir(parents=True, exist_ok=True)
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}

@@ -41,7 +41,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def run(code: str, *arguments: str, cwd: Path | None = None, **variables: str) -> Any:
-    """What a program prints last, as JSON, having run under `mithril cache run`."""
+    """The last line that a program prints under `mithril cache run`, which is JSON."""
     done = run_plain(
         [sys.executable, "-m", "mithril", "cache", "run", *arguments, "--", sys.executable, "-c", code],
         cwd,

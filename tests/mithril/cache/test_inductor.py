@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 
 def outcomes(root: Path) -> dict[str, list[str]]:
-    """What the newest run's requests met, by kind."""
+    """The outcomes of the newest run's requests, by kind."""
     found: dict[str, list[str]] = {}
     for event in read(root)[-1].of("get"):
         found.setdefault(event["kind"], []).append(event["outcome"])

@@ -21,7 +21,7 @@ _VARIABLES: Any = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PLATF
 
 
 def outcomes(root: Path) -> list[str]:
-    """What the newest run's requests met."""
+    """The outcomes of the newest run's requests."""
     return [event["outcome"] for event in read(root)[-1].of("get") if event["framework"] == "jax"]
 
 

@@ -56,7 +56,7 @@ def test_a_key_comes_back_from_its_text(subject: str, shape: list[int], version:
 
 @given(st.text())
 def test_other_text_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"Expecting|Extra data|not the text|Unterminated"):
+    with pytest.raises(ValueError, match="not the text of a key"):
         CacheKey.parse(text)
 
 

@@ -72,7 +72,7 @@ def caches(tmp_path: Path, store: FaultyStore) -> Iterator[Callable[..., Artifac
 
 
 def outcomes(cache: ArtifactCache) -> list[str]:
-    """What the requests to the cache met."""
+    """The outcomes of the requests to the cache."""
     return [event["outcome"] for run in read(cache.local.root) for event in run.of("get")]
 
 

@@ -12,7 +12,7 @@ from mithril.cache import activation, session, torch_hook
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """What was turned on, instead of turning it on."""
+    """The things turned on, which are noted instead."""
     found: list[str] = []
     monkeypatch.setattr(torch_hook, "install", lambda: found.append("hook"))
     monkeypatch.setattr(activation, "enable", lambda options: found.append("file"))

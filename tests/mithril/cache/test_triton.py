@@ -38,7 +38,7 @@ def program(tmp_path: Path) -> str:
 
 
 def outcomes(root: Path) -> list[str]:
-    """What the newest run's requests for kernels met."""
+    """The outcomes of the newest run's requests for kernels."""
     return [event["outcome"] for event in read(root)[-1].of("get") if event["kind"] == "kernel"]
 
 

@@ -1,4 +1,4 @@
-"""What all stores promise: one suite over all backends."""
+"""The promises of all stores: one suite over all backends."""
 
 import io
 import threading

@@ -51,7 +51,7 @@ class Verifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """What a compiler made: named parts, and facts about them."""
+    """An output of a compiler: named parts, and facts about them."""
 
     key: CacheKey
     parts: Mapping[str, bytes]

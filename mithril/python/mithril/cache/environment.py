@@ -1,4 +1,4 @@
-"""What a compiled artifact needs of the machine: architecture, instruction sets, compiler, C library."""
+"""The parts of a machine that a compiled artifact depends on: architecture, instruction sets, compiler, C library."""
 
 import functools
 import os

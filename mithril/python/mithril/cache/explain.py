@@ -1,4 +1,4 @@
-"""Why a graph was compiled: what differed between its key and the nearest one that is stored.
+"""Reasons of misses: what differed between its key and the nearest one that is stored.
 
 Torch writes the components of a key into the graph that it pickles. They are read from there without unpickling.
 """

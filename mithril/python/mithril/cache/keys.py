@@ -48,7 +48,7 @@ class CacheKey:
     """All that an artifact depends on, and nothing else."""
 
     framework: str
-    """Who made it: `torch`, `triton`, `jax`."""
+    """The maker: `torch`, `triton`, `jax`."""
     kind: str
     """A kind of artifact within the framework."""
     subject: str
@@ -83,5 +83,5 @@ class CacheKey:
             content["device"] = DeviceClass(**content["device"]) if content["device"] else None
             content["versions"] = tuple((name, version) for name, version in content["versions"])
             return cls(**content)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"this is not the text of a key: {error}") from error

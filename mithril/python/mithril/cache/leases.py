@@ -1,4 +1,4 @@
-"""Who compiles a graph: one process on a machine by a lock, one machine by a lease in the shared store.
+"""Leases of graphs to compile: one process on a machine by a lock, one machine by a lease in the shared store.
 
 A lock dies with its process. A lease is renewed while its holder lives, and ends by itself soon after it has died.
 """

@@ -59,7 +59,7 @@ class _Worker:
 
 
 class Breaker:
-    """What failing requests have cost, and until when no more are made."""
+    """The cost of failed requests, and the time until which no more are made."""
 
     def __init__(self, budget: float, retry_after: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._budget = budget

@@ -27,7 +27,7 @@ GRACE_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a garbage collection did."""
+    """The result of a garbage collection."""
 
     kept: int
     removed: int
@@ -36,7 +36,7 @@ class Collected:
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """What a scan found."""
+    """The result of a scan."""
 
     objects: int
     size: int

@@ -391,7 +391,7 @@ class SpooledWriter(Writer):
 
 
 def _problem(key: str) -> str:
-    """What is wrong with a key, or nothing."""
+    """The fault of a key, or nothing."""
     if not key or len(key.encode()) > KEY_BYTES_MAX:
         return f"has {len(key.encode())} bytes; a key has 1 to {KEY_BYTES_MAX}"
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in key) or "\\" in key:
