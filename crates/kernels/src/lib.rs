@@ -1,4 +1,24 @@
 //! Kernels of Mithril: pure functions over byte slices that know nothing of storage or Python.
+//!
+//! A tensor is cut into *chunks*, and a chunk into *blocks*, each coded on its own. [`chunk`] is the way in: it frames
+//! the blocks, hashes them and checks them.
+
+mod bits;
+pub mod block;
+pub mod chunk;
+mod delta;
+mod element;
+mod error;
+mod model;
+mod planes;
+pub mod quantize;
+mod rans;
+mod simd;
+mod word;
+
+pub use element::Element;
+pub use error::{KernelError, Result};
+pub use simd::Level;
 
 /// The version of the kernels, which is that of the workspace.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

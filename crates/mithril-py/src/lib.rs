@@ -1,12 +1,29 @@
 //! Python binding of Mithril's kernels: conversions, nothing else.
 
+mod buffer;
+mod chunk;
+mod errors;
+mod quantize;
+
 use pyo3::pymodule;
 
 #[pymodule]
 mod _kernels {
+    #[pymodule_export]
+    use crate::chunk::{
+        ChunkHeader, decode, element_size, elements, encode, fingerprint, header_bytes, simd_level,
+    };
+    #[pymodule_export]
+    use crate::errors::KernelError;
+    #[pymodule_export]
+    use crate::quantize::{dequantize, quantize};
+
     #[pymodule_init]
     fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+        use mithril_kernels::chunk;
         use pyo3::types::PyModuleMethods;
-        module.add("__version__", mithril_kernels::VERSION)
+        module.add("__version__", mithril_kernels::VERSION)?;
+        module.add("BLOCK_BYTES_MAX", chunk::BLOCK_BYTES_MAX)?;
+        module.add("CHUNK_BYTES_MAX", chunk::CHUNK_BYTES_MAX)
     }
 }
