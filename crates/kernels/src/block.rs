@@ -160,6 +160,11 @@ fn worth_coding(plane: &[u8], always_counted: bool) -> Option<Histogram> {
     worth.then_some(counts)
 }
 
+/// True for the code of a block of `raw_bytes` bytes that is decoded with the base only.
+pub fn needs_base(code: &[u8], raw_bytes: usize) -> bool {
+    code.len() < raw_bytes && matches!(code.first(), Some(&(kind::DELTA | kind::SAME)))
+}
+
 /// Decodes one block into `out`.
 pub fn decode(
     scratch: &mut Scratch,

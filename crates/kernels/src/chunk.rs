@@ -122,12 +122,14 @@ pub fn encode(
     let header_bytes = FIXED_BYTES + count * ENTRY_BYTES + SHORT_HASH_BYTES;
     let mut out = Vec::with_capacity(header_bytes + raw.len() / 4 * 3 + 64);
     out.resize(header_bytes, 0);
+    let mut is_delta = false;
     for (index, elements) in raw.chunks(block_bytes).enumerate() {
         let before = out.len();
         let start = index * block_bytes;
         let old = base.map(|base| &base.raw[start..start + elements.len()]);
         block::encode(scratch, level, element, elements, old, &mut out);
         let entry = FIXED_BYTES + index * ENTRY_BYTES;
+        is_delta |= block::needs_base(&out[before..], elements.len());
         let stored = (out.len() - before) as u32;
         out[entry..entry + 4].copy_from_slice(&stored.to_le_bytes());
         out[entry + 4..entry + ENTRY_BYTES]
@@ -139,7 +141,7 @@ pub fn encode(
     out[12..16].copy_from_slice(&(count as u32).to_le_bytes());
     out[16..24].copy_from_slice(&(raw.len() as u64).to_le_bytes());
     out[24..56].copy_from_slice(&fingerprint.root);
-    if let Some(base) = base {
+    if let Some(base) = base.filter(|_| is_delta) {
         out[5] = FLAG_DELTA;
         out[56..88].copy_from_slice(base.root);
     }

@@ -124,7 +124,7 @@ pub struct DeltaScratch {
     open_bits: Vec<u8>,
 }
 
-/// Whether a block differs from its base at all, and if so, its code appended to `out`.
+/// Appends the code of a block to `out`, and gives true; or false where the block is equal to its base.
 pub fn encode(
     scratch: &mut DeltaScratch,
     encoder: &mut Encoder,

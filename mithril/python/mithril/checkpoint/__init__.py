@@ -1,0 +1,28 @@
+"""Checkpoints that are smaller and faster, and exact unless asked otherwise.
+
+import mithril.checkpoint as mc
+mc.save({"model": model.state_dict(), "epoch": 3}, "s3://bucket/run", step=1000)
+state = mc.load("s3://bucket/run")
+"""
+
+from mithril.checkpoint.loading import Checkpoint, TensorSlice, load
+from mithril.checkpoint.saving import Quantize, SaveReport, save
+from mithril.checkpoint.staging import AsyncSave, save_async, wait
+from mithril.checkpoint.steps import Retained, StepInfo, latest, list_steps, retain
+
+__all__ = [
+    "AsyncSave",
+    "Checkpoint",
+    "Quantize",
+    "Retained",
+    "SaveReport",
+    "StepInfo",
+    "TensorSlice",
+    "latest",
+    "list_steps",
+    "load",
+    "retain",
+    "save",
+    "save_async",
+    "wait",
+]

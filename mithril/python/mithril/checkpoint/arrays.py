@@ -1,0 +1,157 @@
+"""Tensors of torch, numpy and jax as bytes, a part at a time."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal
+
+import numpy as np
+
+from mithril.checkpoint import dtypes
+from mithril.checkpoint.dtypes import DType
+from mithril.core.errors import MithrilError
+
+Kind = Literal["torch", "numpy", "jax", "bytes"]
+KINDS: tuple[Kind, ...] = ("torch", "numpy", "jax", "bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """A tensor to be stored. Its bytes are taken a part at a time, so that a copy is never larger than a part."""
+
+    kind: Kind
+    dtype: DType
+    shape: tuple[int, ...]
+    value: Any
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return prod(self.shape) * self.dtype.width
+
+    def part(self, start: int, end: int) -> memoryview:
+        """The bytes from `start` to `end` of the elements in row-major order; both are multiples of the width."""
+        if start == end:
+            return memoryview(b"")
+        if self.kind == "torch":
+            return _torch_part(self.value, self.dtype.width, start, end)
+        if self.kind == "jax":
+            flat = np.asarray(self.value.reshape(-1)[start // self.dtype.width : end // self.dtype.width])
+            return memoryview(flat.view(np.uint8))
+        return _numpy_part(self.value, start, end)
+
+    def release(self, start: int) -> None:
+        """Tells that the part at `start` will not be asked for again."""
+
+
+def array_of(value: Any, where: str) -> Array | None:
+    """The array of a tensor of any framework, or nothing for another value. `where` is for errors."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        view = memoryview(value).cast("B")
+        return Array("bytes", dtypes.by_name("uint8"), (len(view),), np.frombuffer(view, np.uint8))
+    if isinstance(value, np.ndarray | np.generic):
+        array = np.asarray(value)
+        if array.dtype.byteorder == ">":
+            array = array.astype(array.dtype.newbyteorder("<"))
+        return Array("numpy", _checked(array.dtype.name, where), array.shape, array)
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Tensor):
+        return _torch_array(torch, value, where)
+    jax = sys.modules.get("jax")
+    if jax is not None and isinstance(value, jax.Array):
+        if not value.is_fully_addressable:
+            raise MithrilError(f"{where}: this array is spread over hosts; save it through Orbax")
+        return Array("jax", _checked(value.dtype.name, where), tuple(value.shape), value)
+    return None
+
+
+def _checked(name: str, where: str) -> DType:
+    try:
+        return dtypes.by_name(name)
+    except MithrilError as error:
+        raise MithrilError(f"{where}: {error}") from None
+
+
+def _torch_array(torch: Any, value: Any, where: str) -> Array:
+    if hasattr(value, "device_mesh"):
+        raise MithrilError(f"{where}: this is a sharded tensor (DTensor); save it with torch.distributed.checkpoint")
+    if value.layout != torch.strided or value.is_quantized or value.device.type == "meta":
+        raise MithrilError(f"{where}: sparse, quantized and meta tensors cannot be stored; make it dense first")
+    value = value.detach()
+    if value.is_conj() or value.is_neg():
+        value = value.resolve_conj().resolve_neg()
+    return Array("torch", _checked(str(value.dtype).removeprefix("torch."), where), tuple(value.shape), value)
+
+
+def torch_bytes(tensor: Any) -> memoryview:
+    """The memory of a contiguous torch tensor on the CPU."""
+    torch = importlib.import_module("torch")
+    flat = tensor.reshape(-1)
+    if flat.is_complex():
+        flat = torch.view_as_real(flat).reshape(-1)
+    return memoryview(flat.view(torch.uint8).numpy())
+
+
+def _torch_part(tensor: Any, width: int, start: int, end: int) -> memoryview:
+    first, last = start // width, end // width
+    if tensor.is_contiguous():
+        return torch_bytes(tensor.view(-1)[first:last].cpu())
+    if tensor.dim() == 1:
+        return torch_bytes(tensor[first:last].cpu().contiguous())
+    # Whole rows that cover the part, made contiguous.
+    row = prod(tensor.shape[1:])
+    rows = tensor[first // row : -(-last // row)].cpu().contiguous().view(-1)
+    offset = first // row * row
+    return torch_bytes(rows[first - offset : last - offset])
+
+
+def _numpy_part(array: np.ndarray[Any, Any], start: int, end: int) -> memoryview:
+    width = array.dtype.itemsize
+    first, last = start // width, end // width
+    if array.flags.c_contiguous:
+        return memoryview(array.reshape(-1)[first:last].view(np.uint8))
+    if array.ndim == 1:
+        return memoryview(np.ascontiguousarray(array[first:last]).view(np.uint8))
+    row = prod(array.shape[1:])
+    rows = np.ascontiguousarray(array[first // row : -(-last // row)]).reshape(-1)
+    offset = first // row * row
+    return memoryview(rows[first - offset : last - offset].view(np.uint8))
+
+
+def empty(kind: Kind, dtype: DType, shape: Sequence[int]) -> tuple[Any, memoryview]:
+    """A new tensor on the host, and its memory to be filled in."""
+    if kind == "torch":
+        torch = importlib.import_module("torch")
+        tensor = torch.empty(tuple(shape), dtype=dtypes.to_torch(dtype))
+        return tensor, torch_bytes(tensor)
+    array = np.empty(tuple(shape), dtypes.to_numpy(dtype))
+    return array, memoryview(array.reshape(-1).view(np.uint8))
+
+
+def finished(kind: Kind, value: Any) -> Any:
+    """What a reader gets for a filled tensor."""
+    if kind == "jax":
+        return importlib.import_module("jax.numpy").asarray(value)
+    if kind == "bytes":
+        return value.tobytes()
+    return value
+
+
+def memory_of(value: Any) -> memoryview | None:
+    """The memory of a tensor that can be filled in place, or nothing where it is elsewhere or not contiguous."""
+    if isinstance(value, np.ndarray):
+        usable = value.flags.c_contiguous and value.flags.writeable
+        return memoryview(value.reshape(-1).view(np.uint8)) if usable else None
+    if value.device.type != "cpu" or not value.is_contiguous():
+        return None
+    return torch_bytes(value.detach())
+
+
+def copy_into(target: Any, source: Any) -> None:
+    """Copies a whole tensor into another one, wherever that is."""
+    if isinstance(target, np.ndarray):
+        target[...] = source
+    else:
+        target.detach().copy_(source)
