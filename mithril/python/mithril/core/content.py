@@ -7,7 +7,7 @@ A reference is written after its objects, so what a reference names is there.
 import contextlib
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from blake3 import blake3
@@ -53,13 +53,29 @@ class ContentStore:
 
     def put(self, data: Data) -> str:
         """Keeps the content, and gives its hash; what is there already is not written again."""
+        return self.put_fresh(data)[0]
+
+    def put_fresh(self, data: Data, *, age_max: float | None = None, ttl: float | None = None) -> tuple[str, bool]:
+        """Keeps the content, and gives its hash, and whether it was written.
+
+        What is there and older than `age_max` seconds is written again: so a collection of garbage sees a young object,
+        which it leaves alone until the writer has named it.
+        """
         digest = blake3(data).hexdigest()
         key = _key(digest)
-        if not self.store.exists(key):
-            # Another writer may be faster, with the same content.
-            with contextlib.suppress(ExistsError):
-                self.store.put(key, data, if_absent=True)
-        return digest
+        if self._is_there(key, age_max):
+            return digest, False
+        # Another writer may be faster, with the same content.
+        with contextlib.suppress(ExistsError):
+            self.store.put(key, data, if_absent=age_max is None, ttl=ttl)
+        return digest, True
+
+    def _is_there(self, key: str, age_max: float | None) -> bool:
+        try:
+            info = self.store.head(key)
+        except NotFoundError:
+            return False
+        return age_max is None or time.time() - info.modified < age_max
 
     def has(self, digest: str) -> bool:
         """True where there is such an object."""
@@ -72,6 +88,18 @@ class ContentStore:
         except NotFoundError:
             return None
         return data if self._checked(digest, data) else None
+
+    def get_range(self, digest: str, start: int, length: int) -> bytes:
+        """A part of the content, which the caller checks. Raises NotFoundError."""
+        return self.store.get_range(_key(digest), start, length)
+
+    def pin(self, digests: Iterable[str], seconds: float) -> int:
+        """Keeps objects from eviction for a time, where the store evicts at all."""
+        return self.store.pin(map(_key, digests), seconds)
+
+    def url_of(self, digest: str) -> str:
+        """The URL of an object."""
+        return self.store.url_of(_key(digest))
 
     def get_many(self, digests: Iterable[str]) -> dict[str, bytes]:
         """The contents that are there and whole."""
@@ -106,12 +134,15 @@ class ContentStore:
 
     # Keeping house.
 
-    def collect(self, grace: float = GRACE_S) -> Collected:
-        """Removes objects that no name refers to and that are older than `grace` seconds."""
+    def collect(self, grace: float = GRACE_S, live: Callable[[], Collection[str]] | None = None) -> Collected:
+        """Removes objects that no name refers to and that are older than `grace` seconds.
+
+        A product that keeps its references elsewhere gives `live`, which reads them.
+        """
         # Objects first: one that gets its reference meanwhile is in the references, which are read later.
         found = [info for info in self.store.list(OBJECTS) if time.time() - info.modified >= grace]
-        live = self._live()
-        garbage = [info for info in found if info.key.rpartition("/")[2] not in live]
+        named = (live or self._live)()
+        garbage = [info for info in found if info.key.rpartition("/")[2] not in named]
         for info in garbage:
             self.store.delete(info.key)
         return Collected(len(found) - len(garbage), len(garbage), sum(info.size for info in garbage))
