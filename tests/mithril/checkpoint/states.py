@@ -33,7 +33,8 @@ def bits(tensor: torch.Tensor) -> bytes:
     flat = tensor.detach().contiguous().reshape(-1)
     if flat.is_complex():
         flat = torch.view_as_real(flat).reshape(-1)
-    return flat.view(torch.uint8).numpy().tobytes()
+    raw: bytes = flat.view(torch.uint8).numpy().tobytes()
+    return raw
 
 
 def training_state(seed: int = 0, width: int = 300) -> dict[str, Any]:

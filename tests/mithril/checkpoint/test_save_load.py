@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.mithril.checkpoint.states import assert_same, bits, trained, training_state
 
 import mithril.checkpoint as mc
+from mithril.checkpoint.objects import Objects
 from mithril.core.errors import DamagedError, ExistsError, MithrilError, NotFoundError
 
 TORCH_TYPES = (
@@ -54,7 +55,7 @@ def test_every_bit_pattern_of_every_type_comes_back(dtype: torch.dtype, url: str
 
 
 def test_floats_and_other_values_keep_their_types(url: str) -> None:
-    state = {
+    state: dict[str, Any] = {
         "values": [1, True, None, "x", 0.1, -0.0, math.inf, 10**30, b"\x00"],
         "nested": ({}, [], (), {1: {"a/b~c": torch.ones(2)}}),
     }
@@ -82,11 +83,16 @@ def test_strided_and_shared_tensors_come_back(url: str) -> None:
 
 def test_numpy_arrays_in_any_order_come_back(url: str) -> None:
     array = np.random.default_rng(1).normal(size=(30, 40))
-    state = {"c": array, "f": np.asfortranarray(array), "big": array.astype(">f8"), "scalar": np.float32(3)}
+    state: dict[str, Any] = {
+        "c": array,
+        "f": np.asfortranarray(array),
+        "big": array.astype(">f8"),
+        "scalar": np.float32(3),
+    }
     mc.save(state, url, step=1)
     found = mc.load(url)
-    for name in state:
-        assert np.array_equal(found[name], state[name])
+    for name, array in state.items():
+        assert np.array_equal(found[name], array)
 
 
 def test_into_fills_the_given_tensors_without_replacing_them(url: str) -> None:
@@ -200,13 +206,13 @@ def test_a_slice_reads_little_of_the_store(url: str, monkeypatch: pytest.MonkeyP
     tensor = torch.randn(2048, 2048)
     mc.save({"a": tensor}, url, step=1)
     read: list[int] = []
-    original = mc.loading.Objects.read
+    original = Objects.read
 
     def counted(self: Any, address: str, start: int, length: int) -> bytes:
         read.append(length)
         return original(self, address, start, length)
 
-    monkeypatch.setattr(mc.loading.Objects, "read", counted)
+    monkeypatch.setattr(Objects, "read", counted)
     with mc.Checkpoint.open(url) as checkpoint:
         assert torch.equal(checkpoint.get_slice("a")[1000:1010], tensor[1000:1010])
     assert sum(read) < tensor.nbytes * 0.04

@@ -39,7 +39,7 @@ class Array:
             return _torch_part(self.value, self.dtype.width, start, end)
         if self.kind == "jax":
             flat = np.asarray(self.value.reshape(-1)[start // self.dtype.width : end // self.dtype.width])
-            return memoryview(flat.view(np.uint8))
+            return _bytes_of(flat)
         return _numpy_part(self.value, start, end)
 
     def release(self, start: int) -> None:
@@ -107,17 +107,22 @@ def _torch_part(tensor: Any, width: int, start: int, end: int) -> memoryview:
     return torch_bytes(rows[first - offset : last - offset])
 
 
+def _bytes_of(flat: np.ndarray[Any, Any]) -> memoryview:
+    # numpy's stubs do not declare the buffer protocol for Python 3.11.
+    return flat.view(np.uint8).data
+
+
 def _numpy_part(array: np.ndarray[Any, Any], start: int, end: int) -> memoryview:
     width = array.dtype.itemsize
     first, last = start // width, end // width
     if array.flags.c_contiguous:
-        return memoryview(array.reshape(-1)[first:last].view(np.uint8))
+        return _bytes_of(array.reshape(-1)[first:last])
     if array.ndim == 1:
-        return memoryview(np.ascontiguousarray(array[first:last]).view(np.uint8))
+        return _bytes_of(np.ascontiguousarray(array[first:last]))
     row = prod(array.shape[1:])
     rows = np.ascontiguousarray(array[first // row : -(-last // row)]).reshape(-1)
     offset = first // row * row
-    return memoryview(rows[first - offset : last - offset].view(np.uint8))
+    return _bytes_of(rows[first - offset : last - offset])
 
 
 def empty(kind: Kind, dtype: DType, shape: Sequence[int]) -> tuple[Any, memoryview]:
@@ -127,7 +132,7 @@ def empty(kind: Kind, dtype: DType, shape: Sequence[int]) -> tuple[Any, memoryvi
         tensor = torch.empty(tuple(shape), dtype=dtypes.to_torch(dtype))
         return tensor, torch_bytes(tensor)
     array = np.empty(tuple(shape), dtypes.to_numpy(dtype))
-    return array, memoryview(array.reshape(-1).view(np.uint8))
+    return array, _bytes_of(array.reshape(-1))
 
 
 def finished(kind: Kind, value: Any) -> Any:
@@ -143,7 +148,7 @@ def memory_of(value: Any) -> memoryview | None:
     """The memory of a tensor that can be filled in place, or nothing where it is elsewhere or not contiguous."""
     if isinstance(value, np.ndarray):
         usable = value.flags.c_contiguous and value.flags.writeable
-        return memoryview(value.reshape(-1).view(np.uint8)) if usable else None
+        return _bytes_of(value.reshape(-1)) if usable else None
     if value.device.type != "cpu" or not value.is_contiguous():
         return None
     return torch_bytes(value.detach())

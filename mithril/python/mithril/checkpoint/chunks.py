@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from mithril import _kernels
 from mithril.checkpoint.manifest import ChunkRef
-from mithril.checkpoint.objects import Objects, key_of
+from mithril.checkpoint.objects import Objects
 from mithril.checkpoint.settings import CheckpointSettings
 from mithril.core.errors import DamagedError, MithrilError
 
@@ -210,5 +210,5 @@ class ChunkReader:
         return header
 
     def _damaged(self, ref: ChunkRef, problem: str) -> MithrilError:
-        url = self._objects.store.url_of(key_of(ref.object))
+        url = self._objects.url_of(ref.object)
         return DamagedError(f"{url}: chunk at {ref.offset}: {problem}; restore it from a copy, or use another step")

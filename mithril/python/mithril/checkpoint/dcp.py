@@ -54,7 +54,7 @@ def _finished(value: Any) -> Future[Any]:
     return future
 
 
-class DcpWriter(StorageWriter):
+class DcpWriter(StorageWriter):  # type: ignore[misc, unused-ignore]
     """A storage writer. Without a step, `checkpoint_id` of `dcp.save` is the step."""
 
     def __init__(self, url: str, *, step: int | None = None, base: Base = "auto", threads: int | None = None) -> None:
@@ -141,7 +141,7 @@ class DcpWriter(StorageWriter):
         return True
 
 
-class DcpReader(StorageReader):
+class DcpReader(StorageReader):  # type: ignore[misc, unused-ignore]
     """A storage reader of a step, the newest one by default. Plain checkpoints of this package can be read too."""
 
     def __init__(self, url: str, *, step: int | None = None, threads: int | None = None) -> None:

@@ -82,4 +82,5 @@ def to_numpy(dtype: DType) -> np.dtype[Any]:
             module = importlib.import_module("ml_dtypes")
         except ImportError:
             raise MissingExtraError(f"a numpy array of type {dtype.name}", "ml_dtypes", "jax") from None
-        return np.dtype(getattr(module, dtype.name))
+        found: np.dtype[Any] = np.dtype(getattr(module, dtype.name))
+        return found

@@ -115,14 +115,14 @@ def retain(url: str, *, last: int | None = None, every: int | None = None, grace
         steps = [info.step for info in committed(store)]
         kept = set(steps[-(last or 1) :]) | {step for step in steps if every is not None and step % every == 0}
         # Read before anything is removed: a manifest that cannot be read stops the work while all is there.
-        reachable: set[str] = set()
-        for step in sorted(kept):
-            reachable |= read(store, step).objects()
+        needed = {step: read(store, step).objects() for step in sorted(kept)}
         removed = [step for step in steps if step not in kept]
         store.delete(*map(key_of, removed))
-        # A save that was under way may have been committed meanwhile.
-        for info in committed(store):
-            if info.step not in kept:
-                reachable |= read(store, info.step).objects()
-        count, freed = Objects(store, settings.grace_s).collect(reachable)
-    return Retained(sorted(kept), removed, count, freed)
+
+        def live() -> set[str]:
+            # A save that was under way may have been committed meanwhile.
+            found = {info.step: needed.get(info.step) or read(store, info.step).objects() for info in committed(store)}
+            return set().union(*found.values())
+
+        collected = Objects(store, settings.grace_s).collect(live)
+    return Retained(sorted(kept), removed, collected.removed, collected.removed_bytes)
