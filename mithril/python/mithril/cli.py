@@ -1,4 +1,4 @@
-"""The command line: `mithril cache ...`, `mithril config`."""
+"""The command line: `mithril cache ...`, `mithril checkpoint ...`, `mithril config`."""
 
 import sys
 from typing import NoReturn
@@ -8,11 +8,13 @@ import click
 from mithril import __version__
 from mithril.cache.commands import cache
 from mithril.cache.settings import CacheSettings
+from mithril.checkpoint.cli import checkpoint
+from mithril.checkpoint.settings import CheckpointSettings
 from mithril.core.config import CoreSettings, Settings, load, variable
 from mithril.core.errors import MithrilError
 
 _EXIT_USAGE = 2
-_SECTIONS: tuple[type[Settings], ...] = (CoreSettings, CacheSettings)
+_SECTIONS: tuple[type[Settings], ...] = (CoreSettings, CacheSettings, CheckpointSettings)
 
 
 @click.group(context_settings={"max_content_width": 110})
@@ -34,6 +36,7 @@ def show_config() -> None:
 
 
 mithril.add_command(cache)
+mithril.add_command(checkpoint)
 
 
 def _toml(value: object) -> str:

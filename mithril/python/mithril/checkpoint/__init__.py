@@ -6,6 +6,15 @@ state = mc.load("s3://bucket/run")
 """
 
 from mithril.checkpoint.loading import Checkpoint, TensorSlice, load
+from mithril.checkpoint.reports import (
+    Inspection,
+    TensorDifference,
+    TensorReport,
+    Verified,
+    diff,
+    inspect,
+    verify,
+)
 from mithril.checkpoint.saving import Quantize, SaveReport, save
 from mithril.checkpoint.staging import AsyncSave, save_async, wait
 from mithril.checkpoint.steps import Retained, StepInfo, latest, list_steps, retain
@@ -13,16 +22,23 @@ from mithril.checkpoint.steps import Retained, StepInfo, latest, list_steps, ret
 __all__ = [
     "AsyncSave",
     "Checkpoint",
+    "Inspection",
     "Quantize",
     "Retained",
     "SaveReport",
     "StepInfo",
+    "TensorDifference",
+    "TensorReport",
     "TensorSlice",
+    "Verified",
+    "diff",
+    "inspect",
     "latest",
     "list_steps",
     "load",
     "retain",
     "save",
     "save_async",
+    "verify",
     "wait",
 ]

@@ -186,6 +186,7 @@ class AsyncSave:
         self._finished = threading.Event()
         self._report: SaveReport | None = None
         self._error: BaseException | None = None
+        self._told = False
 
     def done(self) -> bool:
         """True when it has ended, well or not."""
@@ -196,9 +197,15 @@ class AsyncSave:
         if not self._finished.wait(timeout):
             raise TimeoutError(f"the save of step {self.step} has not ended after {timeout} s")
         if self._error is not None:
+            self._told = True
             raise self._error
         assert self._report is not None
         return self._report
+
+    def settle(self) -> SaveReport | None:
+        """Waits for the end. Raises what went wrong, unless `result` has raised it already."""
+        self._finished.wait()
+        return None if self._told else self.result()
 
     def exception(self) -> BaseException | None:
         """What went wrong, once it has ended."""
@@ -223,8 +230,8 @@ def save_async(
 ) -> AsyncSave:
     """Copies a state to host memory, returns, and saves it in the background. Parameters as those of `save`.
 
-    One save runs at a time: a second call waits for the first, and raises what went wrong in it. The state may be
-    changed as soon as this returns.
+    One save runs at a time: a second call waits for the first, and raises what went wrong in it, unless `result` has.
+    The state may be changed as soon as this returns.
     """
     global _running  # noqa: PLW0603 (one save at a time in a process)
     arguments = {"threads": threads, "host_memory_bytes": host_memory_bytes}
@@ -233,7 +240,7 @@ def save_async(
     with _running_lock:
         if _running is not None:
             previous, _running = _running, None
-            previous.result()
+            previous.settle()
         staging = _Staging(max(settings.host_memory_bytes, settings.chunk_bytes), settings.chunk_bytes)
         staged = {
             name: _StagedArray(array.kind, array.dtype, array.shape, None, staging, name)
@@ -280,7 +287,7 @@ def wait() -> SaveReport | None:
     global _running
     with _running_lock:
         previous, _running = _running, None
-    return None if previous is None else previous.result()
+    return None if previous is None else previous.settle()
 
 
 @atexit.register
