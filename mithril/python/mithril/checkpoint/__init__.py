@@ -18,10 +18,12 @@ from mithril.checkpoint.reports import (
 from mithril.checkpoint.saving import Quantize, SaveReport, save
 from mithril.checkpoint.staging import AsyncSave, save_async, wait
 from mithril.checkpoint.steps import Retained, StepInfo, latest, list_steps, retain
+from mithril.checkpoint.tier import Drained, Tier, drain
 
 __all__ = [
     "AsyncSave",
     "Checkpoint",
+    "Drained",
     "Inspection",
     "Quantize",
     "Retained",
@@ -30,8 +32,10 @@ __all__ = [
     "TensorDifference",
     "TensorReport",
     "TensorSlice",
+    "Tier",
     "Verified",
     "diff",
+    "drain",
     "inspect",
     "latest",
     "list_steps",

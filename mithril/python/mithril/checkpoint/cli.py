@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from mithril.checkpoint import reports, safetensors_file, steps
+from mithril.checkpoint import reports, safetensors_file, steps, tier
 from mithril.core.errors import MithrilError
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -82,6 +82,15 @@ def retain(url: str, last: int | None, every: int | None, grace: float | None) -
     """Keep some checkpoints, remove the others, and delete what none of them needs."""
     found = steps.retain(url, last=last, every=every, grace_s=grace)
     click.echo(f"kept {len(found.kept)}, removed {len(found.removed)}, freed {_size(found.bytes)}")
+
+
+@checkpoint.command()
+@click.argument("fast")
+@click.argument("durable")
+def drain(fast: str, durable: str) -> None:
+    """Copy the checkpoints that only FAST has to DURABLE: what a killed program has left there."""
+    found = tier.drain(fast, durable)
+    click.echo(f"{len(found.steps)} checkpoints, {found.objects} objects, {_size(found.bytes)}")
 
 
 @checkpoint.command()

@@ -40,7 +40,7 @@ from mithril.checkpoint.arrays import Array, array_of, copy_into, memory_of
 from mithril.checkpoint.chunks import ChunkReader, ChunkWriter, Pool
 from mithril.checkpoint.loading import Checkpoint
 from mithril.checkpoint.manifest import Manifest, Shard, TensorEntry
-from mithril.checkpoint.objects import Objects
+from mithril.checkpoint.objects import Location, Objects
 from mithril.checkpoint.saving import Base, base_chunks, base_manifest, submit_shard
 from mithril.checkpoint.settings import CheckpointSettings
 from mithril.core.config import load as load_config
@@ -57,13 +57,22 @@ def _finished(value: Any) -> Future[Any]:
 class DcpWriter(StorageWriter):  # type: ignore[misc, unused-ignore]
     """A storage writer. Without a step, `checkpoint_id` of `dcp.save` is the step."""
 
-    def __init__(self, url: str, *, step: int | None = None, base: Base = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        url: Location,
+        *,
+        step: int | None = None,
+        base: Base = "auto",
+        threads: int | None = None,
+        overwrite: bool = False,
+    ) -> None:
         super().__init__()
-        self._store = Store.open(url)
+        self._store = url if isinstance(url, Store) else Store.open(url)
         self._settings = load_config(CheckpointSettings, {"threads": threads}).settings
         self._fixed_step = step
         self._step = step
         self._base = base
+        self._overwrite = overwrite
 
     def reset(self, checkpoint_id: Any = None) -> None:
         """Begins a checkpoint."""
@@ -74,7 +83,7 @@ class DcpWriter(StorageWriter):  # type: ignore[misc, unused-ignore]
         """Refuses a step that is taken, before anything is written."""
         if self._step is None:
             raise MithrilError("DcpWriter: say which step: DcpWriter(url, step=N), or checkpoint_id=N in dcp.save")
-        if is_coordinator:
+        if is_coordinator and not self._overwrite:
             steps.require_free(self._store, self._step)
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
@@ -125,7 +134,7 @@ class DcpWriter(StorageWriter):  # type: ignore[misc, unused-ignore]
             base_step=next(iter(base_steps), None),
             dcp={"paths": _paths(metadata.planner_data), "torch": torch.__version__},
         )
-        steps.commit(self._store, manifest)
+        steps.commit(self._store, manifest, overwrite=self._overwrite)
 
     def storage_meta(self) -> StorageMeta | None:
         """Nothing beyond the manifest."""
@@ -144,7 +153,7 @@ class DcpWriter(StorageWriter):  # type: ignore[misc, unused-ignore]
 class DcpReader(StorageReader):  # type: ignore[misc, unused-ignore]
     """A storage reader of a step, the newest one by default. Plain checkpoints of this package can be read too."""
 
-    def __init__(self, url: str, *, step: int | None = None, threads: int | None = None) -> None:
+    def __init__(self, url: Location, *, step: int | None = None, threads: int | None = None) -> None:
         super().__init__()
         self._url = url
         self._fixed_step = step

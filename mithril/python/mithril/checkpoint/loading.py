@@ -14,7 +14,7 @@ from mithril.checkpoint.arrays import Kind
 from mithril.checkpoint.boxes import Box, contiguous_runs, intersection, normalised
 from mithril.checkpoint.chunks import ChunkReader, Pool
 from mithril.checkpoint.manifest import Manifest, Shard, TensorEntry
-from mithril.checkpoint.objects import Objects
+from mithril.checkpoint.objects import Location, Objects
 from mithril.checkpoint.settings import CheckpointSettings
 from mithril.checkpoint.tree import targets, unflatten
 from mithril.core.config import load as load_config
@@ -29,7 +29,7 @@ _GAP_BYTES_MAX = 64 << 10
 
 
 def load(
-    url: str,
+    url: Location,
     *,
     step: int | None = None,
     into: Any = None,
@@ -55,20 +55,24 @@ class Checkpoint:
         self.manifest = manifest
         self._settings = settings
         self._reader = ChunkReader(Objects(store, settings.grace_s))
+        self._owns_store = False
 
     @classmethod
-    def open(cls, url: str, *, step: int | None = None, threads: int | None = None) -> Self:
+    def open(cls, url: Location, *, step: int | None = None, threads: int | None = None) -> Self:
         """The checkpoint of a step, the newest one by default."""
         settings = load_config(CheckpointSettings, {"threads": threads}).settings
-        store = Store.open(url)
+        store = url if isinstance(url, Store) else Store.open(url)
         try:
             chosen = steps.newest(store) if step is None else step
             if chosen is None:
                 raise NotFoundError("there is no checkpoint", store.url)
-            return cls(store, steps.read(store, chosen), settings)
+            checkpoint = cls(store, steps.read(store, chosen), settings)
         except BaseException:
-            store.close()
+            if store is not url:
+                store.close()
             raise
+        checkpoint._owns_store = store is not url
+        return checkpoint
 
     @property
     def step(self) -> int:
@@ -290,8 +294,9 @@ class Checkpoint:
                 )
 
     def close(self) -> None:
-        """Closes its store."""
-        self.store.close()
+        """Closes its store, unless that was open before."""
+        if self._owns_store:
+            self.store.close()
 
     def __enter__(self) -> Self:
         return self

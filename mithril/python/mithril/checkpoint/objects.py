@@ -1,14 +1,28 @@
 """The objects that checkpoints consist of: what is equal is stored once."""
 
+import contextlib
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 
 from mithril.core.content import Collected, ContentStore
 from mithril.core.errors import DamagedError, NotFoundError
 from mithril.core.store import Store
 
+Location = str | Store
+"""Where checkpoints are: a URL, or an open store, which stays open."""
+
 # What is written again after half of the grace time is young for every collection of garbage.
 _REFRESH_SHARE = 0.5
+
+
+@contextlib.contextmanager
+def opened(location: Location) -> Iterator[Store]:
+    """The store of a location, closed again if it was opened here."""
+    if isinstance(location, Store):
+        yield location
+        return
+    with Store.open(location) as store:
+        yield store
 
 
 class Objects:

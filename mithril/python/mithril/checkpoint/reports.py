@@ -10,13 +10,12 @@ from mithril.checkpoint.arrays import empty
 from mithril.checkpoint.chunks import ChunkReader
 from mithril.checkpoint.loading import Checkpoint
 from mithril.checkpoint.manifest import ChunkRef, Manifest, TensorEntry
-from mithril.checkpoint.objects import Objects
+from mithril.checkpoint.objects import Location, Objects, opened
 from mithril.checkpoint.settings import CheckpointSettings
 from mithril.core.config import load as load_config
 from mithril.core.errors import MithrilError
 from mithril.core.progress import Progress
 from mithril.core.progress import Step as ProgressStep
-from mithril.core.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ class Verified:
     problems: list[str]
 
 
-def inspect(url: str, step: int | None = None) -> Inspection:
+def inspect(url: Location, step: int | None = None) -> Inspection:
     """The sizes of a checkpoint, the newest one by default. Reads its manifest only."""
     with Checkpoint.open(url, step=step) as checkpoint:
         manifest = checkpoint.manifest
@@ -110,7 +109,7 @@ def _tensor_report(name: str, entry: TensorEntry) -> TensorReport:
     )
 
 
-def diff(url: str, before: int, after: int) -> list[TensorDifference]:
+def diff(url: Location, before: int, after: int) -> list[TensorDifference]:
     """The tensors that differ between two steps, by their hashes; elements are read where two are cut differently."""
     with Checkpoint.open(url, step=before) as old, Checkpoint.open(url, step=after) as new:
         found = [
@@ -148,7 +147,7 @@ def _bytes_of(checkpoint: Checkpoint, entry: TensorEntry) -> memoryview:
 
 
 def verify(
-    url: str,
+    url: Location,
     step: int | None = None,
     *,
     progress: Callable[[ProgressStep], None] | None = None,
@@ -156,7 +155,7 @@ def verify(
     """Reads a checkpoint, or all of them, and checks every hash. Each chunk is read once, whoever shares it."""
     settings = load_config(CheckpointSettings).settings
     problems: list[str] = []
-    with Store.open(url) as store:
+    with opened(url) as store:
         chosen = [info.step for info in steps.committed(store)] if step is None else [step]
         if not chosen:
             raise MithrilError(f"{store.url}: there is no checkpoint to verify")

@@ -12,7 +12,7 @@ from mithril.checkpoint import steps
 from mithril.checkpoint.arrays import Array
 from mithril.checkpoint.chunks import ChunkReader, ChunkWriter, Pool
 from mithril.checkpoint.manifest import ChunkRef, Manifest, Quantized, Shard, TensorEntry, chunk_sizes
-from mithril.checkpoint.objects import Objects
+from mithril.checkpoint.objects import Location, Objects, opened
 from mithril.checkpoint.settings import CheckpointSettings
 from mithril.checkpoint.tree import Node, flatten
 from mithril.core.config import load as load_config
@@ -72,7 +72,7 @@ class SaveReport:
 
 def save(
     state: Any,
-    url: str,
+    url: Location,
     *,
     step: int,
     base: Base = "auto",
@@ -80,16 +80,20 @@ def save(
     metadata: Mapping[str, str] | None = None,
     progress: Callback | None = None,
     threads: int | None = None,
+    overwrite: bool = False,
 ) -> SaveReport:
     """Saves a state, a nest of dicts, lists and tuples with tensors of torch, numpy or jax, as one step.
 
     `base` is the step that unchanged chunks are taken from and changed ones are coded against: "auto" for the newest
-    one, a step, or None. The checkpoint is there when this returns, and until then no reader sees any of it.
+    one, a step, or None. The checkpoint is there when this returns, and until then no reader sees any of it. A step
+    that has a checkpoint is refused, or with `overwrite` replaced in one moment.
     """
     settings = load_config(CheckpointSettings, {"threads": threads}).settings
     tree, tensors = flatten(state)
-    with Store.open(url) as store:
-        return save_flat(store, settings, tree, tensors, step, base, quantize, metadata or {}, progress)
+    with opened(url) as store:
+        return save_flat(
+            store, settings, tree, tensors, step, base, quantize, metadata or {}, progress, overwrite=overwrite
+        )
 
 
 def save_flat(
@@ -103,10 +107,13 @@ def save_flat(
     metadata: Mapping[str, str],
     progress: Callback | None,
     ttl: float | None = None,
+    *,
+    overwrite: bool = False,
 ) -> SaveReport:
     """Saves a flattened state into an open store."""
     start = time.monotonic()
-    steps.require_free(store, step)
+    if not overwrite:
+        steps.require_free(store, step)
     old = base_manifest(store, step, base, settings)
     objects = Objects(store, settings.grace_s, ttl)
     writer = ChunkWriter(objects, settings, ChunkReader(objects))
@@ -138,7 +145,7 @@ def save_flat(
         metadata=metadata,
         base_step=None if old is None else old.step,
     )
-    manifest_bytes = steps.commit(store, manifest, ttl)
+    manifest_bytes = steps.commit(store, manifest, ttl, overwrite=overwrite)
     written = objects.written_bytes + manifest_bytes
     if not_quantized:
         logger("checkpoint").warning("stored exactly, as the bound would not have held", tensors=not_quantized)

@@ -15,12 +15,12 @@ import numpy as np
 
 from mithril.checkpoint.arrays import Array
 from mithril.checkpoint.manifest import chunk_sizes
+from mithril.checkpoint.objects import Location, opened
 from mithril.checkpoint.saving import Base, Callback, Quantize, SaveReport, save_flat
 from mithril.checkpoint.settings import CheckpointSettings
 from mithril.checkpoint.tree import flatten
 from mithril.core.config import load as load_config
 from mithril.core.errors import MithrilError
-from mithril.core.store import Store
 
 Buffer = Any
 """An array of bytes of numpy, or a pinned tensor of torch."""
@@ -218,7 +218,7 @@ _running_lock = threading.Lock()
 
 def save_async(
     state: Any,
-    url: str,
+    url: Location,
     *,
     step: int,
     base: Base = "auto",
@@ -227,6 +227,7 @@ def save_async(
     progress: Callback | None = None,
     threads: int | None = None,
     host_memory_bytes: int | None = None,
+    overwrite: bool = False,
 ) -> AsyncSave:
     """Copies a state to host memory, returns, and saves it in the background. Parameters as those of `save`.
 
@@ -250,9 +251,18 @@ def save_async(
 
         def run() -> None:
             try:
-                with Store.open(url) as store:
+                with opened(url) as store:
                     handle._report = save_flat(  # noqa: SLF001
-                        store, settings, tree, staged, step, base, quantize, metadata or {}, progress
+                        store,
+                        settings,
+                        tree,
+                        staged,
+                        step,
+                        base,
+                        quantize,
+                        metadata or {},
+                        progress,
+                        overwrite=overwrite,
                     )
             except BaseException as error:  # noqa: BLE001 (kept for whoever asks for the result)
                 handle._error = error  # noqa: SLF001

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mithril.checkpoint import manifest as manifests
 from mithril.checkpoint.manifest import Manifest
-from mithril.checkpoint.objects import Objects
+from mithril.checkpoint.objects import Location, Objects, opened
 from mithril.checkpoint.settings import CheckpointSettings
 from mithril.core.config import load as load_config
 from mithril.core.errors import ExistsError, MithrilError, NotFoundError
@@ -75,32 +75,38 @@ def read(store: Store, step: int) -> Manifest:
 def require_free(store: Store, step: int) -> None:
     """Refuses a step that has a checkpoint, before any work is done for it."""
     if store.exists(key_of(step)):
-        raise ExistsError(f"step {step} has a checkpoint already; choose another step", store.url_of(key_of(step)))
+        raise ExistsError(
+            f"step {step} has a checkpoint already; choose another step, or overwrite it", store.url_of(key_of(step))
+        )
 
 
-def commit(store: Store, manifest: Manifest, ttl: float | None = None) -> int:
+def commit(store: Store, manifest: Manifest, ttl: float | None = None, *, overwrite: bool = False) -> int:
     """Makes a checkpoint visible, and gives the bytes of its manifest. All its objects are stored already."""
     data = manifests.encode(manifest)
     try:
-        store.put(key_of(manifest.step), data, if_absent=True, ttl=ttl)
+        store.put(key_of(manifest.step), data, if_absent=not overwrite, ttl=ttl)
     except ExistsError as error:
-        raise ExistsError(f"step {manifest.step} has a checkpoint already; choose another step", error.url) from None
+        raise ExistsError(
+            f"step {manifest.step} has a checkpoint already; choose another step, or overwrite it", error.url
+        ) from None
     return len(data)
 
 
-def list_steps(url: str) -> list[StepInfo]:
+def list_steps(url: Location) -> list[StepInfo]:
     """The checkpoints at a URL, by step."""
-    with Store.open(url) as store:
+    with opened(url) as store:
         return committed(store)
 
 
-def latest(url: str) -> int | None:
+def latest(url: Location) -> int | None:
     """The step of the newest checkpoint at a URL, or nothing."""
-    with Store.open(url) as store:
+    with opened(url) as store:
         return newest(store)
 
 
-def retain(url: str, *, last: int | None = None, every: int | None = None, grace_s: float | None = None) -> Retained:
+def retain(
+    url: Location, *, last: int | None = None, every: int | None = None, grace_s: float | None = None
+) -> Retained:
     """Keeps the `last` checkpoints and each whose step is a multiple of `every`; removes the others.
 
     Then what no checkpoint needs is deleted, if it is older than the grace time: younger objects may belong to a save
@@ -111,7 +117,7 @@ def retain(url: str, *, last: int | None = None, every: int | None = None, grace
     if (last is not None and last < 1) or (every is not None and every < 1):
         raise MithrilError("retain: last and every are 1 at least; the newest checkpoint is never removed")
     settings = load_config(CheckpointSettings, {"grace_s": grace_s}).settings
-    with Store.open(url) as store:
+    with opened(url) as store:
         steps = [info.step for info in committed(store)]
         kept = set(steps[-(last or 1) :]) | {step for step in steps if every is not None and step % every == 0}
         # Read before anything is removed: a manifest that cannot be read stops the work while all is there.
