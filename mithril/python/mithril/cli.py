@@ -8,7 +8,7 @@ import click
 from mithril import __version__
 from mithril.cache.commands import cache
 from mithril.cache.settings import CacheSettings
-from mithril.checkpoint.cli import checkpoint
+from mithril.checkpoint.commands import checkpoint
 from mithril.checkpoint.settings import CheckpointSettings
 from mithril.core.config import CoreSettings, Settings, load, variable
 from mithril.core.errors import MithrilError

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from tests.mithril.checkpoint.states import trained, training_state
 
 import mithril.checkpoint as mc
-from mithril.checkpoint.cli import checkpoint
+from mithril.checkpoint.commands import checkpoint
 from mithril.core.errors import MithrilError
 
 
