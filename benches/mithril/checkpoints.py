@@ -14,6 +14,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def folder_bytes(folder: Path) -> int:
 def standstill(state: dict[str, torch.Tensor], folder: Path) -> None:
     held = []
     for step in range(ROUNDS + 1):
-        held.append(timed(lambda step=step: mc.save_async(state, str(folder / "async"), step=step)))
+        held.append(timed(partial(mc.save_async, state, str(folder / "async"), step=step)))
         mc.wait()
     copy = {name: torch.empty_like(tensor) for name, tensor in state.items()}
     copies = [timed(lambda: [copy[name].copy_(tensor) for name, tensor in state.items()]) for _ in range(ROUNDS + 1)]
@@ -77,13 +78,9 @@ def distributed(state: dict[str, torch.Tensor], folder: Path) -> None:
         saves, loads, size = [], [], 0
         for index in range(ROUNDS):
             path = folder / f"dcp-{name.replace(' ', '-')}-{index}"
-            saves.append(timed(lambda path=path, writer=writer: dcp.save(state, storage_writer=writer(str(path)))))
+            saves.append(timed(partial(dcp.save, state, storage_writer=writer(str(path)))))
             target = {name: torch.zeros_like(tensor) for name, tensor in state.items()}
-            loads.append(
-                timed(
-                    lambda path=path, reader=reader, target=target: dcp.load(target, storage_reader=reader(str(path)))
-                )
-            )
+            loads.append(timed(partial(dcp.load, target, storage_reader=reader(str(path)))))
             assert all(torch.equal(target[key], tensor) for key, tensor in state.items()), name
             size = folder_bytes(path)
             shutil.rmtree(path)

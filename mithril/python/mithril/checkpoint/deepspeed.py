@@ -9,7 +9,6 @@ each is a pointer to the tensors in the folder `mithril` beside it, which all fi
 
 import hashlib
 import io
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,12 +17,12 @@ from typing import Any
 import torch
 from deepspeed.runtime.checkpoint_engine.checkpoint_engine import CheckpointEngine
 
+from mithril.checkpoint import pointers
 from mithril.checkpoint.loading import load
 from mithril.checkpoint.saving import save
 from mithril.checkpoint.steps import STEP_MAX
-from mithril.core.errors import DamagedError
 
-_POINTER_BYTES_MAX = 65_536
+_FRAMEWORK = "deepspeed"
 
 
 class _Place:
@@ -82,21 +81,13 @@ class MithrilCheckpointEngine(CheckpointEngine):  # type: ignore[misc, unused-ig
         torch.save(_without_tensors(state_dict, tensors), rest)
         # A step for each file: the same file of an earlier tag has the same name, and is what it is coded against.
         url, step = str(file.parent.parent / "mithril" / file.stem), _step_of(file)
-        file.parent.mkdir(parents=True, exist_ok=True)
         save({"tensors": tensors, "rest": rest.getvalue()}, url, step=step, overwrite=True)
-        temporary = file.with_name(f".{file.name}.tmp")
-        temporary.write_text(json.dumps({"format": "mithril.deepspeed", "version": 1, "url": url, "step": step}))
-        temporary.replace(file)
+        pointers.write(file, _FRAMEWORK, url, step)
 
     def load(self, path: Any, map_location: Any = None) -> Any:
         """Loads one of DeepSpeed's files."""
-        file = Path(path)
-        try:
-            with file.open("rb") as opened_file:
-                pointer = json.loads(opened_file.read(_POINTER_BYTES_MAX))
-            content = load(str(pointer["url"]), step=int(pointer["step"]), framework="torch")
-        except (KeyError, TypeError, ValueError) as error:
-            raise DamagedError(f"{file}: this file was not written by MithrilCheckpointEngine: {error!r}") from None
+        url, step = pointers.read(Path(path), _FRAMEWORK)
+        content = load(url, step=step, framework="torch")
         # As DeepSpeed's own engine does: its states hold objects of its own.
         rest = torch.load(io.BytesIO(content["rest"]), map_location=map_location, weights_only=False)
         return _with_tensors(rest, content["tensors"], map_location)

@@ -8,17 +8,16 @@ that steps share what is alike. What is neither a tensor nor a plain value is pi
 
 import importlib
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mithril.checkpoint import steps
+from mithril.checkpoint import pointers, steps
 from mithril.checkpoint.loading import load
 from mithril.checkpoint.objects import opened
 from mithril.checkpoint.saving import save
-from mithril.core.errors import DamagedError, MithrilError
+from mithril.core.errors import MithrilError
 
 
 def _base_class() -> Any:
@@ -31,7 +30,7 @@ def _base_class() -> Any:
 
 
 _TENSOR_PARTS = ("state_dict", "optimizer_states", "lr_schedulers")
-_POINTER_BYTES_MAX = 65_536
+_FRAMEWORK = "lightning"
 
 
 class MithrilCheckpointIO(_base_class()):  # type: ignore[misc]
@@ -50,14 +49,11 @@ class MithrilCheckpointIO(_base_class()):  # type: ignore[misc]
         rest = io.BytesIO()
         torch.save({name: value for name, value in checkpoint.items() if name not in parts}, rest)
         save({"parts": parts, "rest": rest.getvalue()}, url, step=step, overwrite=True)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f".{file.name}.tmp")
-        temporary.write_text(json.dumps({"format": "mithril.lightning", "version": 1, "url": url, "step": step}))
-        temporary.replace(file)
+        pointers.write(file, _FRAMEWORK, url, step)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """The checkpoint that a file names."""
-        url, step = _pointer(Path(path))
+        url, step = pointers.read(Path(path), _FRAMEWORK)
         content = load(url, step=step, framework="torch")
         rest = torch.load(
             io.BytesIO(content["rest"]), map_location=map_location or "cpu", weights_only=bool(weights_only)
@@ -69,21 +65,10 @@ class MithrilCheckpointIO(_base_class()):  # type: ignore[misc]
         file = Path(path)
         if not file.exists():
             return
-        url, step = _pointer(file)
+        url, step = pointers.read(file, _FRAMEWORK)
         file.unlink()
         # Several files may name one step, such as that of the last checkpoint.
-        others = [_pointer(other) for other in file.parent.glob("*.ckpt")]
+        others = [pointers.read(other, _FRAMEWORK) for other in file.parent.glob("*.ckpt")]
         if (url, step) not in others:
             with opened(url) as store:
                 store.delete(steps.key_of(step))
-
-
-def _pointer(file: Path) -> tuple[str, int]:
-    try:
-        with file.open("rb") as opened_file:
-            value = json.loads(opened_file.read(_POINTER_BYTES_MAX))
-        if value["format"] != "mithril.lightning":
-            raise ValueError(value["format"])
-        return str(value["url"]), int(value["step"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DamagedError(f"{file}: this file was not written by MithrilCheckpointIO: {error!r}") from None
