@@ -39,7 +39,7 @@ impl Bits {
     }
 }
 
-/// What was quantized, and how far it is from what it was.
+/// Quantized elements, and how far they are from the exact ones.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quantized {
     pub payload: Vec<u8>,

@@ -25,7 +25,7 @@ const BIAS_MASK: u32 = (1 << (SHIFT_AT - PRECISION)) - 1;
 /// Free words that a vector may write below what it means to write.
 const HEADROOM: usize = 32;
 
-/// What the encoder has to know of a symbol: frequency in 12 bits, bias in 13, shift in 4, and the reciprocal above.
+/// Facts of a symbol for the encoder: frequency in 12 bits, bias in 13, shift in 4, and the reciprocal above.
 #[derive(Clone, Copy, Default)]
 #[repr(transparent)]
 struct EncoderSymbol(u64);

@@ -1,4 +1,4 @@
-"""What the reports and the command line tell of checkpoints."""
+"""Reports on checkpoints, in a program and on the command line."""
 
 from pathlib import Path
 

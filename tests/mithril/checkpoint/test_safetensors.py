@@ -127,7 +127,7 @@ def test_damaged_files_are_errors(compressed: bool, tmp_path: Path) -> None:
             found = sf.load_file(path)
         except MithrilError:
             continue
-        # What is no tensor may change, such as padding. A plain file has no hashes at all.
+        # Bytes outside of tensors may change, such as padding. A plain file has no hashes at all.
         if compressed:
             assert_same({name: found[name] for name in expected}, expected)
     for length in (0, 7, 8, 50, len(whole) - 1):

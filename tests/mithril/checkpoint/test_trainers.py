@@ -9,7 +9,7 @@ from tests.mithril.checkpoint.states import assert_same
 
 import mithril.checkpoint as mc
 
-# What the frameworks warn about on import and in use is theirs.
+# Warnings of the frameworks, on import and in use, are theirs.
 pytestmark = pytest.mark.filterwarnings("default")
 
 

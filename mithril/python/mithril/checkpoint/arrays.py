@@ -136,7 +136,7 @@ def empty(kind: Kind, dtype: DType, shape: Sequence[int]) -> tuple[Any, memoryvi
 
 
 def finished(kind: Kind, value: Any) -> Any:
-    """What a reader gets for a filled tensor."""
+    """The tensor that a reader gets for a filled one."""
     if kind == "jax":
         return importlib.import_module("jax.numpy").asarray(value)
     if kind == "bytes":

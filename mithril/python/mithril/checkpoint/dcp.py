@@ -175,7 +175,7 @@ class DcpReader(StorageReader):  # type: ignore[misc, unused-ignore]
         return self._open
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        """What the checkpoint has, in torch's terms."""
+        """The content of the checkpoint, in the terms of torch."""
         manifest = self._checkpoint.manifest
         paths = (manifest.dcp or {}).get("paths")
         return Metadata(

@@ -86,7 +86,7 @@ class Checkpoint:
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """What was said about it when it was saved."""
+        """The strings that were given when it was saved."""
         return self.manifest.metadata
 
     def keys(self) -> list[str]:
@@ -94,7 +94,7 @@ class Checkpoint:
         return list(self.manifest.tensors)
 
     def entry(self, name: str) -> TensorEntry:
-        """What is known of a tensor."""
+        """The entry of a tensor in the manifest."""
         entry = self.manifest.tensors.get(name)
         if entry is None:
             raise MithrilError(f"step {self.step} has no tensor {name!r}; `keys` has the names")

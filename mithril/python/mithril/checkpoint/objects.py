@@ -11,7 +11,7 @@ from mithril.core.store import Store
 Location = str | Store
 """Where checkpoints are: a URL, or an open store, which stays open."""
 
-# What is written again after half of the grace time is young for every collection of garbage.
+# An object is written again after half of the grace time: so it is young for every collection of garbage.
 _REFRESH_SHARE = 0.5
 
 

@@ -1,4 +1,4 @@
-"""What checkpoints hold: inspected, compared and verified."""
+"""Reports on checkpoints: inspected, compared and verified."""
 
 import collections
 from collections.abc import Callable
@@ -71,7 +71,7 @@ class TensorDifference:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a verification has found."""
+    """The outcome of a verification."""
 
     steps: list[int]
     chunks: int

@@ -208,7 +208,7 @@ class SafeFile:
         return sorted(self._entries, key=lambda name: (self._entries[name].start, name))
 
     def metadata(self) -> dict[str, str] | None:
-        """What was said about the file when it was written."""
+        """The strings that were given when the file was written."""
         return dict(self._metadata) or None
 
     def get_tensor(self, name: str) -> Any:
@@ -263,7 +263,7 @@ class SafeFile:
         return DamagedError(f"{self._path}: {name}: {problem}; restore the file from a copy")
 
     def finished(self, value: Any) -> Any:
-        """What a reader gets: in its framework and on its device."""
+        """The tensor in the framework and on the device of the reader."""
         value = arrays.finished(self._kind, value)
         return value.to(self._device) if self._kind == "torch" and self._device != "cpu" else value
 
@@ -339,7 +339,7 @@ def _parse(data: memoryview, where: str) -> tuple[dict[str, _Entry], dict[str, s
 
 
 def _described(metadata: dict[str, str], where: str) -> dict[str, Any] | None:
-    """What the tensors of a compressed file really are."""
+    """The real types and shapes of the tensors of a compressed file."""
     told = metadata.pop(TENSORS_KEY, None)
     version, check = metadata.pop(VERSION_KEY, None), metadata.pop(HASH_KEY, None)
     if told is None:

@@ -53,7 +53,7 @@ class Quantize:
 
 @dataclass(frozen=True, slots=True)
 class SaveReport:
-    """What a save has done."""
+    """The outcome of a save."""
 
     step: int
     base_step: int | None

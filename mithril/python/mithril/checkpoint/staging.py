@@ -208,7 +208,7 @@ class AsyncSave:
         return None if self._told else self.result()
 
     def exception(self) -> BaseException | None:
-        """What went wrong, once it has ended."""
+        """The error of a save that has failed, once it has ended."""
         return self._error
 
 

@@ -28,7 +28,7 @@ class StepInfo:
 
 @dataclass(frozen=True, slots=True)
 class Retained:
-    """What `retain` has left and removed."""
+    """The outcome of `retain`."""
 
     kept: list[int]
     removed: list[int]

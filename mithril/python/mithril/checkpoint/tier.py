@@ -25,7 +25,7 @@ _TTL_S = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """What a drain has copied."""
+    """The outcome of a drain."""
 
     steps: list[int]
     objects: int
