@@ -23,7 +23,7 @@ BLOCK_BYTES = 256 << 10
 CHUNK_BYTES = 8 << 20
 
 Encode = Callable[[bytes, bytes | None], Any]
-Decode = Callable[[Any, int, bytes | None], bytes]
+Decode = Callable[[Any, int, bytes | None], bytes | bytearray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,9 @@ class Codec:
 
 
 def mithril(element: str) -> Codec:
+    """The kernels of this package. They decode into memory that is there, as `load(into=...)` does."""
+    targets: dict[int, bytearray] = {}
+
     def encode(data: bytes, base: bytes | None) -> list[bytes]:
         frames = []
         for start in range(0, len(data), CHUNK_BYTES):
@@ -46,8 +49,8 @@ def mithril(element: str) -> Codec:
             )
         return frames
 
-    def decode(frames: list[bytes], length: int, base: bytes | None) -> bytes:
-        out = bytearray(length)
+    def decode(frames: list[bytes], length: int, base: bytes | None) -> bytearray:
+        out = targets.get(length) or targets.setdefault(length, bytearray(length))
         view = memoryview(out)
         for index, frame in enumerate(frames):
             start = index * CHUNK_BYTES
@@ -57,7 +60,7 @@ def mithril(element: str) -> Codec:
             stored = memoryview(frame)[first:last]
             target = view[start : start + CHUNK_BYTES]
             _kernels.decode(header, 0, header.blocks, stored, target, old, None if old is None else bytes(32))
-        return bytes(out)
+        return out
 
     return Codec("mithril, hashes and all", encode, decode, lambda frames: sum(map(len, frames)))
 
@@ -97,8 +100,8 @@ def zipnn(element: str) -> Codec | None:
             data = (np.frombuffer(data, np.uint8) ^ np.frombuffer(base, np.uint8)).tobytes()
         return coder.compress(bytearray(data))
 
-    def decode(code: Any, length: int, base: bytes | None) -> bytes:
-        data = bytes(coder.decompress(code))
+    def decode(code: Any, length: int, base: bytes | None) -> Any:
+        data = coder.decompress(code)
         if base is not None:
             data = (np.frombuffer(data, np.uint8) ^ np.frombuffer(base, np.uint8)).tobytes()
         return data

@@ -43,7 +43,7 @@ def test_the_callback_saves_and_a_fresh_model_is_restored(tmp_path: Path) -> Non
     transformers.Trainer(model, arguments, train_dataset=rows(), callbacks=[callback]).train()
     assert [info.step for info in mc.list_steps(url)] == [2, 4, 6]
     fresh = Regression()
-    optimizer = torch.optim.AdamW(fresh.parameters())
+    optimizer = transformers.Trainer(fresh, arguments, train_dataset=rows()).create_optimizer()
     assert hook.restore(url, fresh, optimizer) == 6
     assert_same(dict(fresh.state_dict()), dict(model.state_dict()))
     assert len(optimizer.state) == 2

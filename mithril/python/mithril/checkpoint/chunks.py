@@ -144,15 +144,20 @@ class ChunkReader:
 
     def whole(self, ref: ChunkRef) -> bytearray:
         """The bytes of a chunk."""
-        target = bytearray(ref.raw_bytes)
-        self.read_into(ref, memoryview(target))
+        frame, header = self._frame(ref)
+        # Allocated when the header has confirmed the size: a manifest alone could ask for any.
+        target = bytearray(header.raw_bytes)
+        self._decode(ref, header, 0, header.blocks, frame[header.header_bytes :], memoryview(target))
         return target
 
     def read_into(self, ref: ChunkRef, target: memoryview) -> None:
         """Decodes a whole chunk into `target`."""
-        frame = memoryview(self._objects.read(ref.object, ref.offset, ref.length))
-        header = self._parsed(ref, frame)
+        frame, header = self._frame(ref)
         self._decode(ref, header, 0, header.blocks, frame[header.header_bytes :], target)
+
+    def _frame(self, ref: ChunkRef) -> tuple[memoryview, _kernels.ChunkHeader]:
+        frame = memoryview(self._objects.read(ref.object, ref.offset, ref.length))
+        return frame, self._parsed(ref, frame)
 
     def read_blocks(self, ref: ChunkRef, block_bytes: int, first: int, end: int) -> bytearray:
         """The bytes of a run of blocks."""

@@ -22,7 +22,7 @@ from mithril.core.errors import DamagedError, MithrilError
 MAGIC = b"MCKM"
 VERSION = 1
 _HEAD = struct.Struct("<4sIQ32s")
-# The most that a reader is ready to hold: the manifest of 10 TB in chunks of 8 MiB has some 300 MB.
+# The most that a reader is ready to hold. A manifest of 10 TB in chunks of 8 MiB has some 300 MB.
 JSON_BYTES_MAX = 1 << 30
 _DIMENSIONS_MAX = 64
 _CHAIN_MAX = 64
