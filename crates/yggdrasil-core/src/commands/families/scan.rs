@@ -252,3 +252,37 @@ pub(in crate::commands) fn keys(
     keys.write(reply);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_have_the_forms_that_redis_takes() {
+        let taken: [(&[u8], u64); 8] = [
+            (b"0", 0),
+            (b"007", 7),
+            (b" 1", 1),
+            (b"+1", 1),
+            (b"\t-0", 0),
+            (b" -1", u64::MAX),
+            (b"-01", u64::MAX),
+            (b"18446744073709551615", u64::MAX),
+        ];
+        for (text, cursor) in taken {
+            assert_eq!(parse_cursor(text), Ok(cursor));
+        }
+        let refused: [&[u8]; 7] = [
+            b"",
+            b" ",
+            b"-",
+            b"-1",
+            b"1 ",
+            b"0x1",
+            b"18446744073709551616",
+        ];
+        for text in refused {
+            assert!(parse_cursor(text).is_err());
+        }
+    }
+}
