@@ -31,7 +31,7 @@ def test_a_signal_ends_the_node_in_good_order(node: Node, number: signal.Signals
         assert node.stop(number) == 0
         assert wire.is_closed()
     wait_until_gone(pids)
-    assert {path.name for path in node.dir.iterdir()} == {"node.log"}
+    assert {path.name for path in node.dir.iterdir()} == {"node.json", "node.log"}
 
 
 def test_replies_that_are_due_are_not_lost(node: Node) -> None:

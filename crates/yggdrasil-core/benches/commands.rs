@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use yggdrasil_core::commands::{KeyLimits, Registry, ShardContext};
 use yggdrasil_core::keyspace::{Shard, ShardShape};
+use yggdrasil_core::random::Random;
 use yggdrasil_core::resp::{Limits, Parsed, Parser, Protocol, Reply, Requests};
 use yggdrasil_core::shm::Segment;
 
@@ -89,7 +90,7 @@ fn execute(sets: &[u8], gets: &[u8]) {
                     limits: &limits,
                     may_wait: false,
                     waits: false,
-                    random: 0,
+                    random: &mut Random::new(0),
                     shard_index: 0,
                     shard_count: 1,
                     hits: 0,

@@ -5,6 +5,7 @@ pub mod control;
 pub mod engine;
 pub mod keyspace;
 pub mod lease;
+pub mod random;
 pub mod resp;
 pub mod ring;
 pub mod shm;

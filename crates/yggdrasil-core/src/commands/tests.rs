@@ -6,6 +6,7 @@ use super::{EXPIRE_AT_MAX, Registry};
 use crate::keyspace::{
     ChangeListener, Expiry, Key, KeyspaceError, Kind, Record, Shard, ShardShape, Value, hash_key,
 };
+use crate::random::Random;
 use crate::resp::{ArgsBuffer, Limits, Parser, Protocol, Reply, Requests};
 use crate::shm::Segment;
 
@@ -62,7 +63,7 @@ impl Node {
                 limits: &self.limits,
                 may_wait: false,
                 waits: false,
-                random: 12345,
+                random: &mut Random::new(12345),
                 shard_index: self.shard_index,
                 shard_count: self.shard_count,
                 hits: 0,

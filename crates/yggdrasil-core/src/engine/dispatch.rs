@@ -600,8 +600,14 @@ impl Engine {
             && self.table.spec(command).flags.has(Flags::READONLY)
     }
 
+    /// True where the own shard may not execute a command now.
+    #[inline(always)]
+    pub(super) fn may_refuse(&self, flags: Flags) -> bool {
+        self.gate.is_closed() || flags.has(Flags::DENYOOM) && self.shard.is_over_limit()
+    }
+
     /// The error of a command that the own shard does not execute now, whoever sent it.
-    #[inline]
+    #[cold]
     pub(super) fn refusal(&mut self, command: CommandId) -> Option<CommandError> {
         if self.gate.is_closed() {
             let flags = self.table.spec(command).flags;

@@ -64,9 +64,12 @@ fn token_of(index: usize, serial: u32) -> WaitToken {
 impl Engine {
     /// Executes a job. When `lends`, long values are not copied into `out`: they are in `lending` then.
     pub(super) fn run_job(&mut self, job: &Job<'_>, out: &mut Vec<u8>, lends: bool) -> Ran {
-        let refusal = self.refusal(job.command);
         let row = self.table.spec(job.command);
-        let random = self.next_random();
+        let refusal = if self.may_refuse(row.flags) {
+            self.refusal(job.command)
+        } else {
+            None
+        };
         let start = out.len();
         let mut reply = if lends {
             Reply::lending(out, job.protocol, &mut self.lending)
@@ -87,7 +90,7 @@ impl Engine {
             limits: &self.options.limits,
             may_wait: job.may_wait,
             waits: false,
-            random,
+            random: &mut self.random,
             shard_index: if own_only { 0 } else { self.me as u16 },
             shard_count: if own_only {
                 1

@@ -59,6 +59,7 @@ use crate::commands::{CommandId, CommandSpec, NewCommand, RegistrationError, Reg
 use crate::control::{Control, NodeShape};
 use crate::keyspace::{Shard, ShardReader};
 use crate::lease::{Holder, HolderId, LeasePage};
+use crate::random::Random;
 use crate::resp::{ArgsBuffer, Protocol, Requests, Span};
 use crate::stats::{Counter, StatsBlock};
 use dispatch::Plan;
@@ -151,7 +152,7 @@ pub struct Engine {
     now: u64,
     /// Ticks at the end of the command before.
     ticks: u64,
-    random: u64,
+    random: Random,
     requests: Requests,
     plans: Vec<Plan>,
     staged: staged::Staged,
@@ -217,7 +218,7 @@ impl Engine {
             gate: gate::Gate::default(),
             now,
             ticks: (parts.clock.ticks)(),
-            random: shape.hash_seed ^ now.rotate_left(32) ^ parts.shard_index as u64,
+            random: Random::new(shape.hash_seed ^ now.rotate_left(32) ^ parts.shard_index as u64),
             requests: Requests::new(),
             plans: Vec::new(),
             staged: staged::Staged::default(),
@@ -391,14 +392,6 @@ impl Engine {
         let monitored = self.control.monitors() > 0;
         self.gate.set_monitored(monitored);
         self.ticks = (self.clock.ticks)();
-    }
-
-    fn next_random(&mut self) -> u64 {
-        // SplitMix64 (Steele, Lea, Flood 2014).
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
     }
 
     /// Sessions that have output to send, or are to be closed. Each is named once. This ends a round: what waited for

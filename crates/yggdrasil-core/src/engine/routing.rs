@@ -107,7 +107,7 @@ impl Engine {
         let mut rest = if total == 0 {
             return self.me;
         } else {
-            self.next_random() % total
+            self.random.draw() % total
         };
         for (shard, length) in lengths.into_iter().enumerate() {
             if rest < length {

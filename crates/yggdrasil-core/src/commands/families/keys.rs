@@ -586,10 +586,8 @@ fn restore(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_
 }
 
 fn randomkey(context: &mut ShardContext<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    match context
-        .shard
-        .random(context.db, context.random, context.now)
-    {
+    let drawn = context.random.draw();
+    match context.shard.random(context.db, drawn, context.now) {
         Some(key) => reply.bulk(key),
         None => reply.null(),
     }

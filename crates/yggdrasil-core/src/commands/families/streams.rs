@@ -305,7 +305,7 @@ fn begin(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>)
     check_upload_bytes(limits, bytes, options.expected.unwrap_or(0))?;
     let serial = |random: u64| random & ((1 << UPLOAD_SERIAL_BITS) - 1);
     let shard = u64::from(context.shard_index) << UPLOAD_SERIAL_BITS;
-    let mut id = shard | serial(context.random);
+    let mut id = shard | serial(context.random.draw());
     while context.shard.has_upload(id) {
         id = shard | serial(id + 1);
     }

@@ -4,6 +4,7 @@ use crate::keyspace::{
     AccessBits, Effect, EntryView, Expiry, Key, KeyspaceError, Kind, Millis, Pins, Received, Shard,
     Value, hash_key,
 };
+use crate::random::Random;
 use crate::resp::{Args, Reply};
 
 use crate::commands::families::session::SessionCommand;
@@ -152,8 +153,7 @@ pub struct ShardContext<'a> {
     pub may_wait: bool,
     /// The request waits for a change of one of its keys, and runs again then: what was written of a reply is dropped.
     pub waits: bool,
-    /// A fresh random number.
-    pub random: u64,
+    pub random: &'a mut Random,
     pub shard_index: u16,
     pub shard_count: u16,
     /// Reads that found their key, and those that did not.

@@ -62,18 +62,19 @@ impl Shard {
         Ok(())
     }
 
-    /// Makes a change of an entry real: gives it its number and tells everybody. Called once for each change, when
-    /// nothing can prevent it any more and before any of it is written.
+    /// Makes a change of an entry real that was asked for: gives it its number and tells everybody. Called once for each change, when
+    /// nothing can prevent it any more and before any of it is written. `value_bytes` is the length of the value after it.
     #[inline(always)]
     pub(super) fn commit<'a>(
         &mut self,
-        subject: Subject<'a>,
+        key: &Key<'a>,
+        value_bytes: u64,
         effect: impl FnOnce() -> Effect<'a>,
-        cause: Cause,
     ) -> u64 {
         let number = self.count_change();
         if self.journal.is_attended() {
-            self.attend(number, &subject, &effect(), cause);
+            let subject = self.subject(key, value_bytes);
+            self.attend(number, &subject, &effect(), Cause::Asked);
         }
         number
     }

@@ -7,6 +7,7 @@ use crate::keyspace::eviction::{AccessBits, Candidate, EvictionOptions, Policy, 
 use crate::keyspace::journal::Cause;
 use crate::keyspace::layout::{LINK, PAGE_BYTES};
 use crate::keyspace::types::{Key, KeyspaceError, Millis};
+use crate::random::Random;
 
 use super::background::Cleared;
 use super::queued::Queued;
@@ -49,7 +50,7 @@ pub(super) struct Eviction {
     /// Of the last admission policy.
     era: u32,
     pool: Pool,
-    random: u64,
+    random: Random,
     /// Database and hash of the key that is being written: it is not evicted for its own sake.
     spared: Option<(u8, u64)>,
 }
@@ -73,14 +74,6 @@ impl Eviction {
     #[inline]
     pub(super) fn spares(&self, physical: u8, hash: u64) -> bool {
         self.spared == Some((physical, hash))
-    }
-
-    fn next_random(&mut self) -> u64 {
-        // SplitMix64 (Steele, Lea, Flood 2014).
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
     }
 
     /// Access bits of a new entry that takes `bytes`.
@@ -145,7 +138,7 @@ impl Eviction {
 
     fn used_frequency(&mut self, access: u32, now: Millis) -> u32 {
         let counter = self.counter(access, now);
-        let random = (self.next_random() >> 32) as u32;
+        let random = (self.random.draw() >> 32) as u32;
         let counter = frequency::increased(counter, self.options.lfu_log_factor, random);
         frequency::pack(now, counter)
     }
@@ -557,13 +550,13 @@ impl Shard {
         if keys == 0 {
             return None;
         }
-        let mut drawn = self.eviction.next_random() % keys;
+        let mut drawn = self.eviction.random.draw() % keys;
         let physical = self.databases.iter().position(|database| {
             let here = drawn < database.keys;
             drawn = drawn.saturating_sub(database.keys);
             here
         })?;
-        let random = self.eviction.next_random();
+        let random = self.eviction.random.draw();
         let buckets = self.databases[physical].buckets();
         let product = u128::from(random) * u128::from(buckets);
         Some((physical, (product >> 64) as u64, product as u64 >> 32))

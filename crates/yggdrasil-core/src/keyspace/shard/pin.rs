@@ -31,8 +31,8 @@ impl Shard {
         let Some((place, header)) = self.locate_live(key, now) else {
             return false;
         };
-        let subject = self.subject(key, header.value_bytes());
-        self.commit(subject, || Effect::Pin { until: Some(until) }, Cause::Asked);
+        let effect = || Effect::Pin { until: Some(until) };
+        self.commit(key, header.value_bytes(), effect);
         let bytes = footprint(header.total_bytes());
         self.pins
             .set(place.physical, key.hash, key.bytes, bytes, until);

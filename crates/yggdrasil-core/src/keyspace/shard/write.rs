@@ -143,8 +143,8 @@ impl Shard {
             };
             at
         };
-        let subject = self.subject(key, header.value_bytes());
-        let number = self.commit(subject, || Effect::Expire { at: expiry }, Cause::Asked);
+        let effect = || Effect::Expire { at: expiry };
+        let number = self.commit(key, header.value_bytes(), effect);
         let before = self.expire_at(place.at, &header);
         self.wheel_unlink(place.at, &header);
         let new = header.changed(number, header.has_expiry() || expiry.is_some());
@@ -225,8 +225,7 @@ impl Shard {
             Extent::new(header.key_bytes(), length, expire_at.is_some()).as_wide_as(&header);
         self.check_pinned_growth(&header, key.bytes, extent.total_bytes())?;
         let at = self.stretch(&place, &header, offset, &extent)?;
-        let subject = self.subject(key, length);
-        let version = self.commit(subject, || Effect::Splice { offset, bytes }, Cause::Asked);
+        let version = self.commit(key, length, || Effect::Splice { offset, bytes });
         let access = self.access_after_write(key, &place, extent.total_bytes(), now);
         let new = Header::new(&extent, place.physical, Form::STRING, version, access)
             .with_pin(header.is_pinned());
@@ -542,10 +541,8 @@ impl Shard {
         value: &Stored<'_>,
         expire_at: Option<Millis>,
     ) -> u64 {
-        let bytes = value.bytes;
-        let subject = self.subject(key, bytes.len() as u64);
-        let form = Form::of(value);
-        self.commit(subject, || put(form, bytes, expire_at), Cause::Asked)
+        let (form, bytes) = (Form::of(value), value.bytes);
+        self.commit(key, bytes.len() as u64, || put(form, bytes, expire_at))
     }
 
     /// Makes it real that a new key has zeros and then bytes as its value.
@@ -558,12 +555,12 @@ impl Shard {
         bytes: &[u8],
         expire_at: Option<Millis>,
     ) -> u64 {
-        let subject = self.subject(key, gap + bytes.len() as u64);
+        let value_bytes = gap + bytes.len() as u64;
         if gap > 0 && self.journal.is_attended() {
             let whole = [&vec![0; gap as usize], bytes].concat();
-            return self.commit(subject, || put(form, &whole, expire_at), Cause::Asked);
+            return self.commit(key, value_bytes, || put(form, &whole, expire_at));
         }
-        self.commit(subject, || put(form, bytes, expire_at), Cause::Asked)
+        self.commit(key, value_bytes, || put(form, bytes, expire_at))
     }
 
     /// Writes all that precedes the key; the expiry is not linked.

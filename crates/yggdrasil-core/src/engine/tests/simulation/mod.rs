@@ -5,17 +5,17 @@
 //! the replies are those of some order of the requests. `YGGDRASIL_SIMULATE_SEEDS` says how many seeds are run, and
 //! `YGGDRASIL_SIMULATE_SEED` runs one again.
 
+mod chance;
 mod model;
 mod order;
-mod random;
 mod replies;
 mod workload;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use chance::Chance;
 use order::{Happened, Verdict, explain, suspects};
-use random::Random;
 use world::{Plan, World};
 
 const SEEDS: u64 = 3000;
@@ -23,7 +23,7 @@ const STEPS_MAX: usize = 20_000;
 const FAILURES_SHOWN: usize = 20;
 
 fn plan_of(seed: u64) -> Plan {
-    let mut random = Random::new(seed ^ 0x51);
+    let mut random = Chance::new(seed ^ 0x51);
     let modelled = random.percent(60);
     let small = !modelled && random.percent(40);
     Plan {

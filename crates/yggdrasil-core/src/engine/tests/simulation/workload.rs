@@ -1,7 +1,7 @@
 //! Requests that simulated clients send.
 
+use super::chance::Chance;
 use super::model::{Command, Operation};
-use super::random::Random;
 use crate::commands::{Keys, Registry};
 
 /// Enough for all shards to have some, few enough to meet.
@@ -21,23 +21,23 @@ fn words(words: &[&[u8]]) -> Command {
 }
 
 impl Workload {
-    pub fn new(random: &mut Random) -> Self {
+    pub fn new(random: &mut Chance) -> Self {
         Self {
             values: 0,
             long_percent: [0, 5, 30, 80][random.below(4)],
         }
     }
 
-    fn key<'a>(&self, random: &mut Random) -> &'a [u8] {
+    fn key<'a>(&self, random: &mut Chance) -> &'a [u8] {
         KEYS[random.below(KEYS.len())].as_bytes()
     }
 
-    fn keys(&self, random: &mut Random) -> Vec<&'static [u8]> {
+    fn keys(&self, random: &mut Chance) -> Vec<&'static [u8]> {
         (0..1 + random.below(4)).map(|_| self.key(random)).collect()
     }
 
     /// A value that no other request has.
-    fn value(&mut self, random: &mut Random) -> Vec<u8> {
+    fn value(&mut self, random: &mut Chance) -> Vec<u8> {
         self.values += 1;
         let name = format!("v{}:", self.values).into_bytes();
         let len = match random.below(100) {
@@ -49,7 +49,7 @@ impl Workload {
     }
 
     /// A command that the model knows.
-    fn modelled(&mut self, random: &mut Random, inside: bool) -> Command {
+    fn modelled(&mut self, random: &mut Chance, inside: bool) -> Command {
         let key = self.key(random);
         match random.below(if inside { 20 } else { 24 }) {
             0..=4 => {
@@ -102,7 +102,7 @@ impl Workload {
     }
 
     /// An operation that the model knows.
-    pub fn operation(&mut self, random: &mut Random) -> Operation {
+    pub fn operation(&mut self, random: &mut Chance) -> Operation {
         match random.below(100) {
             0..=9 => {
                 let count = random.below(4);
@@ -114,12 +114,12 @@ impl Workload {
     }
 
     /// The command that is written in Python.
-    pub fn coroutine(&mut self, random: &mut Random) -> Command {
+    pub fn coroutine(&mut self, random: &mut Chance) -> Command {
         words(&[&[&b"coroutine"[..]], &self.keys(random)[..]].concat())
     }
 
     /// Any command of the table, with words that it may or may not know.
-    pub fn anything(&mut self, random: &mut Random, table: &Registry) -> Command {
+    pub fn anything(&mut self, random: &mut Chance, table: &Registry) -> Command {
         let row = loop {
             let at = table.at(random.below(table.len()));
             let row = table.spec(at.expect("a row of the table"));
@@ -153,7 +153,7 @@ impl Workload {
         command
     }
 
-    fn word(&mut self, random: &mut Random) -> Vec<u8> {
+    fn word(&mut self, random: &mut Chance) -> Vec<u8> {
         const WORDS: [&[u8]; 24] = [
             b"0", b"1", b"2", b"-1", b"100", b"1000000", b"NX", b"XX", b"GET", b"EX", b"PX",
             b"KEEPTTL", b"REPLACE", b"MATCH", b"COUNT", b"*", b"ON", b"OFF", b"SKIP", b"ASYNC",

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 use super::super::{NOW_MS, START_MS, encoded, engine, peer};
+use super::chance::Chance;
 use super::model::Operation;
 use super::order::Happened;
-use super::random::Random;
 use super::replies::reply_end;
 use super::workload::Workload;
 use crate::commands::{Arity, CommandId, Flags, Group, Keys, NewCommand, Run};
@@ -84,7 +84,7 @@ struct Running {
 
 pub(super) struct World {
     plan: Plan,
-    random: Random,
+    random: Chance,
     shape: NodeShape,
     control: Control,
     arenas: Vec<Segment>,
@@ -107,7 +107,7 @@ pub(super) struct World {
 impl World {
     pub fn new(seed: u64, plan: Plan) -> Self {
         NOW_MS.set(START_MS);
-        let mut random = Random::new(seed);
+        let mut random = Chance::new(seed);
         let shape = NodeShape {
             shards: plan.shards,
             arena_bytes: ARENA_BYTES,
