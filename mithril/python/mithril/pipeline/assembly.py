@@ -1,0 +1,183 @@
+"""Assembly: stages as they were asked for become segments of functions, and regrouping stages between them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mithril.pipeline.budget import Budget
+from mithril.pipeline.feeders import Feeder, IndexedFeeder, SequentialFeeder, StageFeeder
+from mithril.pipeline.functions import Function, Kind
+from mithril.pipeline.regroup import Batch, Pack, Regroup, Shard, Shuffle, Upstream
+from mithril.pipeline.run import Driver
+from mithril.pipeline.segment import Events, Segment, StageStatistics
+from mithril.pipeline.settings import PipelineSettings
+from mithril.pipeline.stages import IndexedSource, Source
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionStage:
+    """A function, and how many threads run it."""
+
+    function: Function
+    workers: int | Literal["auto"]
+
+    @property
+    def shape(self) -> str:
+        """The part of it that positions depend on."""
+        return self.function.kind.value
+
+    @property
+    def one_to_one(self) -> bool:
+        """Each element stays one element."""
+        return self.function.kind is Kind.MAP and self.function.on_error == "raise"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStage:
+    """Batches of elements."""
+
+    size: int
+    drop_last: bool
+
+    @property
+    def shape(self) -> str:
+        """The part of it that positions depend on."""
+        return f"batch {self.size}"
+
+
+@dataclass(frozen=True, slots=True)
+class ShuffleStage:
+    """A random order within windows."""
+
+    window: int
+
+    @property
+    def shape(self) -> str:
+        """The part of it that positions depend on."""
+        return f"shuffle {self.window}"
+
+
+@dataclass(frozen=True, slots=True)
+class PackStage:
+    """Rows of tokens."""
+
+    length: int
+
+    @property
+    def shape(self) -> str:
+        """The part of it that positions depend on."""
+        return f"pack {self.length}"
+
+
+@dataclass(frozen=True, slots=True)
+class ShardStage:
+    """The share of a rank."""
+
+    rank: int
+    world: int
+
+    @property
+    def shape(self) -> str:
+        """The part of it that positions depend on; the number of ranks is checked apart."""
+        return "shard"
+
+
+Stage = FunctionStage | BatchStage | ShuffleStage | PackStage | ShardStage
+
+
+@dataclass(slots=True)
+class Assembled:
+    """What a run consists of."""
+
+    settings: PipelineSettings
+    budget: Budget
+    events: Events
+    segments: list[Segment] = field(default_factory=list)
+    last: Upstream = field(init=False)
+
+    def driver(self) -> Driver:
+        """The thread that drives it."""
+        return Driver(self.last, self.segments, self.budget, self.events, self.settings.prefetch)
+
+    def statistics(self) -> list[StageStatistics]:
+        """Figures of the segments."""
+        return [segment.statistics for segment in self.segments]
+
+
+class _Assembler:
+    """A builder of segments and stages, from the source on."""
+
+    def __init__(self, result: Assembled, ordered: bool) -> None:
+        self._result = result
+        self._ordered = ordered
+        self._feeder: Feeder | None = None
+        self._stage: Upstream | None = None
+        self._functions: list[FunctionStage] = []
+
+    def source(self, source: IndexedSource | Source, key: tuple[int, int], shuffled: bool) -> None:
+        if isinstance(source, IndexedSource):
+            self._feeder = IndexedFeeder(source, key if shuffled else None)
+        else:
+            self._feeder = SequentialFeeder(source, key[1])
+            self._segment(workers=1)
+
+    def function(self, stage: FunctionStage) -> None:
+        if self._feeder is None:
+            assert self._stage is not None
+            self._feeder = StageFeeder(self._stage, self._result.budget)
+        self._functions.append(stage)
+
+    def regroup(self, make: Callable[[Upstream, Budget], Regroup]) -> None:
+        self._stage = make(self.finish(), self._result.budget)
+
+    def finish(self) -> Upstream:
+        """The last stage."""
+        if self._feeder is not None:
+            asked = [stage.workers for stage in self._functions if stage.workers != "auto"]
+            self._segment(max(asked) if asked else self._result.settings.threads)
+        assert self._stage is not None
+        return self._stage
+
+    def _segment(self, workers: int) -> None:
+        assert self._feeder is not None
+        result = self._result
+        segment = Segment(
+            self._feeder,
+            [stage.function for stage in self._functions],
+            result.budget,
+            result.events,
+            workers=workers,
+            refuse=result.settings.oversize == "refuse",
+            ordered=self._ordered,
+        )
+        result.segments.append(segment)
+        self._stage, self._feeder, self._functions = segment, None, []
+
+
+def assemble(
+    source: IndexedSource | Source,
+    stages: Sequence[Stage],
+    settings: PipelineSettings,
+    key: tuple[int, int],
+    ordered: bool,
+) -> Assembled:
+    """The segments and stages of one run, from the source to the last one."""
+    result = Assembled(settings, Budget(settings.memory_bytes), Events())
+    assembler = _Assembler(result, ordered)
+    assembler.source(source, key, bool(stages) and isinstance(stages[0], ShuffleStage))
+    for number, stage in enumerate(stages):
+        match stage:
+            case FunctionStage():
+                assembler.function(stage)
+            case BatchStage(size, drop_last):
+                assembler.regroup(lambda up, budget, size=size, drop=drop_last: Batch(up, budget, size, drop))
+            case ShuffleStage(window):
+                if window:
+                    mixed = (key[0] + number, key[1])
+                    assembler.regroup(lambda up, budget, window=window, mixed=mixed: Shuffle(up, budget, window, mixed))
+            case PackStage(length):
+                assembler.regroup(lambda up, budget, length=length: Pack(up, budget, length))
+            case ShardStage(rank, world):
+                assembler.regroup(lambda up, budget, rank=rank, world=world: Shard(up, budget, rank, world))
+    result.last = assembler.finish()
+    return result

@@ -1,0 +1,184 @@
+"""The memory budget: what samples take, each buffer counted once, within one limit."""
+
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+_DEPTH_MAX = 8
+_BOX_BYTES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The memory of one sample: bytes of its own, and the buffers that it may share with others."""
+
+    own: int
+    buffers: tuple[tuple[int, int], ...] = ()
+    """Address or identity of each buffer, and its size."""
+
+    @property
+    def size(self) -> int:
+        """The bytes, as if nothing was shared."""
+        return self.own + sum(dict(self.buffers).values())
+
+    @staticmethod
+    def joined(holds: Iterable["Hold"]) -> "Hold":
+        """The memory of several samples in one."""
+        own = 0
+        buffers: list[tuple[int, int]] = []
+        for hold in holds:
+            own += hold.own
+            buffers.extend(hold.buffers)
+        return Hold(own, tuple(buffers))
+
+
+def measure(value: Any) -> Hold:
+    """The memory that a value keeps alive: views count as the whole buffer that they are of."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return Hold(sys.getsizeof(value))
+    if kind is np.ndarray and value.base is None and value.dtype.char != "O":
+        return Hold(_BOX_BYTES, ((id(value), value.nbytes),))
+    buffers: dict[int, int] = {}
+    own = _collect(value, buffers, 0)
+    return Hold(own, tuple(buffers.items()))
+
+
+_PLAIN = frozenset({int, float, bool, str, bytes, complex, type(None)})
+
+
+def _collect(value: Any, buffers: dict[int, int], depth: int) -> int:
+    """The bytes of a value itself; buffers go into the dictionary."""
+    if type(value) in _PLAIN:
+        return sys.getsizeof(value)
+    if isinstance(value, np.ndarray):
+        return _array(value, buffers, depth)
+    if isinstance(value, Mapping) and depth < _DEPTH_MAX:
+        return sys.getsizeof(value) + sum(
+            _collect(part, buffers, depth + 1) for pair in value.items() for part in pair
+        )
+    if isinstance(value, list | tuple | set | frozenset) and depth < _DEPTH_MAX:
+        return sys.getsizeof(value) + sum(_collect(part, buffers, depth + 1) for part in value)
+    return _foreign(value, buffers, depth)
+
+
+def _array(value: np.ndarray[Any, Any], buffers: dict[int, int], depth: int) -> int:
+    root: Any = value
+    while isinstance(root.base, np.ndarray):
+        root = root.base
+    if root.base is not None and not isinstance(root.base, memoryview):
+        return _BOX_BYTES + _collect(root.base, buffers, depth + 1)
+    buffers[id(root)] = root.nbytes
+    if root.dtype.char == "O" and depth < _DEPTH_MAX:
+        return _BOX_BYTES + sum(_collect(part, buffers, depth + 1) for part in value.flat)
+    return _BOX_BYTES
+
+
+def _foreign(value: Any, buffers: dict[int, int], depth: int) -> int:
+    """Arrow data, torch tensors, images and other objects, by what they say of themselves."""
+    if isinstance(value, memoryview) and value.obj is not None and depth < _DEPTH_MAX:
+        return _BOX_BYTES + _collect(value.obj, buffers, depth + 1)
+    if (storage := getattr(value, "untyped_storage", None)) is not None:
+        found = storage()
+        buffers[found.data_ptr()] = found.nbytes()
+        return _BOX_BYTES
+    if (total := getattr(value, "get_total_buffer_size", None)) is not None:
+        buffers[_arrow_address(value)] = total()
+        return _BOX_BYTES
+    if hasattr(value, "getbands"):
+        return int(value.width * value.height * len(value.getbands())) + _BOX_BYTES
+    return sys.getsizeof(value)
+
+
+def _arrow_address(value: Any) -> int:
+    """The address of the first buffer, which slices of the same data share."""
+    columns = value.columns if hasattr(value, "columns") else [value]
+    for column in columns:
+        for piece in getattr(column, "chunks", [column]):
+            for buffer in piece.buffers():
+                if buffer is not None and buffer.size:
+                    return int(buffer.address)
+    return id(value)
+
+
+class Budget:
+    """The account of one run. Bytes are reserved before work starts, and become holds of its samples.
+
+    `used` is what is reserved and held, with each buffer counted once however many samples share it.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+        self.peak = 0
+        self.overruns = 0
+        self._counts: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def reserve(self, size: int, leave: int = 0) -> bool:
+        """Takes so many bytes, if they are free and enough is left."""
+        with self._lock:
+            if self.used + size + leave > self.limit:
+                return False
+            self._grow(size)
+            return True
+
+    def give_back(self, size: int) -> None:
+        """Frees bytes that were reserved."""
+        with self._lock:
+            self.used -= size
+
+    def hold(self, holds: list[Hold], reserved: int, over: bool = False) -> int | None:
+        """Turns reserved bytes into holds, and gives what is left of them; nothing where that passes the limit.
+
+        With `over`, the limit may be passed, which is counted.
+        """
+        with self._lock:
+            needed = self._count(holds)
+            extra = max(needed - reserved, 0)
+            if self.used + extra > self.limit:
+                if not over:
+                    self._uncount(holds)
+                    return None
+                self.overruns += 1
+            self._grow(extra)
+            return max(reserved - needed, 0)
+
+    def release(self, holds: Iterable[Hold]) -> None:
+        """Frees what samples held."""
+        with self._lock:
+            self.used -= self._uncount(holds)
+
+    def _grow(self, size: int) -> None:
+        self.used += size
+        self.peak = max(self.peak, self.used)
+
+    def _count(self, holds: Iterable[Hold]) -> int:
+        total = 0
+        counts = self._counts
+        for hold in holds:
+            total += hold.own
+            for address, size in hold.buffers:
+                found = counts.get(address, 0)
+                counts[address] = found + 1
+                if not found:
+                    total += size
+        return total
+
+    def _uncount(self, holds: Iterable[Hold]) -> int:
+        total = 0
+        counts = self._counts
+        for hold in holds:
+            total += hold.own
+            for address, size in hold.buffers:
+                left = counts[address] - 1
+                if left:
+                    counts[address] = left
+                else:
+                    del counts[address]
+                    total += size
+        return total

@@ -1,0 +1,71 @@
+"""Functions that join the samples of a batch: numpy arrays, dictionaries of them, torch tensors, or lists."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mithril.core.errors import MissingExtraError
+from mithril.pipeline.errors import PipelineError
+
+_NUMBERS = (bool, int, float, complex, np.generic)
+
+
+def collate(samples: Sequence[Any]) -> Any:
+    """Stacks arrays of one shape and numbers, goes into dictionaries and tuples, and leaves the rest a list."""
+    first = samples[0]
+    if isinstance(first, np.ndarray):
+        if all(isinstance(sample, np.ndarray) and sample.shape == first.shape for sample in samples):
+            return np.stack(samples)
+        return list(samples)
+    if isinstance(first, _NUMBERS):
+        return np.asarray(samples)
+    if isinstance(first, Mapping):
+        return {key: collate([sample[key] for sample in samples]) for key in first}
+    if isinstance(first, tuple):
+        if any(len(sample) != len(first) for sample in samples):
+            raise PipelineError("tuples of a batch must have the same length")
+        return tuple(collate(part) for part in zip(*samples, strict=True))
+    if type(first).__module__.partition(".")[0] == "torch":
+        return torch_module().stack(list(samples))
+    return list(samples)
+
+
+def concatenate(parts: Sequence[Any]) -> Any:
+    """One array of the parts of a packed row."""
+    return np.concatenate(parts)
+
+
+def as_tokens(value: Any) -> Any:
+    """A one-dimensional array of whole numbers."""
+    array = np.asarray(value)
+    if not array.size:
+        return array.astype(np.int32).reshape(-1)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise PipelineError(
+            f"pack takes one-dimensional arrays of whole numbers, not {array.dtype} of {array.ndim} dimensions"
+        )
+    return array
+
+
+def to_torch(value: Any) -> Any:
+    """The same with torch tensors in the place of numpy arrays, which share their memory."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        writable = value if value.flags.writeable else value.copy()
+        return torch_module().from_numpy(writable)
+    if isinstance(value, np.generic) and value.dtype.kind in "biufc":
+        return torch_module().tensor(value.item())
+    if isinstance(value, Mapping):
+        return {key: to_torch(part) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return tuple(to_torch(part) for part in value)
+    return [to_torch(part) for part in value] if isinstance(value, list) else value
+
+
+def torch_module() -> Any:
+    """The package torch."""
+    try:
+        return importlib.import_module("torch")
+    except ImportError:
+        raise MissingExtraError("tensors of torch", "torch", "torch") from None

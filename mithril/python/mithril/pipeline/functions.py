@@ -1,0 +1,102 @@
+"""Functions of a segment: what worker threads do with samples, and what happens when a function raises."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from mithril.pipeline.errors import TransformError
+
+OnError = str | Callable[[TransformError], Any]
+"""`raise`, `skip`, or a function of the error: what it gives replaces the sample, and None leaves it out."""
+
+
+class Kind(Enum):
+    """A way in which a function is called."""
+
+    MAP = "map"
+    FILTER = "filter"
+    FLAT_MAP = "flat_map"
+    CHUNKS = "chunks"
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function and how it is called."""
+
+    kind: Kind
+    call: Callable[[Any], Any]
+    name: str
+    on_error: OnError = "raise"
+    reserve: int = 0
+    """Bytes that the function needs for each sample beyond what its result takes."""
+
+
+@dataclass(slots=True)
+class Sample:
+    """A value between functions, and where it came from."""
+
+    value: Any
+    place: str
+    row: int
+
+
+def apply(functions: Sequence[Function], samples: list[Sample]) -> tuple[list[Sample], int]:
+    """What the functions make of samples, and how many samples an error left out."""
+    skipped = 0
+    for function in functions:
+        if not samples:
+            break
+        try:
+            samples = _call(function, samples)
+        except Exception as error:  # noqa: BLE001 (any error of a function is told with its sample)
+            if len(samples) == 1:
+                found = _handled(function, samples[0], error)
+                skipped += not found
+                samples = found
+            else:
+                samples, more = _one_by_one(function, samples)
+                skipped += more
+    return samples, skipped
+
+
+def _one_by_one(function: Function, samples: list[Sample]) -> tuple[list[Sample], int]:
+    results: list[Sample] = []
+    skipped = 0
+    for sample in samples:
+        try:
+            results.extend(_call(function, [sample]))
+        except Exception as error:  # noqa: BLE001 (any error of a function is told with its sample)
+            found = _handled(function, sample, error)
+            skipped += not found
+            results.extend(found)
+    return results, skipped
+
+
+def _handled(function: Function, sample: Sample, error: Exception) -> list[Sample]:
+    told = error if isinstance(error, TransformError) else None
+    told = told or TransformError(function.name, sample.place, sample.row, error)
+    if function.on_error == "raise":
+        raise told from error
+    if function.on_error == "skip":
+        return []
+    assert callable(function.on_error)
+    replacement = function.on_error(told)
+    return [] if replacement is None else [Sample(replacement, sample.place, sample.row)]
+
+
+def _call(function: Function, samples: list[Sample]) -> list[Sample]:
+    call = function.call
+    if function.kind is Kind.MAP:
+        return [Sample(call(sample.value), sample.place, sample.row) for sample in samples]
+    if function.kind is Kind.FILTER:
+        return [sample for sample in samples if call(sample.value)]
+    if function.kind is Kind.FLAT_MAP:
+        return [Sample(value, sample.place, sample.row) for sample in samples for value in call(sample.value)]
+    results: Iterable[Any] = call([sample.value for sample in samples])
+    results = list(results)
+    if len(results) == len(samples):
+        pairs = zip(results, samples, strict=True)
+        return [Sample(value, sample.place, sample.row) for value, sample in pairs]
+    first = samples[0]
+    return [Sample(value, first.place, first.row) for value in results]

@@ -1,0 +1,10 @@
+"""Metrics of pipelines."""
+
+from prometheus_client import Counter, Gauge
+
+SAMPLES = Counter("mithril_pipeline_samples", "Samples that a stage has given.", ["stage"])
+BUSY_SECONDS = Counter("mithril_pipeline_busy_seconds", "Seconds that workers spent in a stage.", ["stage"])
+SKIPPED = Counter("mithril_pipeline_skipped", "Samples left out after an error.")
+WAITED_SECONDS = Counter("mithril_pipeline_waited_seconds", "Seconds that the caller waited for the next element.")
+MEMORY_BYTES = Gauge("mithril_pipeline_memory_bytes", "Bytes in use of the memory budget, of the newest run.")
+OVERRUNS = Counter("mithril_pipeline_overruns", "Samples above the whole memory budget that ran alone.")

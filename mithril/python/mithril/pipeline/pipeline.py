@@ -1,0 +1,254 @@
+"""Pipelines: a source and the stages behind it, to iterate over."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mithril.core.config import load
+from mithril.core.progress import Progress, Step
+from mithril.pipeline.assembly import BatchStage, FunctionStage, PackStage, ShardStage, ShuffleStage, Stage, assemble
+from mithril.pipeline.collation import as_tokens, collate, concatenate, to_torch
+from mithril.pipeline.errors import PipelineError
+from mithril.pipeline.functions import Function, Kind, OnError
+from mithril.pipeline.run import Run
+from mithril.pipeline.settings import PipelineSettings
+from mithril.pipeline.sources.memory import as_source
+from mithril.pipeline.stages import IndexedSource, Sink, Source, Transform
+from mithril.pipeline.state import State
+from mithril.pipeline.statistics import Statistics
+
+Workers = int | Literal["auto"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    settings: PipelineSettings
+    seed: int
+    ordered: bool
+
+
+class Pipeline(Iterable[Any]):
+    """A pipeline. Every method that adds a stage gives a new one, and leaves this one as it was.
+
+    Iterating gives the elements of one epoch, and the next epoch the next time. The order depends on `seed` and epoch
+    alone. With `ordered=False` chunks come as they are done, and `state_dict` is not available.
+    """
+
+    def __init__(
+        self,
+        source: IndexedSource | Source | Iterable[Any] | Callable[[], Iterable[Any]],
+        *,
+        seed: int = 0,
+        ordered: bool = True,
+        memory_bytes: int | None = None,
+        prefetch: int | None = None,
+        oversize: Literal["run", "refuse"] | None = None,
+    ) -> None:
+        arguments = {"memory_bytes": memory_bytes, "prefetch": prefetch, "oversize": oversize}
+        self._source = as_source(source)
+        self._options = _Options(load(PipelineSettings, arguments).settings, seed, ordered)
+        self._stages: tuple[Stage, ...] = ()
+        self._epoch = 0
+        self._start: State | None = None
+        self._run: Run | None = None
+        self._run_epoch = 0
+        self._run_stages: Callable[[], Any] | None = None
+
+    # Stages.
+
+    def map(
+        self,
+        function: Callable[[Any], Any] | Transform,
+        *,
+        chunks: bool = False,
+        workers: Workers = "auto",
+        on_error: OnError = "raise",
+        reserve: int = 0,
+    ) -> "Pipeline":
+        """Calls a function for each element, on several threads. With `chunks` it takes and gives lists of elements.
+
+        `reserve` is the memory that one call needs beyond its result. A result that does not fit into the memory budget
+        is dropped and made again, so the function must give the same for the same element. `on_error` is `raise`, `skip`
+        or a function of the error, whose result takes the element's place.
+        """
+        if isinstance(function, Transform):
+            return self._function(Kind.CHUNKS, function.transform, type(function).__name__, workers, on_error, reserve)
+        return self._function(Kind.CHUNKS if chunks else Kind.MAP, function, "", workers, on_error, reserve)
+
+    def filter(
+        self, function: Callable[[Any], Any], *, workers: Workers = "auto", on_error: OnError = "raise"
+    ) -> "Pipeline":
+        """Leaves out the elements for which the function is false."""
+        return self._function(Kind.FILTER, function, "", workers, on_error)
+
+    def flat_map(
+        self, function: Callable[[Any], Iterable[Any]], *, workers: Workers = "auto", on_error: OnError = "raise"
+    ) -> "Pipeline":
+        """Puts what the function gives for an element in its place, one by one."""
+        return self._function(Kind.FLAT_MAP, function, "", workers, on_error)
+
+    def shuffle(self, window: int = 0) -> "Pipeline":
+        """Puts each window of so many elements in a random order.
+
+        As the first stage behind a source of numbered chunks, it also reads these in a random order; without a window,
+        only that.
+        """
+        if window < 0 or (not window and (self._stages or not isinstance(self._source, IndexedSource))):
+            raise PipelineError(
+                f"shuffle needs a window of at least 1 element here, not {window}; without a window it is the first "
+                f"stage behind a source of numbered chunks"
+            )
+        return self._with(ShuffleStage(window))
+
+    def batch(
+        self, size: int, *, drop_last: bool = False, collate: Callable[[list[Any]], Any] | None = collate
+    ) -> "Pipeline":
+        """Makes batches of so many elements, and joins each by `collate`; None leaves lists."""
+        _positive("batch", size)
+        batched = self._with(BatchStage(size, drop_last))
+        return batched if collate is None else batched._function(Kind.MAP, collate, "collate", "auto", "raise")
+
+    def pack(self, length: int) -> "Pipeline":
+        """Puts sequences of tokens one after the other, and cuts them into rows of so many tokens."""
+        _positive("pack", length)
+        arrays = self._function(Kind.MAP, as_tokens, "tokens", "auto", "raise")
+        return arrays._with(PackStage(length))._function(Kind.MAP, concatenate, "concatenate", "auto", "raise")
+
+    def shard(self, rank: int, world: int) -> "Pipeline":
+        """Gives one rank its share: of each `world` elements the one with its number.
+
+        All ranks get equally many. Maps before it are not run for the elements of other ranks.
+        """
+        _positive("shard: world", world)
+        if not 0 <= rank < world:
+            raise PipelineError(f"shard: rank is from 0 to {world - 1}, not {rank}")
+        if any(isinstance(stage, ShardStage) for stage in self._stages):
+            raise PipelineError("a pipeline has one shard stage")
+        at = len(self._stages)
+        while at and isinstance(stage := self._stages[at - 1], FunctionStage) and stage.one_to_one:
+            at -= 1
+        stages = (*self._stages[:at], ShardStage(rank, world), *self._stages[at:])
+        return self._copy(stages)
+
+    def to_torch(self) -> "Pipeline":
+        """Makes torch tensors of numpy arrays; they share their memory."""
+        return self._function(Kind.MAP, to_torch, "to_torch", "auto", "raise")
+
+    # Iteration.
+
+    def __iter__(self) -> Run:
+        """The elements of an epoch, from its beginning or from where `load_state_dict` said."""
+        if self._run is not None:
+            self._run.close()
+        start, self._start = self._start, None
+        if start is None:
+            start = State(self._epoch, 0, 0, None)
+        self._epoch = start.epoch
+        assembled = assemble(self._source, self._stages, self._options.settings, self._key, self._options.ordered)
+        assembled.last.reset(start.up)
+        self._run_stages = assembled.statistics
+        self._run_epoch = start.epoch
+        self._run = Run(assembled.driver(), start, self._ended)
+        return self._run
+
+    @property
+    def _key(self) -> tuple[int, int]:
+        return self._options.seed, self._epoch
+
+    def _ended(self) -> None:
+        self._epoch = self._run_epoch + 1
+
+    def epochs(self, count: int | None = None) -> Iterator[Any]:
+        """The elements of so many epochs, one after the other; without a number, of all."""
+        for _ in itertools.count() if count is None else range(count):
+            yield from self
+
+    def run(self, sink: Sink, callback: Callable[[Step], None] | None = None) -> Statistics:
+        """Gives the elements of an epoch to a sink, and shows progress."""
+        try:
+            with Progress("pipeline", callback=callback) as progress, iter(self) as elements:
+                for element in elements:
+                    sink.consume(element)
+                    progress.add(elements.size)
+            sink.flush()
+        except BaseException:
+            sink.abort()
+            raise
+        return self.statistics()
+
+    def statistics(self) -> Statistics:
+        """Figures of the current or the last run."""
+        run = self._run
+        if run is None or self._run_stages is None:
+            raise PipelineError("a pipeline that has not run has no statistics; iterate over it first")
+        return run.statistics(self._run_epoch, self._run_stages())
+
+    # Exact resume.
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position behind the last element that was handed out, as numbers, lists and strings."""
+        if not self._options.ordered:
+            raise PipelineError("the position of a pipeline with ordered=False is not defined; use ordered=True")
+        run = self._run
+        if self._start is not None:
+            state = self._start
+        elif run is None or self._epoch != self._run_epoch:
+            state = State(self._epoch, 0, 0, None)
+        else:
+            state = run.state
+        return state.to_dict(self._options.seed, self._shape(), self._world())
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Makes the next iteration go on behind that position.
+
+        The stages must be the same. The number of workers may differ, and the number of ranks if only maps follow shard.
+        """
+        self._start = State.from_dict(state, self._options.seed, self._shape(), self._world(), self._elastic())
+        self._epoch = self._start.epoch
+        if self._run is not None:
+            self._run.close()
+            self._run = None
+
+    def _shape(self) -> str:
+        return " > ".join([f"{len(self._source)} chunks" if isinstance(self._source, IndexedSource) else "stream"] + [
+            stage.shape for stage in self._stages
+        ])
+
+    def _world(self) -> int:
+        return next((stage.world for stage in self._stages if isinstance(stage, ShardStage)), 1)
+
+    def _elastic(self) -> bool:
+        stages = list(itertools.dropwhile(lambda stage: not isinstance(stage, ShardStage), self._stages))[1:]
+        return all(isinstance(stage, FunctionStage) and stage.one_to_one for stage in stages)
+
+    def _function(
+        self,
+        kind: Kind,
+        call: Callable[[Any], Any],
+        name: str,
+        workers: Workers,
+        on_error: OnError,
+        reserve: int = 0,
+    ) -> "Pipeline":
+        if workers != "auto":
+            _positive("workers", workers)
+        if not callable(on_error) and on_error not in ("raise", "skip"):
+            raise PipelineError(f'on_error is "raise", "skip" or a function, not {on_error!r}')
+        if not callable(call):
+            raise PipelineError(f"{kind.value} takes a function or a Transform, not {type(call).__name__}")
+        name = name or getattr(call, "__name__", type(call).__name__)
+        return self._with(FunctionStage(Function(kind, call, name, on_error, reserve), workers))
+
+    def _with(self, stage: Stage) -> "Pipeline":
+        return self._copy((*self._stages, stage))
+
+    def _copy(self, stages: tuple[Stage, ...]) -> "Pipeline":
+        copied = Pipeline.__new__(Pipeline)
+        copied.__dict__.update(self.__dict__, _stages=stages, _run=None, _run_stages=None)
+        return copied
+
+
+def _positive(what: str, number: object) -> None:
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise PipelineError(f"{what} is a whole number of at least 1, not {number!r}")

@@ -1,0 +1,221 @@
+"""A run: one epoch of a pipeline, driven by a thread, taken by the caller."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Self
+
+from mithril.pipeline import metrics
+from mithril.pipeline.budget import Budget, Hold
+from mithril.pipeline.chunk import Chunk, Wait
+from mithril.pipeline.regroup import Upstream
+from mithril.pipeline.segment import Events, Segment, StageStatistics
+from mithril.pipeline.state import State
+from mithril.pipeline.statistics import Statistics
+
+_TELL_SHARE = 64
+
+
+class Driver:
+    """The thread that asks the last stage for chunks, and keeps some ready."""
+
+    def __init__(
+        self, last: Upstream, segments: Sequence[Segment], budget: Budget, events: Events, prefetch: int
+    ) -> None:
+        self.budget = budget
+        self.events = events
+        self.segments = segments
+        self.ready: deque[Chunk] = deque()
+        self.error: BaseException | None = None
+        self.ended = False
+        self.asking = False
+        """The caller waits, and holds nothing."""
+        self._last = last
+        self._prefetch = prefetch
+        self.thread = threading.Thread(target=self._drive, name="mithril-driver", daemon=True)
+
+    def start(self) -> None:
+        """Starts all threads."""
+        for segment in self.segments:
+            for thread in segment.threads:
+                thread.start()
+        self.thread.start()
+
+    def stop(self) -> None:
+        """Stops all threads; those that run a function end with it."""
+        with self.events.condition:
+            self.events.stopped = True
+            self.events.condition.notify_all()
+
+    def _drive(self) -> None:
+        events = self.events
+        try:
+            while not events.stopped:
+                with events.condition:
+                    while len(self.ready) >= self._prefetch and not events.stopped:
+                        events.condition.wait()
+                    seen = events.count
+                found = self._last.pull()
+                if found is None:
+                    break
+                if isinstance(found, Wait):
+                    self._rest(seen)
+                else:
+                    self._hand_on(found)
+                    del found
+        except BaseException as error:  # noqa: BLE001 (raised where the caller waits)
+            self.error = error
+        with events.condition:
+            self.ended = True
+            events.condition.notify_all()
+
+    def _hand_on(self, chunk: Chunk) -> None:
+        with self.events.condition:
+            self.ready.append(chunk)
+            if self.asking:
+                self.events.condition.notify_all()
+
+    def _rest(self, seen: int) -> None:
+        """Waits for something to happen. Where nothing can, memory is short: the oldest task gets it."""
+        events = self.events
+        with events.condition:
+            while events.count == seen and not events.stopped:
+                if not events.running and self.asking and not self.ready:
+                    break
+                events.condition.wait()
+            else:
+                return
+        self._relieve()
+
+    def _relieve(self) -> None:
+        for chosen in reversed(self.segments):
+            if chosen.starved:
+                while not chosen.start_oldest():
+                    if not any(segment.revoke(segment is chosen) for segment in self.segments):
+                        chosen.start_alone()
+                        return
+                return
+
+
+class Run(Iterator[Any]):
+    """The elements of one epoch, in order. `close` ends it early."""
+
+    def __init__(self, driver: Driver, start: State, on_end: Callable[[], None]) -> None:
+        self._closed = False
+        self._driver = driver
+        self._start = start
+        self._on_end = on_end
+        self._chunk: Chunk | None = None
+        self._at = 0
+        self._drop = start.skip
+        self._hold: Hold | None = None
+        self._position = start.position
+        self._skipped = 0
+        self._waited_s = 0.0
+        driver.start()
+
+    @property
+    def state(self) -> State:
+        """The position behind the last element that was handed out."""
+        chunk, start = self._chunk, self._start
+        if chunk is None:
+            return start
+        if self._at == len(chunk.items) and chunk.after is not None:
+            return State(start.epoch, self._position, 0, chunk.after)
+        return State(start.epoch, self._position, self._at, chunk.token)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the last element."""
+        return 0 if self._hold is None else self._hold.size
+
+    def statistics(self, epoch: int, stages: Sequence[StageStatistics]) -> Statistics:
+        """Figures of the run up to now."""
+        budget = self._driver.budget
+        return Statistics(
+            epoch,
+            self._position,
+            self._skipped,
+            self._waited_s,
+            budget.used,
+            budget.peak,
+            budget.limit,
+            budget.overruns,
+            stages,
+        )
+
+    def __next__(self) -> Any:
+        """The next element; memory of the one before counts until then."""
+        self._release()
+        while True:
+            chunk = self._chunk
+            if chunk is not None and self._at < len(chunk.items):
+                item = chunk.items[self._at]
+                self._at += 1
+                if self._drop:
+                    self._drop -= 1
+                    self._driver.budget.release([item.hold])
+                    continue
+                self._position += 1
+                self._hold = item.hold
+                value, item.value = item.value, None
+                return value
+            following = self._take()
+            if following is None:
+                if not self._closed:
+                    self.close()
+                    self._on_end()
+                raise StopIteration
+            self._chunk, self._at = following, 0
+            self._skipped += following.skipped
+            metrics.SKIPPED.inc(following.skipped)
+            metrics.MEMORY_BYTES.set(self._driver.budget.used)
+
+    def _take(self) -> Chunk | None:
+        driver, events = self._driver, self._driver.events
+        start = time.perf_counter()
+        with events.condition:
+            try:
+                while not driver.ready:
+                    if driver.error is not None:
+                        self._closed = True
+                        driver.stop()
+                        raise driver.error
+                    if driver.ended or self._closed:
+                        return None
+                    driver.asking = True
+                    events.condition.notify_all()
+                    events.condition.wait()
+                events.count += 1
+                events.condition.notify_all()
+                return driver.ready.popleft()
+            finally:
+                driver.asking = False
+                waited = time.perf_counter() - start
+                self._waited_s += waited
+                metrics.WAITED_SECONDS.inc(waited)
+
+    def _release(self) -> None:
+        if self._hold is None:
+            return
+        self._driver.budget.release([self._hold])
+        large = self._hold.own + self._hold.size >= self._driver.budget.limit // _TELL_SHARE
+        self._hold = None
+        if large:
+            self._driver.events.tell()
+
+    def close(self) -> None:
+        """Stops the threads."""
+        if not self._closed:
+            self._closed = True
+            self._driver.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()

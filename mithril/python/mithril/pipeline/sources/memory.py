@@ -1,0 +1,79 @@
+"""Sources of what is in memory already, and of what a function or an iterable gives."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from mithril.pipeline.errors import PipelineError
+from mithril.pipeline.stages import IndexedSource, Source
+
+_CHUNKS = 256
+_CHUNK_MAX = 256
+_BATCH = 64
+
+
+class MemorySource(IndexedSource):
+    """A source of a list, an array or another sequence, in chunks of so many."""
+
+    def __init__(self, values: Sequence[Any] | np.ndarray[Any, Any], chunk: int | None = None) -> None:
+        self._values = values
+        self._chunk = chunk or min(max(len(values) // _CHUNKS, 1), _CHUNK_MAX)
+
+    def __len__(self) -> int:
+        """The number of chunks."""
+        return -(-len(self._values) // self._chunk)
+
+    def read(self, index: int) -> Sequence[Any]:
+        """Some of the values."""
+        start = index * self._chunk
+        return self._values[start : start + self._chunk]  # type: ignore[return-value]
+
+    def place(self, index: int) -> str:
+        """Names the first value."""
+        return f"{type(self._values).__name__} from number {index * self._chunk}"
+
+    def size_hint(self) -> int:
+        """The number of values."""
+        return len(self._values)
+
+
+class IterableSource(Source):
+    """A source of the iterators that a function makes: one for each epoch, always with the same values."""
+
+    def __init__(self, make: Callable[[], Iterable[Any]]) -> None:
+        self._make = make
+        self._iterator: Iterator[Any] = iter(())
+
+    def next_batch(self) -> Sequence[Any] | None:
+        """The next values."""
+        return list(islice(self._iterator, _BATCH)) or None
+
+    def reset(self, epoch: int) -> None:
+        """Makes a new iterator."""
+        self._iterator = iter(self._make())
+
+    def place(self) -> str:
+        """The name of the function."""
+        return getattr(self._make, "__name__", "iterable")
+
+
+def as_source(given: object) -> IndexedSource | Source:
+    """The source that a value stands for."""
+    if isinstance(given, IndexedSource | Source):
+        return given
+    if isinstance(given, np.ndarray) or (isinstance(given, Sequence) and not isinstance(given, str | bytes)):
+        return MemorySource(given)
+    if isinstance(given, Iterator):
+        raise PipelineError(
+            "an iterator can be read only once; give the function that makes it, so that epochs and resuming work"
+        )
+    if callable(given):
+        return IterableSource(given)
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes):
+        return IterableSource(given.__iter__)
+    raise PipelineError(
+        f"a source is a Source, a sequence, an iterable, or a function that makes one, not {type(given).__name__}; "
+        f"for files use TextSource, JsonlSource, CsvSource, ParquetSource, TarSource or FileSource"
+    )

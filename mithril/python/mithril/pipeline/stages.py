@@ -1,0 +1,92 @@
+"""The public base classes of sources, transforms and sinks."""
+
+import abc
+from collections.abc import Sequence
+from typing import Any
+
+
+class Source(abc.ABC):
+    """A source that is read from its beginning, batch by batch, by one thread at a time.
+
+    A run that goes on in the middle reads what came before again, unless the source overrides `reset`.
+    """
+
+    @abc.abstractmethod
+    def next_batch(self) -> Sequence[Any] | None:
+        """The next samples, at least one; None at the end. The same samples in every epoch and every run."""
+
+    @abc.abstractmethod
+    def reset(self, epoch: int) -> None:
+        """Goes to the beginning."""
+
+    def place(self) -> str:
+        """The name, for messages, of what the last batch came from."""
+        return type(self).__name__
+
+    def size_hint(self) -> int | None:
+        """The number of samples, where it is known."""
+        return None
+
+    def memory_usage(self) -> int:
+        """The bytes that the source itself holds beyond the samples."""
+        return 0
+
+    def close(self) -> None:
+        """Gives files and connections back."""
+        return
+
+
+class IndexedSource(abc.ABC):
+    """A source of numbered chunks that can be read in any order, by several threads at a time."""
+
+    @abc.abstractmethod
+    def __len__(self) -> int:
+        """The number of chunks."""
+
+    @abc.abstractmethod
+    def read(self, index: int) -> Sequence[Any]:
+        """The samples of a chunk, the same every time."""
+
+    def place(self, index: int) -> str:
+        """The name of a chunk, for messages."""
+        return f"{type(self).__name__} chunk {index}"
+
+    def bytes_hint(self, index: int) -> int | None:
+        """The bytes that a chunk takes in memory, where they can be told without reading it."""
+        return None
+
+    def size_hint(self) -> int | None:
+        """The number of samples, where it is known."""
+        return None
+
+    def close(self) -> None:
+        """Gives files and connections back."""
+        return
+
+
+class Transform(abc.ABC):
+    """A transform of chunks, run by several threads at a time.
+
+    The samples that it gives may not depend on where chunks begin: chunks have as many samples as memory allows, and
+    one whose result does not fit is done again.
+    """
+
+    @abc.abstractmethod
+    def transform(self, samples: Sequence[Any]) -> Sequence[Any]:
+        """What becomes of some samples, in order: as many, fewer or more."""
+
+
+class Sink(abc.ABC):
+    """A consumer of what a pipeline gives. `Pipeline.run(sink)` calls it."""
+
+    @abc.abstractmethod
+    def consume(self, value: Any) -> None:
+        """Takes one element."""
+
+    @abc.abstractmethod
+    def flush(self) -> None:
+        """Finishes what was consumed; after it, the output is whole."""
+
+    def abort(self) -> None:
+        """Drops what was consumed, after an error."""
+        return

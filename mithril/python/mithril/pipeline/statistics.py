@@ -1,0 +1,46 @@
+"""Figures of a run, as values and as a table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mithril.pipeline.segment import StageStatistics
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Figures of the current or the last run."""
+
+    epoch: int
+    elements: int
+    """Elements handed out in this epoch."""
+    skipped: int
+    """Samples left out after an error, among those that came before what was handed out."""
+    waited_s: float
+    """Seconds that the caller waited."""
+    memory_bytes: int
+    memory_peak_bytes: int
+    memory_limit_bytes: int
+    overruns: int
+    """Samples above the whole budget that ran alone."""
+    stages: Sequence[StageStatistics]
+
+    @property
+    def bottleneck(self) -> str:
+        """The stage whose workers have had the most to do."""
+        return max(self.stages, key=lambda stage: stage.busy_s / stage.workers).name if self.stages else ""
+
+    def table(self) -> str:
+        """Lines for people."""
+        lines = [f"{'stage':<40} {'workers':>7} {'samples':>10} {'busy s':>8} {'no memory s':>11} {'in flight':>9}"]
+        for stage in self.stages:
+            mark = " <- most to do" if stage.name == self.bottleneck and len(self.stages) > 1 else ""
+            lines.append(
+                f"{stage.name[:40]:<40} {stage.workers:>7} {stage.samples:>10} {stage.busy_s:>8.2f} "
+                f"{stage.full_s:>11.2f} {stage.in_flight:>9}{mark}"
+            )
+        lines.append(
+            f"epoch {self.epoch}: {self.elements} elements, {self.skipped} samples skipped, waited {self.waited_s:.2f} s, "
+            f"memory {self.memory_bytes / 1e6:.1f} MB, at most {self.memory_peak_bytes / 1e6:.1f} of "
+            f"{self.memory_limit_bytes / 1e6:.1f} MB"
+        )
+        return "\n".join(lines)

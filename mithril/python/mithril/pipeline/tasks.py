@@ -1,0 +1,187 @@
+"""Tasks: a chunk to read and to transform, and how a worker does that within the memory budget."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from mithril.pipeline import metrics
+from mithril.pipeline.budget import Budget, Hold, measure
+from mithril.pipeline.chunk import Item, Token
+from mithril.pipeline.errors import MemoryBudgetError
+from mithril.pipeline.functions import Function, Sample, apply
+
+_PIECE_MAX = 64
+_PIECE_SHARE = 16
+_FORGET = 0.99
+
+
+class State(Enum):
+    """A stage in the life of a task."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+
+
+@dataclass(slots=True)
+class Task:
+    """A chunk on its way through the functions of a segment.
+
+    `load` reads it; a task that has been read, or came from a stage before, has `inputs`.
+    """
+
+    token: Token
+    load: Callable[[], list[Item]] | None
+    load_hint: int | None = None
+    inputs: list[Item] | None = None
+    state: State = State.WAITING
+    room: int = 0
+    """Bytes reserved that no sample takes yet."""
+    alone: bool = False
+    """Nothing else can free memory: the next piece may pass the budget."""
+    results: list[Item] = field(default_factory=list)
+    skipped: int = 0
+    error: BaseException | None = None
+    need: int = 0
+    """Bytes without which the task did not get on."""
+    leave: int = 0
+    """Bytes of the budget that are for tasks before this one."""
+    after: Token | None = None
+    """The position behind the chunk, where that is known."""
+    consumed: int = 0
+    """Inputs that are done."""
+    finished: bool = False
+    reloadable: bool = True
+    """A second load gives the same samples."""
+
+
+class Estimate:
+    """What a segment's samples have taken of late; the largest counts, and is forgotten slowly."""
+
+    def __init__(self, functions: Sequence[Function]) -> None:
+        self._reserve = sum(function.reserve for function in functions)
+        self._largest = 0.0
+        self._known = False
+
+    @property
+    def sample(self) -> int:
+        """Bytes to reserve for a sample."""
+        return int(self._largest) + self._reserve
+
+    def piece(self, limit: int) -> int:
+        """How many samples to transform at a time."""
+        if not self._known:
+            return 1
+        return max(1, min(_PIECE_MAX, limit // _PIECE_SHARE // max(self.sample, 1)))
+
+    def learn(self, size: float) -> None:
+        """Takes note of the bytes of a sample."""
+        self._known = True
+        self._largest = max(size, self._largest * _FORGET)
+
+
+class Worker:
+    """The work on tasks, by as many threads as want to."""
+
+    def __init__(self, functions: Sequence[Function], budget: Budget, refuse: bool) -> None:
+        self._functions = functions
+        self._budget = budget
+        self._refuse = refuse
+        self.estimate = Estimate(functions)
+        self._chunk = Estimate(())
+
+    def need(self, task: Task) -> int:
+        """Bytes to reserve before a task starts."""
+        own = self.estimate.sample * self.estimate.piece(self._budget.limit)
+        if task.inputs is None:
+            own += max(task.load_hint or 0, self._chunk.sample)
+        return max(own, task.need)
+
+    def run(self, task: Task) -> None:
+        """Does what memory allows: all of the task, its first part, or nothing."""
+        budget = self._budget
+        if task.inputs is None and not self._load(task):
+            return
+        assert task.inputs is not None
+        if not self._functions:
+            task.consumed = len(task.inputs)
+            task.results, task.inputs = task.inputs, []
+        else:
+            self._transform(task)
+        budget.give_back(task.room)
+        task.room = 0
+        task.alone = False
+
+    def _load(self, task: Task) -> bool:
+        assert task.load is not None
+        items = task.load()
+        holds = [item.hold for item in items]
+        left = self._hold(task, holds, items)
+        self._chunk.learn(_size(holds))
+        if left is None:
+            task.need = _size(holds)
+            self._budget.give_back(task.room)
+            task.room = 0
+            return False
+        task.inputs, task.room = items, left
+        return True
+
+    def _transform(self, task: Task) -> None:
+        inputs = task.inputs
+        assert inputs is not None
+        at = 0
+        while at < len(inputs):
+            count = 1 if task.alone else self.estimate.piece(self._budget.limit)
+            piece = inputs[at : at + count]
+            wanted = self.estimate.sample * len(piece) - task.room
+            if wanted > 0:
+                if self._budget.reserve(wanted, task.leave):
+                    task.room += wanted
+                elif not task.alone or at:
+                    task.need = self.estimate.sample
+                    break
+            samples, skipped = apply(self._functions, [Sample(item.value, item.place, item.row) for item in piece])
+            items = [Item(sample.value, sample.place, sample.row, measure(sample.value)) for sample in samples]
+            holds = [item.hold for item in items]
+            self.estimate.learn(_size(holds) / len(piece))
+            left = self._hold(task, holds, piece)
+            if left is None:
+                task.need = _size(holds)
+                break
+            task.room = left
+            task.results.extend(items)
+            task.skipped += skipped
+            self._budget.release(item.hold for item in piece)
+            at += len(piece)
+            if task.alone:
+                break
+        task.inputs = inputs[at:]
+        task.consumed += at
+
+    def _hold(self, task: Task, holds: list[Hold], items: Sequence[Item]) -> int | None:
+        """Accounts for new samples. Nothing where they do not fit; the worker then forgets them."""
+        budget = self._budget
+        left = budget.hold(holds, task.room)
+        if left is not None or not task.alone:
+            return left
+        others = budget.used - task.room - _size([item.hold for item in task.inputs or ()])
+        if self._refuse or others > 0:
+            first = items[0]
+            raise MemoryBudgetError(
+                f"{first.place}, sample {first.row}: {_size(holds)} bytes do not fit into the memory budget of "
+                f"{budget.limit} bytes, of which batches, windows and packed rows hold {max(others, 0)}; raise "
+                f"memory_bytes, or make the batch, the window or the chunk smaller"
+            )
+        metrics.OVERRUNS.inc()
+        return budget.hold(holds, task.room, over=True)
+
+
+def _size(holds: Sequence[Hold]) -> int:
+    return Hold.joined(holds).size
+
+
+def load_items(read: Callable[[], Sequence[Any]], place: str, start: int) -> list[Item]:
+    """The samples of a chunk from a row on, measured."""
+    values = read()
+    return [Item(values[row], place, row, measure(values[row])) for row in range(start, len(values))]
