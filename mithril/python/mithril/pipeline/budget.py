@@ -23,6 +23,8 @@ class Hold:
     @property
     def size(self) -> int:
         """The bytes, as if nothing was shared."""
+        if len(self.buffers) < 2:
+            return self.own + (self.buffers[0][1] if self.buffers else 0)
         return self.own + sum(dict(self.buffers).values())
 
     @staticmethod

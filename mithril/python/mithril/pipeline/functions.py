@@ -60,6 +60,42 @@ def apply(functions: Sequence[Function], samples: list[Sample]) -> tuple[list[Sa
     return samples, skipped
 
 
+@dataclass(slots=True)
+class Tally:
+    """A count of the samples that errors left out."""
+
+    skipped: int = 0
+
+
+def apply_one(functions: Sequence[Function], sample: Sample, tally: Tally) -> list[Any]:
+    """What functions that take single samples make of one."""
+    for at, function in enumerate(functions):
+        kind = function.kind
+        try:
+            if kind is Kind.MAP:
+                sample.value = function.call(sample.value)
+            elif kind is Kind.FILTER:
+                if not function.call(sample.value):
+                    return []
+            else:
+                values = list(function.call(sample.value))
+                rest = functions[at + 1 :]
+                return [
+                    result
+                    for value in values
+                    for result in apply_one(rest, Sample(value, sample.place, sample.row), tally)
+                ]
+        except TransformError:
+            raise
+        except Exception as error:  # noqa: BLE001 (any error of a function is told with its sample)
+            found = _handled(function, sample, error)
+            if not found:
+                tally.skipped += 1
+                return []
+            sample = found[0]
+    return [sample.value]
+
+
 def _one_by_one(function: Function, samples: list[Sample]) -> tuple[list[Sample], int]:
     results: list[Sample] = []
     skipped = 0

@@ -9,7 +9,7 @@ from mithril.pipeline import metrics
 from mithril.pipeline.budget import Budget, Hold, measure
 from mithril.pipeline.chunk import Item, Token
 from mithril.pipeline.errors import MemoryBudgetError
-from mithril.pipeline.functions import Function, Sample, apply
+from mithril.pipeline.functions import Function, Kind, Sample, Tally, apply, apply_one
 
 _PIECE_MAX = 64
 _PIECE_SHARE = 16
@@ -88,6 +88,7 @@ class Worker:
         self._functions = functions
         self._budget = budget
         self._refuse = refuse
+        self._by_chunks = any(function.kind is Kind.CHUNKS for function in functions)
         self.estimate = Estimate(functions)
         self._chunk = Estimate(())
 
@@ -141,10 +142,9 @@ class Worker:
                 elif not task.alone or at:
                     task.need = self.estimate.sample
                     break
-            samples, skipped = apply(self._functions, [Sample(item.value, item.place, item.row) for item in piece])
-            items = [Item(sample.value, sample.place, sample.row, measure(sample.value)) for sample in samples]
+            items, skipped, done = self._piece(piece)
+            piece = piece[:done]
             holds = [item.hold for item in items]
-            self.estimate.learn(_size(holds) / len(piece))
             left = self._hold(task, holds, piece)
             if left is None:
                 task.need = _size(holds)
@@ -158,6 +158,31 @@ class Worker:
                 break
         task.inputs = inputs[at:]
         task.consumed += at
+
+    def _piece(self, piece: Sequence[Item]) -> tuple[list[Item], int, int]:
+        """Results of the first of some samples, the number that errors left out, and how many these were.
+
+        Functions of single samples stop at one that is larger than those before, so that it is accounted for at once.
+        """
+        if self._by_chunks:
+            samples, skipped = apply(self._functions, [Sample(item.value, item.place, item.row) for item in piece])
+            results = [Item(sample.value, sample.place, sample.row, measure(sample.value)) for sample in samples]
+            self.estimate.learn(_size([item.hold for item in results]) / len(piece))
+            return results, skipped, len(piece)
+        usual, largest = self.estimate.sample, 0
+        results, tally, done = [], Tally(), 0
+        for item in piece:
+            done += 1
+            size = 0
+            for value in apply_one(self._functions, Sample(item.value, item.place, item.row), tally):
+                hold = item.hold if value is item.value else measure(value)
+                size += hold.size
+                results.append(Item(value, item.place, item.row, hold))
+            largest = max(largest, size)
+            if size > usual:
+                break
+        self.estimate.learn(largest)
+        return results, tally.skipped, done
 
     def _hold(self, task: Task, holds: list[Hold], items: Sequence[Item]) -> int | None:
         """Accounts for new samples. Nothing where they do not fit; the worker then forgets them."""
