@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from mithril.pipeline.budget import Budget
@@ -170,14 +171,13 @@ def assemble(
             case FunctionStage():
                 assembler.function(stage)
             case BatchStage(size, drop_last):
-                assembler.regroup(lambda up, budget, size=size, drop=drop_last: Batch(up, budget, size, drop))
+                assembler.regroup(partial(Batch, size=size, drop_last=drop_last))
             case ShuffleStage(window):
                 if window:
-                    mixed = (key[0] + number, key[1])
-                    assembler.regroup(lambda up, budget, window=window, mixed=mixed: Shuffle(up, budget, window, mixed))
+                    assembler.regroup(partial(Shuffle, window=window, key=(key[0] + number, key[1])))
             case PackStage(length):
-                assembler.regroup(lambda up, budget, length=length: Pack(up, budget, length))
+                assembler.regroup(partial(Pack, length=length))
             case ShardStage(rank, world):
-                assembler.regroup(lambda up, budget, rank=rank, world=world: Shard(up, budget, rank, world))
+                assembler.regroup(partial(Shard, rank=rank, world=world))
     result.last = assembler.finish()
     return result

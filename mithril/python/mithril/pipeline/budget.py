@@ -60,9 +60,7 @@ def _collect(value: Any, buffers: dict[int, int], depth: int) -> int:
     if isinstance(value, np.ndarray):
         return _array(value, buffers, depth)
     if isinstance(value, Mapping) and depth < _DEPTH_MAX:
-        return sys.getsizeof(value) + sum(
-            _collect(part, buffers, depth + 1) for pair in value.items() for part in pair
-        )
+        return sys.getsizeof(value) + sum(_collect(part, buffers, depth + 1) for pair in value.items() for part in pair)
     if isinstance(value, list | tuple | set | frozenset) and depth < _DEPTH_MAX:
         return sys.getsizeof(value) + sum(_collect(part, buffers, depth + 1) for part in value)
     return _foreign(value, buffers, depth)
@@ -82,7 +80,7 @@ def _array(value: np.ndarray[Any, Any], buffers: dict[int, int], depth: int) -> 
 
 def _foreign(value: Any, buffers: dict[int, int], depth: int) -> int:
     """Arrow data, torch tensors, images and other objects, by what they say of themselves."""
-    if isinstance(value, memoryview) and value.obj is not None and depth < _DEPTH_MAX:
+    if isinstance(value, memoryview) and depth < _DEPTH_MAX:
         return _BOX_BYTES + _collect(value.obj, buffers, depth + 1)
     if (storage := getattr(value, "untyped_storage", None)) is not None:
         found = storage()

@@ -1,9 +1,8 @@
 """Feeders: they make tasks of what a source or a stage gives, in an order that seed and epoch decide."""
 
 import abc
-from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mithril.pipeline.budget import Budget, measure
 from mithril.pipeline.chunk import WAIT, Chunk, Item, Token, Wait
@@ -12,6 +11,9 @@ from mithril.pipeline.order import permutation
 from mithril.pipeline.regroup import Upstream
 from mithril.pipeline.stages import IndexedSource, Source
 from mithril.pipeline.tasks import Task, load_items
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Feeder(abc.ABC):

@@ -69,7 +69,7 @@ class Pipeline(Iterable[Any]):
         """Calls a function for each element, on several threads. With `chunks` it takes and gives lists of elements.
 
         `reserve` is the memory that one call needs beyond its result. A result that does not fit into the memory budget
-        is dropped and made again, so the function must give the same for the same element. `on_error` is `raise`, `skip`
+        is dropped and made again: the function must give the same for the same element. `on_error` is `raise`, `skip`,
         or a function of the error, whose result takes the element's place.
         """
         if isinstance(function, Transform):
@@ -106,14 +106,14 @@ class Pipeline(Iterable[Any]):
     ) -> "Pipeline":
         """Makes batches of so many elements, and joins each by `collate`; None leaves lists."""
         _positive("batch", size)
-        batched = self._with(BatchStage(size, drop_last))
-        return batched if collate is None else batched._function(Kind.MAP, collate, "collate", "auto", "raise")
+        joined = () if collate is None else (_built_in(collate, "collate"),)
+        return self._copy((*self._stages, BatchStage(size, drop_last), *joined))
 
     def pack(self, length: int) -> "Pipeline":
         """Puts sequences of tokens one after the other, and cuts them into rows of so many tokens."""
         _positive("pack", length)
-        arrays = self._function(Kind.MAP, as_tokens, "tokens", "auto", "raise")
-        return arrays._with(PackStage(length))._function(Kind.MAP, concatenate, "concatenate", "auto", "raise")
+        stages = (_built_in(as_tokens, "tokens"), PackStage(length), _built_in(concatenate, "concatenate"))
+        return self._copy((*self._stages, *stages))
 
     def shard(self, rank: int, world: int) -> "Pipeline":
         """Gives one rank its share: of each `world` elements the one with its number.
@@ -133,7 +133,7 @@ class Pipeline(Iterable[Any]):
 
     def to_torch(self) -> "Pipeline":
         """Makes torch tensors of numpy arrays; they share their memory."""
-        return self._function(Kind.MAP, to_torch, "to_torch", "auto", "raise")
+        return self._with(_built_in(to_torch, "to_torch"))
 
     # Iteration.
 
@@ -202,7 +202,7 @@ class Pipeline(Iterable[Any]):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Makes the next iteration go on behind that position.
 
-        The stages must be the same. The number of workers may differ, and the number of ranks if only maps follow shard.
+        The stages must be the same. The number of workers may differ; that of ranks too, if only maps follow shard.
         """
         self._start = State.from_dict(state, self._options.seed, self._shape(), self._world(), self._elastic())
         self._epoch = self._start.epoch
@@ -211,9 +211,10 @@ class Pipeline(Iterable[Any]):
             self._run = None
 
     def _shape(self) -> str:
-        return " > ".join([f"{len(self._source)} chunks" if isinstance(self._source, IndexedSource) else "stream"] + [
-            stage.shape for stage in self._stages
-        ])
+        return " > ".join(
+            [f"{len(self._source)} chunks" if isinstance(self._source, IndexedSource) else "stream"]
+            + [stage.shape for stage in self._stages]
+        )
 
     def _world(self) -> int:
         return next((stage.world for stage in self._stages if isinstance(stage, ShardStage)), 1)
@@ -247,6 +248,10 @@ class Pipeline(Iterable[Any]):
         copied = Pipeline.__new__(Pipeline)
         copied.__dict__.update(self.__dict__, _stages=stages, _run=None, _run_stages=None)
         return copied
+
+
+def _built_in(call: Callable[[Any], Any], name: str) -> FunctionStage:
+    return FunctionStage(Function(Kind.MAP, call, name), "auto")
 
 
 def _positive(what: str, number: object) -> None:

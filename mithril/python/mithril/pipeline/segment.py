@@ -127,14 +127,14 @@ class Segment:
             if task.state is State.WAITING and not self._admit(task, first=task is self._window[0]):
                 return
         while len(self._window) < self._depth:
-            task = self._stash or self._next()
-            if task is None:
+            following = self._stash or self._next()
+            if following is None:
                 return
             self._stash = None
-            if not self._admit(task, first=not self._window):
-                self._stash = task
+            if not self._admit(following, first=not self._window):
+                self._stash = following
                 return
-            self._window.append(task)
+            self._window.append(following)
 
     def _next(self) -> Task | None:
         found = None if self._ended else self._feeder.next_task()

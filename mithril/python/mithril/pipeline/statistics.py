@@ -39,7 +39,8 @@ class Statistics:
                 f"{stage.full_s:>11.2f} {stage.in_flight:>9}{mark}"
             )
         lines.append(
-            f"epoch {self.epoch}: {self.elements} elements, {self.skipped} samples skipped, waited {self.waited_s:.2f} s, "
+            f"epoch {self.epoch}: {self.elements} elements, {self.skipped} samples skipped, "
+            f"waited {self.waited_s:.2f} s, "
             f"memory {self.memory_bytes / 1e6:.1f} MB, at most {self.memory_peak_bytes / 1e6:.1f} of "
             f"{self.memory_limit_bytes / 1e6:.1f} MB"
         )

@@ -23,7 +23,7 @@ class MemorySource(IndexedSource):
 
     def __len__(self) -> int:
         """The number of chunks."""
-        return -(-len(self._values) // self._chunk)
+        return (len(self._values) + self._chunk - 1) // self._chunk
 
     def read(self, index: int) -> Sequence[Any]:
         """Some of the values."""
