@@ -1,0 +1,131 @@
+"""The memory budget: never passed, each buffer counted once, nothing waits for ever."""
+
+import threading
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mithril.pipeline import MemoryBudgetError, MemorySource, Pipeline
+from mithril.pipeline.budget import Budget, Hold, measure
+
+LIMIT = 1 << 20
+
+
+def zeros(size: int) -> np.ndarray[Any, Any]:
+    return np.zeros(size, np.uint8)
+
+
+@given(
+    sizes=st.lists(st.integers(0, LIMIT // 4), max_size=60),
+    workers=st.integers(1, 4),
+    batch=st.integers(1, 3),
+    chunk=st.integers(1, 20),
+)
+def test_accounted_bytes_never_pass_the_budget(sizes: list[int], workers: int, batch: int, chunk: int) -> None:
+    source = MemorySource(sizes, chunk=chunk)
+    pipeline = Pipeline(source, memory_bytes=LIMIT).map(zeros, workers=workers).batch(batch, collate=None)
+    found = [array.nbytes for batch in pipeline for array in batch]
+    statistics = pipeline.statistics()
+    assert found == sizes
+    assert statistics.memory_peak_bytes <= LIMIT
+    assert statistics.memory_bytes == 0
+    assert not statistics.overruns
+
+
+@given(st.lists(st.sampled_from(["shuffle", "batch", "pack"]), max_size=3), st.integers(0, 2**32))
+def test_all_memory_is_given_back(stages: list[str], seed: int) -> None:
+    lengths = np.random.default_rng(seed).integers(0, 300, 120).tolist()
+    pipeline = Pipeline(lengths, memory_bytes=LIMIT).map(lambda length: np.zeros(length, np.int32))
+    for stage in stages:
+        match stage:
+            case "shuffle":
+                pipeline = pipeline.shuffle(11)
+            case "batch":
+                pipeline = pipeline.batch(3, collate=np.concatenate)
+            case "pack":
+                pipeline = pipeline.pack(64)
+    for _ in pipeline:
+        pass
+    assert pipeline.statistics().memory_bytes == 0
+    assert pipeline.statistics().memory_peak_bytes <= LIMIT
+
+
+def test_a_sample_above_the_budget_runs_alone() -> None:
+    sizes = [1000] * 10 + [2 * LIMIT] + [1000] * 10
+    pipeline = Pipeline(sizes, memory_bytes=LIMIT).map(zeros, workers=3)
+    assert [array.nbytes for array in pipeline] == sizes
+    assert pipeline.statistics().overruns == 1
+    assert pipeline.statistics().memory_peak_bytes < 2 * LIMIT + 10_000
+
+
+def test_a_sample_above_the_budget_can_be_refused() -> None:
+    sizes = [1000] * 10 + [2 * LIMIT]
+    pipeline = Pipeline(MemorySource(sizes, chunk=1), memory_bytes=LIMIT, oversize="refuse").map(zeros, workers=3)
+    with pytest.raises(MemoryBudgetError, match=r"list from number 10, sample 0: .* do not fit into the memory budget"):
+        list(pipeline)
+
+
+@pytest.mark.parametrize("stage", ["batch", "shuffle"])
+def test_a_batch_or_window_above_the_budget_is_refused(stage: str) -> None:
+    pipeline = Pipeline([LIMIT // 4] * 20, memory_bytes=LIMIT).map(zeros)
+    pipeline = pipeline.batch(10, collate=None) if stage == "batch" else pipeline.shuffle(10)
+    with pytest.raises(MemoryBudgetError, match="make the batch, the window or the chunk smaller"):
+        list(pipeline)
+
+
+def test_functions_that_reserve_most_of_the_budget_do_not_run_together() -> None:
+    together = threading.Barrier(2)
+
+    def heavy(_: int) -> bool:
+        try:
+            together.wait(0.05)
+        except threading.BrokenBarrierError:
+            together.reset()
+            return False
+        return True
+
+    pipeline = Pipeline(range(6), memory_bytes=LIMIT).map(heavy, workers=3, reserve=LIMIT - 8192)
+    assert not any(pipeline)
+
+
+def test_views_count_as_their_buffer_once() -> None:
+    big = np.zeros(1_000_000, np.uint8)
+    views = [big[at : at + 10] for at in range(0, 100, 10)]
+    budget = Budget(2_000_000)
+    holds = [measure(view) for view in views]
+    assert budget.hold(holds, 0) == 0
+    assert 1_000_000 <= budget.used < 1_010_000
+    budget.release(holds[1:])
+    assert budget.used >= 1_000_000
+    budget.release(holds[:1])
+    assert budget.used == 0
+
+
+def test_the_memory_of_arrow_torch_and_nested_values() -> None:
+    torch = pytest.importorskip("torch", reason="torch is an extra")
+    table = pa.table({"x": pa.array(range(100_000), pa.int64())})
+    assert measure(table.slice(5, 10)).size >= 800_000
+    budget = Budget(10**9)
+    budget.hold([measure(table.slice(at, 10)) for at in range(5)], 0)
+    assert budget.used < 810_000
+    tensor = torch.zeros(250_000)
+    assert 1_000_000 <= measure(tensor[:5]).size < 1_001_000
+    assert measure({"a": [b"x" * 5000, (np.zeros(1000),)]}).size > 13_000
+    assert measure(memoryview(b"y" * 9000)).size > 9000
+    assert measure(np.frombuffer(b"z" * 7000, np.uint8)[:3]).size > 7000
+
+
+def test_reservations_become_holds() -> None:
+    budget = Budget(1000)
+    assert budget.reserve(600)
+    assert not budget.reserve(600)
+    assert not budget.reserve(300, leave=200)
+    assert budget.hold([Hold(500)], 600) == 100
+    assert budget.hold([Hold(600)], 100) is None
+    assert budget.used == 600
+    assert budget.hold([Hold(600)], 100, over=True) == 0
+    assert (budget.used, budget.overruns) == (1100, 1)

@@ -1,0 +1,97 @@
+"""The command line: a pipeline that a file defines."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from prometheus_client import REGISTRY
+
+from mithril.cli import mithril
+from mithril.core.errors import ConfigError, MithrilError
+from mithril.pipeline import JsonlSource, Pipeline
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with data and a module of functions."""
+    (tmp_path / "in.jsonl").write_text("".join(f'{{"x": {number}}}\n' for number in range(20)))
+    (tmp_path / "my_functions.py").write_text(
+        "def double(row):\n    return {'x': row['x'] * 2}\n\n\ndef large(row):\n    return row['x'] >= 30\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(content: str) -> str:
+    """The output of the command for a definition."""
+    Path("it.toml").write_text(content)
+    result = CliRunner().invoke(mithril, ["pipeline", "run", "it.toml"])
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+GOOD = """
+[options]
+seed = 1
+memory_bytes = 10_000_000
+
+[source]
+type = "jsonl"
+urls = "in.jsonl"
+
+[[stage]]
+type = "map"
+function = "my_functions:double"
+workers = 2
+
+[[stage]]
+type = "filter"
+function = "my_functions:large"
+
+[sink]
+type = "jsonl"
+url = "out.jsonl"
+"""
+
+
+def test_a_file_defines_a_pipeline(folder: Path) -> None:
+    before = REGISTRY.get_sample_value("mithril_pipeline_samples_total", {"stage": "double > large"}) or 0
+    output = run(GOOD)
+    assert [row["x"] for row in Pipeline(JsonlSource(folder / "out.jsonl"))] == [30, 32, 34, 36, 38]
+    assert "double > large" in output
+    assert "5 elements" in output
+    assert REGISTRY.get_sample_value("mithril_pipeline_samples_total", {"stage": "double > large"}) == before + 5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('type = "map"', 'type = "mop"', "stage 0: no stage mop; there are batch"),
+        ("my_functions:double", "my_functions:tripel", "my_functions:tripel cannot be imported"),
+        ('function = "my_functions:double"', "", "map needs function"),
+        ('type = "jsonl"\nurls', 'type = "xml"\nurls', "source: no type xml; there are csv"),
+        ("seed = 1", "seeds = 1", "options: .*seeds"),
+        ("[sink]", "[sank]", "sink: Field required"),
+        ("[options]", "[options", "it.toml: "),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_a_wrong_file_is_refused(old: str, new: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run(GOOD.replace(old, new))
+    assert not Path("out.jsonl").exists()
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_run_that_fails_leaves_no_output() -> None:
+    Path("in.jsonl").write_text('{"y": 1}\n')
+    with pytest.raises(MithrilError, match=r"in\.jsonl from byte 0, sample 0: double raised KeyError: 'x'"):
+        run(GOOD)
+    assert not Path("out.jsonl").exists()
+
+
+def test_the_options_are_in_the_configuration() -> None:
+    output = CliRunner().invoke(mithril, ["config"]).output
+    assert "[pipeline]" in output
+    assert "MITHRIL_PIPELINE_MEMORY_BYTES" in output

@@ -1,0 +1,217 @@
+"""Sources and sinks: files of each kind, from folders and stores, whole or damaged."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from mithril.core.store import Store
+from mithril.pipeline import (
+    ArrowSource,
+    CsvSource,
+    DecodeImage,
+    FileSource,
+    JsonlSink,
+    JsonlSource,
+    ParquetSink,
+    ParquetSource,
+    Pipeline,
+    PipelineError,
+    SourceError,
+    TarSource,
+    TextSource,
+    TransformError,
+)
+
+
+@given(
+    lines=st.lists(st.text(st.characters(exclude_characters="\n\r", codec="utf-8"), max_size=30), max_size=40),
+    chunk_bytes=st.integers(1, 60),
+    ended=st.booleans(),
+)
+def test_lines_are_the_same_whatever_the_chunks(lines: list[str], chunk_bytes: int, ended: bool) -> None:
+    data = "\n".join(lines).encode() + (b"\n" if lines and ended else b"")
+    expected = data.decode().split("\n")
+    if not expected[-1]:
+        expected.pop()
+    with Store.open("memory://lines") as store:
+        store.put("some.txt", data)
+    source = TextSource("memory://lines", chunk_bytes=chunk_bytes)
+    assert [line for index in range(len(source)) for line in source.read(index)] == expected
+
+
+def test_json_lines_of_a_folder_in_the_order_of_names(tmp_path: Path) -> None:
+    (tmp_path / "b.jsonl").write_text('{"x": 3}\n\n{"x": 4}')
+    (tmp_path / "a.jsonl").write_bytes(b'{"x": 1}\r\n{"x": 2}\r\n')
+    (tmp_path / "note.md").write_text("no data")
+    assert [row["x"] for row in Pipeline(JsonlSource(tmp_path))] == [1, 2, 3, 4]
+    assert [row["x"] for row in Pipeline(JsonlSource(f"{tmp_path}/a*.jsonl"))] == [1, 2]
+    assert [row["x"] for row in Pipeline(JsonlSource([tmp_path / "b.jsonl", tmp_path / "a.jsonl"]))] == [3, 4, 1, 2]
+
+
+@pytest.mark.parametrize("store_url", ["file", "s3", "ygg1"], indirect=True)
+def test_files_of_any_store(store: Store, core_settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    if core_settings.s3_endpoint:
+        monkeypatch.setattr("mithril.core.store.CoreSettings", lambda: core_settings)
+    store.put("data/one.jsonl", b'{"x": 1}\n{"x": 2}\n')
+    found = Pipeline(JsonlSource(f"{store.url}/data", chunk_bytes=9))
+    assert [row["x"] for row in found] == [1, 2]
+    assert [row["x"] for row in Pipeline(JsonlSource(f"{store.url}/data/one.jsonl"))] == [1, 2]
+
+
+def test_a_damaged_line_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"x": 1}\n{"x": \n{"x": 3}\n')
+    with pytest.raises(SourceError, match=r"a\.jsonl: the line at byte 9: Expecting value"):
+        list(Pipeline(JsonlSource(tmp_path)))
+    (tmp_path / "a.txt").write_bytes(b"good\n\xff\xfe\n")
+    with pytest.raises(SourceError, match=r"a\.txt: the line at byte 5: .*utf-8"):
+        list(Pipeline(TextSource(tmp_path)))
+    skipping = Pipeline(TextSource(tmp_path / "a.jsonl")).map(json.loads, on_error="skip")
+    assert [row["x"] for row in skipping] == [1, 3]
+
+
+def test_compressed_and_missing_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\x1f\x8b\x08\x00")
+    with pytest.raises(SourceError, match="is compressed"):
+        TextSource(tmp_path)
+    with pytest.raises(SourceError, match="no file here; expected"):
+        JsonlSource(tmp_path)
+    with pytest.raises(SourceError, match="no such file or folder"):
+        JsonlSource(tmp_path / "missing.jsonl")
+
+
+def test_csv_rows_may_hold_line_breaks(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('\ufeffname,text\none,"two\nlines, and ""quotes"""\n\nthree,x\n')
+    assert list(Pipeline(CsvSource(tmp_path))) == [
+        {"name": "one", "text": 'two\nlines, and "quotes"'},
+        {"name": "three", "text": "x"},
+    ]
+    (tmp_path / "b.csv").write_text("name,text\none\n")
+    with pytest.raises(SourceError, match=r"b\.csv, line 2: 1 fields, where the header has 2"):
+        list(Pipeline(CsvSource(tmp_path / "b.csv")))
+
+
+@pytest.fixture
+def parquet(tmp_path: Path) -> Path:
+    """A file of 100 rows in row groups of 30."""
+    table = pa.table({"x": list(range(100)), "text": [f"text {number}" for number in range(100)]})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=30)
+    return tmp_path / "a.parquet"
+
+
+def test_parquet_by_rows_values_and_tables(parquet: Path) -> None:
+    assert len(ParquetSource(parquet)) == 4
+    assert list(Pipeline(ParquetSource(parquet)))[99] == {"x": 99, "text": "text 99"}
+    assert list(Pipeline(ParquetSource(parquet, column="x"))) == list(range(100))
+    tables = list(Pipeline(ParquetSource(parquet, columns=["text"], form="arrow")))
+    assert [table.num_rows for table in tables] == [30, 30, 30, 10]
+    assert tables[0].column_names == ["text"]
+    assert ParquetSource(parquet).size_hint() == 100
+    assert ParquetSource(parquet, column="x").bytes_hint(0) < ParquetSource(parquet).bytes_hint(0)
+
+
+def test_damaged_parquet_is_named(parquet: Path, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"a\.parquet: no column y; it has x, text"):
+        ParquetSource(parquet, column="y")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(SourceError, match=r"b\.parquet: cannot be read as Parquet"):
+        ParquetSource(tmp_path / "b.parquet")
+    data = bytearray(parquet.read_bytes())
+    data[4:40] = bytes(36)
+    parquet.write_bytes(data)
+    with pytest.raises(SourceError, match=r"a\.parquet, row group 0"):
+        list(Pipeline(ParquetSource(parquet)))
+
+
+def test_arrow_tables_are_handed_on_without_a_copy() -> None:
+    table = pa.table({"x": list(range(100_000))})
+    together = Pipeline(ArrowSource(table, rows=1000), memory_bytes=2 * table.nbytes).batch(100, collate=None)
+    [parts] = list(together)
+    assert sum(part.num_rows for part in parts) == 100_000
+    assert parts[3]["x"].chunk(0).buffers()[1].address == table["x"].chunk(0).buffers()[1].address
+    assert list(Pipeline(ArrowSource(table.slice(0, 3), form="rows"))) == [{"x": 0}, {"x": 1}, {"x": 2}]
+
+
+def archive(path: Path, members: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+
+
+def test_webdataset_archives(tmp_path: Path) -> None:
+    members = {
+        f"set/{number:03}.{end}": f"{number} {end}".encode() for number in range(50) for end in ("txt", "seg.png")
+    }
+    archive(tmp_path / "a.tar", members)
+    samples = list(Pipeline(TarSource(tmp_path, chunk=7)))
+    assert len(samples) == TarSource(tmp_path).size_hint() == 50
+    assert samples[7] == {
+        "__key__": "set/007",
+        "__url__": samples[0]["__url__"],
+        "txt": b"7 txt",
+        "seg.png": b"7 seg.png",
+    }
+    (tmp_path / "b.tar").write_bytes((tmp_path / "a.tar").read_bytes()[:700])
+    archive(tmp_path / "c.tar", {"x.txt": b"y" * 5000})
+    (tmp_path / "c.tar").write_bytes((tmp_path / "c.tar").read_bytes()[:2000])
+    with pytest.raises(SourceError, match=r"c\.tar.*damaged"):
+        TarSource(tmp_path / "c.tar")
+    (tmp_path / "d.tar").write_bytes(b"no archive" * 100)
+    with pytest.raises(SourceError, match=r"d\.tar: cannot be read as a tar archive"):
+        TarSource(tmp_path / "d.tar")
+
+
+def test_images_of_folders(tmp_path: Path) -> None:
+    for label, colour in (("cat", (250, 0, 0)), ("dog", (0, 0, 250))):
+        (tmp_path / label).mkdir()
+        Image.new("RGB", (640, 480), colour).save(tmp_path / label / "one.jpg")
+    source = FileSource(tmp_path, (".jpg", ".png"))
+    [batch] = list(Pipeline(source).map(DecodeImage(size=(24, 32))).batch(2))
+    assert batch["data"].shape == (2, 24, 32, 3)
+    assert batch["label"] == ["cat", "dog"]
+    assert batch["data"][0, 5, 5].argmax() == 0
+    (tmp_path / "cat" / "two.jpg").write_bytes(b"no image")
+    with pytest.raises(TransformError, match=r"one\.jpg, sample 1: decode_image raised UnidentifiedImageError"):
+        list(Pipeline(FileSource(tmp_path, (".jpg",))).map(DecodeImage()))
+    assert len(list(Pipeline(FileSource(tmp_path)).map(DecodeImage(), on_error="skip"))) == 2
+
+
+def test_sinks_write_what_sources_read(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"x": number, "vector": np.arange(number % 4)} for number in range(100)]
+    Pipeline(rows).run(JsonlSink(tmp_path / "out.jsonl"))
+    Pipeline(rows).run(ParquetSink(tmp_path / "out.parquet", group_rows=30))
+    plain = [{"x": row["x"], "vector": row["vector"].tolist()} for row in rows]
+    assert list(Pipeline(JsonlSource(tmp_path / "out.jsonl"))) == plain
+    assert list(Pipeline(ParquetSource(tmp_path / "out.parquet"))) == plain
+    table = pa.table({"x": [1, 2]})
+    Pipeline(ArrowSource(table)).run(ParquetSink(f"memory://sinks/{tmp_path.name}.parquet"))
+    assert list(Pipeline(ParquetSource("memory://sinks", column="x"))) == [1, 2]
+
+
+@pytest.mark.parametrize("kind", [JsonlSink, ParquetSink])
+def test_a_sink_that_fails_leaves_nothing(tmp_path: Path, kind: type[JsonlSink] | type[ParquetSink]) -> None:
+    with pytest.raises(PipelineError, match="object"):
+        Pipeline([{"x": 1}, object()]).run(kind(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_torch_tensors_share_the_memory_of_arrays() -> None:
+    torch = pytest.importorskip("torch", reason="torch is an extra")
+    found = []
+    pipeline = Pipeline(range(6)).map(lambda number: {"x": np.full(2, number), "name": "n"}).batch(3).to_torch()
+    for batch in pipeline:
+        assert torch.is_tensor(batch["x"])
+        assert batch["name"] == ["n"] * 3
+        found.append(batch["x"].sum().item())
+    assert found == [6, 24]
