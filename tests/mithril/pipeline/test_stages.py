@@ -187,6 +187,15 @@ def test_functions_that_make_iterators_are_sources() -> None:
     assert list(Pipeline({1: 2, 3: 4}.keys())) == [1, 3]
 
 
+def test_runs_over_one_source_do_not_disturb_each_other() -> None:
+    def numbers() -> Iterator[int]:
+        yield from range(1000)
+
+    pipeline = Pipeline(numbers)
+    pairs = zip(pipeline.map(double), pipeline.filter(lambda number: number % 2 == 0), strict=False)
+    assert list(pairs) == [(2 * number, 2 * number) for number in range(500)]
+
+
 def test_an_empty_source_gives_nothing() -> None:
     assert list(Pipeline([]).map(double).shuffle(4).batch(3)) == []
     assert list(Pipeline(lambda: iter(())).batch(3)) == []

@@ -1,6 +1,7 @@
 """Feeders: they make tasks of what a source or a stage gives, in an order that seed and epoch decide."""
 
 import abc
+import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ class SequentialFeeder(Feeder):
     """A feeder of the batches of a source that is read from its beginning. One task reads at a time."""
 
     def __init__(self, source: Source, epoch: int) -> None:
-        self._source = source
+        self._source = copy.copy(source)
         self._epoch = epoch
         self._at = 0
         self._drop = 0

@@ -8,7 +8,8 @@ from typing import Any
 class Source(abc.ABC):
     """A source that is read from its beginning, batch by batch, by one thread at a time.
 
-    A run that goes on in the middle reads what came before again, unless the source overrides `reset`.
+    Each run works on a shallow copy, so `reset` makes anew what has a position. A run that goes on in the middle reads
+    what came before again.
     """
 
     @abc.abstractmethod
@@ -26,14 +27,6 @@ class Source(abc.ABC):
     def size_hint(self) -> int | None:
         """The number of samples, where it is known."""
         return None
-
-    def memory_usage(self) -> int:
-        """The bytes that the source itself holds beyond the samples."""
-        return 0
-
-    def close(self) -> None:
-        """Gives files and connections back."""
-        return
 
 
 class IndexedSource(abc.ABC):
@@ -58,10 +51,6 @@ class IndexedSource(abc.ABC):
     def size_hint(self) -> int | None:
         """The number of samples, where it is known."""
         return None
-
-    def close(self) -> None:
-        """Gives files and connections back."""
-        return
 
 
 class Transform(abc.ABC):

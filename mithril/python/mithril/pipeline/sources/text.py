@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -107,11 +107,9 @@ class CsvSource(Source):
         self._delimiter = delimiter
         self._rows: Iterator[dict[str, str]] = iter(())
         self._place = self._files[0].url
-        self._close: Callable[[], None] = _nothing
 
     def reset(self, epoch: int) -> None:
         """Opens the first file."""
-        self._close()
         self._rows = self._read()
 
     def next_batch(self) -> Sequence[dict[str, str]] | None:
@@ -122,15 +120,10 @@ class CsvSource(Source):
         """The file."""
         return self._place
 
-    def close(self) -> None:
-        """Closes the file."""
-        self._close()
-
     def _read(self) -> Iterator[dict[str, str]]:
         for file in self._files:
             self._place = file.url
             with io.TextIOWrapper(io.BufferedReader(file.open()), encoding="utf-8-sig", newline="") as text:
-                self._close = text.close
                 rows = csv.reader(text, delimiter=self._delimiter, strict=True)
                 try:
                     yield from self._dictionaries(file, rows)
@@ -149,7 +142,3 @@ class CsvSource(Source):
                     f"{file.url}, line {rows.line_num}: {len(row)} fields, where the header has {len(header)}"
                 )
             yield dict(zip(header, row, strict=True))
-
-
-def _nothing() -> None:
-    """Closes nothing."""

@@ -1,0 +1,191 @@
+"""Pipelines: cost of the engine, memory, slow samples, resume, and tokenising beside a plain loop.
+
+    python -m benches.mithril.pipeline [engine|memory|slow|resume|tokens ...]
+
+`tokens` needs the package tokenizers. It trains a BPE on the source of the standard library, then encodes and packs it.
+"""
+
+import argparse
+import json
+import os
+import resource
+import sysconfig
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mithril.pipeline import ParquetSource, Pipeline
+
+WORKERS = 2
+BUDGET = 300_000_000
+LARGE = range(300, 360)
+
+
+def cpu() -> float:
+    """CPU seconds of this process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def same(sample: Any) -> Any:
+    return sample
+
+
+def engine() -> None:
+    items = [np.zeros(1024, np.uint8) for _ in range(200_000)]
+    for name, chunks in (("by sample", False), ("by chunk", True)):
+        pipeline = Pipeline(items).map(same, chunks=chunks, workers=WORKERS).batch(256, collate=None)
+        start = cpu()
+        count = sum(len(batch) for batch in pipeline)
+        print(f"1 KB items, function called {name}: {(cpu() - start) / count * 1e6:.2f} us of CPU an item")
+    count, size = 400, 8 << 20
+
+    def made(_: int) -> np.ndarray[Any, Any]:
+        array = np.empty(size, np.uint8)
+        array[::4096] = 3
+        return array
+
+    begin = time.perf_counter()
+    for _ in Pipeline(range(count)).map(made, workers=WORKERS).map(same):
+        pass
+    print(f"8 MB items over threads: {count * size / (time.perf_counter() - begin) / 1e9:.1f} GB/s")
+
+
+def memory() -> None:
+    def made(number: int) -> np.ndarray[Any, Any]:
+        return np.ones(48 << 20 if number in LARGE else 64 << 10, np.uint8)
+
+    for batch in (1, 4):
+        peak, ended, base = 0, threading.Event(), resident()
+
+        def watch() -> None:
+            nonlocal peak
+            while not ended.wait(0.002):
+                peak = max(peak, resident() - base)  # noqa: B023 (the thread ends before the next round)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        pipeline = Pipeline(range(1200), memory_bytes=BUDGET).map(made, workers=WORKERS).batch(batch, collate=None)
+        for taken in pipeline:
+            time.sleep(0.002)
+            del taken
+        ended.set()
+        watcher.join()
+        print(
+            f"60 items of 48 MB, batches of {batch}, budget {BUDGET / 1e6:.0f} MB: accounted at most "
+            f"{pipeline.statistics().memory_peak_bytes / 1e6:.0f}, resident at most {peak / 1e6:.0f} MB"
+        )
+
+
+def slow() -> None:
+    def wait(number: int) -> None:
+        time.sleep(0.05 if number % 4 == 0 else 0.001)
+
+    ideal = (100 * 0.05 + 300 * 0.001) / 4
+    for ordered in (True, False):
+        begin = time.perf_counter()
+        for _ in Pipeline(range(400), ordered=ordered).map(wait, workers=4):
+            pass
+        print(f"every fourth item 50 times slower, ordered={ordered}: {(time.perf_counter() - begin) / ideal:.2f}")
+
+
+def resume() -> None:
+    def make() -> Pipeline:
+        pipeline = Pipeline(range(200_000), seed=1).shuffle(2000).filter(lambda number: number % 3)
+        return pipeline.map(lambda number: np.arange(number % 50)).pack(256).batch(16)
+
+    pipeline = make()
+    run = iter(pipeline)
+    for _ in range(500):
+        next(run)
+    begin = time.perf_counter()
+    state = pipeline.state_dict()
+    taken = time.perf_counter() - begin
+    following = [next(run) for _ in range(20)]
+    run.close()
+    again = make()
+    begin = time.perf_counter()
+    again.load_state_dict(state)
+    restarted = iter(again)
+    batches = [next(restarted)]
+    first = time.perf_counter() - begin
+    batches += [next(restarted) for _ in range(19)]
+    restarted.close()
+    equal = sum(bool((one == other).all()) for one, other in zip(following, batches, strict=True))
+    print(
+        f"state_dict: {taken * 1e6:.0f} us, {len(json.dumps(state))} bytes; first batch after a resume: "
+        f"{first * 1e3:.0f} ms; {equal} of 20 batches equal"
+    )
+
+
+def tokens() -> None:
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["RAYON_NUM_THREADS"] = "1"
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers  # noqa: PLC0415 (few measure with it)
+
+    files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
+    texts = [file.read_text(errors="replace") for file in files]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
+    tokenizer.train_from_iterator(texts[:60], trainers.BpeTrainer(vocab_size=8000, show_progress=False))
+
+    def encode(some: list[str]) -> list[Any]:
+        return [np.array([*found.ids, 0], np.int32) for found in tokenizer.encode_batch_fast(some)]
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "text.parquet"
+        pieces = [text[at : at + 4000] for text in texts for at in range(0, len(text), 4000)]
+        pq.write_table(pa.table({"text": pieces}), path, row_group_size=200)
+        pipeline = Pipeline(ParquetSource(path, column="text")).map(encode, chunks=True, workers=WORKERS)
+        packed = pipeline.pack(2048).batch(16, drop_last=True)
+        rates: dict[str, list[float]] = {"plain": [], "mithril": []}
+        for _ in range(3):
+            for name, batches in (("plain", plain(path, encode)), ("mithril", iter(packed))):
+                start = cpu()
+                count = sum(batch.size for batch in batches)
+                rates[name].append(count / (cpu() - start) / 1e3)
+    shares = sorted(ours / theirs for ours, theirs in zip(rates["mithril"], rates["plain"], strict=True))
+    print(f"tokenise and pack: {shares[1]:.2f} of the tokens per CPU second of a plain loop (median of 3 rounds)")
+    print({name: [round(rate) for rate in found] for name, found in rates.items()}, "thousand tokens a CPU second")
+
+
+def plain(path: Path, encode: Callable[[list[str]], list[Any]]) -> Iterator[np.ndarray[Any, Any]]:
+    """The same batches by a loop."""
+    held: list[Any] = []
+    length = 0
+    file = pq.ParquetFile(path)
+    for group in range(file.num_row_groups):
+        for row in encode(file.read_row_group(group, columns=["text"])["text"].to_pylist()):
+            held.append(row)
+            length += len(row)
+            while length >= 2048 * 16:
+                joined = np.concatenate(held)
+                yield joined[: 2048 * 16].reshape(16, 2048)
+                held = [joined[2048 * 16 :]]
+                length = len(held[0])
+
+
+def main() -> None:
+    """Measures what is asked for."""
+    known = {"engine": engine, "memory": memory, "slow": slow, "resume": resume, "tokens": tokens}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="*", default=list(known))
+    for name in parser.parse_args().what:
+        known[name]()
+
+
+if __name__ == "__main__":
+    main()
