@@ -40,6 +40,21 @@ def resident() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+class Watcher(threading.Thread):
+    """The most memory that the process takes beyond what it took at first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base = resident()
+        self.peak = 0
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        """Looks every 2 milliseconds."""
+        while not self.ended.wait(0.002):
+            self.peak = max(self.peak, resident() - self.base)
+
+
 def same(sample: Any) -> Any:
     return sample
 
@@ -69,24 +84,17 @@ def memory() -> None:
         return np.ones(48 << 20 if number in LARGE else 64 << 10, np.uint8)
 
     for batch in (1, 4):
-        peak, ended, base = 0, threading.Event(), resident()
-
-        def watch() -> None:
-            nonlocal peak
-            while not ended.wait(0.002):
-                peak = max(peak, resident() - base)  # noqa: B023 (the thread ends before the next round)
-
-        watcher = threading.Thread(target=watch)
+        watcher = Watcher()
         watcher.start()
         pipeline = Pipeline(range(1200), memory_bytes=BUDGET).map(made, workers=WORKERS).batch(batch, collate=None)
         for taken in pipeline:
             time.sleep(0.002)
             del taken
-        ended.set()
+        watcher.ended.set()
         watcher.join()
         print(
             f"60 items of 48 MB, batches of {batch}, budget {BUDGET / 1e6:.0f} MB: accounted at most "
-            f"{pipeline.statistics().memory_peak_bytes / 1e6:.0f}, resident at most {peak / 1e6:.0f} MB"
+            f"{pipeline.statistics().memory_peak_bytes / 1e6:.0f}, resident at most {watcher.peak / 1e6:.0f} MB"
         )
 
 
@@ -153,9 +161,9 @@ def tokens() -> None:
         packed = pipeline.pack(2048).batch(16, drop_last=True)
         rates: dict[str, list[float]] = {"plain": [], "mithril": []}
         for _ in range(3):
-            for name, batches in (("plain", plain(path, encode)), ("mithril", iter(packed))):
+            for name in rates:
                 start = cpu()
-                count = sum(batch.size for batch in batches)
+                count = sum(batch.size for batch in (plain(path, encode) if name == "plain" else packed))
                 rates[name].append(count / (cpu() - start) / 1e3)
     shares = sorted(ours / theirs for ours, theirs in zip(rates["mithril"], rates["plain"], strict=True))
     print(f"tokenise and pack: {shares[1]:.2f} of the tokens per CPU second of a plain loop (median of 3 rounds)")

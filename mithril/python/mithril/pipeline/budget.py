@@ -12,7 +12,7 @@ _DEPTH_MAX = 8
 _BOX_BYTES = 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Hold:
     """The memory of one sample: bytes of its own, and the buffers that it may share with others."""
 

@@ -67,33 +67,29 @@ class Tally:
     skipped: int = 0
 
 
-def apply_one(functions: Sequence[Function], sample: Sample, tally: Tally) -> list[Any]:
+def apply_one(functions: Sequence[Function], value: Any, place: str, row: int, tally: Tally) -> list[Any]:
     """What functions that take single samples make of one."""
     for at, function in enumerate(functions):
         kind = function.kind
         try:
             if kind is Kind.MAP:
-                sample.value = function.call(sample.value)
+                value = function.call(value)
             elif kind is Kind.FILTER:
-                if not function.call(sample.value):
+                if not function.call(value):
                     return []
             else:
-                values = list(function.call(sample.value))
+                parts = list(function.call(value))
                 rest = functions[at + 1 :]
-                return [
-                    result
-                    for value in values
-                    for result in apply_one(rest, Sample(value, sample.place, sample.row), tally)
-                ]
+                return [result for part in parts for result in apply_one(rest, part, place, row, tally)]
         except TransformError:
             raise
         except Exception as error:  # noqa: BLE001 (any error of a function is told with its sample)
-            found = _handled(function, sample, error)
+            found = _handled(function, Sample(value, place, row), error)
             if not found:
                 tally.skipped += 1
                 return []
-            sample = found[0]
-    return [sample.value]
+            value = found[0].value
+    return [value]
 
 
 def _one_by_one(function: Function, samples: list[Sample]) -> tuple[list[Sample], int]:

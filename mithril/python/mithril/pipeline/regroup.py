@@ -6,6 +6,7 @@ and how much of that is done. What it held in between is read again.
 
 import abc
 from collections import deque
+from itertools import repeat
 from typing import Protocol
 
 from mithril.pipeline.budget import Budget, Hold
@@ -13,6 +14,9 @@ from mithril.pipeline.chunk import WAIT, Chunk, Item, Pulled, Token, Wait
 from mithril.pipeline.order import permutation
 
 _EMITTED = 64
+
+_Placed = tuple[Item, Token, int]
+"""An item, and its position: of its chunk, and within it."""
 
 
 class Upstream(Protocol):
@@ -39,8 +43,8 @@ class Feed:
         self._upstream.reset(token[0] if token else None)
         self._drop = token[1] if token else 0
 
-    def pull(self) -> list[tuple[Item, Token]] | Wait | None:
-        """Items, each with its position."""
+    def pull(self) -> "list[_Placed] | Wait | None":
+        """Items, each with its place in the stage before."""
         while True:
             chunk = self._upstream.pull()
             if not isinstance(chunk, Chunk):
@@ -50,7 +54,8 @@ class Feed:
             self._drop -= start
             self._budget.release(item.hold for item in chunk.items[:start])
             if start < len(chunk.items):
-                return [(item, [chunk.token, at]) for at, item in enumerate(chunk.items[start:], start)]
+                end = len(chunk.items)
+                return list(zip(chunk.items[start:], repeat(chunk.token), range(start, end), strict=False))
 
     def take_skipped(self) -> int:
         """The samples left out since the last call."""
@@ -83,12 +88,16 @@ class Regroup(abc.ABC):
                 return None
 
     @abc.abstractmethod
-    def _add(self, found: list[tuple[Item, Token]]) -> Chunk | None:
+    def _add(self, found: list[_Placed]) -> Chunk | None:
         """What new items complete."""
 
     def _finish(self) -> Chunk | None:
         """What is left at the end; called until it gives nothing."""
         return None
+
+
+def _position(placed: _Placed) -> Token:
+    return [placed[1], placed[2]]
 
 
 def _joined(items: list[Item]) -> Item:
@@ -103,21 +112,21 @@ class Batch(Regroup):
         super().__init__(upstream, budget)
         self._size = size
         self._drop_last = drop_last
-        self._held: list[tuple[Item, Token]] = []
+        self._held: list[_Placed] = []
 
     def reset(self, token: Token | None) -> None:
         """Goes to the beginning of a batch."""
         self._held = []
         super().reset(token)
 
-    def _add(self, found: list[tuple[Item, Token]]) -> Chunk | None:
+    def _add(self, found: list[_Placed]) -> Chunk | None:
         held, size = self._held, self._size
         held.extend(found)
         if len(held) < size:
             return None
         end = len(held) - len(held) % size
-        token = held[0][1]
-        batches = [_joined([item for item, _ in held[at : at + size]]) for at in range(0, end, size)]
+        token = _position(held[0])
+        batches = [_joined([placed[0] for placed in held[at : at + size]]) for at in range(0, end, size)]
         self._held = held[end:]
         return Chunk(batches, token)
 
@@ -125,11 +134,11 @@ class Batch(Regroup):
         held, self._held = self._held, []
         if not held:
             return None
-        items = [item for item, _ in held]
+        items = [placed[0] for placed in held]
         if self._drop_last:
             self._budget.release(item.hold for item in items)
             return None
-        return Chunk([_joined(items)], held[0][1])
+        return Chunk([_joined(items)], _position(held[0]))
 
 
 class Shuffle(Regroup):
@@ -141,7 +150,7 @@ class Shuffle(Regroup):
         self._key = key
         self._number = 0
         self._drop = 0
-        self._held: list[tuple[Item, Token]] = []
+        self._held: list[_Placed] = []
         self._ready: deque[Chunk] = deque()
 
     def reset(self, token: Token | None) -> None:
@@ -155,7 +164,7 @@ class Shuffle(Regroup):
         """The next part of a window."""
         return self._ready.popleft() if self._ready else super().pull()
 
-    def _add(self, found: list[tuple[Item, Token]]) -> Chunk | None:
+    def _add(self, found: list[_Placed]) -> Chunk | None:
         self._held.extend(found)
         while len(self._held) >= self._window:
             self._mix(self._held[: self._window])
@@ -168,8 +177,8 @@ class Shuffle(Regroup):
             self._mix(held)
         return self._ready.popleft() if self._ready else None
 
-    def _mix(self, window: list[tuple[Item, Token]]) -> None:
-        up, number, drop = window[0][1], self._number, self._drop
+    def _mix(self, window: list[_Placed]) -> None:
+        up, number, drop = _position(window[0]), self._number, self._drop
         self._number, self._drop = number + 1, 0
         mixed = [window[at][0] for at in permutation(len(window), *self._key, number)]
         self._budget.release(item.hold for item in mixed[:drop])
@@ -187,7 +196,7 @@ class Shard(Regroup):
         super().__init__(upstream, budget)
         self._rank = rank
         self._world = world
-        self._held: list[tuple[Item, Token]] = []
+        self._held: list[_Placed] = []
         self._ready: deque[Chunk] = deque()
 
     def reset(self, token: Token | None) -> None:
@@ -200,19 +209,19 @@ class Shard(Regroup):
         """The item of a round."""
         return self._ready.popleft() if self._ready else super().pull()
 
-    def _add(self, found: list[tuple[Item, Token]]) -> Chunk | None:
+    def _add(self, found: list[_Placed]) -> Chunk | None:
         self._held.extend(found)
         while len(self._held) >= self._world:
             turn, self._held = self._held[: self._world], self._held[self._world :]
-            up, at = turn[-1][1]
-            self._ready.append(Chunk([turn[self._rank][0]], turn[0][1], after=[up, at + 1]))
+            _, up, at = turn[-1]
+            self._ready.append(Chunk([turn[self._rank][0]], _position(turn[0]), after=[up, at + 1]))
             del turn[self._rank]
-            self._budget.release(item.hold for item, _ in turn)
+            self._budget.release(item.hold for item, _, _ in turn)
         return self._ready.popleft() if self._ready else None
 
     def _finish(self) -> Chunk | None:
         held, self._held = self._held, []
-        self._budget.release(item.hold for item, _ in held)
+        self._budget.release(item.hold for item, _, _ in held)
         return None
 
 
@@ -226,7 +235,7 @@ class Pack(Regroup):
         super().__init__(upstream, budget)
         self._length = length
         self._offset = 0
-        self._held: deque[tuple[Item, Token]] = deque()
+        self._held: deque[_Placed] = deque()
         self._tokens = 0
 
     def reset(self, token: Token | None) -> None:
@@ -236,17 +245,18 @@ class Pack(Regroup):
         self._tokens = -self._offset
         super().reset(up)
 
-    def _add(self, found: list[tuple[Item, Token]]) -> Chunk | None:
-        for item, token in found:
+    def _add(self, found: list[_Placed]) -> Chunk | None:
+        for placed in found:
+            item = placed[0]
             length = len(item.value)
             if length:
-                self._held.append((item, token))
+                self._held.append(placed)
                 self._tokens += length
             else:
                 self._budget.release([item.hold])
         if self._tokens < self._length:
             return None
-        up, offset = self._held[0][1], self._offset
+        up, offset = _position(self._held[0]), self._offset
         rows = []
         while self._tokens >= self._length:
             rows.append(self._row())
@@ -256,7 +266,7 @@ class Pack(Regroup):
         first = self._held[0][0]
         parts, holds, wanted = [], [], self._length
         while wanted:
-            item, _ = self._held[0]
+            item = self._held[0][0]
             part = item.value[self._offset : self._offset + wanted]
             parts.append(part)
             wanted -= len(part)
@@ -273,7 +283,7 @@ class Pack(Regroup):
         return Item(parts, first.place, first.row, Hold.joined(holds))
 
     def _finish(self) -> Chunk | None:
-        self._budget.release(item.hold for item, _ in self._held)
+        self._budget.release(item.hold for item, _, _ in self._held)
         self._held.clear()
         self._tokens = 0
         return None

@@ -174,7 +174,7 @@ class Worker:
         for item in piece:
             done += 1
             size = 0
-            for value in apply_one(self._functions, Sample(item.value, item.place, item.row), tally):
+            for value in apply_one(self._functions, item.value, item.place, item.row, tally):
                 hold = item.hold if value is item.value else measure(value)
                 size += hold.size
                 results.append(Item(value, item.place, item.row, hold))
