@@ -161,13 +161,15 @@ def tokens() -> None:
         packed = pipeline.pack(2048).batch(16, drop_last=True)
         rates: dict[str, list[float]] = {"plain": [], "mithril": []}
         for _ in range(3):
-            for name in rates:
+            for name, found in rates.items():
                 start = cpu()
                 count = sum(batch.size for batch in (plain(path, encode) if name == "plain" else packed))
-                rates[name].append(count / (cpu() - start) / 1e3)
+                found.append(count / (cpu() - start) / 1e3)
     shares = sorted(ours / theirs for ours, theirs in zip(rates["mithril"], rates["plain"], strict=True))
     print(f"tokenise and pack: {shares[1]:.2f} of the tokens per CPU second of a plain loop (median of 3 rounds)")
-    print({name: [round(rate) for rate in found] for name, found in rates.items()}, "thousand tokens a CPU second")
+    print(
+        {name: [round(rate) for rate in measured] for name, measured in rates.items()}, "thousand tokens a CPU second"
+    )
 
 
 def plain(path: Path, encode: Callable[[list[str]], list[Any]]) -> Iterator[np.ndarray[Any, Any]]:

@@ -11,7 +11,7 @@ from mithril.pipeline.chunk import Item, Token
 from mithril.pipeline.errors import MemoryBudgetError
 from mithril.pipeline.functions import Function, Kind, Sample, Tally, apply, apply_one
 
-_PIECE_MAX = 64
+_PIECE_MAX = 512
 _PIECE_SHARE = 16
 _FORGET = 0.99
 
