@@ -133,15 +133,13 @@ class Worker:
         assert inputs is not None
         at = 0
         while at < len(inputs):
-            count = 1 if task.alone else self.estimate.piece(self._budget.limit)
-            piece = inputs[at : at + count]
-            wanted = self.estimate.sample * len(piece) - task.room
-            if wanted > 0:
-                if self._budget.reserve(wanted, task.leave):
-                    task.room += wanted
-                elif not task.alone or at:
+            count = self._room_for(task, len(inputs) - at)
+            if not count:
+                if not task.alone or at:
                     task.need = self.estimate.sample
                     break
+                count = 1
+            piece = inputs[at : at + count]
             items, skipped, done = self._piece(piece)
             piece = piece[:done]
             holds = [item.hold for item in items]
@@ -158,6 +156,18 @@ class Worker:
                 break
         task.inputs = inputs[at:]
         task.consumed += at
+
+    def _room_for(self, task: Task, left: int) -> int:
+        """How many samples to transform next: as many as are usual, or as the room that there is allows."""
+        sample = self.estimate.sample
+        count = 1 if task.alone else min(self.estimate.piece(self._budget.limit), left)
+        wanted = sample * count - task.room
+        if wanted <= 0:
+            return count
+        if self._budget.reserve(wanted, task.leave):
+            task.room += wanted
+            return count
+        return task.room // sample
 
     def _piece(self, piece: Sequence[Item]) -> tuple[list[Item], int, int]:
         """Results of the first of some samples, the number that errors left out, and how many these were.
