@@ -36,6 +36,25 @@ def test_accounted_bytes_never_pass_the_budget(sizes: list[int], workers: int, b
     assert not statistics.overruns
 
 
+@given(
+    sizes=st.lists(st.integers(0, LIMIT // 10), max_size=80),
+    stages=st.lists(st.sampled_from(["map", "batch"]), max_size=2),
+    workers=st.integers(1, 4),
+    chunk=st.integers(1, 30),
+)
+def test_samples_that_fit_are_neither_refused_nor_waited_for_without_end(
+    sizes: list[int], stages: list[str], workers: int, chunk: int
+) -> None:
+    pipeline = Pipeline(MemorySource(sizes, chunk=chunk), memory_bytes=LIMIT).map(zeros, workers=workers)
+    for stage in stages:
+        if stage == "map":
+            pipeline = pipeline.map(np.copy, workers=workers)
+        else:
+            pipeline = pipeline.batch(2, collate=np.concatenate)
+    assert sum(array.nbytes for array in pipeline) == sum(sizes)
+    assert pipeline.statistics().memory_peak_bytes <= LIMIT
+
+
 @given(st.lists(st.sampled_from(["shuffle", "batch", "pack"]), max_size=3), st.integers(0, 2**32))
 def test_all_memory_is_given_back(stages: list[str], seed: int) -> None:
     lengths = np.random.default_rng(seed).integers(0, 300, 120).tolist()

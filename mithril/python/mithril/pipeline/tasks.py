@@ -13,6 +13,8 @@ from mithril.pipeline.functions import Function, Kind, Sample, Tally, apply, app
 
 _PIECE_MAX = 512
 _PIECE_SHARE = 16
+# Larger results are handed on in parts, so that stages behind can use and free them.
+_RESULT_SHARE = 16
 _FORGET = 0.99
 
 
@@ -131,8 +133,8 @@ class Worker:
     def _transform(self, task: Task) -> None:
         inputs = task.inputs
         assert inputs is not None
-        at = 0
-        while at < len(inputs):
+        at = made = 0
+        while at < len(inputs) and made <= self._budget.limit // _RESULT_SHARE:
             count = self._room_for(task, len(inputs) - at)
             if not count:
                 if not task.alone or at:
@@ -152,6 +154,7 @@ class Worker:
             task.skipped += skipped
             self._budget.release(item.hold for item in piece)
             at += len(piece)
+            made += _size(holds)
             if task.alone:
                 break
         task.inputs = inputs[at:]
