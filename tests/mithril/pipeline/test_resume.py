@@ -1,4 +1,4 @@
-"""Exact resume: what follows a state is what would have followed, whatever the workers, stages and ranks."""
+"""Exact resume: a state is followed by what would have followed, whatever the workers, stages and ranks."""
 
 import json
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def streamed() -> Iterator[int]:
 
 
 def resumed(source: Any, stages: list[str], cut: int, workers: tuple[int, int]) -> list[int]:
-    """What a new pipeline gives behind a cut, after its state has been through JSON."""
+    """The rest behind a cut from a new pipeline, after the state has been through JSON."""
     first = build(source, stages, workers[0])
     run = iter(first)
     for _ in range(cut):

@@ -1,4 +1,4 @@
-"""What stages make of samples, and what goes wrong is told with its sample."""
+"""Stages: their results, their order, and errors that are told with their sample."""
 
 import threading
 from collections.abc import Iterator, Sequence

@@ -88,7 +88,7 @@ Stage = FunctionStage | BatchStage | ShuffleStage | PackStage | ShardStage
 
 @dataclass(slots=True)
 class Assembled:
-    """What a run consists of."""
+    """The parts of a run."""
 
     settings: PipelineSettings
     budget: Budget

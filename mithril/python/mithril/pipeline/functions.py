@@ -42,7 +42,7 @@ class Sample:
 
 
 def apply(functions: Sequence[Function], samples: list[Sample]) -> tuple[list[Sample], int]:
-    """What the functions make of samples, and how many samples an error left out."""
+    """Calls the functions. Gives their results, and how many samples an error left out."""
     skipped = 0
     for function in functions:
         if not samples:
@@ -68,7 +68,7 @@ class Tally:
 
 
 def apply_one(functions: Sequence[Function], value: Any, place: str, row: int, tally: Tally) -> list[Any]:
-    """What functions that take single samples make of one."""
+    """Calls functions that take single samples for one."""
     for at, function in enumerate(functions):
         kind = function.kind
         try:

@@ -89,10 +89,10 @@ class Regroup(abc.ABC):
 
     @abc.abstractmethod
     def _add(self, found: list[_Placed]) -> Chunk | None:
-        """What new items complete."""
+        """Takes new items, and gives what they complete."""
 
     def _finish(self) -> Chunk | None:
-        """What is left at the end; called until it gives nothing."""
+        """Gives what is left at the end; called until that is nothing."""
         return None
 
 

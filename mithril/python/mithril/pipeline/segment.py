@@ -18,7 +18,7 @@ _DEPTH = 8
 
 
 class Events:
-    """What the threads of a run tell each other: something has changed."""
+    """Signals between the threads of a run: something has changed."""
 
     def __init__(self) -> None:
         self.condition = threading.Condition()

@@ -62,7 +62,7 @@ class Transform(abc.ABC):
 
     @abc.abstractmethod
     def transform(self, samples: Sequence[Any]) -> Sequence[Any]:
-        """What becomes of some samples, in order: as many, fewer or more."""
+        """Turns some samples into others, in order: as many, fewer or more."""
 
 
 class Sink(abc.ABC):

@@ -59,7 +59,7 @@ class Task:
 
 
 class Estimate:
-    """What a segment's samples have taken of late; the largest counts, and is forgotten slowly."""
+    """The memory that samples have taken of late; the largest counts, and is forgotten slowly."""
 
     def __init__(self, functions: Sequence[Function]) -> None:
         self._reserve = sum(function.reserve for function in functions)
