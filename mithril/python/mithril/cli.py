@@ -1,4 +1,4 @@
-"""The command line: `mithril cache ...`, `mithril checkpoint ...`, `mithril config`."""
+"""The command line: `mithril cache ...`, `mithril checkpoint ...`, `mithril dedup ...`, `mithril config`."""
 
 import sys
 from typing import NoReturn
@@ -12,9 +12,11 @@ from mithril.checkpoint.commands import checkpoint
 from mithril.checkpoint.settings import CheckpointSettings
 from mithril.core.config import CoreSettings, Settings, load, variable
 from mithril.core.errors import MithrilError
+from mithril.dedup.commands import dedup
+from mithril.dedup.settings import DedupSettings
 
 _EXIT_USAGE = 2
-_SECTIONS: tuple[type[Settings], ...] = (CoreSettings, CacheSettings, CheckpointSettings)
+_SECTIONS: tuple[type[Settings], ...] = (CoreSettings, CacheSettings, CheckpointSettings, DedupSettings)
 
 
 @click.group(context_settings={"max_content_width": 110})
@@ -37,6 +39,7 @@ def show_config() -> None:
 
 mithril.add_command(cache)
 mithril.add_command(checkpoint)
+mithril.add_command(dedup)
 
 
 def _toml(value: object) -> str:
