@@ -13,7 +13,7 @@ from mithril.core.file_store import FileStore
 from mithril.core.store import ObjectInfo, Store
 from mithril.dedup.chunks import MARKS, Booleans, Chunk, ChunkWriter, FileSource, Marks
 from mithril.dedup.sink import SinkFile
-from mithril.dedup.table import marked, texts_of
+from mithril.dedup.table import filtered, marked, texts_of
 
 _BUFFER_BYTES = 1 << 20
 
@@ -103,10 +103,7 @@ class _ParquetWriter(ChunkWriter):
 
     def write(self, chunk: Chunk, kept: Booleans, marks: Marks | None) -> None:
         table: pa.Table = chunk.content
-        if marks is not None:
-            table = marked(table, marks)
-        elif not kept.all():
-            table = table.filter(pa.array(kept))
+        table = filtered(table, kept) if marks is None else marked(table, marks)
         if table.num_rows:
             self._file.write_table(table, row_group_size=table.num_rows)
 

@@ -90,7 +90,7 @@ def scan(
                 hold, held = False, []
         if hold:
             found.held[index] = held
-        if found.rows[-1] and not any(part.any() for part in present[-len(found.rows[-1]) :]):
+        if sum(found.rows[-1]) and not any(part.any() for part in present[-len(found.rows[-1]) :]):
             raise InputError(f"{source.name}: no document has a text in {settings.column!r}; name the column")
     found.lengths = np.concatenate(lengths) if lengths else found.lengths
     found.present = np.concatenate(present) if present else found.present

@@ -76,4 +76,12 @@ class TableSource(Source):
 
 def filtered(table: Any, kept: Booleans) -> Any:
     """The rows that are kept."""
-    return table.filter(pa.array(kept))
+    if kept.all():
+        return table
+    try:
+        return table.filter(pa.array(kept))
+    except pa.ArrowNotImplementedError:
+        # Arrow does not filter columns of views yet; slices it has of every type.
+        edges = np.flatnonzero(np.diff(kept, prepend=False, append=False))
+        runs = [table.slice(start, end - start) for start, end in zip(edges[::2], edges[1::2], strict=True)]
+        return pa.concat_tables(runs) if runs else table.slice(0, 0)
