@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mithril import _kernels
 from mithril.dedup.chunks import Booleans
 from mithril.dedup.ordered import in_order
-from mithril.dedup.scan import HASHES, SHINGLES, SIZES, Scan, band
+from mithril.dedup.scan import HASHES, SHINGLES, SIZES, STARTS, Scan, band
 from mithril.dedup.settings import DedupSettings
 
 Numbers = npt.NDArray[np.uint32]
@@ -63,7 +63,7 @@ def cluster(scan: Scan, settings: DedupSettings) -> Clustering:
             alike = pairs[similarity >= settings.threshold]
             histogram = [int(count) for count in np.histogram(similarity, HISTOGRAM_BINS, (0.0, 1.0))[0]]
     joined = np.concatenate((equal, alike))
-    roots = np.frombuffer(_kernels.clusters(scan.documents, joined.view(np.uint8)), np.uint32)
+    roots = np.frombuffer(_kernels.clusters(scan.documents, _bytes(joined)), np.uint32)
     kept = roots if settings.keep == "first" else _longest(roots, scan.lengths)
     return Clustering(roots, kept, len(repeats), candidates, len(alike), histogram)
 
@@ -72,10 +72,10 @@ def _firsts(scan: Scan) -> Numbers:
     """The first document with the same text. One without a text is like no other."""
     hashes = np.asarray(scan.spill.read(HASHES, np.uint8)).reshape(-1, _HASH_BYTES)
     if scan.present.all():
-        return np.frombuffer(_kernels.first_equal(hashes), np.uint32)
+        return np.frombuffer(_kernels.first_equal(_bytes(hashes)), np.uint32)
     firsts = np.arange(scan.documents, dtype=np.uint32)
     present = np.flatnonzero(scan.present).astype(np.uint32)
-    found = np.frombuffer(_kernels.first_equal(hashes[present]), np.uint32)
+    found = np.frombuffer(_kernels.first_equal(_bytes(hashes[present])), np.uint32)
     firsts[present] = present[found]
     return firsts
 
@@ -88,7 +88,7 @@ def _links(scan: Scan, distinct: Booleans) -> Pairs:
     links = _kernels.DocumentLinks()
     for index in range(scan.plan.bands if len(numbers) else 0):
         hashes = np.asarray(scan.spill.read(band(index), np.uint64))
-        links.add(hashes[numbers].view(np.uint8), numbers.view(np.uint8))
+        links.add(_bytes(hashes[numbers]), _bytes(numbers))
     return np.frombuffer(links.take(), np.uint64)
 
 
@@ -96,14 +96,14 @@ def _similarities(scan: Scan, pairs: Pairs, settings: DedupSettings) -> npt.NDAr
     mapped = scan.spill.map(SHINGLES)
     assert mapped is not None, "documents of a pair have shingles"
     sizes = np.asarray(scan.spill.read(SIZES, np.uint32))
-    ends = np.cumsum(sizes, dtype=np.uint64)
-    tasks = _comparisons(mapped, pairs, sizes, ends, settings)
+    starts = np.asarray(scan.spill.read(STARTS, np.uint64))
+    tasks = _comparisons(mapped, pairs, sizes, starts, settings)
     with mapped:
         return np.concatenate(list(in_order(tasks, settings.workers)))
 
 
 def _comparisons(
-    mapped: mmap.mmap, pairs: Pairs, sizes: Numbers, ends: Pairs, settings: DedupSettings
+    mapped: mmap.mmap, pairs: Pairs, sizes: Numbers, starts: Pairs, settings: DedupSettings
 ) -> Iterator[Callable[[], npt.NDArray[np.float64]]]:
     """Tasks whose sets fit into half of the memory, all threads together."""
     budget = settings.memory_bytes // 2 // (settings.workers + 1)
@@ -112,17 +112,17 @@ def _comparisons(
     start, done = 0, 0
     while start < len(pairs):
         end = max(int(np.searchsorted(cost, done + budget, side="right")), start + 1)
-        yield partial(_compare, mapped, pairs[start:end], sizes, ends, settings.threshold)
+        yield partial(_compare, mapped, pairs[start:end], sizes, starts, settings.threshold)
         start, done = end, int(cost[end - 1])
 
 
-def _compare(mapped: mmap.mmap, pairs: Pairs, sizes: Numbers, ends: Pairs, threshold: float) -> npt.NDArray[np.float64]:
+def _compare(
+    mapped: mmap.mmap, pairs: Pairs, sizes: Numbers, starts: Pairs, threshold: float
+) -> npt.NDArray[np.float64]:
     earlier, later = _unpacked(pairs)
     documents = np.unique(np.concatenate((earlier, later)))
     local = _packed(np.searchsorted(documents, earlier), np.searchsorted(documents, later))
-    counts = sizes[documents]
-    starts = ends[documents] - counts
-    found = _kernels.similarities(mapped, starts.view(np.uint8), counts.view(np.uint8), local.view(np.uint8), threshold)
+    found = _kernels.similarities(mapped, _bytes(starts[documents]), _bytes(sizes[documents]), _bytes(local), threshold)
     # What was read of the file need not stay in this process.
     mapped.madvise(mmap.MADV_DONTNEED)
     return np.frombuffer(found, np.float64)
@@ -144,3 +144,7 @@ def _packed(earlier: npt.NDArray[np.integer], later: npt.NDArray[np.integer]) ->
 
 def _unpacked(pairs: Pairs) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     return (pairs >> _EARLIER_SHIFT).astype(np.int64), (pairs & _LATER).astype(np.int64)
+
+
+def _bytes(values: npt.NDArray[np.generic]) -> memoryview:
+    return np.ascontiguousarray(values).view(np.uint8).data

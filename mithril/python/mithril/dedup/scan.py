@@ -1,5 +1,6 @@
 """The first pass: each document is read, hashed and cut into shingles, natively and on several threads."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +19,10 @@ from mithril.dedup.settings import DedupSettings
 from mithril.dedup.spill import Spill
 
 DOCUMENTS_MAX = (1 << 32) - 1
-HASHES, SIZES, SHINGLES = "hashes", "sizes", "shingles"
+HASHES, SIZES, STARTS, SHINGLES = "hashes", "sizes", "starts", "shingles"
+# Documents that are signed in one call: what they need stays in the caches of the processor.
+_SLICE_ROWS = 512
+_SHINGLE_BYTES = 4
 # Buffers of an Arrow array of strings.
 _OFFSETS, _DATA = 1, 2
 _EMPTY = bytes(8)
@@ -34,10 +38,8 @@ class _Signed:
     chunk: Chunk
     lengths: npt.NDArray[np.uint32]
     present: Booleans
-    hashes: bytes
-    bands: bytes
-    sizes: bytes
-    shingles: bytes
+    columns: dict[str, list[bytes]]
+    """Parts of the columns, in order."""
 
 
 @dataclass(slots=True)
@@ -72,11 +74,12 @@ def scan(
         hold = source.size_in_memory() <= free
         held: list[Chunk] = []
         found.rows.append([])
-        for signed in in_order(_tasks(source, settings, signer, plan, hold), settings.workers):
+        for signed in in_order(_tasks(source, settings, signer, plan, spill, hold), settings.workers):
             documents += signed.chunk.rows
             if documents > DOCUMENTS_MAX:
                 raise InputError(f"{source.name}: a run takes at most {DOCUMENTS_MAX} documents; divide the inputs")
-            _spill(spill, signed, plan)
+            for name, parts in signed.columns.items():
+                spill.append(name, b"".join(parts))
             lengths.append(signed.lengths)
             present.append(signed.present)
             found.rows[-1].append(signed.chunk.rows)
@@ -104,24 +107,48 @@ def _signer(settings: DedupSettings, plan: Plan | None) -> _kernels.DocumentSign
 
 
 def _tasks(
-    source: Source, settings: DedupSettings, signer: _kernels.DocumentSigner, plan: Plan | None, hold: bool
+    source: Source,
+    settings: DedupSettings,
+    signer: _kernels.DocumentSigner,
+    plan: Plan | None,
+    spill: Spill,
+    hold: bool,
 ) -> Iterator[Callable[[], _Signed]]:
     for read in source.chunks(settings.column, hold):
-        yield partial(_sign, read, signer, plan)
+        yield partial(_sign, read, signer, plan, spill)
 
 
-def _sign(read: Callable[[], Chunk], signer: _kernels.DocumentSigner, plan: Plan | None) -> _Signed:
+def _sign(read: Callable[[], Chunk], signer: _kernels.DocumentSigner, plan: Plan | None, spill: Spill) -> _Signed:
     chunk = read()
     texts = chunk.texts
     present = np.ones(len(texts), np.bool_) if not texts.null_count else ~np.asarray(texts.is_null())
     offsets, width, data = _buffers(texts)
     starts = np.frombuffer(offsets, f"<i{width}")[texts.offset : texts.offset + len(texts) + 1]
     lengths = np.diff(starts).astype(np.uint32) if len(texts) else np.zeros(0, np.uint32)
-    place = (offsets, width, data, texts.offset, len(texts))
-    hashes, bands, sizes, shingles = signer.sign(*place) if plan else (signer.hash(*place), b"", b"", b"")
+    columns: dict[str, list[bytes]] = defaultdict(list)
+    for first in range(0, len(texts), _SLICE_ROWS):
+        count = min(_SLICE_ROWS, len(texts) - first)
+        place = (offsets, width, data, texts.offset + first, count)
+        if plan is None:
+            columns[HASHES].append(signer.hash(*place))
+            continue
+        hashes, bands, sizes, shingles = signer.sign(*place)
+        columns[HASHES].append(hashes)
+        columns[SIZES].append(sizes)
+        # The longest column goes at once, in whatever order the threads come.
+        columns[STARTS].append(_starts(spill.append(SHINGLES, shingles), sizes))
+        by_band = np.ascontiguousarray(np.frombuffer(bands, np.uint64).reshape(-1, plan.bands).T)
+        for index in range(plan.bands):
+            columns[band(index)].append(by_band[index].tobytes())
     if chunk.content is None:
         chunk = Chunk(_Counted(len(texts)), None, 0)
-    return _Signed(chunk, lengths, present, hashes, bands, sizes, shingles)
+    return _Signed(chunk, lengths, present, columns)
+
+
+def _starts(first: int, sizes: bytes) -> bytes:
+    """The positions of the shingles of documents that follow each other."""
+    counts = np.frombuffer(sizes, np.uint32).astype(np.uint64)
+    return (np.cumsum(counts) - counts + np.uint64(first // _SHINGLE_BYTES)).tobytes()
 
 
 class _Counted:
@@ -141,14 +168,3 @@ def _buffers(texts: Any) -> tuple[memoryview, int, memoryview]:
     buffers = texts.buffers()
     offsets, data = (memoryview(buffers[index] or _EMPTY).cast("B") for index in (_OFFSETS, _DATA))
     return offsets, 8 if wide else 4, data
-
-
-def _spill(spill: Spill, signed: _Signed, plan: Plan | None) -> None:
-    spill.append(HASHES, signed.hashes)
-    if plan is None:
-        return
-    spill.append(SIZES, signed.sizes)
-    spill.append(SHINGLES, signed.shingles)
-    by_band = np.ascontiguousarray(np.frombuffer(signed.bands, np.uint64).reshape(-1, plan.bands).T)
-    for index in range(plan.bands):
-        spill.append(band(index), memoryview(by_band[index]))

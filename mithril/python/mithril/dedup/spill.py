@@ -1,7 +1,9 @@
 """Columns of values in temporary files: what is known of each document does not stay in memory."""
 
 import mmap
+import os
 import tempfile
+import threading
 from types import TracebackType
 from typing import IO, Self
 
@@ -15,18 +17,23 @@ class Spill:
     def __init__(self, folder: str) -> None:
         self._folder = folder or None
         self._files: dict[str, IO[bytes]] = {}
+        self._ends: dict[str, int] = {}
+        self._lock = threading.Lock()
 
-    def append(self, name: str, values: bytes | memoryview) -> None:
-        """Appends the bytes of values to a column."""
-        if not len(values):
-            return
-        if name not in self._files:
-            # Without a name in the folder: nothing is left behind, however the process ends.
-            self._files[name] = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
-        file = self._files[name]
-        view = memoryview(values).cast("B")
+    def append(self, name: str, values: bytes | memoryview) -> int:
+        """Appends the bytes of values to a column, and gives the position of the first. Several threads may append."""
+        view = memoryview(values).cast("B") if len(values) else memoryview(b"")
+        with self._lock:
+            start = self._ends.get(name, 0)
+            if view and name not in self._files:
+                # Without a name in the folder: nothing is left behind, however the process ends.
+                self._files[name] = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
+            self._ends[name] = start + len(view)
+        at = start
         while view:
-            view = view[file.write(view) :]
+            written = os.pwrite(self._files[name].fileno(), view, at)
+            at, view = at + written, view[written:]
+        return start
 
     def read(self, name: str, kind: npt.DTypeLike) -> npt.NDArray[np.generic]:
         """All values of a column."""
@@ -37,7 +44,7 @@ class Spill:
 
     def map(self, name: str) -> mmap.mmap | None:
         """The bytes of a column, mapped; None for an empty one."""
-        if name not in self._files or not self._files[name].tell():
+        if name not in self._files:
             return None
         return mmap.mmap(self._files[name].fileno(), 0, access=mmap.ACCESS_READ)
 
