@@ -1,6 +1,8 @@
 """The command line."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,9 @@ def test_what_is_wrong_with_the_call_is_said(source: Path) -> None:
         CliRunner().invoke(mithril, ["dedup", "run", str(source)], catch_exceptions=False)
     with pytest.raises(ConfigError, match=r"dedup\.threshold \(argument\)"):
         CliRunner().invoke(mithril, ["dedup", "run", str(source), "--threshold", "2"], catch_exceptions=False)
+
+
+def test_without_pyarrow_the_command_line_stands_and_the_extra_is_named() -> None:
+    program = "import sys; sys.modules['pyarrow'] = None; import mithril.cli, mithril.dedup; mithril.dedup.deduplicate"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.stderr.endswith("deduplication needs the package pyarrow: pip install 'mithril[dedup]'\n")

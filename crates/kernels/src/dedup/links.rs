@@ -17,23 +17,37 @@ const PENDING_MIN: usize = 1 << 20;
 impl Links {
     /// Adds the links of one band: a hash for each of some documents, whose numbers rise.
     pub fn add(&mut self, hashes: &[u64], documents: &[u32]) {
-        let mut order: Vec<(u64, u32)> = hashes
-            .iter()
-            .copied()
-            .zip(documents.iter().copied())
+        // The upper half of a hash and an index in one word: half of what a pair of both would move while it is sorted.
+        let mut order: Vec<u64> = (0..)
+            .zip(hashes)
+            .map(|(index, hash)| hash >> 32 << 32 | index)
             .collect();
         order.sort_unstable();
-        for run in order.chunk_by(|left, right| left.0 == right.0) {
-            let first = run[0].1;
-            for (index, &(_, document)) in run.iter().enumerate().skip(1) {
-                self.pairs.push(packed(first, document));
-                if index > 1 {
-                    self.pairs.push(packed(run[index - 1].1, document));
-                }
+        let mut equal: Vec<(u64, u32)> = Vec::new();
+        for run in order
+            .chunk_by(|left, right| left >> 32 == right >> 32)
+            .filter(|run| run.len() > 1)
+        {
+            let indices = run.iter().map(|word| (word & 0xffff_ffff) as usize);
+            equal.clear();
+            equal.extend(indices.map(|index| (hashes[index], documents[index])));
+            equal.sort_unstable();
+            for run in equal.chunk_by(|left, right| left.0 == right.0) {
+                self.link(run);
             }
         }
         if self.pairs.len() - self.sorted > self.sorted.max(PENDING_MIN) {
             self.tidy();
+        }
+    }
+
+    fn link(&mut self, equal: &[(u64, u32)]) {
+        let first = equal[0].1;
+        for (index, &(_, document)) in equal.iter().enumerate().skip(1) {
+            self.pairs.push(packed(first, document));
+            if index > 1 {
+                self.pairs.push(packed(equal[index - 1].1, document));
+            }
         }
     }
 
@@ -72,6 +86,13 @@ mod tests {
         links.add(&[7, 8, 7, 7, 9], &[0, 1, 2, 5, 6]);
         links.add(&[1, 2, 1, 3, 2], &[0, 1, 2, 5, 6]);
         assert_eq!(unpacked(links), [(0, 2), (0, 5), (1, 6), (2, 5)]);
+    }
+
+    #[test]
+    fn hashes_that_differ_in_their_lower_half_are_not_equal() {
+        let mut links = Links::default();
+        links.add(&[1 << 40 | 1, 1 << 40, 1 << 40 | 1, 1 << 40], &[3, 4, 5, 6]);
+        assert_eq!(unpacked(links), [(3, 5), (4, 6)]);
     }
 
     #[test]
