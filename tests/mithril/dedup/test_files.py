@@ -13,7 +13,7 @@ import zstandard
 from tests.mithril.dedup.documents import planted
 
 from mithril.core.config import CoreSettings
-from mithril.core.errors import ExistsError, InputError, MithrilError
+from mithril.core.errors import ExistsError, InputError, MithrilError, NotFoundError
 from mithril.core.progress import Step
 from mithril.core.store import Store
 from mithril.dedup import deduplicate, deduplicate_table
@@ -232,6 +232,15 @@ def test_inputs_that_cannot_be_used_are_refused(tmp_path: Path, inputs: list[str
         (tmp_path / folder / "a.jsonl").write_bytes(GOOD)
     with pytest.raises(InputError, match=message):
         deduplicate([url.format(tmp_path) for url in inputs], str(tmp_path / "out"))
+
+
+def test_a_folder_may_be_named_like_a_file(tmp_path: Path, table: pa.Table, expected: list[int]) -> None:
+    (tmp_path / "in.parquet").mkdir()
+    pq.write_table(table, tmp_path / "in.parquet" / "part-0.parquet")
+    deduplicate(str(tmp_path / "in.parquet"), str(tmp_path / "out"))
+    assert pq.read_table(tmp_path / "out" / "part-0.parquet")["id"].to_pylist() == expected
+    with pytest.raises(NotFoundError, match="there is no such object"):
+        deduplicate(str(tmp_path / "absent.parquet"), str(tmp_path / "out"))
 
 
 def test_an_empty_file_stays_an_empty_file(tmp_path: Path, table: pa.Table) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mithril.core.config import CoreSettings
-from mithril.core.errors import InputError
+from mithril.core.errors import InputError, NotFoundError
 from mithril.core.store import ObjectInfo, Store
 from mithril.dedup.chunks import FileSource
 from mithril.dedup.jsonl_source import JsonLinesSource
@@ -60,7 +60,14 @@ def find(urls: Sequence[str], settings: CoreSettings, block_bytes: int) -> list[
 def _one(url: str, settings: CoreSettings, block_bytes: int) -> list[InputFile]:
     folder, _, name = url.rpartition("/")
     store = Store.open(folder or ("/" if url.startswith("/") else "."), settings)
-    return [_file(store, store.head(name), block_bytes)]
+    try:
+        return [_file(store, store.head(name), block_bytes)]
+    except NotFoundError:
+        # Some writers make a folder NAME.parquet of many files.
+        files = _folder(url, settings, block_bytes)
+        if not files:
+            raise
+        return files
 
 
 def _folder(url: str, settings: CoreSettings, block_bytes: int) -> list[InputFile]:
