@@ -118,6 +118,12 @@ def test_the_report_adds_up() -> None:
     assert json.loads(report.to_json())["kept"] == report.kept
 
 
+def test_marks_do_not_cover_columns() -> None:
+    table, _ = deduplicate_table(pa.table({"text": ["a"]}), mark=True)
+    with pytest.raises(InputError, match="a column dedup_cluster already"):
+        deduplicate_table(table, mark=True)
+
+
 def test_an_empty_table_is_no_error() -> None:
     table, report = deduplicate_table(pa.table({"text": pa.array([], pa.string())}))
     assert (table.num_rows, report.kept, report.clusters) == (0, 0, 0)

@@ -73,6 +73,10 @@ class Source(abc.ABC):
 class FileSource(Source):
     """Documents in a file of a store."""
 
+    def check_marks(self) -> None:
+        """Raises InputError where it is known before reading that columns for marks are there already."""
+        return
+
     @abc.abstractmethod
     def open_writer(self, target: SinkFile, marked: bool) -> ChunkWriter:
         """A writer in the form of this source, with columns for marks if `marked`."""

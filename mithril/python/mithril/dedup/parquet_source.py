@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 from mithril.core.errors import ChangedError, InputError
 from mithril.core.file_store import FileStore
 from mithril.core.store import ObjectInfo, Store
-from mithril.dedup.chunks import MARKS, Booleans, Chunk, ChunkWriter, FileSource, Marks
+from mithril.dedup.chunks import Booleans, Chunk, ChunkWriter, FileSource, Marks
 from mithril.dedup.sink import SinkFile
-from mithril.dedup.table import filtered, marked, texts_of
+from mithril.dedup.table import check_free, filtered, marked, texts_of
 
 _BUFFER_BYTES = 1 << 20
 
@@ -43,11 +43,12 @@ class ParquetSource(FileSource):
         for index in range(self._metadata.num_row_groups):
             yield partial(self._read, index, column, whole)
 
+    def check_marks(self) -> None:
+        """Raises InputError where a column has the name of a mark."""
+        check_free(self._schema.names, self.name)
+
     def open_writer(self, target: SinkFile, marked: bool) -> ChunkWriter:
         """A writer of the same form."""
-        taken = [name for name in MARKS if name in self._schema.names]
-        if marked and taken:
-            raise InputError(f"{self.name}: there is a column {taken[0]} already; remove it, or do without marks")
         return _ParquetWriter(target, self._schema, self._compression(), marked)
 
     def _read(self, index: int, column: str, whole: bool) -> Chunk:

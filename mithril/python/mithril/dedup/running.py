@@ -20,7 +20,7 @@ from mithril.dedup.samples import Samples
 from mithril.dedup.scan import Scan, scan
 from mithril.dedup.settings import DedupSettings
 from mithril.dedup.spill import Spill
-from mithril.dedup.table import TableSource, filtered, marked
+from mithril.dedup.table import TableSource, check_free, filtered, marked
 from mithril.dedup.writing import Writing, marks_of
 
 # Readers of folders of Parquet pass over names that begin with _.
@@ -53,13 +53,15 @@ def deduplicate(
     if dry_run or output is None:
         return _run(files, settings, None, mark, overwrite, progress)
     with Store.open(output, core) as store:
-        _check(store, files, overwrite)
+        _check(store, files, mark, overwrite)
         return _run(files, settings, store, mark, overwrite, progress)
 
 
 def deduplicate_table(table: Any, *, mark: bool = False, **options: Any) -> tuple[Any, Report]:
     """The pyarrow table without duplicates, or with verdicts if `mark`, and the report."""
     settings = load(DedupSettings, options).settings
+    if mark:
+        check_free(table.column_names, "table")
     started = time.monotonic()
     with Spill(settings.temporary_folder) as spill:
         read = _read([TableSource(table)], settings, spill, None)
@@ -73,10 +75,12 @@ def deduplicate_table(table: Any, *, mark: bool = False, **options: Any) -> tupl
     return result, _report(read, clustering, settings, samples, [], [], started, dry_run=False)
 
 
-def _check(store: Store, files: Sequence[InputFile], overwrite: bool) -> None:
+def _check(store: Store, files: Sequence[InputFile], mark: bool, overwrite: bool) -> None:
     """Refuses outputs that would replace something."""
     inputs = {file.url for file in files}
     for file in files:
+        if mark:
+            file.source.check_marks()
         if store.url_of(file.name) in inputs:
             raise InputError(f"{file.url}: the output would replace this input; choose another output")
         if not overwrite and store.exists(file.name):

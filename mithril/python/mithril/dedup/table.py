@@ -1,6 +1,6 @@
 """Documents in a pyarrow table, and the columns of verdicts."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,13 @@ def texts_of(column: Any, where: str) -> Any:
     # Together the chunks may pass the 2 GB that short offsets reach.
     wide = pa.large_string() if types.is_string(column.type) else pa.large_binary()
     return pa.concat_arrays([chunk.cast(wide) for chunk in column.chunks]) if column.num_chunks else pa.array([], wide)
+
+
+def check_free(names: Sequence[str], where: str) -> None:
+    """Raises InputError where a column has the name of a mark."""
+    for name in MARKS:
+        if name in names:
+            raise InputError(f"{where}: there is a column {name} already; remove it, or do without marks")
 
 
 def marked(table: Any, marks: Marks | None) -> Any:
