@@ -1,11 +1,12 @@
 //! Kernels of Mithril: pure functions over byte slices that know nothing of storage or Python.
 //!
-//! A tensor is cut into *chunks*, and a chunk into *blocks*, each coded on its own. [`chunk`] is the way in: it frames
+//! Two families: of tensors, and of documents ([`dedup`]). A tensor is cut into *chunks*, and a chunk into *blocks*, each coded on its own. [`chunk`] is the way in: it frames
 //! the blocks, hashes them and checks them.
 
 mod bits;
 pub mod block;
 pub mod chunk;
+pub mod dedup;
 mod delta;
 mod element;
 mod error;

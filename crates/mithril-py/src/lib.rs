@@ -2,6 +2,7 @@
 
 mod buffer;
 mod chunk;
+mod dedup;
 mod errors;
 mod quantize;
 
@@ -12,6 +13,11 @@ mod _kernels {
     #[pymodule_export]
     use crate::chunk::{
         ChunkHeader, decode, element_size, elements, encode, fingerprint, header_bytes, simd_level,
+    };
+    #[pymodule_export]
+    use crate::dedup::{
+        DocumentLinks, DocumentSigner, clusters, collision_probability, first_equal, plan_bands,
+        similarities,
     };
     #[pymodule_export]
     use crate::errors::KernelError;

@@ -6,17 +6,24 @@ __all__ = [
     "BLOCK_BYTES_MAX",
     "CHUNK_BYTES_MAX",
     "ChunkHeader",
+    "DocumentLinks",
+    "DocumentSigner",
     "KernelError",
     "__version__",
+    "clusters",
+    "collision_probability",
     "decode",
     "dequantize",
     "element_size",
     "elements",
     "encode",
     "fingerprint",
+    "first_equal",
     "header_bytes",
+    "plan_bands",
     "quantize",
     "simd_level",
+    "similarities",
 ]
 
 __version__: str
@@ -71,3 +78,23 @@ def decode(
 ) -> None: ...
 def quantize(element: str, bits: int, group: int, data: Buffer) -> tuple[bytes, float, float]: ...
 def dequantize(element: str, bits: int, group: int, payload: Buffer, target: Buffer) -> None: ...
+
+@final
+class DocumentSigner:
+    def __new__(cls, unit: str, size: int, folded: bool, bands: int, rows: int, seed: int) -> DocumentSigner: ...
+    def sign(
+        self, offsets: Buffer, width: int, data: Buffer, first: int, count: int
+    ) -> tuple[bytes, bytes, bytes, bytes]: ...
+    def hash(self, offsets: Buffer, width: int, data: Buffer, first: int, count: int) -> bytes: ...
+
+@final
+class DocumentLinks:
+    def __new__(cls) -> DocumentLinks: ...
+    def add(self, hashes: Buffer, documents: Buffer) -> None: ...
+    def take(self) -> bytes: ...
+
+def plan_bands(threshold: float, values: int, recall: float) -> tuple[int, int]: ...
+def collision_probability(bands: int, rows: int, similarity: float) -> float: ...
+def similarities(shingles: Buffer, starts: Buffer, sizes: Buffer, pairs: Buffer, least: float) -> bytes: ...
+def first_equal(hashes: Buffer) -> bytes: ...
+def clusters(documents: int, pairs: Buffer) -> bytes: ...

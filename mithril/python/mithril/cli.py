@@ -1,4 +1,4 @@
-"""The command line: `mithril cache ...`, `mithril checkpoint ...`, `mithril pipeline ...`, `mithril config`."""
+"""The command line: `mithril cache | checkpoint | dedup | pipeline ...`, and `mithril config`."""
 
 import sys
 from typing import NoReturn
@@ -12,11 +12,19 @@ from mithril.checkpoint.commands import checkpoint
 from mithril.checkpoint.settings import CheckpointSettings
 from mithril.core.config import CoreSettings, Settings, load, variable
 from mithril.core.errors import MithrilError
+from mithril.dedup.commands import dedup
+from mithril.dedup.settings import DedupSettings
 from mithril.pipeline.commands import pipeline
 from mithril.pipeline.settings import PipelineSettings
 
 _EXIT_USAGE = 2
-_SECTIONS: tuple[type[Settings], ...] = (CoreSettings, CacheSettings, CheckpointSettings, PipelineSettings)
+_SECTIONS: tuple[type[Settings], ...] = (
+    CoreSettings,
+    CacheSettings,
+    CheckpointSettings,
+    DedupSettings,
+    PipelineSettings,
+)
 
 
 @click.group(context_settings={"max_content_width": 110})
@@ -39,6 +47,7 @@ def show_config() -> None:
 
 mithril.add_command(cache)
 mithril.add_command(checkpoint)
+mithril.add_command(dedup)
 mithril.add_command(pipeline)
 
 

@@ -56,6 +56,10 @@ class KeyNameError(StoreError):
     """An object name that is not allowed."""
 
 
+class InputError(MithrilError):
+    """An input that is not what its name or the settings say."""
+
+
 class DamagedError(MithrilError):
     """Bytes that are not what was written."""
 

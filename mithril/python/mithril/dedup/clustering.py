@@ -1,0 +1,150 @@
+"""The clusters: equal texts, and pairs that agree on a band and are alike when compared."""
+
+import mmap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from mithril import _kernels
+from mithril.dedup.chunks import Booleans
+from mithril.dedup.ordered import in_order
+from mithril.dedup.scan import HASHES, SHINGLES, SIZES, STARTS, Scan, band
+from mithril.dedup.settings import DedupSettings
+
+Numbers = npt.NDArray[np.uint32]
+Pairs = npt.NDArray[np.uint64]
+
+HISTOGRAM_BINS = 50
+_HASH_BYTES = 16
+_SHINGLE_BYTES = 4
+# A comparison sorts copies of its sets.
+_COPIES = 2
+_LATER = np.uint64(0xFFFF_FFFF)
+_EARLIER_SHIFT = np.uint64(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Clustering:
+    """The cluster of each document, and how it came about."""
+
+    roots: Numbers
+    """The first document of the cluster."""
+    kept: Numbers
+    """The document of the cluster that is kept."""
+    exact: int
+    """Documents whose text an earlier one has."""
+    candidates: int
+    accepted: int
+    histogram: list[int]
+    """Compared pairs by their similarity, in equal steps from 0 to 1."""
+
+    @property
+    def is_kept(self) -> Booleans:
+        """The documents that are kept."""
+        return np.asarray(self.kept == np.arange(len(self.kept), dtype=np.uint32))
+
+
+def cluster(scan: Scan, settings: DedupSettings) -> Clustering:
+    """Finds the clusters of the documents that have been read."""
+    firsts = _firsts(scan)
+    numbers = np.arange(scan.documents, dtype=np.uint32)
+    repeats = np.flatnonzero(firsts != numbers)
+    equal = _packed(firsts[repeats], numbers[repeats])
+    alike, candidates, histogram = np.zeros(0, np.uint64), 0, [0] * HISTOGRAM_BINS
+    if scan.plan is not None:
+        pairs = _links(scan, firsts == numbers)
+        candidates = len(pairs)
+        alike = pairs
+        if settings.verify and candidates:
+            similarity = _similarities(scan, pairs, settings)
+            alike = pairs[similarity >= settings.threshold]
+            histogram = [int(count) for count in np.histogram(similarity, HISTOGRAM_BINS, (0.0, 1.0))[0]]
+    joined = np.concatenate((equal, alike))
+    roots = np.frombuffer(_kernels.clusters(scan.documents, _bytes(joined)), np.uint32)
+    kept = roots if settings.keep == "first" else _longest(roots, scan.lengths)
+    return Clustering(roots, kept, len(repeats), candidates, len(alike), histogram)
+
+
+def _firsts(scan: Scan) -> Numbers:
+    """The first document with the same text. One without a text is like no other."""
+    hashes = np.asarray(scan.spill.read(HASHES, np.uint8)).reshape(-1, _HASH_BYTES)
+    if scan.present.all():
+        return np.frombuffer(_kernels.first_equal(_bytes(hashes)), np.uint32)
+    firsts = np.arange(scan.documents, dtype=np.uint32)
+    present = np.flatnonzero(scan.present).astype(np.uint32)
+    found = np.frombuffer(_kernels.first_equal(_bytes(hashes[present])), np.uint32)
+    firsts[present] = present[found]
+    return firsts
+
+
+def _links(scan: Scan, distinct: Booleans) -> Pairs:
+    """The pairs that agree on a band, among the documents whose texts differ."""
+    assert scan.plan is not None
+    sizes = np.asarray(scan.spill.read(SIZES, np.uint32))
+    numbers = np.flatnonzero(distinct & scan.present & (sizes > 0)).astype(np.uint32)
+    links = _kernels.DocumentLinks()
+    for index in range(scan.plan.bands if len(numbers) else 0):
+        hashes = np.asarray(scan.spill.read(band(index), np.uint64))
+        links.add(_bytes(hashes[numbers]), _bytes(numbers))
+    return np.frombuffer(links.take(), np.uint64)
+
+
+def _similarities(scan: Scan, pairs: Pairs, settings: DedupSettings) -> npt.NDArray[np.float64]:
+    mapped = scan.spill.map(SHINGLES)
+    assert mapped is not None, "documents of a pair have shingles"
+    sizes = np.asarray(scan.spill.read(SIZES, np.uint32))
+    starts = np.asarray(scan.spill.read(STARTS, np.uint64))
+    tasks = _comparisons(mapped, pairs, sizes, starts, settings)
+    with mapped:
+        return np.concatenate(list(in_order(tasks, settings.workers)))
+
+
+def _comparisons(
+    mapped: mmap.mmap, pairs: Pairs, sizes: Numbers, starts: Pairs, settings: DedupSettings
+) -> Iterator[Callable[[], npt.NDArray[np.float64]]]:
+    """Tasks whose sets fit into half of the memory, all threads together."""
+    budget = settings.memory_bytes // 2 // (settings.workers + 1)
+    earlier, later = _unpacked(pairs)
+    cost = np.cumsum((sizes[earlier].astype(np.int64) + sizes[later]) * _SHINGLE_BYTES * _COPIES)
+    start, done = 0, 0
+    while start < len(pairs):
+        end = max(int(np.searchsorted(cost, done + budget, side="right")), start + 1)
+        yield partial(_compare, mapped, pairs[start:end], sizes, starts, settings.threshold)
+        start, done = end, int(cost[end - 1])
+
+
+def _compare(
+    mapped: mmap.mmap, pairs: Pairs, sizes: Numbers, starts: Pairs, threshold: float
+) -> npt.NDArray[np.float64]:
+    earlier, later = _unpacked(pairs)
+    documents = np.unique(np.concatenate((earlier, later)))
+    local = _packed(np.searchsorted(documents, earlier), np.searchsorted(documents, later))
+    found = _kernels.similarities(mapped, _bytes(starts[documents]), _bytes(sizes[documents]), _bytes(local), threshold)
+    # What was read of the file need not stay in this process.
+    mapped.madvise(mmap.MADV_DONTNEED)
+    return np.frombuffer(found, np.float64)
+
+
+def _longest(roots: Numbers, lengths: Numbers) -> Numbers:
+    """The longest document of each cluster; of equally long ones the first."""
+    numbers = np.arange(len(roots), dtype=np.uint32)
+    order = np.lexsort((numbers, -lengths.astype(np.int64), roots))
+    leaders = order[np.r_[True, roots[order][1:] != roots[order][:-1]]] if len(order) else order
+    kept = numbers.copy()
+    kept[roots[leaders]] = leaders
+    return kept[roots]
+
+
+def _packed(earlier: npt.NDArray[np.integer], later: npt.NDArray[np.integer]) -> Pairs:
+    return np.asarray(earlier.astype(np.uint64) << _EARLIER_SHIFT | later.astype(np.uint64))
+
+
+def _unpacked(pairs: Pairs) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    return (pairs >> _EARLIER_SHIFT).astype(np.int64), (pairs & _LATER).astype(np.int64)
+
+
+def _bytes(values: npt.NDArray[np.generic]) -> memoryview:
+    return np.ascontiguousarray(values).view(np.uint8).data

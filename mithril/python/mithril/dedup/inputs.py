@@ -1,0 +1,86 @@
+"""Input files: URLs of files and folders, in a fixed order."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mithril.core.config import CoreSettings
+from mithril.core.errors import InputError, NotFoundError
+from mithril.core.store import ObjectInfo, Store
+from mithril.dedup.chunks import FileSource
+from mithril.dedup.jsonl_source import JsonLinesSource
+from mithril.dedup.parquet_source import ParquetSource
+
+Opener = Callable[[Store, ObjectInfo, int], FileSource]
+
+
+def _lines(compression: str | None) -> Opener:
+    return lambda store, info, block_bytes: JsonLinesSource(store, info, compression, block_bytes)
+
+
+# The kinds of files by the ends of their names.
+_KINDS: dict[str, Opener] = {
+    ".parquet": lambda store, info, _: ParquetSource(store, info),
+    ".jsonl": _lines(None),
+    ".jsonl.gz": _lines("gzip"),
+    ".jsonl.zst": _lines("zstd"),
+    ".ndjson": _lines(None),
+    ".ndjson.gz": _lines("gzip"),
+    ".ndjson.zst": _lines("zstd"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file to read, and the name that it has below the output."""
+
+    url: str
+    name: str
+    size: int
+    source: FileSource
+
+
+def find(urls: Sequence[str], settings: CoreSettings, block_bytes: int) -> list[InputFile]:
+    """The files at the URLs, in the order given; those of a folder in the order of their names."""
+    found: list[InputFile] = []
+    for url in urls:
+        files = _one(url, settings, block_bytes) if _opener(url) else _folder(url, settings, block_bytes)
+        if not files:
+            raise InputError(f"{url}: the folder has no file that ends in {', '.join(_KINDS)}")
+        found.extend(files)
+    if not found:
+        raise InputError("there is no input; name files or folders")
+    names: dict[str, str] = {}
+    for file in found:
+        if file.name in names:
+            raise InputError(f"{names[file.name]} and {file.url} would have one name; give the folder of both")
+        names[file.name] = file.url
+    return found
+
+
+def _one(url: str, settings: CoreSettings, block_bytes: int) -> list[InputFile]:
+    folder, _, name = url.rpartition("/")
+    store = Store.open(folder or ("/" if url.startswith("/") else "."), settings)
+    try:
+        return [_file(store, store.head(name), block_bytes)]
+    except NotFoundError:
+        # Some writers make a folder NAME.parquet of many files.
+        files = _folder(url, settings, block_bytes)
+        if not files:
+            raise
+        return files
+
+
+def _folder(url: str, settings: CoreSettings, block_bytes: int) -> list[InputFile]:
+    store = Store.open(url, settings)
+    infos = [info for info in store.list() if _opener(info.key)]
+    return [_file(store, info, block_bytes) for info in sorted(infos, key=lambda info: info.key)]
+
+
+def _file(store: Store, info: ObjectInfo, block_bytes: int) -> InputFile:
+    opener = _opener(info.key)
+    assert opener is not None
+    return InputFile(store.url_of(info.key), info.key, info.size, opener(store, info, block_bytes))
+
+
+def _opener(name: str) -> Opener | None:
+    return next((opener for suffix, opener in _KINDS.items() if name.lower().endswith(suffix)), None)

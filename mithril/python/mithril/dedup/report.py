@@ -1,0 +1,105 @@
+"""The report of a run, which a person can judge it by."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A document of a cluster."""
+
+    document: int
+    kept: bool
+    text: str
+    """The beginning of the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterReport:
+    """A large cluster."""
+
+    cluster: int
+    documents: int
+    samples: list[Sample]
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """An input file. Its documents are numbered from `first` on."""
+
+    url: str
+    first: int
+    documents: int
+    kept: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Counts, sizes and samples of a run."""
+
+    settings: dict[str, Any]
+    documents: int
+    kept: int
+    removed_exact: int
+    """Documents whose text an earlier one has."""
+    removed_minhash: int
+    """Documents that are like another, with another text."""
+    without_text: int
+    clusters: int
+    """Clusters of two and more documents."""
+    text_bytes: int
+    text_bytes_kept: int
+    bands: int
+    rows: int
+    recall_at_threshold: float
+    curve: list[tuple[float, float]]
+    """The probability that documents are compared, by their similarity."""
+    candidates: int
+    """Pairs that agree on a band."""
+    accepted: int
+    """Pairs whose similarity reaches the threshold."""
+    verified: bool
+    histogram: list[int]
+    """Compared pairs by their similarity, in equal steps from 0 to 1."""
+    cluster_sizes: dict[int, int]
+    """Clusters by their number of documents."""
+    largest: list[ClusterReport]
+    files: list[FileReport]
+    seconds: float
+    outputs: list[str] = field(default_factory=list)
+    dry_run: bool = False
+
+    @property
+    def removed(self) -> int:
+        """The number of documents that are not kept."""
+        return self.documents - self.kept
+
+    def to_json(self) -> bytes:
+        """The report as JSON."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False).encode("utf-8", "replace")
+
+    def summary(self) -> list[str]:
+        """Lines for people."""
+        share = self.removed / self.documents if self.documents else 0.0
+        lines = [
+            f"{self.documents} documents, {self.removed} removed ({share:.1%}): {self.removed_exact} exact, "
+            f"{self.removed_minhash} by similarity; {self.kept} kept",
+            f"{_megabytes(self.text_bytes)} of text, {_megabytes(self.text_bytes_kept)} kept",
+        ]
+        if self.bands:
+            compared = "compared" if self.verified else "not compared"
+            lines.append(
+                f"{self.bands} bands of {self.rows} rows find {self.recall_at_threshold:.1%} of the pairs at the "
+                f"threshold; {self.candidates} candidates, {compared}, {self.accepted} accepted"
+            )
+        if self.largest:
+            lines.append(f"{self.clusters} clusters, the largest of {self.largest[0].documents} documents")
+        if self.without_text:
+            lines.append(f"{self.without_text} documents without a text, all kept")
+        return lines
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"

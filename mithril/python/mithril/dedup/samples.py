@@ -1,0 +1,52 @@
+"""Samples of the largest clusters."""
+
+from typing import Any
+
+import numpy as np
+
+from mithril.dedup.chunks import Integers
+from mithril.dedup.clustering import Clustering
+from mithril.dedup.report import ClusterReport, Sample
+
+_CLUSTERS = 10
+_DOCUMENTS = 3
+_CHARACTERS = 300
+
+
+class Samples:
+    """The largest clusters, and the texts of some of their documents as they pass by."""
+
+    def __init__(self, clustering: Clustering, sizes: Integers) -> None:
+        """`sizes` has the number of documents of each cluster, at its first document."""
+        self._clustering = clustering
+        largest = np.lexsort((np.arange(len(sizes)), -sizes))[:_CLUSTERS]
+        self._sizes = {int(root): int(sizes[root]) for root in largest if sizes[root] > 1}
+        self._texts: dict[int, str] = {}
+        wanted = [self._members(root) for root in self._sizes]
+        self._members_of = dict(zip(self._sizes, wanted, strict=True))
+        self._wanted = np.array(sorted(number for numbers in wanted for number in numbers), np.int64)
+
+    def _members(self, root: int) -> list[int]:
+        kept = int(self._clustering.kept[root])
+        others = np.flatnonzero(self._clustering.roots == root)
+        return [kept, *[int(number) for number in others[: _DOCUMENTS + 1] if number != kept][: _DOCUMENTS - 1]]
+
+    def needs(self, first: int, count: int) -> bool:
+        """True where a document among `count` from `first` on is wanted."""
+        return bool(np.any((self._wanted >= first) & (self._wanted < first + count)))
+
+    def look(self, first: int, texts: Any) -> None:
+        """Takes the texts that are wanted out of those from `first` on."""
+        for number in self._wanted[(self._wanted >= first) & (self._wanted < first + len(texts))]:
+            text = texts[int(number) - first].as_buffer()
+            beginning = text.to_pybytes()[: 4 * _CHARACTERS] if text is not None else b""
+            self._texts[int(number)] = beginning.decode("utf-8", "replace")[:_CHARACTERS]
+
+    def reports(self) -> list[ClusterReport]:
+        """The clusters with their samples."""
+        found = []
+        for root, size in self._sizes.items():
+            kept = int(self._clustering.kept[root])
+            samples = [Sample(number, number == kept, self._texts.get(number, "")) for number in self._members_of[root]]
+            found.append(ClusterReport(root, size, samples))
+        return found

@@ -1,0 +1,54 @@
+"""The section [dedup] of the configuration."""
+
+import os
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from mithril.core.config import Settings
+
+METHODS = ("exact", "minhash")
+
+
+class DedupSettings(Settings):
+    """What counts as a duplicate, and what looking for it may use."""
+
+    section = "dedup"
+
+    column: str = Field("text", min_length=1, description="Column or field that holds the text.")
+    method: str = Field("exact,minhash", description="Methods, with commas between: exact, minhash.")
+    threshold: float = Field(0.8, gt=0, le=1, description="Jaccard similarity from which documents are duplicates.")
+    normalization: Literal["folded", "none"] = Field(
+        "folded", description="Texts are compared folded (lower case, white space as one space), or as they are."
+    )
+    shingle_unit: Literal["words", "characters", "bytes"] = Field("words", description="Units of a shingle.")
+    shingle_size: int = Field(5, ge=1, le=1024, description="Number of units of a shingle.")
+    permutations: int = Field(128, ge=1, le=4096, description="Most values of a signature.")
+    recall: float = Field(0.98, gt=0, lt=1, description="Share of the pairs at the threshold that bands must find.")
+    bands: int = Field(0, ge=0, le=4096, description="Bands of a signature; 0 chooses them, and the rows, by recall.")
+    rows: int = Field(0, ge=0, le=4096, description="Rows of a band; 0 chooses them.")
+    seed: int = Field(1, ge=0, lt=1 << 64, description="Seed of the permutations.")
+    verify: bool = Field(True, description="Pairs are compared by their whole sets of shingles before they count.")
+    keep: Literal["first", "longest"] = Field("first", description="Document of a cluster that is kept.")
+    threads: int = Field(0, ge=0, le=256, description="Threads that read and hash; 0 for one for each core.")
+    memory_bytes: int = Field(1 << 30, ge=1 << 20, description="Memory for inputs that are held and for comparing.")
+    block_bytes: int = Field(8 << 20, ge=1 << 10, le=1 << 30, description="Bytes of JSON lines that are read at once.")
+    temporary_folder: str = Field("", description="Folder for bands and shingles; the system's where empty.")
+
+    @field_validator("method")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        names = [name.strip() for name in value.split(",")]
+        if not names or any(name not in METHODS for name in names) or len(set(names)) != len(names):
+            raise ValueError(f"names methods among {', '.join(METHODS)}, each once, with commas between")
+        return ",".join(names)
+
+    @property
+    def methods(self) -> frozenset[str]:
+        """The names of the methods."""
+        return frozenset(self.method.split(","))
+
+    @property
+    def workers(self) -> int:
+        """The number of threads in use."""
+        return self.threads or min(os.cpu_count() or 1, 16)

@@ -1,0 +1,53 @@
+"""The command line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from tests.mithril.dedup.documents import planted
+
+from mithril.cli import mithril
+from mithril.core.errors import ConfigError, InputError
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(json.dumps({"body": text}) + "\n" for text in planted(21)))
+    return path
+
+
+def test_a_run_writes_files_and_says_what_was_removed(source: Path, tmp_path: Path) -> None:
+    arguments = ["dedup", "run", str(source), "--output", str(tmp_path / "out"), "--column", "body"]
+    result = CliRunner().invoke(mithril, [*arguments, "--threshold", "0.7", "--threads", "1"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "280 documents" in result.output
+    assert "25 bands of 5 rows" in result.output
+    report = json.loads((tmp_path / "out" / "_dedup.json").read_text())
+    assert report["kept"] == len((tmp_path / "out" / "in.jsonl").read_text().splitlines()) < 280
+
+
+def test_a_dry_run_prints_the_report_as_json(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MITHRIL_DEDUP_COLUMN", "body")
+    arguments = ["dedup", "run", str(source), "--dry-run", "--json", "--method", "exact"]
+    result = CliRunner().invoke(mithril, arguments, catch_exceptions=False)
+    report = json.loads(result.output)
+    assert report["dry_run"]
+    assert report["bands"] == report["removed_minhash"] == 0
+    assert report["removed_exact"] > 0
+
+
+def test_what_is_wrong_with_the_call_is_said(source: Path) -> None:
+    with pytest.raises(InputError, match="there is no output"):
+        CliRunner().invoke(mithril, ["dedup", "run", str(source)], catch_exceptions=False)
+    with pytest.raises(ConfigError, match=r"dedup\.threshold \(argument\)"):
+        CliRunner().invoke(mithril, ["dedup", "run", str(source), "--threshold", "2"], catch_exceptions=False)
+
+
+def test_without_pyarrow_the_command_line_stands_and_the_extra_is_named() -> None:
+    program = "import sys; sys.modules['pyarrow'] = None; import mithril.cli, mithril.dedup; mithril.dedup.deduplicate"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.stderr.endswith("deduplication needs the package pyarrow: pip install 'mithril[dedup]'\n")

@@ -1,0 +1,252 @@
+"""Files of Parquet and JSON lines in stores: form, order and schema are kept, and nothing is lost."""
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from tests.mithril.dedup.documents import planted
+
+from mithril.core.config import CoreSettings
+from mithril.core.errors import ExistsError, InputError, MithrilError, NotFoundError
+from mithril.core.progress import Step
+from mithril.core.store import Store
+from mithril.dedup import deduplicate, deduplicate_table
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "jsonl": bytes,
+    "jsonl.gz": gzip.compress,
+    "jsonl.zst": zstandard.ZstdCompressor().compress,
+}
+DECOMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "jsonl": bytes,
+    "jsonl.gz": gzip.decompress,
+    "jsonl.zst": lambda data: zstandard.ZstdDecompressor().decompressobj().decompress(data),
+}
+
+
+@pytest.fixture(scope="module")
+def table() -> pa.Table:
+    texts = planted(11)
+    columns = {
+        "id": list(range(len(texts))),
+        "text": texts,
+        "tags": [[number % 3, None] for number in range(len(texts))],
+    }
+    return pa.table(columns).replace_schema_metadata({"origin": "planted"})
+
+
+@pytest.fixture(scope="module")
+def expected(table: pa.Table) -> list[int]:
+    return list(deduplicate_table(table)[0]["id"].to_pylist())
+
+
+def lines(table: pa.Table) -> list[bytes]:
+    return [json.dumps(row, ensure_ascii=row["id"] % 2 == 0).encode() for row in table.to_pylist()]
+
+
+def test_parquet_keeps_order_schema_metadata_and_row_groups(
+    tmp_path: Path, table: pa.Table, expected: list[int]
+) -> None:
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=100, compression="snappy")
+    report = deduplicate(str(tmp_path / "in.parquet"), str(tmp_path / "out"))
+    with pq.ParquetFile(tmp_path / "out" / "in.parquet") as file:
+        assert file.schema_arrow.equals(pq.read_schema(tmp_path / "in.parquet"), check_metadata=True)
+        assert file.num_row_groups == 3
+        assert file.metadata.row_group(0).column(1).compression == "SNAPPY"
+        found = file.read()
+    assert found["id"].to_pylist() == expected
+    assert found == pq.read_table(tmp_path / "in.parquet").take(pa.array(expected))
+    assert report.kept == len(expected)
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+@pytest.mark.parametrize("block_bytes", [1024, 8 << 20])
+def test_json_lines_are_kept_byte_for_byte(
+    tmp_path: Path, table: pa.Table, expected: list[int], suffix: str, block_bytes: int
+) -> None:
+    before = lines(table)
+    (tmp_path / f"in.{suffix}").write_bytes(COMPRESS[suffix](b"\n".join(before)))
+    deduplicate(str(tmp_path / f"in.{suffix}"), str(tmp_path / "out"), block_bytes=block_bytes)
+    after = DECOMPRESS[suffix]((tmp_path / "out" / f"in.{suffix}").read_bytes())
+    assert after == b"".join(before[number] + b"\n" for number in expected)
+
+
+@pytest.mark.parametrize("store_url", ["file", "memory", "s3"], indirect=True)
+def test_a_folder_of_any_store_is_written_to_any_store(
+    store: Store, store_url: str, core_settings: CoreSettings, monkeypatch: pytest.MonkeyPatch, table: pa.Table,
+    expected: list[int],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("MITHRIL_CORE_S3_ENDPOINT", core_settings.s3_endpoint)
+    monkeypatch.setenv("MITHRIL_CORE_S3_ALLOW_HTTP", str(core_settings.s3_allow_http))
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.slice(0, 100), sink, row_group_size=30)
+    store.put("raw/b/one.parquet", sink.getvalue().to_pybytes())
+    store.put("raw/c.jsonl", b"\n".join(lines(table.slice(100))))
+    store.put("raw/readme.txt", b"nothing to read")
+    memory = store_url.startswith("memory://")
+    source, target = (store_url, store_url + "-out") if memory else (store_url + "/raw", store_url + "/clean")
+    # The smallest memory: nothing is held between the passes.
+    report = deduplicate(source, target, memory_bytes=1 << 20, threads=2)
+    prefix = "raw/" if memory else ""
+    with Store.open(target, core_settings) as output:
+        found = pq.read_table(pa.BufferReader(output.get(prefix + "b/one.parquet")))["id"].to_pylist()
+        found += [json.loads(line)["id"] for line in output.get(prefix + "c.jsonl").splitlines()]
+        assert found == expected
+        assert json.loads(output.get("_dedup.json"))["kept"] == len(expected)
+        page = output.get("_dedup.html").decode()
+    assert page.count("<svg") == 2
+    assert "http" not in page.replace(store_url, "").replace("http://www.w3.org", "")
+    assert [file.first for file in report.files] == [0, 100]
+
+
+def test_how_rows_are_divided_over_files_does_not_matter(tmp_path: Path, table: pa.Table, expected: list[int]) -> None:
+    for number, start in enumerate(range(0, table.num_rows, 37)):
+        pq.write_table(table.slice(start, 37), tmp_path / f"in-{number:02}.parquet")
+    for threads in (1, 2):
+        deduplicate(str(tmp_path), str(tmp_path / "out"), threads=threads, overwrite=True)
+        parts = [pq.read_table(path)["id"].to_pylist() for path in sorted((tmp_path / "out").glob("*.parquet"))]
+        assert [number for part in parts for number in part] == expected
+        for path in (tmp_path / "out").iterdir():
+            path.unlink()
+
+
+def test_marks_keep_every_document(tmp_path: Path, table: pa.Table, expected: list[int]) -> None:
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=100)
+    (tmp_path / "b.jsonl").write_bytes(b"\n".join(lines(table)) + b"\n{}\n")
+    deduplicate([str(tmp_path / "a.parquet")], str(tmp_path / "out"), mark=True)
+    marked = pq.read_table(tmp_path / "out" / "a.parquet")
+    assert marked.drop_columns(["dedup_cluster", "dedup_kept", "dedup_duplicate_of"]) == table
+    assert [row["id"] for row in marked.to_pylist() if row["dedup_kept"]] == expected
+    deduplicate([str(tmp_path / "b.jsonl")], str(tmp_path / "out"), mark=True)
+    rows = [json.loads(line) for line in (tmp_path / "out" / "b.jsonl").read_text().splitlines()]
+    assert [row["dedup_cluster"] for row in rows[:-1]] == marked["dedup_cluster"].to_pylist()
+    assert [row["dedup_duplicate_of"] for row in rows[:-1]] == marked["dedup_duplicate_of"].to_pylist()
+    assert rows[-1] == {"dedup_cluster": len(rows) - 1, "dedup_kept": True, "dedup_duplicate_of": None}
+    for name in ("a.parquet", "b.jsonl"):
+        with pytest.raises(InputError, match="dedup_cluster already"):
+            deduplicate(str(tmp_path / "out" / name), str(tmp_path / "again"), mark=True)
+
+
+def test_a_dry_run_writes_nothing_and_reports_the_same(tmp_path: Path, table: pa.Table) -> None:
+    pq.write_table(table, tmp_path / "in.parquet")
+    dry = deduplicate(str(tmp_path / "in.parquet"), dry_run=True, memory_bytes=1 << 20)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
+    real = deduplicate(str(tmp_path / "in.parquet"), str(tmp_path / "out"))
+    assert (dry.kept, dry.cluster_sizes, dry.largest) == (real.kept, real.cluster_sizes, real.largest)
+
+
+def test_progress_counts_the_text_of_both_passes(tmp_path: Path, table: pa.Table) -> None:
+    pq.write_table(table, tmp_path / "in.parquet")
+    steps: list[Step] = []
+    report = deduplicate(str(tmp_path / "in.parquet"), str(tmp_path / "out"), progress=steps.append)
+    finished = {step.name: step.done for step in steps if step.finished}
+    assert finished == {"read": report.text_bytes, "write": report.text_bytes}
+
+
+def test_nothing_is_replaced_unasked(tmp_path: Path, table: pa.Table) -> None:
+    pq.write_table(table, tmp_path / "in.parquet")
+    source = str(tmp_path / "in.parquet")
+    with pytest.raises(InputError, match="would replace this input"):
+        deduplicate(source, str(tmp_path))
+    deduplicate(source, str(tmp_path / "out"))
+    with pytest.raises(ExistsError, match="overwrite it"):
+        deduplicate(source, str(tmp_path / "out"))
+    deduplicate(source, str(tmp_path / "out"), overwrite=True)
+
+
+def _truncated(data: bytes) -> bytes:
+    return data[: len(data) * 2 // 3]
+
+
+GOOD = b'{"text": "a good line"}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.parquet", b"PAR1 and nothing more", "no Parquet file that can be read"),
+        ("a.jsonl", GOOD + b"\n" + b'{"text": "a"\n', "line 3 is not JSON"),
+        ("a.jsonl", GOOD + b"[1, 2]\n", "line 2 is no JSON object"),
+        ("a.jsonl", GOOD + b"7\n", "line 2 is no JSON object"),
+        ("a.jsonl", GOOD + b'{"text": 5}\n', "line 2: the field 'text' is no string"),
+        ("a.jsonl", b'{"body": "x"}\n', "no document has a text in 'text'"),
+        ("a.jsonl.gz", _truncated(gzip.compress(GOOD * 1000)), "cannot be decompressed"),
+        ("a.jsonl.zst", _truncated(zstandard.ZstdCompressor().compress(GOOD * 1000)), "cannot be decompressed"),
+        ("a.jsonl.gz", GOOD, "cannot be decompressed"),
+    ],
+)
+def test_a_damaged_file_is_named_and_nothing_is_written(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        deduplicate(str(tmp_path / name), str(tmp_path / "out"))
+    assert name in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"text": "lone \\ud800 surrogate"}', b'{"text": "a", "text": "twice"}', b'  {"text": "spaces"}  ',
+     b'{"text": "cr"}\r', b'{"text": null}', b'{"other": {"text": 1}, "text": "nested"}'],
+)  # fmt: skip
+def test_unusual_lines_stay_as_they_are(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / "a.jsonl").write_bytes(GOOD + b"\n   \n" + line)
+    deduplicate(str(tmp_path / "a.jsonl"), str(tmp_path / "out"))
+    assert (tmp_path / "out" / "a.jsonl").read_bytes() == GOOD + line + b"\n"
+
+
+def test_a_file_that_changes_during_a_run_is_an_error_and_not_written(tmp_path: Path, table: pa.Table) -> None:
+    pq.write_table(table, tmp_path / "in.parquet")
+
+    def change(step: Step) -> None:
+        if step.name == "read":
+            pq.write_table(table.slice(5), tmp_path / "in.parquet")
+
+    # The estimate is above half of the smallest memory, so the file is read twice.
+    big = pa.concat_tables([table] * 20)
+    pq.write_table(big, tmp_path / "in.parquet")
+    with pytest.raises(MithrilError, match="has changed since"):
+        deduplicate(str(tmp_path / "in.parquet"), str(tmp_path / "out"), memory_bytes=1 << 20, progress=change)
+    assert not list((tmp_path / "out").glob("*")) or not (tmp_path / "out" / "in.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ([], "there is no input"),
+        (["{}/empty"], "has no file that ends in .parquet"),
+        (["{}/one/a.jsonl", "{}/two/a.jsonl"], "would have one name"),
+    ],
+)
+def test_inputs_that_cannot_be_used_are_refused(tmp_path: Path, inputs: list[str], message: str) -> None:
+    for folder in ("empty", "one", "two"):
+        (tmp_path / folder).mkdir()
+    for folder in ("one", "two"):
+        (tmp_path / folder / "a.jsonl").write_bytes(GOOD)
+    with pytest.raises(InputError, match=message):
+        deduplicate([url.format(tmp_path) for url in inputs], str(tmp_path / "out"))
+
+
+def test_a_folder_may_be_named_like_a_file(tmp_path: Path, table: pa.Table, expected: list[int]) -> None:
+    (tmp_path / "in.parquet").mkdir()
+    pq.write_table(table, tmp_path / "in.parquet" / "part-0.parquet")
+    deduplicate(str(tmp_path / "in.parquet"), str(tmp_path / "out"))
+    assert pq.read_table(tmp_path / "out" / "part-0.parquet")["id"].to_pylist() == expected
+    with pytest.raises(NotFoundError, match="there is no such object"):
+        deduplicate(str(tmp_path / "absent.parquet"), str(tmp_path / "out"))
+
+
+def test_an_empty_file_stays_an_empty_file(tmp_path: Path, table: pa.Table) -> None:
+    pq.write_table(table.slice(0, 0), tmp_path / "a.parquet")
+    (tmp_path / "b.jsonl").write_bytes(b"")
+    report: Any = deduplicate(str(tmp_path), str(tmp_path / "out"))
+    assert report.documents == 0
+    assert pq.read_table(tmp_path / "out" / "a.parquet").schema == table.schema
+    assert (tmp_path / "out" / "b.jsonl").read_bytes() == b""
