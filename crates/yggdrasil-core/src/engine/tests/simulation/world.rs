@@ -11,6 +11,7 @@ use super::workload::Workload;
 use crate::commands::{Arity, CommandId, Flags, Group, Keys, NewCommand, Run};
 use crate::control::{Control, NodeShape};
 use crate::engine::{Ended, Engine, Event, Executor, Room, SessionRef};
+use crate::keyspace::slot::key_slot;
 use crate::resp::ArgsBuffer;
 use crate::shm::Segment;
 
@@ -250,6 +251,19 @@ impl World {
     fn waits_for_others(&self, number: usize) -> bool {
         let next = self.clients[number].awaited.front();
         next.is_some_and(|(at, _)| self.history[*at].operation.may_wait())
+    }
+
+    /// Panics where a client waits for the value of a key that has one.
+    fn check_wait(&self, number: usize) {
+        let (at, _) = self.clients[number].awaited[0];
+        let key = &self.history[at].operation.commands()[0][1];
+        let owner = self.shape.shard_of_slot(key_slot(key));
+        let found = self.engines[owner].as_ref();
+        let found = found.and_then(|engine| engine.entry(0, key, |_, _| ()));
+        assert!(
+            found.is_none() || self.history[at].invoked.is_none(),
+            "client {number} was not told that {key:?} has a value"
+        );
     }
 
     fn client_sends(&mut self, number: usize) {
@@ -606,6 +620,7 @@ impl World {
             if round % ROUNDS_TO_SETTLE == ROUNDS_TO_SETTLE - 1 {
                 for number in 0..self.clients.len() {
                     if self.waits_for_others(number) {
+                        self.check_wait(number);
                         self.leave(number);
                     }
                 }
