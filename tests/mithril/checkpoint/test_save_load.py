@@ -81,6 +81,13 @@ def test_strided_and_shared_tensors_come_back(url: str) -> None:
     assert_same(mc.load(url), {name: tensor.contiguous() for name, tensor in state.items()})
 
 
+def test_equal_tensors_are_stored_once_whichever_thread_has_them(url: str) -> None:
+    tensor = torch.randn(400, 500)
+    state = {f"layer{number}": tensor.clone() for number in range(32)}
+    report = mc.save(state, url, step=1, threads=8)
+    assert report.written_bytes < 2 * tensor.nbytes
+
+
 def test_numpy_arrays_in_any_order_come_back(url: str) -> None:
     array = np.random.default_rng(1).normal(size=(30, 40))
     state: dict[str, Any] = {

@@ -69,7 +69,7 @@ class ChunkWriter:
         self._settings = settings
         self._reader = reader
         self._lock = threading.Lock()
-        self._by_root: dict[tuple[bytes, str], ChunkRef] = {}
+        self._by_root: dict[tuple[bytes, str], Future[ChunkRef]] = {}
         self._pack: list[tuple[ChunkRef, bytes]] = []
         self._pack_bytes = 0
 
@@ -81,21 +81,33 @@ class ChunkWriter:
             return base
         with self._lock:
             known = self._by_root.get((root, element))
-            if known is not None:
-                return known
+            if known is None:
+                mine = self._by_root[root, element] = Future[ChunkRef]()
+        if known is not None:
+            # Another thread may be encoding the same bytes: it is at work, so this ends.
+            return known.result()
+        try:
+            ref = self._store(element, data, root, hashes, base)
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        mine.set_result(ref)
+        return ref
+
+    def _store(
+        self, element: str, data: memoryview | bytes, root: bytes, hashes: bytes, base: ChunkRef | None
+    ) -> ChunkRef:
         frame, base = self._encoded(element, data, root, hashes, base)
         ref = ChunkRef("", 0, len(frame), memoryview(data).nbytes, root.hex(), base)
         if len(frame) >= min(_OWN_OBJECT_BYTES_MIN, self._settings.pack_bytes):
             ref.object = self._objects.put(frame)
+            return ref
         with self._lock:
-            # Another thread may have encoded the same bytes meanwhile.
-            known = self._by_root.setdefault((root, element), ref)
-            if known is ref and not ref.object:
-                self._pack.append((ref, frame))
-                self._pack_bytes += len(frame)
+            self._pack.append((ref, frame))
+            self._pack_bytes += len(frame)
             full = self._take_pack(self._settings.pack_bytes)
         self._put_pack(full)
-        return known
+        return ref
 
     def _encoded(
         self, element: str, data: memoryview | bytes, root: bytes, hashes: bytes, base: ChunkRef | None
