@@ -1,4 +1,4 @@
-//! What stands between a request and its execution, in one place: authentication, subscriptions, what the shard does
+//! The gate between a request and its execution, in one place: authentication, subscriptions, what the shard does
 //! just now, pauses, monitors, MULTI.
 
 use super::Engine;
@@ -8,7 +8,7 @@ use super::session::{Gates, Queued, Session, Wait};
 use crate::commands::{CommandError, CommandId, Flags, Run, SessionCommand};
 use crate::resp::{Args, Reply};
 
-/// What the shard of a worker is there for just now.
+/// The state of a worker's shard: it decides what is executed there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ShardState {
     /// It answers everything.
@@ -38,7 +38,7 @@ impl ShardState {
     }
 }
 
-/// What holds or refuses requests of all sessions.
+/// The reasons to hold or refuse requests of all sessions.
 #[derive(Default)]
 pub(super) struct Gate {
     pause: Pause,

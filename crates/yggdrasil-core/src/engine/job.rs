@@ -19,7 +19,7 @@ pub(super) struct Job<'a> {
     pub hash: Option<u64>,
     pub db: u8,
     pub protocol: Protocol,
-    /// Whether it may be answered later.
+    /// True where it may be answered later.
     pub may_wait: bool,
 }
 
@@ -33,7 +33,7 @@ pub(super) enum Ran {
     Later,
 }
 
-/// Who gets the reply of a job that is answered later.
+/// The receiver of a reply that is given later.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Asker {
     Here(Waiter),

@@ -2,7 +2,7 @@
 
 use crate::random::Random;
 
-/// What a simulation asks of chance.
+/// The random choices of a simulation.
 pub(super) struct Chance(Random);
 
 impl Chance {

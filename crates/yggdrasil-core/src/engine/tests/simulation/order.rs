@@ -6,7 +6,7 @@ use std::fmt;
 use super::model::{Model, Operation};
 use super::workload::KEYS;
 
-/// What happened to one operation.
+/// One operation, with when it was asked for and answered.
 #[derive(Debug)]
 pub(super) struct Happened {
     pub client: usize,
@@ -82,7 +82,7 @@ fn shares_key(a: &Operation, b: &Operation) -> bool {
     all(a) || all(b) || of_a.iter().any(|key| of_b.contains(key))
 }
 
-/// Whether the replies are those of some order of the operations, at most 64.
+/// Looks for an order of the operations, at most 64, that gives their replies.
 pub(super) fn explain(all: &[Happened]) -> Verdict {
     assert!(all.len() <= 64, "a bit stands for an operation");
     let before = predecessors(all);

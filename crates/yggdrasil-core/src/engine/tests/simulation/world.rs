@@ -20,7 +20,7 @@ const ARENA_BYTES: u64 = 1 << 28;
 const ROUNDS_TO_END: usize = 3000;
 /// Rounds after which whoever waits for others waits in vain.
 const ROUNDS_TO_SETTLE: usize = 300;
-/// What a client asks for at last, when any command may have gone before: the answer shows that it is served.
+/// The last request of a client, behind any other commands: its answer shows that the client is served.
 const FAREWELL: &[u8] = b"farewell of client";
 
 /// How a world is to be.
@@ -53,7 +53,7 @@ struct Client {
     /// Operations whose replies are awaited, with how many are missing.
     awaited: VecDeque<(usize, usize)>,
     depth: usize,
-    /// What was received and belongs to no operation yet.
+    /// Received bytes that belong to no operation yet.
     received: Vec<u8>,
     /// Does not read what it is sent.
     deaf: bool,
