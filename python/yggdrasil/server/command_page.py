@@ -21,6 +21,15 @@ of the node holds over all its workers, whichever of them a client is connected 
 """
 _TITLES = {
     "string": "Strings",
+    "bitmap": "Bitmaps",
+    "hyperloglog": "HyperLogLog",
+    "hash": "Hashes",
+    "list": "Lists",
+    "set": "Sets",
+    "sorted-set": "Sorted sets",
+    "geo": "Geographic places",
+    "stream": "Streams",
+    "scripting": "Scripts and functions",
     "generic": "Keys",
     "transactions": "Transactions",
     "pubsub": "Publish and subscribe",
@@ -35,7 +44,7 @@ def page(modules: Iterable[ModuleType] = ()) -> str:
     groups: dict[str, list[str]] = {group: [] for group in _TITLES}
     for name, group, text in sorted(_rows(modules)):
         groups.setdefault(group, []).append(f"### {name}\n\n{text}")
-    sections = [f"## {_title(group)}\n\n{chr(10).join(entries)}" for group, entries in groups.items()]
+    sections = [f"## {_title(group)}\n\n{chr(10).join(entries)}" for group, entries in groups.items() if entries]
     return "\n".join([_INTRODUCTION, *sections])
 
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Properties of a command, under Redis's names.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub struct Flags(u32);
+pub struct Flags(u64);
 
 impl Flags {
     pub const NONE: Flags = Flags(0);
@@ -42,7 +42,6 @@ impl Flags {
     pub const NEVER_PAUSED: Flags = Flags(1 << 24);
     /// Not shown as a flag: everything that a Python command executes is one transaction over the keys of its row.
     pub const ATOMIC: Flags = Flags(1 << 31);
-
     pub const NO_ASYNC_LOADING: Flags = Flags(1 << 25);
     /// Not shown as a flag: in the ACL category @connection instead of that of its group.
     pub const CONNECTION: Flags = Flags(1 << 26);
@@ -130,6 +129,15 @@ impl fmt::Debug for Flags {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_flag_has_a_bit_of_its_own() {
+        let named = Flags::NAMES.iter().chain(&Flags::HIDDEN_NAMES);
+        let bits: Vec<u64> = named.map(|(flag, _)| flag.0).collect();
+        assert!(bits.iter().all(|bits| bits.is_power_of_two()));
+        let all = bits.iter().fold(0, |all, bits| all | bits);
+        assert_eq!(all.count_ones() as usize, bits.len());
+    }
 
     #[test]
     fn flags_have_names_both_ways() {
