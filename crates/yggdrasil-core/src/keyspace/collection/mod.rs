@@ -1,0 +1,3 @@
+//! Collections: the values that have elements.
+
+pub mod tree;

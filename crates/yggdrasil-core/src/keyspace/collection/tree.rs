@@ -1,0 +1,544 @@
+//! A counted B+ tree of shared nodes, under every large collection.
+//!
+//! Elements lie packed in leaves. Nodes are counted references: a clone of a tree takes constant time, and a change
+//! copies only the nodes on its way that somebody else holds, too. Inner nodes know how many elements are below each
+//! child, so a position is found as fast as a key.
+
+mod walk;
+mod wreck;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Debug;
+use std::mem::size_of;
+use std::sync::Arc;
+
+pub use self::walk::{Back, Walk};
+pub use self::wreck::{Wreck, Wreckage};
+
+/// Children that an inner node has at most.
+const CHILDREN_MAX: usize = 64;
+/// An inner node with fewer children takes in its neighbour's, where they fit.
+const CHILDREN_FEW: usize = CHILDREN_MAX / 4;
+/// Bytes of a heap block and of the counts of a node, beside its contents.
+pub const NODE_BYTES: usize = 32;
+
+/// A block of packed elements.
+pub trait Leaf: Clone + Debug + Default + Send + Sync + 'static {
+    /// The order of the elements; `()` where only their positions count.
+    type Key: Ord + Clone + Debug + Send + Sync;
+
+    /// The number of elements.
+    fn len(&self) -> usize;
+
+    /// True without elements.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes on the heap, the leaf itself included.
+    fn heap_bytes(&self) -> usize;
+
+    /// The key of the first element of a leaf that has some.
+    fn first_key(&self) -> Self::Key;
+
+    /// Gives up the upper part of a leaf that is too long.
+    fn split(&mut self) -> Option<Self>;
+
+    /// Takes in the elements of the next leaf if both are so short that they belong together.
+    fn absorb(&mut self, next: &Self) -> bool;
+}
+
+#[derive(Debug)]
+enum Node<L: Leaf> {
+    Leaf(Arc<L>),
+    Inner(Arc<Vec<Child<L>>>),
+}
+
+impl<L: Leaf> Clone for Node<L> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Leaf(leaf) => Self::Leaf(Arc::clone(leaf)),
+            Self::Inner(children) => Self::Inner(Arc::clone(children)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Child<L: Leaf> {
+    /// No key below is smaller, and all keys before are.
+    least: L::Key,
+    /// Elements below.
+    len: u64,
+    node: Node<L>,
+}
+
+impl<L: Leaf> Clone for Child<L> {
+    fn clone(&self) -> Self {
+        Self {
+            least: self.least.clone(),
+            len: self.len,
+            node: self.node.clone(),
+        }
+    }
+}
+
+/// The tree.
+#[derive(Debug)]
+pub struct Tree<L: Leaf> {
+    root: Node<L>,
+    len: u64,
+    heap_bytes: u64,
+}
+
+impl<L: Leaf> Clone for Tree<L> {
+    fn clone(&self) -> Self {
+        Self {
+            root: self.root.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<L: Leaf> Default for Tree<L> {
+    fn default() -> Self {
+        let leaf = L::default();
+        Self {
+            len: 0,
+            heap_bytes: leaf_bytes(&leaf),
+            root: Node::Leaf(Arc::new(leaf)),
+        }
+    }
+}
+
+/// The leaf of a search.
+#[derive(Debug)]
+pub struct Found<'a, L> {
+    pub leaf: &'a L,
+    /// Position in the tree of its first element.
+    pub start: u64,
+}
+
+/// The element that a way down leads to.
+enum Seek<'k, K> {
+    Key(&'k K),
+    /// The leaf of a position; the end belongs to the last leaf.
+    Position(u64),
+}
+
+/// The outcome of a change for the node above.
+struct Change<L: Leaf> {
+    heap_bytes: i64,
+    len: u64,
+    /// Nodes that come behind the changed one.
+    behind: Vec<Child<L>>,
+}
+
+fn leaf_bytes<L: Leaf>(leaf: &L) -> u64 {
+    (leaf.heap_bytes() + NODE_BYTES) as u64
+}
+
+/// Bytes of an inner node, which has room for all its children from the start.
+fn inner_bytes<L: Leaf>() -> u64 {
+    (NODE_BYTES + size_of::<Vec<Child<L>>>() + CHILDREN_MAX * size_of::<Child<L>>()) as u64
+}
+
+fn children_of<L: Leaf>(children: impl Iterator<Item = Child<L>>) -> Vec<Child<L>> {
+    let mut all = Vec::with_capacity(CHILDREN_MAX + 1);
+    all.extend(children);
+    all
+}
+
+/// The child that a way down leads through, and the position of its first element below the node.
+fn choose<L: Leaf>(children: &[Child<L>], seek: Seek<'_, L::Key>) -> (usize, u64) {
+    match seek {
+        Seek::Key(key) => {
+            let behind = children.partition_point(|child| child.least <= *key);
+            let index = behind.saturating_sub(1);
+            let start = children[..index].iter().map(|child| child.len).sum();
+            (index, start)
+        }
+        Seek::Position(position) => {
+            let mut start = 0;
+            for (index, child) in children.iter().enumerate() {
+                if position < start + child.len || index + 1 == children.len() {
+                    return (index, start);
+                }
+                start += child.len;
+            }
+            (0, 0)
+        }
+    }
+}
+
+impl<K> Clone for Seek<'_, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K> Copy for Seek<'_, K> {}
+
+impl<'k, K> Seek<'k, K> {
+    /// The same below a child that begins at a position.
+    fn below(self, start: u64) -> Self {
+        match self {
+            Self::Key(key) => Self::Key(key),
+            Self::Position(position) => Self::Position(position - start),
+        }
+    }
+}
+
+impl<L: Leaf> Node<L> {
+    fn change<R>(
+        &mut self,
+        seek: Seek<'_, L::Key>,
+        change: impl FnOnce(&mut L, usize) -> R,
+    ) -> (R, Change<L>) {
+        match self {
+            Self::Leaf(leaf) => change_leaf(leaf, seek, change),
+            Self::Inner(children) => change_inner(children, seek, change),
+        }
+    }
+
+    fn is_small(&self) -> bool {
+        match self {
+            Self::Leaf(_) => true,
+            Self::Inner(children) => children.len() < CHILDREN_FEW,
+        }
+    }
+}
+
+fn change_leaf<L: Leaf, R>(
+    leaf: &mut Arc<L>,
+    seek: Seek<'_, L::Key>,
+    change: impl FnOnce(&mut L, usize) -> R,
+) -> (R, Change<L>) {
+    let leaf = Arc::make_mut(leaf);
+    let before = leaf_bytes(leaf) as i64;
+    let offset = match seek {
+        Seek::Key(_) => 0,
+        Seek::Position(position) => position as usize,
+    };
+    let outcome = change(leaf, offset);
+    let mut behind = Vec::new();
+    let mut rest = leaf.split();
+    let mut after = leaf_bytes(leaf);
+    while let Some(mut part) = rest {
+        rest = part.split();
+        after += leaf_bytes(&part);
+        behind.push(Child {
+            least: part.first_key(),
+            len: part.len() as u64,
+            node: Node::Leaf(Arc::new(part)),
+        });
+    }
+    let change = Change {
+        heap_bytes: after as i64 - before,
+        len: leaf.len() as u64,
+        behind,
+    };
+    (outcome, change)
+}
+
+fn change_inner<L: Leaf, R>(
+    children: &mut Arc<Vec<Child<L>>>,
+    seek: Seek<'_, L::Key>,
+    change: impl FnOnce(&mut L, usize) -> R,
+) -> (R, Change<L>) {
+    let children = unshared(children);
+    let (index, start) = choose(children, seek);
+    let child = &mut children[index];
+    let (outcome, below) = child.node.change(seek.below(start), change);
+    if let Seek::Key(key) = seek
+        && *key < child.least
+    {
+        child.least = key.clone();
+    }
+    child.len = below.len;
+    let is_grown = !below.behind.is_empty();
+    children.splice(index + 1..index + 1, below.behind);
+    let mut heap_bytes = below.heap_bytes;
+    if !is_grown {
+        heap_bytes -= tidy(children, index);
+    }
+    let mut behind = Vec::new();
+    while children.len() > CHILDREN_MAX {
+        // Whoever only appends gets full nodes.
+        let at = if index + 2 >= children.len() {
+            CHILDREN_MAX
+        } else {
+            children.len() / 2
+        };
+        let upper = children_of(children.drain(at..));
+        heap_bytes += inner_bytes::<L>() as i64;
+        behind.push(parent(upper));
+    }
+    behind.reverse();
+    let len = children.iter().map(|child| child.len).sum();
+    let change = Change {
+        heap_bytes,
+        len,
+        behind,
+    };
+    (outcome, change)
+}
+
+/// The children of a node that nobody else holds.
+fn unshared<L: Leaf>(children: &mut Arc<Vec<Child<L>>>) -> &mut Vec<Child<L>> {
+    if Arc::get_mut(children).is_none() {
+        *children = Arc::new(children_of(children.iter().cloned()));
+    }
+    Arc::make_mut(children)
+}
+
+fn parent<L: Leaf>(children: Vec<Child<L>>) -> Child<L> {
+    Child {
+        least: children[0].least.clone(),
+        len: children.iter().map(|child| child.len).sum(),
+        node: Node::Inner(Arc::new(children)),
+    }
+}
+
+/// Removes a child that has become empty, or joins it with a neighbour if both are small. Returns the bytes that are
+/// freed.
+fn tidy<L: Leaf>(children: &mut Vec<Child<L>>, index: usize) -> i64 {
+    if children.len() == 1 {
+        return 0;
+    }
+    if children[index].len == 0 {
+        let removed = children.remove(index);
+        return node_bytes(&removed.node) as i64;
+    }
+    if !children[index].node.is_small() {
+        return 0;
+    }
+    let before = index.checked_sub(1);
+    let pairs = [Some(index), before];
+    let mut pairs = pairs.into_iter().flatten();
+    pairs.find_map(|at| join(children, at)).unwrap_or(0)
+}
+
+/// Bytes of a node without elements below, and of those below it that have none either.
+fn node_bytes<L: Leaf>(node: &Node<L>) -> u64 {
+    match node {
+        Node::Leaf(leaf) => leaf_bytes(&**leaf),
+        Node::Inner(children) => {
+            let below = children.iter().map(|child| node_bytes(&child.node));
+            inner_bytes::<L>() + below.sum::<u64>()
+        }
+    }
+}
+
+/// Joins a child with the next one. Returns the bytes that are freed, or `None` where they stay apart.
+fn join<L: Leaf>(children: &mut Vec<Child<L>>, index: usize) -> Option<i64> {
+    let [left, right] = children.get_mut(index..index + 2)? else {
+        return None;
+    };
+    let freed = match (&mut left.node, &right.node) {
+        (Node::Leaf(left), Node::Leaf(right)) => {
+            let before = leaf_bytes(&**left) + leaf_bytes(&**right);
+            let joined = Arc::make_mut(left);
+            if !joined.absorb(right) {
+                return None;
+            }
+            before as i64 - leaf_bytes(joined) as i64
+        }
+        (Node::Inner(left), Node::Inner(right)) => {
+            if left.len() + right.len() > CHILDREN_MAX / 2 {
+                return None;
+            }
+            unshared(left).extend(right.iter().cloned());
+            inner_bytes::<L>() as i64
+        }
+        _ => return None,
+    };
+    left.len += right.len;
+    children.remove(index + 1);
+    Some(freed)
+}
+
+impl<L: Leaf> Tree<L> {
+    /// The number of elements.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// True without elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes on the heap, as if nobody shared them.
+    #[must_use]
+    pub fn heap_bytes(&self) -> u64 {
+        self.heap_bytes
+    }
+
+    /// Changes the leaf that has a key, or into which it belongs.
+    pub fn edit_by_key<R>(&mut self, key: &L::Key, change: impl FnOnce(&mut L) -> R) -> R {
+        self.edit(Seek::Key(key), |leaf, _| change(leaf))
+    }
+
+    /// Changes the leaf that has the element of a position; `change` gets the position inside of the leaf. The
+    /// position behind the last element belongs to the last leaf.
+    pub fn edit_by_position<R>(
+        &mut self,
+        position: u64,
+        change: impl FnOnce(&mut L, usize) -> R,
+    ) -> R {
+        self.edit(Seek::Position(position.min(self.len)), change)
+    }
+
+    fn edit<R>(
+        &mut self,
+        seek: Seek<'_, L::Key>,
+        change: impl FnOnce(&mut L, usize) -> R,
+    ) -> R {
+        let (outcome, change) = self.root.change(seek, change);
+        self.len = change.len;
+        self.heap_bytes = self.heap_bytes.saturating_add_signed(change.heap_bytes);
+        if !change.behind.is_empty() {
+            self.raise(change);
+        }
+        self.lower();
+        outcome
+    }
+
+    /// Puts a new root above the old one and what came behind it.
+    fn raise(&mut self, change: Change<L>) {
+        let first = Child {
+            least: first_key(&self.root),
+            len: change.len,
+            node: self.root.clone(),
+        };
+        let mut level = children_of(std::iter::once(first).chain(change.behind));
+        self.len = level.iter().map(|child| child.len).sum();
+        loop {
+            if level.len() <= CHILDREN_MAX {
+                self.heap_bytes += inner_bytes::<L>();
+                self.root = Node::Inner(Arc::new(level));
+                return;
+            }
+            let mut above = Vec::with_capacity(CHILDREN_MAX + 1);
+            let mut rest = level.into_iter().peekable();
+            while rest.peek().is_some() {
+                self.heap_bytes += inner_bytes::<L>();
+                above.push(parent(children_of(rest.by_ref().take(CHILDREN_MAX))));
+            }
+            level = above;
+        }
+    }
+
+    /// Takes away roots with a single child.
+    fn lower(&mut self) {
+        while let Node::Inner(children) = &self.root
+            && children.len() == 1
+        {
+            let child = children[0].node.clone();
+            self.heap_bytes = self.heap_bytes.saturating_sub(inner_bytes::<L>());
+            self.root = child;
+        }
+    }
+
+    /// The leaf that has a key if any has it.
+    #[must_use]
+    pub fn find_by_key(&self, key: &L::Key) -> Found<'_, L> {
+        self.find(Seek::Key(key))
+    }
+
+    /// The leaf that has the element of a position.
+    #[must_use]
+    pub fn find_by_position(&self, position: u64) -> Found<'_, L> {
+        self.find(Seek::Position(position.min(self.len)))
+    }
+
+    fn find(&self, mut seek: Seek<'_, L::Key>) -> Found<'_, L> {
+        let mut node = &self.root;
+        let mut start = 0;
+        loop {
+            match node {
+                Node::Leaf(leaf) => return Found { leaf, start },
+                Node::Inner(children) => {
+                    let (index, before) = choose(children, seek);
+                    seek = seek.below(before);
+                    start += before;
+                    node = &children[index].node;
+                }
+            }
+        }
+    }
+
+    /// The leaf that has a key if any has it. Cheaper than [`Tree::find_by_key`], since it does not count.
+    #[must_use]
+    pub fn leaf_of(&self, key: &L::Key) -> &L {
+        let mut node = &self.root;
+        loop {
+            match node {
+                Node::Leaf(leaf) => return leaf,
+                Node::Inner(children) => {
+                    let behind = children.partition_point(|child| child.least <= *key);
+                    node = &children[behind.saturating_sub(1)].node;
+                }
+            }
+        }
+    }
+
+    /// Removes the elements from `from` up to `to`; `drain` removes such a part from a leaf.
+    pub fn remove_range(&mut self, from: u64, to: u64, mut drain: impl FnMut(&mut L, usize, usize)) {
+        let mut left = to.min(self.len).saturating_sub(from);
+        while left > 0 {
+            left -= self.edit_by_position(from, |leaf, offset| {
+                let end = (offset as u64 + left).min(leaf.len() as u64) as usize;
+                drain(leaf, offset, end);
+                (end - offset) as u64
+            });
+        }
+    }
+
+    /// Builds a tree of leaves that are in order. Empty ones are left out.
+    pub fn from_leaves(leaves: impl IntoIterator<Item = L>) -> Self {
+        let mut tree = Self::default();
+        let leaves = leaves.into_iter().filter(|leaf| !leaf.is_empty());
+        let mut all = leaves.map(|leaf| {
+            let bytes = leaf_bytes(&leaf);
+            let child = Child {
+                least: leaf.first_key(),
+                len: leaf.len() as u64,
+                node: Node::Leaf(Arc::new(leaf)),
+            };
+            (child, bytes)
+        });
+        let Some((first, bytes)) = all.next() else {
+            return tree;
+        };
+        tree.heap_bytes = bytes;
+        tree.len = first.len;
+        tree.root = first.node;
+        let behind: Vec<Child<L>> = all
+            .map(|(child, bytes)| {
+                tree.heap_bytes += bytes;
+                child
+            })
+            .collect();
+        if !behind.is_empty() {
+            let len = tree.len;
+            tree.raise(Change {
+                heap_bytes: 0,
+                len,
+                behind,
+            });
+        }
+        tree
+    }
+}
+
+fn first_key<L: Leaf>(node: &Node<L>) -> L::Key {
+    match node {
+        Node::Leaf(leaf) => leaf.first_key(),
+        Node::Inner(children) => children[0].least.clone(),
+    }
+}

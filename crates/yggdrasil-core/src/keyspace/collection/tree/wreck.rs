@@ -1,0 +1,61 @@
+//! Trees that nobody needs any more, freed in steps.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use super::{Leaf, Node, Tree, leaf_bytes};
+
+/// The remains of a collection.
+pub trait Wreckage: Debug + Send {
+    /// Frees about `budget` nodes. Returns the bytes that became free and what is left of the budget, which is
+    /// something once all is freed.
+    fn free(&mut self, budget: usize) -> (u64, usize);
+}
+
+/// The remains of a tree.
+#[derive(Debug)]
+pub struct Wreck<L: Leaf> {
+    nodes: Vec<Node<L>>,
+    /// Bytes that are not reported as free yet.
+    heap_bytes: u64,
+}
+
+impl<L: Leaf> Tree<L> {
+    /// Gives the tree up, to be freed in steps.
+    #[must_use]
+    pub fn into_wreck(self) -> Wreck<L> {
+        Wreck {
+            heap_bytes: self.heap_bytes,
+            nodes: vec![self.root],
+        }
+    }
+}
+
+impl<L: Leaf> Wreckage for Wreck<L> {
+    fn free(&mut self, budget: usize) -> (u64, usize) {
+        let mut left = budget;
+        let mut freed = 0;
+        while left > 0
+            && let Some(node) = self.nodes.pop()
+        {
+            left -= 1;
+            match node {
+                Node::Leaf(leaf) => freed += leaf_bytes(&*leaf),
+                Node::Inner(children) => {
+                    // What somebody else holds lives on, and is no work.
+                    if let Ok(children) = Arc::try_unwrap(children) {
+                        self.nodes
+                            .extend(children.into_iter().map(|child| child.node));
+                    }
+                }
+            }
+        }
+        freed = freed.min(self.heap_bytes);
+        if self.nodes.is_empty() {
+            freed = self.heap_bytes;
+            left = left.max(1);
+        }
+        self.heap_bytes -= freed;
+        (freed, left)
+    }
+}
