@@ -1,3 +1,5 @@
 //! Collections: the values that have elements.
 
+pub mod table;
 pub mod tree;
+pub mod wire;
