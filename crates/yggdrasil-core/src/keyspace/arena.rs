@@ -111,6 +111,8 @@ pub(super) struct Arena {
     pub(super) kept_bytes: u64,
     /// Bytes that entries asked for.
     pub(super) live_bytes: u64,
+    /// Heap bytes of large collections.
+    pub(super) tree_bytes: u64,
     /// Header, directories and heap.
     pub(super) fixed_bytes: u64,
     /// Heap bytes of the policy of eviction.
@@ -148,6 +150,7 @@ impl Arena {
             index_bytes: 0,
             kept_bytes: 0,
             live_bytes: 0,
+            tree_bytes: 0,
             fixed_bytes: HEADER_WORDS * 8,
             policy_bytes: 0,
             peak: 0,
@@ -155,7 +158,12 @@ impl Arena {
     }
 
     pub(super) fn used(&self) -> u64 {
-        self.entry_bytes + self.index_bytes + self.kept_bytes + self.fixed_bytes + self.policy_bytes
+        let pages = self.entry_bytes + self.index_bytes + self.kept_bytes;
+        pages + self.tree_bytes + self.fixed_bytes + self.policy_bytes
+    }
+
+    pub(super) fn note_peak(&mut self) {
+        self.peak = self.peak.max(self.used());
     }
 
     /// Bytes of the records of pages.
@@ -352,7 +360,7 @@ impl Arena {
         self.admit(more, limit)?;
         self.pages[number as usize].blocks = blocks;
         *self.counter(page.purpose) += more;
-        self.peak = self.peak.max(self.used());
+        self.note_peak();
         Ok(())
     }
 
@@ -415,7 +423,7 @@ impl Arena {
             ..Page::default()
         };
         *self.counter(purpose) += u64::from(blocks) * BLOCK_BYTES;
-        self.peak = self.peak.max(self.used());
+        self.note_peak();
     }
 
     fn release_page(&mut self, number: u32) {

@@ -9,10 +9,11 @@
 //! pin       5 | until: u64, all ones for none
 //! clear     6
 //! map       7 | physical number of each logical database: u8 each
-//! delta     8 is kept for changes of a part of a collection
+//! delta     8 | kind | flags | operations
 //! ```
 //! Numbers are little-endian. A [`Record`] puts what is changed before its effect: `db: u8 | key_bytes: u32 | key`.
 
+use super::collection::Collection;
 use super::kind::{Encoding, Kind, Value};
 use super::layout::DATABASES_MAX;
 use super::types::Millis;
@@ -24,9 +25,11 @@ const REMOVE: u8 = 4;
 const PIN: u8 = 5;
 const CLEAR: u8 = 6;
 const MAP: u8 = 7;
+const DELTA: u8 = 8;
 
 const EXPIRES: u8 = 1;
 const IS_PINNED: u8 = 1 << 1;
+const IS_NEW: u8 = 1;
 /// Stands for a time that never comes.
 const NEVER: Millis = Millis::MAX;
 
@@ -52,6 +55,13 @@ pub enum Effect<'a> {
     Clear,
     /// Each logical database has the contents of this physical one.
     MapDatabases { physical: &'a [u8] },
+    /// The operations on a collection, which is new where the key was not there before. See
+    /// [`Elements`](super::collection::Elements).
+    Delta {
+        kind: Kind,
+        is_new: bool,
+        ops: &'a [u8],
+    },
 }
 
 /// A change and what it changes.
@@ -81,6 +91,8 @@ pub enum EffectError {
         encoding: u8,
         bytes: usize,
     },
+    #[error("{bytes} bytes are no operations on a value of kind {kind}")]
+    Ops { kind: u8, bytes: usize },
     #[error("the marks {0:#04x} of a value mean nothing")]
     Marks(u8),
     #[error("a map of {0} databases is impossible; each number stands in it once")]
@@ -106,7 +118,10 @@ impl<'a> Effect<'a> {
                 for time in [expire_at, pinned_until].into_iter().flatten() {
                     out.extend(time.to_le_bytes());
                 }
-                out.extend_from_slice(stored.bytes);
+                match value {
+                    Value::Tree(collection) => collection.write(out),
+                    _ => out.extend_from_slice(stored.bytes),
+                }
             }
             Self::Splice { offset, bytes } => {
                 out.push(SPLICE);
@@ -120,6 +135,10 @@ impl<'a> Effect<'a> {
             Self::MapDatabases { physical } => {
                 out.push(MAP);
                 out.extend_from_slice(physical);
+            }
+            Self::Delta { kind, is_new, ops } => {
+                out.extend([DELTA, kind as u8, if is_new { IS_NEW } else { 0 }]);
+                out.extend_from_slice(ops);
             }
         }
     }
@@ -136,12 +155,21 @@ impl<'a> Effect<'a> {
                 ..
             } => {
                 let times = [expire_at, pinned_until].into_iter().flatten().count() as u64;
-                4 + times * time + value.stored_len()
+                let bytes = match value {
+                    Value::Tree(collection) => {
+                        let mut ops = Vec::new();
+                        collection.write(&mut ops);
+                        ops.len() as u64
+                    }
+                    _ => value.stored_len(),
+                };
+                4 + times * time + bytes
             }
             Self::Splice { bytes, .. } => 1 + time + bytes.len() as u64,
             Self::Expire { .. } | Self::Pin { .. } => 1 + time,
             Self::Remove | Self::Clear => 1,
             Self::MapDatabases { physical } => 1 + physical.len() as u64,
+            Self::Delta { ops, .. } => 3 + ops.len() as u64,
         }
     }
 
@@ -165,6 +193,7 @@ impl<'a> Effect<'a> {
                 check_map(rest)?;
                 Ok(Self::MapDatabases { physical: rest })
             }
+            DELTA => decode_delta(rest),
             other => Err(EffectError::Tag(other)),
         }
     }
@@ -251,11 +280,42 @@ fn decode_put(bytes: &[u8]) -> Result<Effect<'_>, EffectError> {
     let kind = Kind::numbered(*kind).ok_or(unsound)?;
     let encoding = Encoding::numbered(*encoding).ok_or(unsound)?;
     let value = Value::from_stored(kind, encoding, rest).ok_or(unsound)?;
+    if let Value::Written(ops) = value {
+        check_ops(kind, ops)?;
+    }
     Ok(Effect::Put {
         kind,
         value,
         expire_at,
         pinned_until,
+    })
+}
+
+fn decode_delta(bytes: &[u8]) -> Result<Effect<'_>, EffectError> {
+    let ([number, flags], ops) = bytes.split_first_chunk().ok_or(EffectError::Short)?;
+    if flags & !IS_NEW != 0 {
+        return Err(EffectError::Marks(*flags));
+    }
+    let unsound = EffectError::Ops {
+        kind: *number,
+        bytes: ops.len(),
+    };
+    let kind = Kind::numbered(*number).ok_or(unsound)?;
+    check_ops(kind, ops)?;
+    Ok(Effect::Delta {
+        kind,
+        is_new: flags & IS_NEW != 0,
+        ops,
+    })
+}
+
+fn check_ops(kind: Kind, ops: &[u8]) -> Result<(), EffectError> {
+    if Collection::check(kind, ops) {
+        return Ok(());
+    }
+    Err(EffectError::Ops {
+        kind: kind as u8,
+        bytes: ops.len(),
     })
 }
 

@@ -192,6 +192,13 @@ impl Header {
         }
     }
 
+    /// True for a value that lies here whole, whatever its kind.
+    #[inline(always)]
+    pub(super) fn is_here(&self) -> bool {
+        const ELSEWHERE: u64 = 2 << ENCODING_SHIFT;
+        self.word0 & ELSEWHERE == 0
+    }
+
     /// True for a string that lies here as bytes.
     #[inline(always)]
     pub(super) fn is_raw_string(&self) -> bool {

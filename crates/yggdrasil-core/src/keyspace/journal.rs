@@ -3,9 +3,10 @@
 use std::fmt::Debug;
 
 use super::capture::Capture;
+use super::collection::Collection;
 use super::effect::{Effect, Record};
 use super::entry::VERSION_MASK;
-use super::types::{Key, KeyspaceError};
+use super::types::{Key, KeyspaceError, Millis};
 use super::waiting::Waiting;
 use super::watch::Watches;
 
@@ -48,8 +49,21 @@ pub(super) struct Before {
     pub(super) physical: u8,
     pub(super) hash: u64,
     pub(super) key: Box<[u8]>,
-    /// The effect that puts the entry there; `None` where there was none.
-    pub(super) put: Option<Vec<u8>>,
+    /// `None` where there was no entry.
+    pub(super) entry: Option<Past>,
+}
+
+/// The contents of an entry, as they were.
+#[derive(Debug)]
+pub(super) enum Past {
+    /// The effect that puts the entry there.
+    Put(Vec<u8>),
+    /// A collection in a tree, which is cheap to keep.
+    Tree {
+        tree: Collection,
+        expire_at: Option<Millis>,
+        pinned_until: Option<Millis>,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -193,12 +207,14 @@ impl Journal {
         if cause != Cause::Time && !matches!(effect, Effect::Pin { .. }) {
             self.watches.touch(db, subject.key);
         }
-        if matches!(effect, Effect::Put { .. } | Effect::Splice { .. }) {
+        let is_write = matches!(
+            effect,
+            Effect::Put { .. } | Effect::Splice { .. } | Effect::Delta { .. }
+        );
+        if is_write {
             self.waiting.note(db, subject.key);
         }
-        if let (Effect::Put { .. } | Effect::Splice { .. }, Some(capture)) =
-            (effect, &mut self.capture)
-        {
+        if is_write && let Some(capture) = &mut self.capture {
             let key = Key {
                 db,
                 hash: subject.hash,

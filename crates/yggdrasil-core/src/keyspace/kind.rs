@@ -1,5 +1,8 @@
 //! The kinds of values, and the ways they are stored. Both stand in the header of an entry.
 
+use super::collection::Collection;
+use super::effect::Effect;
+
 /// The type of a value as its clients see it. One more number, 7, is left, and no other bit of the header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -75,8 +78,10 @@ pub enum Value<'a> {
     Bytes(&'a [u8]),
     /// A string that is the decimal form of an integer.
     Int(i64),
-    /// The root of a collection, see [`Encoding::Tree`].
-    Tree(&'a [u8]),
+    /// A collection on the heap of its owner, see [`Encoding::Tree`].
+    Tree(&'a Collection),
+    /// The operations that make a collection: its form in messages and in the log.
+    Written(&'a [u8]),
     /// The place of a value, see [`Encoding::Absent`].
     Absent(&'a [u8]),
 }
@@ -87,10 +92,24 @@ pub(super) struct Stored<'a> {
     pub(super) kind: Kind,
     pub(super) encoding: Encoding,
     pub(super) bytes: &'a [u8],
+    /// The change that this is to others, where it is not that the key gets these bytes.
+    pub(super) said: Option<Effect<'a>>,
+}
+
+impl<'a> Stored<'a> {
+    /// The bytes of a string.
+    pub(super) fn string(bytes: &'a [u8]) -> Self {
+        Self {
+            kind: Kind::String,
+            encoding: Encoding::Raw,
+            bytes,
+            said: None,
+        }
+    }
 }
 
 impl<'a> Value<'a> {
-    /// The value that an entry holds; `None` for what no entry may hold.
+    /// The value that bytes stand for outside of the shard; `None` for what no entry may hold.
     #[inline]
     pub(super) fn from_stored(kind: Kind, encoding: Encoding, bytes: &'a [u8]) -> Option<Self> {
         match encoding {
@@ -98,13 +117,13 @@ impl<'a> Value<'a> {
             Encoding::Int if kind == Kind::String => {
                 Some(Self::Int(i64::from_le_bytes(bytes.try_into().ok()?)))
             }
-            Encoding::Tree if kind != Kind::String => Some(Self::Tree(bytes)),
+            Encoding::Tree if kind != Kind::String => Some(Self::Written(bytes)),
             Encoding::Absent => Some(Self::Absent(bytes)),
             Encoding::Int | Encoding::Tree => None,
         }
     }
 
-    /// The stored form; the bytes of an integer are written to `int`.
+    /// The stored form of a value that is no collection in a tree; the bytes of an integer are written to `int`.
     #[inline(always)]
     pub(super) fn stored<'b>(self, kind: Kind, int: &'b mut [u8; 8]) -> Stored<'b>
     where
@@ -116,22 +135,25 @@ impl<'a> Value<'a> {
                 *int = number.to_le_bytes();
                 (Encoding::Int, &int[..])
             }
-            Self::Tree(bytes) => (Encoding::Tree, bytes),
+            Self::Tree(_) => (Encoding::Tree, &[][..]),
+            Self::Written(ops) => (Encoding::Tree, ops),
             Self::Absent(bytes) => (Encoding::Absent, bytes),
         };
         Stored {
             kind,
             encoding,
             bytes,
+            said: None,
         }
     }
 
-    /// Bytes that it takes in an entry.
+    /// Bytes that it takes in an entry, or on the heap.
     #[inline]
     pub fn stored_len(&self) -> u64 {
         match self {
             Self::Int(number) => size_of_val(number) as u64,
-            Self::Bytes(bytes) | Self::Tree(bytes) | Self::Absent(bytes) => bytes.len() as u64,
+            Self::Bytes(bytes) | Self::Written(bytes) | Self::Absent(bytes) => bytes.len() as u64,
+            Self::Tree(collection) => collection.heap_bytes(),
         }
     }
 }

@@ -29,6 +29,7 @@ mod warm;
 mod watch;
 mod wheel;
 
+pub use collection::{Collection, Packing};
 pub use capture::{CaptureMark, Captured};
 pub use effect::{Effect, EffectError, Record};
 pub use eviction::{AccessBits, EvictionOptions, Policy};

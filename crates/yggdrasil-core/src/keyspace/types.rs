@@ -88,7 +88,11 @@ impl<'a> EntryView<'a> {
     /// Bytes of the arena that it takes. Only the owner knows.
     #[must_use]
     pub fn footprint(&self) -> u64 {
-        footprint(self.total_bytes)
+        let tree = match self.value {
+            Value::Tree(collection) => collection.heap_bytes(),
+            _ => 0,
+        };
+        footprint(self.total_bytes) + tree
     }
 
     /// True for a value that has pages of its own, and can be lent.

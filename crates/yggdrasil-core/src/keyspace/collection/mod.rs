@@ -1,5 +1,238 @@
 //! Collections: the values that have elements.
+//!
+//! A collection has three forms. A small one is *packed* into one entry, which every worker reads as it reads strings.
+//! A large one is a *tree* on the heap of the owner, whose clone takes constant time. In messages and in the log it is
+//! *written* as the operations that make it from nothing. The operations of a type are its one codec: commands change
+//! a collection by them alone, and so do followers and whoever replays a log.
 
+pub mod set;
 pub mod table;
 pub mod tree;
 pub mod wire;
+
+use std::fmt::Debug;
+
+use self::set::Set;
+use self::tree::Wreckage;
+use super::kind::Kind;
+
+/// How collections are packed, and in which order large ones are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Packing {
+    /// Seed of the order of tables.
+    pub seed: u64,
+    /// Fields of a packed hash, and bytes of each field or value.
+    pub hash_entries_max: usize,
+    pub hash_value_bytes_max: usize,
+    /// Bytes of a node of a list, or its elements.
+    pub list_node: ListNode,
+    /// Members of a set of integers, of another packed set, and bytes of each of its members.
+    pub set_integers_max: usize,
+    pub set_entries_max: usize,
+    pub set_value_bytes_max: usize,
+    /// Members of a packed sorted set, and bytes of each.
+    pub sorted_set_entries_max: usize,
+    pub sorted_set_value_bytes_max: usize,
+    /// Bytes and entries of a node of a stream; 0 for no limit.
+    pub stream_node_bytes_max: usize,
+    pub stream_node_entries_max: usize,
+}
+
+/// The limit of a node of a list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ListNode {
+    Bytes(usize),
+    Entries(usize),
+}
+
+impl Default for Packing {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            hash_entries_max: 512,
+            hash_value_bytes_max: 64,
+            list_node: ListNode::Bytes(8192),
+            set_integers_max: 512,
+            set_entries_max: 128,
+            set_value_bytes_max: 64,
+            sorted_set_entries_max: 128,
+            sorted_set_value_bytes_max: 64,
+            stream_node_bytes_max: 4096,
+            stream_node_entries_max: 100,
+        }
+    }
+}
+
+/// The outcome of operations on a packed collection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fit {
+    /// The bytes are those of the changed collection.
+    Packed,
+    /// It does not fit any more; the bytes may be anything.
+    TooLarge,
+}
+
+/// A type of collection.
+pub trait Elements: Clone + Debug {
+    /// An empty one.
+    fn new(packing: &Packing) -> Self;
+
+    /// True for bytes that are operations of this type.
+    fn check(ops: &[u8]) -> bool;
+
+    /// The number of elements; none means that the key is gone.
+    fn len(&self) -> u64;
+
+    /// True without elements.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes on the heap.
+    fn heap_bytes(&self) -> u64;
+
+    /// Changes the collection by operations that [`Elements::check`] has seen. The outcome depends on nothing else;
+    /// an operation on what is not there does nothing.
+    fn apply(&mut self, ops: &[u8], packing: &Packing);
+
+    /// The same for the packed form, where it exists. Empty bytes are an empty collection, before and after.
+    fn apply_packed(packed: &mut Vec<u8>, ops: &[u8], packing: &Packing) -> Fit;
+
+    /// The tree of a packed collection.
+    fn unpack(packed: &[u8], packing: &Packing) -> Self;
+
+    /// Appends the operations that make the collection from nothing.
+    fn write(&self, ops: &mut Vec<u8>);
+
+    /// Gives the collection up, to be freed in steps.
+    fn into_wreck(self) -> Box<dyn Wreckage>;
+}
+
+/// A collection on the heap of its owner.
+#[derive(Clone, Debug)]
+pub enum Collection {
+    Set(Set),
+}
+
+/// Does the same with whatever type a collection has.
+macro_rules! each {
+    ($collection:expr, $name:ident => $body:expr) => {
+        match $collection {
+            Collection::Set($name) => $body,
+        }
+    };
+}
+
+/// Calls a function of the type that a kind has; kinds without elements give the last argument.
+macro_rules! of_kind {
+    ($kind:expr, $function:ident($($argument:expr),*), $map:path, $otherwise:expr) => {
+        match $kind {
+            Kind::Set => $map(Set::$function($($argument),*)),
+            _ => $otherwise,
+        }
+    };
+}
+
+/// Gives its argument back.
+fn same<T>(value: T) -> T {
+    value
+}
+
+impl Collection {
+    /// An empty collection of a kind that has elements.
+    #[must_use]
+    pub fn new(kind: Kind, packing: &Packing) -> Option<Self> {
+        of_kind!(kind, new(packing), some, None)
+    }
+
+    /// The collection that operations make.
+    #[must_use]
+    pub fn written(kind: Kind, ops: &[u8], packing: &Packing) -> Option<Self> {
+        let mut made = Self::new(kind, packing)?;
+        made.apply(ops, packing);
+        Some(made)
+    }
+
+    /// The collection of packed bytes.
+    #[must_use]
+    pub fn unpack(kind: Kind, packed: &[u8], packing: &Packing) -> Option<Self> {
+        of_kind!(kind, unpack(packed, packing), some, None)
+    }
+
+    /// True for bytes that are operations on a collection of this kind.
+    #[must_use]
+    pub fn check(kind: Kind, ops: &[u8]) -> bool {
+        of_kind!(kind, check(ops), same, false)
+    }
+
+    /// Changes packed bytes, see [`Elements::apply_packed`].
+    pub fn apply_packed(kind: Kind, packed: &mut Vec<u8>, ops: &[u8], packing: &Packing) -> Fit {
+        of_kind!(kind, apply_packed(packed, ops, packing), same, Fit::TooLarge)
+    }
+
+    /// The kind of its values.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Set(_) => Kind::Set,
+        }
+    }
+
+    /// The number of elements.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        each!(self, elements => elements.len())
+    }
+
+    /// True without elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> u64 {
+        each!(self, elements => elements.heap_bytes())
+    }
+
+    /// Changes the collection, see [`Elements::apply`].
+    pub fn apply(&mut self, ops: &[u8], packing: &Packing) {
+        each!(self, elements => elements.apply(ops, packing));
+    }
+
+    /// Appends the operations that make it from nothing.
+    pub fn write(&self, ops: &mut Vec<u8>) {
+        each!(self, elements => elements.write(ops));
+    }
+
+    /// Gives it up, to be freed in steps.
+    #[must_use]
+    pub fn into_wreck(self) -> Box<dyn Wreckage> {
+        each!(self, elements => elements.into_wreck())
+    }
+}
+
+fn some(made: impl Into<Collection>) -> Option<Collection> {
+    Some(made.into())
+}
+
+impl From<Set> for Collection {
+    fn from(set: Set) -> Self {
+        Self::Set(set)
+    }
+}
+
+/// Equal collections have the same operations that make them.
+impl PartialEq for Collection {
+    fn eq(&self, other: &Self) -> bool {
+        let written = |collection: &Self| {
+            let mut ops = Vec::new();
+            collection.write(&mut ops);
+            ops
+        };
+        self.kind() == other.kind() && written(self) == written(other)
+    }
+}
+
+impl Eq for Collection {}

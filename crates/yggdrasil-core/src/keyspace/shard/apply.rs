@@ -75,7 +75,10 @@ impl Shard {
                 let is_late = place.is_some_and(|place| place.header.version() >= number);
                 // What it changed a part of is gone by a later change, or was replaced by one.
                 let has_base = match effect {
-                    Effect::Put { .. } => true,
+                    Effect::Put { .. } | Effect::Delta { is_new: true, .. } => true,
+                    Effect::Delta { kind, .. } => {
+                        place.is_some_and(|place| place.header.kind() == Some(kind))
+                    }
                     Effect::Splice { .. } => {
                         place.is_some_and(|place| place.header.is_string_here())
                     }
@@ -87,6 +90,12 @@ impl Shard {
             }
         }
         self.set_number(number - 1);
+        if matches!(record.effect, Effect::Delta { is_new: true, .. }) {
+            // Whatever is left of an older value under this name was gone when the collection began.
+            if let Some(place) = self.locate(&key) {
+                self.discard(&place);
+            }
+        }
         self.make(&key, &record.effect, self.clock)?;
         Ok(true)
     }
@@ -147,6 +156,7 @@ impl Shard {
             }
             Effect::Clear => self.clear_database(key.db),
             Effect::MapDatabases { physical } => self.map_databases(physical),
+            Effect::Delta { kind, ops, .. } => self.change(key, kind, ops, now)?,
         }
         Ok(())
     }

@@ -49,6 +49,7 @@ impl Shard {
         if left > 0 && !self.cleared.is_empty() {
             left = self.reclaim(left);
         }
+        left = self.free_wrecks(left);
         while left > 0 && !self.is_follower && self.is_over_limit() && self.relieve(now, 1) {
             left -= 1;
         }
@@ -157,11 +158,12 @@ impl Shard {
             if header.has_expiry() {
                 self.wheel.unlink(&mut self.arena.mapping, at);
             }
-            let bytes = header.total_bytes();
             let hash = self.hash_of(at);
+            let weight = self.weight(at, &header);
             self.eviction
-                .removed(header.db(), header.access(), bytes, || hash);
-            self.arena.release(at, bytes);
+                .removed(header.db(), header.access(), weight, || hash);
+            self.drop_tree(at, &header);
+            self.arena.release(at, header.total_bytes());
             released += 1;
         }
         released

@@ -31,6 +31,7 @@ impl Shard {
         refs.extend(waiting);
         let live: u64 = refs.iter().map(|at| self.header(*at).total_bytes()).sum();
         assert_eq!(live + self.draft_bytes, self.arena.live_bytes);
+        self.check_trees(&refs);
         self.check_slots_in_use(&refs);
     }
 

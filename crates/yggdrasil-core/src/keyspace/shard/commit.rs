@@ -2,14 +2,29 @@
 
 use crate::keyspace::effect::{Effect, Record};
 use crate::keyspace::entry::VERSION_MASK;
-use crate::keyspace::journal::{Before, Cause, ChangeListener, Subject};
+use crate::keyspace::journal::{Before, Cause, ChangeListener, Past, Subject};
+use crate::keyspace::kind::Value;
 use crate::keyspace::layout::{BLOCK_BYTES, NUMBER};
-use crate::keyspace::types::{Key, KeyspaceError, Millis};
+use crate::keyspace::types::{EntryView, Key, KeyspaceError, Millis};
 
 use super::{Place, Shard};
 
 /// Bytes of a record beside its key and its value, and some more.
 const RECORD_BYTES: u64 = 64;
+
+/// An entry, to be put again as it is.
+fn past(view: &EntryView<'_>) -> Past {
+    if let Value::Tree(tree) = view.value {
+        return Past::Tree {
+            tree: tree.clone(),
+            expire_at: view.expire_at,
+            pinned_until: view.pinned_until,
+        };
+    }
+    let mut put = Vec::new();
+    view.as_put().encode(&mut put);
+    Past::Put(put)
+}
 
 impl Shard {
     /// Number of the last change. Numbers rise by every change, and are never given twice.
@@ -77,6 +92,14 @@ impl Shard {
             self.attend(number, &subject, &effect(), Cause::Asked);
         }
         number
+    }
+
+    /// Makes a change of a known subject real.
+    pub(super) fn commit_as(&mut self, subject: &Subject<'_>, effect: &Effect<'_>, cause: Cause) {
+        let number = self.count_change();
+        if self.journal.is_attended() {
+            self.attend(number, subject, effect, cause);
+        }
     }
 
     /// Makes the removal of an entry real.
@@ -159,17 +182,12 @@ impl Shard {
             return;
         }
         let place = self.locate_in(subject.physical, subject.hash, subject.key);
-        let put = place.map(|place| {
-            let view = self.view(place.at, &place.header);
-            let mut put = Vec::new();
-            view.as_put().encode(&mut put);
-            put
-        });
+        let entry = place.map(|place| past(&self.view(place.at, &place.header)));
         let before = Before {
             physical: subject.physical,
             hash: subject.hash,
             key: subject.key.into(),
-            put,
+            entry,
         };
         if let Some(undo) = self.journal.undo() {
             undo.push(before);
@@ -210,7 +228,21 @@ impl Shard {
             bytes: &before.key,
         };
         self.remove(&key, now);
-        if let Some(Ok(effect)) = before.put.as_deref().map(Effect::decode) {
+        let effect = match &before.entry {
+            None => return,
+            Some(Past::Put(put)) => Effect::decode(put),
+            Some(Past::Tree {
+                tree,
+                expire_at,
+                pinned_until,
+            }) => Ok(Effect::Put {
+                kind: tree.kind(),
+                value: Value::Tree(tree),
+                expire_at: *expire_at,
+                pinned_until: *pinned_until,
+            }),
+        };
+        if let Ok(effect) = effect {
             let restored = self.make(&key, &effect, now);
             debug_assert_eq!(restored, Ok(()));
         }

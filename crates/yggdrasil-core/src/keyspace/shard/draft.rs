@@ -340,9 +340,10 @@ impl Shard {
         self.write_header_and_key(at, &header, key.bytes, expire_at);
         match target {
             Target::Place(place) => {
-                self.note_pinned_size(key, &place, extent.total_bytes());
+                self.note_pinned_weight(key, &place, footprint(extent.total_bytes()));
                 self.wheel_unlink(place.at, &place.header);
                 self.reattach(&place, at);
+                self.drop_tree(place.at, &place.header);
                 self.arena.release(place.at, place.header.total_bytes());
             }
             Target::Spot(spot) => {

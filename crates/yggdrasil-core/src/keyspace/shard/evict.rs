@@ -90,35 +90,41 @@ impl Eviction {
         }
     }
 
-    /// Access bits after one more use of an entry that takes `bytes`.
+    /// Access bits after one more use of an entry whose tree takes `tree_bytes`.
     #[inline(always)]
-    pub(super) fn used(&mut self, place: &Place, hash: u64, now: Millis) -> u32 {
+    pub(super) fn used(&mut self, place: &Place, hash: u64, now: Millis, tree_bytes: u64) -> u32 {
         if self.bits == AccessBits::Clock {
             AccessBits::clock(0, now)
         } else {
-            self.used_under_policy(*place, hash, now)
+            self.used_under_policy(*place, hash, now, tree_bytes)
         }
     }
 
     #[inline(never)]
-    fn used_under_policy(&mut self, place: Place, hash: u64, now: Millis) -> u32 {
+    fn used_under_policy(
+        &mut self,
+        place: Place,
+        hash: u64,
+        now: Millis,
+        tree_bytes: u64,
+    ) -> u32 {
         let access = place.header.access();
         match self.bits {
             AccessBits::Clock => AccessBits::clock(0, now),
             AccessBits::Frequency => self.used_frequency(access, now),
             AccessBits::Queued => {
-                let cost = footprint(place.header.total_bytes());
+                let cost = footprint(place.header.total_bytes()) + tree_bytes;
                 let queued = self.queued.as_mut();
                 queued.map_or(0, |queued| queued.used(place.physical, hash, access, cost))
             }
         }
     }
 
-    /// Notes that an entry with these access bits takes more or less than before.
+    /// Notes that an entry with these access bits weighs more or less than before.
     #[inline]
     pub(super) fn resized(&mut self, access: u32, before: u64, after: u64) {
         if let Some(queued) = &mut self.queued {
-            queued.resized(access, footprint(before), footprint(after));
+            queued.resized(access, before, after);
         }
     }
 
@@ -128,11 +134,11 @@ impl Eviction {
         &mut self,
         physical: u8,
         access: u32,
-        bytes: u64,
+        weight: u64,
         hash: impl Fn() -> u64,
     ) {
         if let Some(queued) = &mut self.queued {
-            queued.removed(physical, hash(), access, footprint(bytes));
+            queued.removed(physical, hash(), access, weight);
         }
     }
 
@@ -243,13 +249,18 @@ impl Shard {
         match self.eviction.options.policy {
             Policy::NoEviction => false,
             policy if policy.is_volatile() => self.wheel.linked() > 0,
-            _ => self.arena.live_bytes > 0,
+            _ => self.live_bytes() > 0,
         }
     }
 
     /// True when there may be something to free.
     fn may_free(&self) -> bool {
-        !self.cleared.is_empty() || self.may_evict()
+        !self.cleared.is_empty() || self.has_wrecks() || self.may_evict()
+    }
+
+    /// Bytes of entries and of their trees.
+    fn live_bytes(&self) -> u64 {
+        self.arena.live_bytes + self.arena.tree_bytes
     }
 
     /// Bytes that could be given to new entries, evictable ones included.
@@ -363,7 +374,7 @@ impl Shard {
     fn evictable(&self) -> u64 {
         let policy = self.eviction.options.policy;
         if self.may_evict() && !policy.is_volatile() {
-            return self.arena.live_bytes;
+            return self.live_bytes();
         }
         let cleared: u64 = self.cleared.iter().map(Cleared::entries).sum();
         let stored: u64 = self.databases.iter().map(|database| database.keys).sum();
@@ -373,7 +384,7 @@ impl Shard {
         } else {
             0
         };
-        self.arena.live_bytes / all * (volatile + cleared).min(all)
+        self.live_bytes() / all * (volatile + cleared).min(all)
     }
 
     /// Frees memory while more is stored than the limit allows, in at most `steps` steps. Tells whether that has led
@@ -397,6 +408,10 @@ impl Shard {
 
     /// One step towards more free memory. False when nothing can be done.
     fn free_some(&mut self, now: Millis) -> bool {
+        if self.has_wrecks() {
+            self.free_wrecks(RECLAIMED_AT_ONCE);
+            return true;
+        }
         if !self.cleared.is_empty() {
             self.reclaim(RECLAIMED_AT_ONCE);
             return true;

@@ -5,6 +5,7 @@ mod background;
 mod buckets;
 mod capture;
 mod check;
+mod collections;
 mod commit;
 mod compact;
 mod draft;
@@ -36,7 +37,7 @@ use super::database::Database;
 use super::effect::Effect;
 use super::entry::{ExpiryWords, Extent, Header};
 use super::journal::Journal;
-use super::kind::{Kind, Value};
+use super::kind::{Encoding, Kind, Value};
 use super::layout::{
     BUCKET_WORDS, DATABASES_MAX, EPOCH, HEADER_WORDS, LINK, Layout, State, TXN_SEQ,
 };
@@ -82,6 +83,7 @@ pub struct Shard {
     draft_bytes: u64,
     received: Option<Received>,
     uploads: Uploads,
+    trees: collections::Trees,
 }
 
 /// Where a key was found.
@@ -162,6 +164,7 @@ impl Shard {
             draft_bytes: 0,
             received: None,
             uploads: Uploads::default(),
+            trees: collections::Trees::new(shape.hash_seed),
             shape,
         })
     }
@@ -218,7 +221,8 @@ impl Shard {
             return None;
         }
         self.note_read(key, header.key_bytes() + header.value_bytes());
-        let access = self.eviction.used(&place, key.hash, now);
+        let tree_bytes = self.tree_bytes(place.at, header);
+        let access = self.eviction.used(&place, key.hash, now, tree_bytes);
         if header.access() != access {
             self.arena
                 .mapping
@@ -246,7 +250,7 @@ impl Shard {
         let index_share = (database.buckets() * bucket_bytes)
             .div_ceil(database.keys.max(1))
             .min(bucket_bytes);
-        Some(footprint(place.header.total_bytes()) + index_share)
+        Some(self.weight(place.at, &place.header) + index_share)
     }
 
     /// Keys of a database, those included whose time has come but which are not yet removed.
@@ -273,10 +277,10 @@ impl Shard {
             limit: self.arena.limit,
             used: self.arena.used(),
             peak: self.arena.peak,
-            entries: self.arena.entry_bytes,
+            entries: self.arena.entry_bytes + self.arena.tree_bytes,
             index: self.arena.index_bytes,
             overhead: self.arena.kept_bytes + self.arena.fixed_bytes + self.arena.policy_bytes,
-            live: self.arena.live_bytes,
+            live: self.arena.live_bytes + self.arena.tree_bytes,
             leased: self.arena.limbo_bytes(),
             huge: self.arena.huge_bytes(),
         }
@@ -284,7 +288,7 @@ impl Shard {
 
     /// Bytes on the heap that are counted as used.
     pub fn heap_bytes(&self) -> u64 {
-        self.arena.heap_bytes() + self.arena.policy_bytes
+        self.arena.heap_bytes() + self.arena.policy_bytes + self.arena.tree_bytes
     }
 
     pub fn counters(&self) -> ShardCounters {
@@ -568,7 +572,7 @@ impl Shard {
         let (kind, value) = if header.is_raw_string() {
             (Kind::String, Value::Bytes(bytes))
         } else {
-            other_value(header, bytes)
+            self.other_value(header, bytes)
         };
         EntryView {
             kind,
@@ -579,6 +583,17 @@ impl Shard {
             total_bytes: header.total_bytes(),
             pinned_until: self.end_of_pin(at, header),
         }
+    }
+
+    /// Kind and value of an entry that is no string of bytes.
+    #[inline]
+    fn other_value<'a>(&'a self, header: &Header, bytes: &'a [u8]) -> (Kind, Value<'a>) {
+        let kind = header.kind().unwrap_or(Kind::String);
+        let value = match header.encoding() {
+            Encoding::Tree => self.trees.at(bytes).map(Value::Tree),
+            encoding => Value::from_stored(kind, encoding, bytes),
+        };
+        (kind, value.unwrap_or(Value::Bytes(b"")))
     }
 
     /// Publishes the number of buckets of a database.
@@ -632,14 +647,6 @@ impl Shard {
     ) -> Result<u64, KeyspaceError> {
         self.obtain(|arena| arena.allocate(bytes, spare_pages, limit))
     }
-}
-
-/// Kind and value of an entry that is no string of bytes.
-#[inline]
-fn other_value<'a>(header: &Header, bytes: &'a [u8]) -> (Kind, Value<'a>) {
-    let kind = header.kind().unwrap_or(Kind::String);
-    let value = Value::from_stored(kind, header.encoding(), bytes);
-    (kind, value.unwrap_or(Value::Bytes(b"")))
 }
 
 /// Bytes of the arena that a new entry takes, its share of the index included.

@@ -33,7 +33,7 @@ impl Shard {
         };
         let effect = || Effect::Pin { until: Some(until) };
         self.commit(key, header.value_bytes(), effect);
-        let bytes = footprint(header.total_bytes());
+        let bytes = self.weight(place.at, &header);
         self.pins
             .set(place.physical, key.hash, key.bytes, bytes, until);
         self.mark_pinned(&place, true);
@@ -105,12 +105,11 @@ impl Shard {
         self.pins.check(&[(key, grown)])
     }
 
-    /// A pinned entry takes `to` bytes now.
+    /// A pinned entry weighs so much now.
     #[inline]
-    pub(super) fn note_pinned_size(&mut self, key: &Key<'_>, place: &Place, to: u64) {
+    pub(super) fn note_pinned_weight(&mut self, key: &Key<'_>, place: &Place, weight: u64) {
         if place.header.is_pinned() {
-            let bytes = footprint(to);
-            self.pins.resize(place.physical, key.hash, key.bytes, bytes);
+            self.pins.resize(place.physical, key.hash, key.bytes, weight);
         }
     }
 
@@ -152,7 +151,7 @@ impl Shard {
             .filter(|(_, header)| header.is_pinned())
             .map(|(at, header)| {
                 let key = self.key_bytes(at, &header);
-                let bytes = footprint(header.total_bytes());
+                let bytes = self.weight(at, &header);
                 (header.db(), self.hash_of(at), key, bytes)
             })
             .collect();

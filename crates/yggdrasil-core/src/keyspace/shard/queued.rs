@@ -126,7 +126,8 @@ impl Shard {
             return;
         }
         if let Some(place) = self.locate_hash(self.map[usize::from(db)], hash) {
-            let access = self.eviction.used(&place, hash, now);
+            let tree_bytes = self.tree_bytes(place.at, &place.header);
+            let access = self.eviction.used(&place, hash, now, tree_bytes);
             self.store_access(&place, access);
         }
     }
@@ -196,7 +197,7 @@ impl Shard {
             let header = self.header(*at);
             if queued.tag(header.access()) == Tag::NONE {
                 let hash = self.hash_of(*at);
-                let cost = footprint(header.total_bytes());
+                let cost = self.weight(*at, &header);
                 let tag = queued.policy.adopt(hash, physical, cost);
                 let word = header.with_access(queued.access(tag));
                 self.arena.mapping.store(at + 1, word);
@@ -265,7 +266,7 @@ impl Entries for View<'_> {
                             header,
                         },
                         tag,
-                        cost: footprint(header.total_bytes()),
+                        cost: self.shard.weight(at, &header),
                         pinned: header.is_pinned() || self.shard.eviction.spares(physical, hash),
                     });
                 }

@@ -2,7 +2,7 @@
 
 use crate::keyspace::arena::Limit;
 use crate::keyspace::bucket::{close, open};
-use crate::keyspace::classes::CLASS_BYTES_MAX;
+use crate::keyspace::classes::{CLASS_BYTES_MAX, footprint};
 use crate::keyspace::effect::Effect;
 use crate::keyspace::entry::{
     EXPIRY_BYTES, ExpiryWords, Extent, Form, Header, KEY_BYTES_MAX, VALUE_BYTES_MAX,
@@ -50,6 +50,9 @@ impl Shard {
         expiry: Expiry,
         now: Millis,
     ) -> Result<bool, KeyspaceError> {
+        if matches!(value, Value::Tree(_) | Value::Written(_)) {
+            return self.put_collection(key, kind, value, expiry, now);
+        }
         self.store(key, kind, value, expiry, now)
     }
 
@@ -64,7 +67,6 @@ impl Shard {
     ) -> Result<bool, KeyspaceError> {
         let mut int = [0; 8];
         let value = value.stored(kind, &mut int);
-        debug_assert!(Value::from_stored(kind, value.encoding, value.bytes).is_some());
         self.reserve_record(key.bytes.len() as u64 + value.bytes.len() as u64)?;
         let done = self.try_set(key, value, expiry, now);
         match done {
@@ -148,9 +150,10 @@ impl Shard {
         let before = self.expire_at(place.at, &header);
         self.wheel_unlink(place.at, &header);
         let new = header.changed(number, header.has_expiry() || expiry.is_some());
-        self.note_pinned_size(key, &place, new.total_bytes());
-        self.eviction
-            .resized(header.access(), header.total_bytes(), new.total_bytes());
+        let before = self.weight(place.at, &header);
+        let after = before + footprint(new.total_bytes()) - footprint(header.total_bytes());
+        self.note_pinned_weight(key, &place, after);
+        self.eviction.resized(header.access(), before, after);
         if at == place.at {
             open(&mut self.arena.mapping, place.home);
             self.write_header(at, &new, expiry);
@@ -205,7 +208,7 @@ impl Shard {
             let gap = offset.unwrap_or(0);
             let length = gap.saturating_add(bytes.len() as u64);
             self.check_sizes(key.bytes.len() as u64, length)?;
-            self.insert(key, Form::STRING, gap, bytes, None, now)?;
+            self.insert(key, Stored::string(bytes), gap, None, now)?;
             return Ok(length);
         };
         if !header.is_string_here() {
@@ -229,7 +232,7 @@ impl Shard {
         let access = self.access_after_write(key, &place, extent.total_bytes(), now);
         let new = Header::new(&extent, place.physical, Form::STRING, version, access)
             .with_pin(header.is_pinned());
-        self.note_pinned_size(key, &place, new.total_bytes());
+        self.note_pinned_weight(key, &place, footprint(new.total_bytes()));
         if at == place.at {
             self.write_words(at, &new);
             self.write_tail(at, &new, header.value_bytes(), offset, bytes);
@@ -299,11 +302,7 @@ impl Shard {
             return Ok(());
         };
         let mut buffer = itoa::Buffer::new();
-        let digits = Stored {
-            kind: Kind::String,
-            encoding: Encoding::Raw,
-            bytes: buffer.format(int).as_bytes(),
-        };
+        let digits = Stored::string(buffer.format(int).as_bytes());
         self.try_set(key, digits, Expiry::Keep, now)?;
         Ok(())
     }
@@ -311,12 +310,12 @@ impl Shard {
     fn insert(
         &mut self,
         key: &Key<'_>,
-        form: Form,
+        stored: Stored<'_>,
         gap: u64,
-        value: &[u8],
         expire_at: Option<Millis>,
         now: Millis,
     ) -> Result<(), KeyspaceError> {
+        let (form, value) = (Form::of(&stored), stored.bytes);
         let physical = self.map[usize::from(key.db)];
         self.ensure_buckets(physical)?;
         let extent = Extent::new(
@@ -334,7 +333,7 @@ impl Shard {
             }
         };
         let access = self.eviction.inserted(physical, key.hash, bytes, now);
-        let version = self.commit_insert(key, form, gap, value, expire_at);
+        let version = self.commit_insert(key, &stored, gap, expire_at);
         let header = Header::new(&extent, physical, form, version, access);
         self.write_header(at, &header, expire_at);
         self.arena
@@ -359,9 +358,12 @@ impl Shard {
         value: Stored<'_>,
         now: Millis,
     ) -> bool {
+        if !place.header.is_here() {
+            return false;
+        }
         let version = self.journal.number() + 1;
         let bytes = value.bytes.len() as u64;
-        let access = self.eviction.used(place, key.hash, now);
+        let access = self.eviction.used(place, key.hash, now, 0);
         let rewritten = place
             .header
             .rewritten(bytes, Form::of(&value), version, access);
@@ -429,8 +431,9 @@ impl Shard {
         let form = Form::of(&value);
         let header =
             Header::new(&extent, place.physical, form, version, access).with_pin(old.is_pinned());
-        self.note_pinned_size(key, &place, to);
+        self.note_pinned_weight(key, &place, footprint(to));
         self.wheel_unlink(place.at, &old);
+        self.drop_tree(place.at, &old);
         if in_place {
             self.write_header(at, &header, expire_at);
             if !header.same_layout(&old) {
@@ -470,9 +473,10 @@ impl Shard {
         to: u64,
         now: Millis,
     ) -> u32 {
-        let access = self.eviction.used(place, key.hash, now);
-        self.eviction
-            .resized(access, place.header.total_bytes(), to);
+        let tree_bytes = self.tree_bytes(place.at, &place.header);
+        let access = self.eviction.used(place, key.hash, now, tree_bytes);
+        let before = footprint(place.header.total_bytes()) + tree_bytes;
+        self.eviction.resized(access, before, footprint(to));
         access
     }
 
@@ -487,7 +491,7 @@ impl Shard {
             Expiry::At(at) => Some(at),
             Expiry::Clear | Expiry::Keep => None,
         };
-        self.insert(key, Form::of(&value), 0, value.bytes, expire_at, now)
+        self.insert(key, value, 0, expire_at, now)
     }
 
     pub(super) fn check_sizes(
@@ -541,8 +545,10 @@ impl Shard {
         value: &Stored<'_>,
         expire_at: Option<Millis>,
     ) -> u64 {
-        let (form, bytes) = (Form::of(value), value.bytes);
-        self.commit(key, bytes.len() as u64, || put(form, bytes, expire_at))
+        let (form, bytes, said) = (Form::of(value), value.bytes, value.said);
+        self.commit(key, bytes.len() as u64, || {
+            said.unwrap_or_else(|| put(form, bytes, expire_at))
+        })
     }
 
     /// Makes it real that a new key has zeros and then bytes as its value.
@@ -550,17 +556,17 @@ impl Shard {
     fn commit_insert(
         &mut self,
         key: &Key<'_>,
-        form: Form,
+        stored: &Stored<'_>,
         gap: u64,
-        bytes: &[u8],
         expire_at: Option<Millis>,
     ) -> u64 {
+        let (form, bytes) = (Form::of(stored), stored.bytes);
         let value_bytes = gap + bytes.len() as u64;
         if gap > 0 && self.journal.is_attended() {
             let whole = [&vec![0; gap as usize], bytes].concat();
             return self.commit(key, value_bytes, || put(form, &whole, expire_at));
         }
-        self.commit(key, value_bytes, || put(form, bytes, expire_at))
+        self.commit_value(key, stored, expire_at)
     }
 
     /// Writes all that precedes the key; the expiry is not linked.
@@ -612,14 +618,15 @@ impl Shard {
     /// Removes an entry and all that is known of it.
     pub(super) fn discard(&mut self, place: &Place) {
         let header = &place.header;
-        let (access, bytes) = (self.header(place.at).access(), header.total_bytes());
+        let access = self.header(place.at).access();
+        let weight = self.weight(place.at, header);
         let Self {
             eviction,
             arena,
             shape,
             ..
         } = self;
-        eviction.removed(place.physical, access, bytes, || {
+        eviction.removed(place.physical, access, weight, || {
             let key = (place.at + header.key_word()) * 8;
             let key = arena.mapping.slice(key, header.key_bytes());
             hash_key(shape.hash_seed, key)
@@ -636,6 +643,7 @@ impl Shard {
         self.detach(place);
         self.count_expiring(place.physical, before, None);
         self.uncount_key(place, header);
+        self.drop_tree(place.at, header);
         self.arena.release(place.at, header.total_bytes());
         self.merge(place.physical);
     }
