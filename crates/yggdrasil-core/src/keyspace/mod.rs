@@ -4,6 +4,7 @@ mod arena;
 mod bucket;
 mod capture;
 mod classes;
+pub mod collection;
 mod database;
 mod effect;
 mod entry;

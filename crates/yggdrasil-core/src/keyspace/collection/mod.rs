@@ -1,0 +1,4 @@
+//! Collections: values of many elements.
+
+pub mod intset;
+pub mod listpack;
