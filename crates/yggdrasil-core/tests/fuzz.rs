@@ -2,6 +2,8 @@
 
 #[path = "../fuzz/checks/effect.rs"]
 mod effect_check;
+#[path = "../fuzz/checks/packed.rs"]
+mod packed_check;
 #[path = "../fuzz/checks/resp.rs"]
 mod resp_check;
 
@@ -82,6 +84,9 @@ fn every_kept_input_passes() {
     corpus("effect")
         .iter()
         .for_each(|input| effect_check::effect(input));
+    corpus("packed")
+        .iter()
+        .for_each(|input| packed_check::packed(input));
 }
 
 proptest! {
@@ -97,5 +102,11 @@ proptest! {
     fn every_change_of_a_kept_effect_passes(mut input in select(corpus("effect")), changes in changes()) {
         change(&mut input, changes);
         effect_check::effect(&input);
+    }
+
+    #[test]
+    fn every_change_of_a_kept_pack_passes(mut input in select(corpus("packed")), changes in changes()) {
+        change(&mut input, changes);
+        packed_check::packed(&input);
     }
 }

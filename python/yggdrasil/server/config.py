@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from yggdrasil.server.option import PORT_MAX, OptionRow, Section, row_of
 from yggdrasil.server.sections.admin import Admin
 from yggdrasil.server.sections.clients import Clients
+from yggdrasil.server.sections.collections import Collections
 from yggdrasil.server.sections.latency import Latency
 from yggdrasil.server.sections.log import Log
 from yggdrasil.server.sections.memory import Memory

@@ -317,6 +317,7 @@ impl Engine {
     }
 
     fn apply_eviction(&mut self) {
+        self.shard.set_packing(self.options.packing);
         self.shard.set_eviction(self.options.eviction);
         self.options.limits.access_bits = self.shard.access_bits();
     }

@@ -1,7 +1,8 @@
 //! Options of the engine, under Redis's names. Values and defaults come from the node's configuration.
 
 use crate::commands::KeyLimits;
-use crate::keyspace::{EvictionOptions, PinLimits, Policy};
+use crate::keyspace::collection::ListNode;
+use crate::keyspace::{EvictionOptions, Packing, PinLimits, Policy};
 
 /// Limits of one class of client on unsent replies; 0 is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,6 +93,8 @@ pub struct Options {
     /// The shard's part of maxmemory in bytes; set by 0 it is unlimited.
     pub memory_limit: u64,
     pub eviction: EvictionOptions,
+    /// Up to which size collections are packed.
+    pub packing: Packing,
     /// Pinned bytes of the node.
     pub pins: PinOptions,
     /// How long a reader of the shared memory may hold a value that is gone, in milliseconds.
@@ -134,6 +137,7 @@ impl Options {
             latency_tracking: false,
             memory_limit: 0,
             eviction: EvictionOptions::default(),
+            packing: Packing::default(),
             pins: PinOptions {
                 total: Share::Bytes(0),
                 prefixes: Vec::new(),
@@ -178,6 +182,16 @@ impl Options {
         "maxpinned",
         "maxpinned-prefixes",
         "pin-default-ttl",
+        "hash-max-listpack-entries",
+        "hash-max-listpack-value",
+        "set-max-intset-entries",
+        "set-max-listpack-entries",
+        "set-max-listpack-value",
+        "zset-max-listpack-entries",
+        "zset-max-listpack-value",
+        "stream-node-max-bytes",
+        "stream-node-max-entries",
+        "list-max-listpack-size",
     ];
 
     /// Sets one option; `value` is a number, or for passwords and output limits a text as Redis writes it with sizes
@@ -248,8 +262,39 @@ impl Options {
             "pin-default-ttl" => self.limits.pin_milliseconds = number()?.saturating_mul(1000),
             "huge-pages" => self.huge_pages = number()? != 0,
             "near-lease-age" => self.lease_age_max_ms = number()?.saturating_mul(1000),
-            _ => return Err(OptionError::Unknown(name.into())),
+            _ => self.set_packing(name, value)?,
         }
+        Ok(())
+    }
+
+    /// Sets one of the options that say up to which size collections are packed.
+    fn set_packing(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
+        let packing = &mut self.packing;
+        let number = match name {
+            "hash-max-listpack-entries" => &mut packing.hash_entries_max,
+            "hash-max-listpack-value" => &mut packing.hash_value_bytes_max,
+            "set-max-intset-entries" => &mut packing.set_integers_max,
+            "set-max-listpack-entries" => &mut packing.set_entries_max,
+            "set-max-listpack-value" => &mut packing.set_value_bytes_max,
+            "zset-max-listpack-entries" => &mut packing.sorted_set_entries_max,
+            "zset-max-listpack-value" => &mut packing.sorted_set_value_bytes_max,
+            "stream-node-max-bytes" => &mut packing.stream_node_bytes_max,
+            "stream-node-max-entries" => &mut packing.stream_node_entries_max,
+            "list-max-listpack-size" => {
+                packing.list_node = ListNode::parse(value).ok_or_else(|| OptionError::Value {
+                    name: name.into(),
+                    value: value.into(),
+                    expected: "a number of elements, or -1 to -5 for 4 to 64 KB",
+                })?;
+                return Ok(());
+            }
+            _ => return Err(OptionError::Unknown(name.into())),
+        };
+        *number = value.parse().map_err(|_| OptionError::Value {
+            name: name.into(),
+            value: value.into(),
+            expected: "a number that is not negative",
+        })?;
         Ok(())
     }
 

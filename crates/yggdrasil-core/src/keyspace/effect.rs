@@ -279,10 +279,12 @@ fn decode_put(bytes: &[u8]) -> Result<Effect<'_>, EffectError> {
     };
     let kind = Kind::numbered(*kind).ok_or(unsound)?;
     let encoding = Encoding::numbered(*encoding).ok_or(unsound)?;
-    let value = Value::from_stored(kind, encoding, rest).ok_or(unsound)?;
-    if let Value::Written(ops) = value {
-        check_ops(kind, ops)?;
-    }
+    let value = if encoding == Encoding::Tree {
+        check_ops(kind, rest)?;
+        Value::Written(rest)
+    } else {
+        Value::from_stored(kind, encoding, rest).ok_or(unsound)?
+    };
     Ok(Effect::Put {
         kind,
         value,
@@ -337,6 +339,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::keyspace::collection::set::put_add;
 
     fn there_and_back(effect: Effect<'_>) {
         let record = Record {
@@ -380,7 +383,7 @@ mod tests {
         for (bytes, error) in [
             (&b""[..], Short),
             (&[0], Tag(0)),
-            (&[8], Tag(8)),
+            (&[9], Tag(9)),
             (&[REMOVE, 0], Long(1)),
             (&[CLEAR, 0, 0], Long(2)),
             (&[PUT, 0, 0], Short),
@@ -418,7 +421,12 @@ mod tests {
             there_and_back(put(Kind::String, Value::Int(int)));
             there_and_back(put(kind, Value::Bytes(&bytes)));
             there_and_back(put(kind, Value::Absent(&bytes)));
-            there_and_back(put(Kind::Hash, Value::Tree(&bytes)));
+            let mut ops = Vec::new();
+            put_add(&mut ops, &bytes);
+            there_and_back(put(Kind::Set, Value::Written(&ops)));
+            for is_new in [false, true] {
+                there_and_back(Effect::Delta { kind: Kind::Set, is_new, ops: &ops });
+            }
             there_and_back(Effect::Splice { offset, bytes: &bytes });
         }
 

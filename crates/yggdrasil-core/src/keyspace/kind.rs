@@ -82,6 +82,8 @@ pub enum Value<'a> {
     Tree(&'a Collection),
     /// The operations that make a collection: its form in messages and in the log.
     Written(&'a [u8]),
+    /// A collection that only the owner of the shard finds, seen from outside.
+    AtOwner,
     /// The place of a value, see [`Encoding::Absent`].
     Absent(&'a [u8]),
 }
@@ -109,7 +111,7 @@ impl<'a> Stored<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// The value that bytes stand for outside of the shard; `None` for what no entry may hold.
+    /// The value that an entry holds, seen from outside; `None` for what no entry may hold.
     #[inline]
     pub(super) fn from_stored(kind: Kind, encoding: Encoding, bytes: &'a [u8]) -> Option<Self> {
         match encoding {
@@ -117,7 +119,7 @@ impl<'a> Value<'a> {
             Encoding::Int if kind == Kind::String => {
                 Some(Self::Int(i64::from_le_bytes(bytes.try_into().ok()?)))
             }
-            Encoding::Tree if kind != Kind::String => Some(Self::Written(bytes)),
+            Encoding::Tree if kind != Kind::String => Some(Self::AtOwner),
             Encoding::Absent => Some(Self::Absent(bytes)),
             Encoding::Int | Encoding::Tree => None,
         }
@@ -135,7 +137,7 @@ impl<'a> Value<'a> {
                 *int = number.to_le_bytes();
                 (Encoding::Int, &int[..])
             }
-            Self::Tree(_) => (Encoding::Tree, &[][..]),
+            Self::Tree(_) | Self::AtOwner => (Encoding::Tree, &[][..]),
             Self::Written(ops) => (Encoding::Tree, ops),
             Self::Absent(bytes) => (Encoding::Absent, bytes),
         };
@@ -154,6 +156,7 @@ impl<'a> Value<'a> {
             Self::Int(number) => size_of_val(number) as u64,
             Self::Bytes(bytes) | Self::Written(bytes) | Self::Absent(bytes) => bytes.len() as u64,
             Self::Tree(collection) => collection.heap_bytes(),
+            Self::AtOwner => 0,
         }
     }
 }

@@ -29,8 +29,8 @@ mod warm;
 mod watch;
 mod wheel;
 
-pub use collection::{Collection, Packing};
 pub use capture::{CaptureMark, Captured};
+pub use collection::{Collection, Packing};
 pub use effect::{Effect, EffectError, Record};
 pub use eviction::{AccessBits, EvictionOptions, Policy};
 pub use journal::ChangeListener;

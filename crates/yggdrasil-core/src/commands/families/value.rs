@@ -41,7 +41,9 @@ pub(in crate::commands) fn text<'a>(value: Value<'a>, buffer: &'a mut itoa::Buff
 fn whole(value: Value<'_>) -> &[u8] {
     match value {
         Value::Bytes(bytes) => bytes,
-        Value::Int(_) | Value::Tree(_) | Value::Absent(_) => b"",
+        Value::Int(_) | Value::Tree(_) | Value::Written(_) | Value::AtOwner | Value::Absent(_) => {
+            b""
+        }
     }
 }
 

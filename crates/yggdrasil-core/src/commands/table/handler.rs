@@ -216,6 +216,22 @@ impl ShardContext<'_> {
         self.waits
     }
 
+    /// Changes a collection by operations, see [`Shard::change`].
+    ///
+    /// # Errors
+    /// There is no memory for it, or no room for its record, or the value is of another kind.
+    pub fn change(&mut self, key: &Key<'_>, kind: Kind, ops: &[u8]) -> Outcome {
+        Ok(self.shard.change(key, kind, ops, self.now)?)
+    }
+
+    /// Makes a collection smaller by operations, see [`Shard::reduce`].
+    ///
+    /// # Errors
+    /// There is no room for its record, or the value is of another kind.
+    pub fn reduce(&mut self, key: &Key<'_>, kind: Kind, ops: &[u8]) -> Outcome {
+        Ok(self.shard.reduce(key, kind, ops, self.now)?)
+    }
+
     /// Makes changes of which all count or none, see [`Shard::end_changes`].
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Values of other kinds than strings, asked for at their owner and at another worker.
 
 use super::Node;
+use crate::keyspace::collection::set::put_add;
 use crate::keyspace::{Expiry, Key, Kind, Value, hash_key};
 use crate::stats::Counter;
 
@@ -47,11 +48,15 @@ fn a_packed_value_is_known_for_what_it_is_from_everywhere() {
 
 #[test]
 fn what_only_the_owner_finds_is_asked_of_the_owner() {
-    for value in [Value::Tree(b"root"), Value::Absent(b"place")] {
-        let mut node = node(Kind::Hash, value);
+    let ops = (0..300).fold(Vec::new(), |mut ops, number: u32| {
+        put_add(&mut ops, format!("member {number}").as_bytes());
+        ops
+    });
+    for value in [Value::Written(&ops), Value::Absent(b"place")] {
+        let mut node = node(Kind::Set, value);
         let client = node.connect(0);
         for key in KEYS {
-            assert_eq!(node.ask(client, &[b"TYPE", key]), b"+hash\r\n");
+            assert_eq!(node.ask(client, &[b"TYPE", key]), b"+set\r\n");
             assert_eq!(node.ask(client, &[b"GET", key]), WRONG_TYPE);
         }
         let retries = node.engines[0].stats.get(Counter::CrossShardRetries);

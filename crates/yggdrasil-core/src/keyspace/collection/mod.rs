@@ -5,6 +5,8 @@
 //! *written* as the operations that make it from nothing. The operations of a type are its one codec: commands change
 //! a collection by them alone, and so do followers and whoever replays a log.
 
+pub mod intset;
+pub mod listpack;
 pub mod set;
 pub mod table;
 pub mod tree;
@@ -43,6 +45,25 @@ pub struct Packing {
 pub enum ListNode {
     Bytes(usize),
     Entries(usize),
+}
+
+impl ListNode {
+    /// Bytes of a node that -1, -2 ... stand for.
+    const BYTES: [usize; 5] = [4096, 8192, 16_384, 32_768, 65_536];
+
+    /// The limit as Redis writes it: elements, or -1 to -5 for bytes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let number: i64 = text.parse().ok()?;
+        match usize::try_from(number) {
+            Ok(0) => None,
+            Ok(elements) => Some(Self::Entries(elements)),
+            Err(_) => {
+                let index = usize::try_from(-(number + 1)).ok()?;
+                Self::BYTES.get(index).copied().map(Self::Bytes)
+            }
+        }
+    }
 }
 
 impl Default for Packing {
@@ -167,7 +188,12 @@ impl Collection {
 
     /// Changes packed bytes, see [`Elements::apply_packed`].
     pub fn apply_packed(kind: Kind, packed: &mut Vec<u8>, ops: &[u8], packing: &Packing) -> Fit {
-        of_kind!(kind, apply_packed(packed, ops, packing), same, Fit::TooLarge)
+        of_kind!(
+            kind,
+            apply_packed(packed, ops, packing),
+            same,
+            Fit::TooLarge
+        )
     }
 
     /// The kind of its values.

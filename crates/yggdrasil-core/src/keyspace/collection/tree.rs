@@ -393,11 +393,7 @@ impl<L: Leaf> Tree<L> {
         self.edit(Seek::Position(position.min(self.len)), change)
     }
 
-    fn edit<R>(
-        &mut self,
-        seek: Seek<'_, L::Key>,
-        change: impl FnOnce(&mut L, usize) -> R,
-    ) -> R {
+    fn edit<R>(&mut self, seek: Seek<'_, L::Key>, change: impl FnOnce(&mut L, usize) -> R) -> R {
         let (outcome, change) = self.root.change(seek, change);
         self.len = change.len;
         self.heap_bytes = self.heap_bytes.saturating_add_signed(change.heap_bytes);
@@ -488,7 +484,12 @@ impl<L: Leaf> Tree<L> {
     }
 
     /// Removes the elements from `from` up to `to`; `drain` removes such a part from a leaf.
-    pub fn remove_range(&mut self, from: u64, to: u64, mut drain: impl FnMut(&mut L, usize, usize)) {
+    pub fn remove_range(
+        &mut self,
+        from: u64,
+        to: u64,
+        mut drain: impl FnMut(&mut L, usize, usize),
+    ) {
         let mut left = to.min(self.len).saturating_sub(from);
         while left > 0 {
             left -= self.edit_by_position(from, |leaf, offset| {

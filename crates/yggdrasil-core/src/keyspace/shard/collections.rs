@@ -159,7 +159,9 @@ impl Shard {
                 is_new: true,
                 ops,
             };
-            return self.store_made(key, kind, made, Expiry::Clear, said, now).map(drop);
+            return self
+                .store_made(key, kind, made, Expiry::Clear, said, now)
+                .map(drop);
         };
         if header.kind() != Some(kind) {
             return Err(KeyspaceError::WrongKind);
@@ -211,7 +213,8 @@ impl Shard {
                             self.remove_emptied(key, place, &said);
                             Ok(())
                         } else {
-                            self.store_made(key, kind, Made::Tree(tree), Expiry::Keep, said, now).map(drop)
+                            self.store_made(key, kind, Made::Tree(tree), Expiry::Keep, said, now)
+                                .map(drop)
                         }
                     }
                     None => Err(KeyspaceError::WrongKind),
@@ -262,7 +265,9 @@ impl Shard {
         let new = header.changed(number, header.has_expiry());
         open(&mut self.arena.mapping, place.home);
         self.arena.mapping.store(place.at, new.word0);
-        self.arena.mapping.store(place.at + 1, new.with_access(access));
+        self.arena
+            .mapping
+            .store(place.at + 1, new.with_access(access));
         close(&mut self.arena.mapping, place.home);
         Ok(())
     }
@@ -356,7 +361,7 @@ impl Shard {
                 written.extend_from_slice(ops);
                 self.make_of(kind, ops)
             }
-            Value::Bytes(_) | Value::Int(_) | Value::Absent(_) => None,
+            _ => None,
         };
         let Some(made) = made else {
             return Ok(self.remove(key, now));

@@ -2,7 +2,7 @@
 //! published whole.
 
 use crate::keyspace::arena::Limit;
-use crate::keyspace::classes::CLASS_BYTES_MAX;
+use crate::keyspace::classes::{CLASS_BYTES_MAX, footprint};
 use crate::keyspace::effect::Effect;
 use crate::keyspace::entry::{Extent, Form, Header};
 use crate::keyspace::kind::{Kind, Value};

@@ -101,13 +101,7 @@ impl Eviction {
     }
 
     #[inline(never)]
-    fn used_under_policy(
-        &mut self,
-        place: Place,
-        hash: u64,
-        now: Millis,
-        tree_bytes: u64,
-    ) -> u32 {
+    fn used_under_policy(&mut self, place: Place, hash: u64, now: Millis, tree_bytes: u64) -> u32 {
         let access = place.header.access();
         match self.bits {
             AccessBits::Clock => AccessBits::clock(0, now),

@@ -109,7 +109,8 @@ impl Shard {
     #[inline]
     pub(super) fn note_pinned_weight(&mut self, key: &Key<'_>, place: &Place, weight: u64) {
         if place.header.is_pinned() {
-            self.pins.resize(place.physical, key.hash, key.bytes, weight);
+            self.pins
+                .resize(place.physical, key.hash, key.bytes, weight);
         }
     }
 

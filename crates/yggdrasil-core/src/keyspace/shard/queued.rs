@@ -6,7 +6,6 @@
 use yggdrasil_admission::{Entries, Found, Policy, Slot, Tag};
 
 use crate::keyspace::bucket::{Line, fingerprint, line_reference, matches};
-use crate::keyspace::classes::footprint;
 use crate::keyspace::entry::Header;
 use crate::keyspace::layout::LINK;
 use crate::keyspace::types::{AdmissionState, Millis};

@@ -93,7 +93,7 @@ impl Shard {
     }
 
     #[inline(always)]
-    fn try_set(
+    pub(super) fn try_set(
         &mut self,
         key: &Key<'_>,
         value: Stored<'_>,
@@ -150,10 +150,10 @@ impl Shard {
         let before = self.expire_at(place.at, &header);
         self.wheel_unlink(place.at, &header);
         let new = header.changed(number, header.has_expiry() || expiry.is_some());
-        let before = self.weight(place.at, &header);
-        let after = before + footprint(new.total_bytes()) - footprint(header.total_bytes());
-        self.note_pinned_weight(key, &place, after);
-        self.eviction.resized(header.access(), before, after);
+        let weight = self.weight(place.at, &header);
+        let heavier = weight + footprint(new.total_bytes()) - footprint(header.total_bytes());
+        self.note_pinned_weight(key, &place, heavier);
+        self.eviction.resized(header.access(), weight, heavier);
         if at == place.at {
             open(&mut self.arena.mapping, place.home);
             self.write_header(at, &new, expiry);

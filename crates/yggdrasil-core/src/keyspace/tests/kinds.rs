@@ -1,6 +1,6 @@
 //! Values of other kinds than strings.
 
-use super::{Rig, key};
+use super::{Rig, key, large_set};
 use crate::keyspace::{Expiry, KeyspaceError, Kind, Looked, Read, Value};
 
 const NOW: u64 = 1_700_000_000_000;
@@ -9,9 +9,11 @@ const PACKED: Value<'static> = Value::Bytes(b"packed");
 #[test]
 fn every_change_keeps_or_replaces_kind_and_encoding() {
     let mut rig = Rig::roomy();
+    let tree = large_set();
     let values = |kind| match kind {
         Kind::String => vec![PACKED, Value::Int(7), Value::Absent(b"place")],
-        _ => vec![PACKED, Value::Tree(b"root"), Value::Absent(b"place")],
+        Kind::Set => vec![PACKED, Value::Tree(&tree), Value::Absent(b"place")],
+        _ => vec![PACKED, Value::Absent(b"place")],
     };
     for long_key in [false, true] {
         let name = vec![b'k'; if long_key { 17_000 } else { 3 }];
@@ -38,7 +40,7 @@ fn only_strings_are_spliced() {
     let k = key(0, b"k");
     for (kind, value) in [
         (Kind::List, PACKED),
-        (Kind::Hash, Value::Tree(b"root")),
+        (Kind::Set, Value::Tree(&large_set())),
         (Kind::String, Value::Absent(b"place")),
     ] {
         rig.shard.put(&k, kind, value, Expiry::Clear, NOW).unwrap();
@@ -70,7 +72,7 @@ fn readers_get_what_is_packed_and_leave_the_rest_to_the_owner() {
     assert_eq!(reader.look_up(&k, NOW, &mut scratch), Looked::OtherKind);
     assert_eq!(reader.describe(&k, NOW), Looked::OtherKind);
     for (kind, value, as_string) in [
-        (Kind::Set, Value::Tree(b"root"), Looked::OtherKind),
+        (Kind::Set, Value::Tree(&large_set()), Looked::OtherKind),
         (Kind::Set, Value::Absent(b"place"), Looked::OtherKind),
         (Kind::String, Value::Absent(b"place"), Looked::AskOwner),
     ] {

@@ -1,6 +1,7 @@
 //! Behaviour of owner and readers, against an obvious model and in the large.
 
 mod behaviour;
+mod collections;
 mod corruption;
 mod drafts;
 mod eviction;
@@ -10,7 +11,8 @@ mod leases;
 mod model;
 mod sweep;
 
-use super::{Key, Shard, ShardReader, ShardShape, hash_key};
+use super::{Collection, Key, Kind, Packing, Shard, ShardReader, ShardShape, hash_key};
+use crate::keyspace::collection::set::put_add;
 use crate::shm::Segment;
 
 pub(super) const SEED: u64 = 0x5eed;
@@ -61,4 +63,12 @@ pub(super) fn key(db: u8, bytes: &[u8]) -> Key<'_> {
         hash: hash_key(SEED, bytes),
         bytes,
     }
+}
+
+/// A set that is too large to be packed.
+fn large_set() -> Collection {
+    let members = (0..500_u32).map(|number| format!("member {number}"));
+    let mut ops = Vec::new();
+    members.for_each(|member| put_add(&mut ops, member.as_bytes()));
+    Collection::written(Kind::Set, &ops, &Packing::default()).expect("sets have members")
 }

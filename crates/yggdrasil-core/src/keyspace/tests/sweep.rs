@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Rig, key};
+use super::{Rig, key, large_set};
 use crate::keyspace::{Expiry, Kind, Swept, Value};
 
 const NOW: u64 = 1_700_000_000_000;
@@ -78,10 +78,11 @@ fn a_reserved_shard_is_not_scanned_and_a_cleared_database_is_over() {
 #[test]
 fn values_of_every_kind_are_visited_as_they_are_stored() {
     let mut rig = Rig::roomy();
+    let tree = large_set();
     let values = [
         (Kind::String, Value::Int(-5)),
         (Kind::Hash, Value::Bytes(b"packed")),
-        (Kind::SortedSet, Value::Tree(b"root")),
+        (Kind::Set, Value::Tree(&tree)),
         (Kind::String, Value::Absent(b"place")),
     ];
     for (n, (kind, value)) in values.into_iter().enumerate() {
@@ -95,7 +96,11 @@ fn values_of_every_kind_are_visited_as_they_are_stored() {
     loop {
         let next = rig.reader.scan(2, cursor, &mut swept, &mut |key, view| {
             let (kind, value) = values[usize::from(key[0])];
-            assert_eq!((view.kind, view.value), (kind, value));
+            let seen_value = match value {
+                Value::Tree(_) => Value::AtOwner,
+                value => value,
+            };
+            assert_eq!((view.kind, view.value), (kind, seen_value));
             assert_eq!(view.expire_at, Some(NOW - 1));
             seen += 1;
         });
