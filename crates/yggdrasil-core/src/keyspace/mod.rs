@@ -7,6 +7,7 @@ mod classes;
 mod database;
 mod effect;
 mod entry;
+mod events;
 mod eviction;
 mod journal;
 mod kind;
@@ -30,6 +31,7 @@ mod wheel;
 
 pub use capture::{CaptureMark, Captured};
 pub use effect::{Effect, EffectError, Record};
+pub use events::{EventClasses, EventMark, KeyEvent, NotedEvent};
 pub use eviction::{AccessBits, EvictionOptions, Policy};
 pub use journal::ChangeListener;
 pub use kind::{Kind, Value};

@@ -1,8 +1,8 @@
 //! Who runs a command: the kinds of handlers, what they are given and what they give back.
 
 use crate::keyspace::{
-    AccessBits, Effect, EntryView, Expiry, Key, KeyspaceError, Kind, Millis, Pins, Received, Shard,
-    Value, hash_key,
+    AccessBits, Effect, EntryView, Expiry, Key, KeyEvent, KeyspaceError, Kind, Millis, Pins,
+    Received, Shard, Value, hash_key,
 };
 use crate::random::Random;
 use crate::resp::{Args, Reply};
@@ -81,6 +81,8 @@ pub struct Change<'a> {
     pub db: u8,
     pub key: &'a [u8],
     pub effect: Effect<'a>,
+    /// What is published when it is made, in order.
+    pub events: &'static [KeyEvent],
 }
 
 /// Bounds that come from the configuration.
@@ -227,6 +229,13 @@ impl ShardContext<'_> {
         outcome
     }
 
+    /// Publishes an event of a key when the command, or the transaction around it, has ended. An event of a command
+    /// that fails is forgotten. One test where nobody has asked for its class.
+    #[inline(always)]
+    pub fn notify(&mut self, event: KeyEvent, key: &Key<'_>) {
+        self.shard.notify(event, key.db, key.bytes);
+    }
+
     /// Any key.
     #[inline]
     pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
@@ -303,6 +312,7 @@ impl CommandSpec {
             self.reserve_small_records(context, args)?;
         }
         let position = reply.position();
+        let mark = context.shard.event_mark();
         let outcome = match &self.run {
             Run::Read(read) => self.run_read(*read, context, args, reply),
             Run::ReadEach(each) => self.run_read_each(*each, context, args, reply),
@@ -314,6 +324,7 @@ impl CommandSpec {
         };
         if outcome.is_err() {
             reply.rewind(position);
+            context.shard.forget_events_since(mark);
         }
         outcome
     }
