@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from yggdrasil.server.option import PORT_MAX, OptionRow, Section, row_of
 from yggdrasil.server.sections.admin import Admin
 from yggdrasil.server.sections.clients import Clients
+from yggdrasil.server.sections.events import Events
 from yggdrasil.server.sections.latency import Latency
 from yggdrasil.server.sections.log import Log
 from yggdrasil.server.sections.memory import Memory
@@ -35,6 +36,7 @@ class Config(BaseModel):
     stream: Stream = Field(default_factory=Stream)
     near: Near = Field(default_factory=Near)
     slowlog: SlowLog = Field(default_factory=SlowLog)
+    events: Events = Field(default_factory=Events)
     latency: Latency = Field(default_factory=Latency)
     admin: Admin = Field(default_factory=Admin)
     log: Log = Field(default_factory=Log)

@@ -185,6 +185,7 @@ impl Engine {
         match kind {
             FrameKind::Reply => self.take_reply(message.header.ticket, &message.payload),
             FrameKind::Publish => self.take_publish(&message),
+            FrameKind::Events => self.take_events_of(&message),
             FrameKind::Monitor => self.deliver_to_monitors(&message.payload),
             FrameKind::Call => self.take_call(&message),
             FrameKind::Release => {

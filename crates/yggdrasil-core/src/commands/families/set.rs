@@ -398,6 +398,7 @@ fn write_before(
             Ok(true)
         }
         None => {
+            context.notify(KeyEvent::KeyMiss, key);
             reply.null();
             Ok(false)
         }

@@ -211,6 +211,7 @@ fn getdel(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>
     match context.string(&key)? {
         Some(entry) => write_value(reply, entry.value),
         None => {
+            context.notify(KeyEvent::KeyMiss, &key);
             reply.null();
             return Ok(());
         }

@@ -1,8 +1,8 @@
 //! Who runs a command: the kinds of handlers, what they are given and what they give back.
 
 use crate::keyspace::{
-    AccessBits, Effect, EntryView, Expiry, Key, KeyEvent, KeyspaceError, Kind, Millis, Pins,
-    Received, Shard, Value, hash_key,
+    AccessBits, Effect, EntryView, EventClasses, Expiry, Key, KeyEvent, KeyspaceError, Kind,
+    Millis, Pins, Received, Shard, Value, hash_key,
 };
 use crate::random::Random;
 use crate::resp::{Args, Reply};
@@ -158,6 +158,8 @@ pub struct ShardContext<'a> {
     pub random: &'a mut Random,
     pub shard_index: u16,
     pub shard_count: u16,
+    /// The command gives what it finds: a key that is not there is a miss.
+    pub reads: bool,
     /// Reads that found their key, and those that did not.
     pub hits: u64,
     pub misses: u64,
@@ -206,9 +208,21 @@ impl ShardContext<'_> {
         kind: Kind,
         key: &Key<'_>,
     ) -> Result<Option<EntryView<'_>>, CommandError> {
+        self.note_miss(key);
         let found = self.shard.use_entry(key, self.now);
         check_kind(Some(kind), found.as_ref())?;
         Ok(found)
+    }
+
+    /// Notes that a command which reads does not find its key, where somebody asks for that.
+    #[inline(always)]
+    fn note_miss(&mut self, key: &Key<'_>) {
+        if self.shard.wants_events(EventClasses::KEY_MISS)
+            && self.reads
+            && self.shard.look(key, self.now).is_none()
+        {
+            self.notify(KeyEvent::KeyMiss, key);
+        }
     }
 
     /// Lets the request run again when one of its keys changes. False where it must be answered at once: inside of a
@@ -280,6 +294,7 @@ impl ShardContext<'_> {
     /// The entry of a key, used by this unless the command has [`Flags::NO_TOUCH`].
     #[inline]
     pub fn look_up(&mut self, key: &Key<'_>, flags: Flags) -> Option<EntryView<'_>> {
+        self.note_miss(key);
         let view = if flags.has(Flags::NO_TOUCH) {
             self.shard.look(key, self.now)
         } else {
