@@ -93,6 +93,7 @@ fn execute(sets: &[u8], gets: &[u8]) {
                     random: &mut Random::new(0),
                     shard_index: 0,
                     shard_count: 1,
+                    reads: false,
                     hits: 0,
                     misses: 0,
                 };

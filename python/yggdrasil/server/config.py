@@ -14,6 +14,7 @@ from yggdrasil.server.option import PORT_MAX, OptionRow, Section, row_of
 from yggdrasil.server.sections.admin import Admin
 from yggdrasil.server.sections.clients import Clients
 from yggdrasil.server.sections.collections import Collections
+from yggdrasil.server.sections.events import Events
 from yggdrasil.server.sections.latency import Latency
 from yggdrasil.server.sections.log import Log
 from yggdrasil.server.sections.memory import Memory
@@ -32,10 +33,12 @@ class Config(BaseModel):
     node: Node = Field(default_factory=Node)
     network: Network = Field(default_factory=Network)
     clients: Clients = Field(default_factory=Clients)
+    collections: Collections = Field(default_factory=Collections)
     memory: Memory = Field(default_factory=Memory)
     stream: Stream = Field(default_factory=Stream)
     near: Near = Field(default_factory=Near)
     slowlog: SlowLog = Field(default_factory=SlowLog)
+    events: Events = Field(default_factory=Events)
     latency: Latency = Field(default_factory=Latency)
     admin: Admin = Field(default_factory=Admin)
     log: Log = Field(default_factory=Log)

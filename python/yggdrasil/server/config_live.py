@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from yggdrasil.server.config import OPTIONS, Config
 from yggdrasil.server.config_sources import explain
 from yggdrasil.server.errors import ConfigSetError
-from yggdrasil.server.option import Kind, OptionRow, parse_output_limits, parse_size, parse_whole
+from yggdrasil.server.option import Kind, OptionRow, parse_event_letters, parse_output_limits, parse_size, parse_whole
 
 Pairs = Iterable[tuple[str, str]]
 
@@ -84,6 +84,8 @@ def _reason(row: OptionRow, text: str) -> str:
             return f"argument(s) must be one of the following: {', '.join(row.choices)}"
         case Kind.OUTPUT_LIMITS:
             return _fails(parse_output_limits, text) or f"argument must be {row.allowed}"
+        case Kind.EVENT_LETTERS:
+            return _fails(parse_event_letters, text)
         case _:
             return f"argument must be {row.allowed}"
 

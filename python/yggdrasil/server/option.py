@@ -31,6 +31,8 @@ SIZE_UNITS = {
     "g": 1000**3,
     "gb": GIB,
 }
+_EVENT_CLASSES = "g$lshzxetd"
+_EVENT_LETTERS = "nKEm"
 _SIZE = re.compile(r"(\d+)([a-z]*)", re.ASCII)
 _SWITCH = {"yes": True, "no": False, "true": True, "false": False}
 
@@ -61,6 +63,7 @@ class Kind(Enum):
     SHARES = "shares"
     OUTPUT_LIMITS = "limits"
     PERCENTILES = "percentiles"
+    EVENT_LETTERS = "letters"
     NEAR_USERS = "near users"
 
 
@@ -195,6 +198,19 @@ def parse_percentiles(value: object) -> str:
     return " ".join(f"{float(word):g}" for word in words)
 
 
+def parse_event_letters(value: object) -> str:
+    """Reads the letters of notify-keyspace-events; the result has each once, in the order of CONFIG GET.
+
+    The error is that of CONFIG SET.
+    """
+    letters = value if isinstance(value, str) else "?"
+    if not set(letters) <= set("A" + _EVENT_CLASSES + _EVENT_LETTERS):
+        raise ValueError("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
+    classes = set(_EVENT_CLASSES) if "A" in letters else set(letters) & set(_EVENT_CLASSES)
+    named = "A" if len(classes) == len(_EVENT_CLASSES) else "".join(filter(classes.__contains__, _EVENT_CLASSES))
+    return named + "".join(filter(letters.__contains__, _EVENT_LETTERS))
+
+
 @dataclass(frozen=True, slots=True)
 class NearUser:
     """Who may read the shared memory."""
@@ -236,6 +252,7 @@ OutputLimits = Annotated[str, BeforeValidator(_check_output_limits), Kind.OUTPUT
 Share = Annotated[str, BeforeValidator(parse_share), Kind.SHARE]
 Shares = Annotated[str, BeforeValidator(parse_shares), Kind.SHARES]
 Percentiles = Annotated[str, BeforeValidator(parse_percentiles), Kind.PERCENTILES]
+EventLetters = Annotated[str, BeforeValidator(parse_event_letters), Kind.EVENT_LETTERS]
 NearUsers = Annotated[str, BeforeValidator(_check_near_users), Kind.NEAR_USERS]
 Choice = BeforeValidator(parse_choice)
 Port = Annotated[Whole, Field(ge=0, le=PORT_MAX)]
@@ -314,6 +331,7 @@ class OptionRow:
             Kind.SHARE: "a size such as 100mb, or a percentage of maxmemory such as 25%",
             Kind.SHARES: f"up to {PIN_PREFIXES_MAX} groups of PREFIX and a size or percentage of maxmemory, by spaces",
             Kind.PERCENTILES: "numbers from 0 to 100, separated by spaces",
+            Kind.EVENT_LETTERS: "letters of A g $ l s h z x e t d m n K E",
             Kind.OUTPUT_LIMITS: "groups of CLASS HARD SOFT SECONDS, where CLASS is normal, replica or pubsub",
             Kind.NEAR_USERS: "groups of NAME TOKEN PREFIXES, where PREFIXES are separated by commas, or * for all",
         }[self.kind]

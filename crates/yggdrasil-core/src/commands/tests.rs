@@ -66,6 +66,7 @@ impl Node {
                 random: &mut Random::new(12345),
                 shard_index: self.shard_index,
                 shard_count: self.shard_count,
+                reads: false,
                 hits: 0,
                 misses: 0,
             };

@@ -310,6 +310,7 @@ impl Engine {
         };
         if flow == Flow::Done {
             self.finish_command(index, command, args, start, slots_before);
+            self.publish_events();
         } else {
             self.take_back(index);
         }
@@ -435,6 +436,9 @@ impl Engine {
         }
         if self.reads_out_of_turn(index, command, self.me) {
             return Flow::Again(Wait::Slots);
+        }
+        if let Some(shard) = self.event_backlog() {
+            return Flow::Again(Wait::Ring(shard));
         }
         let session = &mut self.sessions[index];
         let (db, protocol) = (session.db, session.protocol);

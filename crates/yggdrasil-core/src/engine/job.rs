@@ -4,7 +4,7 @@
 use super::Engine;
 use super::links::Envelope;
 use super::pending::{SessionRef, Waiter};
-use crate::commands::{CommandId, ShardContext};
+use crate::commands::{CommandId, Flags, ShardContext};
 use crate::keyspace::{Key, WaitToken, hash_key};
 use crate::resp::{Args, ArgsBuffer, Protocol, Reply};
 use crate::ring::{FrameHeader, FrameKind};
@@ -97,6 +97,7 @@ impl Engine {
             } else {
                 self.shape.shards as u16
             },
+            reads: row.flags.has(Flags::READONLY),
             hits: 0,
             misses: 0,
         };

@@ -12,6 +12,7 @@ mod gate;
 mod housekeeping;
 mod incoming;
 mod job;
+mod key_events;
 mod links;
 mod lists;
 mod observe;
@@ -256,6 +257,7 @@ impl Engine {
         self.apply_thresholds();
         self.shard.set_lease_age(self.options.lease_age_max_ms);
         self.shard.set_huge_pages(self.options.huge_pages);
+        self.apply_event_classes();
         for (command, spec) in self.table.iter() {
             let name = stats_name(spec);
             self.control.set_command_name(command.index(), &name);
@@ -312,6 +314,7 @@ impl Engine {
         }
         self.shard.set_lease_age(self.options.lease_age_max_ms);
         self.shard.set_huge_pages(self.options.huge_pages);
+        self.apply_event_classes();
         self.apply_thresholds();
         Ok(())
     }
@@ -620,6 +623,7 @@ impl Engine {
             if self.shard.has_ready() && self.reserved.is_none() {
                 self.serve_ready();
             }
+            self.publish_events();
             let relieved = self.links.flush();
             if relieved != 0 {
                 self.wake_ring_waiters(relieved);

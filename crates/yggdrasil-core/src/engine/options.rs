@@ -2,7 +2,7 @@
 
 use crate::commands::KeyLimits;
 use crate::keyspace::collection::ListNode;
-use crate::keyspace::{EvictionOptions, Packing, PinLimits, Policy};
+use crate::keyspace::{EventClasses, EvictionOptions, Packing, PinLimits, Policy};
 
 /// Limits of one class of client on unsent replies; 0 is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,6 +90,8 @@ pub struct Options {
     /// Milliseconds; 0 records nothing.
     pub latency_threshold_ms: u64,
     pub latency_tracking: bool,
+    /// Which events of keys are published, and how.
+    pub event_classes: EventClasses,
     /// The shard's part of maxmemory in bytes; set by 0 it is unlimited.
     pub memory_limit: u64,
     pub eviction: EvictionOptions,
@@ -135,6 +137,7 @@ impl Options {
             slowlog_len_max: 0,
             latency_threshold_ms: 0,
             latency_tracking: false,
+            event_classes: EventClasses::NONE,
             memory_limit: 0,
             eviction: EvictionOptions::default(),
             packing: Packing::default(),
@@ -169,6 +172,7 @@ impl Options {
         "slowlog-max-len",
         "latency-monitor-threshold",
         "latency-tracking",
+        "notify-keyspace-events",
         "maxmemory",
         "huge-pages",
         "near-lease-age",
@@ -233,6 +237,10 @@ impl Options {
             "slowlog-max-len" => self.slowlog_len_max = number()? as usize,
             "latency-monitor-threshold" => self.latency_threshold_ms = number()?,
             "latency-tracking" => self.latency_tracking = number()? != 0,
+            "notify-keyspace-events" => {
+                let classes = EventClasses::from_letters(value);
+                self.event_classes = classes.ok_or_else(|| refused("letters of classes"))?;
+            }
             "stream-upload-timeout" => self.upload_timeout_ms = number()?.saturating_mul(1000),
             "stream-uploads-max" => self.limits.uploads_max = number()? as usize,
             "stream-upload-bytes-max" => self.limits.upload_bytes_max = number()?,

@@ -84,7 +84,7 @@ impl Engine {
     }
 
     /// Delivers a message to the listeners of this worker; returns how many heard it.
-    fn deliver(&mut self, channel: &[u8], message: &[u8], sharded: bool) -> usize {
+    pub(super) fn deliver(&mut self, channel: &[u8], message: &[u8], sharded: bool) -> usize {
         let hearers = self.subscriptions.hearers(channel, sharded);
         for (index, pattern) in &hearers {
             let Some(session) = self.sessions.get_mut(*index) else {

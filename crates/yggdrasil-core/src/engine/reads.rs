@@ -5,7 +5,9 @@ use super::dispatch::{Flow, Plan};
 use super::session::{Gates, Session, Wait};
 use super::views::{Borrowed, LendingHeld};
 use crate::commands::{CommandId, Flags, ReadContext, ReadHandler, check_kind};
-use crate::keyspace::{EntryView, Key, Kind, Leased, LeasedValue, Looked, Value};
+use crate::keyspace::{
+    EntryView, EventClasses, Key, KeyEvent, Kind, Leased, LeasedValue, Looked, Value,
+};
 use crate::resp::{Args, Lend, Reply};
 use crate::stats::{Counter, StatsBlock};
 
@@ -38,6 +40,7 @@ impl Engine {
         } else {
             self.shard.use_entry(&key, self.now)
         };
+        let is_miss = view.is_none();
         let is_long = view.is_some_and(|view| view.is_long());
         if is_long && !session.slots.is_empty() {
             // Behind replies that are not there yet it would have to be copied.
@@ -52,6 +55,9 @@ impl Engine {
         reply_read(&self.stats, session, &context, run, view, args, lending);
         if is_long {
             session.output.add_views(self.lending.drain());
+        }
+        if is_miss {
+            self.shard.notify(KeyEvent::KeyMiss, key.db, key.bytes);
         }
         Flow::Done
     }
@@ -73,7 +79,9 @@ impl Engine {
         if session.must_read_later(plan.shard) {
             return Flow::Again(Wait::Slots);
         }
-        if session.must_ask_owner(plan.shard, plan.hash) {
+        if session.must_ask_owner(plan.shard, plan.hash)
+            || self.shard.wants_events(EventClasses::KEY_MISS)
+        {
             return self.forward(index, plan.shard, command, args, Some(plan.hash));
         }
         let key = Key {

@@ -10,7 +10,7 @@ use super::wire::{self, Reader, RequestHead};
 use super::{Caller, Engine, Event};
 use crate::commands::together::encode;
 use crate::commands::{CommandError, CommandId};
-use crate::keyspace::{Effect, Key, hash_key};
+use crate::keyspace::{Effect, Key, KeyEvent, hash_key};
 use crate::resp::{Args, Protocol, Reply};
 use crate::ring::{FrameHeader, FrameKind};
 use crate::stats::Counter;
@@ -185,6 +185,7 @@ impl Engine {
         match kind {
             FrameKind::Reply => self.take_reply(message.header.ticket, &message.payload),
             FrameKind::Publish => self.take_publish(&message),
+            FrameKind::Events => self.take_events_of(&message),
             FrameKind::Monitor => self.deliver_to_monitors(&message.payload),
             FrameKind::Call => self.take_call(&message),
             FrameKind::Release => {
@@ -311,7 +312,7 @@ impl Engine {
             None => Err(CommandError::Plain(
                 "a worker sent a change that could not be read",
             )),
-            Some((key, effect)) => self.change(header.db, key, &effect),
+            Some((key, effect, events)) => self.change(header.db, key, &effect, &events),
         };
         let mut reply = Vec::new();
         let mut writer = Reply::new(&mut reply, Protocol::Resp2);
@@ -328,13 +329,18 @@ impl Engine {
         db: u8,
         bytes: &[u8],
         effect: &Effect<'_>,
+        events: &[KeyEvent],
     ) -> Result<(), CommandError> {
         let key = Key {
             db,
             hash: hash_key(self.shape.hash_seed, bytes),
             bytes,
         };
-        Ok(self.shard.make(&key, effect, self.now)?)
+        self.shard.make(&key, effect, self.now)?;
+        for event in events {
+            self.shard.notify(*event, db, bytes);
+        }
+        Ok(())
     }
 
     fn take_reply(&mut self, ticket: u64, reply: &[u8]) {

@@ -8,6 +8,7 @@ use super::pending::{Gather, Receiver, Waiter};
 use super::session::{Listener, Queued, Wait};
 use super::views::Lending;
 use crate::commands::{CommandId, EachHandler, Flags, Join, Keys, Route, Run, scan};
+use crate::keyspace::EventClasses;
 use crate::resp::{Args, ArgsBuffer, Lend, Protocol, Reply};
 use crate::stats::Counter;
 
@@ -34,7 +35,9 @@ impl Engine {
         let is_own_only = readonly
             && self.sessions[index].listener == Listener::Own
             && matches!(route, Route::AllShards(_) | Route::Scan | Route::RandomKey);
+        let must_ask_owners = self.must_ask_owners();
         if let (Run::ReadEach(each), Route::Split(join)) = (run, route)
+            && !must_ask_owners
             && args.len() > KEYS_AT_ONCE_MAX
             && self.reserved.is_none()
             && self.may_read_in_steps(index)
@@ -61,7 +64,7 @@ impl Engine {
             _ => {}
         }
         match (run, route) {
-            (Run::ReadEach(each), Route::Split(join)) => {
+            (Run::ReadEach(each), Route::Split(join)) if !must_ask_owners => {
                 self.read_each(index, command, each, join, args)
             }
             (Run::Shard(_), Route::Split(_) | Route::AllShards(_) | Route::RandomKey)
@@ -78,6 +81,11 @@ impl Engine {
                 false,
             ),
         }
+    }
+
+    /// True while owners have to know of each read, so that nothing is read through shared memory.
+    fn must_ask_owners(&self) -> bool {
+        self.shard.wants_events(EventClasses::KEY_MISS)
     }
 
     /// The one shard that all keys of a request belong to, or the own for a request that its handler will refuse.

@@ -158,14 +158,14 @@ impl Engine {
             if shard == self.me {
                 let mut done = Vec::new();
                 let mut writer = Reply::new(&mut done, crate::resp::Protocol::Resp2);
-                match self.change(change.db, change.key, &change.effect) {
+                match self.change(change.db, change.key, &change.effect, change.events) {
                     Ok(()) => writer.ok(),
                     Err(error) => error.write(&mut writer),
                 }
                 self.gathers[gather].parts[part] = Some(done);
             } else {
                 let mut payload = Vec::new();
-                wire::put_change(&mut payload, change.key, &change.effect);
+                wire::put_change(&mut payload, change.key, &change.effect, change.events);
                 let envelope = Envelope {
                     tag,
                     db: change.db,

@@ -1,6 +1,6 @@
 //! Payloads of messages between workers. They come from another process: every read is checked.
 
-use crate::keyspace::Effect;
+use crate::keyspace::{Effect, KeyEvent};
 use crate::resp::{Args, Span};
 
 /// Appends the arguments of a request.
@@ -132,17 +132,21 @@ pub fn put_blob(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Appends a change to make at the owner: key, then what to do.
-pub fn put_change(out: &mut Vec<u8>, key: &[u8], effect: &Effect<'_>) {
+/// Appends a change to make at the owner: its events, its key, then what to do.
+pub fn put_change(out: &mut Vec<u8>, key: &[u8], effect: &Effect<'_>, events: &[KeyEvent]) {
+    let events: Vec<u8> = events.iter().map(|event| *event as u8).collect();
+    put_blob(out, &events);
     put_blob(out, key);
     effect.encode(out);
 }
 
 /// Reads what [`put_change`] wrote.
-pub fn change(payload: &[u8]) -> Option<(&[u8], Effect<'_>)> {
+pub fn change(payload: &[u8]) -> Option<(&[u8], Effect<'_>, Vec<KeyEvent>)> {
     let mut reader = Reader::new(payload);
+    let numbers = reader.blob()?.iter();
+    let events: Option<Vec<_>> = numbers.map(|number| KeyEvent::numbered(*number)).collect();
     let key = reader.blob()?;
-    Some((key, Effect::decode(reader.rest()).ok()?))
+    Some((key, Effect::decode(reader.rest()).ok()?, events?))
 }
 
 #[cfg(test)]
@@ -198,11 +202,15 @@ mod tests {
             expire_at: Some(5),
             pinned_until: Some(7),
         };
-        put_change(&mut payload, b"key", &put);
-        assert_eq!(change(&payload), Some((&b"key"[..], put)));
+        let events = [KeyEvent::Set, KeyEvent::Expire];
+        put_change(&mut payload, b"key", &put, &events);
+        assert_eq!(change(&payload), Some((&b"key"[..], put, events.to_vec())));
         payload.clear();
-        put_change(&mut payload, b"key", &Effect::Remove);
-        assert_eq!(change(&payload), Some((&b"key"[..], Effect::Remove)));
+        put_change(&mut payload, b"key", &Effect::Remove, &[]);
+        assert_eq!(
+            change(&payload),
+            Some((&b"key"[..], Effect::Remove, Vec::new()))
+        );
         assert!(change(&payload[..3]).is_none());
     }
 }

@@ -39,6 +39,8 @@ pub enum FrameKind {
     Abandon = 15,
     /// Answer a request with nothing where it still waits, by ticket: its client has gone.
     Cancel = 16,
+    /// Deliver events of the sender's keys to the receiver's subscribers.
+    Events = 17,
 }
 
 impl FrameKind {
@@ -60,6 +62,7 @@ impl FrameKind {
             14 => Self::Finish,
             15 => Self::Abandon,
             16 => Self::Cancel,
+            17 => Self::Events,
             _ => return None,
         })
     }

@@ -8,7 +8,7 @@ use crate::commands::table::handler::{Outcome, Run, ShardContext, ShardHandler};
 use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::Exact;
 use crate::commands::table::spec::{CommandSpec, Docs, Group, Route};
-use crate::keyspace::{Expiry, Kind, Value};
+use crate::keyspace::{Expiry, KeyEvent, Kind, Value};
 use crate::resp::{Args, Reply};
 
 pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
@@ -130,6 +130,7 @@ fn add(
     context
         .shard
         .set(&key, Value::Int(sum), Expiry::Keep, context.now)?;
+    context.notify(KeyEvent::IncrBy, &key);
     reply.int(sum);
     Ok(())
 }
@@ -147,6 +148,7 @@ fn incrbyfloat(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Repl
         .ok_or(CommandError::WouldBeInfinite)?;
     let value = canonical(sum.as_bytes());
     context.shard.set(&key, value, Expiry::Keep, context.now)?;
+    context.notify(KeyEvent::IncrByFloat, &key);
     reply.bulk(sum.as_bytes());
     Ok(())
 }

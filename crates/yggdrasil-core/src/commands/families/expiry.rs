@@ -10,7 +10,7 @@ use crate::commands::table::key_use;
 use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::{AtLeast, Exact};
 use crate::commands::table::spec::{Arity, CommandSpec, Docs, Group, Route};
-use crate::keyspace::{EntryView, Millis};
+use crate::keyspace::{EntryView, KeyEvent, Millis};
 use crate::resp::{Args, Reply};
 
 pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
@@ -245,8 +245,10 @@ fn change(
         .is_some_and(|entry| conditions.hold(entry.expire_at, at));
     if holds && at <= now as i64 {
         context.shard.remove(&key, now);
+        context.notify(KeyEvent::Del, &key);
     } else if holds {
         context.shard.set_expiry(&key, Some(expire_at(at)), now);
+        context.notify(KeyEvent::Expire, &key);
     }
     reply.int(i64::from(holds));
     Ok(())
@@ -259,6 +261,7 @@ fn persist(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_
     let expires = entry.is_some_and(|entry| entry.expire_at.is_some());
     if expires {
         context.shard.set_expiry(&key, None, now);
+        context.notify(KeyEvent::Persist, &key);
     }
     reply.int(i64::from(expires));
     Ok(())

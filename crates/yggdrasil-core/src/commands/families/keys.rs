@@ -16,7 +16,7 @@ use crate::commands::table::key_use;
 use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::{AtLeast, Exact};
 use crate::commands::table::spec::{CommandSpec, Docs, Group, Join, Route};
-use crate::keyspace::{Effect, EntryView, Expiry, Key, Millis};
+use crate::keyspace::{Effect, EntryView, Expiry, Key, KeyEvent, Millis};
 use crate::resp::{Args, Reply};
 
 pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
@@ -318,7 +318,10 @@ fn del(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -
     let mut removed = 0;
     for argument in args.iter().skip(1) {
         let key = context.key(argument);
-        removed += i64::from(context.shard.remove(&key, context.now));
+        if context.shard.remove(&key, context.now) {
+            context.notify(KeyEvent::Del, &key);
+            removed += 1;
+        }
     }
     reply.int(removed);
     Ok(())
@@ -404,11 +407,13 @@ fn rename<'a>(
         db,
         key: new,
         effect: put(source, source.pinned_until),
+        events: &[KeyEvent::RenameTo],
     });
     changes.push(Change {
         db,
         key: old,
         effect: Effect::Remove,
+        events: &[KeyEvent::RenameFrom],
     });
     Ok(())
 }
@@ -478,6 +483,7 @@ fn copy_decide<'a>(
             db: options.db,
             key: args.at(2),
             effect: put(source, None),
+            events: &[KeyEvent::CopyTo],
         });
     }
     reply.int(i64::from(source.is_some()));
@@ -501,6 +507,8 @@ fn move_key(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'
     if let Ok(copy) = Effect::decode(&copy) {
         context.shard.make(&destination, &copy, now)?;
         context.shard.remove(&key, now);
+        context.notify(KeyEvent::MoveFrom, &key);
+        context.notify(KeyEvent::MoveTo, &destination);
     }
     reply.int(1);
     Ok(())
@@ -571,7 +579,9 @@ fn restore(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_
         ttl => Expiry::At(expire_at_millis(ttl.saturating_add(start))),
     };
     if matches!(expiry, Expiry::At(at) if at <= now) {
-        context.shard.remove(&key, now);
+        if context.shard.remove(&key, now) {
+            context.notify(KeyEvent::Del, &key);
+        }
     } else {
         context.shard.set(&key, canonical(&value), expiry, now)?;
         if let Some(seconds) = options.idle_seconds {
@@ -580,6 +590,7 @@ fn restore(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_
         if let Some(counter) = options.frequency {
             context.shard.set_frequency(&key, counter, now);
         }
+        context.notify(KeyEvent::Restore, &key);
     }
     reply.ok();
     Ok(())

@@ -161,6 +161,7 @@ fn pin_decide<'a>(
             db: context.db,
             key,
             effect: Effect::Pin { until: Some(until) },
+            events: &[],
         });
     }
     reply.count(changes.len() as u64);

@@ -10,7 +10,7 @@ use crate::commands::table::key_use;
 use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::{AtLeast, Exact};
 use crate::commands::table::spec::{CommandSpec, Docs, Group, Join, Route};
-use crate::keyspace::{Effect, Expiry, Key, Kind, Millis};
+use crate::keyspace::{Effect, Expiry, Key, KeyEvent, Kind, Millis};
 use crate::resp::{Args, Reply};
 
 /// Every argument but the values.
@@ -324,7 +324,9 @@ impl Unit {
 
 fn set(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     if args.len() == 3 {
-        context.store(&context.first_key(&args[1]), &args[2], Expiry::Clear)?;
+        let key = context.first_key(&args[1]);
+        context.store(&key, &args[2], Expiry::Clear)?;
+        context.notify(KeyEvent::Set, &key);
         reply.ok();
         return Ok(());
     }
@@ -349,7 +351,7 @@ fn set_with_options(
             .condition
             .is_none_or(|condition| condition.holds(existed))
         {
-            context.store(&key, &args[2], expiry)?;
+            store(context, &key, &args[2], expiry)?;
         }
         return Ok(());
     }
@@ -360,8 +362,18 @@ fn set_with_options(
             return Ok(());
         }
     }
-    context.store(&key, &args[2], expiry)?;
+    store(context, &key, &args[2], expiry)?;
     reply.ok();
+    Ok(())
+}
+
+/// Makes bytes the value of a key, and says so.
+fn store(context: &mut ShardContext<'_>, key: &Key<'_>, bytes: &[u8], expiry: Expiry) -> Outcome {
+    context.store(key, bytes, expiry)?;
+    context.notify(KeyEvent::Set, key);
+    if matches!(expiry, Expiry::At(_)) {
+        context.notify(KeyEvent::Expire, key);
+    }
     Ok(())
 }
 
@@ -386,6 +398,7 @@ fn write_before(
             Ok(true)
         }
         None => {
+            context.notify(KeyEvent::KeyMiss, key);
             reply.null();
             Ok(false)
         }
@@ -396,7 +409,7 @@ fn setnx(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>)
     let key = context.first_key(&args[1]);
     let existed = context.shard.use_entry(&key, context.now).is_some();
     if !existed {
-        context.store(&key, &args[2], Expiry::Clear)?;
+        store(context, &key, &args[2], Expiry::Clear)?;
     }
     reply.int(i64::from(!existed));
     Ok(())
@@ -419,7 +432,7 @@ fn set_until(
 ) -> Outcome {
     let expiry = Expiry::At(unit.expire_at(&args[2], context.now, command)?);
     let key = context.first_key(&args[1]);
-    context.store(&key, &args[3], expiry)?;
+    store(context, &key, &args[3], expiry)?;
     reply.ok();
     Ok(())
 }
@@ -427,8 +440,7 @@ fn set_until(
 fn getset(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = context.first_key(&args[1]);
     write_before(context, &key, reply)?;
-    context.store(&key, &args[2], Expiry::Clear)?;
-    Ok(())
+    store(context, &key, &args[2], Expiry::Clear)
 }
 
 fn getex(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
@@ -441,14 +453,20 @@ fn getex(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>)
     match lifetime {
         Lifetime::Default => {}
         Lifetime::Other => {
-            context.shard.set_expiry(&key, None, now);
+            let expires = context.shard.look(&key, now);
+            if expires.is_some_and(|entry| entry.expire_at.is_some()) {
+                context.shard.set_expiry(&key, None, now);
+                context.notify(KeyEvent::Persist, &key);
+            }
         }
         Lifetime::Until(unit, time) => {
             let at = unit.expire_at(time, now, "getex")?;
             if at <= now && !unit.is_relative() {
                 context.shard.remove(&key, now);
+                context.notify(KeyEvent::Del, &key);
             } else {
                 context.shard.set_expiry(&key, Some(at), now);
+                context.notify(KeyEvent::Expire, &key);
             }
         }
     }
@@ -472,6 +490,7 @@ fn set_pairs(context: &mut ShardContext<'_>, args: &Args<'_>) -> Outcome {
         let key = context.key(args.at(index));
         let value = canonical(args.at(index + 1));
         context.shard.set(&key, value, Expiry::Clear, context.now)?;
+        context.notify(KeyEvent::Set, &key);
     }
     Ok(())
 }
@@ -516,6 +535,7 @@ fn msetnx_decide<'a>(
             expire_at: None,
             pinned_until: None,
         },
+        events: &[KeyEvent::Set],
     }));
     reply.int(1);
     Ok(())

@@ -12,7 +12,7 @@ use crate::commands::table::key_use;
 use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::{AtLeast, Exact};
 use crate::commands::table::spec::{CommandSpec, Docs, Group, Join, Route};
-use crate::keyspace::{EntryView, Expiry, Kind};
+use crate::keyspace::{EntryView, Expiry, KeyEvent, Kind};
 use crate::resp::{Args, Reply};
 
 pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
@@ -211,11 +211,13 @@ fn getdel(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>
     match context.string(&key)? {
         Some(entry) => write_value(reply, entry.value),
         None => {
+            context.notify(KeyEvent::KeyMiss, &key);
             reply.null();
             return Ok(());
         }
     }
     context.shard.remove(&key, context.now);
+    context.notify(KeyEvent::Del, &key);
     Ok(())
 }
 
@@ -273,9 +275,11 @@ fn setrange(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'
         entry.map_or(0, |entry| text_len(entry.value) as u64)
     } else {
         check_length(context.limits, offset, bytes)?;
-        context
+        let len = context
             .shard
-            .write_range(&key, offset, bytes, context.now)?
+            .write_range(&key, offset, bytes, context.now)?;
+        context.notify(KeyEvent::SetRange, &key);
+        len
     };
     reply.count(len);
     Ok(())
@@ -297,6 +301,7 @@ fn append(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>
             context.shard.append(&key, tail, context.now)?
         }
     };
+    context.notify(KeyEvent::Append, &key);
     reply.count(len);
     Ok(())
 }

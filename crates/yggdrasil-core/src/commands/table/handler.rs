@@ -1,8 +1,8 @@
 //! Who runs a command: the kinds of handlers, what they are given and what they give back.
 
 use crate::keyspace::{
-    AccessBits, Effect, EntryView, Expiry, Key, KeyspaceError, Kind, Millis, Pins, Received, Shard,
-    Value, hash_key,
+    AccessBits, Effect, EntryView, EventClasses, Expiry, Key, KeyEvent, KeyspaceError, Kind,
+    Millis, Pins, Received, Shard, Value, hash_key,
 };
 use crate::random::Random;
 use crate::resp::{Args, Reply};
@@ -81,6 +81,8 @@ pub struct Change<'a> {
     pub db: u8,
     pub key: &'a [u8],
     pub effect: Effect<'a>,
+    /// What is published when it is made, in order.
+    pub events: &'static [KeyEvent],
 }
 
 /// Bounds that come from the configuration.
@@ -156,6 +158,8 @@ pub struct ShardContext<'a> {
     pub random: &'a mut Random,
     pub shard_index: u16,
     pub shard_count: u16,
+    /// The command gives what it finds: a key that is not there is a miss.
+    pub reads: bool,
     /// Reads that found their key, and those that did not.
     pub hits: u64,
     pub misses: u64,
@@ -204,9 +208,21 @@ impl ShardContext<'_> {
         kind: Kind,
         key: &Key<'_>,
     ) -> Result<Option<EntryView<'_>>, CommandError> {
+        self.note_miss(key);
         let found = self.shard.use_entry(key, self.now);
         check_kind(Some(kind), found.as_ref())?;
         Ok(found)
+    }
+
+    /// Notes that a command which reads does not find its key, where somebody asks for that.
+    #[inline(always)]
+    fn note_miss(&mut self, key: &Key<'_>) {
+        if self.shard.wants_events(EventClasses::KEY_MISS)
+            && self.reads
+            && self.shard.look(key, self.now).is_none()
+        {
+            self.notify(KeyEvent::KeyMiss, key);
+        }
     }
 
     /// Lets the request run again when one of its keys changes. False where it must be answered at once: inside of a
@@ -241,6 +257,13 @@ impl ShardContext<'_> {
         let outcome = change(self);
         self.shard.end_changes(outcome.is_ok(), self.now);
         outcome
+    }
+
+    /// Publishes an event of a key when the command, or the transaction around it, has ended. An event of a command
+    /// that fails is forgotten. One test where nobody has asked for its class.
+    #[inline(always)]
+    pub fn notify(&mut self, event: KeyEvent, key: &Key<'_>) {
+        self.shard.notify(event, key.db, key.bytes);
     }
 
     /// Any key.
@@ -287,6 +310,7 @@ impl ShardContext<'_> {
     /// The entry of a key, used by this unless the command has [`Flags::NO_TOUCH`].
     #[inline]
     pub fn look_up(&mut self, key: &Key<'_>, flags: Flags) -> Option<EntryView<'_>> {
+        self.note_miss(key);
         let view = if flags.has(Flags::NO_TOUCH) {
             self.shard.look(key, self.now)
         } else {
@@ -319,6 +343,7 @@ impl CommandSpec {
             self.reserve_small_records(context, args)?;
         }
         let position = reply.position();
+        let mark = context.shard.event_mark();
         let outcome = match &self.run {
             Run::Read(read) => self.run_read(*read, context, args, reply),
             Run::ReadEach(each) => self.run_read_each(*each, context, args, reply),
@@ -330,6 +355,7 @@ impl CommandSpec {
         };
         if outcome.is_err() {
             reply.rewind(position);
+            context.shard.forget_events_since(mark);
         }
         outcome
     }

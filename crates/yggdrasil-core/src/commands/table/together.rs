@@ -23,7 +23,11 @@ pub fn see(context: &mut ShardContext<'_>, look: &Look<'_>, out: &mut Vec<u8>) {
 /// Makes a change in the shard that owns its key.
 pub fn apply(context: &mut ShardContext<'_>, change: &Change<'_>) -> Outcome {
     let key = key_of(context, change.db, change.key);
-    Ok(context.shard.make(&key, &change.effect, context.now)?)
+    context.shard.make(&key, &change.effect, context.now)?;
+    for event in change.events {
+        context.notify(*event, &key);
+    }
+    Ok(())
 }
 
 fn key_of<'k>(context: &ShardContext<'_>, db: u8, bytes: &'k [u8]) -> Key<'k> {

@@ -349,6 +349,7 @@ impl Shard {
             Target::Spot(spot) => {
                 self.attach(spot, key.hash, at);
                 self.count_key(physical, key.bytes, true);
+                self.notify_new(physical, key.bytes);
             }
         }
         self.draft_bytes -= room_bytes;

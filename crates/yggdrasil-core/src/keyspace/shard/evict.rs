@@ -3,6 +3,7 @@
 use crate::keyspace::bucket::{Line, PLACES, fingerprint, line_reference, matches};
 use crate::keyspace::classes::footprint;
 use crate::keyspace::entry::Header;
+use crate::keyspace::events::KeyEvent;
 use crate::keyspace::eviction::{AccessBits, Candidate, EvictionOptions, Policy, Pool, frequency};
 use crate::keyspace::journal::Cause;
 use crate::keyspace::layout::{LINK, PAGE_BYTES};
@@ -431,6 +432,7 @@ impl Shard {
 
     fn note_eviction(&mut self, place: &Place) {
         self.counters.evicted += 1;
+        self.notify_of(KeyEvent::Evicted, place);
         self.commit_removal(place, Cause::Eviction);
     }
 

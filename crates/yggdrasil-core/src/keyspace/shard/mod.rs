@@ -11,6 +11,7 @@ mod compact;
 mod draft;
 mod evict;
 mod lease;
+mod notify;
 mod pin;
 mod queued;
 pub(super) mod scan;
@@ -36,6 +37,7 @@ use super::classes::footprint;
 use super::database::Database;
 use super::effect::Effect;
 use super::entry::{ExpiryWords, Extent, Header};
+use super::events::Events;
 use super::journal::Journal;
 use super::kind::{Encoding, Kind, Value};
 use super::layout::{
@@ -69,6 +71,7 @@ pub struct Shard {
     /// The time of the last background work.
     clock: Millis,
     journal: Journal,
+    events: Events,
     /// True while another shard decides what is changed.
     is_follower: bool,
     pins: Pins,
@@ -154,6 +157,7 @@ impl Shard {
             cleared: VecDeque::new(),
             clock: 0,
             journal: Journal::default(),
+            events: Events::default(),
             is_follower: false,
             pins: Pins::new(databases),
             eviction: evict::Eviction::default(),

@@ -7,6 +7,7 @@ use crate::keyspace::effect::Effect;
 use crate::keyspace::entry::{
     EXPIRY_BYTES, ExpiryWords, Extent, Form, Header, KEY_BYTES_MAX, VALUE_BYTES_MAX,
 };
+use crate::keyspace::events::KeyEvent;
 use crate::keyspace::journal::{Cause, Subject};
 use crate::keyspace::kind::{Encoding, Kind, Stored, Value};
 use crate::keyspace::layout::PAGE_BYTES;
@@ -342,6 +343,7 @@ impl Shard {
         self.write_tail(at, &header, 0, gap, value);
         self.attach(spot, key.hash, at);
         self.count_key(physical, key.bytes, true);
+        self.notify_new(physical, key.bytes);
         self.count_expiring(physical, None, expire_at);
         self.link(at, expire_at, now);
         self.grow(physical);
@@ -611,6 +613,7 @@ impl Shard {
     #[cold]
     pub(super) fn expire(&mut self, place: &Place) {
         self.counters.expired += 1;
+        self.notify_of(KeyEvent::Expired, place);
         self.commit_removal(place, Cause::Time);
         self.discard(place);
     }
