@@ -239,8 +239,9 @@ fn length(value: &Value<'_>) -> usize {
 fn touch(value: &Value<'_>) -> u64 {
     match value {
         Value::Int(int) => *int as u64,
-        Value::Bytes(bytes) | Value::Tree(bytes) | Value::Absent(bytes) => {
+        Value::Bytes(bytes) | Value::Written(bytes) | Value::Absent(bytes) => {
             bytes.iter().step_by(64).map(|byte| u64::from(*byte)).sum()
         }
+        Value::Tree(_) | Value::AtOwner => 0,
     }
 }

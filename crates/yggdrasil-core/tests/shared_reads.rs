@@ -112,7 +112,7 @@ fn check(name: &[u8], view: &EntryView<'_>, now: u64) -> Option<u64> {
                 .map(|count| u64::from_le_bytes(*count));
             count.filter(|_| right)
         }
-        Value::Tree(_) | Value::Absent(_) => None,
+        _ => None,
     }
 }
 

@@ -279,7 +279,7 @@ fn decode_put(bytes: &[u8]) -> Result<Effect<'_>, EffectError> {
     };
     let kind = Kind::numbered(*kind).ok_or(unsound)?;
     let encoding = Encoding::numbered(*encoding).ok_or(unsound)?;
-    let value = if encoding == Encoding::Tree {
+    let value = if encoding == Encoding::Tree && kind != Kind::String {
         check_ops(kind, rest)?;
         Value::Written(rest)
     } else {

@@ -20,11 +20,18 @@ class Collections(Section):
     ] = 64
     set_max_intset_entries: Annotated[
         Count,
-        Option(help="Members that a set of integers may have while it is packed.", redis=True, runtime=True, engine=True),
+        Option(
+            help="Members that a set of integers may have while it is packed.", redis=True, runtime=True, engine=True
+        ),
     ] = 512
     set_max_listpack_entries: Annotated[
         Count,
-        Option(help="Members that a set of other members may have while it is packed.", redis=True, runtime=True, engine=True),
+        Option(
+            help="Members that a set of other members may have while it is packed.",
+            redis=True,
+            runtime=True,
+            engine=True,
+        ),
     ] = 128
     set_max_listpack_value: Annotated[
         Count,
@@ -40,7 +47,9 @@ class Collections(Section):
     ] = 64
     stream_node_max_bytes: Annotated[
         Count,
-        Option(help="Bytes of a node of a stream; 0 for no limit.", unit="bytes", redis=True, runtime=True, engine=True),
+        Option(
+            help="Bytes of a node of a stream; 0 for no limit.", unit="bytes", redis=True, runtime=True, engine=True
+        ),
     ] = 4096
     stream_node_max_entries: Annotated[
         Count,

@@ -1,6 +1,8 @@
 //! Collections in a shard: their forms, their bytes, their ends.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use proptest::prelude::*;
 
@@ -136,9 +138,11 @@ fn take(rig: &mut Rig, model: &mut Model, step: &Step) {
     }
 }
 
-/// What happened, in the form in which a log has it.
+/// The changes, in the form in which a log has them.
 #[derive(Debug, Default)]
-struct Log(std::rc::Rc<std::cell::RefCell<Vec<(u64, Vec<u8>)>>>);
+struct Log(Rc<RefCell<Records>>);
+
+type Records = Vec<(u64, Vec<u8>)>;
 
 impl crate::keyspace::ChangeListener for Log {
     fn reserve(&mut self, _: u64) -> Result<(), crate::keyspace::KeyspaceError> {
@@ -160,7 +164,7 @@ proptest! {
         let (mut rig, mut model) = (Rig::roomy(), Model::default());
         rig.shard.set_packing(Packing { set_integers_max: integers, set_entries_max: entries, ..Packing::default() });
         let log = Log::default();
-        let records = std::rc::Rc::clone(&log.0);
+        let records = Rc::clone(&log.0);
         rig.shard.set_listener(Some(Box::new(log)));
         for step in &steps {
             take(&mut rig, &mut model, step);
