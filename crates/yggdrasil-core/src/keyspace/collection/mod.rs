@@ -7,7 +7,9 @@
 
 pub mod intset;
 pub mod listpack;
+pub mod map;
 pub mod set;
+pub mod stream;
 pub mod table;
 pub mod tree;
 pub mod wire;
@@ -15,6 +17,7 @@ pub mod wire;
 use std::fmt::Debug;
 
 use self::set::Set;
+use self::stream::Stream;
 use self::tree::Wreckage;
 use super::kind::Kind;
 
@@ -101,10 +104,10 @@ pub trait Elements: Clone + Debug {
     /// True for bytes that are operations of this type.
     fn check(ops: &[u8]) -> bool;
 
-    /// The number of elements; none means that the key is gone.
+    /// The number of elements.
     fn len(&self) -> u64;
 
-    /// True without elements.
+    /// True for a collection whose key is gone: of most types one without elements.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -133,6 +136,7 @@ pub trait Elements: Clone + Debug {
 #[derive(Clone, Debug)]
 pub enum Collection {
     Set(Set),
+    Stream(Stream),
 }
 
 /// Does the same with whatever type a collection has.
@@ -140,6 +144,7 @@ macro_rules! each {
     ($collection:expr, $name:ident => $body:expr) => {
         match $collection {
             Collection::Set($name) => $body,
+            Collection::Stream($name) => $body,
         }
     };
 }
@@ -149,6 +154,7 @@ macro_rules! of_kind {
     ($kind:expr, $function:ident($($argument:expr),*), $map:path, $otherwise:expr) => {
         match $kind {
             Kind::Set => $map(Set::$function($($argument),*)),
+            Kind::Stream => $map(Stream::$function($($argument),*)),
             _ => $otherwise,
         }
     };
@@ -201,6 +207,7 @@ impl Collection {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Set(_) => Kind::Set,
+            Self::Stream(_) => Kind::Stream,
         }
     }
 
@@ -210,10 +217,10 @@ impl Collection {
         each!(self, elements => elements.len())
     }
 
-    /// True without elements.
+    /// True for a collection whose key is gone.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        each!(self, elements => elements.is_empty())
     }
 
     /// Bytes on the heap.
@@ -246,6 +253,12 @@ fn some(made: impl Into<Collection>) -> Option<Collection> {
 impl From<Set> for Collection {
     fn from(set: Set) -> Self {
         Self::Set(set)
+    }
+}
+
+impl From<Stream> for Collection {
+    fn from(stream: Stream) -> Self {
+        Self::Stream(stream)
     }
 }
 

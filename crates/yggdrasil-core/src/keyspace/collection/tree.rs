@@ -15,7 +15,7 @@ use std::mem::size_of;
 use std::sync::Arc;
 
 pub use self::walk::{Back, Walk};
-pub use self::wreck::{Wreck, Wreckage};
+pub use self::wreck::{Wreck, Wreckage, Wrecks};
 
 /// Children that an inner node has at most.
 const CHILDREN_MAX: usize = 64;

@@ -59,3 +59,39 @@ impl<L: Leaf> Wreckage for Wreck<L> {
         (freed, left)
     }
 }
+
+/// Remains of several parts, and bytes that are free with the last of them.
+#[derive(Debug)]
+pub struct Wrecks {
+    heap_bytes: u64,
+    parts: Vec<Box<dyn Wreckage>>,
+}
+
+impl Wrecks {
+    /// The remains of a collection with so many bytes beside its parts.
+    #[must_use]
+    pub fn new(heap_bytes: u64, parts: Vec<Box<dyn Wreckage>>) -> Self {
+        Self { heap_bytes, parts }
+    }
+}
+
+impl Wreckage for Wrecks {
+    fn free(&mut self, budget: usize) -> (u64, usize) {
+        let (mut freed, mut left) = (0, budget);
+        while left > 0
+            && let Some(part) = self.parts.last_mut()
+        {
+            let (bytes, rest) = part.free(left);
+            freed += bytes;
+            left = rest;
+            if left > 0 {
+                self.parts.pop();
+            }
+        }
+        if self.parts.is_empty() {
+            freed += std::mem::take(&mut self.heap_bytes);
+            left = left.max(1);
+        }
+        (freed, left)
+    }
+}
