@@ -521,9 +521,8 @@ impl Engine {
             Some(Blocked::Here(token)) => drop(self.unpark(token)),
             Some(Blocked::Spread(spread)) => self.leave_spread(spread),
             Some(Blocked::There { shard, ticket }) => {
-                if self.tickets.redeem(ticket).is_some() {
-                    self.send_cancel(shard, ticket, 0, Ending::Gone);
-                }
+                self.tickets.redeem(ticket);
+                self.send_cancel(shard, ticket, 0, Ending::Gone);
             }
         }
     }

@@ -283,24 +283,25 @@ impl Model {
                 }
                 int(u8::from(!exists))
             }
-            "TAKE" => {
-                let mut keys = command[1..command.len() - 1].iter();
-                let taken = keys.find_map(|key| self.take(key));
-                taken.map_or_else(|| replies.null_array(), |value| replies.bulk(Some(&value)))
-            }
-            "HANDOVER" => {
-                let Some(value) = before else {
-                    return replies.null_array();
-                };
-                if key != arg(2) {
-                    self.take(key);
-                    self.put(arg(2), &value);
-                }
-                replies.bulk(Some(&value))
-            }
+            "TAKE" | "HANDOVER" => self.hand_out(name, command, replies),
             "RENAME" | "RENAMENX" | "COPY" => self.relocate(name, key, arg(2), before),
             other => unreachable!("{other} is not modelled"),
         }
+    }
+
+    fn hand_out(&mut self, name: &str, command: &Command, replies: &Replies) -> Vec<u8> {
+        let mut keys = command[1..command.len() - 1].iter();
+        let value = if name == "TAKE" {
+            keys.find_map(|key| self.take(key))
+        } else {
+            let value = self.get(&command[1]);
+            if let (Some(value), true) = (&value, command[1] != command[2]) {
+                self.take(&command[1]);
+                self.put(&command[2], value);
+            }
+            value
+        };
+        value.map_or_else(|| replies.null_array(), |value| replies.bulk(Some(&value)))
     }
 
     fn set(&mut self, command: &Command, before: Option<Rc<[u8]>>, replies: &Replies) -> Vec<u8> {

@@ -249,8 +249,9 @@ impl World {
 
     /// True while a client waits for what only another client can do.
     fn waits_for_others(&self, number: usize) -> bool {
-        let next = self.clients[number].awaited.front();
-        next.is_some_and(|(at, _)| self.history[*at].operation.may_wait())
+        let client = &self.clients[number];
+        let next = client.awaited.front();
+        client.connected && next.is_some_and(|(at, _)| self.history[*at].operation.may_wait())
     }
 
     /// Panics where a client waits for the value of a key that has one.
