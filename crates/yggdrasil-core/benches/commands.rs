@@ -89,7 +89,7 @@ fn execute(sets: &[u8], gets: &[u8]) {
                     first_key_hash: None,
                     limits: &limits,
                     may_wait: false,
-                    waits: false,
+                    waits: None,
                     random: &mut Random::new(0),
                     shard_index: 0,
                     shard_count: 1,

@@ -14,8 +14,8 @@ pub use families::{scan, session, streams};
 pub use table::error::CommandError;
 pub use table::flags::Flags;
 pub use table::handler::{
-    Change, EachHandler, KeyLimits, Look, Outcome, PlanContext, ReadContext, ReadHandler, Run,
-    ShardContext, ShardHandler, Together, check_kind,
+    Change, EachHandler, KeyLimits, Look, MayWait, Outcome, PlanContext, ReadContext, ReadHandler,
+    Run, ShardContext, ShardHandler, Together, Waits, check_kind,
 };
 pub use table::keys::Keys;
 pub use table::registry::{CommandId, FAMILIES, NewCommand, RegistrationError, Registry};

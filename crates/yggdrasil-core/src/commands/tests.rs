@@ -62,7 +62,7 @@ impl Node {
                 first_key_hash: None,
                 limits: &self.limits,
                 may_wait: false,
-                waits: false,
+                waits: None,
                 random: &mut Random::new(12345),
                 shard_index: self.shard_index,
                 shard_count: self.shard_count,

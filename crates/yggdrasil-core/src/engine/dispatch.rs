@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::job::{Asker, Job, Ran};
+use super::job::{Job, Ran};
+use super::parked::{Asker, Blocked};
 use super::pending::{SessionRef, Waiter};
 use super::session::{Gates, Queued, Wait};
 use super::{Engine, Event, OUTPUT_PAUSE_BYTES};
@@ -455,11 +456,12 @@ impl Engine {
         let ran = self.run_job(&job, &mut target, lends);
         let session = &mut self.sessions[index];
         *session.reply_target() = target;
-        if ran == Ran::Later {
+        if let Ran::Later(waits) = ran {
             let (session, slot) = (session.at, session.open_slot());
             let asker = Asker::Here(Waiter::Slot { session, slot });
-            self.park(&job, session.client, asker);
+            let token = self.park(&job, session.client, asker, waits);
             self.set_wait(index, Wait::Answer);
+            self.sessions[index].blocked = Some(Blocked::Here(token));
             return Flow::Done;
         }
         if !self.lending.is_empty() {
@@ -589,10 +591,11 @@ impl Engine {
             slot,
         };
         let (db, protocol) = (session.db, session.protocol);
-        self.send_request(shard, waiter, command, args, hash, db, protocol, 0);
+        let ticket = self.send_request(shard, waiter, command, args, hash, db, protocol, 0);
         if self.table.spec(command).flags.has(Flags::BLOCKING) {
             // What comes behind it runs when it is answered.
             self.set_wait(index, Wait::Answer);
+            self.sessions[index].blocked = Some(Blocked::There { shard, ticket });
         }
         Flow::Done
     }

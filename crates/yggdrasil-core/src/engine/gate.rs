@@ -133,6 +133,10 @@ impl Engine {
     pub fn set_shard_state(&mut self, state: ShardState) {
         self.gate.state = state;
         self.gate.refresh();
+        if state == ShardState::Following {
+            self.end_waiting_writes();
+            self.settle();
+        }
     }
 
     /// True for a session whose next request has to pass the gate.

@@ -50,6 +50,7 @@ impl Engine {
         self.read_clock();
         self.apply_thresholds();
         self.end_pause_in_time();
+        self.end_waits_in_time();
         self.note_reported_uses();
         let more = self.reserved.is_none() && self.shard.advance(self.now, STEP_BUDGET);
         self.recent_buffers.advance(self.now / 1000);

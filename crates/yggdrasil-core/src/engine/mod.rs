@@ -18,6 +18,7 @@ mod lists;
 mod observe;
 mod options;
 mod output;
+mod parked;
 mod pending;
 mod publish;
 mod pubsub;
@@ -29,6 +30,7 @@ mod session;
 mod session_commands;
 mod slots;
 mod spare;
+mod spread;
 mod staged;
 #[cfg(test)]
 mod tests;
@@ -139,8 +141,10 @@ pub struct Engine {
     tickets: Tickets,
     gathers: Slab<Gather>,
     /// Requests that wait for a change of the own shard.
-    parked: Slab<job::Parked>,
-    park_serial: u32,
+    parked: parked::ParkedRequests,
+    /// Requests of clients here that wait for changes of several shards.
+    spreads: spread::Spreads,
+    deadlines: parked::Deadlines,
     transactions: Slab<Transaction>,
     transaction_serial: u64,
     reserved: Option<Reservation>,
@@ -207,8 +211,9 @@ impl Engine {
             table: Registry::new(),
             tickets: Tickets::default(),
             gathers: Slab::new(),
-            parked: Slab::new(),
-            park_serial: 0,
+            parked: parked::ParkedRequests::default(),
+            spreads: spread::Spreads::default(),
+            deadlines: parked::Deadlines::default(),
             transactions: Slab::new(),
             transaction_serial: 0,
             reserved: None,
@@ -375,7 +380,7 @@ impl Engine {
         self.forget_subscriptions(at.index);
         self.forget_watches(at.index);
         self.leave_monitor(at.index);
-        self.cancel_jobs(at);
+        self.end_blocked(at.index);
         self.set_wait(at.index, Wait::None);
         self.drop_incoming(at.index);
         let session = self.sessions.remove(at.index);
@@ -583,6 +588,9 @@ impl Engine {
         let session = &mut self.sessions[index];
         let (before, after) = (session.wait != Wait::None, wait != Wait::None);
         session.wait = wait;
+        if !after {
+            session.blocked = None;
+        }
         match (before, after) {
             (false, true) => self.stats.add(Counter::BlockedClients, 1),
             (true, false) => self.stats.subtract(Counter::BlockedClients, 1),
@@ -620,7 +628,7 @@ impl Engine {
                     self.run_buffered(index);
                 }
             }
-            if self.shard.has_ready() && self.reserved.is_none() {
+            if self.shard.has_ready() {
                 self.serve_ready();
             }
             self.publish_events();

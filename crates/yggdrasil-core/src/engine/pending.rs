@@ -3,6 +3,7 @@
 use slab::Slab;
 
 use super::spare::Spare;
+use super::spread::SpreadId;
 use crate::commands::Join;
 
 /// A session, safe against the reuse of its index.
@@ -27,6 +28,8 @@ pub enum Waiter {
     Call { call: u64 },
     /// A request of a Python command.
     Execution { execution: u64 },
+    /// A request that waits at several shards.
+    Spread { spread: SpreadId },
 }
 
 struct Pending {
@@ -81,16 +84,10 @@ impl Tickets {
             .collect()
     }
 
-    /// Tickets of messages for a session, each with the worker that it went to.
-    pub fn of_session(&self, at: SessionRef) -> Vec<(u64, usize)> {
-        let is_of = |pending: &Pending| matches!(pending.waiter, Waiter::Slot { session, .. } if session == at);
-        let found = self.pending.iter().filter(|(_, pending)| is_of(pending));
-        found
-            .map(|(index, pending)| {
-                let ticket = index as u64 | u64::from(pending.serial) << 32;
-                (ticket, pending.target)
-            })
-            .collect()
+    /// Who waits for a ticket that is out.
+    pub fn waiter(&self, ticket: u64) -> Option<Waiter> {
+        let known = self.pending.get((ticket & u64::from(u32::MAX)) as usize)?;
+        (u64::from(known.serial) == ticket >> 32).then_some(known.waiter)
     }
 
     /// Tickets that are out.

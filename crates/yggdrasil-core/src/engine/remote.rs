@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::job::{Asker, Job, Ran};
+use super::job::{Job, Ran};
 use super::links::{Envelope, next_frame};
+use super::parked::Asker;
 use super::pending::{Receiver, Waiter};
 use super::transaction::{Deferred, Reservation};
 use super::wire::{self, Reader, RequestHead};
@@ -38,7 +39,7 @@ impl Message<'_> {
 }
 
 impl Engine {
-    /// Sends a request to the owner of a shard. `hash` is that of its only key.
+    /// Sends a request to the owner of a shard, and gives the ticket of its reply. `hash` is that of its only key.
     #[allow(
         clippy::too_many_arguments,
         reason = "what a request is executed with, in one place"
@@ -53,7 +54,7 @@ impl Engine {
         db: u8,
         protocol: Protocol,
         tag: u64,
-    ) {
+    ) -> u64 {
         let mut payload = std::mem::take(&mut self.payload);
         payload.clear();
         let head = RequestHead {
@@ -76,6 +77,7 @@ impl Engine {
         payload.shrink_to(super::KEEP_BUFFER_BYTES);
         self.payload = payload;
         self.stats.add(Counter::RequestsSent, 1);
+        ticket
     }
 
     /// The client whose request is sent as a whole; 0 for the parts of one.
@@ -88,7 +90,10 @@ impl Engine {
                 }
                 Receiver::Transaction(_) | Receiver::Slot { .. } => 0,
             },
-            Waiter::Reserved { .. } | Waiter::Call { .. } | Waiter::Execution { .. } => 0,
+            Waiter::Reserved { .. }
+            | Waiter::Call { .. }
+            | Waiter::Execution { .. }
+            | Waiter::Spread { .. } => 0,
         }
     }
 
@@ -196,7 +201,11 @@ impl Engine {
             FrameKind::Begin => self.take_begin(&message),
             FrameKind::Slice => self.take_slice(&message),
             FrameKind::Abandon => self.take_abandon(&message),
-            FrameKind::Request
+            FrameKind::Wait => self.take_wait(&message),
+            FrameKind::Claim => self.take_claim(message.from, message.header.ticket),
+            FrameKind::Unclaim => self.take_unclaim(message.from, &message.header),
+            FrameKind::Go
+            | FrameKind::Request
             | FrameKind::Reserve
             | FrameKind::Fetch
             | FrameKind::Apply
@@ -240,7 +249,8 @@ impl Engine {
                 self.send_reply(*from, header, &reply);
             }
             FrameKind::Finish => self.take_finish(message),
-            FrameKind::Cancel => self.take_cancel(*from, header),
+            FrameKind::Cancel => self.take_cancel(*from, header, payload),
+            FrameKind::Go => self.take_go(*from, header),
             _ => self.take_request(*from, header, payload),
         }
     }
@@ -271,12 +281,12 @@ impl Engine {
                     protocol,
                     may_wait: header.tag == 0,
                 };
-                if self.run_job(&job, &mut reply, false) == Ran::Done {
+                if let Ran::Later(waits) = self.run_job(&job, &mut reply, false) {
+                    let header = *header;
+                    self.park(&job, head.client, Asker::There { from, header }, waits);
+                } else {
                     self.account(&job, head.client, &reply);
                     self.send_reply(from, header, &reply);
-                } else {
-                    let header = *header;
-                    self.park(&job, head.client, Asker::There { from, header });
                 }
             }
             _ => {
@@ -361,6 +371,11 @@ impl Engine {
             Waiter::Reserved { transaction } => self.reservation_granted(transaction, reply),
             Waiter::Execution { execution } => {
                 self.executed(execution, reply.unwrap_or(RESTARTED).to_vec());
+            }
+            Waiter::Spread { spread } => {
+                if reply.is_none() {
+                    self.end_spread(spread, RESTARTED.to_vec());
+                }
             }
             Waiter::Call { call } => self.events.push(Event::CallAnswered {
                 call,

@@ -61,6 +61,9 @@ impl Engine {
             (Some(shard), Run::Shard(_) | Run::ReadEach(_)) => {
                 return self.forward(index, shard, command, args, None);
             }
+            (Some(shard), Run::Together(_)) if self.is_blocking(command) => {
+                return self.forward(index, shard, command, args, None);
+            }
             _ => {}
         }
         match (run, route) {

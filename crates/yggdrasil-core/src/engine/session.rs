@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::commands::CommandId;
 use crate::engine::incoming::Incoming;
 use crate::engine::output::Output;
+use crate::engine::parked::Blocked;
 use crate::engine::pending::SessionRef;
 use crate::engine::pubsub::Subscribed;
 use crate::engine::slots::ReplySlots;
@@ -156,6 +157,8 @@ pub struct Session {
     pub protocol: Protocol,
     pub gates: Gates,
     pub wait: Wait,
+    /// Where its request waits that blocks.
+    pub blocked: Option<Blocked>,
     /// Closed once everything of `output` is sent; no further request is executed.
     pub closing: bool,
     /// Closed at once: what it has not been sent is lost.
@@ -216,6 +219,7 @@ impl Session {
             protocol: Protocol::Resp2,
             gates: Gates::default(),
             wait: Wait::None,
+            blocked: None,
             closing: false,
             dropped: false,
             writable: true,

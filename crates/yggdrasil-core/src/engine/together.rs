@@ -6,7 +6,7 @@ use super::links::Envelope;
 use super::pending::{Gather, Receiver, Waiter};
 use super::wire;
 use crate::commands::together::{decode, encode};
-use crate::commands::{Change, CommandError, Join, Look, PlanContext, Together};
+use crate::commands::{Change, CommandError, Join, Look, MayWait, PlanContext, Together};
 use crate::keyspace::{Key, hash_key};
 use crate::resp::{Args, ArgsBuffer, Reply};
 use crate::ring::FrameKind;
@@ -24,12 +24,13 @@ pub(super) enum Step {
 }
 
 impl Engine {
-    fn plan_context(&self, db: u8) -> PlanContext<'_> {
+    fn plan_context<'a>(&'a self, db: u8, may_wait: &'a MayWait) -> PlanContext<'a> {
         PlanContext {
             db,
             now: self.now,
             limits: &self.options.limits,
             pins: self.shard.pins(),
+            may_wait,
         }
     }
 
@@ -53,7 +54,9 @@ impl Engine {
         let transaction = &self.transactions[id];
         let (db, tag, protocol) = (transaction.db, transaction.tag, transaction.protocol);
         let mut looks = Vec::new();
-        if let Err(error) = (together.look)(&self.plan_context(db), &args.as_args(), &mut looks) {
+        let may_wait = MayWait::new(transaction.spread.is_some());
+        let plan = self.plan_context(db, &may_wait);
+        if let Err(error) = (together.look)(&plan, &args.as_args(), &mut looks) {
             self.together_failed(id, protocol, &error);
             return;
         }
@@ -125,7 +128,12 @@ impl Engine {
 
     /// The second half: everything is known.
     fn decide(&mut self, id: usize, together: Together, args: &Args<'_>, parts: &[Vec<u8>]) {
+        if self.is_left(id) {
+            self.transactions[id].waits = true;
+            return;
+        }
         let transaction = &self.transactions[id];
+        let may_wait = MayWait::new(transaction.spread.is_some());
         let (db, protocol) = (transaction.db, transaction.protocol);
         let views: Option<Vec<_>> = parts.iter().map(|part| decode(part)).collect();
         let Some(views) = views else {
@@ -138,15 +146,16 @@ impl Engine {
         let mut reply = Vec::new();
         let mut writer = Reply::new(&mut reply, protocol);
         let outcome = (together.decide)(
-            &self.plan_context(db),
+            &self.plan_context(db, &may_wait),
             args,
             &views,
             &mut changes,
             &mut writer,
         );
-        match outcome {
-            Err(error) => self.together_failed(id, protocol, &error),
-            Ok(()) => self.send_changes(id, &changes, reply),
+        match (outcome, may_wait.asked()) {
+            (Err(error), _) => self.together_failed(id, protocol, &error),
+            (Ok(()), Some(waits)) => self.found_nothing(id, waits),
+            (Ok(()), None) => self.send_changes(id, &changes, reply),
         }
     }
 

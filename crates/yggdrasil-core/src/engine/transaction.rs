@@ -14,6 +14,7 @@ use super::links::Envelope;
 use super::pending::{Receiver, SessionRef, Waiter};
 use super::remote::Message;
 use super::session::{Queued, Wait};
+use super::spread::{Settled, SpreadId};
 use super::together::Step;
 use super::wire::Reader;
 use super::{Engine, Event};
@@ -92,10 +93,10 @@ pub(super) struct Transaction {
     reserved: Vec<usize>,
     pub tag: u64,
     /// A shard was restarted while it was reserved, or before: nothing more is executed.
-    lost: bool,
-    touched: bool,
+    pub lost: bool,
+    pub touched: bool,
     /// A shard does not execute what is asked of it.
-    refusal: Option<CommandError>,
+    pub refusal: Option<CommandError>,
     /// The room in each of them.
     rooms: Vec<u64>,
     queue: VecDeque<Queued>,
@@ -114,37 +115,58 @@ pub(super) struct Transaction {
     commands: Vec<CommandId>,
     /// What it has to do with requests of Python commands.
     pub nesting: Nesting,
+    /// The request that may wait, of which this is a try.
+    pub spread: Option<SpreadId>,
+    /// The try has found nothing.
+    pub waits: bool,
 }
 
 impl Transaction {
-    /// A request of a Python command. As a step of another transaction it executes on what that has reserved.
-    pub(super) fn of_execution(execution: Execution, shards: u64, parent: Option<&Self>) -> Self {
+    /// A transaction over shards, as bits, of one session or, without it, of nobody.
+    pub(super) fn new(at: Option<(SessionRef, u64)>, shards: u64, queue: Vec<Queued>) -> Self {
         let nobody = SessionRef {
             index: usize::MAX,
             client: 0,
         };
-        let wanted = (0..64).filter(|shard| parent.is_none() && shards & (1 << shard) != 0);
+        let (session, slot) = at.unwrap_or((nobody, 0));
         Self {
-            session: nobody,
-            slot: 0,
-            muted: false,
-            wanted: wanted.collect(),
-            reserved: parent.map_or_else(Vec::new, |parent| parent.reserved.clone()),
-            tag: parent.map_or(0, |parent| parent.tag),
-            lost: parent.is_some_and(|parent| parent.lost),
+            session,
+            slot,
+            wanted: (0..64).filter(|shard| shards & (1 << shard) != 0).collect(),
+            reserved: Vec::new(),
+            tag: 0,
+            lost: false,
             touched: false,
             refusal: None,
-            rooms: parent.map_or_else(Vec::new, |parent| parent.rooms.clone()),
-            nesting: execution.nesting(),
-            db: execution.db,
-            queue: VecDeque::from([execution.into_queued()]),
+            rooms: Vec::new(),
+            queue: queue.into(),
             exec: false,
+            muted: false,
+            db: 0,
             protocol: Protocol::Resp3,
             reply: Vec::new(),
             gathers: VecDeque::new(),
             step: None,
             waits_for_python: false,
             commands: Vec::new(),
+            nesting: Nesting::default(),
+            spread: None,
+            waits: false,
+        }
+    }
+
+    /// A request of a Python command. As a step of another transaction it executes on what that has reserved.
+    pub(super) fn of_execution(execution: Execution, shards: u64, parent: Option<&Self>) -> Self {
+        let (nesting, db) = (execution.nesting(), execution.db);
+        let wanted = if parent.is_none() { shards } else { 0 };
+        Self {
+            reserved: parent.map_or_else(Vec::new, |parent| parent.reserved.clone()),
+            tag: parent.map_or(0, |parent| parent.tag),
+            lost: parent.is_some_and(|parent| parent.lost),
+            rooms: parent.map_or_else(Vec::new, |parent| parent.rooms.clone()),
+            nesting,
+            db,
+            ..Self::new(None, wanted, vec![execution.into_queued()])
         }
     }
 
@@ -184,34 +206,23 @@ impl Engine {
         } else {
             session.open_slot()
         };
+        let touched = exec
+            && session
+                .details()
+                .is_some_and(|details| details.multi.watch_lost);
+        let (at, db, protocol) = (session.at, session.db, session.protocol);
+        self.set_wait(index, Wait::Answer);
+        let spread = self.new_spread(index, slot, &queue, exec);
         let transaction = Transaction {
-            session: session.at,
-            slot,
-            wanted: (0..self.shape.shards)
-                .filter(|shard| shards & (1 << shard) != 0)
-                .collect(),
-            reserved: Vec::new(),
             tag,
-            lost: false,
-            touched: exec
-                && session
-                    .details()
-                    .is_some_and(|details| details.multi.watch_lost),
-            refusal: None,
-            rooms: Vec::new(),
-            queue: queue.into(),
+            touched,
             exec,
             muted,
-            db: session.db,
-            protocol: session.protocol,
-            reply: Vec::new(),
-            gathers: VecDeque::new(),
-            step: None,
-            waits_for_python: false,
-            commands: Vec::new(),
-            nesting: Nesting::default(),
+            db,
+            protocol,
+            spread,
+            ..Transaction::new(Some((at, slot)), shards, queue)
         };
-        self.set_wait(index, Wait::Answer);
         self.begin_transaction(transaction);
         Flow::Done
     }
@@ -509,6 +520,7 @@ impl Engine {
     fn finish_transaction(&mut self, id: usize) {
         let muted = self.is_exec_muted(id);
         let transaction = self.transactions.remove(id);
+        let is_over = self.settle_spread(&transaction);
         let token = if transaction.exec {
             transaction.session.client
         } else {
@@ -529,9 +541,16 @@ impl Engine {
                 self.links.send(shard, envelope, &token.to_le_bytes());
             }
         }
+        let ended = match is_over {
+            Settled::Waits => return,
+            Settled::Ended(reply) => Some(reply),
+            Settled::Done => None,
+        };
         let mut reply = Vec::new();
         let mut writer = Reply::new(&mut reply, transaction.protocol);
-        if transaction.lost && transaction.commands.is_empty() {
+        if let Some(ended) = ended {
+            writer.raw(&ended);
+        } else if transaction.lost && transaction.commands.is_empty() {
             writer.error("ERR a shard of this transaction was restarted before it began; nothing was executed");
         } else if transaction.lost {
             writer.error("ERR a shard was restarted while this ran; whether it was executed on the others is unknown");

@@ -214,6 +214,9 @@ impl Journal {
         if is_write {
             self.waiting.note(db, subject.key);
         }
+        if matches!(effect, Effect::Remove) {
+            self.waiting.note_removal(db, subject.key);
+        }
         if is_write && let Some(capture) = &mut self.capture {
             let key = Key {
                 db,

@@ -50,4 +50,4 @@ pub use types::{
     AdmissionState, EntryView, Expiry, Key, KeyspaceError, LeasedValue, MemoryUse, Millis,
     ShardCounters, ShardShape, WatchToken, hash_key,
 };
-pub use waiting::WaitToken;
+pub use waiting::{ReadyKey, WaitToken};

@@ -1,22 +1,44 @@
 //! Requests that wait until a key changes, in the order in which they came.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
-/// The number of a waiting request, chosen by the engine.
+use super::types::Key;
+
+/// The number of a waiting request, chosen by the engine: who came later has a higher one.
 pub type WaitToken = u64;
+
+/// A key that has changed, and from which of those who wait for it on it is to be looked at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReadyKey {
+    pub db: u8,
+    pub bytes: Box<[u8]>,
+    pub from: WaitToken,
+}
+
+/// Those who wait for one key.
+#[derive(Debug, Default)]
+struct Queue {
+    tokens: BTreeSet<WaitToken>,
+    /// Those of them who want to know that the key is gone.
+    removals: BTreeSet<WaitToken>,
+    /// From where on the key is to be looked at, if it is among those that are ready.
+    ready_from: Option<WaitToken>,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    /// logical database and key -> tokens, the oldest first
-    by_key: HashMap<(u8, Box<[u8]>), Vec<WaitToken>>,
-    /// Tokens whose key has changed, each once.
-    ready: Vec<WaitToken>,
+    /// By logical database.
+    keys: Vec<HashMap<Box<[u8]>, Queue>>,
+    /// Keys that somebody waits for.
+    len: usize,
+    /// Keys to be looked at, each once, in the order in which they changed.
+    ready: VecDeque<(u8, Box<[u8]>)>,
 }
 
 impl Waiting {
     #[inline(always)]
     pub(super) fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
+        self.len == 0
     }
 
     #[inline(always)]
@@ -24,56 +46,174 @@ impl Waiting {
         !self.ready.is_empty()
     }
 
-    pub(super) fn add(&mut self, db: u8, key: &[u8], token: WaitToken) {
-        let tokens = self.by_key.entry((db, key.into())).or_default();
-        if !tokens.contains(&token) {
-            tokens.push(token);
-        }
+    fn queue(&mut self, db: u8, key: &[u8]) -> Option<&mut Queue> {
+        self.keys.get_mut(usize::from(db))?.get_mut(key)
     }
 
-    /// Forgets a token, which waits for these keys.
-    pub(super) fn remove<'a>(
-        &mut self,
-        db: u8,
-        keys: impl Iterator<Item = &'a [u8]>,
-        token: WaitToken,
-    ) {
-        for key in keys {
-            let place = (db, Box::from(key));
-            if let Some(tokens) = self.by_key.get_mut(&place) {
-                tokens.retain(|known| *known != token);
-                if tokens.is_empty() {
-                    self.by_key.remove(&place);
-                }
-            }
+    /// Lets a token wait for a change of a key, and for its removal where that is wanted.
+    pub(super) fn add(&mut self, key: &Key<'_>, token: WaitToken, removal: bool) {
+        let db = usize::from(key.db);
+        if self.keys.len() <= db {
+            self.keys.resize_with(db + 1, HashMap::new);
         }
-        self.ready.retain(|known| *known != token);
+        let keys = &mut self.keys[db];
+        let before = keys.len();
+        let queue = keys.entry(key.bytes.into()).or_default();
+        queue.tokens.insert(token);
+        if removal {
+            queue.removals.insert(token);
+        }
+        self.len += keys.len() - before;
     }
 
-    fn wake(ready: &mut Vec<WaitToken>, tokens: &[WaitToken]) {
-        for token in tokens {
-            if !ready.contains(token) {
-                ready.push(*token);
+    /// Forgets a token that waits for a key.
+    pub(super) fn remove(&mut self, db: u8, key: &[u8], token: WaitToken) {
+        let Some(queue) = self.queue(db, key) else {
+            return;
+        };
+        queue.tokens.remove(&token);
+        queue.removals.remove(&token);
+        if queue.tokens.is_empty() {
+            let keys = &mut self.keys[usize::from(db)];
+            keys.remove(key);
+            if keys.is_empty() {
+                *keys = HashMap::new();
             }
+            self.len -= 1;
         }
     }
 
     /// A key has changed.
     pub(super) fn note(&mut self, db: u8, key: &[u8]) {
-        if let Some(tokens) = self.by_key.get(&(db, Box::from(key))) {
-            Self::wake(&mut self.ready, tokens);
+        self.note_from(db, key, 0);
+    }
+
+    /// A key is to be looked at, from a token on.
+    pub(super) fn note_from(&mut self, db: u8, key: &[u8], from: WaitToken) {
+        let Some(queue) = self.queue(db, key) else {
+            return;
+        };
+        let before = queue.ready_from;
+        queue.ready_from = Some(before.map_or(from, |before| before.min(from)));
+        if before.is_none() {
+            self.ready.push_back((db, key.into()));
+        }
+    }
+
+    /// A key is gone: it is to be looked at if somebody waits for that.
+    pub(super) fn note_removal(&mut self, db: u8, key: &[u8]) {
+        if self
+            .queue(db, key)
+            .is_some_and(|queue| !queue.removals.is_empty())
+        {
+            self.note(db, key);
         }
     }
 
     /// Any key may have changed.
     pub(super) fn note_all(&mut self) {
-        let mut all: Vec<WaitToken> = self.by_key.values().flatten().copied().collect();
+        let mut all: Vec<(WaitToken, u8, Box<[u8]>)> = Vec::new();
+        for (db, keys) in (0..).zip(&self.keys) {
+            let firsts = keys.iter().filter_map(|(key, queue)| {
+                let first = queue.tokens.first()?;
+                Some((*first, db, key.clone()))
+            });
+            all.extend(firsts);
+        }
         all.sort_unstable();
-        Self::wake(&mut self.ready, &all);
+        for (_, db, key) in all {
+            self.note(db, &key);
+        }
     }
 
-    /// The tokens that are ready. They go on waiting until they are removed.
-    pub(super) fn take_ready(&mut self) -> Vec<WaitToken> {
-        std::mem::take(&mut self.ready)
+    /// The next key to be looked at.
+    pub(super) fn take_ready(&mut self) -> Option<ReadyKey> {
+        while let Some((db, bytes)) = self.ready.pop_front() {
+            // Nobody may wait for it any more.
+            let queue = self.queue(db, &bytes);
+            if let Some(from) = queue.and_then(|queue| queue.ready_from.take()) {
+                return Some(ReadyKey { db, bytes, from });
+            }
+        }
+        None
+    }
+
+    /// The first token from one on that waits for a key; of a key that is missing, one that waits for its removal.
+    pub(super) fn next(&self, ready: &ReadyKey, is_missing: bool) -> Option<WaitToken> {
+        let queue = self.keys.get(usize::from(ready.db))?.get(&ready.bytes)?;
+        let tokens = if is_missing {
+            &queue.removals
+        } else {
+            &queue.tokens
+        };
+        tokens.range(ready.from..).next().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(bytes: &[u8]) -> Key<'_> {
+        Key {
+            db: 3,
+            hash: 0,
+            bytes,
+        }
+    }
+
+    fn ready(bytes: &[u8], from: WaitToken) -> ReadyKey {
+        ReadyKey {
+            db: 3,
+            bytes: bytes.into(),
+            from,
+        }
+    }
+
+    #[test]
+    fn keys_are_ready_once_in_the_order_of_their_changes() {
+        let mut waiting = Waiting::default();
+        for (bytes, token) in [(&b"a"[..], 7), (b"b", 5), (b"b", 9)] {
+            waiting.add(&key(bytes), token, false);
+        }
+        waiting.note_from(3, b"b", 8);
+        waiting.note(3, b"a");
+        waiting.note_from(3, b"b", 6);
+        waiting.note(3, b"c");
+        waiting.note(2, b"a");
+        assert_eq!(waiting.take_ready(), Some(ready(b"b", 6)));
+        assert_eq!(waiting.take_ready(), Some(ready(b"a", 0)));
+        assert_eq!(waiting.take_ready(), None);
+        waiting.note_all();
+        assert_eq!(waiting.take_ready(), Some(ready(b"b", 0)));
+        waiting.remove(3, b"a", 7);
+        assert_eq!(waiting.take_ready(), None);
+        assert!(!waiting.is_empty() && !waiting.has_ready());
+        waiting.remove(3, b"b", 5);
+        waiting.remove(3, b"b", 9);
+        assert!(waiting.is_empty());
+    }
+
+    #[test]
+    fn tokens_come_in_order_and_removals_only_for_those_who_want_them() {
+        let mut waiting = Waiting::default();
+        for (token, removal) in [(4, false), (2, true), (6, true)] {
+            waiting.add(&key(b"a"), token, removal);
+        }
+        let next = |from, is_missing| waiting.next(&ready(b"a", from), is_missing);
+        assert_eq!(
+            [0, 3, 5, 7].map(|from| next(from, false)),
+            [Some(2), Some(4), Some(6), None]
+        );
+        assert_eq!(
+            [0, 3, 7].map(|from| next(from, true)),
+            [Some(2), Some(6), None]
+        );
+        waiting.note_removal(3, b"a");
+        assert!(waiting.has_ready());
+        let mut waiting = Waiting::default();
+        waiting.add(&key(b"a"), 1, false);
+        waiting.note_removal(3, b"a");
+        assert!(!waiting.has_ready());
     }
 }

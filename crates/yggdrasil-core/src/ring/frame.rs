@@ -37,10 +37,18 @@ pub enum FrameKind {
     Finish = 14,
     /// Forget a long argument, by tag.
     Abandon = 15,
-    /// Answer a request with nothing where it still waits, by ticket: its client has gone.
+    /// End a request that waits, by ticket: without an answer where its client has gone.
     Cancel = 16,
     /// Deliver events of the sender's keys to the receiver's subscribers.
     Events = 17,
+    /// Wait for keys on behalf of a request that the sender coordinates, whose ticket this has.
+    Wait = 18,
+    /// A key has changed that the request with this ticket waits for: may it run?
+    Claim = 19,
+    /// Run the request with this ticket, which waits.
+    Go = 20,
+    /// The request with this ticket has run, and goes on waiting.
+    Unclaim = 21,
 }
 
 impl FrameKind {
@@ -63,6 +71,10 @@ impl FrameKind {
             15 => Self::Abandon,
             16 => Self::Cancel,
             17 => Self::Events,
+            18 => Self::Wait,
+            19 => Self::Claim,
+            20 => Self::Go,
+            21 => Self::Unclaim,
             _ => return None,
         })
     }

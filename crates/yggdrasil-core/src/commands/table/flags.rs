@@ -54,6 +54,10 @@ impl Flags {
     pub const IN_SUBSCRIBED: Flags = Flags(1 << 29);
     /// Not shown as a flag: runs at once between MULTI and EXEC, instead of being queued.
     pub const IN_MULTI: Flags = Flags(1 << 30);
+    /// Not shown as a flag: where it waits, it waits for its first key alone.
+    pub const WAITS_FOR_FIRST: Flags = Flags(1 << 40);
+    /// Not shown as a flag: the removal of a key that it waits for ends its waiting.
+    pub const WAITS_FOR_REMOVAL: Flags = Flags(1 << 41);
 
     const NAMES: [(Flags, &'static str); 19] = [
         (Self::WRITE, "write"),

@@ -1,5 +1,7 @@
 //! Who runs a command: the kinds of handlers, what they are given and what they give back.
 
+use std::cell::Cell;
+
 use crate::keyspace::{
     AccessBits, Effect, EntryView, EventClasses, Expiry, Key, KeyEvent, KeyspaceError, Kind,
     Millis, Pins, Received, Shard, Value, hash_key,
@@ -121,6 +123,34 @@ pub struct ReadContext<'a> {
     pub limits: &'a KeyLimits,
 }
 
+/// A wait that a handler has begun.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Waits {
+    /// The end of its time; `None` for a wait without end.
+    pub until: Option<Millis>,
+}
+
+/// Whether a request may be answered later, and whether it is to be.
+#[derive(Debug, Default)]
+pub struct MayWait {
+    pub allowed: bool,
+    asked: Cell<Option<Waits>>,
+}
+
+impl MayWait {
+    pub fn new(allowed: bool) -> Self {
+        Self {
+            allowed,
+            asked: Cell::new(None),
+        }
+    }
+
+    /// The wait that was asked for.
+    pub fn asked(&self) -> Option<Waits> {
+        self.asked.get()
+    }
+}
+
 /// The surroundings of the steps of a [`Together`] command.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanContext<'a> {
@@ -129,9 +159,18 @@ pub struct PlanContext<'a> {
     pub limits: &'a KeyLimits,
     /// Those of one shard, which know what the others have.
     pub pins: &'a Pins,
+    pub may_wait: &'a MayWait,
 }
 
 impl PlanContext<'_> {
+    /// Lets the request run again when a key that it waits for changes, see [`ShardContext::wait_for_change`].
+    pub fn wait_for_change(&self, until: Option<Millis>) -> bool {
+        if self.may_wait.allowed {
+            self.may_wait.asked.set(Some(Waits { until }));
+        }
+        self.may_wait.allowed
+    }
+
     /// A look at a key of the database in use.
     pub fn look<'a>(&self, key: &'a [u8], value: bool) -> Look<'a> {
         Look {
@@ -154,7 +193,7 @@ pub struct ShardContext<'a> {
     /// True when the request may be answered later, see [`ShardContext::wait_for_change`].
     pub may_wait: bool,
     /// The request waits for a change of one of its keys, and runs again then: what was written of a reply is dropped.
-    pub waits: bool,
+    pub waits: Option<Waits>,
     pub random: &'a mut Random,
     pub shard_index: u16,
     pub shard_count: u16,
@@ -225,11 +264,13 @@ impl ShardContext<'_> {
         }
     }
 
-    /// Lets the request run again when one of its keys changes. False where it must be answered at once: inside of a
-    /// transaction nobody waits. A handler that waits has changed nothing.
-    pub fn wait_for_change(&mut self) -> bool {
-        self.waits = self.may_wait;
-        self.waits
+    /// Lets the request run again when one of its keys changes, until its time is over. False where it must be answered
+    /// at once: inside of a transaction nobody waits. A handler that waits has changed nothing.
+    pub fn wait_for_change(&mut self, until: Option<Millis>) -> bool {
+        if self.may_wait {
+            self.waits = Some(Waits { until });
+        }
+        self.may_wait
     }
 
     /// Changes a collection by operations, see [`Shard::change`].

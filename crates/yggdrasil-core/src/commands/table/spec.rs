@@ -237,6 +237,15 @@ impl CommandSpec {
         places.map(move |place| (place, writes && !keys.is_only_read(place)))
     }
 
+    /// The keys, as places among its arguments, whose change a request waits for that blocks.
+    pub fn waits_for(&self, args: &Args<'_>) -> impl Iterator<Item = usize> + use<> {
+        let count = match self.flags.has(Flags::WAITS_FOR_FIRST) {
+            true => 1,
+            false => usize::MAX,
+        };
+        self.keys.positions(args).take(count)
+    }
+
     /// The keys that a request writes, each with the bytes that a new entry for it takes where its owner stores it.
     pub fn rooms<'a>(&self, args: &Args<'a>) -> impl Iterator<Item = (&'a [u8], u64)> + use<'a> {
         let step = match self.keys {

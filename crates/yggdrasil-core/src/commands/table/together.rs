@@ -6,7 +6,9 @@
 //! present: u8 | bytes: u64 LE | effect that puts the entry
 //! ```
 
-use crate::commands::table::handler::{Change, Look, Outcome, PlanContext, ShardContext, Together};
+use crate::commands::table::handler::{
+    Change, Look, MayWait, Outcome, PlanContext, ShardContext, Together,
+};
 use crate::keyspace::{Effect, EntryView, Key, Value, hash_key};
 use crate::resp::{Args, Reply};
 
@@ -87,12 +89,13 @@ pub fn decode(bytes: &[u8]) -> Option<Option<EntryView<'_>>> {
     }))
 }
 
-fn plan_of<'c>(context: &'c ShardContext<'_>) -> PlanContext<'c> {
+fn plan_of<'c>(context: &'c ShardContext<'_>, may_wait: &'c MayWait) -> PlanContext<'c> {
     PlanContext {
         db: context.db,
         now: context.now,
         limits: context.limits,
         pins: context.shard.pins(),
+        may_wait,
     }
 }
 
@@ -103,8 +106,9 @@ pub fn run_together(
     args: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
+    let may_wait = MayWait::new(context.may_wait);
     let mut looks = Vec::new();
-    (together.look)(&plan_of(context), args, &mut looks)?;
+    (together.look)(&plan_of(context, &may_wait), args, &mut looks)?;
     let mut seen = Vec::new();
     let mut ends = Vec::with_capacity(looks.len());
     for look in &looks {
@@ -120,7 +124,12 @@ pub fn run_together(
     let mut changes = Vec::new();
     // The arguments are narrowed to the life of what was seen.
     let args: Args<'_> = *args;
-    (together.decide)(&plan_of(context), &args, &found, &mut changes, reply)?;
+    let plan = plan_of(context, &may_wait);
+    (together.decide)(&plan, &args, &found, &mut changes, reply)?;
+    if let Some(waits) = may_wait.asked() {
+        context.waits = Some(waits);
+        return Ok(());
+    }
     // What cannot be refused any more, or comes first, leaves nothing to undo.
     let may_be_refused = changes
         .iter()

@@ -12,17 +12,14 @@ mod simulation;
 mod staged;
 mod state;
 mod transcripts;
+mod waiting;
 
 use std::cell::Cell;
 
 use super::{Clock, Engine, Event, Listener, Options, Parts, Peer, Room, SessionRef};
-use crate::commands::{
-    Arity, CommandSpec, Docs, Flags, Group, Keys, Outcome, Route, Run, ShardContext,
-};
 use crate::control::{Control, NodeShape};
-use crate::keyspace::{Kind, Shard, ShardReader, ShardShape, Value};
+use crate::keyspace::{Shard, ShardReader, ShardShape};
 use crate::lease::Holders;
-use crate::resp::{Args, Reply};
 use crate::shm::Segment;
 
 const SHAPE: NodeShape = NodeShape {
@@ -259,47 +256,10 @@ fn engine(
             ns_per_tick: 1 << 32,
         },
     });
-    engine.table.add_row(await_row());
+    for row in waiting::ROWS {
+        engine.table.add_row(row);
+    }
     engine
-}
-
-/// AWAIT key: the value of a key, once it has one.
-fn await_row() -> CommandSpec {
-    fn await_value(
-        context: &mut ShardContext<'_>,
-        args: &Args<'_>,
-        reply: &mut Reply<'_>,
-    ) -> Outcome {
-        let key = context.first_key(args.at(1));
-        match context.string(&key)?.map(|view| view.value) {
-            Some(Value::Bytes(bytes)) => reply.bulk(bytes),
-            Some(Value::Int(number)) => reply.bulk(number.to_string().as_bytes()),
-            _ => {
-                if !context.wait_for_change() {
-                    reply.null();
-                }
-            }
-        }
-        Ok(())
-    }
-    CommandSpec {
-        name: "await",
-        arity: Arity::Exact(2),
-        flags: Flags::BLOCKING,
-        keys: Keys::FIRST,
-        group: Group::String,
-        needs: Some(Kind::String),
-        route: Route::Key,
-        run: Run::Shard(await_value),
-        docs: Docs {
-            summary: "Gives the value of a key once it has one.",
-            since: "1.0.0",
-            complexity: "O(1)",
-            syntax: "key",
-            tips: &[],
-            key_uses: &[],
-        },
-    }
 }
 
 fn peer() -> Peer {

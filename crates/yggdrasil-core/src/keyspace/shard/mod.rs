@@ -47,7 +47,7 @@ use super::pins::Pins;
 use super::types::{
     EntryView, Key, KeyspaceError, MemoryUse, Millis, ShardCounters, ShardShape, WatchToken,
 };
-use super::waiting::WaitToken;
+use super::waiting::{ReadyKey, WaitToken, Waiting};
 use super::wheel::Wheel;
 
 /// The keys of a shard, as their owner and only writer has them. The database of a key must be one of the shape's.
@@ -363,16 +363,16 @@ impl Shard {
         self.journal.with_watches(|watches| watches.remove(token));
     }
 
-    /// Lets a request wait for a change of a key.
-    pub fn wait_for(&mut self, key: &Key<'_>, token: WaitToken) {
+    /// Lets a request wait for a change of a key, and for its removal where that is wanted.
+    pub fn wait_for(&mut self, key: &Key<'_>, token: WaitToken, removal: bool) {
         self.journal
-            .with_waiting(|waiting| waiting.add(key.db, key.bytes, token));
+            .with_waiting(|waiting| waiting.add(key, token, removal));
     }
 
-    /// Forgets a request that waits for these keys of a database.
-    pub fn end_wait<'a>(&mut self, db: u8, keys: impl Iterator<Item = &'a [u8]>, token: WaitToken) {
+    /// Forgets a request that waits for a key of a database.
+    pub fn end_wait(&mut self, db: u8, key: &[u8], token: WaitToken) {
         self.journal
-            .with_waiting(|waiting| waiting.remove(db, keys, token));
+            .with_waiting(|waiting| waiting.remove(db, key, token));
     }
 
     /// True when a key has changed that a request waits for.
@@ -382,9 +382,21 @@ impl Shard {
         self.journal.waiting().has_ready()
     }
 
-    /// The requests whose keys have changed, in the order in which they came. They wait until [`Shard::end_wait`].
-    pub fn take_ready(&mut self) -> Vec<WaitToken> {
-        self.journal.with_waiting(|waiting| waiting.take_ready())
+    /// The next key that has changed while requests wait for it. They wait until [`Shard::end_wait`].
+    pub fn take_ready(&mut self) -> Option<ReadyKey> {
+        self.journal.with_waiting(Waiting::take_ready)
+    }
+
+    /// The next request that waits for a key that has changed; of a key that is gone, one that waits for that.
+    #[must_use]
+    pub fn next_waiting(&self, ready: &ReadyKey, is_missing: bool) -> Option<WaitToken> {
+        self.journal.waiting().next(ready, is_missing)
+    }
+
+    /// Has a key looked at as if it had changed, for requests from one on.
+    pub fn look_again(&mut self, db: u8, key: &[u8], from: WaitToken) {
+        self.journal
+            .with_waiting(|waiting| waiting.note_from(db, key, from));
     }
 
     /// True when a key that the token watches has been changed, or has expired, since it was watched.

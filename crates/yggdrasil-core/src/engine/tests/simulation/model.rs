@@ -32,7 +32,23 @@ impl Operation {
 
     /// True for what may wait for others for ever.
     pub fn may_wait(&self) -> bool {
-        matches!(self, Self::One(command) if command[0] == b"AWAIT")
+        match self {
+            Self::One(command) => match command[0].as_slice() {
+                b"AWAIT" => true,
+                b"TAKE" | b"HANDOVER" => command.last().is_some_and(|time| time == b"0"),
+                _ => false,
+            },
+            Self::Multi(_) => false,
+        }
+    }
+
+    /// The keys whose values it waits for.
+    pub fn waits_for(&self) -> &[Vec<u8>] {
+        let command = &self.commands()[0];
+        match command[0].as_slice() {
+            b"TAKE" => &command[1..command.len() - 1],
+            _ => &command[1..2],
+        }
     }
 
     pub fn commands(&self) -> &[Command] {
@@ -74,6 +90,15 @@ impl Replies {
         [format!("${}\r\n", value.len()).as_bytes(), value, b"\r\n"].concat()
     }
 
+    fn null_array(&self) -> Vec<u8> {
+        if self.resp3 {
+            b"_\r\n"
+        } else {
+            &b"*-1\r\n"[..]
+        }
+        .to_vec()
+    }
+
     fn array(&self, parts: &[Vec<u8>]) -> Vec<u8> {
         [format!("*{}\r\n", parts.len()).into_bytes(), parts.concat()].concat()
     }
@@ -105,10 +130,8 @@ impl Model {
     /// Executes what a client asked for; the replies to all its requests.
     pub fn apply(&mut self, client: usize, operation: &Operation, resp3: bool) -> Vec<u8> {
         match operation {
-            Operation::One(command)
-                if command[0] == b"AWAIT" && self.get(&command[1]).is_none() =>
-            {
-                // It has not come to its end.
+            // It has not come to its end.
+            Operation::One(_) if operation.may_wait() && !self.has_any(operation.waits_for()) => {
                 Vec::new()
             }
             Operation::One(command) => self.run(client, command, resp3),
@@ -160,6 +183,10 @@ impl Model {
 
     fn get(&self, key: &[u8]) -> Option<Rc<[u8]>> {
         self.keys.get(key).cloned()
+    }
+
+    fn has_any(&self, keys: &[Vec<u8>]) -> bool {
+        keys.iter().any(|key| self.get(key).is_some())
     }
 
     fn run(&mut self, client: usize, command: &Command, resp3: bool) -> Vec<u8> {
@@ -256,9 +283,25 @@ impl Model {
                 }
                 int(u8::from(!exists))
             }
+            "TAKE" | "HANDOVER" => self.hand_out(name, command, replies),
             "RENAME" | "RENAMENX" | "COPY" => self.relocate(name, key, arg(2), before),
             other => unreachable!("{other} is not modelled"),
         }
+    }
+
+    fn hand_out(&mut self, name: &str, command: &Command, replies: &Replies) -> Vec<u8> {
+        let mut keys = command[1..command.len() - 1].iter();
+        let value = if name == "TAKE" {
+            keys.find_map(|key| self.take(key))
+        } else {
+            let value = self.get(&command[1]);
+            if let (Some(value), true) = (&value, command[1] != command[2]) {
+                self.take(&command[1]);
+                self.put(&command[2], value);
+            }
+            value
+        };
+        value.map_or_else(|| replies.null_array(), |value| replies.bulk(Some(&value)))
     }
 
     fn set(&mut self, command: &Command, before: Option<Rc<[u8]>>, replies: &Replies) -> Vec<u8> {

@@ -62,7 +62,7 @@ impl Workload {
                 command
             }
             5..=8 => words(&[b"GET", key]),
-            9 if random.percent(40) => words(&[b"AWAIT", key]),
+            9 if random.percent(60) => self.waiting(random, key),
             9 => words(&[random.pick(&[&b"STRLEN"[..], b"GETDEL"]), key]),
             10 => words(&[b"APPEND", key, &self.value(random)]),
             11 => words(&[b"SETRANGE", key, b"3", b"xyz"]),
@@ -101,6 +101,16 @@ impl Workload {
         }
     }
 
+    /// A command that may wait for others.
+    fn waiting(&mut self, random: &mut Chance, key: &[u8]) -> Command {
+        let time: &[u8] = random.pick(&[&b"0"[..], b"0", b"0", b"30", b"500"]);
+        match random.below(8) {
+            0 | 1 => words(&[b"AWAIT", key]),
+            2 | 3 => words(&[b"HANDOVER", key, self.key(random), time]),
+            _ => words(&[&[&b"TAKE"[..]], &self.keys(random)[..], &[time]].concat()),
+        }
+    }
+
     /// An operation that the model knows.
     pub fn operation(&mut self, random: &mut Chance) -> Operation {
         match random.below(100) {
@@ -124,7 +134,7 @@ impl Workload {
             let at = table.at(random.below(table.len()));
             let row = table.spec(at.expect("a row of the table"));
             // Nobody ends its wait here.
-            if row.name != "await" {
+            if !["await", "take", "handover"].contains(&row.name) {
                 break row;
             }
         };

@@ -249,21 +249,23 @@ impl World {
 
     /// True while a client waits for what only another client can do.
     fn waits_for_others(&self, number: usize) -> bool {
-        let next = self.clients[number].awaited.front();
-        next.is_some_and(|(at, _)| self.history[*at].operation.may_wait())
+        let client = &self.clients[number];
+        let next = client.awaited.front();
+        client.connected && next.is_some_and(|(at, _)| self.history[*at].operation.may_wait())
     }
 
     /// Panics where a client waits for the value of a key that has one.
     fn check_wait(&self, number: usize) {
         let (at, _) = self.clients[number].awaited[0];
-        let key = &self.history[at].operation.commands()[0][1];
-        let owner = self.shape.shard_of_slot(key_slot(key));
-        let found = self.engines[owner].as_ref();
-        let found = found.and_then(|engine| engine.entry(0, key, |_, _| ()));
-        assert!(
-            found.is_none() || self.history[at].invoked.is_none(),
-            "client {number} was not told that {key:?} has a value"
-        );
+        for key in self.history[at].operation.waits_for() {
+            let owner = self.shape.shard_of_slot(key_slot(key));
+            let found = self.engines[owner].as_ref();
+            let found = found.and_then(|engine| engine.entry(0, key, |_, _| ()));
+            assert!(
+                found.is_none() || self.history[at].invoked.is_none(),
+                "client {number} was not told that {key:?} has a value"
+            );
+        }
     }
 
     fn client_sends(&mut self, number: usize) {
@@ -724,6 +726,11 @@ impl Engine {
             (self.reserved.is_some(), "a reservation"),
             (!self.deferred.is_empty(), "something deferred"),
             (!self.parked.is_empty(), "a request that waits"),
+            (
+                !self.spreads.is_empty(),
+                "a request that waits at several shards",
+            ),
+            (!self.deadlines.is_empty(), "a deadline"),
             (!self.inbound.is_empty(), "a long argument"),
             (!self.lists.is_empty(), "a list"),
             (
