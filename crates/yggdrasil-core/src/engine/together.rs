@@ -6,8 +6,8 @@ use super::links::Envelope;
 use super::pending::{Gather, Receiver, Waiter};
 use super::wire;
 use crate::commands::together::{decode, encode};
-use crate::commands::{Change, CommandError, Join, Look, PlanContext, Together};
-use crate::keyspace::{Key, hash_key};
+use crate::commands::{Change, CommandError, Join, KeyLimits, Look, Made, PlanContext, Together};
+use crate::keyspace::{Key, Millis, PinRoom, hash_key};
 use crate::resp::{Args, ArgsBuffer, Reply};
 use crate::ring::FrameKind;
 
@@ -23,16 +23,34 @@ pub(super) enum Step {
     Changing { gather: usize, reply: Vec<u8> },
 }
 
-impl Engine {
-    fn plan_context(&self, db: u8) -> PlanContext<'_> {
-        PlanContext {
-            db,
-            now: self.now,
-            limits: &self.options.limits,
-            pins: self.shard.pins(),
+/// What the steps of such a command stand on, apart from the engine, which makes its changes.
+struct Ground {
+    limits: KeyLimits,
+    pins: PinRoom,
+    made: Made,
+}
+
+impl Ground {
+    fn of(engine: &Engine) -> Self {
+        Self {
+            limits: engine.options.limits,
+            pins: engine.shard.pins().room(),
+            made: Made::default(),
         }
     }
 
+    fn plan(&self, db: u8, now: Millis) -> PlanContext<'_> {
+        PlanContext {
+            db,
+            now,
+            limits: &self.limits,
+            pins: &self.pins,
+            made: &self.made,
+        }
+    }
+}
+
+impl Engine {
     fn look_here(&mut self, look: &Look<'_>) -> Vec<u8> {
         let key = Key {
             db: look.db,
@@ -53,7 +71,9 @@ impl Engine {
         let transaction = &self.transactions[id];
         let (db, tag, protocol) = (transaction.db, transaction.tag, transaction.protocol);
         let mut looks = Vec::new();
-        if let Err(error) = (together.look)(&self.plan_context(db), &args.as_args(), &mut looks) {
+        let ground = Ground::of(self);
+        let plan = ground.plan(db, self.now);
+        if let Err(error) = (together.look)(&plan, &args.as_args(), &mut looks) {
             self.together_failed(id, protocol, &error);
             return;
         }
@@ -134,11 +154,12 @@ impl Engine {
             self.together_failed(id, protocol, &error);
             return;
         };
+        let ground = Ground::of(self);
         let mut changes = Vec::new();
         let mut reply = Vec::new();
         let mut writer = Reply::new(&mut reply, protocol);
         let outcome = (together.decide)(
-            &self.plan_context(db),
+            &ground.plan(db, self.now),
             args,
             &views,
             &mut changes,

@@ -7,6 +7,7 @@
 //! ```
 
 use crate::commands::table::handler::{Change, Look, Outcome, PlanContext, ShardContext, Together};
+use crate::commands::table::made::Made;
 use crate::keyspace::{Effect, EntryView, Key, Value, hash_key};
 use crate::resp::{Args, Reply};
 
@@ -87,15 +88,6 @@ pub fn decode(bytes: &[u8]) -> Option<Option<EntryView<'_>>> {
     }))
 }
 
-fn plan_of<'c>(context: &'c ShardContext<'_>) -> PlanContext<'c> {
-    PlanContext {
-        db: context.db,
-        now: context.now,
-        limits: context.limits,
-        pins: context.shard.pins(),
-    }
-}
-
 /// Runs the whole command in one shard that owns all its keys.
 pub fn run_together(
     together: &Together,
@@ -104,7 +96,15 @@ pub fn run_together(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let mut looks = Vec::new();
-    (together.look)(&plan_of(context), args, &mut looks)?;
+    let (made, pins) = (Made::default(), context.shard.pins().room());
+    let plan = PlanContext {
+        db: context.db,
+        now: context.now,
+        limits: context.limits,
+        pins: &pins,
+        made: &made,
+    };
+    (together.look)(&plan, args, &mut looks)?;
     let mut seen = Vec::new();
     let mut ends = Vec::with_capacity(looks.len());
     for look in &looks {
@@ -120,7 +120,7 @@ pub fn run_together(
     let mut changes = Vec::new();
     // The arguments are narrowed to the life of what was seen.
     let args: Args<'_> = *args;
-    (together.decide)(&plan_of(context), &args, &found, &mut changes, reply)?;
+    (together.decide)(&plan, &args, &found, &mut changes, reply)?;
     // What cannot be refused any more, or comes first, leaves nothing to undo.
     let may_be_refused = changes
         .iter()
