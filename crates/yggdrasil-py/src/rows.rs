@@ -110,7 +110,11 @@ fn moving_keys(keys: Keys) -> Option<(u16, Option<&'static str>, bool)> {
     match keys {
         Keys::Counted { count_at, .. } => Some((count_at, None, true)),
         Keys::After { word, from } => Some((from, Some(word), false)),
-        Keys::None | Keys::At { .. } | Keys::Before { .. } | Keys::FromTo => None,
+        Keys::None
+        | Keys::At { .. }
+        | Keys::Before { .. }
+        | Keys::FromTo
+        | Keys::IntoFirst { .. } => None,
     }
 }
 

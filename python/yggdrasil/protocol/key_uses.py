@@ -38,7 +38,9 @@ def key_specifications(row: "_CommandRow") -> list[KeySpecification]:
     if row["moving_keys"]:
         return _moving(row, uses, *row["moving_keys"])
     if len(uses) > 1:
-        return [KeySpecification(use, first + place, 0, 1) for place, use in enumerate(uses)]
+        ends = [0] * (len(uses) - 1) + [last if last < 0 else 0]
+        places = range(first, first + len(uses))
+        return [KeySpecification(use, place, end, 1) for use, place, end in zip(uses, places, ends, strict=True)]
     return [KeySpecification(use, first, last if last < 0 else last - first, step) for use in uses]
 
 

@@ -18,6 +18,7 @@ pub use table::handler::{
     Run, ShardContext, ShardHandler, Together, Waits, check_kind,
 };
 pub use table::keys::Keys;
+pub use table::made::Made;
 pub use table::registry::{CommandId, FAMILIES, NewCommand, RegistrationError, Registry};
 pub use table::spec::{Arity, CommandSpec, Docs, Group, Join, Route};
 pub use table::{error, handler, spec, syntax, together};

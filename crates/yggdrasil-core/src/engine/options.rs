@@ -196,6 +196,7 @@ impl Options {
         "stream-node-max-bytes",
         "stream-node-max-entries",
         "list-max-listpack-size",
+        "hll-sparse-max-bytes",
     ];
 
     /// Sets one option; `value` is a number, or for passwords and output limits a text as Redis writes it with sizes
@@ -268,6 +269,7 @@ impl Options {
                     .collect::<Result<_, _>>()?;
             }
             "pin-default-ttl" => self.limits.pin_milliseconds = number()?.saturating_mul(1000),
+            "hll-sparse-max-bytes" => self.limits.hll_sparse_bytes_max = number()? as usize,
             "huge-pages" => self.huge_pages = number()? != 0,
             "near-lease-age" => self.lease_age_max_ms = number()?.saturating_mul(1000),
             _ => self.set_packing(name, value)?,

@@ -6,8 +6,10 @@ use super::links::Envelope;
 use super::pending::{Gather, Receiver, Waiter};
 use super::wire;
 use crate::commands::together::{decode, encode};
-use crate::commands::{Change, CommandError, Join, Look, MayWait, PlanContext, Together};
-use crate::keyspace::{Key, hash_key};
+use crate::commands::{
+    Change, CommandError, Join, KeyLimits, Look, Made, MayWait, PlanContext, Together,
+};
+use crate::keyspace::{Key, Millis, PinRoom, hash_key};
 use crate::resp::{Args, ArgsBuffer, Reply};
 use crate::ring::FrameKind;
 
@@ -23,17 +25,37 @@ pub(super) enum Step {
     Changing { gather: usize, reply: Vec<u8> },
 }
 
-impl Engine {
-    fn plan_context<'a>(&'a self, db: u8, may_wait: &'a MayWait) -> PlanContext<'a> {
-        PlanContext {
-            db,
-            now: self.now,
-            limits: &self.options.limits,
-            pins: self.shard.pins(),
-            may_wait,
+/// What the steps of such a command stand on, apart from the engine, which makes its changes.
+struct Ground {
+    limits: KeyLimits,
+    pins: PinRoom,
+    made: Made,
+    may_wait: MayWait,
+}
+
+impl Ground {
+    fn of(engine: &Engine, may_wait: bool) -> Self {
+        Self {
+            limits: engine.options.limits,
+            pins: engine.shard.pins().room(),
+            made: Made::default(),
+            may_wait: MayWait::new(may_wait),
         }
     }
 
+    fn plan(&self, db: u8, now: Millis) -> PlanContext<'_> {
+        PlanContext {
+            db,
+            now,
+            limits: &self.limits,
+            pins: &self.pins,
+            made: &self.made,
+            may_wait: &self.may_wait,
+        }
+    }
+}
+
+impl Engine {
     fn look_here(&mut self, look: &Look<'_>) -> Vec<u8> {
         let key = Key {
             db: look.db,
@@ -54,8 +76,8 @@ impl Engine {
         let transaction = &self.transactions[id];
         let (db, tag, protocol) = (transaction.db, transaction.tag, transaction.protocol);
         let mut looks = Vec::new();
-        let may_wait = MayWait::new(transaction.spread.is_some());
-        let plan = self.plan_context(db, &may_wait);
+        let ground = Ground::of(self, transaction.spread.is_some());
+        let plan = ground.plan(db, self.now);
         if let Err(error) = (together.look)(&plan, &args.as_args(), &mut looks) {
             self.together_failed(id, protocol, &error);
             return;
@@ -133,7 +155,7 @@ impl Engine {
             return;
         }
         let transaction = &self.transactions[id];
-        let may_wait = MayWait::new(transaction.spread.is_some());
+        let ground = Ground::of(self, transaction.spread.is_some());
         let (db, protocol) = (transaction.db, transaction.protocol);
         let views: Option<Vec<_>> = parts.iter().map(|part| decode(part)).collect();
         let Some(views) = views else {
@@ -146,13 +168,13 @@ impl Engine {
         let mut reply = Vec::new();
         let mut writer = Reply::new(&mut reply, protocol);
         let outcome = (together.decide)(
-            &self.plan_context(db, &may_wait),
+            &ground.plan(db, self.now),
             args,
             &views,
             &mut changes,
             &mut writer,
         );
-        match (outcome, may_wait.asked()) {
+        match (outcome, ground.may_wait.asked()) {
             (Err(error), _) => self.together_failed(id, protocol, &error),
             (Ok(()), Some(waits)) => self.found_nothing(id, waits),
             (Ok(()), None) => self.send_changes(id, &changes, reply),

@@ -39,7 +39,7 @@ pub use journal::ChangeListener;
 pub use kind::{Kind, Value};
 pub use layout::{DATABASES_MAX, SEGMENT_BYTES_MAX};
 pub use leases::{Lease, Lender, Lent};
-pub use pins::{PIN_RULES_MAX, PinLedger, PinLimits, Pins};
+pub use pins::{PIN_RULES_MAX, PinLedger, PinLimits, PinRoom, Pins};
 pub use reader::{Leased, Looked, Read, ReadStamp, ShardReader, ValueInfo};
 pub use shard::{
     ApplyError, Draft, OwnStamp, Published, Received, Shard, UPLOAD_SERIAL_BITS, UploadError,

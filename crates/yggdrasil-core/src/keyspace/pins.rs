@@ -3,11 +3,14 @@
 //! An entry says by one bit that it is pinned; until when stands here, on the owner's heap. Limits hold for all shards
 //! of a node together: each publishes what it has pinned through a [`PinLedger`].
 
+mod room;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::types::{KeyspaceError, Millis, PinOption};
+pub use self::room::PinRoom;
+use super::types::{Millis, PinOption};
 
 /// Limits for prefixes at most.
 pub const PIN_RULES_MAX: usize = 16;
@@ -25,6 +28,22 @@ impl PinLimits {
         total: u64::MAX,
         prefixes: Vec::new(),
     };
+
+    /// The rules that a key falls under.
+    fn rules<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+        let prefixes = self.prefixes.iter().enumerate();
+        let by_prefix = prefixes
+            .filter(|(_, (prefix, _))| key.starts_with(prefix))
+            .map(|(index, _)| index + 1);
+        std::iter::once(0).chain(by_prefix)
+    }
+
+    fn of_rule(&self, rule: usize) -> u64 {
+        match rule {
+            0 => self.total,
+            rule => self.prefixes[rule - 1].1,
+        }
+    }
 }
 
 /// Where the shards of a node tell each other how many bytes they have pinned. Rule 0 is the total, rule `n` the
@@ -82,7 +101,7 @@ struct Due {
 /// All pins of a shard.
 #[derive(Debug)]
 pub struct Pins {
-    limits: PinLimits,
+    limits: Arc<PinLimits>,
     ledger: Box<dyn PinLedger>,
     databases: Vec<DatabasePins>,
     due: BTreeSet<Due>,
@@ -97,7 +116,7 @@ const CURSOR_SHIFT: u32 = 24;
 impl Pins {
     pub(super) fn new(databases: usize) -> Self {
         Self {
-            limits: PinLimits::NONE,
+            limits: Arc::new(PinLimits::NONE),
             ledger: Box::new(Alone),
             databases: (0..databases).map(|_| DatabasePins::default()).collect(),
             due: BTreeSet::new(),
@@ -113,44 +132,28 @@ impl Pins {
     }
 
     /// Changes the limits. What is pinned stays so, even beyond them.
-    pub(super) fn set_limits(&mut self, limits: PinLimits) {
+    pub(super) fn set_limits(&mut self, mut limits: PinLimits) {
+        limits.prefixes.truncate(PIN_RULES_MAX);
         let same_prefixes = limits.prefixes.len() == self.limits.prefixes.len()
             && limits
                 .prefixes
                 .iter()
                 .zip(&self.limits.prefixes)
                 .all(|(new, old)| new.0 == old.0);
-        self.limits = limits;
-        self.limits.prefixes.truncate(PIN_RULES_MAX);
+        self.limits = Arc::new(limits);
         if same_prefixes {
             return;
         }
         for database in 0..self.databases.len() {
             let mut bytes = [0; PIN_RULES_MAX + 1];
             for ((_, key), pin) in &self.databases[database].by_key {
-                for rule in self.rules(key) {
+                for rule in self.limits.rules(key) {
                     bytes[rule] += pin.bytes;
                 }
             }
             self.databases[database].bytes = bytes;
         }
         self.publish();
-    }
-
-    /// The rules that a key falls under.
-    fn rules<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
-        let prefixes = self.limits.prefixes.iter().enumerate();
-        let by_prefix = prefixes
-            .filter(|(_, (prefix, _))| key.starts_with(prefix))
-            .map(|(index, _)| index + 1);
-        std::iter::once(0).chain(by_prefix)
-    }
-
-    fn limit(&self, rule: usize) -> u64 {
-        match rule {
-            0 => self.limits.total,
-            rule => self.limits.prefixes[rule - 1].1,
-        }
     }
 
     fn own_bytes(&self, rule: usize) -> u64 {
@@ -186,60 +189,22 @@ impl Pins {
         self.len() == 0
     }
 
-    /// True when all of these keys may have so many bytes more.
-    ///
-    /// # Errors
-    /// [`KeyspaceError::PinLimit`] names the limit that is in the way.
-    pub fn check(&self, added: &[(&[u8], u64)]) -> Result<(), KeyspaceError> {
-        let mut more = [0_u64; PIN_RULES_MAX + 1];
-        for (key, bytes) in added {
-            for rule in self.rules(key) {
-                more[rule] = more[rule].saturating_add(*bytes);
+    /// What may still be pinned now.
+    pub fn room(&self) -> PinRoom {
+        let mut used = [0; PIN_RULES_MAX + 1];
+        if *self.limits != PinLimits::NONE {
+            for (rule, used) in used.iter_mut().enumerate() {
+                *used = self.own_bytes(rule) + self.ledger.elsewhere(rule);
             }
         }
-        for (rule, needed) in more.into_iter().enumerate().filter(|(_, more)| *more != 0) {
-            let limit = self.limit(rule);
-            if limit == u64::MAX {
-                continue;
-            }
-            let used = self.own_bytes(rule) + self.ledger.elsewhere(rule);
-            if used.saturating_add(needed) > limit {
-                return Err(KeyspaceError::PinLimit {
-                    needed,
-                    used,
-                    limit,
-                    option: option_of(rule),
-                });
-            }
+        PinRoom {
+            limits: Arc::clone(&self.limits),
+            used,
         }
-        Ok(())
-    }
-
-    /// True when a pin may go from one key to another that takes `bytes`: what it frees counts.
-    ///
-    /// # Errors
-    /// [`KeyspaceError::PinLimit`] for a prefix that only the new name has.
-    pub fn check_move(&self, from: &[u8], to: &[u8], bytes: u64) -> Result<(), KeyspaceError> {
-        let held: Vec<usize> = self.rules(from).collect();
-        for rule in self.rules(to).filter(|rule| !held.contains(rule)) {
-            let (limit, used) = (
-                self.limit(rule),
-                self.own_bytes(rule) + self.ledger.elsewhere(rule),
-            );
-            if used.saturating_add(bytes) > limit {
-                return Err(KeyspaceError::PinLimit {
-                    needed: bytes,
-                    used,
-                    limit,
-                    option: option_of(rule),
-                });
-            }
-        }
-        Ok(())
     }
 
     fn count(&mut self, physical: u8, key: &[u8], before: u64, after: u64) {
-        let rules: Vec<usize> = self.rules(key).collect();
+        let rules: Vec<usize> = self.limits.rules(key).collect();
         for rule in rules {
             let bytes = &mut self.databases[usize::from(physical)].bytes[rule];
             *bytes = *bytes + after - before;
@@ -439,24 +404,24 @@ mod tests {
     #[test]
     fn limits_hold_for_the_total_and_for_prefixes() {
         let mut pins = limited(100);
-        assert!(pins.check(&[(b"a", 60), (b"b", 40)]).is_ok());
-        assert!(pins.check(&[(b"a", 60), (b"b", 41)]).is_err());
-        assert!(pins.check(&[(b"m:a", 51)]).is_err());
+        assert!(pins.room().check(&[(b"a", 60), (b"b", 40)]).is_ok());
+        assert!(pins.room().check(&[(b"a", 60), (b"b", 41)]).is_err());
+        assert!(pins.room().check(&[(b"m:a", 51)]).is_err());
         pins.set(0, 1, b"m:a", 50, 10);
         pins.set(1, 2, b"b", 30, 10);
         assert_eq!((pins.bytes(), pins.len()), (80, 2));
-        assert!(pins.check(&[(b"m:b", 1)]).is_err());
-        assert!(pins.check(&[(b"c", 20)]).is_ok());
-        assert!(pins.check_move(b"b", b"m:b", 1).is_err());
-        assert!(pins.check_move(b"m:a", b"m:b", 50).is_ok());
+        assert!(pins.room().check(&[(b"m:b", 1)]).is_err());
+        assert!(pins.room().check(&[(b"c", 20)]).is_ok());
+        assert!(pins.room().check_move(b"b", b"m:b", 1).is_err());
+        assert!(pins.room().check_move(b"m:a", b"m:b", 50).is_ok());
         pins.resize(0, 1, b"m:a", 10);
-        assert!(pins.check(&[(b"m:b", 40)]).is_ok());
+        assert!(pins.room().check(&[(b"m:b", 40)]).is_ok());
         pins.set_limits(PinLimits {
             total: 100,
             prefixes: vec![(b"b".to_vec(), 35)],
         });
-        assert!(pins.check(&[(b"b2", 6)]).is_err());
-        assert!(pins.check(&[(b"b2", 5)]).is_ok());
+        assert!(pins.room().check(&[(b"b2", 6)]).is_err());
+        assert!(pins.room().check(&[(b"b2", 5)]).is_ok());
     }
 
     #[test]

@@ -65,3 +65,9 @@ class Collections(Section):
             engine=True,
         ),
     ] = -2
+    hll_sparse_max_bytes: Annotated[
+        Count,
+        Option(
+            help="Longest HyperLogLog in the sparse encoding.", unit="bytes", redis=True, runtime=True, engine=True
+        ),
+    ] = 3000

@@ -1,7 +1,9 @@
 //! Formats and algorithms that handlers use and that know nothing of commands' rows.
 
+pub(in crate::commands) mod bits;
 pub(in crate::commands) mod dump;
 pub mod glob;
+pub(in crate::commands) mod hyperloglog;
 pub(in crate::commands) mod lcs;
 pub(in crate::commands) mod long_double;
 pub(in crate::commands) mod lzf;

@@ -1,8 +1,11 @@
 //! Rows and handlers, by family.
 
+pub(in crate::commands) mod bitfield;
+pub(in crate::commands) mod bitmap;
 pub(in crate::commands) mod counters;
 pub(in crate::commands) mod databases;
 pub(in crate::commands) mod expiry;
+pub(in crate::commands) mod hyperloglog;
 pub(in crate::commands) mod keys;
 pub(in crate::commands) mod object;
 pub(in crate::commands) mod pins;

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use crate::keyspace::{
     AccessBits, Effect, EntryView, EventClasses, Expiry, Key, KeyEvent, KeyspaceError, Kind,
-    Millis, Pins, Received, Shard, Value, hash_key,
+    Millis, PinRoom, Received, Shard, Value, hash_key,
 };
 use crate::random::Random;
 use crate::resp::{Args, Reply};
@@ -14,6 +14,7 @@ use crate::commands::families::value::canonical;
 use crate::commands::table::error::CommandError;
 use crate::commands::table::flags::Flags;
 use crate::commands::table::keys::Keys;
+use crate::commands::table::made::Made;
 use crate::commands::table::spec::{CommandSpec, Join, Route};
 use crate::commands::table::together::run_together;
 
@@ -25,7 +26,7 @@ pub type ReadHandler =
 pub type EachHandler = fn(Option<EntryView<'_>>, &mut Reply<'_>) -> i64;
 pub type LookHandler = for<'a> fn(&PlanContext<'_>, &Args<'a>, &mut Vec<Look<'a>>) -> Outcome;
 pub type DecideHandler = for<'a> fn(
-    &PlanContext<'_>,
+    &PlanContext<'a>,
     &Args<'a>,
     &[Found<'a>],
     &mut Vec<Change<'a>>,
@@ -93,6 +94,8 @@ pub struct KeyLimits {
     /// The longest string that may come into being (proto-max-bulk-len), other than by an upload.
     pub string_bytes_max: u64,
     pub databases: u8,
+    /// The longest HyperLogLog in the sparse encoding (hll-sparse-max-bytes).
+    pub hll_sparse_bytes_max: usize,
     /// Uploads of a shard at a time.
     pub uploads_max: usize,
     /// Bytes of all of them; 0 for no limit but the memory.
@@ -108,6 +111,7 @@ impl Default for KeyLimits {
         Self {
             string_bytes_max: 512 * 1024 * 1024,
             databases: 16,
+            hll_sparse_bytes_max: 3000,
             uploads_max: 256,
             upload_bytes_max: 0,
             pin_milliseconds: 3_600_000,
@@ -157,8 +161,10 @@ pub struct PlanContext<'a> {
     pub db: u8,
     pub now: Millis,
     pub limits: &'a KeyLimits,
-    /// Those of one shard, which know what the others have.
-    pub pins: &'a Pins,
+    /// What may still be pinned.
+    pub pins: &'a PinRoom,
+    /// Holds values that the command makes, so that its changes can name them.
+    pub made: &'a Made,
     pub may_wait: &'a MayWait,
 }
 

@@ -9,6 +9,10 @@ pub const READ: KeyUse = &["RO", "access"];
 pub const LOOK: KeyUse = &["RO"];
 /// The value is read, and another one takes its place.
 pub const CHANGE: KeyUse = &["RW", "access", "update"];
+/// The value is read, and what was found out of it may be kept there.
+pub const READ_AND_KEEP: KeyUse = &["RW", "access"];
+/// The value is read, and something is added to it.
+pub const READ_AND_INSERT: KeyUse = &["RW", "access", "insert"];
 /// A part of the value, or what is known of the key, is changed and not read.
 pub const TOUCH_UP: KeyUse = &["RW", "update"];
 /// Something is added to the value.

@@ -18,6 +18,10 @@ pub enum Keys {
     },
     /// Two keys, of which the first is read and the second written.
     FromTo,
+    /// A key that is written, and behind it at least one that is read.
+    IntoFirst {
+        first: u16,
+    },
     /// As many keys as the argument at `count_at` says, right behind it. Where there is a destination, that key is
     /// written and the others are read.
     Counted {
@@ -60,6 +64,7 @@ impl Keys {
             }
             Self::Before { option_names } => (1, end_before(args, option_names), 1),
             Self::FromTo => (1, count.min(3), 1),
+            Self::IntoFirst { first } => (usize::from(first), count, 1),
             Self::Counted {
                 count_at,
                 destination: place,
@@ -82,6 +87,7 @@ impl Keys {
     pub fn is_only_read(self, place: usize) -> bool {
         match self {
             Self::FromTo => place == 1,
+            Self::IntoFirst { first } => place != usize::from(first),
             Self::Counted {
                 destination: Some(destination),
                 ..
@@ -96,6 +102,7 @@ impl Keys {
             Self::At { first, last, step } => (first.into(), last.into(), step.into()),
             Self::Before { .. } => (1, -1, 1),
             Self::FromTo => (1, 2, 1),
+            Self::IntoFirst { first } => (first.into(), -1, 1),
             Self::Counted {
                 destination: Some(destination),
                 ..
@@ -177,6 +184,7 @@ mod tests {
         assert_eq!(positions(Keys::FIRST_TWO, 5), [1, 2]);
         assert_eq!(positions(Keys::FromTo, 5), [1, 2]);
         assert_eq!(positions(Keys::FromTo, 2), [1]);
+        assert_eq!(positions(Keys::IntoFirst { first: 2 }, 5), [2, 3, 4]);
         assert_eq!(positions(Keys::ALL, 4), [1, 2, 3]);
         let pairs = Keys::At {
             first: 1,
@@ -223,6 +231,8 @@ mod tests {
         assert_eq!(positions(streams, "XREAD COUNT 2"), []);
         assert_eq!(positions(streams, "XREAD STREAMS"), []);
         assert_eq!((streams.triple(), counted.triple()), ((0, 0, 0), (0, 0, 0)));
+        let into = Keys::IntoFirst { first: 2 };
+        assert!(into.is_only_read(3) && !into.is_only_read(2));
         assert!(Keys::FromTo.is_only_read(1) && !Keys::FromTo.is_only_read(2));
         assert!(!Keys::FIRST_TWO.is_only_read(1));
     }

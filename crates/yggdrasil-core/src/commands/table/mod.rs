@@ -6,6 +6,7 @@ pub mod handler;
 mod help;
 pub mod key_use;
 pub mod keys;
+pub mod made;
 mod name_key;
 pub mod registry;
 pub mod spec;

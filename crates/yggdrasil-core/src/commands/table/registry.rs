@@ -1,7 +1,8 @@
 //! The table of all commands, and the way from a name to its row: open addressing over [`NameKey`]s.
 
 use crate::commands::families::{
-    counters, databases, expiry, keys, object, pins, session, set, streams, strings,
+    bitfield, bitmap, counters, databases, expiry, hyperloglog, keys, object, pins, session, set,
+    streams, strings,
 };
 use crate::commands::table::error::CommandError;
 use crate::commands::table::flags::Flags;
@@ -18,6 +19,9 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     streams::COMMANDS,
     set::COMMANDS,
     counters::COMMANDS,
+    bitmap::COMMANDS,
+    bitfield::COMMANDS,
+    hyperloglog::COMMANDS,
     keys::COMMANDS,
     pins::COMMANDS,
     expiry::COMMANDS,

@@ -9,6 +9,7 @@
 use crate::commands::table::handler::{
     Change, Look, MayWait, Outcome, PlanContext, ShardContext, Together,
 };
+use crate::commands::table::made::Made;
 use crate::keyspace::{Effect, EntryView, Key, Value, hash_key};
 use crate::resp::{Args, Reply};
 
@@ -89,16 +90,6 @@ pub fn decode(bytes: &[u8]) -> Option<Option<EntryView<'_>>> {
     }))
 }
 
-fn plan_of<'c>(context: &'c ShardContext<'_>, may_wait: &'c MayWait) -> PlanContext<'c> {
-    PlanContext {
-        db: context.db,
-        now: context.now,
-        limits: context.limits,
-        pins: context.shard.pins(),
-        may_wait,
-    }
-}
-
 /// Runs the whole command in one shard that owns all its keys.
 pub fn run_together(
     together: &Together,
@@ -108,7 +99,16 @@ pub fn run_together(
 ) -> Outcome {
     let may_wait = MayWait::new(context.may_wait);
     let mut looks = Vec::new();
-    (together.look)(&plan_of(context, &may_wait), args, &mut looks)?;
+    let (made, pins) = (Made::default(), context.shard.pins().room());
+    let plan = PlanContext {
+        db: context.db,
+        now: context.now,
+        limits: context.limits,
+        pins: &pins,
+        made: &made,
+        may_wait: &may_wait,
+    };
+    (together.look)(&plan, args, &mut looks)?;
     let mut seen = Vec::new();
     let mut ends = Vec::with_capacity(looks.len());
     for look in &looks {
@@ -124,7 +124,6 @@ pub fn run_together(
     let mut changes = Vec::new();
     // The arguments are narrowed to the life of what was seen.
     let args: Args<'_> = *args;
-    let plan = plan_of(context, &may_wait);
     (together.decide)(&plan, &args, &found, &mut changes, reply)?;
     if let Some(waits) = may_wait.asked() {
         context.waits = Some(waits);

@@ -237,7 +237,7 @@ impl Shard {
         let needed = 2 * ops.len() as u64 + SPLIT_BYTES;
         self.check_heap(needed)?;
         if header.is_pinned() {
-            self.pins.check(&[(key.bytes, ops.len() as u64)])?;
+            self.pins.room().check(&[(key.bytes, ops.len() as u64)])?;
         }
         let before = self.weight(place.at, header);
         let effect = || Effect::Delta {

@@ -102,7 +102,7 @@ impl Shard {
             return Ok(());
         }
         let grown = footprint(to).saturating_sub(footprint(header.total_bytes()));
-        self.pins.check(&[(key, grown)])
+        self.pins.room().check(&[(key, grown)])
     }
 
     /// A pinned entry weighs so much now.
