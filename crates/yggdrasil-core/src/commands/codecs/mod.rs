@@ -5,3 +5,4 @@ pub mod glob;
 pub(in crate::commands) mod lcs;
 pub(in crate::commands) mod long_double;
 pub(in crate::commands) mod lzf;
+pub(in crate::commands) mod sample;

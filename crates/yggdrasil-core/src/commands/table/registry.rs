@@ -1,7 +1,7 @@
 //! The table of all commands, and the way from a name to its row: open addressing over [`NameKey`]s.
 
 use crate::commands::families::{
-    counters, databases, expiry, keys, object, pins, session, set, streams, strings,
+    counters, databases, expiry, keys, object, pins, session, set, sets, streams, strings,
 };
 use crate::commands::table::error::CommandError;
 use crate::commands::table::flags::Flags;
@@ -17,6 +17,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     strings::COMMANDS,
     streams::COMMANDS,
     set::COMMANDS,
+    sets::COMMANDS,
     counters::COMMANDS,
     keys::COMMANDS,
     pins::COMMANDS,
