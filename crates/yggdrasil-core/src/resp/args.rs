@@ -1,6 +1,6 @@
 //! The arguments of one request: ranges into bytes that lie somewhere else.
 
-use std::ops::Index;
+use std::ops::{Index, Range};
 
 /// Where one argument lies, counted from the start of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,14 @@ impl<'a> Args<'a> {
         Args {
             bytes: self.bytes,
             spans: &self.spans[first..],
+        }
+    }
+
+    /// The arguments at some places.
+    pub fn slice(&self, places: Range<usize>) -> Args<'a> {
+        Args {
+            bytes: self.bytes,
+            spans: &self.spans[places],
         }
     }
 

@@ -7,3 +7,4 @@ pub(in crate::commands) mod hyperloglog;
 pub(in crate::commands) mod lcs;
 pub(in crate::commands) mod long_double;
 pub(in crate::commands) mod lzf;
+pub(in crate::commands) mod sample;

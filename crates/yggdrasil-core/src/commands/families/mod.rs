@@ -12,6 +12,7 @@ pub(in crate::commands) mod pins;
 pub mod scan;
 pub mod session;
 pub(in crate::commands) mod set;
+pub(in crate::commands) mod sets;
 pub mod streams;
 pub(in crate::commands) mod strings;
 pub(in crate::commands) mod value;

@@ -1,12 +1,12 @@
-//! Walking over the keys of a node, shard after shard.
+//! Walking over the keys of a node, shard after shard, and over the elements of a collection.
 //!
 //! A cursor is the shard in its upper bits and the cursor of that shard in its lower ones.
 
 use crate::commands::codecs::glob;
 use crate::commands::families::value::int_argument;
 use crate::commands::table::error::CommandError;
-use crate::commands::table::handler::{Outcome, ShardContext};
-use crate::keyspace::EntryView;
+use crate::commands::table::handler::{Outcome, ShardContext, check_kind};
+use crate::keyspace::{EntryView, Kind};
 use crate::resp::{Args, Reply};
 
 /// Cursors of one shard are below two to this power.
@@ -58,26 +58,42 @@ fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
     }
 }
 
+/// The things that a walk goes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::commands) enum Scanned {
+    Keys,
+    /// Members of a set or a sorted set.
+    Members,
+    /// Fields of a hash.
+    Fields,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ScanOptions<'a> {
     pattern: Option<&'a [u8]>,
     kind: Option<&'a [u8]>,
     count: u64,
+    names_only: bool,
 }
 
 impl<'a> ScanOptions<'a> {
-    fn parse(options: &Args<'a>) -> Result<Self, CommandError> {
+    fn parse(options: &Args<'a>, scanned: Scanned) -> Result<Self, CommandError> {
         let mut parsed = Self {
             pattern: None,
             kind: None,
             count: COUNT_DEFAULT,
+            names_only: false,
         };
         let mut rest = options.iter();
         while let Some(option) = rest.next() {
             if option.eq_ignore_ascii_case(b"novalues") {
-                return Err(CommandError::Plain(
-                    "NOVALUES option can only be used in HSCAN",
-                ));
+                if scanned != Scanned::Fields {
+                    return Err(CommandError::Plain(
+                        "NOVALUES option can only be used in HSCAN",
+                    ));
+                }
+                parsed.names_only = true;
+                continue;
             }
             let value = rest.next().ok_or(CommandError::Syntax)?;
             if option.eq_ignore_ascii_case(b"count") {
@@ -88,7 +104,7 @@ impl<'a> ScanOptions<'a> {
                 }
             } else if option.eq_ignore_ascii_case(b"match") {
                 parsed.pattern = Some(value).filter(|pattern| *pattern != b"*");
-            } else if option.eq_ignore_ascii_case(b"type") {
+            } else if option.eq_ignore_ascii_case(b"type") && scanned == Scanned::Keys {
                 parsed.kind = Some(value);
             } else {
                 return Err(CommandError::Syntax);
@@ -110,7 +126,7 @@ impl<'a> ScanOptions<'a> {
     }
 }
 
-/// Keys, written as elements of an array whose length is known at the end.
+/// Keys, or elements of a collection, written as elements of an array whose length is known at the end.
 struct Keys {
     bytes: Vec<u8>,
     len: usize,
@@ -142,7 +158,7 @@ pub(in crate::commands) fn scan(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let cursor = parse_cursor(&args[1])?;
-    let options = ScanOptions::parse(&args.from(2))?;
+    let options = ScanOptions::parse(&args.from(2), Scanned::Keys)?;
     let mut keys = Keys::new();
     let next = if cursor >> SHARD_CURSOR_BITS == u64::from(context.shard_index) {
         let shard_cursor = cursor & ((1 << SHARD_CURSOR_BITS) - 1);
@@ -162,7 +178,10 @@ pub(in crate::commands) fn pinned(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let cursor = leading_cursor(args)?;
-    let options = ScanOptions::parse(&args.from(if cursor.is_some() { 2 } else { 1 }))?;
+    let options = ScanOptions::parse(
+        &args.from(if cursor.is_some() { 2 } else { 1 }),
+        Scanned::Keys,
+    )?;
     if options.kind.is_some() {
         return Err(CommandError::Syntax);
     }
@@ -189,6 +208,35 @@ fn write_step(next: u64, keys: &Keys, reply: &mut Reply<'_>) {
     reply.array(2);
     reply.bulk(itoa::Buffer::new().format(next).as_bytes());
     keys.write(reply);
+}
+
+/// One step of SSCAN, HSCAN or ZSCAN. `walk` visits about so many elements of a value from a cursor on, each with what
+/// is given beside its name, and returns the next cursor.
+pub(in crate::commands) fn scan_elements<'e>(
+    (kind, scanned): (Kind, Scanned),
+    entry: Option<&'e EntryView<'e>>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+    walk: impl FnOnce(&'e EntryView<'e>, u64, usize, &mut dyn FnMut(&[u8], Option<&[u8]>)) -> u64,
+) -> Outcome {
+    let cursor = parse_cursor(args.at(2))?;
+    check_kind(Some(kind), entry)?;
+    let mut names = Keys::new();
+    let mut next = 0;
+    if let Some(entry) = entry {
+        let options = ScanOptions::parse(&args.from(3), scanned)?;
+        let count = usize::try_from(options.count).unwrap_or(usize::MAX);
+        next = walk(entry, cursor, count, &mut |name, beside| {
+            if options.wants_name(name) {
+                names.push(name, reply);
+                if let Some(beside) = beside.filter(|_| !options.names_only) {
+                    names.push(beside, reply);
+                }
+            }
+        });
+    }
+    write_step(next, &names, reply);
+    Ok(())
 }
 
 /// Looks at about as many keys as the options ask for. Returns the shard's next cursor.
@@ -246,6 +294,7 @@ pub(in crate::commands) fn keys(
         pattern: Some(pattern).filter(|pattern| *pattern != b"*"),
         kind: None,
         count: u64::MAX,
+        names_only: false,
     };
     let mut keys = Keys::new();
     step(context, 0, &options, |key| keys.push(key, reply));

@@ -1,5 +1,6 @@
 //! Strings between the client, who sees bytes, and the keyspace, which keeps integers as integers.
 
+use crate::keyspace::collection::listpack::Element;
 use crate::keyspace::{Millis, Value};
 use crate::resp::{Reply, parse_i64};
 
@@ -25,6 +26,15 @@ pub(in crate::commands) fn write_value(reply: &mut Reply<'_>, value: Value<'_>) 
     match value {
         Value::Int(int) => reply.bulk_int(int),
         value => reply.bulk(whole(value)),
+    }
+}
+
+/// An element of a collection, as a bulk string.
+#[inline]
+pub(in crate::commands) fn write_element(reply: &mut Reply<'_>, element: Element<'_>) {
+    match element {
+        Element::Int(number) => reply.bulk_int(number),
+        Element::Str(text) => reply.bulk(text),
     }
 }
 

@@ -1,9 +1,6 @@
 //! The table of all commands, and the way from a name to its row: open addressing over [`NameKey`]s.
 
-use crate::commands::families::{
-    bitfield, bitmap, counters, databases, expiry, hyperloglog, keys, object, pins, session, set,
-    streams, strings,
-};
+use crate::commands::families;
 use crate::commands::table::error::CommandError;
 use crate::commands::table::flags::Flags;
 use crate::commands::table::handler::Run;
@@ -15,19 +12,20 @@ use crate::resp::{Args, Reply};
 
 /// Every command that is written in Rust.
 pub const FAMILIES: &[&[CommandSpec]] = &[
-    strings::COMMANDS,
-    streams::COMMANDS,
-    set::COMMANDS,
-    counters::COMMANDS,
-    bitmap::COMMANDS,
-    bitfield::COMMANDS,
-    hyperloglog::COMMANDS,
-    keys::COMMANDS,
-    pins::COMMANDS,
-    expiry::COMMANDS,
-    object::COMMANDS,
-    databases::COMMANDS,
-    session::COMMANDS,
+    families::strings::COMMANDS,
+    families::streams::COMMANDS,
+    families::set::COMMANDS,
+    families::sets::COMMANDS,
+    families::counters::COMMANDS,
+    families::bitmap::COMMANDS,
+    families::bitfield::COMMANDS,
+    families::hyperloglog::COMMANDS,
+    families::keys::COMMANDS,
+    families::pins::COMMANDS,
+    families::expiry::COMMANDS,
+    families::object::COMMANDS,
+    families::databases::COMMANDS,
+    families::session::COMMANDS,
 ];
 
 /// A row of a [`Registry`]: small, and valid as long as that.

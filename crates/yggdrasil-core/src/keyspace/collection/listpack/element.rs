@@ -1,5 +1,7 @@
 //! Elements of listpacks, and their encoding.
 
+use std::hash::{Hash, Hasher};
+
 use crate::resp::parse_i64;
 
 /// An element: a number is one however it was given, so that equal texts are equal elements.
@@ -64,6 +66,19 @@ impl PartialEq for Element<'_> {
 }
 
 impl Eq for Element<'_> {}
+
+impl Hash for Element<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let canonical = match *self {
+            Self::Str(text) => Self::of(text),
+            number => number,
+        };
+        match canonical {
+            Self::Str(text) => text.hash(state),
+            Self::Int(number) => number.hash(state),
+        }
+    }
+}
 
 impl<'a> From<&'a [u8]> for Element<'a> {
     fn from(text: &'a [u8]) -> Self {

@@ -1,0 +1,163 @@
+//! Commands over several sets.
+
+use std::collections::HashSet;
+
+use crate::commands::families::value::{int_argument, write_element};
+use crate::commands::table::error::CommandError;
+use crate::commands::table::handler::{Change, Found, Look, Outcome, PlanContext, check_kind};
+use crate::keyspace::Kind;
+use crate::keyspace::collection::set::{Member, SetView};
+use crate::resp::{Args, Reply};
+
+use super::set_of;
+
+pub(super) fn look_all<'a>(
+    context: &PlanContext<'_>,
+    args: &Args<'a>,
+    looks: &mut Vec<Look<'a>>,
+) -> Outcome {
+    looks.extend(args.iter().skip(1).map(|key| context.look(key, true)));
+    Ok(())
+}
+
+/// The sets that were found; empty ones for missing keys.
+fn sets<'a>(found: &[Found<'a>]) -> Result<Vec<SetView<'a>>, CommandError> {
+    let mut sets = Vec::with_capacity(found.len());
+    for entry in found {
+        check_kind(Some(Kind::Set), entry.as_ref())?;
+        sets.push(set_of(entry.as_ref()));
+    }
+    Ok(sets)
+}
+
+/// The members that all sets have, up to a limit.
+fn intersection<'s>(sets: &'s [SetView<'_>], limit: usize) -> Vec<Member<'s>> {
+    let mut by_size: Vec<_> = sets.iter().collect();
+    by_size.sort_by_key(|set| set.len());
+    let Some((smallest, others)) = by_size.split_first() else {
+        return Vec::new();
+    };
+    let mut buffer = itoa::Buffer::new();
+    let mut is_in_all = |member: &Member<'_>| {
+        let text = member.text(&mut buffer);
+        others.iter().all(|set| set.contains(text))
+    };
+    smallest
+        .members()
+        .filter(|member| is_in_all(member))
+        .take(limit)
+        .collect()
+}
+
+/// The members that any set has.
+fn union<'s>(sets: &'s [SetView<'_>]) -> Vec<Member<'s>> {
+    let mut seen = HashSet::new();
+    let all = sets.iter().flat_map(SetView::members);
+    all.filter(|member| seen.insert(*member)).collect()
+}
+
+/// The members of the first set that no other has.
+fn difference<'s>(sets: &'s [SetView<'_>]) -> Vec<Member<'s>> {
+    let Some((first, others)) = sets.split_first() else {
+        return Vec::new();
+    };
+    let mut buffer = itoa::Buffer::new();
+    let mut is_elsewhere = |member: &Member<'_>| {
+        let text = member.text(&mut buffer);
+        others.iter().any(|set| set.contains(text))
+    };
+    first
+        .members()
+        .filter(|member| !is_elsewhere(member))
+        .collect()
+}
+
+fn write(members: &[Member<'_>], reply: &mut Reply<'_>) {
+    reply.set(members.len());
+    for member in members {
+        write_element(reply, *member);
+    }
+}
+
+pub(super) fn sinter<'a>(
+    _: &PlanContext<'_>,
+    _: &Args<'a>,
+    found: &[Found<'a>],
+    _: &mut Vec<Change<'a>>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    write(&intersection(&sets(found)?, usize::MAX), reply);
+    Ok(())
+}
+
+pub(super) fn sunion<'a>(
+    _: &PlanContext<'_>,
+    _: &Args<'a>,
+    found: &[Found<'a>],
+    _: &mut Vec<Change<'a>>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    write(&union(&sets(found)?), reply);
+    Ok(())
+}
+
+pub(super) fn sdiff<'a>(
+    _: &PlanContext<'_>,
+    _: &Args<'a>,
+    found: &[Found<'a>],
+    _: &mut Vec<Change<'a>>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    write(&difference(&sets(found)?), reply);
+    Ok(())
+}
+
+/// The keys of SINTERCARD, and how many members it counts at most.
+fn counted<'a>(args: &Args<'a>) -> Result<(Args<'a>, usize), CommandError> {
+    let wrong = CommandError::Plain("numkeys should be greater than 0");
+    let count = int_argument(args.at(1)).ok();
+    let count = count.and_then(|count| usize::try_from(count).ok());
+    let count = count.filter(|count| *count > 0).ok_or(wrong)?;
+    if count > args.len() - 2 {
+        return Err(CommandError::Plain(
+            "Number of keys can't be greater than number of args",
+        ));
+    }
+    let mut limit = 0;
+    let mut options = args.iter().skip(2 + count);
+    while let Some(option) = options.next() {
+        let value = options
+            .next()
+            .filter(|_| option.eq_ignore_ascii_case(b"limit"))
+            .ok_or(CommandError::Syntax)?;
+        limit = int_argument(value)
+            .ok()
+            .and_then(|limit| usize::try_from(limit).ok())
+            .ok_or(CommandError::Plain("LIMIT can't be negative"))?;
+    }
+    let limit = if limit == 0 { usize::MAX } else { limit };
+    Ok((args.slice(2..2 + count), limit))
+}
+
+pub(super) fn sintercard_look<'a>(
+    context: &PlanContext<'_>,
+    args: &Args<'a>,
+    looks: &mut Vec<Look<'a>>,
+) -> Outcome {
+    let (keys, _) = counted(args)?;
+    looks.extend(keys.iter().map(|key| context.look(key, true)));
+    Ok(())
+}
+
+pub(super) fn sintercard_decide<'a>(
+    _: &PlanContext<'_>,
+    args: &Args<'a>,
+    found: &[Found<'a>],
+    _: &mut Vec<Change<'a>>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let (_, limit) = counted(args)?;
+    let count = intersection(&sets(found)?, limit).len();
+    reply.count(count as u64);
+    Ok(())
+}
