@@ -17,6 +17,7 @@ pub use table::handler::{
     Change, EachHandler, KeyLimits, Look, Outcome, PlanContext, ReadContext, ReadHandler, Run,
     ShardContext, ShardHandler, Together, check_kind,
 };
+pub use table::key_use::KeyUse;
 pub use table::keys::Keys;
 pub use table::registry::{CommandId, FAMILIES, NewCommand, RegistrationError, Registry};
 pub use table::spec::{Arity, CommandSpec, Docs, Group, Join, Route};
