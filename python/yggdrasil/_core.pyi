@@ -7,6 +7,7 @@ from typing import Any, Literal, NoReturn, NotRequired, Self, TypedDict, Unpack,
 from typing_extensions import Buffer
 
 __all__ = [
+    "ACL_CATEGORIES",
     "ARENA_BYTES_MAX",
     "CAPTURE_SHIFT_MAX",
     "COMPATIBLE_VERSION",
@@ -42,6 +43,7 @@ __all__ = [
     "detect_trace_format",
     "engine_commands",
     "key_slot",
+    "readable_prefixes",
     "refers_to_objects",
     "simulated_policies",
     "trace_formats",
@@ -50,6 +52,8 @@ __all__ = [
 __version__: str
 COMPATIBLE_VERSION: str
 """The version of Redis whose commands and replies are ours."""
+ACL_CATEGORIES: Sequence[str]
+"""The categories of commands, in Redis's order."""
 ARENA_BYTES_MAX: int
 """Address space of an arena at most."""
 CAPTURE_SHIFT_MAX: int
@@ -217,6 +221,12 @@ def create_segments(shape: NodeShape) -> tuple[int, list[int], list[int]]:
 def key_slot(key: bytes) -> int:
     """The key's hash slot, as in Redis Cluster."""
 
+def readable_prefixes(list: bytes, name: bytes, password: bytes | None) -> list[bytes] | None:  # noqa: A002
+    """The beginnings of the keys that a user of a list may read through shared memory; None for all keys.
+
+    ReplyError where the password is wrong, or without one where there is no such user.
+    """
+
 def refers_to_objects(item_format: str) -> bool:
     """Whether items of this format of a buffer refer to Python objects: then nothing may be written over them."""
 
@@ -319,6 +329,8 @@ class _CommandRow(TypedDict):
     step: int
     # Of keys that only a request tells the places of: an index, a word that is sought from there, whether a count is.
     moving_keys: tuple[int, str | None, bool] | None
+    # Those of MIGRATE.
+    migrated_keys: bool
     acl_categories: list[str]
     tips: list[str]
     key_uses: list[list[str]]
@@ -346,6 +358,7 @@ class _NewCommand(TypedDict):
     first_key: NotRequired[int]
     last_key: NotRequired[int]
     step: NotRequired[int]
+    migrated_keys: NotRequired[bool]
     container: NotRequired[bool]
     help: NotRequired[bool]
 
@@ -356,6 +369,7 @@ class _ClientFilter(TypedDict, total=False):
     address: bytes | None
     local_address: bytes | None
     kind: str | None
+    user: bytes | None
     age_s_min: int | None
     except_id: int | None
 
@@ -371,6 +385,7 @@ _ClientInfo = TypedDict(
         "idle": int,
         "flags": str,
         "db": int,
+        "user": str,
         "sub": int,
         "psub": int,
         "ssub": int,
@@ -393,6 +408,28 @@ _ClientInfo = TypedDict(
         "tot-net-out": int,
     },
 )
+
+class _User(TypedDict):
+    """A user: rules in Redis's words."""
+
+    flags: list[str]
+    passwords: list[str]
+    """Hashes, as hexadecimal digits."""
+    selectors: list[tuple[str, bytes, bytes]]
+    """Commands, keys and channels of each selector."""
+
+class _Denial(TypedDict):
+    """Something that users were denied, once or several times. Times are Unix time."""
+
+    id: int
+    count: int
+    reason: str
+    context: str
+    object: bytes
+    user: bytes
+    created_ms: int
+    updated_ms: int
+    client: str
 
 class _KeyInfo(TypedDict):
     """A key of the own shard."""
@@ -493,8 +530,30 @@ class Worker:
     def commands(self) -> list[_CommandRow]:
         """All rows of the command table."""
 
-    def command_keys(self, args: Sequence[bytes]) -> list[bytes]:
-        """The keys of a request, for COMMAND GETKEYS; ReplyError where there are none."""
+    def command_keys(self, args: Sequence[bytes]) -> list[tuple[bytes, list[str]]]:
+        """The keys of a request, each with what becomes of it, for COMMAND GETKEYS; ReplyError where there are none."""
+
+    def change_users(self, change: str, arguments: Sequence[bytes], client_id: int | None = None) -> int:
+        """Changes users of this worker: all of it or, with YggdrasilError, nothing. How many were removed.
+
+        "set" with a name and rules, "delete" with names, or "load" with a list of users and the name of where it comes
+        from. `client_id` is who asked for it.
+        """
+
+    def users(self) -> list[tuple[bytes, bytes]]:
+        """The name and the line of each user, by their names."""
+
+    def user(self, name: bytes) -> _User | None:
+        """A user with its rules."""
+
+    def dry_run(self, name: bytes, args: Sequence[bytes]) -> str | None:
+        """Says what of a request a user may not do; None where all of it is allowed. ReplyError for no request."""
+
+    def denials(self) -> list[_Denial]:
+        """What users were denied on this worker, the latest first."""
+
+    def forget_denials(self) -> None:
+        """Forgets them."""
 
     def clients(self, **filter: Unpack[_ClientFilter]) -> list[_ClientInfo]:  # noqa: A002
         """The worker's own clients that fit a filter, under the names of CLIENT LIST."""
@@ -615,6 +674,10 @@ class Context:
         """Id of the client."""
 
     @property
+    def user(self) -> bytes:
+        """The name of its user."""
+
+    @property
     def db(self) -> int:
         """Its logical database."""
 
@@ -634,10 +697,11 @@ class Context:
     def worker(self) -> Worker | None:
         """The worker that the client is connected to."""
 
-    def execute(self, args: Sequence[bytes]) -> Future[Any]:
+    def execute(self, args: Sequence[bytes], *, as_node: bool = False) -> Future[Any]:
         """Executes a request on the shards of its keys; ReplyError where its reply is an error.
 
-        The reply is given as RESP3 has it, in the types that a command may return.
+        The reply is given as RESP3 has it, in the types that a command may return. With `as_node`, the rules of the
+        client's user do not count.
         """
 
     def client_line(self) -> str | None:

@@ -1,5 +1,6 @@
 //! The engine of Yggdrasil: protocol, keyspace and routing, without sockets, Python or a clock of its own.
 
+pub mod acl;
 pub mod commands;
 pub mod control;
 pub mod engine;

@@ -7,6 +7,7 @@ use std::time::Instant;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict};
+use yggdrasil_core::acl::User;
 use yggdrasil_core::commands::CommandId;
 use yggdrasil_core::engine::{Caller, Executor, SessionRef};
 use yggdrasil_core::resp::{Args, ArgsBuffer};
@@ -23,6 +24,7 @@ pub struct Context {
     transaction: Option<usize>,
     pub(crate) command: CommandId,
     name: Vec<u8>,
+    user: Arc<User>,
     db: u8,
     protocol: u8,
     ended: Arc<AtomicBool>,
@@ -40,6 +42,8 @@ impl Context {
         let mut engine = worker.engine.borrow_mut();
         let (db, protocol) = engine.caller_of(session, transaction).unwrap_or_default();
         let name = args.get(0).unwrap_or_default().to_vec();
+        let user = engine.user_of(session);
+        let user = user.unwrap_or_else(|| Arc::clone(engine.users().default_user()));
         Self {
             worker: None,
             session,
@@ -47,6 +51,7 @@ impl Context {
             transaction,
             command,
             name,
+            user,
             db,
             protocol: protocol.version(),
             ended: Arc::default(),
@@ -67,6 +72,12 @@ impl Context {
     #[getter]
     fn client_id(&self) -> u64 {
         self.session.client
+    }
+
+    /// The name of its user.
+    #[getter]
+    fn user<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.user.name())
     }
 
     /// Its logical database.
@@ -99,11 +110,14 @@ impl Context {
         self.worker.as_ref().map(|worker| worker.clone_ref(py))
     }
 
-    /// Executes a request; the future gets the reply as RESP3 has it, or `ReplyError`.
+    /// Executes a request; the future gets the reply as RESP3 has it, or `ReplyError`. With `as_node` the rules of the
+    /// client's user do not count.
+    #[pyo3(signature = (args, *, as_node = false))]
     fn execute<'py>(
         &self,
         py: Python<'py>,
         args: Vec<PyBackedBytes>,
+        as_node: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let worker = self
             .worker
@@ -117,6 +131,8 @@ impl Context {
         let by = Executor {
             command: self.command,
             transaction: self.transaction,
+            session: self.session,
+            user: (!as_node).then(|| Arc::clone(&self.user)),
             db: self.db,
         };
         let args: ArgsBuffer = args.iter().map(AsRef::as_ref).collect();

@@ -28,6 +28,7 @@ pub fn client_dict<'py>(py: Python<'py>, info: &ClientInfo) -> PyResult<Bound<'p
     dict.set_item("idle", info.idle_seconds)?;
     dict.set_item("flags", &info.flags)?;
     dict.set_item("db", info.db)?;
+    dict.set_item("user", &info.user)?;
     dict.set_item("sub", info.channels)?;
     dict.set_item("psub", info.patterns)?;
     dict.set_item("ssub", info.sharded_channels)?;
@@ -70,6 +71,7 @@ fn client_filter(given: Option<&Bound<'_, PyDict>>) -> PyResult<ClientFilter> {
                     _ => ClientKind::Replication,
                 });
             }
+            "user" => filter.user = Some(value.extract()?),
             "age_s_min" => filter.age_seconds_min = Some(value.extract()?),
             "except_id" => filter.except = Some(value.extract()?),
             other => return Err(to_python(format!("{other:?} is no filter of clients"))),
@@ -123,6 +125,9 @@ pub fn stats_dict<'py>(
 /// Where the next page of clients begins, and the id and the line of each client of this one.
 type Lines = (Option<usize>, Vec<(u64, String)>);
 
+/// A key, and what becomes of it.
+type UsedKey<'py> = (Bound<'py, PyBytes>, Vec<&'static str>);
+
 /// Kind, milliseconds of the longest, and the events.
 type Latency = (&'static str, u64, Vec<(u64, u64)>);
 
@@ -152,18 +157,20 @@ impl Worker {
         crate::rows::rows(py, self.engine.borrow().table())
     }
 
-    /// The keys of a request, for COMMAND GETKEYS.
-    fn command_keys(&self, args: Vec<Vec<u8>>) -> PyResult<Vec<Py<PyBytes>>> {
+    /// The keys of a request with their uses, for COMMAND GETKEYSANDFLAGS.
+    fn command_keys<'py>(
+        &self,
+        py: Python<'py>,
+        args: Vec<Vec<u8>>,
+    ) -> PyResult<Vec<UsedKey<'py>>> {
         let buffer: ArgsBuffer = args.iter().map(Vec::as_slice).collect();
         let engine = self.engine.borrow();
         let keys = engine.table().keys_of(&buffer.as_args());
         let keys = keys.map_err(|error: CommandError| ReplyError::new_err(error.to_string()))?;
-        Python::attach(|py| {
-            Ok(keys
-                .into_iter()
-                .map(|key| PyBytes::new(py, key).unbind())
-                .collect())
-        })
+        let keys = keys.into_iter();
+        Ok(keys
+            .map(|(key, key_use)| (PyBytes::new(py, key), key_use.to_vec()))
+            .collect())
     }
 
     /// The worker's own clients that fit a filter, under the names of CLIENT LIST.

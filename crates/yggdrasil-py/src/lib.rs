@@ -17,6 +17,7 @@ mod node;
 mod rows;
 mod simulate;
 mod socket;
+mod users;
 mod worker;
 
 use pyo3::pymodule;
@@ -49,6 +50,8 @@ mod _core {
         CaptureWriter, Simulation, detect_trace_format, simulated_policies, trace_formats,
     };
     #[pymodule_export]
+    use crate::users::readable_prefixes;
+    #[pymodule_export]
     use crate::worker::Worker;
 
     #[pymodule_init]
@@ -58,6 +61,7 @@ mod _core {
         use yggdrasil_core::{control, engine, keyspace, lease};
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("ARENA_BYTES_MAX", keyspace::SEGMENT_BYTES_MAX)?;
+        module.add("ACL_CATEGORIES", yggdrasil_core::acl::CATEGORIES)?;
         module.add("CAPTURE_SHIFT_MAX", capture::SHIFT_MAX)?;
         module.add("COMPATIBLE_VERSION", engine::COMPATIBLE_VERSION)?;
         module.add("DATABASES_MAX", keyspace::DATABASES_MAX)?;

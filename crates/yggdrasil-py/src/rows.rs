@@ -50,6 +50,11 @@ pub fn new_command(row: &Bound<'_, PyDict>) -> PyResult<NewCommand> {
         row.get_item(name)?
             .map_or(Ok(false), |flag| flag.is_truthy())
     };
+    let keys = if is("migrated_keys")? {
+        Keys::Migrated
+    } else {
+        keys
+    };
     Ok(NewCommand {
         arity: if arity < 0 {
             Arity::AtLeast(count)
@@ -114,7 +119,8 @@ fn moving_keys(keys: Keys) -> Option<(u16, Option<&'static str>, bool)> {
         | Keys::At { .. }
         | Keys::Before { .. }
         | Keys::FromTo
-        | Keys::IntoFirst { .. } => None,
+        | Keys::IntoFirst { .. }
+        | Keys::Migrated => None,
     }
 }
 
@@ -128,6 +134,7 @@ fn row_dict<'py>(py: Python<'py>, spec: &CommandSpec) -> PyResult<Bound<'py, PyD
     dict.set_item("last_key", last)?;
     dict.set_item("step", step)?;
     dict.set_item("moving_keys", moving_keys(spec.keys))?;
+    dict.set_item("migrated_keys", spec.keys == Keys::Migrated)?;
     dict.set_item("acl_categories", spec.acl_categories())?;
     dict.set_item("tips", spec.docs.tips)?;
     let uses = spec.uses_of_keys().iter().map(|uses| uses.to_vec());

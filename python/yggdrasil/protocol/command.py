@@ -58,6 +58,7 @@ def command(
     syntax: str = "",
     tips: Sequence[str] = (),
     keys: tuple[int, int, int] | None = None,
+    migrated_keys: bool = False,
     key_uses: Sequence[Sequence[str]] = (),
     atomic: bool = False,
 ) -> Callable[[Handler], Command]:
@@ -65,6 +66,7 @@ def command(
 
     `tips` are those of COMMAND INFO, in Redis's order. `key_uses` is what it says of all keys, or of each, where that
     is not what the flags say: that they are read (readonly) or changed (write).
+    `migrated_keys` are where MIGRATE has them.
     `group` is the chapter of the command reference: one of Redis's, or one of your own. All that an atomic command
     executes is one transaction. The shards of its keys are reserved until it ends, so it must wait for nothing else.
     """
@@ -80,6 +82,8 @@ def command(
         "tips": list(tips),
         "key_uses": [list(use) for use in key_uses],
     }
+    if migrated_keys:
+        row["migrated_keys"] = True
     if keys is not None:
         row["first_key"], row["last_key"], row["step"] = keys
     return lambda handler: Command(row, handler)

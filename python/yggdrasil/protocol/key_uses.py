@@ -8,11 +8,6 @@ if TYPE_CHECKING:
 
 Uses = tuple[str, ...]
 
-# Those of SET, whose arguments say which it is.
-_CHANGE: Uses = ("RW", "access", "update")
-_OVERWRITE: Uses = ("OW", "update")
-_VARIABLE = "variable_flags"
-
 
 @dataclass(frozen=True, slots=True)
 class KeySpecification:
@@ -35,6 +30,9 @@ def key_specifications(row: "_CommandRow") -> list[KeySpecification]:
     """Of a row of the command table; none for a command without keys."""
     first, last, step = row["first_key"], row["last_key"], row["step"]
     uses = [tuple(use) for use in row["key_uses"]]
+    if row["migrated_keys"]:
+        behind_word = KeySpecification((*uses[0], "incomplete"), -2, -1, 1, "KEYS")
+        return [KeySpecification(uses[0], first, last - first, step), behind_word]
     if row["moving_keys"]:
         return _moving(row, uses, *row["moving_keys"])
     if len(uses) > 1:
@@ -49,10 +47,3 @@ def _moving(row: "_CommandRow", uses: list[Uses], at: int, word: str | None, cou
     moving = KeySpecification(uses[-1], at, -1, 1, word, 0 if counted else 2, counted)
     destination = row["first_key"]
     return [KeySpecification(uses[0], destination, 0, 1), moving] if destination else [moving]
-
-
-def uses_in(found: KeySpecification, args: list[bytes]) -> Uses:
-    """The use in one request: SET reads the old value only where it is asked to give it back."""
-    if _VARIABLE not in found.flags:
-        return found.flags
-    return _CHANGE if b"GET" in {argument.upper() for argument in args[3:]} else _OVERWRITE

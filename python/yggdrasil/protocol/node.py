@@ -133,15 +133,17 @@ class CommandContext:
         """What the node offers."""
         return self.here.services
 
-    async def execute(self, *request: bytes | str | float) -> Any:
+    async def execute(self, *request: bytes | str | float, as_node: bool = False) -> Any:
         """Executes a request on the keys of the client's database, whichever shards they are in.
 
         The reply comes as RESP3 has it: bytes for a bulk string, str for a simple one, int, float, bool, list, dict,
         Members, Verbatim, or None. An error raises ReplyError, which is the reply of this command unless it is caught.
         Each request is atomic by itself. In an atomic command, and inside of MULTI, they all belong to one transaction,
         and may use the keys that the row of this command declares.
+
+        What the client's user may not do is refused (NOPERM); with `as_node`, its rules do not count.
         """
-        return await self.caller.execute([_argument(part) for part in request])
+        return await self.caller.execute([_argument(part) for part in request], as_node=as_node)
 
     async def broadcast(self, question: Question[Asked, Answered], asked: Asked) -> dict[int, Answered]:
         """Asks all workers. One that dies meanwhile is left out."""

@@ -96,6 +96,18 @@ class Services(Protocol):
     async def config_rewrite(self) -> None:
         """Writes options that were set back to the configuration file; errors as above."""
 
+    async def set_user(self, name: bytes, rules: Sequence[bytes], client_id: int) -> None:
+        """Changes or makes a user on all workers; a YggdrasilError has the text of the error reply."""
+
+    async def delete_users(self, names: Sequence[bytes], client_id: int) -> int:
+        """Removes users; how many there were. Errors as above."""
+
+    async def load_users(self, client_id: int) -> None:
+        """Reads the ACL file again; errors as above."""
+
+    async def save_users(self) -> None:
+        """Writes the ACL file; errors as above."""
+
     async def shutdown(self, *, now: bool = False) -> None:
         """Ends the node: drained as by SIGTERM, or at once."""
 

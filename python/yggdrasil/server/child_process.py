@@ -15,11 +15,14 @@ from yggdrasil.server.messages import (
     FROM_CHILD,
     Answer,
     Assignment,
+    ChangeUsers,
     Drain,
     FromChild,
     OptionsSet,
     SetOptions,
     Stop,
+    UsersChange,
+    UsersChanged,
     send_assignment,
 )
 
@@ -58,7 +61,7 @@ class Child:
         self.name = name
         """As it appears in the log and in the list of processes."""
         self.failure = ""
-        self._options_set: dict[int, asyncio.Future[str | None]] = {}
+        self._waiting: dict[int, asyncio.Future[OptionsSet | UsersChanged | None]] = {}
         self._connection, theirs = socket.socketpair()
         with theirs:
             self._process = _start(theirs)
@@ -106,24 +109,38 @@ class Child:
 
     async def set_options(self, number: int, values: dict[str, str]) -> str | None:
         """Has options set; returns what is wrong with them. One that dies meanwhile has no objection."""
+        try:
+            answer = await self._ask(SetOptions(id=number, values=values))
+        except TimeoutError:
+            return f"ERR CONFIG SET failed - {self.name} did not answer for {_ANSWER_TIMEOUT_S:.0f} s"
+        return answer.error if answer is not None else None
+
+    async def change_users(self, number: int, change: UsersChange) -> UsersChanged | None:
+        """Has users changed; nothing of one that dies meanwhile."""
+        try:
+            answer = await self._ask(ChangeUsers(id=number, change=change))
+        except TimeoutError:
+            error = f"ERR {self.name} did not answer for {_ANSWER_TIMEOUT_S:.0f} s"
+            return UsersChanged(id=number, error=error)
+        return answer if isinstance(answer, UsersChanged) else None
+
+    async def _ask(self, message: SetOptions | ChangeUsers) -> OptionsSet | UsersChanged | None:
         if self.stage is Stage.GONE:
             return None
-        waiting: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        self._options_set[number] = waiting
-        self._link.send(SetOptions(id=number, values=values))
+        waiting: asyncio.Future[OptionsSet | UsersChanged | None] = asyncio.get_running_loop().create_future()
+        self._waiting[message.id] = waiting
+        self._link.send(message)
         try:
             async with asyncio.timeout(_ANSWER_TIMEOUT_S):
                 return await waiting
-        except TimeoutError:
-            return f"ERR CONFIG SET failed - {self.name} did not answer for {_ANSWER_TIMEOUT_S:.0f} s"
         finally:
-            self._options_set.pop(number, None)
+            self._waiting.pop(message.id, None)
 
-    def options_set(self, message: OptionsSet) -> None:
-        """Called with the child's answer to `set_options`."""
-        waiting = self._options_set.get(message.id)
+    def answered(self, message: OptionsSet | UsersChanged) -> None:
+        """Called with the child's answer to `set_options` or `change_users`."""
+        waiting = self._waiting.get(message.id)
         if waiting is not None and not waiting.done():
-            waiting.set_result(message.error)
+            waiting.set_result(message)
 
     def send(self, message: Drain | Stop | Answer) -> None:
         """Sends an order or the answer to a request."""
@@ -141,7 +158,7 @@ class Child:
         self.stage = Stage.GONE
         self._link.close()
         self._connection.close()
-        for waiting in self._options_set.values():
+        for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_result(None)
         self._on_death(self)

@@ -7,7 +7,7 @@ from types import ModuleType
 from yggdrasil._core import COMPATIBLE_VERSION, engine_commands
 from yggdrasil.protocol.command import commands_of
 from yggdrasil.protocol.families import FAMILIES
-from yggdrasil.shards import cluster
+from yggdrasil.shards import cluster, cluster_changes
 
 _INTRODUCTION = f"""\
 # Commands
@@ -55,7 +55,9 @@ def _title(group: str) -> str:
 def _rows(modules: Iterable[ModuleType]) -> Iterator[tuple[str, str, str]]:
     """Name, group and text of each command; a container is known by its subcommands."""
     rust = ((row, row["container"]) for row in engine_commands())
-    commands = (command for family in (*FAMILIES, cluster, *modules) for command in commands_of(family))
+    commands = (
+        command for family in (*FAMILIES, cluster, cluster_changes, *modules) for command in commands_of(family)
+    )
     python = ((command.row, command.row.get("container", False) and not command.handler) for command in commands)
     for row, is_container in (*rust, *python):
         if not is_container:

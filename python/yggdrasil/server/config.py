@@ -23,6 +23,7 @@ from yggdrasil.server.sections.network import Network
 from yggdrasil.server.sections.node import Node
 from yggdrasil.server.sections.slowlog import SlowLog
 from yggdrasil.server.sections.stream import Stream
+from yggdrasil.server.sections.users import Users
 
 
 class Config(BaseModel):
@@ -34,6 +35,7 @@ class Config(BaseModel):
     network: Network = Field(default_factory=Network)
     clients: Clients = Field(default_factory=Clients)
     collections: Collections = Field(default_factory=Collections)
+    users: Users = Field(default_factory=Users)
     memory: Memory = Field(default_factory=Memory)
     stream: Stream = Field(default_factory=Stream)
     near: Near = Field(default_factory=Near)
@@ -66,6 +68,8 @@ class Config(BaseModel):
             raise OptionError("ring-size", OPTIONS["ring-size"].allowed)
         if not network.port and not network.unixsocket:
             raise OptionError("port", "0 only together with a unixsocket")
+        if self.users.aclfile and self.users.user:
+            raise OptionError("aclfile", OPTIONS["aclfile"].allowed)
         for address in network.bind_addresses:
             _check_address("bind", address.removeprefix("-"))
         if not network.bind_addresses and network.port:

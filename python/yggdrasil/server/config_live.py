@@ -19,7 +19,7 @@ _FIXED = {"appendonly": "no", "save": ""}
 
 def matching(config: Config, patterns: Iterable[str]) -> dict[str, str]:
     """The options whose names fit one of the patterns, with their values as CONFIG GET prints them."""
-    values = {name: config.text(name) for name in OPTIONS} | _FIXED
+    values = {name: config.text(name) for name, row in OPTIONS.items() if not row.option.file_only} | _FIXED
     found: dict[str, str] = {}
     for pattern in patterns:
         lowered = pattern.lower()
@@ -36,7 +36,7 @@ def changed(config: Config, pairs: Pairs) -> Config:
     update: dict[str, Any] = {}
     given: dict[str, str] = {}
     for name, text in ((name.lower(), text) for name, text in pairs):
-        if name not in OPTIONS and name not in _FIXED:
+        if name not in _FIXED and (name not in OPTIONS or OPTIONS[name].option.file_only):
             raise ConfigSetError(f"ERR Unknown option or number of arguments for CONFIG SET - '{name}'")
         if name in given:
             raise _refused(name, "duplicate parameter")

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from yggdrasil._core import ConfigError
 from yggdrasil.server.config import OPTIONS, SECTIONS, Config, OptionError
-from yggdrasil.server.option import ENVIRONMENT_PREFIX, OptionRow
+from yggdrasil.server.option import ENVIRONMENT_PREFIX, Kind, OptionRow
 
 FILE_DEFAULT = "yggdrasil.toml"
 FILE_VARIABLE = f"{ENVIRONMENT_PREFIX}CONFIG"
@@ -85,7 +85,7 @@ def _from_file(file: Path) -> dict[str, tuple[Any, str]]:
         raise ConfigError(f"{file} is not TOML: {error}") from None
     found: dict[str, tuple[Any, str]] = {}
     for row, where, value in _rows(table, file):
-        if isinstance(value, dict | list):
+        if isinstance(value, dict | list) and not (row.kind is Kind.USER_LINES and isinstance(value, list)):
             raise ConfigError(f"{where} in {file} has to be a single value; allowed is {row.allowed}")
         if row.name in found:
             raise ConfigError(f"{row.name} is in {file} twice: in section {row.section}, and outside of it")

@@ -15,5 +15,13 @@ class SupervisorError(YggdrasilError):
     """The supervisor refused what a worker asked it for."""
 
 
+class UsersChangeError(YggdrasilError):
+    """A change of users that was refused; the text is the error reply, prefix and all."""
+
+
+class UsersLoadError(YggdrasilError):
+    """Users of the configuration or of the ACL file that cannot be read: the text says what is wrong with them."""
+
+
 class PortInUseError(StartError):
     """A port of this node is another's."""

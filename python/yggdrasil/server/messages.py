@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from yggdrasil.protocol.node import Raw
+
 _DESCRIPTORS_AT_ONCE = 200
 _CARRIER = b"\0"
 
@@ -74,6 +76,10 @@ class WorkerDuty(_Message):
     shard: int
     guests: tuple[GuestInfo, ...] = ()
     """Descriptors `guest-pages` are theirs, in this order; `guest-channel` tells of others."""
+    users: tuple[Raw, ...] = ()
+    """Lines that make the users of the node."""
+    users_origin: str = ""
+    """Where they come from, for errors."""
 
 
 class StewardDuty(_Message):
@@ -133,6 +139,23 @@ class SetOptions(_Message):
     values: dict[str, str]
 
 
+class UsersChange(_Message):
+    """A change of the users of the node, as `Worker.change_users` takes it."""
+
+    name: Literal["set", "delete", "load"]
+    arguments: tuple[Raw, ...]
+    client_id: int | None = None
+    """The client that asks for it."""
+
+
+class ChangeUsers(_Message):
+    """To a worker: make this change, and say what the users are then."""
+
+    kind: Literal["change-users"] = "change-users"
+    id: int
+    change: UsersChange
+
+
 class Drain(_Message):
     """To a child: take nothing new and finish what is under way."""
 
@@ -161,12 +184,16 @@ class Answer(_Message):
     id: int
     error: str | None = None
     state: NodeState | None = None
+    removed: int = 0
+    """Users that were removed."""
 
 
 class Ready(_Message):
     """From a child: it does its work."""
 
     kind: Literal["ready"] = "ready"
+    users: tuple[Raw, ...] = ()
+    """The lines of all users, from a worker."""
 
 
 class Failed(_Message):
@@ -184,13 +211,24 @@ class OptionsSet(_Message):
     error: str | None = None
 
 
+class UsersChanged(_Message):
+    """From a worker: the answer to `ChangeUsers`."""
+
+    kind: Literal["users-changed"] = "users-changed"
+    id: int
+    error: str | None = None
+    removed: int = 0
+    lines: tuple[Raw, ...] = ()
+    """The lines of all users."""
+
+
 class Drained(_Message):
     """From a child: nothing is under way any more, as far as its own clients go."""
 
     kind: Literal["drained"] = "drained"
 
 
-Ask = Literal["config-set", "config-rewrite", "shutdown", "state"]
+Ask = Literal["config-set", "config-rewrite", "shutdown", "state", "users-change", "users-load", "users-save"]
 
 
 class Request(_Message):
@@ -201,10 +239,12 @@ class Request(_Message):
     ask: Ask
     values: dict[str, str] = {}
     now: bool = False
+    users: UsersChange | None = None
+    client_id: int | None = None
 
 
-ToChild = SetOptions | Drain | Stop | Answer
-FromChild = Ready | Failed | OptionsSet | Drained | Request
+ToChild = SetOptions | ChangeUsers | Drain | Stop | Answer
+FromChild = Ready | Failed | OptionsSet | UsersChanged | Drained | Request
 TO_CHILD: TypeAdapter[ToChild] = TypeAdapter(Annotated[ToChild, Field(discriminator="kind")])
 FROM_CHILD: TypeAdapter[FromChild] = TypeAdapter(Annotated[FromChild, Field(discriminator="kind")])
 

@@ -14,18 +14,19 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from yggdrasil._core import NEAR_PROTOCOL_VERSION, NodeShape
+from yggdrasil._core import NEAR_PROTOCOL_VERSION, NodeShape, ReplyError, readable_prefixes
 from yggdrasil.server.config import Config
 from yggdrasil.server.config_rewrite import LiveConfig
 from yggdrasil.server.guests import Guest, Guests, GuestsError
 from yggdrasil.server.messages import NodeInfo, ShapeInfo
 from yggdrasil.server.option import NearUser, parse_near_users
+from yggdrasil.server.users import NodeUsers
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -51,12 +52,19 @@ class NearServer:
     """Runs beside the supervisor on its event loop."""
 
     def __init__(
-        self, live: LiveConfig, node: NodeInfo, shape: ShapeInfo, arenas: Sequence[int], guests: Guests
+        self,
+        live: LiveConfig,
+        node: NodeInfo,
+        shape: ShapeInfo,
+        arenas: Sequence[int],
+        guests: Guests,
+        users: NodeUsers,
     ) -> None:
         self._live = live
         self._node = node
         self._shape = shape
         self._guests = guests
+        self._users = users
         # The open file says what may be done with it: these can be neither written nor mapped for writing.
         self._arenas = [os.open(f"/proc/self/fd/{arena}", os.O_RDONLY | os.O_CLOEXEC) for arena in arenas]
         self._tasks: set[asyncio.Task[None]] = set()
@@ -104,7 +112,8 @@ class NearServer:
                     connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
                 )
                 request = await self._request(connection)
-                prefixes = _prefixes_for(self._live.config, request, uid)
+                name, prefixes = _admitted(self._live.config, self._users, request, uid)
+                version = self._users.version
                 guest = await self._admit()
             except _RefusedError as refused:
                 log.info("a near reader was refused", reason=str(refused))
@@ -115,13 +124,22 @@ class NearServer:
             try:
                 log.info("a process reads the shared memory", pid=pid, uid=uid, user=request.username or "")
                 await _send(connection, self._welcome(prefixes), [*self._arenas, guest.page.fileno()])
-                await _until_gone(connection, pid, guest)
+                await _until_gone(connection, pid, guest, lambda: self._has_other_rights(name, prefixes, version))
                 if guest.page.overdue:
                     log.warning("a process was cut off: it held a value for too long that was gone", pid=pid)
             except (OSError, TimeoutError):
                 pass
             finally:
                 self._guests.dismiss(guest)
+
+    def _has_other_rights(self, name: str | None, prefixes: tuple[str, ...] | None, version: int) -> bool:
+        """Whether the user of a reader may read something else than when it came: then it has to come again."""
+        if name is None or self._users.version == version:
+            return False
+        try:
+            return _readable(self._users, name, None) != prefixes
+        except _RefusedError:
+            return True
 
     async def _request(self, connection: socket.socket) -> _Request:
         received = b""
@@ -167,23 +185,49 @@ class NearServer:
         }
 
 
-def _prefixes_for(config: Config, request: _Request, uid: int) -> tuple[str, ...] | None:
-    """What the keys may begin with that a client may read; None for all keys."""
-    users = parse_near_users(config.near.users)
+def _admitted(
+    config: Config, users: NodeUsers, request: _Request, uid: int
+) -> tuple[str | None, tuple[str, ...] | None]:
+    """The user of the node that a client is, if it is none of near-users, and what the keys may begin with."""
+    near_users = parse_near_users(config.near.users)
     given = request.password
     if given is None:
-        if users or config.clients.requirepass:
+        if near_users or not users.is_open:
             raise _RefusedError("a user and a password are needed")
         if uid not in (os.getuid(), 0):
             raise _RefusedError("only the user that the node runs as may read without a password")
+        return "default", _readable(users, "default", None)
+    near_user = near_users.get(request.username or "")
+    if near_user is not None and _fits(near_user, given):
+        return None, near_user.prefixes
+    name = request.username or "default"
+    if name == "default" and users.is_open:
+        # Any password would do, so this one says nothing.
+        raise _RefusedError("wrong user or password")
+    return name, _readable(users, name, given)
+
+
+def _readable(users: NodeUsers, name: str, password: str | None) -> tuple[str, ...] | None:
+    """What a user of the node may read, as far as beginnings of keys say it; None for all keys."""
+    word = None if password is None else password.encode()
+    try:
+        prefixes = readable_prefixes(b"\n".join(users.lines), name.encode(), word)
+    except ReplyError as error:
+        raise _RefusedError(str(error)) from None
+    if prefixes is None:
         return None
-    user = users.get(request.username or "")
-    if user is not None and _fits(user, given):
-        return user.prefixes
-    by_password = request.username in (None, "", "default") and bool(config.clients.requirepass)
-    if by_password and hmac.compare_digest(given.encode(), config.clients.requirepass.encode()):
-        return None
-    raise _RefusedError("wrong user or password")
+    found = tuple(prefix.decode() for prefix in prefixes if _is_text(prefix))
+    if not found:
+        raise _RefusedError(f"user {name} has no rule such as %R~prefix* that lets it read keys by their beginning")
+    return found
+
+
+def _is_text(prefix: bytes) -> bool:
+    try:
+        prefix.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _fits(user: NearUser, given: str) -> bool:
@@ -200,8 +244,8 @@ async def _send(connection: socket.socket, answer: dict[str, object], descriptor
         await asyncio.get_running_loop().sock_sendall(connection, payload[sent:])
 
 
-async def _until_gone(connection: socket.socket, pid: int, guest: Guest) -> None:
-    """Until the connection or the process that opened it has ended, or it was cut off.
+async def _until_gone(connection: socket.socket, pid: int, guest: Guest, is_over: Callable[[], bool]) -> None:
+    """Until the connection or the process that opened it has ended, or it was cut off, or may go on no longer.
 
     A process may end without its connection: children that it forked have it too.
     """
@@ -212,7 +256,7 @@ async def _until_gone(connection: socket.socket, pid: int, guest: Guest) -> None
         if pid > 0:
             with contextlib.suppress(OSError):
                 _watch(stack, os.pidfd_open(pid), gone)
-        while not gone.is_set() and not guest.page.overdue:
+        while not gone.is_set() and not guest.page.overdue and not is_over():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_INTERVAL_S):
                     await gone.wait()

@@ -30,6 +30,7 @@ from yggdrasil.server.notify import Notifier, watchdog_interval_s
 from yggdrasil.server.process_title import name_process
 from yggdrasil.server.segments import Segments
 from yggdrasil.server.supervisor import Supervisor, install_signals
+from yggdrasil.server.users import NodeUsers
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -49,6 +50,7 @@ def serve(loaded: Loaded) -> int:
             shape = _shape(live.config, identity)
             native_shape = NodeShape(**shape.model_dump())
             segments = stack.enter_context(closing(Segments.create(native_shape)))
+            users = NodeUsers.of(live.config)
             node, guests = _node_info(live, listeners, identity), Guests(native_shape)
             name_process("supervisor", node)
             supervisor = Supervisor(
@@ -59,10 +61,11 @@ def serve(loaded: Loaded) -> int:
                 segments=segments,
                 listeners=listeners,
                 guests=guests,
+                users=users,
                 log_format=log_format,
             )
-            near = NearServer(live, node, shape, segments.arenas, guests)
-            _warn_of_open_access(live.config)
+            near = NearServer(live, node, shape, segments.arenas, guests, users)
+            _warn_of_open_access(live.config, users)
             return asyncio.run(_run(supervisor, near, listeners))
     except StartError as error:
         print(f"yggdrasil: {error}", file=sys.stderr)  # noqa: T201 (for whoever started it, whatever the log level)
@@ -156,8 +159,8 @@ def _node_info(live: LiveConfig, listeners: Listeners, identity: Identity) -> No
     )
 
 
-def _warn_of_open_access(config: Config) -> None:
-    if config.clients.requirepass or not config.network.port:
+def _warn_of_open_access(config: Config, users: NodeUsers) -> None:
+    if not users.is_open or not config.network.port:
         return
     addresses = [address.removeprefix("-") for address in config.network.bind_addresses]
     open_to = [one for one in addresses if one in ("*", "::*") or not ipaddress.ip_address(one).is_loopback]

@@ -65,6 +65,7 @@ class Kind(Enum):
     PERCENTILES = "percentiles"
     EVENT_LETTERS = "letters"
     NEAR_USERS = "near users"
+    USER_LINES = "user lines"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,8 @@ class Option:
     engine: bool = False
     """The engine reads it."""
     secret: bool = False
+    file_only: bool = False
+    """CONFIG neither shows nor sets it."""
     default_text: str = ""
     """Said instead of a default that depends on the machine."""
     allowed: str = ""
@@ -244,6 +247,18 @@ def _check_near_users(value: object) -> str:
     return " ".join(value.split())
 
 
+def _check_user_lines(value: object) -> str:
+    """Lines of a name and rules, or a list of them; the workers read the rules."""
+    lines = value.splitlines() if isinstance(value, str) else value
+    if not isinstance(lines, list) or not all(isinstance(line, str) and "\n" not in line for line in lines):
+        raise ValueError("not lines of text")
+    lines = [line.strip() for line in lines if line.strip()]
+    names = [line.split()[0] for line in lines]
+    if len(set(names)) < len(names):
+        raise ValueError("a user twice")
+    return "\n".join(lines)
+
+
 Whole = Annotated[int, BeforeValidator(parse_whole), Kind.WHOLE]
 Size = Annotated[int, BeforeValidator(parse_size), Kind.SIZE, Ge(0)]
 Switch = Annotated[bool, BeforeValidator(parse_switch), Kind.SWITCH]
@@ -254,6 +269,7 @@ Shares = Annotated[str, BeforeValidator(parse_shares), Kind.SHARES]
 Percentiles = Annotated[str, BeforeValidator(parse_percentiles), Kind.PERCENTILES]
 EventLetters = Annotated[str, BeforeValidator(parse_event_letters), Kind.EVENT_LETTERS]
 NearUsers = Annotated[str, BeforeValidator(_check_near_users), Kind.NEAR_USERS]
+UserLines = Annotated[str, BeforeValidator(_check_user_lines), Kind.USER_LINES]
 Choice = BeforeValidator(parse_choice)
 Port = Annotated[Whole, Field(ge=0, le=PORT_MAX)]
 Count = Annotated[Whole, Field(ge=0, le=2**31 - 1)]

@@ -10,6 +10,7 @@ from yggdrasil.server.guests import Guests
 from yggdrasil.server.listeners import Listeners
 from yggdrasil.server.messages import Duty, StewardDuty, WorkerDuty
 from yggdrasil.server.segments import Segments
+from yggdrasil.server.users import NodeUsers
 
 Handover = tuple[Duty, dict[str, list[int]]]
 """What a child is told, and descriptors for it, by name."""
@@ -55,7 +56,15 @@ class AssignedRole(Role):
 class WorkerRole(AssignedRole):
     """Serves a shard."""
 
-    def __init__(self, shard: int, segments: Segments, listeners: Listeners, guests: Guests, control: Control) -> None:
+    def __init__(
+        self,
+        shard: int,
+        segments: Segments,
+        listeners: Listeners,
+        guests: Guests,
+        control: Control,
+        users: NodeUsers,
+    ) -> None:
         super().__init__()
         self.name = f"shard-{shard}"
         self._shard = shard
@@ -63,6 +72,7 @@ class WorkerRole(AssignedRole):
         self._listeners = listeners
         self._guests = guests
         self._control = control
+        self._users = users
 
     @contextmanager
     def handover(self) -> Iterator[Handover]:
@@ -71,7 +81,7 @@ class WorkerRole(AssignedRole):
         infos, pages, channel = self._guests.connect(self._shard)
         with channel:
             yield (
-                WorkerDuty(shard=self._shard, guests=infos),
+                WorkerDuty(shard=self._shard, guests=infos, users=self._users.lines, users_origin=self._users.origin),
                 {
                     "control": [self._segments.control],
                     "arenas": self._segments.arenas,

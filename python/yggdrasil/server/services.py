@@ -6,9 +6,12 @@ from collections.abc import Iterable, Sequence
 
 from yggdrasil.server.config import Config
 from yggdrasil.server.config_live import changed, matching, settable
-from yggdrasil.server.errors import ConfigSetError, SupervisorError
+from yggdrasil.server.errors import ConfigSetError, SupervisorError, UsersChangeError
 from yggdrasil.server.link import Link
-from yggdrasil.server.messages import Answer, Ask, NodeInfo, NodeState, Request, ToChild
+from yggdrasil.server.messages import Answer, Ask, NodeInfo, NodeState, Request, ToChild, UsersChange
+
+_ERRORS = {"config": ConfigSetError, "users": UsersChangeError}
+"""By the first word of what was asked for."""
 
 
 class Services:
@@ -40,6 +43,26 @@ class Services:
         """Ends the node: drained as by SIGTERM, or at once."""
         await self._ask("shutdown", now=now)
 
+    async def change_users(self, change: UsersChange) -> int:
+        """Changes users on all workers; how many were removed. UsersChangeError has the text of the error reply."""
+        return (await self._ask("users-change", users=change)).removed
+
+    async def set_user(self, name: bytes, rules: Sequence[bytes], client_id: int) -> None:
+        """Changes or makes a user; errors as above."""
+        await self.change_users(UsersChange(name="set", arguments=(name, *rules), client_id=client_id))
+
+    async def delete_users(self, names: Sequence[bytes], client_id: int) -> int:
+        """Removes users; how many there were. Errors as above."""
+        return await self.change_users(UsersChange(name="delete", arguments=tuple(names), client_id=client_id))
+
+    async def load_users(self, client_id: int) -> None:
+        """Reads the ACL file again; errors as above."""
+        await self._ask("users-load", client_id=client_id)
+
+    async def save_users(self) -> None:
+        """Writes the ACL file; errors as above."""
+        await self._ask("users-save")
+
     async def state(self) -> NodeState:
         """Processes and restarts, as they are now."""
         answer = await self._ask("state")
@@ -52,8 +75,16 @@ class Services:
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
 
-    async def _ask(self, ask: Ask, *, values: dict[str, str] | None = None, now: bool = False) -> Answer:
-        request = Request(id=next(self._ids), ask=ask, values=values or {}, now=now)
+    async def _ask(
+        self,
+        ask: Ask,
+        *,
+        values: dict[str, str] | None = None,
+        now: bool = False,
+        users: UsersChange | None = None,
+        client_id: int | None = None,
+    ) -> Answer:
+        request = Request(id=next(self._ids), ask=ask, values=values or {}, now=now, users=users, client_id=client_id)
         waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[request.id] = waiting
         self._link.send(request)
@@ -62,5 +93,5 @@ class Services:
         finally:
             self._waiting.pop(request.id, None)
         if answer.error is not None:
-            raise (ConfigSetError if ask.startswith("config") else SupervisorError)(answer.error)
+            raise _ERRORS.get(ask.partition("-")[0], SupervisorError)(answer.error)
         return answer

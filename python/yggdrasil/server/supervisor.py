@@ -15,7 +15,7 @@ from yggdrasil.server import log as logs
 from yggdrasil.server.child_process import Child, Stage
 from yggdrasil.server.config_live import changed
 from yggdrasil.server.config_rewrite import LiveConfig
-from yggdrasil.server.errors import ConfigSetError, StartError
+from yggdrasil.server.errors import ConfigSetError, StartError, UsersChangeError
 from yggdrasil.server.guests import Guests
 from yggdrasil.server.limits import files_reserved, raise_files_limit
 from yggdrasil.server.listeners import Listeners
@@ -33,9 +33,12 @@ from yggdrasil.server.messages import (
     Request,
     ShapeInfo,
     Stop,
+    UsersChange,
+    UsersChanged,
 )
 from yggdrasil.server.roles import AssignedRole, Role, SpareRole, StewardRole, WorkerRole
 from yggdrasil.server.segments import Segments
+from yggdrasil.server.users import NodeUsers, password_rules
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -64,6 +67,7 @@ class Supervisor:
         segments: Segments,
         listeners: Listeners,
         guests: Guests,
+        users: NodeUsers,
         log_format: str,
     ) -> None:
         self.live = live
@@ -73,8 +77,11 @@ class Supervisor:
         self._shape = shape
         self._listeners = listeners
         self._guests = guests
+        self._users = users
         self._log_format = log_format
-        self._workers = [WorkerRole(shard, segments, listeners, guests, control) for shard in range(shape.shards)]
+        self._workers = [
+            WorkerRole(shard, segments, listeners, guests, control, users) for shard in range(shape.shards)
+        ]
         self._steward = StewardRole()
         self._spare = SpareRole()
         self._children: dict[Child, Role] = {}
@@ -230,14 +237,15 @@ class Supervisor:
         match message:
             case Ready():
                 child.stage = Stage.READY
+                self._users.started_with(message.users)
                 log.debug("child is ready", child=child.name, pid=child.pid, after_s=round(child.age_s, 3))
                 self._keep_spare()
             case Failed():
                 child.failure = message.reason
             case Drained():
                 child.stage = Stage.DRAINED
-            case OptionsSet():
-                child.options_set(message)
+            case OptionsSet() | UsersChanged():
+                child.answered(message)
             case Request():
                 self._in_background(self._answer(child, message))
         self._happened.set()
@@ -273,6 +281,7 @@ class Supervisor:
 
     async def _answer(self, child: Child, request: Request) -> None:
         error: str | None = None
+        removed = 0
         try:
             match request.ask:
                 case "config-set":
@@ -280,15 +289,26 @@ class Supervisor:
                         await self._config_set(request.values)
                 case "config-rewrite":
                     self.live.rewrite()
+                case "users-change":
+                    assert request.users is not None, "a change comes with it"
+                    async with self._config_lock:
+                        removed = await self._change_users(request.users)
+                case "users-load":
+                    async with self._config_lock:
+                        change = self._users.load()
+                        await self._change_users(change.model_copy(update={"client_id": request.client_id}))
+                case "users-save":
+                    self._users.save()
                 case "shutdown":
                     self._now_asked = self._now_asked or request.now
                     self._stop_asked = True
                     self._happened.set()
                 case "state":
                     pass
-        except ConfigSetError as refused:
+        except (ConfigSetError, UsersChangeError) as refused:
             error = str(refused)
-        child.send(Answer(id=request.id, error=error, state=self.state if request.ask == "state" else None))
+        state = self.state if request.ask == "state" else None
+        child.send(Answer(id=request.id, error=error, state=state, removed=removed))
 
     async def _config_set(self, values: dict[str, str]) -> None:
         before = self.live.config
@@ -302,6 +322,9 @@ class Supervisor:
             self.live.config = before
             await self._broadcast({name: before.text(name) for name in values})
             raise ConfigSetError(refusals[0])
+        if "requirepass" in values:
+            rules = password_rules(after.clients.requirepass)
+            await self._change_users(UsersChange(name="set", arguments=(b"default", *rules)), is_password=True)
         self.live.was_set(values)
         logs.set_level(after.log.loglevel)
         self._listeners.set_keepalive(after.network.tcp_keepalive)
@@ -310,6 +333,31 @@ class Supervisor:
         number = next(self._numbers)
         told = [child.set_options(number, values) for child in self._children if child.stage is not Stage.SPARE]
         return [error for error in await asyncio.gather(*told) if error is not None]
+
+    async def _change_users(self, change: UsersChange, *, is_password: bool = False) -> int:
+        """Has all workers make the same change; how many users were removed.
+
+        That of requirepass stands in the file as that, where no users stand there.
+        """
+        told = self._workers_at_work()
+        answers = await asyncio.gather(*(child.change_users(next(self._numbers), change) for child in told))
+        made = [answer for answer in answers if answer is not None]
+        for answer in made:
+            if answer.error is not None:
+                raise UsersChangeError(answer.error)
+        if not made:
+            raise UsersChangeError("ERR no worker is there to change the users")
+        self._users.became(made[0].lines)
+        if self._users.file is None and (self.live.has_users or not is_password):
+            self.live.users_changed(self._users.lines)
+        # Whoever began meanwhile has the users of before.
+        lines = UsersChange(name="load", arguments=(b"\n".join(self._users.lines), b"users"))
+        late = [child for child in self._workers_at_work() if child not in told]
+        await asyncio.gather(*(child.change_users(next(self._numbers), lines) for child in late))
+        return made[0].removed
+
+    def _workers_at_work(self) -> list[Child]:
+        return [child for child, role in self._children.items() if isinstance(role, WorkerRole)]
 
     def _allow_files(self, wanted: int) -> None:
         # New processes inherit the supervisor's limit.

@@ -9,18 +9,19 @@ from typing import Any
 import structlog
 
 from yggdrasil import protocol
-from yggdrasil._core import ConfigError, NodeShape, Worker
+from yggdrasil._core import ConfigError, NodeShape, Worker, YggdrasilError
 from yggdrasil.protocol.modules import ModuleError, load_modules
 from yggdrasil.server import log as logs
 from yggdrasil.server.config import OPTIONS, Config
 from yggdrasil.server.config_live import changed
-from yggdrasil.server.errors import ConfigSetError
+from yggdrasil.server.errors import ConfigSetError, UsersLoadError
 from yggdrasil.server.guests import GuestListener
 from yggdrasil.server.link import Link
 from yggdrasil.server.messages import (
     TO_CHILD,
     Answer,
     Assignment,
+    ChangeUsers,
     Descriptors,
     Drain,
     Drained,
@@ -30,10 +31,11 @@ from yggdrasil.server.messages import (
     SetOptions,
     Stop,
     ToChild,
+    UsersChanged,
     WorkerDuty,
 )
 from yggdrasil.server.services import Services
-from yggdrasil.shards import cluster
+from yggdrasil.shards import cluster, cluster_changes
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -49,11 +51,11 @@ async def run(
         await process.start(descriptors)
     except Exception as error:
         log.debug("start failed", exc_info=True)
-        kind = "" if isinstance(error, ModuleError) else f"{type(error).__name__}: "
+        kind = "" if isinstance(error, ModuleError | UsersLoadError) else f"{type(error).__name__}: "
         process.link.send(Failed(reason=f"{kind}{error}"))
         process.link.close()
         return 1
-    process.link.send(Ready())
+    process.link.send(Ready(users=process.user_lines))
     log.info("worker is ready")
     await process.stopped.wait()
     return 0
@@ -71,6 +73,9 @@ class _WorkerProcess:
         self._worker: Worker | None = None
         self._guests: GuestListener | None = None
         self._here: protocol.Here | None = None
+        self._users_are_loaded = False
+        self._early: list[ChangeUsers] = []
+        """Changes of users that came before there were any."""
 
     async def start(self, descriptors: Descriptors) -> None:
         control, arenas, pages = (
@@ -94,7 +99,8 @@ class _WorkerProcess:
         channel = socket.socket(fileno=descriptors.take_one("guest-channel"))
         self._guests = GuestListener(channel, worker.add_guest, worker.remove_guest)
         modules = load_modules(self.services.config.node.command_modules.split())
-        self._here = protocol.register_all(worker, self.services, cluster, modules=modules)
+        self._here = protocol.register_all(worker, self.services, cluster, cluster_changes, modules=modules)
+        self._load_users(worker)
         loop = asyncio.get_running_loop()
         worker.start(loop)
         await self._listen(loop, worker, descriptors)
@@ -102,6 +108,28 @@ class _WorkerProcess:
         # What exists now stays; nothing that follows makes cycles that reference counts would not free.
         gc.freeze()
         gc.disable()
+
+    def _load_users(self, worker: Worker) -> None:
+        try:
+            worker.change_users("load", [b"\n".join(self.duty.users), self.duty.users_origin.encode()])
+        except YggdrasilError as error:
+            raise UsersLoadError(f"the users cannot be used: {error}") from None
+        self._users_are_loaded = True
+        for message in self._early:
+            self.link.send(self._change_users(worker, message))
+
+    @property
+    def user_lines(self) -> tuple[bytes, ...]:
+        """The users as they are now."""
+        return tuple(line for _, line in self._worker.users()) if self._worker is not None else ()
+
+    def _change_users(self, worker: Worker, message: ChangeUsers) -> UsersChanged:
+        change = message.change
+        try:
+            removed = worker.change_users(change.name, change.arguments, change.client_id)
+        except YggdrasilError as error:
+            return UsersChanged(id=message.id, error=f"ERR {error}")
+        return UsersChanged(id=message.id, removed=removed, lines=self.user_lines)
 
     async def _listen(self, loop: asyncio.AbstractEventLoop, worker: Worker, descriptors: Descriptors) -> None:
         backlog = self.services.config.network.tcp_backlog
@@ -117,6 +145,11 @@ class _WorkerProcess:
         match message:
             case SetOptions():
                 self.link.send(OptionsSet(id=message.id, error=self._set_options(message.values)))
+            case ChangeUsers():
+                if self._worker is None or not self._users_are_loaded:
+                    self._early.append(message)
+                else:
+                    self.link.send(self._change_users(self._worker, message))
             case Answer():
                 self.services.answered(message)
             case Drain():

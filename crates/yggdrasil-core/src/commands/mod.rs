@@ -17,6 +17,7 @@ pub use table::handler::{
     Change, EachHandler, KeyLimits, Look, MayWait, Outcome, PlanContext, ReadContext, ReadHandler,
     Run, ShardContext, ShardHandler, Together, Waits, check_kind,
 };
+pub use table::key_use::KeyUse;
 pub use table::keys::Keys;
 pub use table::made::Made;
 pub use table::registry::{CommandId, FAMILIES, NewCommand, RegistrationError, Registry};

@@ -126,6 +126,7 @@ enum NodeWord {
     /// Clients in MONITOR on any worker.
     Monitors,
     NextSlowId,
+    NextDenialId,
 }
 
 /// Words of one worker.
@@ -234,6 +235,12 @@ impl Control {
     #[must_use]
     pub fn next_slow_id(&self) -> u64 {
         self.node_word(NodeWord::NextSlowId).fetch_add(1, Relaxed)
+    }
+
+    /// The number of the next entry of the log of denials, in one order for all workers.
+    #[must_use]
+    pub fn next_denial_id(&self) -> u64 {
+        self.node_word(NodeWord::NextDenialId).fetch_add(1, Relaxed)
     }
 
     /// Says under which name the statistics of a command are shown. All workers say the same.

@@ -24,6 +24,7 @@ pub struct ClientInfo {
     /// Letters as in CLIENT LIST; "N" for none.
     pub flags: String,
     pub db: u8,
+    pub user: String,
     pub channels: usize,
     pub patterns: usize,
     pub sharded_channels: usize,
@@ -60,7 +61,7 @@ impl ClientInfo {
             line,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} \
              watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem=0 rbs={buffer} rbp={buffer} obl={} oll={} omem={} \
-             tot-mem={} events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={} io-thread={shard} \
+             tot-mem={} events=r cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={} io-thread={shard} \
              tot-net-in={} tot-net-out={} tot-cmds={}",
             self.id,
             self.address,
@@ -83,6 +84,7 @@ impl ClientInfo {
             self.output_memory_bytes,
             self.total_memory_bytes,
             self.command,
+            self.user,
             self.protocol,
             self.library_name,
             self.library_version,
@@ -110,6 +112,7 @@ pub struct ClientFilter {
     pub address: Option<Vec<u8>>,
     pub local_address: Option<Vec<u8>>,
     pub kind: Option<ClientKind>,
+    pub user: Option<Vec<u8>>,
     pub age_seconds_min: Option<u64>,
     pub except: Option<u64>,
 }
@@ -128,6 +131,10 @@ impl ClientFilter {
             && is(&self.address, &session.address)
             && is(&self.local_address, &session.local_address)
             && self.kind.is_none_or(|kind| kind == kind_of(session))
+            && self
+                .user
+                .as_ref()
+                .is_none_or(|user| **user == *session.user.name())
             && self.age_seconds_min.is_none_or(|least| age >= least)
     }
 }
@@ -204,7 +211,7 @@ impl Engine {
             .map(|session| self.describe(session))
     }
 
-    fn describe(&self, session: &Session) -> ClientInfo {
+    pub(super) fn describe(&self, session: &Session) -> ClientInfo {
         let text = |bytes: Option<&Vec<u8>>| {
             String::from_utf8_lossy(bytes.map_or(&[][..], |bytes| bytes)).into_owned()
         };
@@ -221,6 +228,7 @@ impl Engine {
             idle_seconds: self.now.saturating_sub(session.active_at) / 1000,
             flags: self.flags_of(session),
             db: session.db,
+            user: String::from_utf8_lossy(session.user.name()).into_owned(),
             channels: details.map_or(0, |details| details.subscribed.channels.len()),
             patterns: details.map_or(0, |details| details.subscribed.patterns.len()),
             sharded_channels: details.map_or(0, |details| details.subscribed.sharded.len()),

@@ -3,21 +3,29 @@
 //! A request for one shard goes to its owner. One for several becomes a transaction of its own. Inside of EXEC both are
 //! transactions within the one that runs: they execute under its tag, on the shards that it has reserved.
 
+use std::sync::Arc;
+
+use super::denials::DeniedWhere;
 use super::job::{Job, Ran};
-use super::pending::Waiter;
+use super::pending::{SessionRef, Waiter};
 use super::session::Queued;
 use super::transaction::{Deferred, Transaction};
 use super::{Engine, Event};
+use crate::acl::User;
 use crate::commands::{CommandError, CommandId, Flags, Run, SessionCommand};
 use crate::resp::{Args, ArgsBuffer, Protocol, Reply};
 
 /// The Python command that executes a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Executor {
     /// Its row.
     pub command: CommandId,
     /// The transaction whose step it is.
     pub transaction: Option<usize>,
+    /// Its client.
+    pub session: SessionRef,
+    /// The user of its client, by whose rules requests are checked; without one, everything is allowed.
+    pub user: Option<Arc<User>>,
     /// The logical database of its client.
     pub db: u8,
 }
@@ -91,12 +99,19 @@ impl Engine {
     }
 
     /// The command of a request, if this Python command may execute it now.
-    fn check_execution(&self, by: &Executor, args: &Args<'_>) -> Result<CommandId, CommandError> {
+    fn check_execution(
+        &mut self,
+        by: &Executor,
+        args: &Args<'_>,
+    ) -> Result<CommandId, CommandError> {
         if args.is_empty() {
             return Err(CommandError::Plain("a request without a command's name"));
         }
         let command = self.table.lookup(args)?;
         let row = self.table.spec(command);
+        if let Some(user) = &by.user {
+            self.check_for(by.session, user, command, args, DeniedWhere::Module)?;
+        }
         row.check_steps(args)?;
         let caller = self.table.spec(by.command);
         let refused = |why: &str| {

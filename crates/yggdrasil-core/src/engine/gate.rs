@@ -1,4 +1,4 @@
-//! The gate between a request and its execution, in one place: authentication, subscriptions, what the shard does
+//! The gate between a request and its execution, in one place: authentication, rules of the user, subscriptions, what the shard does
 //! just now, pauses, monitors, MULTI.
 
 use super::Engine;
@@ -162,6 +162,12 @@ impl Engine {
                 Some(command),
                 &CommandError::text("NOAUTH Authentication required."),
             );
+            return Some(Flow::Done);
+        }
+        if gates.any(Gates::RESTRICTED)
+            && let Some(error) = self.refusal_by_rules(index, command, args)
+        {
+            self.refuse(index, Some(command), &error);
             return Some(Flow::Done);
         }
         if gates.any(Gates::SUBSCRIBED) && !flags.has(Flags::IN_SUBSCRIBED) {

@@ -6,6 +6,7 @@
 
 mod clients;
 mod clock;
+mod denials;
 mod dispatch;
 mod execute;
 mod gate;
@@ -37,6 +38,7 @@ mod tests;
 mod together;
 mod transaction;
 mod transfer;
+mod users;
 mod views;
 mod watch;
 mod wire;
@@ -47,6 +49,7 @@ use slab::Slab;
 
 pub use clients::{ClientFilter, ClientInfo, ClientKind, Page};
 pub use clock::Clock;
+pub use denials::{DenialEntry, DeniedWhat, DeniedWhere};
 pub use dispatch::Ended;
 pub use execute::Executor;
 pub use gate::ShardState;
@@ -56,8 +59,10 @@ pub use options::{OptionError, Options, OutputLimit};
 pub use pending::SessionRef;
 pub use session::{Listener, Peer};
 pub use session_commands::COMPATIBLE_VERSION;
+pub use users::UsersChange;
 pub use views::Unsent;
 
+use crate::acl::Users;
 use crate::commands::{CommandId, CommandSpec, NewCommand, RegistrationError, Registry};
 use crate::control::{Control, NodeShape};
 use crate::keyspace::{Shard, ShardReader};
@@ -137,6 +142,8 @@ pub struct Engine {
     options: Options,
     clock: Clock,
     table: Registry,
+    users: Users,
+    denials: denials::Denials,
     links: Links,
     tickets: Tickets,
     gathers: Slab<Gather>,
@@ -195,6 +202,7 @@ impl Engine {
         let stats = parts.control.stats_block(parts.shard_index);
         stats.clear();
         let now = (parts.clock.unix_ms)();
+        let table = Registry::new();
         let mut engine = Self {
             me: parts.shard_index,
             shape,
@@ -208,7 +216,9 @@ impl Engine {
             readers: parts.readers,
             options: parts.options,
             clock: parts.clock,
-            table: Registry::new(),
+            users: Users::new(&table),
+            denials: denials::Denials::default(),
+            table,
             tickets: Tickets::default(),
             gathers: Slab::new(),
             parked: parked::ParkedRequests::default(),
@@ -260,6 +270,7 @@ impl Engine {
         self.apply_eviction();
         self.apply_pin_limits();
         self.apply_thresholds();
+        self.users.set_all_channels(self.options.all_channels);
         self.shard.set_lease_age(self.options.lease_age_max_ms);
         self.shard.set_huge_pages(self.options.huge_pages);
         self.apply_event_classes();
@@ -321,6 +332,7 @@ impl Engine {
         self.shard.set_huge_pages(self.options.huge_pages);
         self.apply_event_classes();
         self.apply_thresholds();
+        self.users.set_all_channels(self.options.all_channels);
         Ok(())
     }
 
@@ -360,11 +372,8 @@ impl Engine {
             index: entry.key(),
             client: self.control.next_client_id(),
         };
-        let session = entry.insert(Session::new(at, peer, self.now));
-        session.gates.set(
-            session::Gates::UNAUTHENTICATED,
-            !self.options.password.is_empty(),
-        );
+        entry.insert(Session::new(at, peer, self.users.default_user(), self.now));
+        self.log_out(at.index);
         self.stats.add(Counter::ConnectionsReceived, 1);
         self.stats.add(Counter::ConnectedClients, 1);
         self.recount(at.index);

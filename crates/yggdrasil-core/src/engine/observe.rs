@@ -279,7 +279,12 @@ fn redacted<'a>(name: &str, args: &Args<'a>) -> Vec<&'a [u8]> {
         let secret = match name {
             "auth" => true,
             "hello" => is(place - 1, b"auth") || (place > 2 && is(place - 2, b"auth")),
-            "config|set" => is(place - 1, b"requirepass"),
+            "config|set" => is(place - 1, b"requirepass") || is(place - 1, b"tls-key-file-pass"),
+            "acl|setuser" | "acl|deluser" | "acl|getuser" => place > 1,
+            "migrate" => {
+                let is_behind = |word: &[u8], by: usize| place >= by + 6 && is(place - by, word);
+                is_behind(b"auth", 1) || is_behind(b"auth2", 1) || is_behind(b"auth2", 2)
+            }
             _ => false,
         };
         if secret {

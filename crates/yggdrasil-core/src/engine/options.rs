@@ -77,7 +77,10 @@ pub struct Options {
     pub max_clients: u64,
     /// Seconds after which an idle client is closed; 0 never.
     pub timeout_seconds: u64,
-    pub password: Vec<u8>,
+    /// New users may use all channels.
+    pub all_channels: bool,
+    /// Entries that ACL LOG keeps.
+    pub denials_max: usize,
     /// Who may use DEBUG.
     pub debug_allowed: Allowed,
     pub bulk_bytes_max: usize,
@@ -127,7 +130,8 @@ impl Options {
         Self {
             max_clients: 0,
             timeout_seconds: 0,
-            password: Vec::new(),
+            all_channels: false,
+            denials_max: 0,
             debug_allowed: Allowed::Nobody,
             bulk_bytes_max: 0,
             query_buffer_bytes_max: 0,
@@ -163,7 +167,8 @@ impl Options {
     pub const NAMES: &[&str] = &[
         "maxclients",
         "timeout",
-        "requirepass",
+        "acl-pubsub-default",
+        "acllog-max-len",
         "enable-debug-command",
         "proto-max-bulk-len",
         "client-query-buffer-limit",
@@ -220,7 +225,8 @@ impl Options {
         match name {
             "maxclients" => self.max_clients = number()?,
             "timeout" => self.timeout_seconds = number()?,
-            "requirepass" => self.password = value.as_bytes().to_vec(),
+            "acl-pubsub-default" => self.all_channels = value == "allchannels",
+            "acllog-max-len" => self.denials_max = number()? as usize,
             "enable-debug-command" => {
                 let allowed = Allowed::parse(value);
                 self.debug_allowed = allowed.ok_or_else(|| refused("yes, no or local"))?;

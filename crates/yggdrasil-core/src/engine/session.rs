@@ -1,7 +1,9 @@
 //! What the node knows of one client connection.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use crate::acl::User;
 use crate::commands::CommandId;
 use crate::engine::incoming::Incoming;
 use crate::engine::output::Output;
@@ -32,7 +34,9 @@ impl Gates {
     pub const NO_EVICT: Self = Self(1 << 6);
     /// CLIENT NO-TOUCH ON.
     pub const NO_TOUCH: Self = Self(1 << 7);
-    const SLOW: Self = Self(0b1011_1111);
+    /// Its user may not do everything.
+    pub const RESTRICTED: Self = Self(1 << 8);
+    const SLOW: Self = Self(0b1_1011_1111);
 
     /// True when any of `other` is set.
     #[inline]
@@ -153,6 +157,9 @@ pub struct Details {
 pub struct Session {
     /// Its index and client id.
     pub at: SessionRef,
+    pub user: Arc<User>,
+    /// It has said who it is, or did not have to when it connected.
+    pub is_authenticated: bool,
     pub db: u8,
     pub protocol: Protocol,
     pub gates: Gates,
@@ -212,9 +219,11 @@ pub struct Session {
 
 impl Session {
     /// A new connection.
-    pub fn new(at: SessionRef, peer: &Peer, now: u64) -> Self {
+    pub fn new(at: SessionRef, peer: &Peer, user: &Arc<User>, now: u64) -> Self {
         Self {
             at,
+            user: Arc::clone(user),
+            is_authenticated: false,
             db: 0,
             protocol: Protocol::Resp2,
             gates: Gates::default(),

@@ -148,20 +148,9 @@ impl Engine {
         Ok(())
     }
 
-    fn check_password(&self, user: &[u8], password: &[u8]) -> bool {
-        let known = &self.options.password;
-        // Every byte is looked at, so that the time tells nothing about the first wrong one.
-        let differs = known.len() ^ password.len()
-            | known
-                .iter()
-                .zip(password)
-                .fold(0, |differs, (a, b)| differs | usize::from(a ^ b));
-        user == b"default" && (known.is_empty() || differs == 0)
-    }
-
     fn auth(&mut self, index: usize, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         let (user, password) = match args.len() {
-            2 if self.options.password.is_empty() => {
+            2 if self.users.default_user().needs_no_password() => {
                 return Err(CommandError::Plain(
                     "AUTH <password> called without any password configured for the default user. Are you sure \
                      your configuration is correct?",
@@ -171,12 +160,7 @@ impl Engine {
             3 => (args.at(1), args.at(2)),
             _ => return Err(CommandError::Syntax),
         };
-        if !self.check_password(user, password) {
-            return Err(wrong_password());
-        }
-        self.sessions[index]
-            .gates
-            .set(Gates::UNAUTHENTICATED, false);
+        self.log_in(index, user, password, args.at(0))?;
         reply.ok();
         Ok(())
     }
@@ -196,13 +180,13 @@ impl Engine {
             };
         }
         let mut rest = args.iter().skip(2);
-        let (mut authenticated, mut name) = (None, None);
+        let (mut login, mut name) = (None, None);
         while let Some(option) = rest.next() {
             match (option.to_ascii_lowercase().as_slice(), rest.len()) {
                 (b"auth", 2..) => {
                     let user = rest.next().unwrap_or_default();
                     let password = rest.next().unwrap_or_default();
-                    authenticated = Some(self.check_password(user, password));
+                    login = Some((user, password));
                 }
                 (b"setname", 1..) => {
                     let given = rest.next().unwrap_or_default();
@@ -220,13 +204,14 @@ impl Engine {
                 }
             }
         }
-        let session = &mut self.sessions[index];
-        match authenticated {
-            Some(false) => return Err(wrong_password()),
-            Some(true) => session.gates.set(Gates::UNAUTHENTICATED, false),
-            None if session.gates.any(Gates::UNAUTHENTICATED) => return Err(hello_without_auth()),
+        match login {
+            Some((user, password)) => self.log_in(index, user, password, args.at(0))?,
+            None if self.sessions[index].gates.any(Gates::UNAUTHENTICATED) => {
+                return Err(hello_without_auth());
+            }
             None => {}
         }
+        let session = &mut self.sessions[index];
         if let Some(name) = name {
             session.details_mut().name = name;
         }
@@ -242,10 +227,9 @@ impl Engine {
         self.forget_subscriptions(index);
         self.forget_watches(index);
         self.leave_monitor(index);
-        let needs_password = !self.options.password.is_empty();
+        self.sessions[index].gates = Gates::default();
+        self.log_out(index);
         let session = &mut self.sessions[index];
-        session.gates = Gates::default();
-        session.gates.set(Gates::UNAUTHENTICATED, needs_password);
         session.db = 0;
         session.protocol = Protocol::Resp2;
         let details = session.details_mut();
@@ -399,10 +383,6 @@ fn check_word(word: &[u8], error: &'static str) -> Outcome {
     } else {
         Err(CommandError::Plain(error))
     }
-}
-
-fn wrong_password() -> CommandError {
-    CommandError::text("WRONGPASS invalid username-password pair or user is disabled.")
 }
 
 fn hello_without_auth() -> CommandError {

@@ -347,8 +347,8 @@ impl Engine {
             let Some(next) = transaction.queue.front() else {
                 break;
             };
-            let is_simple = self.is_simple(next.command, &next.args.as_args());
-            if !is_simple && !transaction.gathers.is_empty() {
+            // The reply of what is executed here comes behind those that are awaited.
+            if !transaction.gathers.is_empty() && self.is_answered_here(id, next) {
                 return;
             }
             let next = self.transactions[id]
@@ -401,6 +401,23 @@ impl Engine {
         }
     }
 
+    /// True for a request whose reply, or whose error, is there at once.
+    fn is_answered_here(&self, id: usize, next: &Queued) -> bool {
+        let (command, args) = (next.command, next.args.as_args());
+        let row = self.table.spec(command);
+        let transaction = &self.transactions[id];
+        !self.is_simple(command, &args)
+            || row.check_steps(&args).is_err()
+            || self.lacks_room(id, row, &args)
+            || transaction.exec && self.is_denied_step(transaction.session, command, &args)
+    }
+
+    fn lacks_room(&self, id: usize, row: &CommandSpec, args: &Args<'_>) -> bool {
+        row.flags.has(Flags::DENYOOM)
+            && self.transactions[id].reserved.len() > 1
+            && !self.has_room(id, row, args)
+    }
+
     /// True when each shard of a transaction has room for what a request writes there.
     fn has_room(&self, id: usize, row: &CommandSpec, args: &Args<'_>) -> bool {
         let mut needed = vec![0_u64; self.shape.shards];
@@ -416,13 +433,20 @@ impl Engine {
     fn execute_step(&mut self, id: usize, next: Queued) {
         let args = next.args.as_args();
         let row = self.table.spec(next.command);
-        let (run, denies) = (row.run, row.flags.has(Flags::DENYOOM));
+        let run = row.run;
         let is_push = row.flags.has(Flags::PUBSUB);
         let transaction = &self.transactions[id];
         let (db, protocol, tag) = (transaction.db, transaction.protocol, transaction.tag);
-        if denies && transaction.reserved.len() > 1 && !self.has_room(id, row, &args) {
+        let (is_exec, at) = (transaction.exec, transaction.session);
+        if self.lacks_room(id, row, &args) {
             let mut reply = Vec::new();
             CommandError::OutOfMemory.write(&mut Reply::new(&mut reply, protocol));
+            self.step_done(id, &reply);
+            return;
+        }
+        if is_exec && let Some(error) = self.refusal_of_step(at, next.command, &args) {
+            let mut reply = Vec::new();
+            error.write(&mut Reply::new(&mut reply, protocol));
             self.step_done(id, &reply);
             return;
         }

@@ -104,5 +104,9 @@ counters! {
     CommandRate, "commands_per_second", Gauge, "Commands executed in the last second";
     InputRate, "net_input_bytes_per_second", Gauge, "Bytes read from clients in the last second";
     OutputRate, "net_output_bytes_per_second", Gauge, "Bytes written to clients in the last second";
+    DeniedAuth, "acl_denied_auth", Counter, "Logins with a wrong user or password";
+    DeniedCommands, "acl_denied_commands", Counter, "Requests refused because the user may not use the command";
+    DeniedKeys, "acl_denied_keys", Counter, "Requests refused because the user may not use a key";
+    DeniedChannels, "acl_denied_channels", Counter, "Requests refused because the user may not use a channel";
     ProtocolErrors, "protocol_errors", Counter, "Connections closed for a protocol error";
 }

@@ -10,10 +10,28 @@ from yggdrasil.protocol.families import (
     info,
     latency,
     memory,
+    migrate,
     module,
     pubsub,
+    replication,
     server,
     slowlog,
 )
 
-FAMILIES = (acl, capture, client, commands, config, debug, info, latency, memory, module, pubsub, server, slowlog)
+FAMILIES = (
+    acl,
+    capture,
+    client,
+    commands,
+    config,
+    debug,
+    info,
+    latency,
+    memory,
+    migrate,
+    module,
+    pubsub,
+    replication,
+    server,
+    slowlog,
+)

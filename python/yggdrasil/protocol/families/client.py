@@ -28,6 +28,7 @@ class Filter:
     address: Raw | None = None
     local_address: Raw | None = None
     kind: str | None = None
+    user: Raw | None = None
     age_s_min: int | None = None
     except_id: int | None = None
 
@@ -39,6 +40,7 @@ class Filter:
             "address": self.address,
             "local_address": self.local_address,
             "kind": self.kind,
+            "user": self.user,
             "age_s_min": self.age_s_min,
             "except_id": self.except_id,
         }
@@ -174,6 +176,8 @@ async def client_kill(ctx: CommandContext, args: list[bytes]) -> Reply:
             raise ReplyError("ERR No such client")
         return OK
     wanted, spare_caller = _kill_filter(args)
+    if wanted.user is not None and ctx.worker.user(wanted.user) is None:
+        raise ReplyError(f"ERR No such user '{text(wanted.user)}'")
     return await _kill(ctx, wanted, spare_caller=spare_caller)
 
 
@@ -198,9 +202,7 @@ def _narrowed(wanted: Filter, name: bytes, value: bytes) -> Filter:
         case b"TYPE":
             return replace(wanted, kind=_kind_named(value))
         case b"USER":
-            if value != b"default":
-                raise ReplyError(f"ERR No such user '{text(value)}'")
-            return wanted
+            return replace(wanted, user=value)
         case b"ADDR":
             return replace(wanted, address=value)
         case b"LADDR":

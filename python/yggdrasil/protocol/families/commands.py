@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from yggdrasil._core import Members, ReplyError
+from yggdrasil._core import Members
 from yggdrasil.protocol.command import command, container_alone, help_of
-from yggdrasil.protocol.key_uses import KeySpecification, key_specifications, uses_in
+from yggdrasil.protocol.key_uses import KeySpecification, key_specifications
 from yggdrasil.protocol.node import CommandContext
 from yggdrasil.protocol.reply import Reply, raw, syntax_error, text
 from yggdrasil.protocol.table import Entry
@@ -187,7 +187,7 @@ async def command_list(ctx: CommandContext, args: list[bytes]) -> Reply:
 )
 async def command_getkeys(ctx: CommandContext, args: list[bytes]) -> Reply:
     """In their order."""
-    return ctx.worker.command_keys(args)
+    return [key for key, _ in ctx.worker.command_keys(args)]
 
 
 @command(
@@ -202,13 +202,4 @@ async def command_getkeys(ctx: CommandContext, args: list[bytes]) -> Reply:
 )
 async def command_getkeysandflags(ctx: CommandContext, args: list[bytes]) -> Reply:
     """Each key with its flags."""
-    keys = ctx.worker.command_keys(args)
-    entry = ctx.here.table.find(text(args[0]))
-    if entry is not None and entry.subcommands:
-        entry = entry.subcommands.get(text(args[1]).lower())
-    if entry is None:
-        raise ReplyError("ERR Invalid command specified")
-    specifications = key_specifications(entry.row)
-    # Where there are several, each is for one key; the last is for all that follow.
-    flags = [uses_in(specifications[min(place, len(specifications) - 1)], args) for place in range(len(keys))]
-    return [[key, Members(found)] for key, found in zip(keys, flags, strict=True)]
+    return [[key, Members(uses)] for key, uses in ctx.worker.command_keys(args)]

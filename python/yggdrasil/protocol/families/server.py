@@ -1,4 +1,4 @@
-"""TIME, ROLE, WAIT, SHUTDOWN and others about the node as a whole."""
+"""TIME, WAIT, SHUTDOWN and others about the node as a whole."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from yggdrasil._core import COMPATIBLE_VERSION, ReplyError, Verbatim
 from yggdrasil.protocol.command import command
 from yggdrasil.protocol.node import CommandContext
 from yggdrasil.protocol.picture import picture
-from yggdrasil.protocol.reply import OK, Reply, integer, milliseconds, syntax_error
+from yggdrasil.protocol.reply import Reply, integer, milliseconds, syntax_error
 
 
 @command(
@@ -42,19 +42,6 @@ async def lolwut(ctx: CommandContext, args: list[bytes]) -> Reply:
 
 
 @command(
-    "role",
-    arity=1,
-    flags=("noscript", "loading", "stale", "fast", "admin_category"),
-    group="server",
-    summary="Tells the role in replication.",
-    since="2.8.12",
-)
-async def role(ctx: CommandContext, args: list[bytes]) -> Reply:
-    """Always the leader, without followers."""
-    return [b"master", 0, []]
-
-
-@command(
     "lastsave",
     arity=1,
     flags=("loading", "stale", "fast", "admin_category"),
@@ -66,40 +53,6 @@ async def role(ctx: CommandContext, args: list[bytes]) -> Reply:
 async def lastsave(ctx: CommandContext, args: list[bytes]) -> Reply:
     """Unix seconds."""
     return ctx.services.node.started_at_ms // 1000
-
-
-async def _replicaof(args: list[bytes]) -> Reply:
-    if [argument.upper() for argument in args] != [b"NO", b"ONE"]:
-        raise ReplyError("ERR a node cannot follow another one yet: only REPLICAOF NO ONE is accepted")
-    return OK
-
-
-@command(
-    "replicaof",
-    arity=3,
-    flags=("admin", "noscript", "stale", "no_async_loading"),
-    group="server",
-    summary="Accepts NO ONE: this node follows nobody.",
-    since="5.0.0",
-    syntax="<host port | NO ONE>",
-)
-async def replicaof(ctx: CommandContext, args: list[bytes]) -> Reply:
-    """There is no replication yet."""
-    return await _replicaof(args)
-
-
-@command(
-    "slaveof",
-    arity=3,
-    flags=("admin", "noscript", "stale", "no_async_loading"),
-    group="server",
-    summary="The old name of REPLICAOF.",
-    since="1.0.0",
-    syntax="<host port | NO ONE>",
-)
-async def slaveof(ctx: CommandContext, args: list[bytes]) -> Reply:
-    """There is no replication yet."""
-    return await _replicaof(args)
 
 
 @command(

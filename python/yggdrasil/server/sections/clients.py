@@ -16,7 +16,6 @@ class Clients(Section):
             help="Password that clients have to give (AUTH, HELLO); empty for none.",
             redis=True,
             runtime=True,
-            engine=True,
             secret=True,
         ),
     ] = ""

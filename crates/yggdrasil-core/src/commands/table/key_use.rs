@@ -1,7 +1,38 @@
 //! What commands do with their keys, under the names that COMMAND INFO has for it.
 
+use crate::acl::Permission;
+use crate::resp::Args;
+
 /// The use of a key: whether it is read, changed, overwritten or removed, and what that means for its value.
 pub type KeyUse = &'static [&'static str];
+
+/// What a use needs of the rules of its user. Only looking whether a key is there needs neither reading nor writing.
+pub fn permission(key_use: KeyUse) -> Permission {
+    let needed = key_use.iter().map(|word| match *word {
+        "access" => Permission::READ,
+        "insert" | "update" | "delete" => Permission::WRITE,
+        _ => Permission::NONE,
+    });
+    needed.fold(Permission::NONE, Permission::with)
+}
+
+/// The use that the arguments of a request make of its key, where [`BY_OPTIONS`] stands in the row.
+pub fn by_options(name: &str, args: &Args<'_>) -> KeyUse {
+    let has = |words: &[&str], from: usize| {
+        let mut rest = args.iter().skip(from);
+        rest.any(|arg| {
+            words
+                .iter()
+                .any(|word| arg.eq_ignore_ascii_case(word.as_bytes()))
+        })
+    };
+    match name {
+        "bitfield" if has(&["SET", "INCRBY"], 2) => CHANGE,
+        "bitfield" => READ,
+        _ if has(&["GET"], 3) => CHANGE,
+        _ => OVERWRITE,
+    }
+}
 
 /// The value is read.
 pub const READ: KeyUse = &["RO", "access"];

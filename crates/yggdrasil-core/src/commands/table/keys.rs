@@ -33,6 +33,8 @@ pub enum Keys {
         word: &'static str,
         from: u16,
     },
+    /// Those of MIGRATE: the third argument or, where that is empty, everything behind KEYS among the options.
+    Migrated,
 }
 
 impl Keys {
@@ -79,6 +81,10 @@ impl Keys {
                 let (first, end) = half_behind(args, word, usize::from(from));
                 (first, end, 1)
             }
+            Self::Migrated => {
+                let (first, end) = migrated(args);
+                (first, end, 1)
+            }
         };
         destination.into_iter().chain((first..end).step_by(step))
     }
@@ -103,6 +109,7 @@ impl Keys {
             Self::Before { .. } => (1, -1, 1),
             Self::FromTo => (1, 2, 1),
             Self::IntoFirst { first } => (first.into(), -1, 1),
+            Self::Migrated => (MIGRATED_AT as i64, MIGRATED_AT as i64, 1),
             Self::Counted {
                 destination: Some(destination),
                 ..
@@ -113,7 +120,10 @@ impl Keys {
 
     /// True when only a request tells where the keys are.
     pub fn depends_on_arguments(self) -> bool {
-        matches!(self, Self::Counted { .. } | Self::After { .. })
+        matches!(
+            self,
+            Self::Counted { .. } | Self::After { .. } | Self::Migrated
+        )
     }
 }
 
@@ -135,6 +145,27 @@ fn counted(args: &Args<'_>, count_at: usize) -> (usize, usize) {
     let end = count.and_then(|count| first.checked_add(count));
     let end = end.filter(|end| *end <= args.len());
     (first, end.unwrap_or(first))
+}
+
+/// The place of the one key of MIGRATE.
+const MIGRATED_AT: usize = 3;
+/// The place of its first option.
+const MIGRATE_OPTIONS_AT: usize = 6;
+
+fn migrated(args: &Args<'_>) -> (usize, usize) {
+    let one = (MIGRATED_AT, args.len().min(MIGRATED_AT + 1));
+    let mut place = MIGRATE_OPTIONS_AT;
+    while let Some(option) = args.get(place) {
+        place += match option.to_ascii_lowercase().as_slice() {
+            // Both at once is an error of the command.
+            b"keys" if !args.at(MIGRATED_AT).is_empty() => return (0, 0),
+            b"keys" => return (place + 1, args.len()),
+            b"auth" => 2,
+            b"auth2" => 3,
+            _ => 1,
+        };
+    }
+    one
 }
 
 fn half_behind(args: &Args<'_>, word: &str, from: usize) -> (usize, usize) {
@@ -229,6 +260,15 @@ mod tests {
         assert_eq!(positions(streams, "XREAD STREAMS STREAMS 0"), [2]);
         assert_eq!(positions(streams, "XREAD STREAMS a b 0"), []);
         assert_eq!(positions(streams, "XREAD COUNT 2"), []);
+        let migrated = Keys::Migrated;
+        assert_eq!(positions(migrated, "MIGRATE h 1 k 0 5 COPY"), [3]);
+        assert_eq!(positions(migrated, "MIGRATE h 1 k 0 5 KEYS a"), []);
+        assert_eq!(
+            positions(migrated, "MIGRATE h 1  0 5 AUTH KEYS KEYS a b"),
+            [9, 10]
+        );
+        assert_eq!(positions(migrated, "MIGRATE h 1  0 5 AUTH2 KEYS KEYS"), [3]);
+        assert_eq!(positions(migrated, "MIGRATE h 1"), []);
         assert_eq!(positions(streams, "XREAD STREAMS"), []);
         assert_eq!((streams.triple(), counted.triple()), ((0, 0, 0), (0, 0, 0)));
         let into = Keys::IntoFirst { first: 2 };

@@ -4,6 +4,7 @@ use crate::commands::families;
 use crate::commands::table::error::CommandError;
 use crate::commands::table::flags::Flags;
 use crate::commands::table::handler::Run;
+use crate::commands::table::key_use::KeyUse;
 use crate::commands::table::keys::Keys;
 use crate::commands::table::name_key::{NO_CONTAINER, NameKey, is_name};
 use crate::commands::table::spec::{Arity, CommandSpec, Docs, Group, Route};
@@ -261,8 +262,8 @@ impl Registry {
         self.resolve(args).map(|slot| CommandId(slot.row))
     }
 
-    /// The keys of a request, for COMMAND GETKEYS.
-    pub fn keys_of<'a>(&self, args: &Args<'a>) -> Result<Vec<&'a [u8]>, CommandError> {
+    /// The keys of a request with their uses, for COMMAND GETKEYSANDFLAGS.
+    pub fn keys_of<'a>(&self, args: &Args<'a>) -> Result<Vec<(&'a [u8], KeyUse)>, CommandError> {
         let Some(slot) = self.resolve(args) else {
             return Err(CommandError::Plain("Invalid command specified"));
         };
@@ -275,8 +276,10 @@ impl Registry {
                 "Invalid number of arguments specified for command",
             ));
         }
-        let positions = spec.keys.positions(args);
-        let keys: Vec<_> = positions.map(|index| args.at(index)).collect();
+        let uses = spec.uses_in(args);
+        let keys: Vec<_> = uses
+            .map(|(place, key_use)| (args.at(place), key_use))
+            .collect();
         if keys.is_empty() && spec.keys.depends_on_arguments() {
             return Err(CommandError::Plain(
                 "Invalid arguments specified for command",
@@ -525,7 +528,11 @@ mod tests {
         let keys = |line: &str| {
             let request = request(line);
             let keys = registry.keys_of(&request.as_args());
-            keys.map(|keys| keys.into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>())
+            keys.map(|keys| {
+                keys.into_iter()
+                    .map(|(key, _)| key.to_vec())
+                    .collect::<Vec<_>>()
+            })
         };
         assert_eq!(
             keys("ZUNIONSTORE to 2 a b"),
@@ -677,9 +684,12 @@ mod tests {
     fn keys_are_extracted() {
         let registry = Registry::new();
         let keys = |line: &str| {
-            registry
-                .keys_of(&request(line).as_args())
-                .map(|keys| keys.concat())
+            registry.keys_of(&request(line).as_args()).map(|keys| {
+                keys.into_iter()
+                    .map(|(key, _)| key)
+                    .collect::<Vec<_>>()
+                    .concat()
+            })
         };
         assert_eq!(keys("mset a 1 b 2").unwrap(), b"ab");
         assert_eq!(keys("object encoding k").unwrap(), b"k");

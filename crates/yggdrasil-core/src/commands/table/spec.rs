@@ -1,5 +1,6 @@
 //! The row of the command table: everything that is known about a command, in one place.
 
+use crate::acl::{CATEGORIES, Permission};
 use crate::keyspace::{Kind, room_of_entry};
 use crate::resp::Args;
 
@@ -285,6 +286,36 @@ impl CommandSpec {
         }
     }
 
+    /// The keys of a request, as places among its arguments, each with its use there. What only looks like a key is
+    /// left out.
+    pub fn uses_in<'a>(&self, args: &Args<'a>) -> impl Iterator<Item = (usize, KeyUse)> + use<'a> {
+        let (name, uses, args) = (self.name, self.uses_of_keys(), *args);
+        let keys = match uses {
+            [] => Keys::None,
+            [first, ..] if *first == key_use::NO_KEY => Keys::None,
+            _ => self.keys,
+        };
+        let places = keys.positions(&args).enumerate();
+        places.map(move |(number, place)| {
+            // Where there are several uses, each is that of one key, and the last that of all that follow.
+            let key_use = uses[number.min(uses.len() - 1)];
+            if key_use == key_use::BY_OPTIONS {
+                (place, key_use::by_options(name, &args))
+            } else {
+                (place, key_use)
+            }
+        })
+    }
+
+    /// The keys of a request, as places among its arguments, each with what its user must be permitted.
+    pub fn key_permissions<'a>(
+        &self,
+        args: &Args<'a>,
+    ) -> impl Iterator<Item = (usize, Permission)> + use<'a> {
+        let uses = self.uses_in(args);
+        uses.map(|(place, key_use)| (place, key_use::permission(key_use)))
+    }
+
     /// The name without its container.
     pub fn own_name(&self) -> &'static str {
         self.name.split_once('|').map_or(self.name, |(_, own)| own)
@@ -295,32 +326,33 @@ impl CommandSpec {
         self.name.split_once('|').map(|(container, _)| container)
     }
 
-    /// Names of the ACL categories, without "@".
+    /// Names of the ACL categories, without "@", in Redis's order.
     pub fn acl_categories(&self) -> Vec<&'static str> {
+        let all = CATEGORIES.into_iter();
+        all.filter(|category| self.is_in_category(category))
+            .collect()
+    }
+
+    fn is_in_category(&self, category: &str) -> bool {
         let has = |flag| self.flags.has(flag);
-        let is_keyspace = has(Flags::KEYSPACE) && self.group != Group::Generic;
-        let is_container = matches!(self.run, Run::Container);
-        let is_connection = has(Flags::CONNECTION);
         let is_admin = has(Flags::ADMIN) || has(Flags::ADMIN_CATEGORY);
-        let by_flag = [
-            (is_connection, "connection"),
-            (is_keyspace, "keyspace"),
-            (has(Flags::WRITE), "write"),
-            (has(Flags::READONLY), "read"),
-            (is_admin, "admin"),
-            (is_admin || has(Flags::DANGEROUS), "dangerous"),
-            (has(Flags::PUBSUB), "pubsub"),
-            (has(Flags::BLOCKING), "blocking"),
-            (has(Flags::FAST), "fast"),
-            (!has(Flags::FAST), "slow"),
-        ];
-        let group = self.group.acl_category();
-        let group = group.filter(|_| !is_container && !is_connection);
-        let flags = by_flag
-            .into_iter()
-            .filter(|(holds, _)| *holds)
-            .map(|(_, name)| name);
-        group.into_iter().chain(flags).collect()
+        let is_of_group = !matches!(self.run, Run::Container)
+            && !has(Flags::CONNECTION)
+            && self.group.acl_category() == Some(category);
+        is_of_group
+            || match category {
+                "keyspace" => has(Flags::KEYSPACE),
+                "read" => has(Flags::READONLY),
+                "write" => has(Flags::WRITE),
+                "pubsub" => has(Flags::PUBSUB),
+                "admin" => is_admin,
+                "fast" => has(Flags::FAST),
+                "slow" => !has(Flags::FAST),
+                "blocking" => has(Flags::BLOCKING),
+                "dangerous" => is_admin || has(Flags::DANGEROUS),
+                "connection" => has(Flags::CONNECTION),
+                _ => false,
+            }
     }
 }
 

@@ -53,7 +53,7 @@ impl Node {
         self.replies(id)
     }
 
-    fn is_dropped(&mut self, id: ClientId) -> bool {
+    pub(super) fn is_dropped(&mut self, id: ClientId) -> bool {
         let client = &self.clients[id];
         self.engines[client.worker].is_dropped(client.at)
     }

@@ -2,7 +2,7 @@
 
 use super::{Node, SHAPE};
 use crate::commands::{Arity, CommandId, Flags, Group, Keys, NewCommand, Run};
-use crate::engine::{Engine, Event, Executor};
+use crate::engine::{Engine, Event, Executor, SessionRef};
 use crate::keyspace::slot::key_slot;
 use crate::resp::ArgsBuffer;
 
@@ -53,6 +53,11 @@ impl Node {
         let by = Executor {
             command,
             transaction: None,
+            session: SessionRef {
+                index: usize::MAX,
+                client: 0,
+            },
+            user: None,
             db: 0,
         };
         let args: ArgsBuffer = args.iter().copied().collect();

@@ -8,6 +8,7 @@ mod later;
 mod long_values;
 mod order;
 mod room;
+mod rules;
 mod simulation;
 mod staged;
 mod state;

@@ -412,6 +412,11 @@ impl World {
         let by = Executor {
             command: running.command,
             transaction: running.transaction,
+            session: SessionRef {
+                index: usize::MAX,
+                client: 0,
+            },
+            user: None,
             db: 0,
         };
         self.executions += 1;
