@@ -9,6 +9,7 @@ pub(in crate::commands) mod pins;
 pub mod scan;
 pub mod session;
 pub(in crate::commands) mod set;
+pub(in crate::commands) mod sorted_sets;
 pub mod streams;
 pub(in crate::commands) mod strings;
 pub(in crate::commands) mod value;

@@ -13,6 +13,8 @@ pub const CHANGE: KeyUse = &["RW", "access", "update"];
 pub const TOUCH_UP: KeyUse = &["RW", "update"];
 /// Something is added to the value.
 pub const INSERT: KeyUse = &["RW", "insert"];
+/// A part of the value is removed and not read.
+pub const TAKE_OUT: KeyUse = &["RW", "delete"];
 /// The value is overwritten, whatever it was.
 pub const OVERWRITE: KeyUse = &["OW", "update"];
 /// The key is written where there was none.

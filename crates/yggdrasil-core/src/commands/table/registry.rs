@@ -1,7 +1,7 @@
 //! The table of all commands, and the way from a name to its row: open addressing over [`NameKey`]s.
 
 use crate::commands::families::{
-    counters, databases, expiry, keys, object, pins, session, set, streams, strings,
+    counters, databases, expiry, keys, object, pins, session, set, sorted_sets, streams, strings,
 };
 use crate::commands::table::error::CommandError;
 use crate::commands::table::flags::Flags;
@@ -24,6 +24,10 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     object::COMMANDS,
     databases::COMMANDS,
     session::COMMANDS,
+    sorted_sets::changes::COMMANDS,
+    sorted_sets::lookups::COMMANDS,
+    sorted_sets::ranges::COMMANDS,
+    sorted_sets::removals::COMMANDS,
 ];
 
 /// A row of a [`Registry`]: small, and valid as long as that.

@@ -8,6 +8,7 @@
 pub mod intset;
 pub mod listpack;
 pub mod set;
+pub mod sorted_set;
 pub mod table;
 pub mod tree;
 pub mod wire;
@@ -15,6 +16,7 @@ pub mod wire;
 use std::fmt::Debug;
 
 use self::set::Set;
+use self::sorted_set::SortedSet;
 use self::tree::Wreckage;
 use super::kind::Kind;
 
@@ -133,6 +135,7 @@ pub trait Elements: Clone + Debug {
 #[derive(Clone, Debug)]
 pub enum Collection {
     Set(Set),
+    SortedSet(SortedSet),
 }
 
 /// Does the same with whatever type a collection has.
@@ -140,6 +143,7 @@ macro_rules! each {
     ($collection:expr, $name:ident => $body:expr) => {
         match $collection {
             Collection::Set($name) => $body,
+            Collection::SortedSet($name) => $body,
         }
     };
 }
@@ -149,6 +153,7 @@ macro_rules! of_kind {
     ($kind:expr, $function:ident($($argument:expr),*), $map:path, $otherwise:expr) => {
         match $kind {
             Kind::Set => $map(Set::$function($($argument),*)),
+            Kind::SortedSet => $map(SortedSet::$function($($argument),*)),
             _ => $otherwise,
         }
     };
@@ -201,6 +206,7 @@ impl Collection {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Set(_) => Kind::Set,
+            Self::SortedSet(_) => Kind::SortedSet,
         }
     }
 
@@ -246,6 +252,12 @@ fn some(made: impl Into<Collection>) -> Option<Collection> {
 impl From<Set> for Collection {
     fn from(set: Set) -> Self {
         Self::Set(set)
+    }
+}
+
+impl From<SortedSet> for Collection {
+    fn from(set: SortedSet) -> Self {
+        Self::SortedSet(set)
     }
 }
 
