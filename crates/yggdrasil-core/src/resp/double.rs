@@ -1,4 +1,4 @@
-//! How Redis prints a double: the fewest digits that read back as the same number.
+//! How Redis prints a double: the fewest digits that read back as the same number. And how it reads one.
 
 use std::io::Write;
 
@@ -22,6 +22,130 @@ pub fn write_double(out: &mut Vec<u8>, value: f64) {
     } else {
         write_digits(out, value);
     }
+}
+
+/// A number that was read.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Double {
+    /// Infinite for what is too large, and zero for what is too small.
+    pub value: f64,
+    /// True for what is finite and not zero, and too large or too small.
+    pub is_out_of_range: bool,
+}
+
+impl Double {
+    /// Reads what `strtod` reads to its end, blanks before it excepted: decimal and hexadecimal numbers, and infinity.
+    /// What is not a number is refused.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let unsigned = match text {
+            [b'-' | b'+', rest @ ..] => rest,
+            rest => rest,
+        };
+        if let [b'0', b'x' | b'X', digits @ ..] = unsigned {
+            let magnitude = parse_hexadecimal(digits)?;
+            let sign = if text[0] == b'-' { -1.0 } else { 1.0 };
+            return Some(Self {
+                value: sign * magnitude.value,
+                ..magnitude
+            });
+        }
+        let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+        if value.is_nan() {
+            return None;
+        }
+        let is_infinity = unsigned.first().is_some_and(u8::is_ascii_alphabetic);
+        let mantissa = unsigned.split(|byte| matches!(byte, b'e' | b'E')).next();
+        let is_zero =
+            || mantissa.is_some_and(|digits| digits.iter().all(|d| matches!(d, b'0' | b'.')));
+        let is_out_of_range = (value.is_infinite() && !is_infinity) || (value == 0.0 && !is_zero());
+        Some(Self {
+            value,
+            is_out_of_range,
+        })
+    }
+}
+
+/// The double of a text that is one and nothing else, and in the range of doubles.
+#[must_use]
+pub fn parse_double(text: &[u8]) -> Option<f64> {
+    let double = Double::parse(text).filter(|double| !double.is_out_of_range);
+    double.map(|double| double.value)
+}
+
+/// The digits behind "0x". Those beyond the first fifteen that count only tell the size.
+fn parse_hexadecimal(text: &[u8]) -> Option<Double> {
+    const DIGITS_MAX: u32 = 15;
+    const EXPONENT_MAX: i64 = 1 << 20;
+    let mark = text.iter().position(|byte| matches!(byte, b'p' | b'P'));
+    let (digits, exponent) = match mark {
+        Some(mark) => (&text[..mark], parse_exponent(&text[mark + 1..])?),
+        None => (text, 0),
+    };
+    let (mut mantissa, mut taken, mut seen) = (0_u64, 0, false);
+    let (mut scale, mut is_fraction) = (0_i64, false);
+    for byte in digits {
+        if *byte == b'.' && !is_fraction {
+            is_fraction = true;
+            continue;
+        }
+        let digit = char::from(*byte).to_digit(16)?;
+        seen = true;
+        if taken < DIGITS_MAX {
+            mantissa = mantissa << 4 | u64::from(digit);
+            taken += u32::from(mantissa != 0);
+            scale -= if is_fraction { 4 } else { 0 };
+        } else {
+            scale += if is_fraction { 0 } else { 4 };
+        }
+    }
+    if !seen {
+        return None;
+    }
+    let exponent = scale
+        .saturating_add(exponent)
+        .clamp(-EXPONENT_MAX, EXPONENT_MAX);
+    let value = scaled(mantissa as f64, exponent as i32);
+    let is_lost = value.is_infinite() || (value == 0.0 && mantissa != 0);
+    Some(Double {
+        value,
+        is_out_of_range: is_lost,
+    })
+}
+
+fn parse_exponent(text: &[u8]) -> Option<i64> {
+    let digits = match text {
+        [b'-' | b'+', digits @ ..] => digits,
+        digits => digits,
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let size = digits.iter().fold(0_i64, |size, digit| {
+        size.saturating_mul(10)
+            .saturating_add(i64::from(digit - b'0'))
+    });
+    Some(if text[0] == b'-' { -size } else { size })
+}
+
+/// A number times a power of two, in steps that do not round but at the last.
+fn scaled(mut value: f64, mut exponent: i32) -> f64 {
+    const STEP: i32 = 900;
+    while exponent > STEP {
+        value *= 2_f64.powi(STEP);
+        exponent -= STEP;
+        if value.is_infinite() || value == 0.0 {
+            return value;
+        }
+    }
+    while exponent < -STEP {
+        value *= 2_f64.powi(-STEP);
+        exponent += STEP;
+        if value == 0.0 {
+            return value;
+        }
+    }
+    value * 2_f64.powi(exponent)
 }
 
 fn write_digits(out: &mut Vec<u8>, value: f64) {
@@ -118,7 +242,45 @@ mod tests {
         }
     }
 
+    #[test]
+    fn doubles_are_read_as_in_redis() {
+        for (text, expected) in [
+            ("1", Some(1.0)),
+            ("-1.5e3", Some(-1500.0)),
+            (".5", Some(0.5)),
+            ("5.", Some(5.0)),
+            ("+inf", Some(f64::INFINITY)),
+            ("-Infinity", Some(f64::NEG_INFINITY)),
+            ("0x10", Some(16.0)),
+            ("-0x1.8p1", Some(-3.0)),
+            ("0x.8", Some(0.5)),
+            ("0x1p-1074", Some(5e-324)),
+            ("0x1p2000", None),
+            ("0x", None),
+            ("0x1p", None),
+            ("0x1pz", None),
+            ("1e400", None),
+            ("1e-400", None),
+            ("0e-400", Some(0.0)),
+            ("nan", None),
+            ("", None),
+            (" 1", None),
+            ("1 ", None),
+            ("1x", None),
+        ] {
+            assert_eq!(parse_double(text.as_bytes()), expected, "{text:?}");
+        }
+        let large = Double::parse(b"1e400").unwrap();
+        assert!(large.is_out_of_range && large.value == f64::INFINITY);
+    }
+
     proptest! {
+        #[test]
+        fn no_bytes_are_too_strange_to_be_read(bytes: Vec<u8>, hexadecimal in "[-+]?0x[0-9a-f.p+-]{0,40}") {
+            Double::parse(&bytes);
+            Double::parse(hexadecimal.as_bytes());
+        }
+
         #[test]
         fn every_double_reads_back(value in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL) {
             prop_assert_eq!(text(value).parse::<f64>().unwrap(), value);

@@ -8,7 +8,7 @@ mod parser;
 mod reply;
 
 pub use args::{Args, ArgsBuffer, Span};
-pub use double::write_double;
+pub use double::{Double, parse_double, write_double};
 pub use integer::{parse_i64, parse_u64};
 pub use parser::{Arriving, Limits, Parsed, Parser, ProtocolError, Requests};
 pub use reply::{Lend, Protocol, Reply};

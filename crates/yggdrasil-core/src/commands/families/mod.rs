@@ -13,6 +13,7 @@ pub mod scan;
 pub mod session;
 pub(in crate::commands) mod set;
 pub(in crate::commands) mod sets;
+pub(in crate::commands) mod sorted_sets;
 pub mod streams;
 pub(in crate::commands) mod strings;
 pub(in crate::commands) mod value;

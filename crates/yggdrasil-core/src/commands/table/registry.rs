@@ -17,6 +17,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     families::streams::COMMANDS,
     families::set::COMMANDS,
     families::sets::COMMANDS,
+    families::sorted_sets::COMMANDS,
     families::counters::COMMANDS,
     families::bitmap::COMMANDS,
     families::bitfield::COMMANDS,

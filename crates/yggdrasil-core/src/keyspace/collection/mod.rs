@@ -9,6 +9,7 @@ pub mod intset;
 pub mod listpack;
 pub mod map;
 pub mod set;
+pub mod sorted_set;
 pub mod stream;
 pub mod table;
 pub mod tree;
@@ -17,6 +18,7 @@ pub mod wire;
 use std::fmt::Debug;
 
 use self::set::Set;
+use self::sorted_set::SortedSet;
 use self::stream::Stream;
 use self::tree::Wreckage;
 use super::kind::Kind;
@@ -137,6 +139,7 @@ pub trait Elements: Clone + Debug {
 pub enum Collection {
     Set(Set),
     Stream(Stream),
+    SortedSet(SortedSet),
 }
 
 /// Does the same with whatever type a collection has.
@@ -145,6 +148,7 @@ macro_rules! each {
         match $collection {
             Collection::Set($name) => $body,
             Collection::Stream($name) => $body,
+            Collection::SortedSet($name) => $body,
         }
     };
 }
@@ -155,6 +159,7 @@ macro_rules! of_kind {
         match $kind {
             Kind::Set => $map(Set::$function($($argument),*)),
             Kind::Stream => $map(Stream::$function($($argument),*)),
+            Kind::SortedSet => $map(SortedSet::$function($($argument),*)),
             _ => $otherwise,
         }
     };
@@ -208,6 +213,7 @@ impl Collection {
         match self {
             Self::Set(_) => Kind::Set,
             Self::Stream(_) => Kind::Stream,
+            Self::SortedSet(_) => Kind::SortedSet,
         }
     }
 
@@ -259,6 +265,12 @@ impl From<Set> for Collection {
 impl From<Stream> for Collection {
     fn from(stream: Stream) -> Self {
         Self::Stream(stream)
+    }
+}
+
+impl From<SortedSet> for Collection {
+    fn from(set: SortedSet) -> Self {
+        Self::SortedSet(set)
     }
 }
 
