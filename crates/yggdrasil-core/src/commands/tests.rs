@@ -265,7 +265,12 @@ fn every_row_that_needs_a_string_refuses_what_is_none() {
     for spec in rows.iter().filter(|spec| spec.needs == Some(Kind::String)) {
         put(&mut node, b"k", Kind::Hash, Value::Bytes(b"packed"));
         let count = spec.arity.number().unsigned_abs() as usize;
-        let request = [&[spec.name, "k"][..], &vec!["1"; count.max(2) - 2]].concat();
+        let mut request = vec!["1"; count.max(2)];
+        request[0] = spec.name;
+        let Keys::At { first, .. } = spec.keys else {
+            continue;
+        };
+        request[usize::from(first)] = "k";
         let reply = node.ask(&request.join(" "));
         let expected = "-WRONGTYPE Operation against a key holding the wrong kind of value";
         assert_eq!(reply, expected, "{request:?}");

@@ -123,6 +123,19 @@ pub enum OptionError {
     },
 }
 
+/// Prefixes of keys with a share each, one after the other.
+fn shares(
+    text: &str,
+    share: impl Fn(&str) -> Result<Share, OptionError>,
+) -> Result<Vec<(Vec<u8>, Share)>, OptionError> {
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let pairs = words.chunks(2).map(|pair| {
+        let share = share(pair.get(1).copied().unwrap_or_default())?;
+        Ok((pair[0].as_bytes().to_vec(), share))
+    });
+    pairs.collect()
+}
+
 impl Options {
     /// Nothing set, everything zero or empty: to be filled by [`Options::set`] for each of [`Options::NAMES`].
     #[must_use]
@@ -264,16 +277,7 @@ impl Options {
             "lfu-log-factor" => self.eviction.lfu_log_factor = number()? as u32,
             "lfu-decay-time" => self.eviction.lfu_decay_minutes = number()? as u32,
             "maxpinned" => self.pins.total = share(value)?,
-            "maxpinned-prefixes" => {
-                let words: Vec<&str> = value.split_ascii_whitespace().collect();
-                let pairs = words.chunks(2);
-                self.pins.prefixes = pairs
-                    .map(|pair| {
-                        let bytes = share(pair.get(1).copied().unwrap_or_default())?;
-                        Ok((pair[0].as_bytes().to_vec(), bytes))
-                    })
-                    .collect::<Result<_, _>>()?;
-            }
+            "maxpinned-prefixes" => self.pins.prefixes = shares(value, share)?,
             "pin-default-ttl" => self.limits.pin_milliseconds = number()?.saturating_mul(1000),
             "hll-sparse-max-bytes" => self.limits.hll_sparse_bytes_max = number()? as usize,
             "huge-pages" => self.huge_pages = number()? != 0,

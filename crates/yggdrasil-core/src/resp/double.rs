@@ -277,8 +277,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_are_too_strange_to_be_read(bytes: Vec<u8>, hexadecimal in "[-+]?0x[0-9a-f.p+-]{0,40}") {
-            Double::parse(&bytes);
-            Double::parse(hexadecimal.as_bytes());
+            let _ = Double::parse(&bytes);
+            let _ = Double::parse(hexadecimal.as_bytes());
         }
 
         #[test]
