@@ -6,6 +6,7 @@
 //! a collection by them alone, and so do followers and whoever replays a log.
 
 pub mod intset;
+pub mod list;
 pub mod listpack;
 pub mod map;
 pub mod set;
@@ -17,6 +18,7 @@ pub mod wire;
 
 use std::fmt::Debug;
 
+use self::list::List;
 use self::set::Set;
 use self::sorted_set::SortedSet;
 use self::stream::Stream;
@@ -55,6 +57,30 @@ pub enum ListNode {
 impl ListNode {
     /// Bytes of a node that -1, -2 ... stand for.
     const BYTES: [usize; 5] = [4096, 8192, 16_384, 32_768, 65_536];
+
+    /// Bytes of a node whose limit is a number of elements.
+    const SAFE_BYTES: usize = 8192;
+    /// Nodes below both are small under any limit.
+    pub(crate) const SMALL_BYTES: usize = 2048;
+    pub(crate) const SMALL_LEN: usize = 64;
+
+    /// True for a node of so many bytes and elements that is within the limit.
+    #[must_use]
+    pub fn allows(self, bytes: usize, len: usize) -> bool {
+        match self {
+            Self::Bytes(most) => bytes <= most,
+            Self::Entries(most) => bytes <= Self::SAFE_BYTES && len <= most,
+        }
+    }
+
+    /// True for an element that is a node of its own.
+    #[must_use]
+    pub fn is_large(self, bytes: usize) -> bool {
+        match self {
+            Self::Bytes(most) => bytes > most,
+            Self::Entries(_) => bytes > Self::SAFE_BYTES,
+        }
+    }
 
     /// The limit as Redis writes it: elements, or -1 to -5 for bytes.
     #[must_use]
@@ -137,6 +163,7 @@ pub trait Elements: Clone + Debug {
 /// A collection on the heap of its owner.
 #[derive(Clone, Debug)]
 pub enum Collection {
+    List(List),
     Set(Set),
     Stream(Stream),
     SortedSet(SortedSet),
@@ -146,6 +173,7 @@ pub enum Collection {
 macro_rules! each {
     ($collection:expr, $name:ident => $body:expr) => {
         match $collection {
+            Collection::List($name) => $body,
             Collection::Set($name) => $body,
             Collection::Stream($name) => $body,
             Collection::SortedSet($name) => $body,
@@ -157,6 +185,7 @@ macro_rules! each {
 macro_rules! of_kind {
     ($kind:expr, $function:ident($($argument:expr),*), $map:path, $otherwise:expr) => {
         match $kind {
+            Kind::List => $map(List::$function($($argument),*)),
             Kind::Set => $map(Set::$function($($argument),*)),
             Kind::Stream => $map(Stream::$function($($argument),*)),
             Kind::SortedSet => $map(SortedSet::$function($($argument),*)),
@@ -211,6 +240,7 @@ impl Collection {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
+            Self::List(_) => Kind::List,
             Self::Set(_) => Kind::Set,
             Self::Stream(_) => Kind::Stream,
             Self::SortedSet(_) => Kind::SortedSet,
@@ -256,6 +286,12 @@ fn some(made: impl Into<Collection>) -> Option<Collection> {
     Some(made.into())
 }
 
+impl From<List> for Collection {
+    fn from(list: List) -> Self {
+        Self::List(list)
+    }
+}
+
 impl From<Set> for Collection {
     fn from(set: Set) -> Self {
         Self::Set(set)
@@ -277,6 +313,9 @@ impl From<SortedSet> for Collection {
 /// Equal collections have the same operations that make them.
 impl PartialEq for Collection {
     fn eq(&self, other: &Self) -> bool {
+        if let (Self::List(one), Self::List(other)) = (self, other) {
+            return one == other;
+        }
         let written = |collection: &Self| {
             let mut ops = Vec::new();
             collection.write(&mut ops);
