@@ -309,6 +309,7 @@ fn peer() -> Peer {
         local_address: "127.0.0.1:2".into(),
         descriptor: -1,
         listener: Listener::Common,
+        secure: false,
     }
 }
 
