@@ -403,6 +403,7 @@ _ClientInfo = TypedDict(
         "lib-name": str,
         "lib-ver": str,
         "listener": Literal["common", "own", "unix"],
+        "tls": bool,
         "tot-cmds": int,
         "tot-net-in": int,
         "tot-net-out": int,
@@ -490,8 +491,13 @@ class Worker:
     def start(self, event_loop: AbstractEventLoop) -> None:
         """Hooks into the running uvloop: listens to the own eventfd and begins housekeeping."""
 
-    def connection(self, listener: Literal["common", "own", "unix"], path: str = "") -> Callable[[], Any]:
-        """A protocol factory for `loop.create_server`; `path` is that of the Unix socket."""
+    def connection(
+        self, listener: Literal["common", "own", "unix"], path: str = "", *, secure: bool = False
+    ) -> Callable[[], Any]:
+        """A protocol factory for `loop.create_server`; `path` is that of the Unix socket.
+
+        With `secure`, the server has a context of TLS.
+        """
 
     def set_option(self, name: str, value: int | str) -> None:
         """Changes a run-time option; ConfigError for a value that it cannot have."""

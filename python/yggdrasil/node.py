@@ -45,6 +45,10 @@ class Node:
     """The port that all workers share; 0 without TCP."""
     worker_ports: list[int]
     """The own port of each worker."""
+    tls_port: int
+    """The same for TLS; 0 without."""
+    tls_worker_ports: list[int]
+    """The own port of each worker for TLS."""
     admin_port: int
     """The port of /metrics; 0 for none."""
     unixsocket: str
@@ -197,6 +201,8 @@ class Node:
             raise
         self.port = int(ready["port"])
         self.worker_ports = [int(one) for one in ready["worker_ports"].split(",") if one]
+        self.tls_port = int(ready.get("tls_port", 0))
+        self.tls_worker_ports = [int(one) for one in ready.get("tls_worker_ports", "").split(",") if one]
         self.admin_port = int(ready["admin_port"])
         self.unixsocket = ready["unixsocket"]
 

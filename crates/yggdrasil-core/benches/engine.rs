@@ -133,6 +133,7 @@ fn engine() -> (Engine, SessionRef) {
         local_address: "127.0.0.1:2".into(),
         descriptor: -1,
         listener: Listener::Common,
+        secure: false,
     });
     let client = client.unwrap();
     for number in 0..KEYS {

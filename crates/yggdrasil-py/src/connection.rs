@@ -1,4 +1,7 @@
 //! The protocol object that uvloop drives: one for each connection.
+//!
+//! Behind TLS it stands behind another protocol object, that of uvloop, which decrypts what comes. What is to be sent is
+//! given to the transport, which encrypts it.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -21,6 +24,8 @@ pub struct Connection {
 struct State {
     worker: Py<Worker>,
     listener: Listener,
+    /// The transport encrypts.
+    secure: bool,
     /// The path of the Unix socket; empty for TCP.
     path: Arc<str>,
     at: Cell<Option<SessionRef>>,
@@ -37,11 +42,12 @@ struct State {
 }
 
 impl Connection {
-    fn new(worker: Py<Worker>, listener: Listener, path: Arc<str>) -> Self {
+    fn new(worker: Py<Worker>, listener: Listener, secure: bool, path: Arc<str>) -> Self {
         Self {
             state: Confined::new(State {
                 worker,
                 listener,
+                secure,
                 path,
                 at: Cell::new(None),
                 descriptor: Cell::new(-1),
@@ -60,6 +66,11 @@ impl Connection {
             .borrow()
             .as_ref()
             .map(|transport| transport.bind(py).clone())
+    }
+
+    /// True when everything has to go through the transport, which encrypts it.
+    pub fn is_secure(&self) -> bool {
+        self.state.secure
     }
 
     /// Sends as much as the socket takes.
@@ -152,6 +163,7 @@ impl Connection {
             local_address,
             descriptor,
             listener: self.state.listener,
+            secure: self.state.secure,
         })
     }
 }
@@ -182,8 +194,9 @@ impl Connection {
         match worker.open(&peer, &slf) {
             Ok(at) => {
                 this.state.at.set(Some(at));
-                // The protocol is told as soon as one byte waits in the transport.
-                transport.call_method1("set_write_buffer_limits", (0,))?;
+                // The protocol is told as soon as one byte waits in the transport; that of TLS takes 0 for none.
+                let limits = if this.state.secure { (1, 0) } else { (0, 0) };
+                transport.call_method1("set_write_buffer_limits", limits)?;
             }
             Err(refusal) => {
                 transport.call_method1("write", (PyBytes::new(py, refusal),))?;
@@ -240,6 +253,8 @@ impl Connection {
 pub struct ConnectionFactory {
     pub worker: Py<Worker>,
     pub listener: Listener,
+    /// The transport encrypts.
+    pub secure: bool,
     /// The path of the Unix socket; empty for TCP.
     pub path: Arc<str>,
 }
@@ -250,6 +265,7 @@ impl ConnectionFactory {
         Connection::new(
             self.worker.clone_ref(py),
             self.listener,
+            self.secure,
             Arc::clone(&self.path),
         )
     }

@@ -46,6 +46,7 @@ pub fn client_dict<'py>(py: Python<'py>, info: &ClientInfo) -> PyResult<Bound<'p
     dict.set_item("lib-name", &info.library_name)?;
     dict.set_item("lib-ver", &info.library_version)?;
     dict.set_item("listener", listener)?;
+    dict.set_item("tls", info.secure)?;
     dict.set_item("tot-cmds", info.commands)?;
     dict.set_item("tot-net-in", info.input_total)?;
     dict.set_item("tot-net-out", info.output_total)?;

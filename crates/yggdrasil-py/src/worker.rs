@@ -2,6 +2,7 @@
 
 mod events;
 mod receiving;
+mod secure;
 
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::collections::{HashMap, VecDeque};
@@ -227,6 +228,10 @@ impl Worker {
         }
         if !engine.is_writable(at) {
             return Ok(());
+        }
+        if connection.is_secure() {
+            drop(engine);
+            return self.flush_secure(py, at, connection);
         }
         if engine.has_views(at) || engine.unsent(at).len() > SLICE_BYTES {
             drop(engine);
@@ -494,9 +499,15 @@ impl Worker {
         Self::schedule_tick(&slf, delay)
     }
 
-    /// A protocol factory for `loop.create_server`; `path` is that of the Unix socket.
-    #[pyo3(signature = (listener, path = ""))]
-    fn connection(slf: Bound<'_, Self>, listener: &str, path: &str) -> PyResult<ConnectionFactory> {
+    /// A protocol factory for `loop.create_server`; `path` is that of the Unix socket. With `secure`, the server has a
+    /// context of TLS.
+    #[pyo3(signature = (listener, path = "", *, secure = false))]
+    fn connection(
+        slf: Bound<'_, Self>,
+        listener: &str,
+        path: &str,
+        secure: bool,
+    ) -> PyResult<ConnectionFactory> {
         let listener = match listener {
             "common" => Listener::Common,
             "own" => Listener::Own,
@@ -510,6 +521,7 @@ impl Worker {
         Ok(ConnectionFactory {
             worker: slf.unbind(),
             listener,
+            secure,
             path: path.into(),
         })
     }

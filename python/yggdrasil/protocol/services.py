@@ -1,7 +1,10 @@
 """What Python commands may ask of the node they run on. The server part provides it."""
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import ssl
 
 
 class Node(Protocol):
@@ -56,6 +59,14 @@ class Node(Protocol):
         """The own port of each worker; empty without TCP."""
 
     @property
+    def tls_port(self) -> int:
+        """The common port for TLS; 0 without."""
+
+    @property
+    def tls_worker_ports(self) -> tuple[int, ...]:
+        """The own port of each worker for TLS; empty without."""
+
+    @property
     def unixsocket(self) -> str:
         """Path of the Unix socket, empty where there is none."""
 
@@ -107,6 +118,9 @@ class Services(Protocol):
 
     async def save_users(self) -> None:
         """Writes the ACL file; errors as above."""
+
+    def migration_context(self) -> "ssl.SSLContext | None":
+        """The context of TLS for other nodes; None where they are reached without. YggdrasilError says what lacks."""
 
     async def shutdown(self, *, now: bool = False) -> None:
         """Ends the node: drained as by SIGTERM, or at once."""

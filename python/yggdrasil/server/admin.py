@@ -10,8 +10,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 
+from yggdrasil.server.config import Config
 from yggdrasil.server.metrics import NodeCollector
 from yggdrasil.server.supervisor import Phase, Supervisor
+from yggdrasil.server.tls import admin_context
 
 _TEXT = "text/plain; charset=utf-8"
 
@@ -19,36 +21,54 @@ _TEXT = "text/plain; charset=utf-8"
 class AdminServer:
     """Runs beside the supervisor on its event loop."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
+    def __init__(self, supervisor: Supervisor, config: Config) -> None:
         self._supervisor = supervisor
+        self._config = config
         self._registry = CollectorRegistry()
         self._registry.register(NodeCollector(supervisor))
-        self._server = _Server(
-            uvicorn.Config(
-                self._application,
-                loop="none",
-                http="h11",
-                ws="none",
-                lifespan="off",
-                interface="asgi3",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_graceful_shutdown=1,
-            )
-        )
+        self._listener: socket.socket | None = None
+        self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self, listener: socket.socket) -> None:
         """Begins to answer on a socket that listens already."""
-        self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[listener]))
+        self._listener = listener
+        self._server = _Server(self._server_config())
+        # A server closes its socket, and the next one has to have it again.
+        sockets = [listener.dup()]
+        self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=sockets))
 
     async def stop(self) -> None:
         """Ends the answers under way and closes."""
-        if self._task is not None:
+        if self._task is not None and self._server is not None:
             self._server.should_exit = True
             await self._task
+
+    async def renew(self, config: Config) -> None:
+        """Goes on with the certificate of this configuration."""
+        self._config = config
+        if config.admin.tls and self._listener is not None:
+            await self.stop()
+            self.start(self._listener)
+
+    def _server_config(self) -> uvicorn.Config:
+        config = uvicorn.Config(
+            self._application,
+            loop="none",
+            http="h11",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=1,
+        )
+        config.load()
+        if self._config.admin.tls:
+            config.ssl = admin_context(self._config)
+        return config
 
     async def _application(self, scope: Scope, _receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         assert scope["type"] == "http"

@@ -23,6 +23,7 @@ from yggdrasil.server.sections.network import Network
 from yggdrasil.server.sections.node import Node
 from yggdrasil.server.sections.slowlog import SlowLog
 from yggdrasil.server.sections.stream import Stream
+from yggdrasil.server.sections.tls import Tls
 from yggdrasil.server.sections.users import Users
 
 
@@ -35,6 +36,7 @@ class Config(BaseModel):
     network: Network = Field(default_factory=Network)
     clients: Clients = Field(default_factory=Clients)
     collections: Collections = Field(default_factory=Collections)
+    tls: Tls = Field(default_factory=Tls)
     users: Users = Field(default_factory=Users)
     memory: Memory = Field(default_factory=Memory)
     stream: Stream = Field(default_factory=Stream)
@@ -66,13 +68,17 @@ class Config(BaseModel):
             raise OptionError("worker-port-base", f"at most {PORT_MAX + 1 - shards} for {shards} shards")
         if self.node.ring_size & (self.node.ring_size - 1):
             raise OptionError("ring-size", OPTIONS["ring-size"].allowed)
-        if not network.port and not network.unixsocket:
-            raise OptionError("port", "0 only together with a unixsocket")
+        if not network.port and not self.tls.port and not network.unixsocket:
+            raise OptionError("port", "0 only together with a tls-port or a unixsocket")
+        if self.tls.port and self.tls.port == network.port:
+            raise OptionError("tls-port", "another port than port")
+        if self.tls.worker_port_base + shards > PORT_MAX + 1:
+            raise OptionError("tls-worker-port-base", f"at most {PORT_MAX + 1 - shards} for {shards} shards")
         if self.users.aclfile and self.users.user:
             raise OptionError("aclfile", OPTIONS["aclfile"].allowed)
         for address in network.bind_addresses:
             _check_address("bind", address.removeprefix("-"))
-        if not network.bind_addresses and network.port:
+        if not network.bind_addresses and (network.port or self.tls.port):
             raise OptionError("bind", OPTIONS["bind"].allowed)
         _check_address("admin-bind", self.admin.bind)
         return self
@@ -87,6 +93,12 @@ class Config(BaseModel):
     def worker_ports(self) -> tuple[int, ...]:
         """The own port of each worker; 0 where any will do."""
         base = self.network.worker_port_base
+        return tuple(base + shard if base else 0 for shard in range(self.node.shards))
+
+    @property
+    def tls_worker_ports(self) -> tuple[int, ...]:
+        """The own port of each worker for TLS; 0 where any will do."""
+        base = self.tls.worker_port_base
         return tuple(base + shard if base else 0 for shard in range(self.node.shards))
 
     @property

@@ -57,7 +57,7 @@ def allow_clients(config: Config) -> Config:
 
 def files_reserved(config: Config) -> int:
     """Files that a worker has open beside its clients."""
-    listeners = 2 * max(1, len(config.network.bind_addresses)) + 1
+    listeners = 2 * max(1, len(config.network.bind_addresses)) * (3 if config.tls.port else 1) + 1
     return 2 * config.node.shards + listeners + _FILES_OF_PYTHON
 
 

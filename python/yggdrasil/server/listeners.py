@@ -30,6 +30,8 @@ class Listeners:
 
     common: list[list[socket.socket]] = field(default_factory=list)
     own: list[list[socket.socket]] = field(default_factory=list)
+    tls_common: list[list[socket.socket]] = field(default_factory=list)
+    tls_own: list[list[socket.socket]] = field(default_factory=list)
     unix: socket.socket | None = None
     near: socket.socket | None = None
     admin: socket.socket | None = None
@@ -42,6 +44,11 @@ class Listeners:
         return _ports(self.own)
 
     @property
+    def tls_own_ports(self) -> list[int]:
+        """The own port of each worker for TLS; empty without TLS."""
+        return _ports(self.tls_own)
+
+    @property
     def admin_port(self) -> int:
         """The port of the admin HTTP server; 0 without one."""
         return _ports([[self.admin]])[0] if self.admin is not None else 0
@@ -49,11 +56,12 @@ class Listeners:
     @property
     def hosts(self) -> list[str]:
         """The addresses that are listened on."""
-        return [str(one.getsockname()[0]) for one in self.common[0]] if self.common else []
+        common = self.common or self.tls_common
+        return [str(one.getsockname()[0]) for one in common[0]] if common else []
 
     def tcp(self) -> Iterator[socket.socket]:
         """All sockets for clients but the Unix one."""
-        for sockets in (*self.common, *self.own):
+        for sockets in (*self.common, *self.own, *self.tls_common, *self.tls_own):
             yield from sockets
 
     def set_keepalive(self, seconds: int) -> None:
@@ -69,7 +77,7 @@ class Listeners:
         """No new client is taken; the Unix socket's path goes too."""
         for one in self.tcp():
             one.close()
-        self.common, self.own = [], []
+        self.common, self.own, self.tls_common, self.tls_own = [], [], [], []
         for local in (self.unix, self.near):
             if local is not None:
                 local.close()
@@ -92,11 +100,15 @@ def open_listeners(config: Config) -> Listeners:
     """Opens all sockets of a node; none stays open when one cannot be had."""
     listeners = Listeners()
     try:
+        addresses = _addresses(config) if config.network.port or config.tls.port else []
         if config.network.port:
-            addresses = _addresses(config)
-            listeners.common = _open_common(config, addresses)
-            listeners.own = _open_own_or_others(config, addresses)
-            listeners.set_keepalive(config.network.tcp_keepalive)
+            listeners.common = _open_common(config, addresses, config.network.port, "port")
+            if not config.tls.cluster:
+                listeners.own = _open_own_or_others(config, addresses)
+        if config.tls.port:
+            listeners.tls_common = _open_common(config, addresses, config.tls.port, "tls-port")
+            listeners.tls_own = _open_own(config, addresses, config.tls_worker_ports, "tls-worker-port-base")
+        listeners.set_keepalive(config.network.tcp_keepalive)
         if config.network.unixsocket:
             path = config.directory / config.network.unixsocket
             listeners.unix = _open_unix(config, "unixsocket", path, config.network.unixsocketperm, listeners)
@@ -133,36 +145,38 @@ def _is_here(address: str) -> bool:
     return True
 
 
-def _open_common(config: Config, addresses: Sequence[str]) -> list[list[socket.socket]]:
-    port, backlog = config.network.port, config.network.tcp_backlog
+def _open_common(config: Config, addresses: Sequence[str], port: int, option: str) -> list[list[socket.socket]]:
+    backlog = config.network.tcp_backlog
     by_address: list[list[socket.socket]] = []
     for address in addresses:
         # The first socket is bound without SO_REUSEPORT, so that a port in use is refused: another node's sockets
         # have the option too and would share the port with us. Set afterwards, it lets in our own further ones.
-        first = _open(address, port, backlog, "port")
+        first = _open(address, port, backlog, option)
         first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         by_address.append([first])
         for _ in range(1, config.node.shards):
-            by_address[-1].append(_open(address, port, backlog, "port", reuse_port=True))
+            by_address[-1].append(_open(address, port, backlog, option, reuse_port=True))
     return [list(sockets) for sockets in zip(*by_address, strict=True)]
 
 
 def _open_own_or_others(config: Config, addresses: Sequence[str]) -> list[list[socket.socket]]:
     """Opens the ports of the configuration; where one of those that nobody chose is taken, any that are free."""
     try:
-        return _open_own(config, addresses, config.worker_ports)
+        return _open_own(config, addresses, config.worker_ports, "worker-port-base")
     except PortInUseError as taken:
         if not config.is_default("worker-port-base"):
             raise
-        own = _open_own(config, addresses, [0] * config.node.shards)
+        own = _open_own(config, addresses, [0] * config.node.shards, "worker-port-base")
         log.info("other ports are chosen for the workers", reason=str(taken), worker_ports=_ports(own))
         return own
 
 
-def _open_own(config: Config, addresses: Sequence[str], ports: Sequence[int]) -> list[list[socket.socket]]:
+def _open_own(config: Config, addresses: Sequence[str], ports: Sequence[int], option: str) -> list[list[socket.socket]]:
     """Opens these ports; none stays open when one cannot be had."""
     with contextlib.ExitStack() as opened:
-        own = [[opened.enter_context(one) for one in _open_own_of_one(config, addresses, port)] for port in ports]
+        own = [
+            [opened.enter_context(one) for one in _open_own_of_one(config, addresses, port, option)] for port in ports
+        ]
         opened.pop_all()
     return own
 
@@ -183,14 +197,14 @@ def _open_admin(config: Config) -> socket.socket:
         return admin
 
 
-def _open_own_of_one(config: Config, addresses: Sequence[str], port: int) -> list[socket.socket]:
+def _open_own_of_one(config: Config, addresses: Sequence[str], port: int, option: str) -> list[socket.socket]:
     """A worker has the same own port on all addresses, also when any will do."""
     for attempt in range(_OWN_PORT_ATTEMPTS):
         sockets: list[socket.socket] = []
         try:
             for address in addresses:
                 chosen = port or (int(sockets[0].getsockname()[1]) if sockets else 0)
-                sockets.append(_open(address, chosen, config.network.tcp_backlog, "worker-port-base"))
+                sockets.append(_open(address, chosen, config.network.tcp_backlog, option))
         except StartError:
             for one in sockets:
                 one.close()

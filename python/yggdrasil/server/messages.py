@@ -39,16 +39,19 @@ class NodeInfo(_Message):
     """The addresses that the node listens on."""
     port: int
     worker_ports: tuple[int, ...]
+    tls_port: int = 0
+    tls_worker_ports: tuple[int, ...] = ()
     unixsocket: str
     admin_port: int
 
     @property
     def address(self) -> str:
         """The first address that clients reach the node by, as Redis shows it among the processes."""
-        if not self.port:
+        port = self.port or self.tls_port
+        if not port:
             return self.unixsocket
         host = "*" if self.hosts[0] in ("0.0.0.0", "::") else self.hosts[0]  # noqa: S104 - compared, not listened on
-        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class ShapeInfo(_Message):

@@ -7,6 +7,7 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
 import structlog
@@ -30,6 +31,7 @@ from yggdrasil.server.notify import Notifier, watchdog_interval_s
 from yggdrasil.server.process_title import name_process
 from yggdrasil.server.segments import Segments
 from yggdrasil.server.supervisor import Supervisor, install_signals
+from yggdrasil.server.tls import check_tls
 from yggdrasil.server.users import NodeUsers
 
 log = structlog.stdlib.get_logger(__name__)
@@ -45,6 +47,7 @@ def serve(loaded: Loaded) -> int:
             identity = load_identity(loaded.config.directory, loaded.config.node.shards)
             live = LiveConfig(loaded)
             live.config = check_system(live.config)
+            check_tls(live.config)
             listeners = stack.enter_context(closing(open_listeners(live.config)))
             live.config = _with_chosen_ports(live.config, listeners)
             shape = _shape(live.config, identity)
@@ -75,7 +78,7 @@ def serve(loaded: Loaded) -> int:
 async def _run(supervisor: Supervisor, near: NearServer, listeners: Listeners) -> int:
     notifier = Notifier.from_environment()
     watchdog_s = watchdog_interval_s()
-    admin = AdminServer(supervisor)
+    admin = supervisor.admin = AdminServer(supervisor, supervisor.live.config)
     watchdog: asyncio.Task[None] | None = None
     status = 0
     try:
@@ -107,12 +110,17 @@ async def _run(supervisor: Supervisor, near: NearServer, listeners: Listeners) -
 
 def _announce(node: NodeInfo) -> None:
     """The one line on standard output: whoever started us may wait for it."""
-    ports = ",".join(map(str, node.worker_ports))
-    line = f"ready port={node.port} worker_ports={ports} admin_port={node.admin_port} unixsocket={node.unixsocket}"
+    ports = _joined(node.worker_ports)
+    tls = f" tls_port={node.tls_port} tls_worker_ports={_joined(node.tls_worker_ports)}" if node.tls_port else ""
+    line = f"ready port={node.port} worker_ports={ports} admin_port={node.admin_port} unixsocket={node.unixsocket}{tls}"
     # Not by print: a reader that has gone would spoil our exit status through what is left in its buffer.
     with contextlib.suppress(OSError):
         os.write(sys.stdout.fileno(), f"{line}\n".encode())
     log.info("node is ready", port=node.port, worker_ports=ports, admin_port=node.admin_port, run_id=node.run_id)
+
+
+def _joined(ports: Sequence[int]) -> str:
+    return ",".join(map(str, ports))
 
 
 async def _feed_watchdog(notifier: Notifier, interval_s: float) -> None:
@@ -134,7 +142,7 @@ def _shape(config: Config, identity: Identity) -> ShapeInfo:
 def _with_chosen_ports(config: Config, listeners: Listeners) -> Config:
     """The configuration as CONFIG GET shall show it: with the ports that were taken instead of a default."""
     chosen = {"admin-port": listeners.admin_port}
-    if tuple(listeners.own_ports) != config.worker_ports:
+    if listeners.own and tuple(listeners.own_ports) != config.worker_ports:
         chosen["worker-port-base"] = 0
     return config.with_values(chosen)
 
@@ -154,13 +162,15 @@ def _node_info(live: LiveConfig, listeners: Listeners, identity: Identity) -> No
         hosts=tuple(listeners.hosts),
         port=config.network.port,
         worker_ports=tuple(listeners.own_ports),
+        tls_port=config.tls.port,
+        tls_worker_ports=tuple(listeners.tls_own_ports),
         unixsocket=str(config.directory / config.network.unixsocket) if config.network.unixsocket else "",
         admin_port=config.admin.port,
     )
 
 
 def _warn_of_open_access(config: Config, users: NodeUsers) -> None:
-    if not users.is_open or not config.network.port:
+    if not users.is_open or not (config.network.port or config.tls.port):
         return
     addresses = [address.removeprefix("-") for address in config.network.bind_addresses]
     open_to = [one for one in addresses if one in ("*", "::*") or not ipaddress.ip_address(one).is_loopback]

@@ -66,6 +66,7 @@ class Kind(Enum):
     EVENT_LETTERS = "letters"
     NEAR_USERS = "near users"
     USER_LINES = "user lines"
+    TLS_PROTOCOLS = "versions of TLS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +248,18 @@ def _check_near_users(value: object) -> str:
     return " ".join(value.split())
 
 
+def _check_tls_protocols(value: object) -> str:
+    """Names of versions, in their order."""
+    if not isinstance(value, str):
+        raise ValueError("not text")
+    known = ("TLSv1.2", "TLSv1.3")
+    by_name = {name.lower(): name for name in known}
+    named = {by_name.get(word.lower(), "") for word in value.replace(",", " ").split()}
+    if "" in named:
+        raise ValueError("an unknown version")
+    return " ".join(name for name in known if name in named)
+
+
 def _check_user_lines(value: object) -> str:
     """Lines of a name and rules, or a list of them; the workers read the rules."""
     lines = value.splitlines() if isinstance(value, str) else value
@@ -269,6 +282,7 @@ Shares = Annotated[str, BeforeValidator(parse_shares), Kind.SHARES]
 Percentiles = Annotated[str, BeforeValidator(parse_percentiles), Kind.PERCENTILES]
 EventLetters = Annotated[str, BeforeValidator(parse_event_letters), Kind.EVENT_LETTERS]
 NearUsers = Annotated[str, BeforeValidator(_check_near_users), Kind.NEAR_USERS]
+TlsProtocols = Annotated[str, BeforeValidator(_check_tls_protocols), Kind.TLS_PROTOCOLS]
 UserLines = Annotated[str, BeforeValidator(_check_user_lines), Kind.USER_LINES]
 Choice = BeforeValidator(parse_choice)
 Port = Annotated[Whole, Field(ge=0, le=PORT_MAX)]
@@ -346,6 +360,7 @@ class OptionRow:
             Kind.TEXT: "text",
             Kind.SHARE: "a size such as 100mb, or a percentage of maxmemory such as 25%",
             Kind.SHARES: f"up to {PIN_PREFIXES_MAX} groups of PREFIX and a size or percentage of maxmemory, by spaces",
+            Kind.TLS_PROTOCOLS: "TLSv1.2 and TLSv1.3, separated by spaces",
             Kind.PERCENTILES: "numbers from 0 to 100, separated by spaces",
             Kind.EVENT_LETTERS: "letters of A g $ l s h z x e t d m n K E",
             Kind.OUTPUT_LIMITS: "groups of CLASS HARD SOFT SECONDS, where CLASS is normal, replica or pubsub",

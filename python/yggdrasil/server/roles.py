@@ -88,6 +88,10 @@ class WorkerRole(AssignedRole):
                     "events": self._segments.events,
                     "common": [one.fileno() for one in sockets.common[self._shard]] if sockets.common else [],
                     "own": [one.fileno() for one in sockets.own[self._shard]] if sockets.own else [],
+                    "tls-common": [one.fileno() for one in sockets.tls_common[self._shard]]
+                    if sockets.tls_common
+                    else [],
+                    "tls-own": [one.fileno() for one in sockets.tls_own[self._shard]] if sockets.tls_own else [],
                     "unix": [sockets.unix.fileno()] if sockets.unix is not None else [],
                     "guest-pages": pages,
                     "guest-channel": [channel.fileno()],

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import ssl
 from collections.abc import Iterable, Sequence
 
 from yggdrasil.server.config import Config
@@ -9,6 +10,7 @@ from yggdrasil.server.config_live import changed, matching, settable
 from yggdrasil.server.errors import ConfigSetError, SupervisorError, UsersChangeError
 from yggdrasil.server.link import Link
 from yggdrasil.server.messages import Answer, Ask, NodeInfo, NodeState, Request, ToChild, UsersChange
+from yggdrasil.server.tls import client_context
 
 _ERRORS = {"config": ConfigSetError, "users": UsersChangeError}
 """By the first word of what was asked for."""
@@ -62,6 +64,10 @@ class Services:
     async def save_users(self) -> None:
         """Writes the ACL file; errors as above."""
         await self._ask("users-save")
+
+    def migration_context(self) -> ssl.SSLContext | None:
+        """The context of TLS for other nodes; None where they are reached without. ConfigError as for the option."""
+        return client_context(self.config) if self.config.tls.cluster else None
 
     async def state(self) -> NodeState:
         """Processes and restarts, as they are now."""

@@ -6,13 +6,14 @@ import os
 import signal
 from collections.abc import Callable, Coroutine
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
-from yggdrasil._core import Control
+from yggdrasil._core import ConfigError, Control
 from yggdrasil.server import log as logs
 from yggdrasil.server.child_process import Child, Stage
+from yggdrasil.server.config import Config
 from yggdrasil.server.config_live import changed
 from yggdrasil.server.config_rewrite import LiveConfig
 from yggdrasil.server.errors import ConfigSetError, StartError, UsersChangeError
@@ -38,6 +39,8 @@ from yggdrasil.server.messages import (
 )
 from yggdrasil.server.roles import AssignedRole, Role, SpareRole, StewardRole, WorkerRole
 from yggdrasil.server.segments import Segments
+from yggdrasil.server.tls import OPTIONS as TLS_OPTIONS
+from yggdrasil.server.tls import contexts
 from yggdrasil.server.users import NodeUsers, password_rules
 
 log = structlog.stdlib.get_logger(__name__)
@@ -53,6 +56,13 @@ class Phase(Enum):
     STARTING = "starting"
     READY = "ready"
     STOPPING = "stopping"
+
+
+class Renewable(Protocol):
+    """Somebody who has to know of a new certificate."""
+
+    async def renew(self, config: Config) -> None:
+        """Goes on with the certificate of this configuration."""
 
 
 class Supervisor:
@@ -74,6 +84,8 @@ class Supervisor:
         self.node = node
         self.control = control
         self.phase = Phase.STARTING
+        self.admin: Renewable | None = None
+        """What else has a certificate."""
         self._shape = shape
         self._listeners = listeners
         self._guests = guests
@@ -313,6 +325,14 @@ class Supervisor:
     async def _config_set(self, values: dict[str, str]) -> None:
         before = self.live.config
         after = changed(before, values.items())
+        if TLS_OPTIONS & values.keys():
+            try:
+                contexts(after)
+            except ConfigError as refused:
+                named = min(TLS_OPTIONS & values.keys())
+                raise ConfigSetError(
+                    f"ERR CONFIG SET failed (possibly related to argument '{named}') - {refused}"
+                ) from None
         if "maxclients" in values:
             self._allow_files(after.clients.maxclients + files_reserved(after))
         # In force before anyone is told: a worker that starts meanwhile gets it with its assignment.
@@ -325,6 +345,8 @@ class Supervisor:
         if "requirepass" in values:
             rules = password_rules(after.clients.requirepass)
             await self._change_users(UsersChange(name="set", arguments=(b"default", *rules)), is_password=True)
+        if TLS_OPTIONS & values.keys() and self.admin is not None:
+            await self.admin.renew(after)
         self.live.was_set(values)
         logs.set_level(after.log.loglevel)
         self._listeners.set_keepalive(after.network.tcp_keepalive)

@@ -12,6 +12,7 @@ from yggdrasil import protocol
 from yggdrasil._core import ConfigError, NodeShape, Worker, YggdrasilError
 from yggdrasil.protocol.modules import ModuleError, load_modules
 from yggdrasil.server import log as logs
+from yggdrasil.server.accepting import Acceptor
 from yggdrasil.server.config import OPTIONS, Config
 from yggdrasil.server.config_live import changed
 from yggdrasil.server.errors import ConfigSetError, UsersLoadError
@@ -35,6 +36,7 @@ from yggdrasil.server.messages import (
     WorkerDuty,
 )
 from yggdrasil.server.services import Services
+from yggdrasil.server.tls import OPTIONS as TLS_OPTIONS
 from yggdrasil.shards import cluster, cluster_changes
 
 log = structlog.stdlib.get_logger(__name__)
@@ -68,7 +70,8 @@ class _WorkerProcess:
         self.stopped = asyncio.Event()
         self.link: Link[ToChild] = Link(TO_CHILD, self._on_message, self.stopped.set)
         self.services = Services(assignment.node, duty.shard, config, self.link)
-        self._servers: list[asyncio.Server] = []
+        self._acceptor: Acceptor | None = None
+        self._setting: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
         self._worker: Worker | None = None
         self._guests: GuestListener | None = None
@@ -103,7 +106,9 @@ class _WorkerProcess:
         self._load_users(worker)
         loop = asyncio.get_running_loop()
         worker.start(loop)
-        await self._listen(loop, worker, descriptors)
+        unixsocket, backlog = self.assignment.node.unixsocket, self.services.config.network.tcp_backlog
+        self._acceptor = Acceptor(worker, unixsocket, backlog)
+        await self._acceptor.listen(descriptors, self.services.config)
         descriptors.close()
         # What exists now stays; nothing that follows makes cycles that reference counts would not free.
         gc.freeze()
@@ -131,20 +136,11 @@ class _WorkerProcess:
             return UsersChanged(id=message.id, error=f"ERR {error}")
         return UsersChanged(id=message.id, removed=removed, lines=self.user_lines)
 
-    async def _listen(self, loop: asyncio.AbstractEventLoop, worker: Worker, descriptors: Descriptors) -> None:
-        backlog = self.services.config.network.tcp_backlog
-        for listener in ("common", "own"):
-            for one in map(_socket, descriptors.take(listener)):
-                factory = worker.connection(listener)
-                self._servers.append(await loop.create_server(factory, sock=one, backlog=backlog))
-        for one in map(_socket, descriptors.take("unix")):
-            factory = worker.connection("unix", self.assignment.node.unixsocket)
-            self._servers.append(await loop.create_unix_server(factory, sock=one, backlog=backlog))
-
     def _on_message(self, message: ToChild) -> None:
         match message:
             case SetOptions():
-                self.link.send(OptionsSet(id=message.id, error=self._set_options(message.values)))
+                # Kept as below; the supervisor waits for the answer before it sets other options.
+                self._setting = asyncio.get_running_loop().create_task(self._set(message))
             case ChangeUsers():
                 if self._worker is None or not self._users_are_loaded:
                     self._early.append(message)
@@ -157,6 +153,21 @@ class _WorkerProcess:
                 self._draining = self._draining or asyncio.get_running_loop().create_task(self._drain())
             case Stop():
                 self.stopped.set()
+
+    async def _set(self, message: SetOptions) -> None:
+        before, error = self.services.config, self._set_options(message.values)
+        if (
+            error is None
+            and self._acceptor is not None
+            and self._acceptor.has_tls
+            and TLS_OPTIONS & message.values.keys()
+        ):
+            try:
+                await self._acceptor.renew(self.services.config)
+            except ConfigError as refused:
+                self.services.config = before
+                error = f"ERR CONFIG SET failed - {refused}"
+        self.link.send(OptionsSet(id=message.id, error=error))
 
     def _set_options(self, values: dict[str, str]) -> str | None:
         """Sets options in the engine; on an error everything is as it was."""
@@ -182,8 +193,8 @@ class _WorkerProcess:
                 self._worker.set_option(name, options[name])
 
     async def _drain(self) -> None:
-        for server in self._servers:
-            server.close()
+        if self._acceptor is not None:
+            self._acceptor.close()
         try:
             if self._worker is not None:
                 drained = self._worker.drain()
@@ -192,10 +203,6 @@ class _WorkerProcess:
                 await drained
         finally:
             self.link.send(Drained())
-
-
-def _socket(descriptor: int) -> socket.socket:
-    return socket.socket(fileno=descriptor)
 
 
 def _log_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

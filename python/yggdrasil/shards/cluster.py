@@ -39,17 +39,19 @@ def _slot_map(ctx: CommandContext) -> SlotMap:
     host = node.hosts[0] if node.hosts else ""
     if client is not None and client["listener"] != "unix":
         host = client["laddr"].rpartition(":")[0].strip("[]")
-    return SlotMap.of(ctx.worker, node, host)
+    return SlotMap.of(ctx.worker, node, host, secure=client is not None and client["tls"])
 
 
 def _entrance(ctx: CommandContext, slot_map: SlotMap) -> Entrance | None:
     """The node that a client of the common port has reached; a lone worker answers for itself there."""
     client = ctx.caller.client()
     node = ctx.services.node
-    if ctx.worker.shards == 1 or not node.port or (client is not None and client["listener"] == "own"):
+    is_secure = client is not None and client["tls"]
+    port = (node.tls_port if is_secure else node.port) or node.port or node.tls_port
+    if ctx.worker.shards == 1 or not port or (client is not None and client["listener"] == "own"):
         return None
     master = slot_map.nodes[ctx.here.shard]
-    return Entrance(node.run_id, master.host, node.port, master)
+    return Entrance(node.run_id, master.host, port, master)
 
 
 def _own_id(ctx: CommandContext) -> str:

@@ -39,9 +39,10 @@ class SlotMap:
     nodes: tuple[ShardNode, ...]
 
     @classmethod
-    def of(cls, worker: Worker, node: Node, host: str) -> "SlotMap":
-        """As a client sees it that reaches the node under this host."""
-        ports = node.worker_ports or (0,) * worker.shards
+    def of(cls, worker: Worker, node: Node, host: str, *, secure: bool) -> "SlotMap":
+        """As a client sees it that reaches the node under this host, and perhaps by TLS."""
+        plain, by_tls = node.worker_ports, node.tls_worker_ports
+        ports = (by_tls or plain if secure else plain or by_tls) or (0,) * worker.shards
         return cls(
             tuple(
                 ShardNode(shard, shard_id, host, port, *worker.slots_of_shard(shard))

@@ -173,6 +173,8 @@ pub struct Session {
     /// The transport takes more bytes.
     pub writable: bool,
     pub listener: Listener,
+    /// What it sends and gets is encrypted (TLS).
+    pub secure: bool,
     /// The client has sent its last byte.
     pub input_ended: bool,
     /// In the engine's list of sessions with output.
@@ -233,6 +235,7 @@ impl Session {
             dropped: false,
             writable: true,
             listener: peer.listener,
+            secure: peer.secure,
             input_ended: false,
             listed: false,
             staged: false,
@@ -412,4 +415,6 @@ pub struct Peer {
     /// The socket's descriptor, for CLIENT LIST.
     pub descriptor: i32,
     pub listener: Listener,
+    /// What it sends and gets is encrypted.
+    pub secure: bool,
 }

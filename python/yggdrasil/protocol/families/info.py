@@ -32,7 +32,7 @@ def _server(node: NodeReport) -> Fields:
     yield "steward_process_id", node.state.steward_pid
     yield "worker_process_ids", ",".join(map(str, node.state.pids))
     yield "run_id", info.run_id
-    yield "tcp_port", info.port
+    yield "tcp_port", info.port or info.tls_port
     yield "server_time_usec", now_us
     yield "uptime_in_seconds", up_s
     yield "uptime_in_days", up_s // _DAY_S
@@ -40,10 +40,14 @@ def _server(node: NodeReport) -> Fields:
     yield "executable", info.executable
     yield "config_file", info.config_file
     yield "shards", node.ctx.worker.shards
-    if info.port:
-        yield "listener0", f"name=tcp,{','.join(f'bind={host}' for host in info.hosts)},port={info.port}"
+    binds = ",".join(f"bind={host}" for host in info.hosts)
+    listeners = [
+        f"name={name},{binds},port={port}" for name, port in (("tcp", info.port), ("tls", info.tls_port)) if port
+    ]
     if info.unixsocket:
-        yield f"listener{int(bool(info.port))}", f"name=unix,bind={info.unixsocket}"
+        listeners.append(f"name=unix,bind={info.unixsocket}")
+    for number, listener in enumerate(listeners):
+        yield f"listener{number}", listener
 
 
 def _clients(node: NodeReport) -> Fields:

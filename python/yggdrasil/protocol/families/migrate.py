@@ -5,11 +5,15 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import TYPE_CHECKING
 
-from yggdrasil._core import ReplyError
+from yggdrasil._core import ReplyError, YggdrasilError
 from yggdrasil.protocol.command import command
 from yggdrasil.protocol.node import CommandContext
 from yggdrasil.protocol.reply import OK, Reply, integer, syntax_error, text
+
+if TYPE_CHECKING:
+    import ssl
 
 _TIMEOUT_DEFAULT_MS = 1000
 _BATCH_BYTES = 4 * 1024 * 1024
@@ -52,7 +56,11 @@ async def migrate(ctx: CommandContext, args: list[bytes]) -> Reply:
     found = [key for key in order.keys if await ctx.execute(b"EXISTS", key, as_node=True)]
     if not found:
         return "NOKEY"
-    async with _connected(order) as target:
+    try:
+        context = ctx.services.migration_context()
+    except YggdrasilError as error:
+        raise ReplyError(f"ERR {error}") from None
+    async with _connected(order, context) as target:
         await target.log_in()
         for start in range(0, len(found), _BATCH_KEYS):
             await _send(ctx, target, order, found[start : start + _BATCH_KEYS])
@@ -152,10 +160,10 @@ class _Target:
 
 
 @asynccontextmanager
-async def _connected(order: _Order) -> AsyncIterator[_Target]:
+async def _connected(order: _Order, context: "ssl.SSLContext | None") -> AsyncIterator[_Target]:
     try:
         async with asyncio.timeout(order.timeout_s):
-            reader, writer = await asyncio.open_connection(order.host, order.port, limit=_REPLY_BYTES_MAX)
+            reader, writer = await asyncio.open_connection(order.host, order.port, limit=_REPLY_BYTES_MAX, ssl=context)
     except TimeoutError:
         raise ReplyError("IOERR error or timeout connecting to the client") from None
     except OSError:

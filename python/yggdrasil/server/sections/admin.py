@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar
 
-from yggdrasil.server.option import Option, Port, Section
+from yggdrasil.server.option import Option, Port, Section, Switch
 
 
 class Admin(Section):
@@ -20,3 +20,7 @@ class Admin(Section):
             default_text="9379 where it is free, otherwise any free port",
         ),
     ] = 9379
+    tls: Annotated[
+        Switch,
+        Option(help="The admin HTTP server speaks TLS (https), with the certificate of tls-cert-file."),
+    ] = False

@@ -269,6 +269,7 @@ fn peer() -> Peer {
         local_address: "127.0.0.1:2".into(),
         descriptor: -1,
         listener: Listener::Common,
+        secure: false,
     }
 }
 
