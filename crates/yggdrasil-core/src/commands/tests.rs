@@ -2,7 +2,7 @@
 
 use super::handler::{KeyLimits, ShardContext};
 use super::scan;
-use super::{EXPIRE_AT_MAX, Registry};
+use super::{EXPIRE_AT_MAX, Keys, Registry};
 use crate::keyspace::{
     ChangeListener, Expiry, Key, KeyspaceError, Kind, Record, Shard, ShardShape, Value, hash_key,
 };
