@@ -142,7 +142,7 @@ impl Bench {
     fn step(&mut self, request: impl FnOnce(&mut Shard, u64)) {
         self.timed(request);
         self.requests += 1;
-        if self.requests % TICK == 0 {
+        if self.requests.is_multiple_of(TICK) {
             self.now += 100;
             self.timed(|shard, now| {
                 shard.advance(now, STEP_BUDGET);

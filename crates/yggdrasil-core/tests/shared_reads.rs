@@ -68,7 +68,7 @@ impl Random {
 
 fn name(n: u64) -> Vec<u8> {
     let mut name = format!("key:{n}").into_bytes();
-    let padding = (n % 37) as usize * if n % 41 == 0 { 20 } else { 1 };
+    let padding = (n % 37) as usize * if n.is_multiple_of(41) { 20 } else { 1 };
     name.resize(name.len() + padding, b'.');
     name
 }
@@ -187,7 +187,7 @@ impl Writer {
             0..600 => self.set(db, n, size),
             600..900 if n >= LASTING => drop_result(self.shard.remove(&key(db, &name(n)), now())),
             900..940 if n >= LASTING => {
-                let expiry = (n % 2 == 0).then(|| now() + 20);
+                let expiry = n.is_multiple_of(2).then(|| now() + 20);
                 drop_result(self.shard.set_expiry(&key(db, &name(n)), expiry, now()));
             }
             940..970 => self.set(0, n % LASTING, size.min(3000)),

@@ -92,11 +92,10 @@ impl Deref for View {
 
 impl Drop for View {
     fn drop(&mut self) {
-        if let Bytes::Held { value, .. } = &mut self.bytes {
-            if let Some(value) = value.take() {
+        if let Bytes::Held { value, .. } = &mut self.bytes
+            && let Some(value) = value.take() {
                 self.session.release(value);
             }
-        }
     }
 }
 

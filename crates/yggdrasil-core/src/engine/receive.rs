@@ -73,7 +73,7 @@ impl Engine {
 
     pub(super) fn count_batch(&mut self) {
         self.batches = self.batches.wrapping_add(1);
-        if self.batches % BATCHES_PER_REPORT == 0 {
+        if self.batches.is_multiple_of(BATCHES_PER_REPORT) {
             self.note_reported_uses();
         }
     }

@@ -98,7 +98,7 @@ impl Engine {
             return None;
         }
         if let Keys::At { first, step, .. } = row.keys
-            && (args.len() - usize::from(first)) % usize::from(step) != 0
+            && !(args.len() - usize::from(first)).is_multiple_of(usize::from(step))
         {
             return Some(self.me);
         }

@@ -126,7 +126,7 @@ impl<T: Taking> Taking for Hold<'_, T> {
         if !found.can_be_held() {
             return self.small.take(reader, found, stamp);
         }
-        if found.at % PAGE_WORDS != 0 {
+        if !found.at.is_multiple_of(PAGE_WORDS) {
             return Err(Failure::Again);
         }
         let first_page = (found.at / PAGE_WORDS) as u32;

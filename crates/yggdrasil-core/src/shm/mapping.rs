@@ -287,7 +287,7 @@ impl SharedMapping {
 
     #[inline]
     pub fn u64(&self, offset: u64) -> Option<&AtomicU64> {
-        if offset % 8 != 0 {
+        if !offset.is_multiple_of(8) {
             return None;
         }
         self.region.words().get((offset >> 3) as usize)
@@ -306,7 +306,7 @@ impl SharedMapping {
     /// Consecutive 64-bit counters.
     #[inline]
     pub fn u64s(&self, offset: u64, count: usize) -> Option<&[AtomicU64]> {
-        if offset % 8 != 0 {
+        if !offset.is_multiple_of(8) {
             return None;
         }
         let start = (offset >> 3) as usize;
@@ -323,7 +323,7 @@ impl SharedMapping {
     /// writer meanwhile.
     #[inline]
     pub fn fill(&self, offset: u64, bytes: &[u8]) -> Option<()> {
-        if offset % 8 != 0 {
+        if !offset.is_multiple_of(8) {
             return None;
         }
         copy::fill(self.region.words(), offset >> 3, bytes)

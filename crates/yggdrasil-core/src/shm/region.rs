@@ -129,7 +129,7 @@ impl Region {
     #[inline(always)]
     fn checked(&self, offset: u64, len: u64, align: u64) -> Option<NonNull<u8>> {
         let end = offset.checked_add(len)?;
-        if end > self.bytes as u64 || offset % align != 0 {
+        if end > self.bytes as u64 || !offset.is_multiple_of(align) {
             return None;
         }
         // SAFETY: `offset <= bytes`, so the result stays inside the mapping or one past its end.

@@ -48,7 +48,7 @@ impl Segment {
 
     /// Makes a segment of `bytes`, all zero and without memory until touched. The name shows up in `/proc` only.
     pub fn create(name: &str, bytes: u64) -> Result<Self, ShmError> {
-        if bytes == 0 || bytes % Self::GRANULARITY != 0 {
+        if bytes == 0 || !bytes.is_multiple_of(Self::GRANULARITY) {
             return Err(ShmError::Size { bytes });
         }
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;

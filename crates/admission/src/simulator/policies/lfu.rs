@@ -38,11 +38,10 @@ impl Cache for Lfu {
             return false;
         }
         while self.used + cost > self.capacity {
-            if let Some((_, victim)) = self.order.pop_first() {
-                if let Some((_, _, cost)) = self.entries.remove(&victim) {
+            if let Some((_, victim)) = self.order.pop_first()
+                && let Some((_, _, cost)) = self.entries.remove(&victim) {
                     self.used -= cost;
                 }
-            }
         }
         self.used += cost;
         self.entries.insert(hash, (1, self.clock, cost));

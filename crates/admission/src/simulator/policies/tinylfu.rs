@@ -88,7 +88,7 @@ impl WTinyLfu {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        newer >= WARM && self.random % 128 == 0
+        newer >= WARM && self.random.is_multiple_of(128)
     }
 }
 

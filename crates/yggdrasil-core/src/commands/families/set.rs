@@ -500,7 +500,7 @@ fn pairs(
     args: &Args<'_>,
     command: &'static str,
 ) -> Result<impl Iterator<Item = usize>, CommandError> {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Err(CommandError::WrongArity(command));
     }
     Ok((1..args.len()).step_by(2))

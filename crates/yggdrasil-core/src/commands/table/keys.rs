@@ -173,7 +173,7 @@ fn half_behind(args: &Args<'_>, word: &str, from: usize) -> (usize, usize) {
     let found = places.find(|place| args.at(*place).eq_ignore_ascii_case(word.as_bytes()));
     let first = found.map_or(args.len(), |place| place + 1);
     let rest = args.len() - first;
-    let end = if rest % 2 == 0 {
+    let end = if rest.is_multiple_of(2) {
         first + rest / 2
     } else {
         first

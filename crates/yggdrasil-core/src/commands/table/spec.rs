@@ -210,7 +210,7 @@ impl CommandSpec {
     pub fn check_steps(&self, args: &Args<'_>) -> Outcome {
         match self.keys {
             Keys::At { first, step, .. }
-                if (args.len() - usize::from(first)) % usize::from(step) != 0 =>
+                if !(args.len() - usize::from(first)).is_multiple_of(usize::from(step)) =>
             {
                 Err(CommandError::WrongArity(self.name))
             }

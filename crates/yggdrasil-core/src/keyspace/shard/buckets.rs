@@ -245,7 +245,7 @@ impl Shard {
         if bucket == State::BUCKETS_MAX {
             return None;
         }
-        if bucket % PAGE_BUCKETS == 0 {
+        if bucket.is_multiple_of(PAGE_BUCKETS) {
             let page = self.arena.allocate_index_page().ok()?;
             self.add_index_page(physical, page);
         } else {
@@ -284,7 +284,7 @@ impl Shard {
         clear(&mut self.arena.mapping, home, true);
         self.write_chain(home, &scratch.staying, &mut scratch.lines);
         close(&mut self.arena.mapping, home);
-        if last % PAGE_BUCKETS == 0 {
+        if last.is_multiple_of(PAGE_BUCKETS) {
             self.drop_index_page(physical);
         }
         self.counters.merges += 1;

@@ -68,7 +68,7 @@ fn an_upload_gets_the_version_of_its_entry_whatever_is_evicted_for_it() {
     }
     // Names that share the first bucket of another database, one more than have room in it.
     let names = (0..u64::MAX).map(u64::to_le_bytes);
-    let mut sharing = names.filter(|name| hash_key(SEED, name) % 16 == 0);
+    let mut sharing = names.filter(|name| hash_key(SEED, name).is_multiple_of(16));
     for name in sharing.by_ref().take(10) {
         set(shard, 1, &name);
     }

@@ -100,7 +100,7 @@ impl AddOptions {
             place += 1;
         }
         let left = args.len() - place;
-        if left == 0 || left % 2 != 0 {
+        if left == 0 || !left.is_multiple_of(2) {
             return Err(CommandError::Syntax);
         }
         parsed.check(left / 2)?;

@@ -153,7 +153,7 @@ impl Workload {
         };
         while command.len() < wanted {
             let at = command.len();
-            let word = if at >= first && (at - first) % step == 0 && random.percent(85) {
+            let word = if at >= first && (at - first).is_multiple_of(step) && random.percent(85) {
                 self.key(random).to_vec()
             } else {
                 self.word(random)
