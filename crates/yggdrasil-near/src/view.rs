@@ -93,9 +93,10 @@ impl Deref for View {
 impl Drop for View {
     fn drop(&mut self) {
         if let Bytes::Held { value, .. } = &mut self.bytes
-            && let Some(value) = value.take() {
-                self.session.release(value);
-            }
+            && let Some(value) = value.take()
+        {
+            self.session.release(value);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ pub use codecs::glob;
 pub use families::object::encoding_name;
 pub use families::session::SessionCommand;
 pub use families::value::{EXPIRE_AT_MAX, database_argument};
-pub use families::{scan, session, streams};
+pub use families::{parts, scan, session};
 pub use table::error::CommandError;
 pub use table::flags::Flags;
 pub use table::handler::{

@@ -7,7 +7,7 @@ use super::parked::{Asker, Blocked};
 use super::pending::{SessionRef, Waiter};
 use super::session::{Gates, Queued, Wait};
 use super::{Engine, Event, OUTPUT_PAUSE_BYTES};
-use crate::commands::{CommandError, CommandId, Flags, Keys, Route, Run, streams};
+use crate::commands::{CommandError, CommandId, Flags, Keys, Route, Run, parts};
 use crate::keyspace::{Key, hash_key, slot::key_slot};
 use crate::resp::{Args, Limits, Parsed, Parser, Reply, Requests};
 use crate::stats::Counter;
@@ -263,7 +263,7 @@ impl Engine {
 
     /// The shard of the upload that a request names; the own for one that its handler will refuse.
     pub(super) fn upload_shard(&self, args: &Args<'_>) -> usize {
-        streams::upload_shard(args)
+        parts::upload_shard(args)
             .filter(|shard| *shard < self.shape.shards)
             .unwrap_or(self.me)
     }

@@ -7,7 +7,7 @@ use super::Engine;
 use super::dispatch::{Flow, Plan};
 use super::pending::SessionRef;
 use super::session::Wait;
-use crate::commands::{CommandError, CommandId, Flags, Route, streams};
+use crate::commands::{CommandError, CommandId, Flags, Route, parts};
 use crate::keyspace::{Draft, Received, UploadError, UploadId};
 use crate::resp::{Args, Arriving};
 use crate::stats::Counter;
@@ -267,8 +267,8 @@ impl Engine {
             return Err(error);
         }
         if self.table.spec(command).route == Route::Upload {
-            let id = streams::upload_id(&args[2]).ok_or(UploadError::Unknown)?;
-            streams::check_upload_bytes(&self.options.limits, self.shard.uploads().1, len)?;
+            let id = parts::upload_id(&args[2]).ok_or(UploadError::Unknown)?;
+            parts::check_upload_bytes(&self.options.limits, self.shard.uploads().1, len)?;
             self.shard.receive_upload(id, len)?;
             return Ok(Target::Upload(id));
         }

@@ -19,13 +19,19 @@ pub(super) struct Job<'a> {
 }
 
 /// An outcome of a job.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 #[must_use = "a job that waits has not been answered"]
 pub(super) enum Ran {
     /// The reply is there.
     Done,
     /// A change of one of its keys is waited for: it has changed nothing, and runs again.
     Later(Waits),
+}
+
+impl Ran {
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
 }
 
 impl Engine {

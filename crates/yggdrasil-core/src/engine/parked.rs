@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Engine;
-use super::job::{Job, Ran};
+use super::job::Job;
 use super::links::Envelope;
 use super::pending::Waiter;
 use super::remote::Message;
@@ -195,7 +195,7 @@ impl Engine {
             request: Some(Request {
                 client,
                 command: job.command,
-                args: (*job.args).into(),
+                args: waits.instead.unwrap_or_else(|| (*job.args).into()),
             }),
         })
     }
@@ -375,7 +375,7 @@ impl Engine {
             may_wait: true,
         };
         let mut reply = Vec::new();
-        if self.run_job(&job, &mut reply, false) != Ran::Done {
+        if !self.run_job(&job, &mut reply, false).is_done() {
             if let Some(parked) = self.parked.by_token.get_mut(&token) {
                 parked.request = Some(request);
             }

@@ -9,7 +9,7 @@ use super::pending::{Receiver, Waiter};
 use super::transaction::{Deferred, Reservation};
 use super::wire::{self, Reader, RequestHead};
 use super::{Caller, Engine, Event};
-use crate::commands::together::encode;
+use crate::commands::together::encode_look;
 use crate::commands::{CommandError, CommandId};
 use crate::keyspace::{Effect, Key, KeyEvent, hash_key};
 use crate::resp::{Args, Protocol, Reply};
@@ -301,17 +301,17 @@ impl Engine {
 
     fn fetch(&mut self, header: &FrameHeader, payload: &[u8]) -> Vec<u8> {
         let mut reply = Vec::new();
-        let Some((&with_value, bytes)) = payload.split_first() else {
+        let Some(look) = wire::look(header.db, payload) else {
             return reply;
         };
         let key = Key {
-            db: header.db,
-            hash: hash_key(self.shape.hash_seed, bytes),
-            bytes,
+            db: look.db,
+            hash: hash_key(self.shape.hash_seed, look.key),
+            bytes: look.key,
         };
-        encode(
+        encode_look(
             self.shard.use_entry(&key, self.now).as_ref(),
-            with_value != 0,
+            &look,
             &mut reply,
         );
         reply

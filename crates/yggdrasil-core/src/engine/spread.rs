@@ -134,6 +134,9 @@ impl Engine {
             return;
         }
         waiting.until = waits.until;
+        if let Some(args) = waits.instead {
+            waiting.queued.args = args;
+        }
         let (queued, db) = (waiting.queued.clone(), waiting.db);
         if let Some(until) = waits.until {
             self.deadlines.insert((until, Due::Spread(spread)));

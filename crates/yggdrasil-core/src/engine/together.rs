@@ -5,7 +5,7 @@ use super::Engine;
 use super::links::Envelope;
 use super::pending::{Gather, Receiver, Waiter};
 use super::wire;
-use crate::commands::together::{decode, encode};
+use crate::commands::together::{decode, encode_look};
 use crate::commands::{
     Change, CommandError, Join, KeyLimits, Look, Made, MayWait, PlanContext, Together,
 };
@@ -63,9 +63,9 @@ impl Engine {
             bytes: look.key,
         };
         let mut bytes = Vec::new();
-        encode(
+        encode_look(
             self.shard.use_entry(&key, self.now).as_ref(),
-            look.value,
+            look,
             &mut bytes,
         );
         bytes
@@ -93,7 +93,8 @@ impl Engine {
                     db: look.db,
                     ..Envelope::new(FrameKind::Fetch, 0)
                 };
-                let payload = [&[u8::from(look.value)], look.key].concat();
+                let mut payload = Vec::new();
+                wire::put_look(&mut payload, look);
                 self.send_asking(shard, Waiter::Part { gather, part }, envelope, &payload);
             }
         }

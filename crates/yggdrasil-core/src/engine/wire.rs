@@ -1,5 +1,8 @@
 //! Payloads of messages between workers. They come from another process: every read is checked.
 
+use crate::commands::Look;
+use crate::keyspace::collection::stream::StreamPart;
+use crate::keyspace::collection::wire::Wire;
 use crate::keyspace::{Effect, KeyEvent};
 use crate::resp::{Args, Span};
 
@@ -17,6 +20,44 @@ fn put_lengths(out: &mut Vec<u8>, lengths: impl ExactSizeIterator<Item = usize>)
     for len in lengths {
         out.extend_from_slice(&(len as u64).to_le_bytes());
     }
+}
+
+/// How much of a value a look wants.
+const LOOK_NO_VALUE: u8 = 0;
+const LOOK_VALUE: u8 = 1;
+const LOOK_PART: u8 = 2;
+
+/// Appends a look, but for its database.
+pub fn put_look(out: &mut Vec<u8>, look: &Look<'_>) {
+    match &look.part {
+        Some(part) => {
+            out.push(LOOK_PART);
+            part.encode(out);
+        }
+        None => out.push(if look.value {
+            LOOK_VALUE
+        } else {
+            LOOK_NO_VALUE
+        }),
+    }
+    out.extend_from_slice(look.key);
+}
+
+/// Reads what [`put_look`] wrote.
+pub fn look(db: u8, payload: &[u8]) -> Option<Look<'_>> {
+    let mut wire = Wire::new(payload);
+    let wanted = wire.byte()?;
+    let part = match wanted {
+        LOOK_NO_VALUE | LOOK_VALUE => None,
+        LOOK_PART => Some(StreamPart::decode(&mut wire)?),
+        _ => return None,
+    };
+    Some(Look {
+        db,
+        key: wire.rest(),
+        value: wanted != LOOK_NO_VALUE,
+        part,
+    })
 }
 
 /// What stands before the arguments of a request.

@@ -65,7 +65,9 @@ impl Layout {
         if shape.databases == 0 || shape.databases > DATABASES_MAX {
             return Err(KeyspaceError::Shape("1 to 256 databases are possible"));
         }
-        if !shape.segment_bytes.is_multiple_of(PAGE_BYTES) || shape.segment_bytes > SEGMENT_BYTES_MAX {
+        if !shape.segment_bytes.is_multiple_of(PAGE_BYTES)
+            || shape.segment_bytes > SEGMENT_BYTES_MAX
+        {
             return Err(KeyspaceError::Shape(
                 "a segment is a multiple of 65536 bytes, at most 4 TiB",
             ));

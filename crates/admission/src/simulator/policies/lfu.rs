@@ -39,9 +39,10 @@ impl Cache for Lfu {
         }
         while self.used + cost > self.capacity {
             if let Some((_, victim)) = self.order.pop_first()
-                && let Some((_, _, cost)) = self.entries.remove(&victim) {
-                    self.used -= cost;
-                }
+                && let Some((_, _, cost)) = self.entries.remove(&victim)
+            {
+                self.used -= cost;
+            }
         }
         self.used += cost;
         self.entries.insert(hash, (1, self.clock, cost));

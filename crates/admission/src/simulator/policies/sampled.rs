@@ -95,7 +95,8 @@ impl Cache for Sampled {
         if let Some(at) = self.by_hash.get(&hash).copied() {
             let uses = self.uses(&self.entries[at]);
             let beyond = u64::from(uses.saturating_sub(USES_INITIAL));
-            let rises = uses < u8::MAX && self.next_random().is_multiple_of(beyond * LOG_FACTOR + 1);
+            let rises =
+                uses < u8::MAX && self.next_random().is_multiple_of(beyond * LOG_FACTOR + 1);
             let entry = &mut self.entries[at];
             entry.uses = uses + u8::from(rises);
             entry.last = self.clock;

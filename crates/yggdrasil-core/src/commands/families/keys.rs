@@ -465,6 +465,7 @@ fn copy_look<'a>(context: &PlanContext<'_>, args: &Args<'a>, looks: &mut Vec<Loo
         db: options.db,
         key: destination,
         value: false,
+        part: None,
     });
     Ok(())
 }

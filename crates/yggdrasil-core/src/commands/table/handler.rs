@@ -1,13 +1,14 @@
 //! Who runs a command: the kinds of handlers, what they are given and what they give back.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
+use crate::keyspace::collection::stream::StreamPart;
 use crate::keyspace::{
     AccessBits, Effect, EntryView, EventClasses, Expiry, Key, KeyEvent, KeyspaceError, Kind,
     Millis, PinRoom, Received, Shard, Value, hash_key,
 };
 use crate::random::Random;
-use crate::resp::{Args, Reply};
+use crate::resp::{Args, ArgsBuffer, Reply};
 
 use crate::commands::families::session::SessionCommand;
 use crate::commands::families::value::canonical;
@@ -76,6 +77,8 @@ pub struct Look<'a> {
     pub key: &'a [u8],
     /// True when its value is needed. If not, an empty one may be given for it.
     pub value: bool,
+    /// The part of a stream that is enough.
+    pub part: Option<StreamPart<'a>>,
 }
 
 /// A change that a [`Together`] command makes, applied in order by the owner of the key.
@@ -128,30 +131,32 @@ pub struct ReadContext<'a> {
 }
 
 /// A wait that a handler has begun.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Waits {
     /// The end of its time; `None` for a wait without end.
     pub until: Option<Millis>,
+    /// The arguments with which the request runs again, where they are others: the keys have the same places.
+    pub instead: Option<ArgsBuffer>,
 }
 
 /// Whether a request may be answered later, and whether it is to be.
 #[derive(Debug, Default)]
 pub struct MayWait {
     pub allowed: bool,
-    asked: Cell<Option<Waits>>,
+    asked: RefCell<Option<Waits>>,
 }
 
 impl MayWait {
     pub fn new(allowed: bool) -> Self {
         Self {
             allowed,
-            asked: Cell::new(None),
+            asked: RefCell::new(None),
         }
     }
 
-    /// The wait that was asked for.
+    /// Takes the wait that was asked for.
     pub fn asked(&self) -> Option<Waits> {
-        self.asked.get()
+        self.asked.take()
     }
 }
 
@@ -171,8 +176,13 @@ pub struct PlanContext<'a> {
 impl PlanContext<'_> {
     /// Lets the request run again when a key that it waits for changes, see [`ShardContext::wait_for_change`].
     pub fn wait_for_change(&self, until: Option<Millis>) -> bool {
+        self.wait_instead(until, None)
+    }
+
+    /// The same for a request that runs again with other arguments.
+    pub fn wait_instead(&self, until: Option<Millis>, instead: Option<ArgsBuffer>) -> bool {
         if self.may_wait.allowed {
-            self.may_wait.asked.set(Some(Waits { until }));
+            self.may_wait.asked.replace(Some(Waits { until, instead }));
         }
         self.may_wait.allowed
     }
@@ -183,6 +193,7 @@ impl PlanContext<'_> {
             db: self.db,
             key,
             value,
+            part: None,
         }
     }
 }
@@ -274,7 +285,10 @@ impl ShardContext<'_> {
     /// at once: inside of a transaction nobody waits. A handler that waits has changed nothing.
     pub fn wait_for_change(&mut self, until: Option<Millis>) -> bool {
         if self.may_wait {
-            self.waits = Some(Waits { until });
+            self.waits = Some(Waits {
+                until,
+                instead: None,
+            });
         }
         self.may_wait
     }

@@ -14,6 +14,7 @@ use crate::resp::{Args, Reply};
 /// Every command that is written in Rust.
 pub const FAMILIES: &[&[CommandSpec]] = &[
     families::strings::COMMANDS,
+    families::parts::COMMANDS,
     families::streams::COMMANDS,
     families::set::COMMANDS,
     families::sets::COMMANDS,

@@ -158,7 +158,7 @@ pub enum Route {
     Session,
     /// The owner of its one key.
     Key,
-    /// The shard of the upload that it names, see [`upload_shard`](crate::commands::streams::upload_shard).
+    /// The shard of the upload that it names, see [`upload_shard`](crate::commands::parts::upload_shard).
     Upload,
     /// The owners of its keys; the handler gets the arguments of its shard only (the name first).
     Split(Join),

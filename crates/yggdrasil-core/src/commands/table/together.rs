@@ -10,7 +10,7 @@ use crate::commands::table::handler::{
     Change, Look, MayWait, Outcome, PlanContext, ShardContext, Together,
 };
 use crate::commands::table::made::Made;
-use crate::keyspace::{Effect, EntryView, Key, Value, hash_key};
+use crate::keyspace::{Collection, Effect, EntryView, Key, Value, hash_key};
 use crate::resp::{Args, Reply};
 
 const MISSING: u8 = 0;
@@ -20,7 +20,7 @@ const PRESENT: u8 = 1;
 pub fn see(context: &mut ShardContext<'_>, look: &Look<'_>, out: &mut Vec<u8>) {
     let key = key_of(context, look.db, look.key);
     let found = context.shard.use_entry(&key, context.now);
-    encode(found.as_ref(), look.value, out);
+    encode_look(found.as_ref(), look, out);
 }
 
 /// Makes a change in the shard that owns its key.
@@ -61,6 +61,20 @@ pub fn encode(entry: Option<&EntryView<'_>>, with_value: bool, out: &mut Vec<u8>
         pinned_until: entry.pinned_until,
     };
     put.encode(out);
+}
+
+/// Appends what a look wants of an entry.
+pub fn encode_look(entry: Option<&EntryView<'_>>, look: &Look<'_>, out: &mut Vec<u8>) {
+    if let (Some(part), Some(entry)) = (&look.part, entry)
+        && let Value::Tree(Collection::Stream(stream)) = entry.value
+    {
+        let mut ops = Vec::new();
+        stream.write_part(part, &mut ops);
+        let value = Value::Written(&ops);
+        encode(Some(&EntryView { value, ..*entry }), true, out);
+        return;
+    }
+    encode(entry, look.value, out);
 }
 
 /// Reads what [`encode`] wrote; `None` for anything else.

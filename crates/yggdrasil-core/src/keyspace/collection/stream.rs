@@ -11,6 +11,7 @@
 //!              8 | group | consumer                             removes it
 //!              9 | group | consumer | id | delivered at: u64 | deliveries: u64
 //!             10 | group | id                                   acknowledges an entry
+//!             11 | entries: u64                                 those of the stream of which this is a part
 //! ```
 //! An id is two numbers of eight bytes; groups, consumers, fields and values stand behind their lengths. A stream lives
 //! on without entries, and has no packed form.
@@ -19,6 +20,7 @@ mod group;
 mod id;
 mod node;
 mod ops;
+mod part;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +30,7 @@ use self::node::NodeLimits;
 pub use self::node::{StreamEntry, StreamNode};
 use self::ops::Op;
 pub use self::ops::StreamOps;
+pub use self::part::StreamPart;
 use super::map::Map;
 use super::tree::{Tree, Wreckage, Wrecks};
 use super::wire::Wire;
@@ -41,6 +44,8 @@ pub struct Stream {
     entries_added: u64,
     max_deleted_id: StreamId,
     groups: Map<Name, Group>,
+    /// Entries that the stream has of which this is a part.
+    total: Option<u64>,
 }
 
 /// The side of a range from which entries are given.
@@ -63,7 +68,7 @@ impl Stream {
     /// The number of entries.
     #[must_use]
     pub fn entries(&self) -> u64 {
-        self.nodes.len()
+        self.total.unwrap_or(self.nodes.len())
     }
 
     /// The id of the last entry that was appended.
@@ -98,7 +103,7 @@ impl Stream {
         self.nodes
             .walk_all()
             .map(|found| found.leaf)
-            .filter(|_| self.entries() > 0)
+            .filter(|node| !super::tree::Leaf::is_empty(*node))
     }
 
     /// The groups by name.
@@ -242,6 +247,7 @@ impl Stream {
                     self.groups.insert(Name::from(group), made);
                 }
             }
+            Op::Total(entries) => self.total = Some(entries),
             Op::RemoveGroup(group) => {
                 self.groups.remove(&Name::from(group));
             }
@@ -258,7 +264,7 @@ impl Stream {
             entries: packing.stream_node_entries_max,
         };
         // An id that is not behind all others comes from no command: what it would overwrite stays.
-        if self.entries() > 0 && id <= self.last_id {
+        if self.nodes.len() > 0 && id <= self.last_id {
             return;
         }
         self.nodes
@@ -283,6 +289,7 @@ impl Elements for Stream {
             entries_added: 0,
             max_deleted_id: StreamId::MIN,
             groups: Map::default(),
+            total: None,
         }
     }
 

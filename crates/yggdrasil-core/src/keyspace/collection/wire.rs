@@ -86,6 +86,12 @@ impl<'a> Wire<'a> {
         Some(bytes)
     }
 
+    /// All that is left.
+    #[must_use]
+    pub fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
     /// A number of eight bytes.
     pub fn u64(&mut self) -> Option<u64> {
         let (number, rest) = self.rest.split_first_chunk()?;

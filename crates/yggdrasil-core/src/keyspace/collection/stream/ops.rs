@@ -17,6 +17,7 @@ const CONSUMER: u8 = 7;
 const REMOVE_CONSUMER: u8 = 8;
 const DELIVER: u8 = 9;
 const ACKNOWLEDGE: u8 = 10;
+const TOTAL: u8 = 11;
 
 /// Stands for a number that is not known.
 const UNKNOWN: u64 = u64::MAX;
@@ -73,6 +74,12 @@ impl<'o> StreamOps<'o> {
         last_id.put(self.out);
         self.out.extend(entries_added.to_le_bytes());
         max_deleted_id.put(self.out);
+    }
+
+    /// Says how many entries the stream has of which this is a part.
+    pub(super) fn total(&mut self, entries: u64) {
+        self.out.push(TOTAL);
+        self.out.extend(entries.to_le_bytes());
     }
 
     /// Makes a group, or sets how far it is.
@@ -142,6 +149,7 @@ pub(super) enum Op<'a> {
         last_id: StreamId,
         entries_read: Option<u64>,
     },
+    Total(u64),
     RemoveGroup(&'a [u8]),
     InGroup(&'a [u8], GroupOp<'a>),
 }
@@ -184,6 +192,7 @@ impl<'a> Op<'a> {
                 last_id: StreamId::read(wire)?,
                 entries_read: known(wire.u64()?),
             }),
+            TOTAL => wire.u64().map(Self::Total),
             REMOVE_GROUP => wire.bytes().map(Self::RemoveGroup),
             tag => {
                 let group = wire.bytes()?;

@@ -1,0 +1,349 @@
+//! Commands that give entries of streams.
+
+use crate::commands::families::value::int_argument;
+use crate::commands::table::error::CommandError;
+use crate::commands::table::handler::{
+    Change, Found, Look, Outcome, PlanContext, ReadContext, check_kind,
+};
+use crate::keyspace::collection::stream::{Direction, Stream, StreamId, StreamPart};
+use crate::keyspace::{EntryView, Kind, Millis};
+use crate::resp::{Args, ArgsBuffer, Protocol, Reply};
+
+use super::ids::{Side, id, range_end, strict_id};
+use super::{begin_streams, made_stream, stream_of, write_entries, write_entry};
+
+pub(super) fn xrange(
+    _: &ReadContext<'_>,
+    entry: Option<&EntryView<'_>>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let (start, end) = (args.at(2), args.at(3));
+    range(entry, args, (start, end), Direction::Forward, reply)
+}
+
+pub(super) fn xrevrange(
+    _: &ReadContext<'_>,
+    entry: Option<&EntryView<'_>>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let (start, end) = (args.at(3), args.at(2));
+    range(entry, args, (start, end), Direction::Back, reply)
+}
+
+fn range(
+    entry: Option<&EntryView<'_>>,
+    args: &Args<'_>,
+    (start, end): (&[u8], &[u8]),
+    direction: Direction,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let start = range_end(start, &Side::Start)?;
+    let end = range_end(end, &Side::End)?;
+    let mut count = None;
+    let mut at = 4;
+    while at < args.len() {
+        if !args.at(at).eq_ignore_ascii_case(b"count") || at + 1 >= args.len() {
+            return Err(CommandError::Syntax);
+        }
+        count = Some(int_argument(args.at(at + 1))?);
+        at += 2;
+    }
+    if count.is_some_and(|count| count <= 0) {
+        reply.null_array();
+        return Ok(());
+    }
+    let Some(stream) = entry.and_then(stream_of) else {
+        reply.array(0);
+        return Ok(());
+    };
+    let count = match count {
+        Some(count) => usize::try_from(count).unwrap_or(0),
+        None => usize::MAX,
+    };
+    write_entries(reply, stream.range(start, end, direction).take(count));
+    Ok(())
+}
+
+/// The id behind which a stream is read.
+#[derive(Clone, Copy)]
+pub(super) enum From {
+    /// An id.
+    Behind(StreamId),
+    /// The last entry alone.
+    Last,
+    /// All that comes from now on.
+    Now,
+    /// All that is new to the group.
+    New,
+}
+
+/// The arguments of XREAD and XREADGROUP.
+pub(super) struct Read<'a> {
+    pub(super) count: usize,
+    /// The end of the time in which it waits, or that it waits without end.
+    pub(super) until: Option<Option<Millis>>,
+    pub(super) group: Option<(&'a [u8], &'a [u8])>,
+    pub(super) no_ack: bool,
+    pub(super) streams: Vec<(&'a [u8], From)>,
+    /// Place of the first id.
+    ids_at: usize,
+}
+
+impl<'a> Read<'a> {
+    pub(super) fn parse(
+        args: &Args<'a>,
+        now: Millis,
+        is_group: bool,
+    ) -> Result<Self, CommandError> {
+        let mut read = Self {
+            count: usize::MAX,
+            until: None,
+            group: None,
+            no_ack: false,
+            streams: Vec::new(),
+            ids_at: 0,
+        };
+        let mut at = 1;
+        loop {
+            let Some(option) = args.iter().nth(at) else {
+                return Err(CommandError::Syntax);
+            };
+            let more = args.len() - at - 1;
+            let option = option.to_ascii_lowercase();
+            match &option[..] {
+                b"block" if more > 0 => {
+                    read.until = Some(until(args.at(at + 1), now)?);
+                    at += 2;
+                }
+                b"count" if more > 0 => {
+                    let count = int_argument(args.at(at + 1))?;
+                    let count = usize::try_from(count).unwrap_or(0);
+                    read.count = if count == 0 { usize::MAX } else { count };
+                    at += 2;
+                }
+                b"streams" if more > 0 => {
+                    at += 1;
+                    break;
+                }
+                b"group" if more > 1 => {
+                    if !is_group {
+                        return Err(CommandError::Plain(
+                            "The GROUP option is only supported by XREADGROUP. You called XREAD instead.",
+                        ));
+                    }
+                    read.group = Some((args.at(at + 1), args.at(at + 2)));
+                    at += 3;
+                }
+                b"noack" => {
+                    if !is_group {
+                        return Err(CommandError::Plain(
+                            "The NOACK option is only supported by XREADGROUP. You called XREAD instead.",
+                        ));
+                    }
+                    read.no_ack = true;
+                    at += 1;
+                }
+                _ => return Err(CommandError::Syntax),
+            }
+        }
+        read.read_streams(args, at, is_group)?;
+        Ok(read)
+    }
+
+    fn read_streams(
+        &mut self,
+        args: &Args<'a>,
+        at: usize,
+        is_group: bool,
+    ) -> Result<(), CommandError> {
+        let left = args.len() - at;
+        if !left.is_multiple_of(2) {
+            return Err(CommandError::Plain(if is_group {
+                "Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified."
+            } else {
+                "Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be specified."
+            }));
+        }
+        if is_group && self.group.is_none() {
+            return Err(CommandError::Plain("Missing GROUP option for XREADGROUP"));
+        }
+        self.ids_at = at + left / 2;
+        for index in 0..left / 2 {
+            let from = from_argument(args.at(self.ids_at + index), is_group)?;
+            self.streams.push((args.at(at + index), from));
+        }
+        Ok(())
+    }
+
+    /// The looks at its streams.
+    pub(super) fn looks(&self, context: &PlanContext<'_>) -> Vec<Look<'a>> {
+        let looks = self.streams.iter().map(|(key, from)| {
+            let count = self.count;
+            let part = match (*from, self.group) {
+                (From::Behind(id), None) => StreamPart::Behind { id, count },
+                (From::Behind(id), Some((group, consumer))) => StreamPart::History {
+                    group,
+                    consumer,
+                    id,
+                    count,
+                },
+                (From::New, Some((group, consumer))) => StreamPart::New {
+                    group,
+                    consumer,
+                    count,
+                },
+                (From::Last | From::Now | From::New, _) => StreamPart::Last,
+            };
+            Look {
+                part: Some(part),
+                ..context.look(key, true)
+            }
+        });
+        looks.collect()
+    }
+}
+
+/// The end of the time that a command waits, in milliseconds from now; `None` for never.
+fn until(text: &[u8], now: Millis) -> Result<Option<Millis>, CommandError> {
+    let timeout = int_argument(text)
+        .map_err(|_| CommandError::Plain("timeout is not an integer or out of range"))?;
+    let timeout = u64::try_from(timeout).map_err(|_| CommandError::Plain("timeout is negative"))?;
+    if timeout == 0 {
+        return Ok(None);
+    }
+    let until = now.checked_add(timeout).filter(|at| *at <= i64::MAX as u64);
+    let until = until.ok_or(CommandError::Plain("timeout is out of range"))?;
+    Ok(Some(until))
+}
+
+fn from_argument(text: &[u8], is_group: bool) -> Result<From, CommandError> {
+    match text {
+        b"$" if is_group => Err(CommandError::Plain(
+            "The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by \
+             specifying a proper ID, or use the > ID to get new messages. The $ ID would just return an empty result \
+             set.",
+        )),
+        b"+" if is_group => Err(CommandError::Plain(
+            "The + ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by \
+             specifying a proper ID, or use the > ID to get new messages. The + ID would just return an empty result \
+             set.",
+        )),
+        b"$" => Ok(From::Now),
+        b"+" => Ok(From::Last),
+        b">" if is_group => Ok(From::New),
+        b">" => Err(CommandError::Plain(
+            "The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.",
+        )),
+        _ => strict_id(text, 0).map(From::Behind),
+    }
+}
+
+pub(super) fn xread_look<'a>(
+    context: &PlanContext<'_>,
+    args: &Args<'a>,
+    looks: &mut Vec<Look<'a>>,
+) -> Outcome {
+    looks.extend(Read::parse(args, context.now, false)?.looks(context));
+    Ok(())
+}
+
+pub(super) fn xread_decide<'a>(
+    context: &PlanContext<'a>,
+    args: &Args<'a>,
+    found: &[Found<'a>],
+    _: &mut Vec<Change<'a>>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let read = Read::parse(args, context.now, false)?;
+    let mut streams = Vec::with_capacity(found.len());
+    for entry in found {
+        check_kind(Some(Kind::Stream), entry.as_ref())?;
+        streams.push(entry.as_ref().and_then(made_stream));
+    }
+    let mut given: Vec<(&[u8], &Stream, From)> = Vec::new();
+    for ((key, from), stream) in read.streams.iter().zip(&streams) {
+        let Some(stream) = stream.as_deref() else {
+            continue;
+        };
+        let has_some = match *from {
+            From::Behind(id) => super::last_entry_id(stream).is_some_and(|last| last > id),
+            From::Last => stream.entries() > 0,
+            From::Now | From::New => false,
+        };
+        if has_some {
+            given.push((key, stream, *from));
+        }
+    }
+    if given.is_empty() {
+        let waits = read.until.is_some_and(|until| {
+            context.wait_instead(until, Some(resolved(&read, args, &streams)))
+        });
+        if !waits {
+            reply.null_array();
+        }
+        return Ok(());
+    }
+    begin_streams(reply, given.len());
+    for (key, stream, from) in given {
+        if reply.protocol() == Protocol::Resp2 {
+            reply.array(2);
+        }
+        reply.bulk(key);
+        match from {
+            From::Behind(id) => {
+                let start = id.next().unwrap_or(StreamId::MAX);
+                let entries = stream.range(start, StreamId::MAX, Direction::Forward);
+                write_entries(reply, entries.take(read.count));
+            }
+            From::Last | From::Now | From::New => {
+                let mut last = stream.range(StreamId::MIN, StreamId::MAX, Direction::Back);
+                reply.array(1);
+                if let Some(entry) = last.next() {
+                    write_entry(reply, &entry);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The arguments with the ids that stand for the present.
+fn resolved(
+    read: &Read<'_>,
+    args: &Args<'_>,
+    streams: &[Option<std::borrow::Cow<'_, Stream>>],
+) -> ArgsBuffer {
+    let mut ids = read.streams.iter().zip(streams).map(|((_, from), stream)| {
+        let last = stream
+            .as_deref()
+            .map_or(StreamId::MIN, |stream| stream.last_id());
+        match from {
+            From::Behind(id) => *id,
+            From::Last | From::Now | From::New => last,
+        }
+    });
+    let mut resolved = ArgsBuffer::default();
+    for (place, argument) in args.iter().enumerate() {
+        match (place >= read.ids_at).then(|| ids.next()).flatten() {
+            Some(id) => resolved.push(id.to_string().as_bytes()),
+            None => resolved.push(argument),
+        }
+    }
+    resolved
+}
+
+/// An id that begins or ends a range of pending entries.
+pub(super) fn pending_end(text: &[u8], side: &Side) -> Result<StreamId, CommandError> {
+    match text.first() {
+        Some(b'(') => range_end(text, side),
+        _ => id(
+            text,
+            match side {
+                Side::Start => 0,
+                Side::End => u64::MAX,
+            },
+        ),
+    }
+}
