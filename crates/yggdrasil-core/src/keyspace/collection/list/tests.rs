@@ -180,6 +180,6 @@ fn nodes_are_full() {
         }
         let per_element = (list.heap_bytes() - 20 * list.len()) as f64 / list.len() as f64;
         assert!(per_element <= 2.5, "{per_element} bytes beside the element");
-        assert_eq!(list.into_wreck().free(usize::MAX).0 > 0, true);
+        assert!(list.into_wreck().free(usize::MAX).0 > 0);
     }
 }
