@@ -7,6 +7,7 @@ pub(in crate::commands) mod databases;
 pub(in crate::commands) mod expiry;
 pub(in crate::commands) mod hyperloglog;
 pub(in crate::commands) mod keys;
+pub(in crate::commands) mod lists;
 pub(in crate::commands) mod object;
 pub mod parts;
 pub(in crate::commands) mod pins;

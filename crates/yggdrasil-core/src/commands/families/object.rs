@@ -8,8 +8,9 @@ use crate::commands::table::key_use;
 use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::{AtLeast, Exact};
 use crate::commands::table::spec::{CommandSpec, Docs, Group, Route};
+use crate::keyspace::collection::list::ListView;
 use crate::keyspace::collection::set::SetView;
-use crate::keyspace::{EntryView, Kind, Value};
+use crate::keyspace::{Collection, EntryView, Kind, Value};
 use crate::resp::{Args, Reply};
 
 /// Longer strings are "raw", for Redis keeps them apart from their header.
@@ -163,6 +164,7 @@ pub fn encoding_name(entry: &EntryView<'_>) -> &'static str {
         (Kind::String | Kind::Vector, _) => "raw",
         (Kind::Stream, _) => "stream",
         (Kind::Set, Value::Bytes(packed)) => SetView::packed(packed).encoding_name(),
+        (Kind::List, Value::Tree(Collection::List(list))) => ListView::Tree(list).encoding_name(),
         (Kind::List | Kind::SortedSet | Kind::Hash, Value::Bytes(_)) => "listpack",
         (Kind::List, _) => "quicklist",
         (Kind::SortedSet, _) => "skiplist",

@@ -27,6 +27,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     families::bitfield::COMMANDS,
     families::hyperloglog::COMMANDS,
     families::keys::COMMANDS,
+    families::lists::COMMANDS,
     families::pins::COMMANDS,
     families::expiry::COMMANDS,
     families::object::COMMANDS,

@@ -140,9 +140,11 @@ fn ops_of(ops: &[u8]) -> impl Iterator<Item = Op<'_>> {
 }
 
 /// A list that is not packed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct List {
     tree: Tree<ListLeaf>,
+    /// The limit of a node when the list was changed last.
+    limit: ListNode,
 }
 
 /// Equality of the elements, whatever the nodes are.
@@ -156,7 +158,8 @@ impl PartialEq for List {
 impl Eq for List {}
 
 impl List {
-    fn push(&mut self, side: Side, element: &[u8], limit: ListNode) {
+    fn push(&mut self, side: Side, element: &[u8]) {
+        let limit = self.limit;
         let position = match side {
             Side::Front => 0,
             Side::Back => self.tree.len(),
@@ -166,7 +169,8 @@ impl List {
         });
     }
 
-    fn insert(&mut self, position: u64, element: &[u8], limit: ListNode) {
+    fn insert(&mut self, position: u64, element: &[u8]) {
+        let limit = self.limit;
         if position <= self.tree.len() {
             self.tree.edit_by_position(position, |leaf, offset| {
                 leaf.insert(offset, element, limit);
@@ -174,7 +178,8 @@ impl List {
         }
     }
 
-    fn set(&mut self, position: u64, element: &[u8], limit: ListNode) {
+    fn set(&mut self, position: u64, element: &[u8]) {
+        let limit = self.limit;
         if position < self.tree.len() {
             self.tree.edit_by_position(position, |leaf, offset| {
                 leaf.replace(offset, element, limit);
@@ -194,8 +199,11 @@ impl List {
 }
 
 impl Elements for List {
-    fn new(_: &Packing) -> Self {
-        Self::default()
+    fn new(packing: &Packing) -> Self {
+        Self {
+            tree: Tree::default(),
+            limit: packing.list_node,
+        }
     }
 
     fn check(ops: &[u8]) -> bool {
@@ -219,17 +227,17 @@ impl Elements for List {
     }
 
     fn apply(&mut self, ops: &[u8], packing: &Packing) {
-        let limit = packing.list_node;
+        self.limit = packing.list_node;
         for op in ops_of(ops) {
             match op {
-                Op::Push(side, element) => self.push(side, element, limit),
+                Op::Push(side, element) => self.push(side, element),
                 Op::Pop(Side::Front, count) => self.remove(0, count),
                 Op::Pop(Side::Back, count) => {
                     let count = count.min(self.tree.len());
                     self.remove(self.tree.len() - count, count);
                 }
-                Op::Set(position, element) => self.set(position, element, limit),
-                Op::Insert(position, element) => self.insert(position, element, limit),
+                Op::Set(position, element) => self.set(position, element),
+                Op::Insert(position, element) => self.insert(position, element),
                 Op::Remove(position, count) => self.remove(position, count),
                 Op::Append(pack) => self.append(pack),
             }
@@ -262,8 +270,8 @@ impl Elements for List {
         Fit::Packed
     }
 
-    fn unpack(packed: &[u8], _: &Packing) -> Self {
-        let mut list = Self::default();
+    fn unpack(packed: &[u8], packing: &Packing) -> Self {
+        let mut list = Self::new(packing);
         list.append(Listpack::trusted(packed));
         list
     }

@@ -69,12 +69,12 @@ impl<'a> ListView<'a> {
             return None;
         }
         match self.tree() {
-            None => self.from_packed(position),
+            None => self.packed_at(position),
             Some(_) => self.from(position).next(),
         }
     }
 
-    fn from_packed(&self, position: u64) -> Option<Element<'_>> {
+    fn packed_at(&self, position: u64) -> Option<Element<'_>> {
         match self {
             Self::Packed(pack) => pack.get(i64::try_from(position).ok()?),
             Self::Tree(_) | Self::Made(_) => None,
@@ -166,12 +166,12 @@ impl<'a> ListView<'a> {
 
     /// The name of the form, as OBJECT ENCODING gives it: what has become small again counts as packed.
     #[must_use]
-    pub fn encoding_name(&self, packing: &Packing) -> &'static str {
+    pub fn encoding_name(&self) -> &'static str {
         let Some(list) = self.tree() else {
             return "listpack";
         };
         let found = list.tree.find_by_position(0);
-        let limit = packing.list_node;
+        let limit = list.limit;
         match &found.leaf.part {
             Part::Pack(pack)
                 if pack.view().len() as u64 == list.len()

@@ -1,0 +1,152 @@
+//! Changes inside of a list.
+
+use super::arguments::{Range, integer, signed};
+use super::list_of;
+use super::read::position_of;
+use crate::commands::table::error::CommandError;
+use crate::commands::table::handler::{Outcome, ShardContext};
+use crate::keyspace::collection::list::{ListView, Side, put_insert, put_pop, put_remove, put_set};
+use crate::keyspace::collection::listpack::Element;
+use crate::keyspace::{KeyEvent, Kind};
+use crate::resp::{Args, Reply};
+
+pub(super) fn linsert(
+    context: &mut ShardContext<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let word = args.at(2);
+    let behind = if word.eq_ignore_ascii_case(b"after") {
+        1
+    } else if word.eq_ignore_ascii_case(b"before") {
+        0
+    } else {
+        return Err(CommandError::Syntax);
+    };
+    let key = context.first_key(args.at(1));
+    let Some(found) = context.of_kind(Kind::List, &key)? else {
+        reply.int(0);
+        return Ok(());
+    };
+    let list = list_of(Some(&found));
+    let pivot = Element::of(args.at(3));
+    let Some(position) = list.from(0).position(|element| element == pivot) else {
+        reply.int(-1);
+        return Ok(());
+    };
+    let len = list.len();
+    let mut ops = Vec::new();
+    put_insert(&mut ops, position as u64 + behind, args.at(4));
+    context.change(&key, Kind::List, &ops)?;
+    context.notify(KeyEvent::LInsert, &key);
+    reply.count(len + 1);
+    Ok(())
+}
+
+pub(super) fn lset(
+    context: &mut ShardContext<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let key = context.first_key(args.at(1));
+    let found = context.of_kind(Kind::List, &key)?;
+    let len = list_of(found.as_ref()).len();
+    if found.is_none() {
+        return Err(CommandError::NoSuchKey);
+    }
+    let position = position_of(integer(args.at(2))?, len);
+    let position = position.ok_or(CommandError::Plain("index out of range"))?;
+    let mut ops = Vec::new();
+    put_set(&mut ops, position, args.at(3));
+    context.change(&key, Kind::List, &ops)?;
+    context.notify(KeyEvent::LSet, &key);
+    reply.ok();
+    Ok(())
+}
+
+pub(super) fn lrem(
+    context: &mut ShardContext<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let count = signed(args.at(2))?;
+    let key = context.first_key(args.at(1));
+    let Some(found) = context.of_kind(Kind::List, &key)? else {
+        reply.int(0);
+        return Ok(());
+    };
+    let list = list_of(Some(&found));
+    let len = list.len();
+    let positions = equal_ones(&list, Element::of(args.at(3)), count);
+    if positions.is_empty() {
+        reply.int(0);
+        return Ok(());
+    }
+    let ops = removals(&positions);
+    context.reduce(&key, Kind::List, &ops)?;
+    context.notify(KeyEvent::LRem, &key);
+    if positions.len() as u64 == len {
+        context.notify(KeyEvent::Del, &key);
+    }
+    reply.count(positions.len() as u64);
+    Ok(())
+}
+
+/// The positions of equal elements, the highest first: so many first ones, last ones, or all.
+fn equal_ones(list: &ListView<'_>, sought: Element<'_>, count: i64) -> Vec<u64> {
+    let wanted = match count {
+        0 => usize::MAX,
+        count => usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX),
+    };
+    let is_it = |(position, element): (u64, Element<'_>)| (element == sought).then_some(position);
+    let len = list.len();
+    if count < 0 {
+        let elements = (0..len).rev().zip(list.back_from(len.saturating_sub(1)));
+        return elements.filter_map(is_it).take(wanted).collect();
+    }
+    let elements = (0..).zip(list.from(0));
+    let mut found: Vec<u64> = elements.filter_map(is_it).take(wanted).collect();
+    found.reverse();
+    found
+}
+
+/// The operations that remove the elements of these positions, of which the highest comes first: so all stay true.
+fn removals(positions: &[u64]) -> Vec<u8> {
+    let mut ops = Vec::new();
+    for run in positions.chunk_by(|one, next| *one == next + 1) {
+        put_remove(&mut ops, run[run.len() - 1], run.len() as u64);
+    }
+    ops
+}
+
+pub(super) fn ltrim(
+    context: &mut ShardContext<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let (start, stop) = (integer(args.at(2))?, integer(args.at(3))?);
+    let key = context.first_key(args.at(1));
+    let Some(found) = context.of_kind(Kind::List, &key)? else {
+        reply.ok();
+        return Ok(());
+    };
+    let len = list_of(Some(&found)).len();
+    let kept = Range::of(start, stop, len);
+    let (before, behind) =
+        kept.map_or((len, 0), |kept| (kept.start, len - kept.start - kept.count));
+    let mut ops = Vec::new();
+    for (side, count) in [(Side::Front, before), (Side::Back, behind)] {
+        if count > 0 {
+            put_pop(&mut ops, side, count);
+        }
+    }
+    if !ops.is_empty() {
+        context.reduce(&key, Kind::List, &ops)?;
+    }
+    context.notify(KeyEvent::LTrim, &key);
+    if kept.is_none() {
+        context.notify(KeyEvent::Del, &key);
+    }
+    reply.ok();
+    Ok(())
+}
