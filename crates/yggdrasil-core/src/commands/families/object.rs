@@ -8,6 +8,7 @@ use crate::commands::table::key_use;
 use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::{AtLeast, Exact};
 use crate::commands::table::spec::{CommandSpec, Docs, Group, Route};
+use crate::keyspace::collection::hash::HashView;
 use crate::keyspace::collection::set::SetView;
 use crate::keyspace::{EntryView, Kind, Value};
 use crate::resp::{Args, Reply};
@@ -163,7 +164,8 @@ pub fn encoding_name(entry: &EntryView<'_>) -> &'static str {
         (Kind::String | Kind::Vector, _) => "raw",
         (Kind::Stream, _) => "stream",
         (Kind::Set, Value::Bytes(packed)) => SetView::packed(packed).encoding_name(),
-        (Kind::List | Kind::SortedSet | Kind::Hash, Value::Bytes(_)) => "listpack",
+        (Kind::Hash, Value::Bytes(packed)) => HashView::packed(packed, 0).encoding_name(),
+        (Kind::List | Kind::SortedSet, Value::Bytes(_)) => "listpack",
         (Kind::List, _) => "quicklist",
         (Kind::SortedSet, _) => "skiplist",
         (Kind::Set | Kind::Hash, _) => "hashtable",
