@@ -10,6 +10,7 @@ mod effect;
 mod entry;
 mod events;
 mod eviction;
+mod field_dues;
 mod journal;
 mod kind;
 mod layout;

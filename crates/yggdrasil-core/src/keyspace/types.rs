@@ -74,6 +74,19 @@ impl<'a> EntryView<'a> {
         }
     }
 
+    /// The same entry with another value.
+    pub(crate) fn with<'b>(&self, value: Value<'b>) -> EntryView<'b> {
+        EntryView {
+            kind: self.kind,
+            value,
+            expire_at: self.expire_at,
+            version: self.version,
+            access: self.access,
+            total_bytes: self.total_bytes,
+            pinned_until: self.pinned_until,
+        }
+    }
+
     /// The effect that puts the same entry elsewhere.
     #[must_use]
     pub fn as_put(&self) -> Effect<'a> {

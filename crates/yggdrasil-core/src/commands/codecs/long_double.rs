@@ -35,6 +35,10 @@ struct Wide {
 }
 
 impl LongDouble {
+    pub(in crate::commands) fn is_finite(self) -> bool {
+        matches!(self, Self::Finite { .. })
+    }
+
     /// Reads what `strtold` reads, and nothing but that; `None` for anything else, for what is not a number, and for
     /// what is too large or too small.
     pub(in crate::commands) fn parse(text: &[u8]) -> Option<Self> {

@@ -1,8 +1,6 @@
 //! Keys, whatever their values are.
 
-use std::borrow::Cow;
-
-use crate::commands::codecs::dump as payload;
+use crate::commands::codecs::dump::{self as payload, Restored};
 use crate::commands::families::scan;
 use crate::commands::families::value::{
     canonical, database_argument, expire_at as expire_at_millis, int_argument,
@@ -16,7 +14,8 @@ use crate::commands::table::key_use;
 use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::{AtLeast, Exact};
 use crate::commands::table::spec::{CommandSpec, Docs, Group, Join, Route};
-use crate::keyspace::{Effect, EntryView, Expiry, Key, KeyEvent, Millis};
+use crate::commands::table::together::Seen;
+use crate::keyspace::{Effect, EntryView, Expiry, Key, KeyEvent, Millis, Value};
 use crate::resp::{Args, Reply};
 
 pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
@@ -499,18 +498,22 @@ fn move_key(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'
     let (key, now) = (context.first_key(&args[1]), context.now);
     let destination = Key { db, ..key };
     let is_free = context.shard.look(&destination, now).is_none();
-    let Some(source) = context.shard.use_entry(&key, now).filter(|_| is_free) else {
+    let look = Look {
+        db: key.db,
+        key: key.bytes,
+        value: true,
+    };
+    let mut bytes = Vec::new();
+    let seen = Seen::look(context, &look, &mut bytes);
+    let Some(source) = seen.found(&bytes).filter(|_| is_free) else {
         reply.int(0);
         return Ok(());
     };
-    let mut copy = Vec::new();
-    put(source, source.pinned_until).encode(&mut copy);
-    if let Ok(copy) = Effect::decode(&copy) {
-        context.shard.make(&destination, &copy, now)?;
-        context.shard.remove(&key, now);
-        context.notify(KeyEvent::MoveFrom, &key);
-        context.notify(KeyEvent::MoveTo, &destination);
-    }
+    let effect = put(source, source.pinned_until);
+    context.shard.make(&destination, &effect, now)?;
+    context.shard.remove(&key, now);
+    context.notify(KeyEvent::MoveFrom, &key);
+    context.notify(KeyEvent::MoveTo, &destination);
     reply.int(1);
     Ok(())
 }
@@ -573,7 +576,7 @@ fn restore(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_
     if ttl < 0 {
         return Err(CommandError::Plain("Invalid TTL value, must be >= 0"));
     }
-    let value: Cow<'_, [u8]> = payload::restore(&args[3], context.limits.string_bytes_max)?;
+    let value = payload::restore(&args[3], context.limits.string_bytes_max)?;
     let start = if options.absolute { 0 } else { now as i64 };
     let expiry = match ttl {
         0 => Expiry::Clear,
@@ -584,7 +587,13 @@ fn restore(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_
             context.notify(KeyEvent::Del, &key);
         }
     } else {
-        context.shard.set(&key, canonical(&value), expiry, now)?;
+        match &value {
+            Restored::String(text) => context.shard.set(&key, canonical(text), expiry, now)?,
+            Restored::Collection { kind, ops } => {
+                let value = Value::Written(ops);
+                context.shard.put(&key, *kind, value, expiry, now)?
+            }
+        };
         if let Some(seconds) = options.idle_seconds {
             context.shard.set_idle(&key, seconds, now);
         }

@@ -8,6 +8,7 @@ use crate::commands::table::key_use;
 use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::{AtLeast, Exact};
 use crate::commands::table::spec::{CommandSpec, Docs, Group, Route};
+use crate::keyspace::collection::hash::HashView;
 use crate::keyspace::collection::list::ListView;
 use crate::keyspace::collection::set::SetView;
 use crate::keyspace::{Collection, EntryView, Kind, Value};
@@ -165,7 +166,8 @@ pub fn encoding_name(entry: &EntryView<'_>) -> &'static str {
         (Kind::Stream, _) => "stream",
         (Kind::Set, Value::Bytes(packed)) => SetView::packed(packed).encoding_name(),
         (Kind::List, Value::Tree(Collection::List(list))) => ListView::Tree(list).encoding_name(),
-        (Kind::List | Kind::SortedSet | Kind::Hash, Value::Bytes(_)) => "listpack",
+        (Kind::Hash, Value::Bytes(packed)) => HashView::packed(packed, 0).encoding_name(),
+        (Kind::List | Kind::SortedSet, Value::Bytes(_)) => "listpack",
         (Kind::List, _) => "quicklist",
         (Kind::SortedSet, _) => "skiplist",
         (Kind::Set | Kind::Hash, _) => "hashtable",

@@ -73,6 +73,18 @@ pub(in crate::commands) fn int_argument(argument: &[u8]) -> Result<i64, CommandE
     parse_i64(argument).ok_or(CommandError::NotAnInteger)
 }
 
+/// How many elements to choose by chance: negative for such that may come again.
+pub(in crate::commands) fn random_count(argument: &[u8]) -> Result<i64, CommandError> {
+    match int_argument(argument)? {
+        i64::MIN => Err(CommandError::text(format!(
+            "ERR value is out of range, value must between {} and {}",
+            -i64::MAX,
+            i64::MAX
+        ))),
+        count => Ok(count),
+    }
+}
+
 /// A database, as SELECT, COPY and MOVE are told it.
 ///
 /// # Errors

@@ -18,6 +18,8 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     families::streams::COMMANDS,
     families::set::COMMANDS,
     families::sets::COMMANDS,
+    families::hashes::COMMANDS,
+    families::hashes::expiry::COMMANDS,
     families::sorted_sets::changes::COMMANDS,
     families::sorted_sets::lookups::COMMANDS,
     families::sorted_sets::ranges::COMMANDS,

@@ -1,13 +1,16 @@
 //! Running commands over keys that may belong to several shards, see [`Together`].
 //!
-//! The coordinator asks `look` what to see, collects it from the owners by [`see`], asks `decide` what to change, and
-//! sends that to the owners, who [`apply`] it. What was seen travels as bytes:
+//! The coordinator asks `look` what to see, collects it from the owners, asks `decide` what to change, and sends that to
+//! the owners, who [`apply`] it. Within a shard a collection is seen by a clone, which takes constant time. What was
+//! seen elsewhere travels as bytes:
 //! ```text
 //! present: u8 | bytes: u64 LE | effect that puts the entry
 //! ```
 
+use std::ops::Range;
+
 use crate::commands::table::handler::{
-    Change, Look, MayWait, Outcome, PlanContext, ShardContext, Together,
+    Change, Found, Look, MayWait, Outcome, PlanContext, ShardContext, Together,
 };
 use crate::commands::table::made::Made;
 use crate::keyspace::{Collection, Effect, EntryView, Key, Value, hash_key};
@@ -16,11 +19,37 @@ use crate::resp::{Args, Reply};
 const MISSING: u8 = 0;
 const PRESENT: u8 = 1;
 
-/// Appends what a shard has under the key of a look.
-pub fn see(context: &mut ShardContext<'_>, look: &Look<'_>, out: &mut Vec<u8>) {
-    let key = key_of(context, look.db, look.key);
-    let found = context.shard.use_entry(&key, context.now);
-    encode_look(found.as_ref(), look, out);
+/// What a shard has under the key of a look.
+pub enum Seen {
+    /// The place of its bytes among those of all looks.
+    Bytes(Range<usize>),
+    /// A collection with the entry around it.
+    Tree(EntryView<'static>, Box<Collection>),
+}
+
+impl Seen {
+    /// Looks; what travels as bytes is appended to those of other looks.
+    pub fn look(context: &mut ShardContext<'_>, look: &Look<'_>, out: &mut Vec<u8>) -> Self {
+        let key = key_of(context, look.db, look.key);
+        let found = context.shard.use_entry(&key, context.now);
+        if let Some(entry) = found
+            && let Value::Tree(tree) = entry.value
+            && look.value
+        {
+            return Self::Tree(entry.with(Value::AtOwner), Box::new(tree.clone()));
+        }
+        let start = out.len();
+        encode_look(found.as_ref(), look, out);
+        Self::Bytes(start..out.len())
+    }
+
+    /// The same, with the bytes of all looks.
+    pub fn found<'a>(&'a self, bytes: &'a [u8]) -> Found<'a> {
+        match self {
+            Self::Bytes(place) => decode(&bytes[place.clone()]).flatten(),
+            Self::Tree(entry, tree) => Some(entry.with(Value::Tree(tree))),
+        }
+    }
 }
 
 /// Makes a change in the shard that owns its key.
@@ -123,18 +152,12 @@ pub fn run_together(
         may_wait: &may_wait,
     };
     (together.look)(&plan, args, &mut looks)?;
-    let mut seen = Vec::new();
-    let mut ends = Vec::with_capacity(looks.len());
+    let mut bytes = Vec::new();
+    let mut seen = Vec::with_capacity(looks.len());
     for look in &looks {
-        see(context, look, &mut seen);
-        ends.push(seen.len());
+        seen.push(Seen::look(context, look, &mut bytes));
     }
-    let mut start = 0;
-    let mut found = Vec::with_capacity(looks.len());
-    for end in ends {
-        found.push(decode(&seen[start..end]).flatten());
-        start = end;
-    }
+    let found: Vec<_> = seen.iter().map(|seen| seen.found(&bytes)).collect();
     let mut changes = Vec::new();
     // The arguments are narrowed to the life of what was seen.
     let args: Args<'_> = *args;
@@ -144,14 +167,12 @@ pub fn run_together(
         return Ok(());
     }
     // What cannot be refused any more, or comes first, leaves nothing to undo.
-    let may_be_refused = changes
-        .iter()
-        .skip(1)
-        .filter_map(size_of_put)
-        .next()
-        .is_some();
+    let behind = || changes.iter().skip(1);
+    let may_be_refused = behind().any(|change| size_of_put(change).is_some());
+    // How much room a change of a collection takes, only its making tells.
+    let has_delta = behind().any(|change| matches!(change.effect, Effect::Delta { .. }));
     let sizes = changes.iter().filter_map(size_of_put);
-    if may_be_refused && !context.shard.has_room_for(sizes) {
+    if has_delta || may_be_refused && !context.shard.has_room_for(sizes) {
         context.all_or_none(|context| apply_all(context, &changes))
     } else {
         apply_all(context, &changes)

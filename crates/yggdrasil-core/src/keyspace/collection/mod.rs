@@ -5,6 +5,7 @@
 //! *written* as the operations that make it from nothing. The operations of a type are its one codec: commands change
 //! a collection by them alone, and so do followers and whoever replays a log.
 
+pub mod hash;
 pub mod intset;
 pub mod list;
 pub mod listpack;
@@ -18,6 +19,7 @@ pub mod wire;
 
 use std::fmt::Debug;
 
+use self::hash::Hash;
 use self::list::List;
 use self::set::Set;
 use self::sorted_set::SortedSet;
@@ -167,6 +169,7 @@ pub enum Collection {
     Set(Set),
     Stream(Stream),
     SortedSet(SortedSet),
+    Hash(Hash),
 }
 
 /// Does the same with whatever type a collection has.
@@ -177,6 +180,7 @@ macro_rules! each {
             Collection::Set($name) => $body,
             Collection::Stream($name) => $body,
             Collection::SortedSet($name) => $body,
+            Collection::Hash($name) => $body,
         }
     };
 }
@@ -189,6 +193,7 @@ macro_rules! of_kind {
             Kind::Set => $map(Set::$function($($argument),*)),
             Kind::Stream => $map(Stream::$function($($argument),*)),
             Kind::SortedSet => $map(SortedSet::$function($($argument),*)),
+            Kind::Hash => $map(Hash::$function($($argument),*)),
             _ => $otherwise,
         }
     };
@@ -244,6 +249,7 @@ impl Collection {
             Self::Set(_) => Kind::Set,
             Self::Stream(_) => Kind::Stream,
             Self::SortedSet(_) => Kind::SortedSet,
+            Self::Hash(_) => Kind::Hash,
         }
     }
 
@@ -289,6 +295,12 @@ fn some(made: impl Into<Collection>) -> Option<Collection> {
 impl From<List> for Collection {
     fn from(list: List) -> Self {
         Self::List(list)
+    }
+}
+
+impl From<Hash> for Collection {
+    fn from(hash: Hash) -> Self {
+        Self::Hash(hash)
     }
 }
 

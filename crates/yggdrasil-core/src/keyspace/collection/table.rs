@@ -70,9 +70,14 @@ impl Table {
 
     /// Gives a member a value. True for a member that was not there.
     pub fn insert(&mut self, member: &[u8], value: &[u8]) -> bool {
+        self.insert_parts(member, &[value])
+    }
+
+    /// The same with a value whose parts lie in several places.
+    pub fn insert_parts(&mut self, member: &[u8], parts: &[&[u8]]) -> bool {
         let hash = hash_of(self.seed, member);
         self.tree
-            .edit_by_key(&hash, |bucket| bucket.insert(hash, member, value))
+            .edit_by_key(&hash, |bucket| bucket.insert(hash, member, parts))
     }
 
     /// Removes a member. False for one that was not there.

@@ -43,6 +43,9 @@ impl Shard {
             while left > 0 && self.expire_one(now) {
                 left -= 1;
             }
+            while left > 0 && self.expire_fields(now) {
+                left -= 1;
+            }
         }
         self.arena.cut_off_overdue(now, self.lease_age_max);
         self.arena.look_at_limbo(LIMBO_LOOKS);
@@ -50,6 +53,7 @@ impl Shard {
             left = self.reclaim(left);
         }
         left = self.free_wrecks(left);
+        left = self.field_dues.forget_gone(left);
         while left > 0 && !self.is_follower && self.is_over_limit() && self.relieve(now, 1) {
             left -= 1;
         }
@@ -73,7 +77,8 @@ impl Shard {
 
     /// A time before which nothing expires; `None` when nothing ever does.
     pub fn next_expiry(&self) -> Option<Millis> {
-        self.wheel.next_due()
+        let times = [self.wheel.next_due(), self.field_dues.next()];
+        times.into_iter().flatten().min()
     }
 
     /// One step of the wheel. False when nothing is due.

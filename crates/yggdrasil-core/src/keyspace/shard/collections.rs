@@ -159,18 +159,24 @@ impl Shard {
                 is_new: true,
                 ops,
             };
-            return self
-                .store_made(key, kind, made, Expiry::Clear, said, now)
-                .map(drop);
+            self.store_made(key, kind, made, Expiry::Clear, said, now)?;
+            if kind == Kind::Hash {
+                self.note_fields_of_ops(key, ops);
+            }
+            return Ok(());
         };
         if header.kind() != Some(kind) {
             return Err(KeyspaceError::WrongKind);
         }
         match header.encoding() {
-            Encoding::Raw => self.change_packed(key, &place, kind, ops, now),
-            Encoding::Tree => self.change_tree(key, &place, kind, ops, now),
-            Encoding::Int | Encoding::Absent => Err(KeyspaceError::WrongKind),
+            Encoding::Raw => self.change_packed(key, &place, kind, ops, now)?,
+            Encoding::Tree => self.change_tree(key, &place, kind, ops, now)?,
+            Encoding::Int | Encoding::Absent => return Err(KeyspaceError::WrongKind),
         }
+        if kind == Kind::Hash {
+            self.note_fields_of_ops(key, ops);
+        }
+        Ok(())
     }
 
     fn change_packed(

@@ -344,6 +344,7 @@ impl Shard {
                 self.wheel_unlink(place.at, &place.header);
                 self.reattach(&place, at);
                 self.drop_tree(place.at, &place.header);
+                self.forget_fields(&place);
                 self.arena.release(place.at, place.header.total_bytes());
             }
             Target::Spot(spot) => {

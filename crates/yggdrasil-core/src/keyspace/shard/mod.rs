@@ -10,6 +10,7 @@ mod commit;
 mod compact;
 mod draft;
 mod evict;
+mod fields;
 mod lease;
 mod notify;
 mod pin;
@@ -38,6 +39,7 @@ use super::database::Database;
 use super::effect::Effect;
 use super::entry::{ExpiryWords, Extent, Header};
 use super::events::Events;
+use super::field_dues::FieldDues;
 use super::journal::Journal;
 use super::kind::{Encoding, Kind, Value};
 use super::layout::{
@@ -75,6 +77,7 @@ pub struct Shard {
     /// True while another shard decides what is changed.
     is_follower: bool,
     pins: Pins,
+    field_dues: FieldDues,
     eviction: evict::Eviction,
     /// Reads of others, while they are being counted.
     reported: Vec<(u64, u8)>,
@@ -160,6 +163,7 @@ impl Shard {
             events: Events::default(),
             is_follower: false,
             pins: Pins::new(databases),
+            field_dues: FieldDues::new(databases),
             eviction: evict::Eviction::default(),
             reported: Vec::new(),
             counters: ShardCounters::default(),
@@ -472,6 +476,7 @@ impl Shard {
         self.commit_whole(physical, Effect::Clear);
         let old = self.databases[index].take();
         self.pins.clear(physical);
+        self.field_dues.clear(physical);
         self.publish_state(physical, 0, true);
         self.arena
             .mapping

@@ -51,10 +51,15 @@ impl Shard {
         expiry: Expiry,
         now: Millis,
     ) -> Result<bool, KeyspaceError> {
-        if matches!(value, Value::Tree(_) | Value::Written(_)) {
-            return self.put_collection(key, kind, value, expiry, now);
+        let existed = if matches!(value, Value::Tree(_) | Value::Written(_)) {
+            self.put_collection(key, kind, value, expiry, now)?
+        } else {
+            self.store(key, kind, value, expiry, now)?
+        };
+        if kind == Kind::Hash {
+            self.note_fields(key, &value);
         }
-        self.store(key, kind, value, expiry, now)
+        Ok(existed)
     }
 
     #[inline(always)]
@@ -436,6 +441,9 @@ impl Shard {
         self.note_pinned_weight(key, &place, footprint(to));
         self.wheel_unlink(place.at, &old);
         self.drop_tree(place.at, &old);
+        if value.kind != Kind::Hash {
+            self.forget_fields(&place);
+        }
         if in_place {
             self.write_header(at, &header, expire_at);
             if !header.same_layout(&old) {
@@ -646,6 +654,7 @@ impl Shard {
         self.detach(place);
         self.count_expiring(place.physical, before, None);
         self.uncount_key(place, header);
+        self.forget_fields(place);
         self.drop_tree(place.at, header);
         self.arena.release(place.at, header.total_bytes());
         self.merge(place.physical);

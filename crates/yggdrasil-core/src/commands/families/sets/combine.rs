@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use crate::commands::families::value::{int_argument, write_element};
 use crate::commands::table::error::CommandError;
 use crate::commands::table::handler::{Change, Found, Look, Outcome, PlanContext, check_kind};
-use crate::keyspace::Kind;
-use crate::keyspace::collection::set::{Member, SetView};
+use crate::keyspace::collection::set::{Member, SetView, put_add, put_remove};
+use crate::keyspace::{Effect, KeyEvent, Kind, Value};
 use crate::resp::{Args, Reply};
 
 use super::set_of;
@@ -159,5 +159,165 @@ pub(super) fn sintercard_decide<'a>(
     let (_, limit) = counted(args)?;
     let count = intersection(&sets(found)?, limit).len();
     reply.count(count as u64);
+    Ok(())
+}
+
+/// The destination, and the keys behind it.
+pub(super) fn store_look<'a>(
+    context: &PlanContext<'_>,
+    args: &Args<'a>,
+    looks: &mut Vec<Look<'a>>,
+) -> Outcome {
+    looks.push(context.look(args.at(1), false));
+    looks.extend(args.iter().skip(2).map(|key| context.look(key, true)));
+    Ok(())
+}
+
+pub(super) fn sinterstore<'a>(
+    context: &PlanContext<'a>,
+    args: &Args<'a>,
+    found: &[Found<'a>],
+    changes: &mut Vec<Change<'a>>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let sets = sets(&found[1..])?;
+    let members = intersection(&sets, usize::MAX);
+    let events = &[KeyEvent::SInterStore];
+    store(
+        (context, args),
+        found[0],
+        &members,
+        (changes, events),
+        reply,
+    );
+    Ok(())
+}
+
+pub(super) fn sunionstore<'a>(
+    context: &PlanContext<'a>,
+    args: &Args<'a>,
+    found: &[Found<'a>],
+    changes: &mut Vec<Change<'a>>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let sets = sets(&found[1..])?;
+    let events = &[KeyEvent::SUnionStore];
+    store(
+        (context, args),
+        found[0],
+        &union(&sets),
+        (changes, events),
+        reply,
+    );
+    Ok(())
+}
+
+pub(super) fn sdiffstore<'a>(
+    context: &PlanContext<'a>,
+    args: &Args<'a>,
+    found: &[Found<'a>],
+    changes: &mut Vec<Change<'a>>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let sets = sets(&found[1..])?;
+    let events = &[KeyEvent::SDiffStore];
+    store(
+        (context, args),
+        found[0],
+        &difference(&sets),
+        (changes, events),
+        reply,
+    );
+    Ok(())
+}
+
+/// Puts members in place of what the first key has; none of them remove it.
+fn store<'a>(
+    (context, args): (&PlanContext<'a>, &Args<'a>),
+    before: Found<'a>,
+    members: &[Member<'_>],
+    (changes, events): (&mut Vec<Change<'a>>, &'static [KeyEvent]),
+    reply: &mut Reply<'_>,
+) {
+    let (db, key) = (context.db, args.at(1));
+    if !members.is_empty() {
+        let mut ops = Vec::new();
+        let mut buffer = itoa::Buffer::new();
+        for member in members {
+            put_add(&mut ops, member.text(&mut buffer));
+        }
+        let effect = Effect::Put {
+            kind: Kind::Set,
+            value: Value::Written(context.made.keep(ops)),
+            expire_at: None,
+            pinned_until: None,
+        };
+        changes.push(Change {
+            db,
+            key,
+            effect,
+            events,
+        });
+    } else if before.is_some() {
+        changes.push(Change {
+            db,
+            key,
+            effect: Effect::Remove,
+            events: &[KeyEvent::Del],
+        });
+    }
+    reply.count(members.len() as u64);
+}
+
+pub(super) fn smove_look<'a>(
+    context: &PlanContext<'_>,
+    args: &Args<'a>,
+    looks: &mut Vec<Look<'a>>,
+) -> Outcome {
+    looks.extend([1, 2].map(|place| context.look(args.at(place), true)));
+    Ok(())
+}
+
+pub(super) fn smove_decide<'a>(
+    context: &PlanContext<'a>,
+    args: &Args<'a>,
+    found: &[Found<'a>],
+    changes: &mut Vec<Change<'a>>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let (source, destination, member) = (args.at(1), args.at(2), args.at(3));
+    if found[0].is_none() {
+        reply.int(0);
+        return Ok(());
+    }
+    let sets = sets(found)?;
+    let is_there = sets[0].contains(member);
+    reply.int(i64::from(is_there));
+    if !is_there || source == destination {
+        return Ok(());
+    }
+    let mut delta = |key, is_new, put: fn(&mut Vec<u8>, &[u8]), events| {
+        let mut ops = Vec::new();
+        put(&mut ops, member);
+        let effect = Effect::Delta {
+            kind: Kind::Set,
+            is_new,
+            ops: context.made.keep(ops),
+        };
+        changes.push(Change {
+            db: context.db,
+            key,
+            effect,
+            events,
+        });
+    };
+    let gone: &[KeyEvent] = match sets[0].len() {
+        1 => &[KeyEvent::SRem, KeyEvent::Del],
+        _ => &[KeyEvent::SRem],
+    };
+    delta(source, false, put_remove, gone);
+    if !sets[1].contains(member) {
+        delta(destination, found[1].is_none(), put_add, &[KeyEvent::SAdd]);
+    }
     Ok(())
 }

@@ -5,8 +5,8 @@ mod members;
 mod random;
 
 use crate::commands::table::flags::Flags;
-use crate::commands::table::handler::{ReadHandler, Run, ShardHandler, Together};
-use crate::commands::table::key_use;
+use crate::commands::table::handler::{DecideHandler, ReadHandler, Run, ShardHandler, Together};
+use crate::commands::table::key_use::{self, KeyUse};
 use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::{AtLeast, Exact};
 use crate::commands::table::spec::{Arity, CommandSpec, Docs, Group, Route};
@@ -150,6 +150,27 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             key_uses: &[],
         },
     },
+    CommandSpec {
+        name: "smove",
+        arity: Exact(4),
+        flags: Flags::of(&[Flags::WRITE, Flags::FAST]),
+        keys: Keys::FIRST_TWO,
+        group: Group::Set,
+        needs: Some(Kind::Set),
+        route: Route::Together,
+        run: Run::Together(Together {
+            look: combine::smove_look,
+            decide: combine::smove_decide,
+        }),
+        docs: Docs {
+            summary: "Moves a member from one set to another.",
+            since: "1.0.0",
+            complexity: "O(log M) for M members of keys in one shard, O(M) otherwise",
+            syntax: "source destination member",
+            tips: &[],
+            key_uses: &[key_use::MOVE_AWAY, key_use::INSERT],
+        },
+    },
     combination(
         "sinter",
         Together {
@@ -219,7 +240,45 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             key_uses: &[],
         },
     },
+    store(
+        "sinterstore",
+        combine::sinterstore,
+        Docs {
+            summary: "Stores the members that all sets have.",
+            since: "1.0.0",
+            complexity: "O(N*K log M) for K sets, the smallest of N members, the largest of M",
+            syntax: "destination key [key ...]",
+            tips: &[],
+            key_uses: STORE_USES,
+        },
+    ),
+    store(
+        "sunionstore",
+        combine::sunionstore,
+        Docs {
+            summary: "Stores the members that any of some sets has.",
+            since: "1.0.0",
+            complexity: "O(N) for N members of all sets",
+            syntax: "destination key [key ...]",
+            tips: &[],
+            key_uses: STORE_USES,
+        },
+    ),
+    store(
+        "sdiffstore",
+        combine::sdiffstore,
+        Docs {
+            summary: "Stores the members of the first set that no other set has.",
+            since: "1.0.0",
+            complexity: "O(N) for N members of all sets",
+            syntax: "destination key [key ...]",
+            tips: &[],
+            key_uses: STORE_USES,
+        },
+    ),
 ];
+
+const STORE_USES: &[KeyUse] = &[key_use::OVERWRITE, key_use::READ];
 
 const fn writer(
     name: &'static str,
@@ -271,6 +330,23 @@ const fn combination(name: &'static str, together: Together, docs: Docs) -> Comm
         needs: Some(Kind::Set),
         route: Route::Together,
         run: Run::Together(together),
+        docs,
+    }
+}
+
+const fn store(name: &'static str, decide: DecideHandler, docs: Docs) -> CommandSpec {
+    CommandSpec {
+        name,
+        arity: AtLeast(3),
+        flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM]),
+        keys: Keys::IntoFirst { first: 1 },
+        group: Group::Set,
+        needs: None,
+        route: Route::Together,
+        run: Run::Together(Together {
+            look: combine::store_look,
+            decide,
+        }),
         docs,
     }
 }

@@ -1,7 +1,7 @@
 //! Members that are chosen by chance.
 
 use crate::commands::codecs::sample::{distinct, one_of};
-use crate::commands::families::value::{int_argument, write_element};
+use crate::commands::families::value::{int_argument, random_count, write_element};
 use crate::commands::table::error::CommandError;
 use crate::commands::table::handler::{Outcome, ShardContext};
 use crate::keyspace::collection::set::{Member, SetView, put_remove};
@@ -43,7 +43,7 @@ pub(super) fn srandmember(
 ) -> Outcome {
     let count = match args.len() {
         2 => None,
-        3 => Some(count_argument(args.at(2))?),
+        3 => Some(random_count(args.at(2))?),
         _ => return Err(CommandError::Syntax),
     };
     let key = context.first_key(&args[1]);
@@ -75,18 +75,6 @@ pub(super) fn srandmember(
     }
     *context.random = random;
     Ok(())
-}
-
-/// How many: negative for members that may come again.
-fn count_argument(argument: &[u8]) -> Result<i64, CommandError> {
-    match int_argument(argument)? {
-        i64::MIN => Err(CommandError::text(format!(
-            "ERR value is out of range, value must between {} and {}",
-            -i64::MAX,
-            i64::MAX
-        ))),
-        count => Ok(count),
-    }
 }
 
 pub(super) fn spop(

@@ -135,12 +135,15 @@ impl Bucket {
     }
 
     /// Gives a member a value. True for a member that was not there.
-    pub(super) fn insert(&mut self, hash: u32, member: &[u8], value: &[u8]) -> bool {
-        let mut row = Vec::with_capacity(member.len() + value.len() + 10);
+    pub(super) fn insert(&mut self, hash: u32, member: &[u8], parts: &[&[u8]]) -> bool {
+        let value_bytes = parts.iter().map(|part| part.len()).sum();
+        let mut row = Vec::with_capacity(member.len() + value_bytes + 10);
         put_length(&mut row, member.len());
         row.extend_from_slice(member);
-        put_length(&mut row, value.len());
-        row.extend_from_slice(value);
+        put_length(&mut row, value_bytes);
+        for part in parts {
+            row.extend_from_slice(part);
+        }
         match self.position(hash, member) {
             Ok(index) => {
                 let start = self.slots[index].start as usize;

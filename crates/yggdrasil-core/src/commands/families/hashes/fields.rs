@@ -1,0 +1,233 @@
+//! Fields and their values.
+
+use std::collections::HashSet;
+
+use crate::commands::families::scan::{Scanned, scan_elements};
+use crate::commands::families::value::write_element;
+use crate::commands::table::error::CommandError;
+use crate::commands::table::handler::{Outcome, ReadContext, ShardContext};
+use crate::keyspace::collection::hash::{Cell, put_remove, put_set};
+use crate::keyspace::{EntryView, KeyEvent, Kind};
+use crate::resp::{Args, Reply};
+
+use super::hash_of;
+
+pub(super) fn hset(
+    context: &mut ShardContext<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let new = set_all(context, args, "hset")?;
+    reply.count(new);
+    Ok(())
+}
+
+pub(super) fn hmset(
+    context: &mut ShardContext<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    set_all(context, args, "hmset")?;
+    reply.ok();
+    Ok(())
+}
+
+/// Gives fields values. Returns the number of new ones.
+fn set_all(
+    context: &mut ShardContext<'_>,
+    args: &Args<'_>,
+    command: &'static str,
+) -> Result<u64, CommandError> {
+    if !args.len().is_multiple_of(2) {
+        return Err(CommandError::WrongArity(command));
+    }
+    let key = context.first_key(&args[1]);
+    let now = context.now;
+    let entry = context.of_kind(Kind::Hash, &key)?;
+    let hash = hash_of(entry.as_ref(), now);
+    let mut ops = Vec::with_capacity(args.bytes().len());
+    let mut new = 0;
+    let may_repeat = args.len() > 4;
+    let mut seen = HashSet::new();
+    for place in (2..args.len()).step_by(2) {
+        let (field, value) = (args.at(place), args.at(place + 1));
+        let is_first = !may_repeat || seen.insert(field);
+        new += u64::from(is_first && hash.get(field).is_none());
+        put_set(&mut ops, field, value, None);
+    }
+    context.change(&key, Kind::Hash, &ops)?;
+    context.notify(KeyEvent::HSet, &key);
+    Ok(new)
+}
+
+pub(super) fn hsetnx(
+    context: &mut ShardContext<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let key = context.first_key(&args[1]);
+    let now = context.now;
+    let entry = context.of_kind(Kind::Hash, &key)?;
+    let is_there = hash_of(entry.as_ref(), now).get(args.at(2)).is_some();
+    if !is_there {
+        let mut ops = Vec::new();
+        put_set(&mut ops, args.at(2), args.at(3), None);
+        context.change(&key, Kind::Hash, &ops)?;
+        context.notify(KeyEvent::HSet, &key);
+    }
+    reply.int(i64::from(!is_there));
+    Ok(())
+}
+
+pub(super) fn hdel(
+    context: &mut ShardContext<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let key = context.first_key(&args[1]);
+    let now = context.now;
+    let entry = context.of_kind(Kind::Hash, &key)?;
+    let hash = hash_of(entry.as_ref(), now);
+    let mut gone = HashSet::new();
+    let mut ops = Vec::new();
+    for field in args.iter().skip(2) {
+        if hash.get(field).is_some() && gone.insert(field) {
+            put_remove(&mut ops, field);
+        }
+    }
+    let is_last = hash.len() == gone.len() as u64;
+    if !gone.is_empty() {
+        context.reduce(&key, Kind::Hash, &ops)?;
+        context.notify(KeyEvent::HDel, &key);
+        if is_last {
+            context.notify(KeyEvent::Del, &key);
+        }
+    }
+    reply.count(gone.len() as u64);
+    Ok(())
+}
+
+/// The value of a field, or null.
+pub(super) fn write_value(reply: &mut Reply<'_>, cell: Option<Cell<'_>>) {
+    match cell {
+        Some(cell) => write_element(reply, cell.value),
+        None => reply.null(),
+    }
+}
+
+pub(super) fn hget(
+    context: &ReadContext<'_>,
+    entry: Option<&EntryView<'_>>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let hash = hash_of(entry, context.now);
+    write_value(reply, hash.get(args.at(2)));
+    Ok(())
+}
+
+pub(super) fn hmget(
+    context: &ReadContext<'_>,
+    entry: Option<&EntryView<'_>>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let hash = hash_of(entry, context.now);
+    reply.array(args.len() - 2);
+    for field in args.iter().skip(2) {
+        write_value(reply, hash.get(field));
+    }
+    Ok(())
+}
+
+pub(super) fn hgetall(
+    context: &ReadContext<'_>,
+    entry: Option<&EntryView<'_>>,
+    _: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let hash = hash_of(entry, context.now);
+    reply.map(hash.live_len() as usize);
+    for row in hash.rows() {
+        write_element(reply, row.field);
+        write_element(reply, row.cell.value);
+    }
+    Ok(())
+}
+
+pub(super) fn hkeys(
+    context: &ReadContext<'_>,
+    entry: Option<&EntryView<'_>>,
+    _: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let hash = hash_of(entry, context.now);
+    reply.array(hash.live_len() as usize);
+    for row in hash.rows() {
+        write_element(reply, row.field);
+    }
+    Ok(())
+}
+
+pub(super) fn hvals(
+    context: &ReadContext<'_>,
+    entry: Option<&EntryView<'_>>,
+    _: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let hash = hash_of(entry, context.now);
+    reply.array(hash.live_len() as usize);
+    for row in hash.rows() {
+        write_element(reply, row.cell.value);
+    }
+    Ok(())
+}
+
+pub(super) fn hlen(
+    context: &ReadContext<'_>,
+    entry: Option<&EntryView<'_>>,
+    _: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    reply.count(hash_of(entry, context.now).len());
+    Ok(())
+}
+
+pub(super) fn hstrlen(
+    context: &ReadContext<'_>,
+    entry: Option<&EntryView<'_>>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let hash = hash_of(entry, context.now);
+    let cell = hash.get(args.at(2));
+    reply.count(cell.map_or(0, |cell| cell.value.text_len() as u64));
+    Ok(())
+}
+
+pub(super) fn hexists(
+    context: &ReadContext<'_>,
+    entry: Option<&EntryView<'_>>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let hash = hash_of(entry, context.now);
+    reply.int(i64::from(hash.get(args.at(2)).is_some()));
+    Ok(())
+}
+
+pub(super) fn hscan(
+    context: &ReadContext<'_>,
+    entry: Option<&EntryView<'_>>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let what = (Kind::Hash, Scanned::Fields);
+    scan_elements(what, entry, args, reply, |entry, cursor, count, visit| {
+        let (mut field, mut value) = (itoa::Buffer::new(), itoa::Buffer::new());
+        hash_of(Some(entry), context.now).scan(cursor, count, |row| {
+            let value = row.cell.value.text(&mut value);
+            visit(row.field.text(&mut field), Some(value));
+        })
+    })
+}
