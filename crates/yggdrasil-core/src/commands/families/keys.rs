@@ -502,6 +502,7 @@ fn move_key(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'
         db: key.db,
         key: key.bytes,
         value: true,
+        part: None,
     };
     let mut bytes = Vec::new();
     let seen = Seen::look(context, &look, &mut bytes);
