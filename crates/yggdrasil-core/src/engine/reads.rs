@@ -56,6 +56,10 @@ impl Engine {
         if is_long {
             session.output.add_views(self.lending.drain());
         }
+        if self.tracks(index) {
+            let origin = self.origin_of(index);
+            self.track(origin, std::iter::once(key.bytes));
+        }
         if is_miss {
             self.shard.notify(KeyEvent::KeyMiss, key.db, key.bytes);
         }
@@ -80,6 +84,7 @@ impl Engine {
             return Flow::Again(Wait::Slots);
         }
         if session.must_ask_owner(plan.shard, plan.hash)
+            || session.tracks
             || self.shard.wants_events(EventClasses::KEY_MISS)
         {
             return self.forward(index, plan.shard, command, args, Some(plan.hash));

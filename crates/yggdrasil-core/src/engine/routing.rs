@@ -35,7 +35,7 @@ impl Engine {
         let is_own_only = readonly
             && self.sessions[index].listener == Listener::Own
             && matches!(route, Route::AllShards(_) | Route::Scan | Route::RandomKey);
-        let must_ask_owners = self.must_ask_owners();
+        let must_ask_owners = self.must_ask_owners(index);
         if let (Run::ReadEach(each), Route::Split(join)) = (run, route)
             && !must_ask_owners
             && args.len() > KEYS_AT_ONCE_MAX
@@ -87,8 +87,8 @@ impl Engine {
     }
 
     /// True while owners have to know of each read, so that nothing is read through shared memory.
-    fn must_ask_owners(&self) -> bool {
-        self.shard.wants_events(EventClasses::KEY_MISS)
+    fn must_ask_owners(&self, index: usize) -> bool {
+        self.tracks(index) || self.shard.wants_events(EventClasses::KEY_MISS)
     }
 
     /// The one shard that all keys of a request belong to, or the own for a request that its handler will refuse.
@@ -303,6 +303,7 @@ impl Engine {
                 db,
                 protocol,
                 may_wait: false,
+                origin: self.origin_of_receiver(receiver, command),
             };
             let ran = self.run_job(&job, &mut reply, false);
             assert_eq!(ran, Ran::Done, "it was not allowed to wait");

@@ -4,6 +4,7 @@
 use super::Engine;
 use super::links::Envelope;
 use super::pending::{Gather, Receiver, Waiter};
+use super::tracking::Origin;
 use super::wire;
 use crate::commands::together::{decode, encode};
 use crate::commands::{
@@ -72,7 +73,13 @@ impl Engine {
     }
 
     /// Begins with the first half, in a transaction.
-    pub(super) fn start_together(&mut self, id: usize, together: Together, args: ArgsBuffer) {
+    pub(super) fn start_together(
+        &mut self,
+        id: usize,
+        together: Together,
+        args: ArgsBuffer,
+        origin: Origin,
+    ) {
         let transaction = &self.transactions[id];
         let (db, tag, protocol) = (transaction.db, transaction.tag, transaction.protocol);
         let mut looks = Vec::new();
@@ -87,13 +94,16 @@ impl Engine {
             let shard = self.shard_of(look.key);
             if shard == self.me {
                 self.gathers[gather].parts[part] = Some(self.look_here(look));
+                self.track(origin, std::iter::once(look.key));
             } else {
                 let envelope = Envelope {
                     tag,
                     db: look.db,
                     ..Envelope::new(FrameKind::Fetch, 0)
                 };
-                let payload = [&[u8::from(look.value)], look.key].concat();
+                let mut payload = vec![u8::from(look.value)];
+                wire::put_origin(&mut payload, origin);
+                payload.extend_from_slice(look.key);
                 self.send_asking(shard, Waiter::Part { gather, part }, envelope, &payload);
             }
         }
@@ -182,21 +192,24 @@ impl Engine {
     }
 
     fn send_changes(&mut self, id: usize, changes: &[Change<'_>], reply: Vec<u8>) {
-        let tag = self.transactions[id].tag;
+        let (tag, author) = {
+            let transaction = &self.transactions[id];
+            (transaction.tag, transaction.session.client)
+        };
         let gather = self.new_gather(id, changes.len());
         for (part, change) in changes.iter().enumerate() {
             let shard = self.shard_of(change.key);
             if shard == self.me {
                 let mut done = Vec::new();
                 let mut writer = Reply::new(&mut done, crate::resp::Protocol::Resp2);
-                match self.change(change.db, change.key, &change.effect, change.events) {
+                match self.change(author, change) {
                     Ok(()) => writer.ok(),
                     Err(error) => error.write(&mut writer),
                 }
                 self.gathers[gather].parts[part] = Some(done);
             } else {
                 let mut payload = Vec::new();
-                wire::put_change(&mut payload, change.key, &change.effect, change.events);
+                wire::put_change(&mut payload, author, change);
                 let envelope = Envelope {
                     tag,
                     db: change.db,

@@ -85,7 +85,7 @@ pub struct Change<'a> {
     pub key: &'a [u8],
     pub effect: Effect<'a>,
     /// What is published when it is made, in order.
-    pub events: &'static [KeyEvent],
+    pub events: &'a [KeyEvent],
 }
 
 /// Bounds that come from the configuration.
