@@ -137,7 +137,7 @@ fn write(random: &mut Random, number: u64) -> Vec<u8> {
         2 => encoded(&[b"PEXPIRE", a, b"20"]),
         3 => encoded(&[b"RENAME", a, b]),
         4 => encoded(&[b"COPY", a, b, b"REPLACE"]),
-        5 if random.draw() % 8 == 0 => encoded(&[b"FLUSHALL"]),
+        5 if random.draw().is_multiple_of(8) => encoded(&[b"FLUSHALL"]),
         6 => {
             let steps = [a, b].map(|key| encoded(&[b"SET", key, value]));
             [encoded(&[b"MULTI"]), steps.concat(), encoded(&[b"EXEC"])].concat()
@@ -146,16 +146,24 @@ fn write(random: &mut Random, number: u64) -> Vec<u8> {
     }
 }
 
-fn run(seed: u64, options: &[(&'static str, &'static str)]) {
-    let mut random = Random::new(seed);
-    let mut node = node(options);
-    let broadcast = || Tracking {
-        caching: Caching::Broadcast,
-        prefixes: vec![(*b"").into()],
-        ..Tracking::default()
-    };
-    let mut keepers: Vec<Keeper> = (0..2 * SHARDS)
-        .map(|number| {
+/// A node with clients that keep what they read, and others that write.
+struct World {
+    node: Node,
+    keepers: Vec<Keeper>,
+    writers: Vec<ClientId>,
+    /// Workers that are to be woken, as bits.
+    wakes: u64,
+}
+
+impl World {
+    fn new(options: &[(&'static str, &'static str)]) -> Self {
+        let mut node = node(options);
+        let broadcast = || Tracking {
+            caching: Caching::Broadcast,
+            prefixes: vec![(*b"").into()],
+            ..Tracking::default()
+        };
+        let keepers = (0..2 * SHARDS).map(|number| {
             let tracking = if number % 3 == 2 {
                 broadcast()
             } else {
@@ -166,18 +174,26 @@ fn run(seed: u64, options: &[(&'static str, &'static str)]) {
                 expected: VecDeque::new(),
                 kept: HashMap::new(),
             }
-        })
-        .collect();
-    let writers: Vec<ClientId> = (0..SHARDS).map(|worker| node.connect(worker)).collect();
-    let mut wakes = 0_u64;
-    for number in 0..400 {
+        });
+        let keepers = keepers.collect();
+        let writers = (0..SHARDS).map(|worker| node.connect(worker)).collect();
+        Self {
+            node,
+            keepers,
+            writers,
+            wakes: 0,
+        }
+    }
+
+    fn step(&mut self, random: &mut Random, number: u64) {
+        let node = &mut self.node;
         let worker = (random.draw() % SHARDS as u64) as usize;
         match random.draw() % 8 {
             0..=2 => {
-                let at = (random.draw() % keepers.len() as u64) as usize;
-                keepers[at].read(&mut node, &mut random);
+                let at = (random.draw() % self.keepers.len() as u64) as usize;
+                self.keepers[at].read(node, random);
             }
-            3 => node.put(writers[worker], &write(&mut random, number)),
+            3 => node.put(self.writers[worker], &write(random, number)),
             4 => NOW_MS.set(NOW_MS.get() + random.draw() % 10),
             5 => {
                 node.engines[worker].tick();
@@ -185,32 +201,48 @@ fn run(seed: u64, options: &[(&'static str, &'static str)]) {
             6 => {
                 node.deliver(worker);
             }
-            _ if wakes & 1 << worker != 0 => {
-                wakes &= !(1 << worker);
+            _ if self.wakes & 1 << worker != 0 => {
+                self.wakes &= !(1 << worker);
                 node.engines[worker].poll();
             }
             _ => {}
         }
         for engine in &mut node.engines {
-            wakes |= engine.take_wakes();
+            self.wakes |= engine.take_wakes();
         }
-        keepers.iter_mut().for_each(|keeper| keeper.hear(&mut node));
+        self.hear();
     }
-    (0..SHARDS).for_each(|worker| node.engines[worker].poll());
-    node.settle();
-    node.wait(0);
+
+    fn hear(&mut self) {
+        let node = &mut self.node;
+        self.keepers.iter_mut().for_each(|keeper| keeper.hear(node));
+    }
+
+    /// Delivers all that is under way.
+    fn end(&mut self) {
+        let engines = self.node.engines.iter_mut();
+        engines.for_each(|engine| engine.poll());
+        self.node.settle();
+        self.node.wait(0);
+        self.hear();
+    }
+}
+
+fn run(seed: u64, options: &[(&'static str, &'static str)]) {
+    let mut random = Random::new(seed);
+    let mut world = World::new(options);
+    (0..400).for_each(|number| world.step(&mut random, number));
+    world.end();
+    let World { node, keepers, .. } = &mut world;
     let asker = node.connect(0);
     node.ask(asker, &[b"HELLO", b"3"]);
-    for keeper in &mut keepers {
-        keeper.hear(&mut node);
-        assert!(
-            keeper.expected.is_empty(),
-            "seed {seed}: replies are missing"
-        );
-    }
     for key in KEYS {
         let now = node.ask(asker, &[b"GET", key.as_bytes()]);
         for (number, keeper) in keepers.iter().enumerate() {
+            assert!(
+                keeper.expected.is_empty(),
+                "seed {seed}: a reply is missing"
+            );
             if let Some(kept) = keeper.kept.get(key) {
                 let text = String::from_utf8_lossy;
                 let (kept, now) = (text(kept), text(&now));
