@@ -81,6 +81,7 @@ impl Engine {
                 self.shape.shards as u16
             },
             reads: row.flags.has(Flags::READONLY),
+            untouched: job.origin.untouched,
             hits: 0,
             misses: 0,
         };

@@ -10,8 +10,7 @@ use super::tracking::Origin;
 use super::transaction::{Deferred, Reservation};
 use super::wire::{self, Reader, RequestHead};
 use super::{Caller, Engine, Event};
-use crate::commands::together::encode;
-use crate::commands::{Change, CommandError, CommandId};
+use crate::commands::{Change, CommandError, CommandId, Look};
 use crate::keyspace::{Key, hash_key};
 use crate::resp::{Args, Protocol, Reply};
 use crate::ring::{FrameHeader, FrameKind};
@@ -319,24 +318,16 @@ impl Engine {
     }
 
     fn fetch(&mut self, from: usize, header: &FrameHeader, payload: &[u8]) -> Vec<u8> {
-        let mut reply = Vec::new();
         let mut reader = Reader::new(payload);
-        let Some((with_value, origin)) = reader.u8().zip(wire::origin(&mut reader, from)) else {
-            return reply;
+        let Some((value, origin)) = reader.u8().zip(wire::origin(&mut reader, from)) else {
+            return Vec::new();
         };
-        let bytes = reader.rest();
-        let key = Key {
+        let look = Look {
             db: header.db,
-            hash: hash_key(self.shape.hash_seed, bytes),
-            bytes,
+            key: reader.rest(),
+            value: value != 0,
         };
-        encode(
-            self.shard.use_entry(&key, self.now).as_ref(),
-            with_value != 0,
-            &mut reply,
-        );
-        self.track(origin, std::iter::once(bytes));
-        reply
+        self.look_here(&look, origin)
     }
 
     fn apply(&mut self, header: &FrameHeader, payload: &[u8]) -> Vec<u8> {

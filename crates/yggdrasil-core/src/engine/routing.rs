@@ -5,7 +5,7 @@ use super::dispatch::Flow;
 use super::job::{Job, Ran};
 use super::lists::{KEYS_AHEAD, KEYS_AT_ONCE_MAX, Seen};
 use super::pending::{Gather, Receiver, Waiter};
-use super::session::{Listener, Queued, Wait};
+use super::session::{Gates, Listener, Queued, Wait};
 use super::views::Lending;
 use crate::commands::{CommandId, EachHandler, Flags, Join, Keys, Route, Run, scan};
 use crate::keyspace::EventClasses;
@@ -88,7 +88,9 @@ impl Engine {
 
     /// True while owners have to know of each read, so that nothing is read through shared memory.
     fn must_ask_owners(&self, index: usize) -> bool {
-        self.tracks(index) || self.shard.wants_events(EventClasses::KEY_MISS)
+        self.sessions[index].gates.any(Gates::NO_TOUCH)
+            || self.tracks(index)
+            || self.shard.wants_events(EventClasses::KEY_MISS)
     }
 
     /// The one shard that all keys of a request belong to, or the own for a request that its handler will refuse.

@@ -57,18 +57,21 @@ impl Ground {
 }
 
 impl Engine {
-    fn look_here(&mut self, look: &Look<'_>) -> Vec<u8> {
+    /// What the own shard has under the key of a look, on behalf of a client.
+    pub(super) fn look_here(&mut self, look: &Look<'_>, origin: Origin) -> Vec<u8> {
         let key = Key {
             db: look.db,
             hash: hash_key(self.shape.hash_seed, look.key),
             bytes: look.key,
         };
+        let found = if origin.untouched {
+            self.shard.look(&key, self.now)
+        } else {
+            self.shard.use_entry(&key, self.now)
+        };
         let mut bytes = Vec::new();
-        encode(
-            self.shard.use_entry(&key, self.now).as_ref(),
-            look.value,
-            &mut bytes,
-        );
+        encode(found.as_ref(), look.value, &mut bytes);
+        self.track(origin, std::iter::once(look.key));
         bytes
     }
 
@@ -93,8 +96,7 @@ impl Engine {
         for (part, look) in looks.iter().enumerate() {
             let shard = self.shard_of(look.key);
             if shard == self.me {
-                self.gathers[gather].parts[part] = Some(self.look_here(look));
-                self.track(origin, std::iter::once(look.key));
+                self.gathers[gather].parts[part] = Some(self.look_here(look, origin));
             } else {
                 let envelope = Envelope {
                     tag,

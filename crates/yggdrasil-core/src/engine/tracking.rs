@@ -29,6 +29,8 @@ const CHANNEL: &[u8] = b"__redis__:invalidate";
 pub struct Origin {
     /// Its id; 0 where that is not known.
     pub client: u64,
+    /// What it reads does not count as used (CLIENT NO-TOUCH).
+    pub untouched: bool,
     /// It keeps what it reads now: the worker that it is connected to.
     pub tracked_by: Option<usize>,
 }
@@ -38,7 +40,7 @@ impl Origin {
     pub fn of(client: u64) -> Self {
         Self {
             client,
-            tracked_by: None,
+            ..Self::default()
         }
     }
 }
@@ -163,8 +165,12 @@ impl Engine {
             Receiver::Transaction(id) => {
                 let transaction = &self.transactions[id];
                 let reads = self.table.spec(command).flags.has(Flags::READONLY);
+                let at = transaction.session;
+                let session = self.sessions.get(at.index);
+                let session = session.filter(|session| session.at == at);
                 Origin {
-                    client: transaction.session.client,
+                    client: at.client,
+                    untouched: session.is_some_and(|session| session.gates.any(Gates::NO_TOUCH)),
                     tracked_by: (reads && transaction.tracks).then_some(self.me),
                 }
             }
@@ -181,6 +187,7 @@ impl Engine {
     pub(super) fn origin_of(&self, index: usize) -> Origin {
         Origin {
             client: self.sessions[index].at.client,
+            untouched: self.sessions[index].gates.any(Gates::NO_TOUCH),
             tracked_by: self.tracks(index).then_some(self.me),
         }
     }

@@ -39,7 +39,8 @@ impl RequestHead {
     pub fn put(&self, out: &mut Vec<u8>) {
         let mut bytes = [0; 27];
         let tracks = self.origin.tracked_by.is_some();
-        bytes[0] = u8::from(self.hash.is_some()) | u8::from(tracks) << 1;
+        let untouched = self.origin.untouched;
+        bytes[0] = u8::from(self.hash.is_some()) | u8::from(tracks) << 1 | u8::from(untouched) << 2;
         bytes[1..9].copy_from_slice(&self.hash.unwrap_or_default().to_le_bytes());
         bytes[9..17].copy_from_slice(&self.client.to_le_bytes());
         bytes[17..25].copy_from_slice(&self.origin.client.to_le_bytes());
@@ -57,6 +58,7 @@ impl RequestHead {
             client: reader.u64()?,
             origin: Origin {
                 client: reader.u64()?,
+                untouched: flags & 4 != 0,
                 tracked_by: (flags & 2 != 0).then_some(from),
             },
             command: reader.u16()?,
@@ -66,16 +68,17 @@ impl RequestHead {
 
 /// Appends the client behind a message, and whether it keeps what is read.
 pub fn put_origin(out: &mut Vec<u8>, origin: Origin) {
-    out.push(u8::from(origin.tracked_by.is_some()));
+    out.push(u8::from(origin.tracked_by.is_some()) | u8::from(origin.untouched) << 1);
     out.extend_from_slice(&origin.client.to_le_bytes());
 }
 
 /// Reads it, of a message from a worker.
 pub fn origin(reader: &mut Reader<'_>, from: usize) -> Option<Origin> {
-    let tracks = reader.u8()? != 0;
+    let flags = reader.u8()?;
     Some(Origin {
         client: reader.u64()?,
-        tracked_by: tracks.then_some(from),
+        untouched: flags & 2 != 0,
+        tracked_by: (flags & 1 != 0).then_some(from),
     })
 }
 

@@ -19,7 +19,12 @@ const PRESENT: u8 = 1;
 /// Appends what a shard has under the key of a look.
 pub fn see(context: &mut ShardContext<'_>, look: &Look<'_>, out: &mut Vec<u8>) {
     let key = key_of(context, look.db, look.key);
-    let found = context.shard.use_entry(&key, context.now);
+    context.note_miss(&key);
+    let found = if context.untouched {
+        context.shard.look(&key, context.now)
+    } else {
+        context.shard.use_entry(&key, context.now)
+    };
     encode(found.as_ref(), look.value, out);
 }
 
