@@ -74,7 +74,7 @@ impl Shard {
     #[inline(always)]
     #[must_use]
     pub fn is_tracked(&self) -> bool {
-        !self.journal.tracking().is_idle()
+        self.journal.is_attended() && !self.journal.tracking().is_idle()
     }
 
     /// Numbers of keys that are remembered, and of those who have read them.
