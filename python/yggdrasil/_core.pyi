@@ -373,6 +373,8 @@ class _ClientFilter(TypedDict, total=False):
     age_s_min: int | None
     except_id: int | None
 
+_Caching = Literal["all", "optin", "optout", "bcast"]
+
 _ClientInfo = TypedDict(
     "_ClientInfo",
     {
@@ -399,6 +401,7 @@ _ClientInfo = TypedDict(
         "rbs": int,
         "tot-mem": int,
         "cmd": str,
+        "redir": int,
         "resp": int,
         "lib-name": str,
         "lib-ver": str,
@@ -586,6 +589,12 @@ class Worker:
     def kill_client(self, client_id: int, *, at_once: bool) -> bool:
         """Closes a client of this worker at once, or after the replies that are due; false when it is not here."""
 
+    def place_of_client(self, client_id: int) -> int | None:
+        """The place of a client of this worker; None when it is not here."""
+
+    def hear_broadcasts(self) -> None:
+        """Looks which workers have clients that hear of all keys with a prefix."""
+
     def pause(self, until_ms: int, writes_only: bool) -> None:
         """Pauses this worker's clients until a moment in Unix ms."""
 
@@ -712,6 +721,25 @@ class Context:
 
     def client_line(self) -> str | None:
         """The client's line of CLIENT LIST; None when it has gone."""
+
+    def tracking(self) -> tuple[_Caching, list[bytes]] | None:
+        """How the client is told of what it keeps, and of which prefixes; None where it keeps nothing."""
+
+    def start_tracking(
+        self,
+        caching: _Caching,
+        *,
+        no_loop: bool,
+        redirect: tuple[int, int, int] | None,
+        prefixes: list[bytes],
+    ) -> None:
+        """Begins to tell the client of what it keeps, or changes how.
+
+        `redirect` is another client that hears instead: its worker, its place there, and its id.
+        """
+
+    def end_tracking(self) -> None:
+        """Ends that."""
 
     def client(self) -> _ClientInfo | None:
         """The client as in `Worker.clients`; None when it has gone."""

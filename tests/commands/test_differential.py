@@ -110,6 +110,37 @@ STRINGS = [
     request(b"INCRBYFLOAT", KEYS, FLOATS),
     request(b"LCS", KEYS, KEYS, rest=LCS_OPTIONS),
 ]
+BITS = st.sampled_from([b"0", b"1", b"2", b"x"])
+BIT_OFFSETS = st.sampled_from([b"0", b"1", b"7", b"8", b"63", b"64", b"100", b"30000", b"-1", b"x", b"4294967296"])
+FIELD_OFFSETS = st.one_of(BIT_OFFSETS, st.sampled_from([b"#0", b"#1", b"#3", b"#-1", b"#9223372036854775807"]))
+ENCODINGS_OF_FIELDS = st.sampled_from([b"u8", b"i8", b"u1", b"i5", b"u63", b"i64", b"u64", b"i65", b"u0", b"x"])
+FIELD_OPERATIONS = options(
+    st.tuples(words(b"GET"), ENCODINGS_OF_FIELDS, FIELD_OFFSETS),
+    st.tuples(words(b"SET"), ENCODINGS_OF_FIELDS, FIELD_OFFSETS, NUMBERS),
+    st.tuples(words(b"INCRBY"), ENCODINGS_OF_FIELDS, FIELD_OFFSETS, NUMBERS),
+    st.tuples(words(b"OVERFLOW"), words(b"WRAP", b"SAT", b"FAIL", b"x")),
+    JUNK,
+    most=5,
+)
+UNITS = options(words(b"BYTE", b"BIT", b"x"), most=1)
+BITMAPS = [
+    request(b"SETBIT", KEYS, BIT_OFFSETS, BITS),
+    request(b"GETBIT", KEYS, BIT_OFFSETS),
+    request(b"BITCOUNT", KEYS),
+    request(b"BITCOUNT", KEYS, OFFSETS, OFFSETS, rest=UNITS),
+    request(b"BITPOS", KEYS, BITS),
+    request(b"BITPOS", KEYS, BITS, OFFSETS),
+    request(b"BITPOS", KEYS, BITS, OFFSETS, OFFSETS, rest=UNITS),
+    request(b"BITOP", words(b"AND", b"OR", b"XOR", b"NOT", b"x"), KEYS, KEYS, rest=MORE_KEYS),
+    request(b"BITFIELD", KEYS, rest=FIELD_OPERATIONS),
+    request(b"BITFIELD_RO", KEYS, rest=FIELD_OPERATIONS),
+]
+HYPERLOGLOGS = [
+    request(b"PFADD", KEYS, rest=st.lists(st.integers(0, 5000).map(lambda number: b"%d" % number), max_size=60)),
+    request(b"PFCOUNT", KEYS, rest=MORE_KEYS),
+    request(b"PFMERGE", KEYS, rest=MORE_KEYS),
+    request(b"PFDEBUG", words(b"TODENSE", b"ENCODING", b"DECODE"), KEYS),
+]
 KEY_COMMANDS = [
     request(b"DEL", KEYS, rest=MORE_KEYS),
     request(b"UNLINK", KEYS, rest=MORE_KEYS),
@@ -164,7 +195,9 @@ NAMES = words(
     b"NOSUCH",
 )
 WILD = st.tuples(NAMES, st.lists(st.one_of(KEYS, VALUES, JUNK), max_size=5)).map(lambda parts: (parts[0], *parts[1]))
-REQUESTS: SearchStrategy[Request] = st.one_of(*STRINGS, *STRINGS, *KEY_COMMANDS, *KEY_COMMANDS, *SESSION, WILD)
+REQUESTS: SearchStrategy[Request] = st.one_of(
+    *STRINGS, *STRINGS, *KEY_COMMANDS, *KEY_COMMANDS, *SESSION, *BITMAPS, *HYPERLOGLOGS, WILD
+)
 
 CLOCK_SECONDS = 30
 ENCODINGS = {b"$3\r\nint\r\n", b"$6\r\nembstr\r\n", b"$3\r\nraw\r\n"}

@@ -74,6 +74,8 @@ class _Connections:
             connection.send_raw(encode(*step.words))
         if [word.upper() for word in step.words] == [b"RESET"]:
             connection.resp = 2
+        if len(step.words) > 1 and step.words[0].upper() == b"HELLO":
+            connection.resp = int(step.words[1])
         return connection
 
 

@@ -94,6 +94,7 @@ fn execute(sets: &[u8], gets: &[u8]) {
                     shard_index: 0,
                     shard_count: 1,
                     reads: false,
+                    untouched: false,
                     hits: 0,
                     misses: 0,
                 };

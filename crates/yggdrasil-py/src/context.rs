@@ -9,11 +9,25 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict};
 use yggdrasil_core::acl::User;
 use yggdrasil_core::commands::CommandId;
-use yggdrasil_core::engine::{Caller, Executor, SessionRef};
+use yggdrasil_core::engine::{Caching, Caller, Executor, Redirect, SessionRef, Tracking};
 use yggdrasil_core::resp::{Args, ArgsBuffer};
 
 use crate::errors::YggdrasilError;
 use crate::worker::Worker;
+
+/// The ways in which a client says what it keeps.
+const CACHING: [(Caching, &str); 4] = [
+    (Caching::All, "all"),
+    (Caching::OptIn, "optin"),
+    (Caching::OptOut, "optout"),
+    (Caching::Broadcast, "bcast"),
+];
+
+fn name_of(caching: Caching) -> &'static str {
+    let mut ways = CACHING.iter();
+    ways.find(|(way, _)| *way == caching)
+        .map_or("all", |(_, name)| name)
+}
 
 /// The caller of a Python command.
 #[pyclass(frozen, module = "yggdrasil._core")]
@@ -145,6 +159,55 @@ impl Context {
         let mut engine = worker.get().engine.borrow_mut();
         let shard = engine.shard_index();
         engine.client(self.session).map(|info| info.line(shard))
+    }
+
+    /// How the client is told of what it keeps, and of which prefixes; `None` where it keeps nothing.
+    fn tracking<'py>(&self, py: Python<'py>) -> Option<(&'static str, Vec<Bound<'py, PyBytes>>)> {
+        let mut engine = self.worker.as_ref()?.get().engine.borrow_mut();
+        let tracking = engine.tracking(self.session)?;
+        let name = name_of(tracking.caching);
+        let prefixes = tracking.prefixes.iter();
+        Some((
+            name,
+            prefixes.map(|prefix| PyBytes::new(py, prefix)).collect(),
+        ))
+    }
+
+    /// Begins to tell the client of what it keeps, or changes how.
+    #[pyo3(signature = (caching, *, no_loop, redirect, prefixes))]
+    fn start_tracking(
+        &self,
+        caching: &str,
+        no_loop: bool,
+        redirect: Option<(usize, usize, u64)>,
+        prefixes: Vec<PyBackedBytes>,
+    ) -> PyResult<()> {
+        let caching = CACHING.iter().find(|(_, name)| *name == caching);
+        let Some((caching, _)) = caching else {
+            return Err(YggdrasilError::new_err("no way of caching"));
+        };
+        let tracking = Tracking {
+            caching: *caching,
+            no_loop,
+            redirect: redirect.map(|(worker, index, client)| Redirect {
+                worker,
+                session: SessionRef { index, client },
+            }),
+            prefixes: prefixes.iter().map(|prefix| (**prefix).into()).collect(),
+            ..Tracking::default()
+        };
+        if let Some(worker) = &self.worker {
+            let mut engine = worker.get().engine.borrow_mut();
+            engine.start_tracking(self.session, tracking);
+        }
+        Ok(())
+    }
+
+    /// Ends that.
+    fn end_tracking(&self) {
+        if let Some(worker) = &self.worker {
+            worker.get().engine.borrow_mut().end_tracking(self.session);
+        }
     }
 
     /// The client as in `Worker.clients`; `None` when it has gone.

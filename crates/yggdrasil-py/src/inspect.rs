@@ -42,6 +42,7 @@ pub fn client_dict<'py>(py: Python<'py>, info: &ClientInfo) -> PyResult<Bound<'p
     dict.set_item("rbs", info.output_buffer_bytes)?;
     dict.set_item("tot-mem", info.total_memory_bytes)?;
     dict.set_item("cmd", &info.command)?;
+    dict.set_item("redir", info.redirect)?;
     dict.set_item("resp", info.protocol)?;
     dict.set_item("lib-name", &info.library_name)?;
     dict.set_item("lib-ver", &info.library_version)?;
@@ -237,6 +238,17 @@ impl Worker {
     /// Pauses this worker's clients until a moment in Unix ms.
     fn pause(&self, until_ms: u64, writes_only: bool) {
         self.engine.borrow_mut().pause(until_ms, writes_only);
+    }
+
+    /// The place of a client of this worker; `None` when it is not here.
+    fn place_of_client(&self, client_id: u64) -> Option<usize> {
+        let session = self.engine.borrow().session_of(client_id);
+        session.map(|session| session.index)
+    }
+
+    /// Looks which workers have clients that hear of all keys with a prefix.
+    fn hear_broadcasts(&self) {
+        self.engine.borrow_mut().hear_broadcasts();
     }
 
     /// Ends a pause.

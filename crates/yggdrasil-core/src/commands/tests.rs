@@ -67,6 +67,7 @@ impl Node {
                 shard_index: self.shard_index,
                 shard_count: self.shard_count,
                 reads: false,
+                untouched: false,
                 hits: 0,
                 misses: 0,
             };

@@ -6,6 +6,8 @@ use std::fmt::Write;
 use super::Engine;
 use super::pending::SessionRef;
 use super::session::{Gates, Listener, Session};
+use super::tracking::Caching;
+use super::tracking_commands::redirect_of;
 use crate::stats::Counter;
 
 /// The seconds over which the longest buffers of clients are remembered.
@@ -41,6 +43,8 @@ pub struct ClientInfo {
     pub output_buffer_bytes: usize,
     pub total_memory_bytes: usize,
     pub command: String,
+    /// The client that hears of what this one keeps: 0 for itself, -1 where it keeps nothing.
+    pub redirect: i64,
     pub protocol: u8,
     pub library_name: String,
     pub library_version: String,
@@ -62,7 +66,7 @@ impl ClientInfo {
             line,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} \
              watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem=0 rbs={buffer} rbp={buffer} obl={} oll={} omem={} \
-             tot-mem={} events=r cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={} io-thread={shard} \
+             tot-mem={} events=r cmd={} user={} redir={} resp={} lib-name={} lib-ver={} io-thread={shard} \
              tot-net-in={} tot-net-out={} tot-cmds={}",
             self.id,
             self.address,
@@ -86,6 +90,7 @@ impl ClientInfo {
             self.total_memory_bytes,
             self.command,
             self.user,
+            self.redirect,
             self.protocol,
             self.library_name,
             self.library_version,
@@ -245,6 +250,7 @@ impl Engine {
             command: session.last_command.map_or("NULL".into(), |command| {
                 self.table.spec(command).name.to_owned()
             }),
+            redirect: redirect_of(session),
             protocol: session.protocol.version(),
             library_name: text(details.map(|details| &details.library_name)),
             library_version: text(details.map(|details| &details.library_version)),
@@ -258,11 +264,18 @@ impl Engine {
 
     fn flags_of(&self, session: &Session) -> String {
         let details = session.details();
+        let tracking = session.tracking();
         let flags: String = [
             (session.gates.any(Gates::MONITOR), 'O'),
             (session.subscriptions() > 0, 'P'),
             (session.gates.any(Gates::MULTI), 'x'),
             (self.is_blocked(session), 'b'),
+            (tracking.is_some(), 't'),
+            (tracking.is_some_and(|it| it.is_broken), 'R'),
+            (
+                tracking.is_some_and(|it| it.caching == Caching::Broadcast),
+                'B',
+            ),
             (details.is_some_and(|details| details.multi.watch_lost), 'd'),
             (session.closing, 'c'),
             (session.listener == Listener::Unix, 'U'),

@@ -312,6 +312,7 @@ impl Engine {
         if flow == Flow::Done {
             self.finish_command(index, command, args, start, slots_before);
             self.publish_events();
+            self.tell_stale();
         } else {
             self.take_back(index);
         }
@@ -342,6 +343,10 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(index) else {
             return;
         };
+        if session.gates.any(Gates::TRACKING) {
+            self.end_caching(index, command);
+        }
+        let session = &mut self.sessions[index];
         let is_answered = session.slots.opened() == slots_before;
         if is_answered {
             let muted = session.is_muted();
@@ -444,6 +449,8 @@ impl Engine {
         let session = &mut self.sessions[index];
         let (db, protocol) = (session.db, session.protocol);
         let lends = session.slots.is_empty();
+        let origin = self.origin_of(index);
+        let session = &mut self.sessions[index];
         let mut target = std::mem::take(session.reply_target());
         let job = Job {
             command,
@@ -452,6 +459,7 @@ impl Engine {
             db,
             protocol,
             may_wait: true,
+            origin,
         };
         let ran = self.run_job(&job, &mut target, lends);
         let session = &mut self.sessions[index];

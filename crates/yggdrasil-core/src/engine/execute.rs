@@ -9,6 +9,7 @@ use super::denials::DeniedWhere;
 use super::job::Job;
 use super::pending::{SessionRef, Waiter};
 use super::session::Queued;
+use super::tracking::Origin;
 use super::transaction::{Deferred, Transaction};
 use super::{Engine, Event};
 use crate::acl::User;
@@ -190,6 +191,7 @@ impl Engine {
                 db,
                 protocol: Protocol::Resp3,
                 may_wait: false,
+                origin: Origin::default(),
             };
             let ran = self.run_job(&job, &mut reply, false);
             assert!(ran.is_done(), "it was not allowed to wait");

@@ -182,6 +182,9 @@ impl Engine {
             self.refuse(index, Some(command), &error);
             return Some(Flow::Done);
         }
+        if gates.any(Gates::TRACKING) {
+            self.decide_tracking(index, command);
+        }
         if self.must_pause(index, command, &run) {
             return Some(Flow::Again(Wait::Pause));
         }

@@ -54,6 +54,7 @@ impl Engine {
         self.note_reported_uses();
         let more = self.reserved.is_none() && self.shard.advance(self.now, STEP_BUDGET);
         self.recent_buffers.advance(self.now / 1000);
+        self.hear_broadcasts();
         self.inspect_sessions();
         self.publish_recent_buffers();
         if self.options.upload_timeout_ms != 0 {
@@ -207,6 +208,9 @@ impl Engine {
         stats.set(Counter::MemoryPeak, memory.peak);
         stats.set(Counter::PinnedKeys, self.shard.pins().len());
         stats.set(Counter::PinnedBytes, self.shard.pins().bytes());
+        let (keys, items) = self.shard.tracked();
+        stats.set(Counter::TrackedKeys, keys);
+        stats.set(Counter::TrackedItems, items);
         stats.set(Counter::RingDepth, self.links.depth() as u64);
         stats.add(Counter::RingStalls, self.links.take_stalls());
     }

@@ -1,6 +1,7 @@
 //! Requests that the own shard executes, whoever asked for them.
 
 use super::Engine;
+use super::tracking::Origin;
 use crate::commands::{CommandId, Flags, ShardContext, Waits};
 use crate::resp::{Args, Protocol, Reply};
 use crate::stats::Counter;
@@ -16,6 +17,8 @@ pub(super) struct Job<'a> {
     pub protocol: Protocol,
     /// True where it may be answered later.
     pub may_wait: bool,
+    /// The client behind it.
+    pub origin: Origin,
 }
 
 /// An outcome of a job.
@@ -36,7 +39,20 @@ impl Ran {
 
 impl Engine {
     /// Executes a job. When `lends`, long values are not copied into `out`: they are in `lending` then.
+    #[inline]
     pub(super) fn run_job(&mut self, job: &Job<'_>, out: &mut Vec<u8>, lends: bool) -> Ran {
+        self.shard.set_author(job.origin.client);
+        let ran = self.execute_job(job, out, lends);
+        self.shard.set_author(0);
+        if job.origin.tracked_by.is_some() && ran.is_done() {
+            let keys = self.table.spec(job.command).keys.positions(job.args);
+            self.track(job.origin, keys.map(|place| job.args.at(place)));
+        }
+        self.send_stale();
+        ran
+    }
+
+    fn execute_job(&mut self, job: &Job<'_>, out: &mut Vec<u8>, lends: bool) -> Ran {
         let row = self.table.spec(job.command);
         let refusal = if self.may_refuse(row.flags) {
             self.refusal(job.command)
@@ -71,6 +87,7 @@ impl Engine {
                 self.shape.shards as u16
             },
             reads: row.flags.has(Flags::READONLY),
+            untouched: job.origin.untouched,
             hits: 0,
             misses: 0,
         };

@@ -36,6 +36,8 @@ mod staged;
 #[cfg(test)]
 mod tests;
 mod together;
+mod tracking;
+mod tracking_commands;
 mod transaction;
 mod transfer;
 mod users;
@@ -59,6 +61,7 @@ pub use options::{OptionError, Options, OutputLimit};
 pub use pending::SessionRef;
 pub use session::{Listener, Peer};
 pub use session_commands::COMPATIBLE_VERSION;
+pub use tracking::{Caching, Redirect, Tracking};
 pub use users::UsersChange;
 pub use views::Unsent;
 
@@ -158,6 +161,7 @@ pub struct Engine {
     deferred: VecDeque<Deferred>,
     sessions: Slab<Session>,
     subscriptions: Subscriptions,
+    trackings: tracking::Trackings,
     observations: Observations,
     gate: gate::Gate,
     /// Unix time in ms, read once a batch.
@@ -230,6 +234,7 @@ impl Engine {
             deferred: VecDeque::new(),
             sessions: Slab::new(),
             subscriptions: Subscriptions::default(),
+            trackings: tracking::Trackings::default(),
             observations: Observations::default(),
             gate: gate::Gate::default(),
             now,
@@ -274,6 +279,8 @@ impl Engine {
         self.shard.set_lease_age(self.options.lease_age_max_ms);
         self.shard.set_huge_pages(self.options.huge_pages);
         self.apply_event_classes();
+        self.apply_tracking_limit();
+        self.hear_broadcasts();
         for (command, spec) in self.table.iter() {
             let name = stats_name(spec);
             self.control.set_command_name(command.index(), &name);
@@ -331,6 +338,7 @@ impl Engine {
         self.shard.set_lease_age(self.options.lease_age_max_ms);
         self.shard.set_huge_pages(self.options.huge_pages);
         self.apply_event_classes();
+        self.apply_tracking_limit();
         self.apply_thresholds();
         self.users.set_all_channels(self.options.all_channels);
         Ok(())
@@ -388,6 +396,7 @@ impl Engine {
         }
         self.forget_subscriptions(at.index);
         self.forget_watches(at.index);
+        self.stop_tracking(at.index);
         self.leave_monitor(at.index);
         self.end_blocked(at.index);
         self.set_wait(at.index, Wait::None);
@@ -641,6 +650,7 @@ impl Engine {
                 self.serve_ready();
             }
             self.publish_events();
+            self.tell_stale();
             let relieved = self.links.flush();
             if relieved != 0 {
                 self.wake_ring_waiters(relieved);

@@ -95,6 +95,8 @@ pub struct Options {
     pub latency_tracking: bool,
     /// Which events of keys are published, and how.
     pub event_classes: EventClasses,
+    /// Keys of the node of which is remembered who has read them; 0 for no limit.
+    pub tracking_keys_max: usize,
     /// The shard's part of maxmemory in bytes; set by 0 it is unlimited.
     pub memory_limit: u64,
     pub eviction: EvictionOptions,
@@ -155,6 +157,7 @@ impl Options {
             latency_threshold_ms: 0,
             latency_tracking: false,
             event_classes: EventClasses::NONE,
+            tracking_keys_max: 0,
             memory_limit: 0,
             eviction: EvictionOptions::default(),
             packing: Packing::default(),
@@ -191,6 +194,7 @@ impl Options {
         "latency-monitor-threshold",
         "latency-tracking",
         "notify-keyspace-events",
+        "tracking-table-max-keys",
         "maxmemory",
         "huge-pages",
         "near-lease-age",
@@ -257,6 +261,7 @@ impl Options {
             "slowlog-max-len" => self.slowlog_len_max = number()? as usize,
             "latency-monitor-threshold" => self.latency_threshold_ms = number()?,
             "latency-tracking" => self.latency_tracking = number()? != 0,
+            "tracking-table-max-keys" => self.tracking_keys_max = number()? as usize,
             "notify-keyspace-events" => {
                 let classes = EventClasses::from_letters(value);
                 self.event_classes = classes.ok_or_else(|| refused("letters of classes"))?;

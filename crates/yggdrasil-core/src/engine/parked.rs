@@ -12,6 +12,7 @@ use super::links::Envelope;
 use super::pending::Waiter;
 use super::remote::Message;
 use super::spread::SpreadId;
+use super::tracking::Origin;
 use super::wire::{self, Reader};
 use crate::commands::{CommandId, Flags, Waits};
 use crate::keyspace::{Key, Kind, Millis, ReadyKey, WaitToken, hash_key};
@@ -86,6 +87,7 @@ struct Request {
     client: u64,
     command: CommandId,
     args: ArgsBuffer,
+    origin: Origin,
 }
 
 /// A request that waits, or the place of one that another worker runs.
@@ -196,6 +198,7 @@ impl Engine {
                 client,
                 command: job.command,
                 args: waits.instead.unwrap_or_else(|| (*job.args).into()),
+                origin: job.origin,
             }),
         })
     }
@@ -373,6 +376,7 @@ impl Engine {
             db: parked.db,
             protocol: parked.protocol,
             may_wait: true,
+            origin: request.origin,
         };
         let mut reply = Vec::new();
         if !self.run_job(&job, &mut reply, false).is_done() {

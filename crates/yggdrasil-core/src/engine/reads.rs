@@ -56,6 +56,10 @@ impl Engine {
         if is_long {
             session.output.add_views(self.lending.drain());
         }
+        if self.tracks(index) {
+            let origin = self.origin_of(index);
+            self.track(origin, std::iter::once(key.bytes));
+        }
         if is_miss {
             self.shard.notify(KeyEvent::KeyMiss, key.db, key.bytes);
         }
@@ -80,6 +84,7 @@ impl Engine {
             return Flow::Again(Wait::Slots);
         }
         if session.must_ask_owner(plan.shard, plan.hash)
+            || session.tracks
             || self.shard.wants_events(EventClasses::KEY_MISS)
         {
             return self.forward(index, plan.shard, command, args, Some(plan.hash));
@@ -90,7 +95,9 @@ impl Engine {
             bytes: args.at(plan.key_at),
         };
         // Only a string command looks at nothing but the value and its version.
-        let needs = self.table.spec(command).needs;
+        let row = self.table.spec(command);
+        let needs = row.needs;
+        let untouched = row.flags.has(Flags::NO_TOUCH) || session.gates.any(Gates::NO_TOUCH);
         let looked = if needs == Some(Kind::String) {
             let (holder, scratch) = (&mut self.holder, &mut self.scratch);
             reader.lease(&key, self.now, plan.shard, holder, scratch)
@@ -99,7 +106,7 @@ impl Engine {
         };
         let view = match looked {
             Looked::Hit(Leased::Run(value)) => {
-                return self.reply_held(index, handler, args, plan, value);
+                return self.reply_held(index, command, handler, args, plan, value);
             }
             Looked::Hit(Leased::Copied(info)) => {
                 let bytes = || Value::Bytes(&self.scratch[..info.len as usize]);
@@ -123,7 +130,9 @@ impl Engine {
             }
         };
         self.stats.add(Counter::CrossShardReads, 1);
-        self.holder.report(plan.shard, plan.hash, key.db);
+        if !untouched {
+            self.holder.report(plan.shard, plan.hash, key.db);
+        }
         self.shard.note_read(&key, payload_bytes(&key, view));
         let context = ReadContext {
             now: self.now,
@@ -138,6 +147,7 @@ impl Engine {
     fn reply_held(
         &mut self,
         index: usize,
+        command: CommandId,
         handler: ReadHandler,
         args: &Args<'_>,
         plan: Plan,
@@ -153,7 +163,10 @@ impl Engine {
             return Flow::Done;
         };
         self.stats.add(Counter::CrossShardReads, 1);
-        self.holder.report(plan.shard, plan.hash, session.db);
+        let flags = self.table.spec(command).flags;
+        if !flags.has(Flags::NO_TOUCH) && !session.gates.any(Gates::NO_TOUCH) {
+            self.holder.report(plan.shard, plan.hash, session.db);
+        }
         let key = Key {
             db: session.db,
             hash: plan.hash,

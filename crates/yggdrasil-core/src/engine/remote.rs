@@ -6,12 +6,12 @@ use super::job::{Job, Ran};
 use super::links::{Envelope, next_frame};
 use super::parked::Asker;
 use super::pending::{Receiver, Waiter};
+use super::tracking::Origin;
 use super::transaction::{Deferred, Reservation};
 use super::wire::{self, Reader, RequestHead};
 use super::{Caller, Engine, Event};
-use crate::commands::together::encode_look;
-use crate::commands::{CommandError, CommandId};
-use crate::keyspace::{Effect, Key, KeyEvent, hash_key};
+use crate::commands::{Change, CommandError, CommandId};
+use crate::keyspace::{Key, hash_key};
 use crate::resp::{Args, Protocol, Reply};
 use crate::ring::{FrameHeader, FrameKind};
 use crate::stats::Counter;
@@ -60,6 +60,7 @@ impl Engine {
         let head = RequestHead {
             hash,
             client: self.client_of(waiter),
+            origin: self.origin_of_waiter(waiter, command),
             command: command.index() as u16,
         };
         head.put(&mut payload);
@@ -78,6 +79,21 @@ impl Engine {
         self.payload = payload;
         self.stats.add(Counter::RequestsSent, 1);
         ticket
+    }
+
+    /// The client behind a request that is sent.
+    fn origin_of_waiter(&self, waiter: Waiter, command: CommandId) -> Origin {
+        let receiver = match waiter {
+            Waiter::Slot { session, slot } => Receiver::Slot { session, slot },
+            Waiter::Part { gather, .. } => self.gathers[gather].receiver,
+            Waiter::Reserved { .. }
+            | Waiter::Call { .. }
+            | Waiter::Execution { .. }
+            | Waiter::Spread { .. } => {
+                return Origin::default();
+            }
+        };
+        self.origin_of_receiver(receiver, command)
     }
 
     /// The client whose request is sent as a whole; 0 for the parts of one.
@@ -155,7 +171,7 @@ impl Engine {
         {
             if header.kind == FrameKind::Request
                 && let Some(hash) =
-                    RequestHead::read(&mut Reader::new(payload)).and_then(|head| head.hash)
+                    RequestHead::read(&mut Reader::new(payload), 0).and_then(|head| head.hash)
             {
                 keys[count] = (header.db, hash);
             }
@@ -191,6 +207,7 @@ impl Engine {
             FrameKind::Reply => self.take_reply(message.header.ticket, &message.payload),
             FrameKind::Publish => self.take_publish(&message),
             FrameKind::Events => self.take_events_of(&message),
+            FrameKind::Stale => self.take_stale(&message),
             FrameKind::Monitor => self.deliver_to_monitors(&message.payload),
             FrameKind::Call => self.take_call(&message),
             FrameKind::Release => {
@@ -241,7 +258,7 @@ impl Engine {
         match header.kind {
             FrameKind::Reserve => self.grant(*from, header, payload),
             FrameKind::Fetch => {
-                let reply = self.fetch(header, payload);
+                let reply = self.fetch(*from, header, payload);
                 self.send_reply(*from, header, &reply);
             }
             FrameKind::Apply => {
@@ -266,7 +283,7 @@ impl Engine {
         reply.clear();
         let mut spans = std::mem::take(&mut self.spans);
         let mut reader = Reader::new(payload);
-        let request = RequestHead::read(&mut reader).and_then(|head| {
+        let request = RequestHead::read(&mut reader, from).and_then(|head| {
             let command = self.table.at(usize::from(head.command))?;
             Some((head, command, reader.args(&mut spans)?))
         });
@@ -280,6 +297,7 @@ impl Engine {
                     db: header.db,
                     protocol,
                     may_wait: header.tag == 0,
+                    origin: head.origin,
                 };
                 if let Ran::Later(waits) = self.run_job(&job, &mut reply, false) {
                     let header = *header;
@@ -299,22 +317,14 @@ impl Engine {
         self.spans = spans;
     }
 
-    fn fetch(&mut self, header: &FrameHeader, payload: &[u8]) -> Vec<u8> {
-        let mut reply = Vec::new();
-        let Some(look) = wire::look(header.db, payload) else {
-            return reply;
+    fn fetch(&mut self, from: usize, header: &FrameHeader, payload: &[u8]) -> Vec<u8> {
+        let mut reader = Reader::new(payload);
+        let origin = wire::origin(&mut reader, from);
+        let look = wire::look(header.db, reader.rest());
+        let Some((origin, look)) = origin.zip(look) else {
+            return Vec::new();
         };
-        let key = Key {
-            db: look.db,
-            hash: hash_key(self.shape.hash_seed, look.key),
-            bytes: look.key,
-        };
-        encode_look(
-            self.shard.use_entry(&key, self.now).as_ref(),
-            &look,
-            &mut reply,
-        );
-        reply
+        self.look_here(&look, origin)
     }
 
     fn apply(&mut self, header: &FrameHeader, payload: &[u8]) -> Vec<u8> {
@@ -322,7 +332,15 @@ impl Engine {
             None => Err(CommandError::Plain(
                 "a worker sent a change that could not be read",
             )),
-            Some((key, effect, events)) => self.change(header.db, key, &effect, &events),
+            Some((author, key, effect, events)) => {
+                let change = Change {
+                    db: header.db,
+                    key,
+                    effect,
+                    events: &events,
+                };
+                self.change(author, &change)
+            }
         };
         let mut reply = Vec::new();
         let mut writer = Reply::new(&mut reply, Protocol::Resp2);
@@ -333,21 +351,20 @@ impl Engine {
         reply
     }
 
-    /// Makes a change that was decided by a command over several keys.
-    pub(super) fn change(
-        &mut self,
-        db: u8,
-        bytes: &[u8],
-        effect: &Effect<'_>,
-        events: &[KeyEvent],
-    ) -> Result<(), CommandError> {
+    /// Makes a change that was decided by a command over several keys, for a client.
+    pub(super) fn change(&mut self, author: u64, change: &Change<'_>) -> Result<(), CommandError> {
+        let (db, bytes) = (change.db, change.key);
         let key = Key {
             db,
             hash: hash_key(self.shape.hash_seed, bytes),
             bytes,
         };
-        self.shard.make(&key, effect, self.now)?;
-        for event in events {
+        self.shard.set_author(author);
+        let made = self.shard.make(&key, &change.effect, self.now);
+        self.shard.set_author(0);
+        self.send_stale();
+        made?;
+        for event in change.events {
             self.shard.notify(*event, db, bytes);
         }
         Ok(())
@@ -408,6 +425,7 @@ impl Engine {
                 self.give(waiter, None);
             }
             self.lose_watches(other);
+            self.lose_tracked();
             self.lose_inbound(other, incarnation);
             self.lose_parked(other, incarnation);
             self.wake_ring_waiters(1 << other);

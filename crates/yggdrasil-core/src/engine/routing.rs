@@ -5,7 +5,7 @@ use super::dispatch::Flow;
 use super::job::Job;
 use super::lists::{KEYS_AHEAD, KEYS_AT_ONCE_MAX, Seen};
 use super::pending::{Gather, Receiver, Waiter};
-use super::session::{Listener, Queued, Wait};
+use super::session::{Gates, Listener, Queued, Wait};
 use super::views::Lending;
 use crate::commands::{CommandId, EachHandler, Flags, Join, Keys, Route, Run, scan};
 use crate::keyspace::EventClasses;
@@ -35,7 +35,7 @@ impl Engine {
         let is_own_only = readonly
             && self.sessions[index].listener == Listener::Own
             && matches!(route, Route::AllShards(_) | Route::Scan | Route::RandomKey);
-        let must_ask_owners = self.must_ask_owners();
+        let must_ask_owners = self.must_ask_owners(index);
         if let (Run::ReadEach(each), Route::Split(join)) = (run, route)
             && !must_ask_owners
             && args.len() > KEYS_AT_ONCE_MAX
@@ -87,8 +87,10 @@ impl Engine {
     }
 
     /// True while owners have to know of each read, so that nothing is read through shared memory.
-    fn must_ask_owners(&self) -> bool {
-        self.shard.wants_events(EventClasses::KEY_MISS)
+    fn must_ask_owners(&self, index: usize) -> bool {
+        self.sessions[index].gates.any(Gates::NO_TOUCH)
+            || self.tracks(index)
+            || self.shard.wants_events(EventClasses::KEY_MISS)
     }
 
     /// The one shard that all keys of a request belong to, or the own for a request that its handler will refuse.
@@ -303,6 +305,7 @@ impl Engine {
                 db,
                 protocol,
                 may_wait: false,
+                origin: self.origin_of_receiver(receiver, command),
             };
             let ran = self.run_job(&job, &mut reply, false);
             assert!(ran.is_done(), "it was not allowed to wait");

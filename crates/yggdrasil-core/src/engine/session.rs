@@ -11,6 +11,7 @@ use crate::engine::parked::Blocked;
 use crate::engine::pending::SessionRef;
 use crate::engine::pubsub::Subscribed;
 use crate::engine::slots::ReplySlots;
+use crate::engine::tracking::Tracking;
 use crate::resp::{ArgsBuffer, Parser, Protocol};
 
 /// Reasons why a request must leave the fast path, as bits.
@@ -36,7 +37,9 @@ impl Gates {
     pub const NO_TOUCH: Self = Self(1 << 7);
     /// Its user may not do everything.
     pub const RESTRICTED: Self = Self(1 << 8);
-    const SLOW: Self = Self(0b1_1011_1111);
+    /// CLIENT TRACKING ON.
+    pub const TRACKING: Self = Self(1 << 9);
+    const SLOW: Self = Self(0b11_1011_1111);
 
     /// True when any of `other` is set.
     #[inline]
@@ -151,6 +154,7 @@ pub struct Details {
     pub library_version: Vec<u8>,
     pub subscribed: Subscribed,
     pub multi: MultiState,
+    pub tracking: Option<Box<Tracking>>,
 }
 
 /// One client connection.
@@ -185,6 +189,8 @@ pub struct Session {
     pub reading_stopped: bool,
     /// The request in hand, which had to wait, was shown to monitors.
     pub is_shown: bool,
+    /// What the request in hand reads is remembered by the owners of its keys.
+    pub tracks: bool,
     /// The reply of the request in hand is not wanted.
     pub mute_this: bool,
     /// Shards with requests of this session under way, as bits; cleared when no slot is open.
@@ -241,6 +247,7 @@ impl Session {
             staged: false,
             reading_stopped: false,
             is_shown: false,
+            tracks: false,
             mute_this: false,
             incoming: None,
             input_wanted: 0,

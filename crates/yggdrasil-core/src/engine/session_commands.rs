@@ -4,6 +4,7 @@ use super::Engine;
 use super::dispatch::Flow;
 use super::pubsub::Topic;
 use super::session::{Gates, Session, Wait};
+use super::tracking_commands;
 use crate::commands::{CommandError, Outcome, SessionCommand, database_argument};
 use crate::resp::{Args, Protocol, Reply, parse_i64};
 use crate::stats::Counter;
@@ -112,6 +113,9 @@ impl Engine {
             Command::ClientSetInfo => return set_info(session, args, &mut reply),
             Command::ClientReply => return client_reply(session, args, &mut reply),
             Command::ClientNoEvict => return switch(session, Gates::NO_EVICT, args, &mut reply),
+            Command::ClientCaching => return tracking_commands::caching(session, args, &mut reply),
+            Command::ClientGetRedir => reply.int(tracking_commands::redirect_of(session)),
+            Command::ClientTrackingInfo => tracking_commands::info(session, &mut reply),
             Command::ClientNoTouch => return switch(session, Gates::NO_TOUCH, args, &mut reply),
             Command::Multi => return multi(session, &mut reply),
             Command::Discard => return self.discard(index, &mut reply),
@@ -227,6 +231,7 @@ impl Engine {
         self.forget_subscriptions(index);
         self.forget_watches(index);
         self.leave_monitor(index);
+        self.stop_tracking(index);
         self.sessions[index].gates = Gates::default();
         self.log_out(index);
         let session = &mut self.sessions[index];

@@ -56,6 +56,8 @@ pub(super) struct Spread {
     queued: Queued,
     db: u8,
     protocol: Protocol,
+    /// What it reads is remembered by the owners of the keys.
+    tracks: bool,
     until: Option<Millis>,
     /// Its places: the shard, and the ticket there, or the token at the own one.
     places: Vec<(usize, u64)>,
@@ -95,6 +97,7 @@ impl Engine {
         if exec || !is_together || !self.is_blocking(queued.command) {
             return None;
         }
+        let tracks = self.tracks(index);
         let session = &self.sessions[index];
         let spread = self.spreads.add(Spread {
             session: session.at,
@@ -102,6 +105,7 @@ impl Engine {
             queued: queued.clone(),
             db: session.db,
             protocol: session.protocol,
+            tracks,
             until: None,
             places: Vec::new(),
             claims: 0,
@@ -194,15 +198,17 @@ impl Engine {
         if std::mem::replace(&mut waiting.trying, true) {
             return;
         }
-        let (at, db, protocol) = (
+        let (at, db, protocol, tracks) = (
             (waiting.session, waiting.slot),
             waiting.db,
             waiting.protocol,
+            waiting.tracks,
         );
         let queued = waiting.queued.clone();
         let shards = self.shards_of(queued.command, &queued.args.as_args());
         let mut transaction = Transaction::new(Some(at), shards, vec![queued]);
         (transaction.db, transaction.protocol) = (db, protocol);
+        transaction.tracks = tracks;
         transaction.tag = self.next_tag();
         transaction.spread = Some(spread);
         self.begin_transaction(transaction);

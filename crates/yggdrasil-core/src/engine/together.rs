@@ -4,6 +4,7 @@
 use super::Engine;
 use super::links::Envelope;
 use super::pending::{Gather, Receiver, Waiter};
+use super::tracking::Origin;
 use super::wire;
 use crate::commands::together::{decode, encode_look};
 use crate::commands::{
@@ -56,23 +57,32 @@ impl Ground {
 }
 
 impl Engine {
-    fn look_here(&mut self, look: &Look<'_>) -> Vec<u8> {
+    /// What the own shard has under the key of a look, on behalf of a client.
+    pub(super) fn look_here(&mut self, look: &Look<'_>, origin: Origin) -> Vec<u8> {
         let key = Key {
             db: look.db,
             hash: hash_key(self.shape.hash_seed, look.key),
             bytes: look.key,
         };
+        let found = if origin.untouched {
+            self.shard.look(&key, self.now)
+        } else {
+            self.shard.use_entry(&key, self.now)
+        };
         let mut bytes = Vec::new();
-        encode_look(
-            self.shard.use_entry(&key, self.now).as_ref(),
-            look,
-            &mut bytes,
-        );
+        encode_look(found.as_ref(), look, &mut bytes);
+        self.track(origin, std::iter::once(look.key));
         bytes
     }
 
     /// Begins with the first half, in a transaction.
-    pub(super) fn start_together(&mut self, id: usize, together: Together, args: ArgsBuffer) {
+    pub(super) fn start_together(
+        &mut self,
+        id: usize,
+        together: Together,
+        args: ArgsBuffer,
+        origin: Origin,
+    ) {
         let transaction = &self.transactions[id];
         let (db, tag, protocol) = (transaction.db, transaction.tag, transaction.protocol);
         let mut looks = Vec::new();
@@ -86,7 +96,7 @@ impl Engine {
         for (part, look) in looks.iter().enumerate() {
             let shard = self.shard_of(look.key);
             if shard == self.me {
-                self.gathers[gather].parts[part] = Some(self.look_here(look));
+                self.gathers[gather].parts[part] = Some(self.look_here(look, origin));
             } else {
                 let envelope = Envelope {
                     tag,
@@ -94,6 +104,7 @@ impl Engine {
                     ..Envelope::new(FrameKind::Fetch, 0)
                 };
                 let mut payload = Vec::new();
+                wire::put_origin(&mut payload, origin);
                 wire::put_look(&mut payload, look);
                 self.send_asking(shard, Waiter::Part { gather, part }, envelope, &payload);
             }
@@ -183,21 +194,24 @@ impl Engine {
     }
 
     fn send_changes(&mut self, id: usize, changes: &[Change<'_>], reply: Vec<u8>) {
-        let tag = self.transactions[id].tag;
+        let (tag, author) = {
+            let transaction = &self.transactions[id];
+            (transaction.tag, transaction.session.client)
+        };
         let gather = self.new_gather(id, changes.len());
         for (part, change) in changes.iter().enumerate() {
             let shard = self.shard_of(change.key);
             if shard == self.me {
                 let mut done = Vec::new();
                 let mut writer = Reply::new(&mut done, crate::resp::Protocol::Resp2);
-                match self.change(change.db, change.key, &change.effect, change.events) {
+                match self.change(author, change) {
                     Ok(()) => writer.ok(),
                     Err(error) => error.write(&mut writer),
                 }
                 self.gathers[gather].parts[part] = Some(done);
             } else {
                 let mut payload = Vec::new();
-                wire::put_change(&mut payload, change.key, &change.effect, change.events);
+                wire::put_change(&mut payload, author, change);
                 let envelope = Envelope {
                     tag,
                     db: change.db,

@@ -102,6 +102,8 @@ pub(super) struct Transaction {
     queue: VecDeque<Queued>,
     /// The reply of EXEC is an array of the replies.
     pub exec: bool,
+    /// What it reads is remembered by the owners of the keys.
+    pub tracks: bool,
     /// The client of EXEC did not want its reply: that of a step it may want again.
     muted: bool,
     pub db: u8,
@@ -142,6 +144,7 @@ impl Transaction {
             queue: queue.into(),
             exec: false,
             muted: false,
+            tracks: false,
             db: 0,
             protocol: Protocol::Resp3,
             reply: Vec::new(),
@@ -199,6 +202,7 @@ impl Engine {
                 .map_or(0, |details| details.multi.watched);
         }
         let tag = self.next_tag();
+        let tracks = self.tracks_transaction(index, exec);
         let session = &mut self.sessions[index];
         let muted = exec && session.is_muted();
         let slot = if exec {
@@ -218,6 +222,7 @@ impl Engine {
             touched,
             exec,
             muted,
+            tracks,
             db,
             protocol,
             spread,
@@ -489,7 +494,8 @@ impl Engine {
                 self.events.push(event);
             }
             Run::Together(together) if !self.is_simple(next.command, &args) => {
-                self.start_together(id, together, next.args);
+                let origin = self.origin_of_receiver(Receiver::Transaction(id), next.command);
+                self.start_together(id, together, next.args, origin);
             }
             _ => {
                 let (parts, order) = self.split_in(next.command, &args, db);

@@ -12,6 +12,7 @@ use super::links::Envelope;
 use super::pending::Waiter;
 use super::remote::{Message, UNREADABLE};
 use super::session::Wait;
+use super::tracking::Origin;
 use super::wire::{self, Reader, RequestHead};
 use crate::commands::{CommandError, CommandId};
 use crate::resp::{Args, Protocol, Reply};
@@ -59,6 +60,7 @@ impl Engine {
         let head = RequestHead {
             hash,
             client,
+            origin: Origin::of(client),
             command: command.index() as u16,
         };
         head.put(&mut payload);
@@ -127,6 +129,7 @@ impl Engine {
         let head = RequestHead {
             hash: (plan.key_at != 0).then_some(plan.hash),
             client: session.at.client,
+            origin: Origin::of(session.at.client),
             command: command.index() as u16,
         };
         let (protocol, db) = (session.protocol, session.db);
@@ -169,7 +172,7 @@ impl Engine {
     pub(super) fn take_begin(&mut self, message: &Message<'_>) {
         let mut reader = Reader::new(&message.payload);
         let mut spans = Vec::new();
-        let request = RequestHead::read(&mut reader).and_then(|head| {
+        let request = RequestHead::read(&mut reader, message.from).and_then(|head| {
             let command = self.table.at(usize::from(head.command))?;
             let len = reader.u64()?;
             Some((command, len, reader.args(&mut spans)?))

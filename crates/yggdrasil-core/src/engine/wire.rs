@@ -1,6 +1,7 @@
 //! Payloads of messages between workers. They come from another process: every read is checked.
 
-use crate::commands::Look;
+use super::tracking::Origin;
+use crate::commands::{Change, Look};
 use crate::keyspace::collection::stream::StreamPart;
 use crate::keyspace::collection::wire::Wire;
 use crate::keyspace::{Effect, KeyEvent};
@@ -67,6 +68,8 @@ pub struct RequestHead {
     pub hash: Option<u64>,
     /// The client that the slow log shows it under; 0 for none.
     pub client: u64,
+    /// The client behind it, and whether that keeps what is read.
+    pub origin: Origin,
     /// Index of the command's row.
     pub command: u16,
 }
@@ -74,25 +77,49 @@ pub struct RequestHead {
 impl RequestHead {
     /// Appends the head.
     pub fn put(&self, out: &mut Vec<u8>) {
-        let mut bytes = [0; 19];
-        bytes[0] = u8::from(self.hash.is_some());
+        let mut bytes = [0; 27];
+        let tracks = self.origin.tracked_by.is_some();
+        let untouched = self.origin.untouched;
+        bytes[0] = u8::from(self.hash.is_some()) | u8::from(tracks) << 1 | u8::from(untouched) << 2;
         bytes[1..9].copy_from_slice(&self.hash.unwrap_or_default().to_le_bytes());
         bytes[9..17].copy_from_slice(&self.client.to_le_bytes());
-        bytes[17..].copy_from_slice(&self.command.to_le_bytes());
+        bytes[17..25].copy_from_slice(&self.origin.client.to_le_bytes());
+        bytes[25..].copy_from_slice(&self.command.to_le_bytes());
         out.extend_from_slice(&bytes);
     }
 
-    /// Reads it.
+    /// Reads that of a request from a worker.
     #[inline]
-    pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let has_hash = reader.u8()? != 0;
+    pub fn read(reader: &mut Reader<'_>, from: usize) -> Option<Self> {
+        let flags = reader.u8()?;
         let hash = reader.u64()?;
         Some(Self {
-            hash: has_hash.then_some(hash),
+            hash: (flags & 1 != 0).then_some(hash),
             client: reader.u64()?,
+            origin: Origin {
+                client: reader.u64()?,
+                untouched: flags & 4 != 0,
+                tracked_by: (flags & 2 != 0).then_some(from),
+            },
             command: reader.u16()?,
         })
     }
+}
+
+/// Appends the client behind a message, and whether it keeps what is read.
+pub fn put_origin(out: &mut Vec<u8>, origin: Origin) {
+    out.push(u8::from(origin.tracked_by.is_some()) | u8::from(origin.untouched) << 1);
+    out.extend_from_slice(&origin.client.to_le_bytes());
+}
+
+/// Reads it, of a message from a worker.
+pub fn origin(reader: &mut Reader<'_>, from: usize) -> Option<Origin> {
+    let flags = reader.u8()?;
+    Some(Origin {
+        client: reader.u64()?,
+        untouched: flags & 2 != 0,
+        tracked_by: (flags & 1 != 0).then_some(from),
+    })
 }
 
 /// Reads from the front of a payload.
@@ -173,8 +200,15 @@ pub fn put_blob(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Appends a change to make at the owner: its events, its key, then what to do.
-pub fn put_change(out: &mut Vec<u8>, key: &[u8], effect: &Effect<'_>, events: &[KeyEvent]) {
+/// Appends a change to make at the owner: the client that asks for it, its events, its key, then what to do.
+pub fn put_change(out: &mut Vec<u8>, author: u64, change: &Change<'_>) {
+    let Change {
+        key,
+        effect,
+        events,
+        ..
+    } = change;
+    out.extend_from_slice(&author.to_le_bytes());
     let events: Vec<u8> = events.iter().map(|event| *event as u8).collect();
     put_blob(out, &events);
     put_blob(out, key);
@@ -182,12 +216,13 @@ pub fn put_change(out: &mut Vec<u8>, key: &[u8], effect: &Effect<'_>, events: &[
 }
 
 /// Reads what [`put_change`] wrote.
-pub fn change(payload: &[u8]) -> Option<(&[u8], Effect<'_>, Vec<KeyEvent>)> {
+pub fn change(payload: &[u8]) -> Option<(u64, &[u8], Effect<'_>, Vec<KeyEvent>)> {
     let mut reader = Reader::new(payload);
+    let author = reader.u64()?;
     let numbers = reader.blob()?.iter();
     let events: Option<Vec<_>> = numbers.map(|number| KeyEvent::numbered(*number)).collect();
     let key = reader.blob()?;
-    Some((key, Effect::decode(reader.rest()).ok()?, events?))
+    Some((author, key, Effect::decode(reader.rest()).ok()?, events?))
 }
 
 #[cfg(test)]
@@ -236,22 +271,28 @@ mod tests {
 
     #[test]
     fn changes_come_back() {
-        let mut payload = Vec::new();
         let put = Effect::Put {
             kind: Kind::Hash,
             value: Value::Bytes(b"v"),
             expire_at: Some(5),
             pinned_until: Some(7),
         };
-        let events = [KeyEvent::Set, KeyEvent::Expire];
-        put_change(&mut payload, b"key", &put, &events);
-        assert_eq!(change(&payload), Some((&b"key"[..], put, events.to_vec())));
-        payload.clear();
-        put_change(&mut payload, b"key", &Effect::Remove, &[]);
-        assert_eq!(
-            change(&payload),
-            Some((&b"key"[..], Effect::Remove, Vec::new()))
-        );
+        let events = &[KeyEvent::Set, KeyEvent::Expire];
+        let there_and_back = |effect, events: &'static [KeyEvent]| {
+            let (db, key) = (0, &b"key"[..]);
+            let mut payload = Vec::new();
+            let given = Change {
+                db,
+                key,
+                effect,
+                events,
+            };
+            put_change(&mut payload, 9, &given);
+            assert_eq!(change(&payload), Some((9, key, effect, events.to_vec())));
+            payload
+        };
+        there_and_back(put, events);
+        let payload = there_and_back(Effect::Remove, &[]);
         assert!(change(&payload[..3]).is_none());
     }
 }

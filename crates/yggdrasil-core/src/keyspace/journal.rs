@@ -6,6 +6,7 @@ use super::capture::Capture;
 use super::collection::Collection;
 use super::effect::{Effect, Record};
 use super::entry::VERSION_MASK;
+use super::tracking::Tracking;
 use super::types::{Key, KeyspaceError, Millis};
 use super::waiting::Waiting;
 use super::watch::Watches;
@@ -73,6 +74,7 @@ pub(super) struct Journal {
     is_attended: bool,
     watches: Watches,
     waiting: Waiting,
+    tracking: Tracking,
     /// While a capture is taken.
     capture: Option<Box<Capture>>,
     listener: Option<Box<dyn ChangeListener>>,
@@ -113,6 +115,7 @@ impl Journal {
     fn settle(&mut self) {
         self.is_attended = !self.watches.is_empty()
             || !self.waiting.is_empty()
+            || !self.tracking.is_idle()
             || self.capture.is_some()
             || self.listener.is_some()
             || self.undo.is_some();
@@ -136,6 +139,17 @@ impl Journal {
     /// Changes who waits for keys.
     pub(super) fn with_waiting<T>(&mut self, change: impl FnOnce(&mut Waiting) -> T) -> T {
         let outcome = change(&mut self.waiting);
+        self.settle();
+        outcome
+    }
+
+    pub(super) fn tracking(&self) -> &Tracking {
+        &self.tracking
+    }
+
+    /// Changes who keeps what of the keys.
+    pub(super) fn with_tracking<T>(&mut self, change: impl FnOnce(&mut Tracking) -> T) -> T {
+        let outcome = change(&mut self.tracking);
         self.settle();
         outcome
     }
@@ -204,6 +218,9 @@ impl Journal {
         cause: Cause,
     ) {
         // Watches know themselves when a key expires, and a pin changes nothing for them.
+        if !self.tracking.is_idle() && !matches!(effect, Effect::Pin { .. }) {
+            self.tracking.note(subject.key, cause == Cause::Asked);
+        }
         if cause != Cause::Time && !matches!(effect, Effect::Pin { .. }) {
             self.watches.touch(db, subject.key);
         }
@@ -237,6 +254,7 @@ impl Journal {
     pub(super) fn tell_listener(&mut self, number: u64, record: &Record<'_>) {
         if matches!(record.effect, Effect::MapDatabases { .. }) {
             self.waiting.note_all();
+            self.tracking.note_all();
         }
         if let Some(listener) = &mut self.listener {
             listener.changed(number, record);

@@ -25,6 +25,7 @@ mod sweep;
 mod taking;
 #[cfg(test)]
 mod tests;
+mod tracking;
 mod types;
 mod waiting;
 mod warm;
@@ -47,6 +48,7 @@ pub use shard::{
     UploadId, room_of_entry,
 };
 pub use sweep::Swept;
+pub use tracking::{Stale, Tracker};
 pub use types::{
     AdmissionState, EntryView, Expiry, Key, KeyspaceError, LeasedValue, MemoryUse, Millis,
     ShardCounters, ShardShape, WatchToken, hash_key,

@@ -49,6 +49,8 @@ pub enum FrameKind {
     Go = 20,
     /// The request with this ticket has run, and goes on waiting.
     Unclaim = 21,
+    /// Tell the receiver's clients of keys that are not as they have read them.
+    Stale = 22,
 }
 
 impl FrameKind {
@@ -75,6 +77,7 @@ impl FrameKind {
             19 => Self::Claim,
             20 => Self::Go,
             21 => Self::Unclaim,
+            22 => Self::Stale,
             _ => return None,
         })
     }

@@ -55,6 +55,11 @@ counters! {
     ConnectedClients, "connected_clients", Gauge, "Open client connections";
     BlockedClients, "blocked_clients", Gauge, "Clients whose next command waits";
     PubsubClients, "pubsub_clients", Gauge, "Clients that subscribe to something";
+    TrackingClients, "tracking_clients", Gauge, "Clients that keep what they have read (CLIENT TRACKING)";
+    TrackingBroadcasts, "tracking_broadcast_clients", Gauge, "Clients that hear of all keys with a prefix";
+    TrackingPrefixes, "tracking_prefixes", Gauge, "Prefixes that these clients have";
+    TrackedKeys, "tracked_keys", Gauge, "Keys of the shard that clients have read and keep";
+    TrackedItems, "tracked_items", Gauge, "The same, each as often as there are such clients";
     WatchingClients, "watching_clients", Gauge, "Clients with watched keys";
     WatchedKeys, "watched_keys", Gauge, "Keys that clients watch, each as often as it is watched";
     RecentInputMax, "recent_input_buffer_max_bytes", Gauge, "Longest input that waited to be executed, in the last seconds";

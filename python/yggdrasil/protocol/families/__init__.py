@@ -16,6 +16,7 @@ from yggdrasil.protocol.families import (
     replication,
     server,
     slowlog,
+    tracking,
 )
 
 FAMILIES = (
@@ -34,4 +35,5 @@ FAMILIES = (
     replication,
     server,
     slowlog,
+    tracking,
 )

@@ -57,7 +57,7 @@ def _clients(node: NodeReport) -> Fields:
     yield "client_recent_max_input_buffer", node.most("recent_input_buffer_max_bytes")
     yield "client_recent_max_output_buffer", node.most("recent_output_buffer_max_bytes")
     yield "blocked_clients", sum(worker.waiting for worker in node.workers.values())
-    yield "tracking_clients", 0
+    yield "tracking_clients", node.count("tracking_clients")
     yield "pubsub_clients", node.count("pubsub_clients")
     yield "watching_clients", node.count("watching_clients")
     yield "monitor_clients", node.count("monitor_clients")
@@ -142,6 +142,9 @@ def _stats(node: NodeReport) -> Fields:
     yield "pubsub_channels", len({name for worker in listeners for name, _ in worker.channels})
     yield "pubsub_patterns", len({name for worker in listeners for name in worker.patterns})
     yield "pubsubshard_channels", len({name for worker in listeners for name, _ in worker.sharded_channels})
+    yield "tracking_total_keys", node.count("tracked_keys")
+    yield "tracking_total_items", node.count("tracked_items")
+    yield "tracking_total_prefixes", node.count("tracking_prefixes")
     yield "latest_fork_usec", 0
     yield "total_forks", 0
     yield "total_error_replies", node.count("error_replies")

@@ -100,6 +100,7 @@ fn dbsize(context: &mut ShardContext<'_>, _: &Args<'_>, reply: &mut Reply<'_>) -
 fn flushdb(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     check_flush(args)?;
     context.shard.clear_database(context.db);
+    context.shard.note_all_stale();
     reply.ok();
     Ok(())
 }
@@ -107,6 +108,7 @@ fn flushdb(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_
 fn flushall(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     check_flush(args)?;
     context.shard.clear();
+    context.shard.note_all_stale();
     reply.ok();
     Ok(())
 }

@@ -88,7 +88,7 @@ pub struct Change<'a> {
     pub key: &'a [u8],
     pub effect: Effect<'a>,
     /// What is published when it is made, in order.
-    pub events: &'static [KeyEvent],
+    pub events: &'a [KeyEvent],
 }
 
 /// Bounds that come from the configuration.
@@ -216,6 +216,8 @@ pub struct ShardContext<'a> {
     pub shard_count: u16,
     /// The command gives what it finds: a key that is not there is a miss.
     pub reads: bool,
+    /// What is read does not count as used: its client has said so.
+    pub untouched: bool,
     /// Reads that found their key, and those that did not.
     pub hits: u64,
     pub misses: u64,
@@ -265,14 +267,18 @@ impl ShardContext<'_> {
         key: &Key<'_>,
     ) -> Result<Option<EntryView<'_>>, CommandError> {
         self.note_miss(key);
-        let found = self.shard.use_entry(key, self.now);
+        let found = if self.untouched && self.reads {
+            self.shard.look(key, self.now)
+        } else {
+            self.shard.use_entry(key, self.now)
+        };
         check_kind(Some(kind), found.as_ref())?;
         Ok(found)
     }
 
     /// Notes that a command which reads does not find its key, where somebody asks for that.
     #[inline(always)]
-    fn note_miss(&mut self, key: &Key<'_>) {
+    pub(super) fn note_miss(&mut self, key: &Key<'_>) {
         if self.shard.wants_events(EventClasses::KEY_MISS)
             && self.reads
             && self.shard.look(key, self.now).is_none()
@@ -372,7 +378,7 @@ impl ShardContext<'_> {
     #[inline]
     pub fn look_up(&mut self, key: &Key<'_>, flags: Flags) -> Option<EntryView<'_>> {
         self.note_miss(key);
-        let view = if flags.has(Flags::NO_TOUCH) {
+        let view = if self.untouched || flags.has(Flags::NO_TOUCH) {
             self.shard.look(key, self.now)
         } else {
             self.shard.use_entry(key, self.now)

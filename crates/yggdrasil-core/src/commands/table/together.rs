@@ -31,7 +31,12 @@ impl Seen {
     /// Looks; what travels as bytes is appended to those of other looks.
     pub fn look(context: &mut ShardContext<'_>, look: &Look<'_>, out: &mut Vec<u8>) -> Self {
         let key = key_of(context, look.db, look.key);
-        let found = context.shard.use_entry(&key, context.now);
+        context.note_miss(&key);
+        let found = if context.untouched {
+            context.shard.look(&key, context.now)
+        } else {
+            context.shard.use_entry(&key, context.now)
+        };
         if let Some(entry) = found
             && let Value::Tree(tree) = entry.value
             && look.value

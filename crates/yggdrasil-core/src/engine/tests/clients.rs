@@ -345,3 +345,37 @@ fn replies_take_no_memory_of_a_client_that_has_read_them() {
     assert_eq!(listed[0].output_memory_bytes, 0);
     assert!(listed[0].line(0).contains(" obl=0 oll=0 omem=0 "));
 }
+
+#[test]
+fn reads_of_a_client_that_wants_so_are_no_uses() {
+    let mut node = node(&[("maxmemory-policy", "allkeys-lru")]);
+    let asker = node.connect(0);
+    for key in [OWN, OTHER] {
+        node.ask(asker, &[b"SET", key, b"v"]);
+    }
+    let idle = |node: &mut Node, key| {
+        let reply = node.ask(asker, &[b"OBJECT", b"IDLETIME", key]);
+        let digits = std::str::from_utf8(&reply[1..reply.len() - 2]).unwrap();
+        digits.parse::<u64>().unwrap()
+    };
+    node.wait(500_000);
+    for worker in 0..2 {
+        let reader = node.connect(worker);
+        node.ask(reader, &[b"CLIENT", b"NO-TOUCH", b"ON"]);
+        let reads: [&[&[u8]]; 6] = [
+            &[b"GET", OWN],
+            &[b"GET", OTHER],
+            &[b"MGET", OWN, OTHER],
+            &[b"LCS", OWN, OTHER],
+            &[b"GETRANGE", OTHER, b"0", b"1"],
+            &[b"PFCOUNT", b"{a}none"],
+        ];
+        reads.iter().for_each(|read| drop(node.ask(reader, read)));
+        node.wait(1000);
+        assert!([OWN, OTHER].iter().all(|key| idle(&mut node, key) >= 400));
+    }
+    let reader = node.connect(0);
+    node.ask(reader, &[b"MGET", OWN, OTHER]);
+    node.wait(1000);
+    assert!([OWN, OTHER].iter().all(|key| idle(&mut node, key) < 400));
+}

@@ -12,6 +12,7 @@ mod rules;
 mod simulation;
 mod staged;
 mod state;
+mod tracking;
 mod transcripts;
 mod waiting;
 

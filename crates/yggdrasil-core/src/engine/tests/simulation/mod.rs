@@ -16,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chance::Chance;
 use order::{Happened, Verdict, explain, suspects};
+pub(super) use replies::reply_end;
 use world::{Plan, World};
 
 const SEEDS: u64 = 3000;

@@ -1,7 +1,7 @@
 //! Where one reply ends and the next begins.
 
 /// The end of the reply that begins at `at`; `None` while it is not whole.
-pub(super) fn reply_end(bytes: &[u8], at: usize) -> Option<usize> {
+pub(in crate::engine::tests) fn reply_end(bytes: &[u8], at: usize) -> Option<usize> {
     let line_end = at + memchr::memchr(b'\n', bytes.get(at..)?)? + 1;
     let text = std::str::from_utf8(&bytes[at + 1..line_end - 2]).unwrap_or("");
     let number = || text.parse::<i64>().unwrap_or(-1);
