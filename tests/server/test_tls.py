@@ -158,6 +158,27 @@ def test_clients_come_and_go(node: Node, papers: Papers) -> None:
         eventually(lambda: info(plain, "clients")["connected_clients"] == before)
 
 
+def test_too_many_clients(node: Node, papers: Papers) -> None:
+    with Wire(HOST, node.port) as plain:
+        assert plain("CONFIG", "SET", "maxclients", 1) == OK
+        try:
+            with secure(node.tls_port, papers.context()) as connection:
+                assert connection.read().text == "ERR max number of clients reached"
+        finally:
+            plain("CONFIG", "SET", "maxclients", 10000)
+
+
+def test_users_log_in(node: Node, papers: Papers) -> None:
+    with Wire(HOST, node.port) as plain, secure(node.tls_port, papers.context()) as connection:
+        plain("ACL", "SETUSER", "u", "on", ">p", "~a*", "+@all")
+        assert connection("AUTH", "u", "p") == OK
+        assert connection("SET", "a", "1") == OK
+        assert "No permissions" in connection("SET", "b", "x" * 200_000).text
+        plain("ACL", "DELUSER", "u")
+        with pytest.raises((ConnectionEndedError, ssl.SSLError, ConnectionError)):
+            connection("PING")
+
+
 def test_redis_cli(node: Node, papers: Papers) -> None:
     try:
         command = peer_command("redis-cli", "-p", str(node.tls_port), "--tls", "--cacert", "/tmp/tls-test-ca.pem")

@@ -36,7 +36,7 @@ def key_specifications(row: "_CommandRow") -> list[KeySpecification]:
     if row["moving_keys"]:
         return _moving(row, uses, *row["moving_keys"])
     if len(uses) > 1:
-        ends = [0] * (len(uses) - 1) + [last if last < 0 else 0]
+        ends = [0] * (len(uses) - 1) + [min(0, last)]
         places = range(first, first + len(uses))
         return [KeySpecification(use, place, end, 1) for use, place, end in zip(uses, places, ends, strict=True)]
     return [KeySpecification(use, first, last if last < 0 else last - first, step) for use in uses]

@@ -67,7 +67,5 @@ class Collections(Section):
     ] = -2
     hll_sparse_max_bytes: Annotated[
         Count,
-        Option(
-            help="Longest HyperLogLog in the sparse encoding.", unit="bytes", redis=True, runtime=True, engine=True
-        ),
+        Option(help="Longest HyperLogLog in the sparse encoding.", unit="bytes", redis=True, runtime=True, engine=True),
     ] = 3000
