@@ -20,6 +20,7 @@ __all__ = [
     "CaptureWriter",
     "ConfigError",
     "Connection",
+    "ConnectionFactory",
     "Context",
     "Control",
     "GuestPage",
@@ -34,6 +35,7 @@ __all__ = [
     "NodeShape",
     "ReplyError",
     "Simulation",
+    "TlsContext",
     "Verbatim",
     "Worker",
     "YggdrasilError",
@@ -46,6 +48,7 @@ __all__ = [
     "readable_prefixes",
     "refers_to_objects",
     "simulated_policies",
+    "tls_ciphers",
     "trace_formats",
 ]
 
@@ -447,6 +450,36 @@ class _KeyInfo(TypedDict):
     idle: int
 
 @final
+class TlsContext:
+    """What connections by TLS are made of."""
+
+    def __new__(
+        cls,
+        *,
+        certificate: bytes,
+        key: bytes,
+        key_password: str,
+        issuers: Sequence[bytes],
+        authenticate: Literal["no", "optional", "yes"],
+        protocols: Sequence[str],
+        ciphers: Sequence[str],
+        prefers_own_order: bool,
+        keeps_sessions: bool,
+    ) -> TlsContext:
+        """`certificate`, `key` and `issuers` are texts in PEM; ConfigError says what is wrong with one of them."""
+
+def tls_ciphers() -> list[str]:
+    """The names of all ciphers there are, as OpenSSL has them."""
+
+@final
+class ConnectionFactory:
+    """Makes the protocol object of each connection that a listener accepts."""
+
+    def __call__(self, *args: object, **kwargs: object) -> Any: ...
+    def renew(self, tls: TlsContext) -> None:
+        """Makes connections by TLS of this from now on."""
+
+@final
 class Connection:
     """The protocol object of one connection (a BufferedProtocol of asyncio)."""
 
@@ -495,11 +528,11 @@ class Worker:
         """Hooks into the running uvloop: listens to the own eventfd and begins housekeeping."""
 
     def connection(
-        self, listener: Literal["common", "own", "unix"], path: str = "", *, secure: bool = False
-    ) -> Callable[[], Any]:
+        self, listener: Literal["common", "own", "unix"], path: str = "", *, tls: TlsContext | None = None
+    ) -> ConnectionFactory:
         """A protocol factory for `loop.create_server`; `path` is that of the Unix socket.
 
-        With `secure`, the server has a context of TLS.
+        With `tls`, its connections are encrypted.
         """
 
     def set_option(self, name: str, value: int | str) -> None:

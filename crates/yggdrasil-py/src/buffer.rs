@@ -108,11 +108,6 @@ impl ReceiveBuffer {
 
 #[pymethods]
 impl ReceiveBuffer {
-    /// Bytes that the next read may have, for the transport of TLS.
-    fn __len__(&self) -> usize {
-        self.state.lent.get().map_or(SHARED_BYTES, |(_, len)| len)
-    }
-
     #[allow(
         clippy::missing_safety_doc,
         reason = "called by Python's buffer protocol only"

@@ -1,19 +1,24 @@
 //! The protocol object that uvloop drives: one for each connection.
 //!
-//! Behind TLS it stands behind another protocol object, that of uvloop, which decrypts what comes. What is to be sent is
-//! given to the transport, which encrypts it.
+//! On a port for TLS it decrypts what comes, and encrypts what is to be sent. A session opens after the handshake.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
+use rustls::ServerConfig;
 use yggdrasil_core::engine::{Listener, Peer, SessionRef, Unsent};
 
 use crate::buffer::ReceiveBuffer;
 use crate::confined::Confined;
+use crate::errors::YggdrasilError;
 use crate::socket;
+use crate::tls::{TlsContext, TlsSession};
 use crate::worker::Worker;
+
+/// Seconds after which a client is given up that does not end its handshake.
+const HANDSHAKE_SECONDS: f64 = 60.0;
 
 /// A `BufferedProtocol`: bytes go to the worker's engine, replies straight to the socket.
 #[pyclass(frozen, module = "yggdrasil._core")]
@@ -24,8 +29,10 @@ pub struct Connection {
 struct State {
     worker: Py<Worker>,
     listener: Listener,
-    /// The transport encrypts.
-    secure: bool,
+    /// What it has of TLS, on a port for that.
+    tls: RefCell<Option<TlsSession>>,
+    /// The call that ends a handshake which takes too long.
+    overdue: RefCell<Option<Py<PyAny>>>,
     /// The path of the Unix socket; empty for TCP.
     path: Arc<str>,
     at: Cell<Option<SessionRef>>,
@@ -42,12 +49,18 @@ struct State {
 }
 
 impl Connection {
-    fn new(worker: Py<Worker>, listener: Listener, secure: bool, path: Arc<str>) -> Self {
+    fn new(
+        worker: Py<Worker>,
+        listener: Listener,
+        tls: Option<TlsSession>,
+        path: Arc<str>,
+    ) -> Self {
         Self {
             state: Confined::new(State {
                 worker,
                 listener,
-                secure,
+                tls: RefCell::new(tls),
+                overdue: RefCell::new(None),
                 path,
                 at: Cell::new(None),
                 descriptor: Cell::new(-1),
@@ -68,9 +81,48 @@ impl Connection {
             .map(|transport| transport.bind(py).clone())
     }
 
-    /// True when everything has to go through the transport, which encrypts it.
+    /// True when what is sent and comes is encrypted.
     pub fn is_secure(&self) -> bool {
-        self.state.secure
+        self.state.tls.borrow().is_some()
+    }
+
+    /// What it has of TLS, on a port for that.
+    pub fn tls(&self) -> RefMut<'_, Option<TlsSession>> {
+        self.state.tls.borrow_mut()
+    }
+
+    /// The session, once it is open.
+    pub fn at(&self) -> Option<SessionRef> {
+        self.state.at.get()
+    }
+
+    /// Sends what is encrypted, as far as the socket takes it; the transport gets the rest. True when the transport
+    /// holds bytes: then it says when they are gone.
+    pub fn push_encrypted(&self, py: Python<'_>) -> PyResult<bool> {
+        let mut encrypted = Vec::new();
+        if let Some(tls) = &mut *self.tls() {
+            tls.take_encrypted(&mut encrypted);
+        }
+        if encrypted.is_empty() {
+            return Ok(self.state.write_paused.get());
+        }
+        let mut sent = 0;
+        if !self.state.write_paused.get() {
+            match self.send(&encrypted) {
+                Ok(bytes) => sent = bytes,
+                Err(()) => {
+                    self.abort(py)?;
+                    return Ok(true);
+                }
+            }
+        }
+        let rest = &encrypted[sent..];
+        if !rest.is_empty()
+            && let Some(transport) = self.transport(py)
+        {
+            transport.call_method1("write", (PyBytes::new(py, rest),))?;
+        }
+        Ok(self.state.write_paused.get())
     }
 
     /// Sends as much as the socket takes.
@@ -101,7 +153,50 @@ impl Connection {
 
     /// Closes the connection after what the transport still holds.
     pub fn close(&self, py: Python<'_>) -> PyResult<()> {
+        if let Some(tls) = &mut *self.tls() {
+            tls.say_goodbye();
+        }
+        self.push_encrypted(py)?;
         self.call(py, "close")
+    }
+
+    /// Opens the session.
+    fn open(slf: &Bound<'_, Self>, transport: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let peer = this.describe(transport)?;
+        match this.state.worker.get().open(&peer, slf) {
+            Ok(at) => {
+                this.state.at.set(Some(at));
+                // The protocol is told as soon as one byte waits in the transport.
+                transport
+                    .call_method1("set_write_buffer_limits", (0,))
+                    .map(drop)
+            }
+            Err(refusal) if this.is_secure() => {
+                if let Some(tls) = &mut *this.tls() {
+                    tls.write(refusal);
+                }
+                this.close(py)
+            }
+            Err(refusal) => {
+                transport.call_method1("write", (PyBytes::new(py, refusal),))?;
+                transport.call_method0("close").map(drop)
+            }
+        }
+    }
+
+    /// Opens the session of a client whose handshake is done.
+    pub fn open_secure(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        if let Some(overdue) = this.state.overdue.borrow_mut().take() {
+            overdue.call_method0(py, "cancel")?;
+        }
+        match this.transport(py) {
+            Some(transport) => Self::open(slf, &transport),
+            None => Ok(()),
+        }
     }
 
     /// Closes the connection at once.
@@ -163,7 +258,7 @@ impl Connection {
             local_address,
             descriptor,
             listener: self.state.listener,
-            secure: self.state.secure,
+            secure: self.is_secure(),
         })
     }
 }
@@ -187,22 +282,22 @@ impl Connection {
     fn connection_made(slf: Bound<'_, Self>, transport: Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
-        let peer = this.describe(&transport)?;
-        this.state.descriptor.set(peer.descriptor);
+        let socket = transport.call_method1("get_extra_info", ("socket",))?;
+        this.state
+            .descriptor
+            .set(socket.call_method0("fileno")?.extract()?);
         *this.state.transport.borrow_mut() = Some(transport.clone().unbind());
-        let worker = this.state.worker.get();
-        match worker.open(&peer, &slf) {
-            Ok(at) => {
-                this.state.at.set(Some(at));
-                // The protocol is told as soon as one byte waits in the transport; that of TLS takes 0 for none.
-                let limits = if this.state.secure { (1, 0) } else { (0, 0) };
-                transport.call_method1("set_write_buffer_limits", limits)?;
-            }
-            Err(refusal) => {
-                transport.call_method1("write", (PyBytes::new(py, refusal),))?;
-                transport.call_method0("close")?;
-            }
+        if !this.is_secure() {
+            return Self::open(&slf, &transport);
         }
+        transport.call_method1("set_write_buffer_limits", (0,))?;
+        let abort = transport.getattr("abort")?;
+        let overdue = this
+            .state
+            .worker
+            .get()
+            .call_later(py, HANDSHAKE_SECONDS, &abort)?;
+        *this.state.overdue.borrow_mut() = Some(overdue.unbind());
         Ok(())
     }
 
@@ -210,6 +305,9 @@ impl Connection {
         let _ = error;
         self.state.descriptor.set(-1);
         self.state.transport.borrow_mut().take();
+        if let Some(overdue) = self.state.overdue.borrow_mut().take() {
+            overdue.call_method0(py, "cancel")?;
+        }
         match self.state.at.take() {
             Some(at) => self.state.worker.get().closed(py, at),
             None => Ok(()),
@@ -218,12 +316,19 @@ impl Connection {
 
     fn get_buffer<'py>(&self, py: Python<'py>, size_hint: isize) -> Bound<'py, ReceiveBuffer> {
         let _ = size_hint;
-        self.state.worker.get().buffer_for(py, self.state.at.get())
+        // What is encrypted is decrypted elsewhere.
+        let at = self.state.at.get().filter(|_| !self.is_secure());
+        self.state.worker.get().buffer_for(py, at)
     }
 
-    fn buffer_updated(&self, py: Python<'_>, bytes: usize) -> PyResult<()> {
-        match self.state.at.get() {
-            Some(at) => self.state.worker.get().received(py, at, bytes),
+    fn buffer_updated(slf: Bound<'_, Self>, bytes: usize) -> PyResult<()> {
+        let this = slf.get();
+        let worker = this.state.worker.get();
+        if this.is_secure() {
+            return worker.received_secure(&slf, bytes);
+        }
+        match this.state.at.get() {
+            Some(at) => worker.received(slf.py(), at, bytes),
             None => Ok(()),
         }
     }
@@ -241,6 +346,7 @@ impl Connection {
     }
 
     fn resume_writing(&self, py: Python<'_>) -> PyResult<()> {
+        self.state.write_paused.set(false);
         match self.state.at.get() {
             Some(at) => self.state.worker.get().writable(py, at),
             None => Ok(()),
@@ -251,22 +357,53 @@ impl Connection {
 /// Makes the protocol object of each connection that a listener accepts.
 #[pyclass(frozen, module = "yggdrasil._core")]
 pub struct ConnectionFactory {
-    pub worker: Py<Worker>,
-    pub listener: Listener,
-    /// The transport encrypts.
-    pub secure: bool,
+    state: Confined<Made>,
+}
+
+struct Made {
+    worker: Py<Worker>,
+    listener: Listener,
+    /// What connections by TLS are made of, on a port for that.
+    tls: RefCell<Option<Arc<ServerConfig>>>,
     /// The path of the Unix socket; empty for TCP.
-    pub path: Arc<str>,
+    path: Arc<str>,
+}
+
+impl ConnectionFactory {
+    pub fn new(
+        worker: Py<Worker>,
+        listener: Listener,
+        tls: Option<&TlsContext>,
+        path: Arc<str>,
+    ) -> Self {
+        let tls = tls.map(|context| Arc::clone(&context.config));
+        Self {
+            state: Confined::new(Made {
+                worker,
+                listener,
+                tls: RefCell::new(tls),
+                path,
+            }),
+        }
+    }
 }
 
 #[pymethods]
 impl ConnectionFactory {
-    fn __call__(&self, py: Python<'_>) -> Connection {
-        Connection::new(
-            self.worker.clone_ref(py),
-            self.listener,
-            self.secure,
-            Arc::clone(&self.path),
-        )
+    fn __call__(&self, py: Python<'_>) -> PyResult<Connection> {
+        let config = self.state.tls.borrow().clone();
+        let tls = config.map(TlsSession::new).transpose();
+        let tls = tls.map_err(|error| YggdrasilError::new_err(error.to_string()))?;
+        Ok(Connection::new(
+            self.state.worker.clone_ref(py),
+            self.state.listener,
+            tls,
+            Arc::clone(&self.state.path),
+        ))
+    }
+
+    /// Makes connections by TLS of this from now on.
+    fn renew(&self, tls: &TlsContext) {
+        *self.state.tls.borrow_mut() = Some(Arc::clone(&tls.config));
     }
 }

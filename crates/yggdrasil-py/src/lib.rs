@@ -17,6 +17,7 @@ mod node;
 mod rows;
 mod simulate;
 mod socket;
+mod tls;
 mod users;
 mod worker;
 
@@ -26,6 +27,8 @@ use pyo3::pymodule;
 mod _core {
     #[pymodule_export]
     use crate::connection::Connection;
+    #[pymodule_export]
+    use crate::connection::ConnectionFactory;
     #[pymodule_export]
     use crate::context::Context;
     #[pymodule_export]
@@ -49,6 +52,8 @@ mod _core {
     use crate::simulate::{
         CaptureWriter, Simulation, detect_trace_format, simulated_policies, trace_formats,
     };
+    #[pymodule_export]
+    use crate::tls::{TlsContext, tls_ciphers};
     #[pymodule_export]
     use crate::users::readable_prefixes;
     #[pymodule_export]

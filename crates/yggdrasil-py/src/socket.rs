@@ -46,6 +46,14 @@ pub fn send_pieces(descriptor: RawFd, unsent: &Unsent<'_>) -> Result<usize, Errn
     }
 }
 
+/// Shows pieces of memory one after another.
+pub fn each_piece(unsent: &Unsent<'_>, mut each: impl FnMut(&[u8])) {
+    for piece in unsent.pieces() {
+        // SAFETY: the piece is that many mapped bytes as long as it lives; nobody writes to them while it is lent.
+        each(unsafe { std::slice::from_raw_parts(piece.as_ptr(), piece.len()) });
+    }
+}
+
 /// True when the other side has sent its last byte, or has gone. Nothing is read.
 ///
 /// The descriptor is that of an open transport, as in [`send`]; one that is closed, -1, has not ended again.

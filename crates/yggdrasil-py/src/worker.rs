@@ -23,6 +23,7 @@ use crate::errors::{YggdrasilError, to_config_error, to_python};
 use crate::heap::Heap;
 use crate::node::{Guest, NodeShape, open_lease_page, open_parts};
 use crate::socket;
+use crate::tls::TlsContext;
 
 /// Bytes given to the transport when the socket takes no more.
 const HANDED_BYTES: usize = 64 * 1024;
@@ -90,6 +91,17 @@ impl Worker {
             .get()
             .ok_or_else(|| YggdrasilError::new_err("the worker was not started"))?;
         Ok(running.bind(py).clone())
+    }
+
+    /// Has the event loop call something after a while.
+    pub(crate) fn call_later<'py>(
+        &self,
+        py: Python<'py>,
+        seconds: f64,
+        called: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.event_loop(py)?
+            .call_method1("call_later", (seconds, called))
     }
 
     /// A future under a number that is used once.
@@ -499,14 +511,14 @@ impl Worker {
         Self::schedule_tick(&slf, delay)
     }
 
-    /// A protocol factory for `loop.create_server`; `path` is that of the Unix socket. With `secure`, the server has a
-    /// context of TLS.
-    #[pyo3(signature = (listener, path = "", *, secure = false))]
+    /// A protocol factory for `loop.create_server`; `path` is that of the Unix socket. With `tls`, its
+    /// connections are encrypted.
+    #[pyo3(signature = (listener, path = "", *, tls = None))]
     fn connection(
         slf: Bound<'_, Self>,
         listener: &str,
         path: &str,
-        secure: bool,
+        tls: Option<&TlsContext>,
     ) -> PyResult<ConnectionFactory> {
         let listener = match listener {
             "common" => Listener::Common,
@@ -518,12 +530,12 @@ impl Worker {
                 )));
             }
         };
-        Ok(ConnectionFactory {
-            worker: slf.unbind(),
+        Ok(ConnectionFactory::new(
+            slf.unbind(),
             listener,
-            secure,
-            path: path.into(),
-        })
+            tls,
+            path.into(),
+        ))
     }
 
     /// Changes a run-time option.

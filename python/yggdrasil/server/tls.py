@@ -1,9 +1,13 @@
-"""Contexts of TLS, made of the options."""
+"""TLS by the options.
 
+The binding speaks it with clients; connections to other nodes and the admin HTTP server are Python's.
+"""
+
+import re
 import ssl
 from pathlib import Path
 
-from yggdrasil._core import ConfigError
+from yggdrasil._core import ConfigError, TlsContext, tls_ciphers
 from yggdrasil.server.config import Config
 from yggdrasil.server.errors import StartError
 
@@ -17,13 +21,13 @@ OPTIONS = frozenset(
         "tls-auth-clients",
         "tls-protocols",
         "tls-ciphers",
+        "tls-ciphersuites",
         "tls-prefer-server-ciphers",
         "tls-session-caching",
     }
 )
 """The options that a context is made of."""
 
-_VERIFY = {"yes": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "no": ssl.CERT_NONE}
 _VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 
 
@@ -45,24 +49,24 @@ def contexts(config: Config) -> None:
         admin_context(config)
 
 
-def server_context(config: Config) -> ssl.SSLContext:
-    """The context of connections from clients. ConfigError says which option cannot be used, and why."""
+def server_context(config: Config) -> TlsContext:
+    """What connections from clients are made of. ConfigError says which option cannot be used, and why."""
     tls = config.tls
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    _limit_versions(context, tls.protocols)
-    _load_own(context, config)
-    if tls.auth_clients != "no":
-        if not tls.ca_cert_file and not tls.ca_cert_dir:
-            raise ConfigError("tls-ca-cert-file or tls-ca-cert-dir is needed where tls-auth-clients is not no")
-        _load_issuers(context, config)
-        context.verify_mode = _VERIFY[tls.auth_clients]
-    _set_ciphers(context, tls.ciphers)
-    if not tls.prefer_server_ciphers:
-        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    if not tls.session_caching:
-        context.options |= ssl.OP_NO_TICKET
-        context.num_tickets = 0
-    return context
+    certificate, key = _own(config)
+    issuers = _issuers(config) if tls.auth_clients != "no" else []
+    if tls.auth_clients != "no" and not issuers:
+        raise ConfigError("tls-ca-cert-file or tls-ca-cert-dir is needed where tls-auth-clients is not no")
+    return TlsContext(
+        certificate=certificate.read_bytes(),
+        key=(key or certificate).read_bytes(),
+        key_password=tls.key_file_pass,
+        issuers=[issuer.read_bytes() for issuer in issuers],
+        authenticate=tls.auth_clients,
+        protocols=tls.protocols.split(),
+        ciphers=_ciphers(config),
+        prefers_own_order=tls.prefer_server_ciphers,
+        keeps_sessions=tls.session_caching,
+    )
 
 
 def client_context(config: Config) -> ssl.SSLContext:
@@ -81,7 +85,6 @@ def admin_context(config: Config) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _limit_versions(context, config.tls.protocols)
     _load_own(context, config)
-    _set_ciphers(context, config.tls.ciphers)
     return context
 
 
@@ -91,16 +94,49 @@ def _limit_versions(context: ssl.SSLContext, protocols: str) -> None:
 
 
 def _load_own(context: ssl.SSLContext, config: Config) -> None:
+    certificate, key = _own(config)
+    try:
+        # An empty password keeps OpenSSL from asking on the terminal.
+        context.load_cert_chain(certificate, key, password=config.tls.key_file_pass)
+    except (ssl.SSLError, ValueError) as error:
+        raise ConfigError(f"tls-cert-file {certificate} and its key cannot be used: {_reason(error)}") from None
+
+
+def _own(config: Config) -> tuple[Path, Path | None]:
+    """The files of the certificate, and of its key where that is another one."""
     tls = config.tls
     if not tls.cert_file:
         raise ConfigError("tls-cert-file is needed for TLS")
-    certificate = _readable(config, "tls-cert-file", tls.cert_file)
     key = _readable(config, "tls-key-file", tls.key_file) if tls.key_file else None
-    try:
-        # An empty password keeps OpenSSL from asking on the terminal.
-        context.load_cert_chain(certificate, key, password=tls.key_file_pass)
-    except (ssl.SSLError, ValueError) as error:
-        raise ConfigError(f"tls-cert-file {certificate} and its key cannot be used: {_reason(error)}") from None
+    return _readable(config, "tls-cert-file", tls.cert_file), key
+
+
+def _issuers(config: Config) -> list[Path]:
+    """The files of certificates whose owners may issue those of clients."""
+    tls = config.tls
+    found = [_readable(config, "tls-ca-cert-file", tls.ca_cert_file)] if tls.ca_cert_file else []
+    if tls.ca_cert_dir:
+        folder = _readable(config, "tls-ca-cert-dir", tls.ca_cert_dir)
+        found += sorted(path for path in folder.iterdir() if path.is_file())
+    return found
+
+
+def _ciphers(config: Config) -> list[str]:
+    """The ciphers of both options; where one of them is empty, all those of its versions of TLS."""
+    tls = config.tls
+    newer = [name for name in tls_ciphers() if name.startswith("TLS_")]
+    older = [name for name in tls_ciphers() if name not in newer]
+    return [
+        *_named("tls-ciphersuites", tls.ciphersuites, newer),
+        *_named("tls-ciphers", tls.ciphers, older),
+    ]
+
+
+def _named(option: str, value: str, known: list[str]) -> list[str]:
+    names = [name for name in re.split(r"[:, ]+", value) if name]
+    if unknown := [name for name in names if name not in (*known, "DEFAULT")]:
+        raise ConfigError(f"{option}: {unknown[0]} is none of the ciphers that there are: {', '.join(known)}")
+    return known if not names or "DEFAULT" in names else names
 
 
 def _load_issuers(context: ssl.SSLContext, config: Config) -> None:
@@ -113,15 +149,6 @@ def _load_issuers(context: ssl.SSLContext, config: Config) -> None:
         context.load_verify_locations(file, folder)
     except ssl.SSLError as error:
         raise ConfigError(f"tls-ca-cert-file {file} cannot be used: {_reason(error)}") from None
-
-
-def _set_ciphers(context: ssl.SSLContext, ciphers: str) -> None:
-    if not ciphers:
-        return
-    try:
-        context.set_ciphers(ciphers)
-    except ssl.SSLError:
-        raise ConfigError(f"tls-ciphers {ciphers!r} is no list of ciphers that OpenSSL has") from None
 
 
 def _readable(config: Config, option: str, path: str) -> Path:

@@ -71,7 +71,6 @@ class _WorkerProcess:
         self.link: Link[ToChild] = Link(TO_CHILD, self._on_message, self.stopped.set)
         self.services = Services(assignment.node, duty.shard, config, self.link)
         self._acceptor: Acceptor | None = None
-        self._setting: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
         self._worker: Worker | None = None
         self._guests: GuestListener | None = None
@@ -139,8 +138,7 @@ class _WorkerProcess:
     def _on_message(self, message: ToChild) -> None:
         match message:
             case SetOptions():
-                # Kept as below; the supervisor waits for the answer before it sets other options.
-                self._setting = asyncio.get_running_loop().create_task(self._set(message))
+                self.link.send(OptionsSet(id=message.id, error=self._set_options(message.values)))
             case ChangeUsers():
                 if self._worker is None or not self._users_are_loaded:
                     self._early.append(message)
@@ -154,27 +152,14 @@ class _WorkerProcess:
             case Stop():
                 self.stopped.set()
 
-    async def _set(self, message: SetOptions) -> None:
-        before, error = self.services.config, self._set_options(message.values)
-        if (
-            error is None
-            and self._acceptor is not None
-            and self._acceptor.has_tls
-            and TLS_OPTIONS & message.values.keys()
-        ):
-            try:
-                await self._acceptor.renew(self.services.config)
-            except ConfigError as refused:
-                self.services.config = before
-                error = f"ERR CONFIG SET failed - {refused}"
-        self.link.send(OptionsSet(id=message.id, error=error))
-
     def _set_options(self, values: dict[str, str]) -> str | None:
         """Sets options in the engine; on an error everything is as it was."""
         before = self.services.config
         try:
             after = changed(before, values.items())
             self._apply(after, values)
+            if self._acceptor is not None and TLS_OPTIONS & values.keys():
+                self._acceptor.renew(after)
         except ConfigSetError as error:
             return str(error)
         except ConfigError as error:

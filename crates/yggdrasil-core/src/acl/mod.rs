@@ -4,6 +4,7 @@ mod error;
 mod keys;
 mod password;
 mod selector;
+mod sort;
 #[cfg(test)]
 mod tests;
 mod user;

@@ -145,6 +145,14 @@ impl Engine {
         self.sessions[index].gates.is_slow() || self.gate.is_closed()
     }
 
+    /// True for a session whose next request has to pass the gate for another reason than the rules of its user.
+    #[inline]
+    pub(super) fn is_held(&self, index: usize) -> bool {
+        let gates = self.sessions[index].gates;
+        self.is_gated(index)
+            && (self.gate.is_closed() || !gates.are_slow_only_by(Gates::RESTRICTED))
+    }
+
     /// `Some` when the request is not to be executed now.
     pub(super) fn pass_gate(
         &mut self,

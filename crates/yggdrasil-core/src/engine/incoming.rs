@@ -206,7 +206,7 @@ impl Engine {
 
     fn begin(&mut self, index: usize, request: &[u8], arriving: &Arriving<'_>) -> bool {
         let session = &self.sessions[index];
-        if arriving.len < LONG_BYTES_MIN || self.is_gated(index) || session.closing {
+        if arriving.len < LONG_BYTES_MIN || self.is_held(index) || session.closing {
             return false;
         }
         let args = Args::new(request, arriving.before);
@@ -220,6 +220,10 @@ impl Engine {
             _ => return false,
         };
         if args.len() != value_at || !spec.arity.allows(value_at + 1 + arriving.behind) {
+            return false;
+        }
+        if !self.sessions[index].allows(command, spec, &args) {
+            // It is refused when it is there.
             return false;
         }
         let plan = self.plan_request(Some(command), &args);

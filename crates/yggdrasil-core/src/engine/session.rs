@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::acl::User;
-use crate::commands::CommandId;
+use crate::commands::{CommandId, CommandSpec};
 use crate::engine::incoming::Incoming;
 use crate::engine::output::Output;
 use crate::engine::parked::Blocked;
@@ -12,7 +12,7 @@ use crate::engine::pending::SessionRef;
 use crate::engine::pubsub::Subscribed;
 use crate::engine::slots::ReplySlots;
 use crate::engine::tracking::Tracking;
-use crate::resp::{ArgsBuffer, Parser, Protocol};
+use crate::resp::{Args, ArgsBuffer, Parser, Protocol};
 
 /// Reasons why a request must leave the fast path, as bits.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -51,6 +51,12 @@ impl Gates {
     #[inline]
     pub fn is_slow(self) -> bool {
         self.any(Self::SLOW)
+    }
+
+    /// True when a request must be looked at more closely for this reason and no other.
+    #[inline]
+    pub fn are_slow_only_by(self, other: Self) -> bool {
+        self.0 & Self::SLOW.0 == other.0
     }
 
     /// Sets or clears.
@@ -289,6 +295,11 @@ impl Session {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let is_loopback = |host: &str| host.parse::<IpAddr>().is_ok_and(|host| host.is_loopback());
         self.listener == Listener::Unix || is_loopback(host)
+    }
+
+    /// True for a request that its user may make, by the arguments that are there.
+    pub fn allows(&self, command: CommandId, row: &CommandSpec, args: &Args<'_>) -> bool {
+        !self.gates.any(Gates::RESTRICTED) || self.user.check(command, row, args).is_ok()
     }
 
     /// True while replies are not wanted.

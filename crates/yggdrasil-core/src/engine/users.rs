@@ -146,8 +146,12 @@ impl Engine {
         args: &Args<'_>,
     ) -> Option<CommandError> {
         let row = self.table.spec(command);
-        let denial = self.sessions[index].user.check(command, row, args).err()?;
-        let user = Arc::clone(&self.sessions[index].user);
+        let user = &self.sessions[index].user;
+        let Err(denial) = user.check(command, row, args) else {
+            let option = user.denied_sort_option(command, row, args);
+            return option.map(no_sort_option);
+        };
+        let user = Arc::clone(user);
         let context = self.context_of(index);
         Some(self.deny(index, &user, command, args, denial, context))
     }
@@ -213,8 +217,10 @@ impl Engine {
         if user.is_unrestricted() {
             return Ok(());
         }
-        let Err(denial) = user.check(command, self.table.spec(command), args) else {
-            return Ok(());
+        let row = self.table.spec(command);
+        let Err(denial) = user.check(command, row, args) else {
+            let option = user.denied_sort_option(command, row, args);
+            return option.map_or(Ok(()), |option| Err(no_sort_option(option)));
         };
         let is_open = self.session(at).is_some();
         if is_open {
@@ -232,6 +238,12 @@ impl Engine {
         let command = self.table.lookup(args)?;
         Ok(user.check(command, self.table.spec(command), args).is_ok())
     }
+}
+
+fn no_sort_option(option: &str) -> CommandError {
+    CommandError::text(format!(
+        "ERR {option} option of SORT denied due to insufficient ACL permissions."
+    ))
 }
 
 /// True when a session listens to nothing that its user may not listen to.

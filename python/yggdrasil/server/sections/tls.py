@@ -77,10 +77,19 @@ class Tls(Section):
     ciphers: Annotated[
         str,
         Option(
-            help="Ciphers of TLS 1.2 as OpenSSL writes a list of them; empty for its choice. Those of TLS 1.3 are on.",
+            help="Ciphers of TLS 1.2, the preferred ones first; empty for all. All of them have forward secrecy.",
             redis=True,
             runtime=True,
-            allowed="a list of ciphers such as ECDHE+AESGCM",
+            allowed="names of ciphers as OpenSSL has them, separated by colons",
+        ),
+    ] = ""
+    ciphersuites: Annotated[
+        str,
+        Option(
+            help="The same for TLS 1.3.",
+            redis=True,
+            runtime=True,
+            allowed="names such as TLS_AES_256_GCM_SHA384, separated by colons",
         ),
     ] = ""
     prefer_server_ciphers: Annotated[

@@ -246,7 +246,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N) for a value of N bytes",
             syntax: "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
             tips: &[],
-            key_uses: &[],
+            key_uses: &[key_use::OVERWRITE],
         },
     },
     CommandSpec {

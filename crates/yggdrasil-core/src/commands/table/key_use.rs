@@ -18,20 +18,21 @@ pub fn permission(key_use: KeyUse) -> Permission {
 
 /// The use that the arguments of a request make of its key, where [`BY_OPTIONS`] stands in the row.
 pub fn by_options(name: &str, args: &Args<'_>) -> KeyUse {
-    let has = |words: &[&str], from: usize| {
-        let mut rest = args.iter().skip(from);
-        rest.any(|arg| {
-            words
-                .iter()
-                .any(|word| arg.eq_ignore_ascii_case(word.as_bytes()))
-        })
-    };
-    match name {
-        "bitfield" if has(&["SET", "INCRBY"], 2) => CHANGE,
-        "bitfield" => READ,
-        _ if has(&["GET"], 3) => CHANGE,
-        _ => OVERWRITE,
+    if name == "bitfield" {
+        return if only_gets(args) { READ } else { CHANGE };
     }
+    let mut options = args.iter().skip(3);
+    if options.any(|option| option.eq_ignore_ascii_case(b"GET")) {
+        CHANGE
+    } else {
+        OVERWRITE
+    }
+}
+
+/// True for a BITFIELD that changes nothing.
+fn only_gets(args: &Args<'_>) -> bool {
+    let mut operations = (2..args.len()).step_by(3);
+    operations.all(|at| args.at(at).eq_ignore_ascii_case(b"GET") && at + 2 < args.len())
 }
 
 /// The value is read.

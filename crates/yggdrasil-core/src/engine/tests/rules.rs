@@ -90,6 +90,15 @@ fn a_long_value_for_a_forbidden_key_is_refused_and_forgotten() {
         assert_eq!(node.ask(client, &[b"SET", key, &value]), b"+OK\r\n");
         assert_eq!(node.ask(client, &[b"STRLEN", key]), b":1048576\r\n");
     }
+    for (key, is_received_in_place) in [(&b"u:x"[..], true), (b"x", false)] {
+        let request = super::encoded(&[b"SET", key, &value]);
+        let (first, rest) = request.split_at(1 << 19);
+        node.send(client, first, usize::MAX, false);
+        let session = &node.engines[0].sessions[node.clients[client].at.index];
+        assert_eq!(session.incoming.is_some(), is_received_in_place);
+        node.send(client, rest, usize::MAX, false);
+        node.replies(client);
+    }
     let begun = node.ask(client, &[b"PUT_STREAM", b"BEGIN", b"a"]);
     assert_eq!(begun, NO_KEY);
 }

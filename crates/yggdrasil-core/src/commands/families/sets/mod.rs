@@ -114,7 +114,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(N log M) for N of M members",
             syntax: "key member [member ...]",
             tips: &[],
-            key_uses: &[key_use::LOOK],
+            key_uses: &[],
         },
     ),
     reader(
