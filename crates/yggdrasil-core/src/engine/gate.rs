@@ -44,6 +44,8 @@ pub(super) struct Gate {
     pause: Pause,
     state: ShardState,
     monitored: bool,
+    /// A script that runs for long holds the own shard.
+    busy: bool,
     /// Any of these is in force.
     closed: bool,
 }
@@ -68,6 +70,17 @@ impl Gate {
         }
     }
 
+    pub fn is_busy(&self) -> bool {
+        self.busy
+    }
+
+    pub fn set_busy(&mut self, on: bool) {
+        if self.busy != on {
+            self.busy = on;
+            self.refresh();
+        }
+    }
+
     pub fn state(&self) -> ShardState {
         self.state
     }
@@ -78,7 +91,8 @@ impl Gate {
     }
 
     fn refresh(&mut self) {
-        self.closed = self.monitored || self.pause.is_on() || self.state != ShardState::Serving;
+        self.closed =
+            self.monitored || self.busy || self.pause.is_on() || self.state != ShardState::Serving;
     }
 }
 
@@ -179,6 +193,10 @@ impl Engine {
             return Some(Flow::Done);
         }
         if let Some(error) = self.gate.state.refusal(flags) {
+            self.refuse(index, Some(command), &error);
+            return Some(Flow::Done);
+        }
+        if let Some(error) = self.busy_refusal(command, args) {
             self.refuse(index, Some(command), &error);
             return Some(Flow::Done);
         }

@@ -27,6 +27,9 @@ mod reads;
 mod receive;
 mod remote;
 mod routing;
+mod script_queries;
+mod script_run;
+mod scripts;
 mod session;
 mod session_commands;
 mod slots;
@@ -69,6 +72,7 @@ use crate::keyspace::{Shard, ShardReader};
 use crate::lease::{Holder, HolderId, LeasePage};
 use crate::random::Random;
 use crate::resp::{ArgsBuffer, Protocol, Requests, Span};
+use crate::script::Scripts;
 use crate::stats::{Counter, StatsBlock};
 use dispatch::Plan;
 use links::Links;
@@ -98,6 +102,10 @@ pub enum Event {
     },
     /// The answer to [`Engine::call`]; `None` when the other worker was restarted first.
     CallAnswered { call: u64, answer: Option<Vec<u8>> },
+    /// A script has logged a line, at a level of Redis: debug, verbose, notice, warning.
+    Logged { level: u8, line: Vec<u8> },
+    /// The libraries of functions were changed: [`Engine::dump_libraries`] is to be kept.
+    LibrariesChanged,
     /// The reply to [`Engine::execute_for`], in RESP3.
     Executed { execution: u64, reply: Vec<u8> },
     /// Stop or resume reading from a client.
@@ -186,6 +194,9 @@ pub struct Engine {
     transfer_serial: u64,
     /// Reads of many keys under way.
     lists: VecDeque<lists::List>,
+    /// Scripts and libraries, and scripts that wait.
+    scripts: Scripts,
+    waiting: scripts::Waiting,
     /// The SCAN in hand does not go on to other shards.
     scans_own_only: bool,
     rates: housekeeping::Rates,
@@ -253,6 +264,8 @@ impl Engine {
             inbound: transfer::Inbounds::default(),
             transfer_serial: 0,
             lists: VecDeque::new(),
+            scripts: Scripts::new(0),
+            waiting: scripts::Waiting::default(),
             scans_own_only: false,
             rates: housekeeping::Rates::default(),
             heap: housekeeping::Heap::default(),
@@ -274,6 +287,7 @@ impl Engine {
         self.shard.set_lease_age(self.options.lease_age_max_ms);
         self.shard.set_huge_pages(self.options.huge_pages);
         self.apply_event_classes();
+        self.scripts.set_bytes_max(self.options.script_bytes_max);
         for (command, spec) in self.table.iter() {
             let name = stats_name(spec);
             self.control.set_command_name(command.index(), &name);
@@ -333,6 +347,7 @@ impl Engine {
         self.apply_event_classes();
         self.apply_thresholds();
         self.users.set_all_channels(self.options.all_channels);
+        self.scripts.set_bytes_max(self.options.script_bytes_max);
         Ok(())
     }
 
@@ -431,6 +446,7 @@ impl Engine {
             && self.staged.is_empty()
             && self.events.is_empty()
             && self.lists.is_empty()
+            && !self.waiting.has_steps()
             && !self.links.has_wakes()
     }
 
@@ -641,6 +657,7 @@ impl Engine {
                 self.serve_ready();
             }
             self.publish_events();
+            self.report_libraries();
             let relieved = self.links.flush();
             if relieved != 0 {
                 self.wake_ring_waiters(relieved);

@@ -49,6 +49,12 @@ pub enum FrameKind {
     Go = 20,
     /// The request with this ticket has run, and goes on waiting.
     Unclaim = 21,
+    /// Keep a script that was sent to another worker.
+    Script = 22,
+    /// End the script that runs.
+    Kill = 23,
+    /// The script that holds the receiver's shard runs for long, by tag.
+    Busy = 24,
 }
 
 impl FrameKind {
@@ -75,6 +81,9 @@ impl FrameKind {
             19 => Self::Claim,
             20 => Self::Go,
             21 => Self::Unclaim,
+            22 => Self::Script,
+            23 => Self::Kill,
+            24 => Self::Busy,
             _ => return None,
         })
     }

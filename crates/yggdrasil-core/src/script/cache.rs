@@ -81,7 +81,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.by_sha.len()
     }
 
@@ -119,6 +119,20 @@ impl Cache {
     /// True for a hash, in lower case, that is known.
     pub fn knows(&self, sha: &[u8]) -> bool {
         <&Sha>::try_from(sha).is_ok_and(|sha| self.by_sha.contains_key(sha))
+    }
+
+    /// True for the hash of a script that needs all shards.
+    pub fn is_roaming(&self, sha: &[u8]) -> bool {
+        let script = <&Sha>::try_from(sha)
+            .ok()
+            .and_then(|sha| self.by_sha.get(sha));
+        script.is_some_and(|script| script.is_roaming.get())
+    }
+
+    /// True for the text of a script that needs all shards.
+    pub fn is_body_roaming(&self, body: &[u8]) -> bool {
+        let script = self.by_body.get(&xxh3_64(body));
+        script.is_some_and(|script| script.is_roaming.get() && *script.body == *body)
     }
 
     /// The script of a text, if it is known.
@@ -180,7 +194,10 @@ impl Cache {
 
     /// Forgets the script of EVAL that was not used for the longest time.
     fn evict(&mut self, runtime: &mut Runtime) {
-        let unloaded = self.by_sha.values().filter(|script| !script.is_loaded.get());
+        let unloaded = self
+            .by_sha
+            .values()
+            .filter(|script| !script.is_loaded.get());
         let Some(oldest) = unloaded.min_by_key(|script| script.used.get()) else {
             self.unloaded = 0;
             return;

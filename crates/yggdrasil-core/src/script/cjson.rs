@@ -56,7 +56,7 @@ pub const FUNCTIONS: &[(&str, Function)] = &[
         integer_option(stack, i32::MAX, |options| &mut options.decode_depth_max)
     }),
     ("encode_number_precision", |stack| {
-        integer_option(stack, 16, |options| &mut options.precision)
+        integer_option(stack, 14, |options| &mut options.precision)
     }),
     ("encode_keep_buffer", |stack| {
         switch_option(stack, |options| &mut options.keep_buffer)
@@ -115,11 +115,7 @@ fn choice(stack: Stack, argument: i32, words: &[&str]) -> Result<Option<usize>, 
     }
 }
 
-fn integer_option(
-    stack: Stack,
-    most: i32,
-    place: fn(&mut Options) -> &mut i32,
-) -> Outcome {
+fn integer_option(stack: Stack, most: i32, place: fn(&mut Options) -> &mut i32) -> Outcome {
     check_count(stack, 1)?;
     let mut options = stack.host().json.get();
     set_integer(stack, 1, 1..=most, place(&mut options))?;

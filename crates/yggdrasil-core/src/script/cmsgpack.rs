@@ -80,7 +80,7 @@ fn write_length(out: &mut Vec<u8>, length: usize, short: &[(usize, u8)], two: u8
 
 fn write_number(out: &mut Vec<u8>, number: f64) {
     let integer = number as i64;
-    if integer as f64 == number && number < 9.223_372_036_854_775_8e18 {
+    if integer as f64 == number && number < i64::MAX as f64 {
         write_integer(out, integer);
     } else if f64::from(number as f32) == number {
         out.push(0xca);

@@ -46,19 +46,25 @@ pub struct Libraries {
     functions: HashMap<Vec<u8>, Rc<LibraryFunction>>,
     /// Functions that are gone but may still run.
     gone: Vec<Rc<LibraryFunction>>,
+    has_changed: bool,
 }
 
 impl Libraries {
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.libraries.len()
     }
 
-    pub fn functions_len(&self) -> usize {
+    pub fn functions_count(&self) -> usize {
         self.functions.len()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&Vec<u8>, &Library)> {
         self.libraries.iter()
+    }
+
+    /// True once after a change.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.has_changed)
     }
 
     pub fn bytes(&self) -> usize {
@@ -137,6 +143,7 @@ impl Libraries {
             functions,
         };
         self.libraries.insert(head.name.clone(), library);
+        self.has_changed = true;
         Ok(head.name)
     }
 
@@ -145,6 +152,7 @@ impl Libraries {
         let Some(library) = self.libraries.remove(name) else {
             return false;
         };
+        self.has_changed = true;
         for function in library.functions {
             self.functions.remove(&function.name);
             self.gone.push(function);

@@ -184,9 +184,7 @@ fn read_named(stack: Stack, named: &mut Named) -> Result<(), Failure> {
             ));
         }
         _ => {
-            return Err(refuse(
-                "unknown argument given to redis.register_function",
-            ));
+            return Err(refuse("unknown argument given to redis.register_function"));
         }
     }
     Ok(())
@@ -207,4 +205,3 @@ fn read_flags(stack: Stack) -> Result<ScriptFlags, Failure> {
     }
     Ok(flags)
 }
-

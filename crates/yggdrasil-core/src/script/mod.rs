@@ -132,11 +132,11 @@ pub struct Scripts {
 }
 
 impl Scripts {
-    /// Scripts may take so many bytes all together.
+    /// Scripts may take so many bytes all together; 0 for no limit.
     pub fn new(bytes_max: usize) -> Self {
         Self {
             runtime: None,
-            bytes_max,
+            bytes_max: limit_of(bytes_max),
             cache: Cache::default(),
             libraries: Libraries::default(),
             running: 0,
@@ -144,9 +144,9 @@ impl Scripts {
     }
 
     pub fn set_bytes_max(&mut self, bytes_max: usize) {
-        self.bytes_max = bytes_max;
+        self.bytes_max = limit_of(bytes_max);
         if let Some(runtime) = &self.runtime {
-            runtime.host().set_limit(bytes_max);
+            runtime.host().set_limit(self.bytes_max);
         }
     }
 
@@ -182,7 +182,7 @@ impl Scripts {
     pub fn flush(&mut self) {
         let (runtime, cache, _) = self.parts();
         cache.clear(runtime);
-        if self.running == 0 && self.libraries.len() == 0 {
+        if self.running == 0 && self.libraries.count() == 0 {
             self.runtime = None;
         }
     }
@@ -263,6 +263,14 @@ impl Scripts {
         self.runtime
             .as_ref()
             .map_or_else(Vec::new, |runtime| runtime.host().log.take())
+    }
+}
+
+fn limit_of(bytes_max: usize) -> usize {
+    if bytes_max == 0 {
+        usize::MAX
+    } else {
+        bytes_max
     }
 }
 

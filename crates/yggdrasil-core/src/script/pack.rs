@@ -147,6 +147,8 @@ fn integer_of(bytes: &[u8], is_little: bool, is_signed: bool) -> f64 {
 
 fn pack(stack: Stack) -> Outcome {
     let format = stack.check_text(1)?.to_vec();
+    // An argument that is missing is called nil.
+    stack.push_nil();
     let mut format = Format::new(&format);
     let mut packed = Vec::new();
     let mut argument = 1;

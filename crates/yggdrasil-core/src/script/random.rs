@@ -24,7 +24,12 @@ impl Default for Random {
 
 impl Random {
     fn next(&self) -> u64 {
-        let state = self.0.get().wrapping_mul(MULTIPLIER).wrapping_add(INCREMENT) & MASK;
+        let state = self
+            .0
+            .get()
+            .wrapping_mul(MULTIPLIER)
+            .wrapping_add(INCREMENT)
+            & MASK;
         self.0.set(state);
         state >> 17
     }

@@ -54,7 +54,9 @@ impl<'a> Reader<'a> {
             b'_' => stack.push_nil(),
             b'#' => stack.push_boolean(text == b"t"),
             b',' => {
-                let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+                let number = std::str::from_utf8(text)
+                    .ok()
+                    .and_then(|text| text.parse().ok());
                 push_field(stack, "double", |stack| {
                     stack.push_number(number.unwrap_or(f64::NAN));
                 });
@@ -172,13 +174,23 @@ pub fn write_value(stack: Stack, out: &mut Vec<u8>, client: Protocol, script: Pr
     let mut reply = Reply::new(out, client);
     match stack.kind(-1) {
         Kind::Text => reply.bulk(stack.text(-1).unwrap_or_default()),
-        Kind::Number => reply.int(stack.number(-1) as i64),
+        Kind::Number => reply.int(integer_of(stack.number(-1))),
         Kind::Boolean if script == Protocol::Resp3 => reply.boolean(stack.boolean(-1)),
         Kind::Boolean if stack.boolean(-1) => reply.int(1),
         Kind::Table => write_table(stack, out, client, script),
         _ => reply.null(),
     }
     stack.pop(1);
+}
+
+/// A number without its decimals; the lowest integer stands for what has no other.
+fn integer_of(number: f64) -> i64 {
+    const BOUND: f64 = 9_223_372_036_854_775_808.0;
+    if (-BOUND..BOUND).contains(&number) {
+        number as i64
+    } else {
+        i64::MIN
+    }
 }
 
 /// Bytes with blanks in the place of line ends.

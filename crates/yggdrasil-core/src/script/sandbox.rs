@@ -11,8 +11,8 @@ use super::{api, bits, cjson, cmsgpack, guards, pack, random};
 
 /// Globals of Lua that scripts have, as they are.
 const PLAIN_GLOBALS: &[&str] = &[
-    "xpcall", "tostring", "getfenv", "setfenv", "assert", "tonumber", "rawequal", "gcinfo", "type",
-    "select", "unpack", "error", "ipairs", "_VERSION",
+    "xpcall", "tostring", "assert", "tonumber", "rawequal", "gcinfo", "type", "select", "unpack",
+    "error", "ipairs", "_VERSION",
 ];
 
 /// Those that a guard stands before.

@@ -348,8 +348,7 @@ impl Stack {
 
     /// The text of an argument.
     pub fn check_text(&self, index: i32) -> Result<&[u8], Failure> {
-        self.text(index)
-            .ok_or_else(|| self.misfit(index, "string"))
+        self.text(index).ok_or_else(|| self.misfit(index, "string"))
     }
 
     /// The number of an argument.

@@ -50,10 +50,22 @@ pub(in crate::commands) fn dump(kind: Kind, value: Value<'_>) -> Result<Vec<u8>,
             )));
         }
     }
-    out.extend(VERSION.to_le_bytes());
-    let checksum = CRC64_TABLE.checksum(&out);
-    out.extend(checksum.to_le_bytes());
+    seal(&mut out);
     Ok(out)
+}
+
+/// Appends version and checksum.
+pub(super) fn seal(out: &mut Vec<u8>) {
+    out.extend(VERSION.to_le_bytes());
+    let checksum = CRC64_TABLE.checksum(out);
+    out.extend(checksum.to_le_bytes());
+}
+
+/// The part of a payload before version and checksum, if these are right.
+pub(super) fn body(payload: &[u8]) -> Result<&[u8], CommandError> {
+    check(payload).ok_or(CommandError::Plain(
+        "DUMP payload version or checksum are wrong",
+    ))
 }
 
 /// The string in a payload, which may have up to `bytes_max` bytes.
@@ -61,9 +73,7 @@ pub(in crate::commands) fn restore(
     payload: &[u8],
     bytes_max: u64,
 ) -> Result<Cow<'_, [u8]>, CommandError> {
-    let body = check(payload).ok_or(CommandError::Plain(
-        "DUMP payload version or checksum are wrong",
-    ))?;
+    let body = body(payload)?;
     read(body, bytes_max).ok_or(CommandError::Plain("Bad data format"))
 }
 
@@ -82,7 +92,7 @@ fn write_int(out: &mut Vec<u8>, int: i64) {
     }
 }
 
-fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     let len = bytes.len();
     out.reserve(len + FOOTER_BYTES + 9);
     if len < 1 << 6 {
@@ -114,23 +124,32 @@ fn read(body: &[u8], bytes_max: u64) -> Option<Cow<'_, [u8]>> {
     if take::<1>(&mut rest)? != [TYPE_STRING] {
         return None;
     }
+    read_string(&mut rest, bytes_max)
+}
+
+/// A string at the front of `rest`, which may have up to `bytes_max` bytes.
+pub(super) fn read_string<'a>(rest: &mut &'a [u8], bytes_max: u64) -> Option<Cow<'a, [u8]>> {
     let first = *rest.first()?;
     if first < ENCODED {
-        let len = read_len(&mut rest)?;
-        return rest.get(..len).map(Cow::Borrowed);
+        let len = read_len(rest)?;
+        let (string, after) = rest.split_at_checked(len)?;
+        *rest = after;
+        return Some(Cow::Borrowed(string));
     }
-    rest = &rest[1..];
+    *rest = &rest[1..];
     let int = match first & !ENCODED {
-        INT_8 => i64::from(i8::from_le_bytes(take(&mut rest)?)),
-        INT_16 => i64::from(i16::from_le_bytes(take(&mut rest)?)),
-        INT_32 => i64::from(i32::from_le_bytes(take(&mut rest)?)),
+        INT_8 => i64::from(i8::from_le_bytes(take(rest)?)),
+        INT_16 => i64::from(i16::from_le_bytes(take(rest)?)),
+        INT_32 => i64::from(i32::from_le_bytes(take(rest)?)),
         LZF => {
-            let packed_len = read_len(&mut rest)?;
-            let len = read_len(&mut rest)?;
+            let packed_len = read_len(rest)?;
+            let len = read_len(rest)?;
             if len as u64 > bytes_max {
                 return None;
             }
-            return lzf::unpack(rest.get(..packed_len)?, len).map(Cow::Owned);
+            let (packed, after) = rest.split_at_checked(packed_len)?;
+            *rest = after;
+            return lzf::unpack(packed, len).map(Cow::Owned);
         }
         _ => return None,
     };

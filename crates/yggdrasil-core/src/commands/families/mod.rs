@@ -10,6 +10,7 @@ pub(in crate::commands) mod keys;
 pub(in crate::commands) mod object;
 pub(in crate::commands) mod pins;
 pub mod scan;
+pub mod scripting;
 pub mod session;
 pub(in crate::commands) mod set;
 pub(in crate::commands) mod sets;
