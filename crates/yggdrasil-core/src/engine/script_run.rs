@@ -1,6 +1,7 @@
 //! Scripts under way: what they ask for, and how they wait.
 
 use super::Engine;
+use super::denials::DeniedWhere;
 use super::job::{Job, Ran};
 use super::pending::{SessionRef, Waiter};
 use super::scripts::{Held, Origin, ScriptRun};
@@ -37,6 +38,13 @@ const NOT_ALLOWED: &str = "ERR This Redis command is not allowed from script";
 const READ_ONLY: &str = "ERR Write commands are not allowed from read-only scripts.";
 const UNDECLARED: &str = "ERR Script attempted to access a key that it has not declared, in a shard of no declared \
                           key, after it has written. Declare all keys, or none";
+
+/// The error of a request that the user may not make.
+fn in_script(error: &CommandError) -> CommandError {
+    let text = error.to_string();
+    let reason = text.strip_prefix("NOPERM ").unwrap_or(&text);
+    CommandError::text(format!("ERR ACL failure in script: {reason}"))
+}
 
 impl Engine {
     /// Lets a script go on until it has ended, or waits. True when it has ended: its reply is at the end of `out`.
@@ -107,8 +115,16 @@ impl Engine {
     fn answer_permission(&mut self, script: &ScriptRun) {
         let request = script.run.take_request();
         let mut answer = script.run.take_answer();
-        let is_known = self.table.lookup(&request.as_args()).is_ok();
-        answer.extend_from_slice(if is_known { b":1\r\n" } else { b"_\r\n" });
+        let args = request.as_args();
+        let may = match &script.user {
+            Some((_, user)) => self.allows(user, &args),
+            None => self.table.lookup(&args).map(|_| true),
+        };
+        answer.extend_from_slice(match may {
+            Ok(true) => b":1\r\n",
+            Ok(false) => b":0\r\n",
+            Err(_) => b"_\r\n",
+        });
         script.run.answer(answer);
         script.run.give_request(request);
     }
@@ -174,6 +190,10 @@ impl Engine {
         let row = self.table.spec(command);
         if row.flags.has(Flags::NOSCRIPT) || matches!(row.run, Run::Script(_)) {
             return error(NOT_ALLOWED);
+        }
+        if let Some((at, user)) = script.user.clone() {
+            let checked = self.check_for(at, &user, command, args, DeniedWhere::Script);
+            checked.map_err(|error| in_script(&error))?;
         }
         let writes = row.flags.has(Flags::WRITE) || row.flags.has(Flags::MAY_REPLICATE);
         if script.read_only && writes {

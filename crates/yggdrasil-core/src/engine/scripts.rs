@@ -5,6 +5,7 @@
 //! asks for a key: then it holds all shards.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 
 use slab::Slab;
 
@@ -13,8 +14,9 @@ use super::dispatch::Flow;
 use super::links::Envelope;
 use super::parked::Asker;
 use super::pending::SessionRef;
-use super::session::{Queued, Wait};
+use super::session::{Gates, Queued, Wait};
 use super::transaction::Reservation;
+use crate::acl::User;
 use crate::commands::{CalledBy, CommandError, CommandId, Outcome, ScriptCall};
 use crate::resp::{Args, ArgsBuffer, Protocol, Reply, parse_i64};
 use crate::ring::FrameKind;
@@ -55,6 +57,8 @@ pub(super) struct ScriptRun {
     /// Kept when it waits for the first time.
     pub args: Option<ArgsBuffer>,
     pub client: u64,
+    /// The session whose user may not do everything, and the user.
+    pub user: Option<(SessionRef, Arc<User>)>,
     pub db: u8,
     pub protocol: Protocol,
     pub read_only: bool,
@@ -169,7 +173,9 @@ impl Engine {
         if shards & !own == 0 {
             return self.run_script_here(index, callee, &request, shards == own);
         }
-        if shards.is_power_of_two() {
+        // The rules of a user are known here only.
+        let is_restricted = self.sessions[index].gates.any(Gates::RESTRICTED);
+        if shards.is_power_of_two() && !is_restricted {
             return self.forward_script(index, &callee, &request, shards.trailing_zeros() as usize);
         }
         self.show_script(index, command, args);
@@ -231,13 +237,15 @@ impl Engine {
         self.show_script(index, request.command, request.args);
         let began = self.ticks;
         let session = &mut self.sessions[index];
-        let (db, protocol, client) = (session.db, session.protocol, session.at.client);
+        let (at, client) = (session.at, session.at.client);
+        let (db, protocol) = (session.db, session.protocol);
         let mut reply = std::mem::take(&mut self.waiting.reply);
         reply.clear();
         match self.prepare_script(callee, request) {
             Err(error) => error.write(&mut Reply::new(&mut reply, protocol)),
             Ok(run) => {
                 let mut script = self.new_script(run, request, Origin::Session(index), client);
+                script.user = self.restricted_user(at);
                 (script.db, script.protocol) = (db, protocol);
                 if holds {
                     script.held = self.hold_own();
@@ -299,22 +307,23 @@ impl Engine {
         args: &Args<'_>,
     ) {
         let transaction = &self.transactions[id];
-        let (db, protocol, client) = (
+        let (db, protocol, session) = (
             transaction.db,
             transaction.protocol,
-            transaction.session.client,
+            transaction.session,
         );
         let mut reply = Vec::new();
         let began = self.callee_of(command, call, args);
         let began = began.and_then(|(callee, request)| {
             let run = self.prepare_script(callee, &request)?;
-            Ok(self.new_script(run, &request, Origin::Step, client))
+            Ok(self.new_script(run, &request, Origin::Step, session.client))
         });
         match began {
             Err(refusal) => refusal.write(&mut Reply::new(&mut reply, protocol)),
             Ok(mut script) => {
                 (script.db, script.protocol) = (db, protocol);
                 script.held = Held::Transaction(id);
+                script.user = self.restricted_user(session);
                 if !self.drive(script, Some(args), &mut reply) {
                     return;
                 }
@@ -469,6 +478,7 @@ impl Engine {
             command: request.command,
             args: None,
             client,
+            user: None,
             db: 0,
             protocol: Protocol::Resp2,
             has_written: false,
@@ -479,6 +489,12 @@ impl Engine {
             is_ready: false,
             is_busy: false,
         }
+    }
+
+    /// The user of a session, if there are requests that it may not make.
+    fn restricted_user(&mut self, at: SessionRef) -> Option<(SessionRef, Arc<User>)> {
+        let user = self.user_of(at)?;
+        (!user.is_unrestricted()).then_some((at, user))
     }
 
     /// Holds the own shard, which is free.
