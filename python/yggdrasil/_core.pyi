@@ -560,6 +560,9 @@ class Worker:
         ReplyError.
         """
 
+    def restore_libraries(self, payload: bytes) -> None:
+        """Loads the libraries of functions that were kept, in the form of FUNCTION DUMP."""
+
     def serve_call(self, topic: str, handler: Callable[[bytes], bytes | Awaitable[bytes]]) -> None:
         """Answers calls of workers on this topic."""
 

@@ -9,6 +9,7 @@ use yggdrasil_core::commands::{KeyLimits, Registry, ShardContext};
 use yggdrasil_core::keyspace::{Shard, ShardShape};
 use yggdrasil_core::random::Random;
 use yggdrasil_core::resp::{Limits, Parsed, Parser, Protocol, Reply, Requests};
+use yggdrasil_core::script::Scripts;
 use yggdrasil_core::shm::Segment;
 
 const ROUNDS: usize = 21;
@@ -91,6 +92,7 @@ fn execute(sets: &[u8], gets: &[u8]) {
                     may_wait: false,
                     waits: None,
                     random: &mut Random::new(0),
+                    scripts: &mut Scripts::new(0),
                     shard_index: 0,
                     shard_count: 1,
                     reads: false,

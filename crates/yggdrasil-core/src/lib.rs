@@ -9,5 +9,6 @@ pub mod lease;
 pub mod random;
 pub mod resp;
 pub mod ring;
+pub mod script;
 pub mod shm;
 pub mod stats;

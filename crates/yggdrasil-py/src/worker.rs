@@ -451,6 +451,12 @@ impl Worker {
         self.engine.borrow_mut().remove_guest(id);
     }
 
+    /// Loads the libraries of functions that were kept.
+    fn restore_libraries(&self, payload: &[u8]) -> PyResult<()> {
+        let restored = self.engine.borrow_mut().restore_libraries(payload);
+        restored.map_err(|error| YggdrasilError::new_err(error.to_string()))
+    }
+
     fn _settle(&self, py: Python<'_>) -> PyResult<()> {
         self.settle_due.set(false);
         self.end_rest(py)?;

@@ -21,6 +21,7 @@ from yggdrasil.server.sections.memory import Memory
 from yggdrasil.server.sections.near import Near
 from yggdrasil.server.sections.network import Network
 from yggdrasil.server.sections.node import Node
+from yggdrasil.server.sections.scripts import Scripts
 from yggdrasil.server.sections.slowlog import SlowLog
 from yggdrasil.server.sections.stream import Stream
 from yggdrasil.server.sections.tls import Tls
@@ -40,6 +41,7 @@ class Config(BaseModel):
     users: Users = Field(default_factory=Users)
     memory: Memory = Field(default_factory=Memory)
     stream: Stream = Field(default_factory=Stream)
+    scripts: Scripts = Field(default_factory=Scripts)
     near: Near = Field(default_factory=Near)
     slowlog: SlowLog = Field(default_factory=SlowLog)
     events: Events = Field(default_factory=Events)

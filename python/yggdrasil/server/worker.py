@@ -4,6 +4,8 @@ import asyncio
 import gc
 import os
 import socket
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -17,6 +19,7 @@ from yggdrasil.server.config import OPTIONS, Config
 from yggdrasil.server.config_live import changed
 from yggdrasil.server.errors import ConfigSetError, UsersLoadError
 from yggdrasil.server.guests import GuestListener
+from yggdrasil.server.libraries import keep_libraries, log_line, read_libraries, refused
 from yggdrasil.server.link import Link
 from yggdrasil.server.messages import (
     TO_CHILD,
@@ -103,6 +106,7 @@ class _WorkerProcess:
         modules = load_modules(self.services.config.node.command_modules.split())
         self._here = protocol.register_all(worker, self.services, cluster, cluster_changes, modules=modules)
         self._load_users(worker)
+        self._restore_libraries(worker)
         loop = asyncio.get_running_loop()
         worker.start(loop)
         unixsocket, backlog = self.assignment.node.unixsocket, self.services.config.network.tcp_backlog
@@ -134,6 +138,17 @@ class _WorkerProcess:
         except YggdrasilError as error:
             return UsersChanged(id=message.id, error=f"ERR {error}")
         return UsersChanged(id=message.id, removed=removed, lines=self.user_lines)
+
+    def _restore_libraries(self, worker: Worker) -> None:
+        directory = Path(self.services.config.node.dir)
+        worker.serve_call("scripts.log", log_line)
+        worker.serve_call("scripts.libraries", partial(keep_libraries, directory))
+        payload = read_libraries(directory)
+        if payload is not None:
+            try:
+                worker.restore_libraries(payload)
+            except YggdrasilError as error:
+                raise refused(directory, error) from None
 
     def _on_message(self, message: ToChild) -> None:
         match message:

@@ -6,16 +6,17 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use codecs::glob;
+pub use codecs::{glob, libraries};
 pub use families::object::encoding_name;
+pub use families::scripting::ScriptingQuery;
 pub use families::session::SessionCommand;
 pub use families::value::{EXPIRE_AT_MAX, database_argument};
 pub use families::{parts, scan, session};
 pub use table::error::CommandError;
 pub use table::flags::Flags;
 pub use table::handler::{
-    Change, EachHandler, KeyLimits, Look, MayWait, Outcome, PlanContext, ReadContext, ReadHandler,
-    Run, ShardContext, ShardHandler, Together, Waits, check_kind,
+    CalledBy, Change, EachHandler, KeyLimits, Look, MayWait, Outcome, PlanContext, ReadContext,
+    ReadHandler, Run, ScriptCall, ShardContext, ShardHandler, Together, Waits, check_kind,
 };
 pub use table::key_use::KeyUse;
 pub use table::keys::Keys;

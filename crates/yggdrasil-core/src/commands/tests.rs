@@ -8,6 +8,7 @@ use crate::keyspace::{
 };
 use crate::random::Random;
 use crate::resp::{ArgsBuffer, Limits, Parser, Protocol, Reply, Requests};
+use crate::script::Scripts;
 use crate::shm::Segment;
 
 const SEED: u64 = 7;
@@ -64,6 +65,7 @@ impl Node {
                 may_wait: false,
                 waits: None,
                 random: &mut Random::new(12345),
+                scripts: &mut Scripts::new(0),
                 shard_index: self.shard_index,
                 shard_count: self.shard_count,
                 reads: false,

@@ -169,6 +169,7 @@ impl Engine {
                 )),
             Wait::Ring(_) => self.ring_waiters.push(index),
             Wait::Pause => self.gate.add_paused(index),
+            Wait::News => self.waiting.news.push(index),
             Wait::None | Wait::Answer | Wait::Slots | Wait::Output => {}
         }
     }
@@ -305,6 +306,7 @@ impl Engine {
                 self.forward(index, plan.shard, command, args, None)
             }
             Run::Session(own) => self.run_session(index, own, args),
+            Run::Script(call) => self.start_script(index, command, call, args),
             Run::Python | Run::Container => self.start_python(index, command, args),
             Run::Help => self.help(index, command),
             _ => self.run_over_shards(index, command, args),
@@ -398,7 +400,8 @@ impl Engine {
     /// Requests of which no other worker, and no coroutine, knows the whole.
     fn is_spread(&self, command: CommandId) -> bool {
         let spec = self.table.spec(command);
-        spec.route != Route::Key && !matches!(spec.run, Run::Python | Run::Container)
+        spec.route != Route::Key
+            && !matches!(spec.run, Run::Python | Run::Container | Run::Script(_))
     }
 
     /// Replies with an error instead of executing a request; a queueing transaction is spoilt by it.
@@ -545,7 +548,7 @@ impl Engine {
             self.note_slow(at.client, index, command, ended.args, spent);
         }
         match ended.transaction {
-            Some(transaction) => self.python_step_done(transaction, reply),
+            Some(transaction) => self.code_step_done(transaction, reply),
             None => self.answer(ended.session, ended.slot, &reply),
         }
         self.settle();

@@ -66,11 +66,26 @@ pub(super) struct Nesting {
     pub parent: Option<usize>,
     /// Requests of its Python step that are under way.
     children: usize,
+    /// The script whose request it executes.
+    script: Option<usize>,
     /// The reply of its Python step, which has ended before them.
     pub python_reply: Option<Vec<u8>>,
 }
 
 impl Nesting {
+    /// A request of a script, in the transaction that holds its shards.
+    pub fn of_script(script: usize, parent: usize) -> Self {
+        Self {
+            parent: Some(parent),
+            script: Some(script),
+            ..Self::default()
+        }
+    }
+
+    pub fn add_child(&mut self) {
+        self.children += 1;
+    }
+
     pub fn is_executing(&self) -> bool {
         self.children > 0
     }
@@ -122,6 +137,7 @@ impl Engine {
         match row.run {
             Run::Shard(_) | Run::Read(_) | Run::ReadEach(_) | Run::Together(_) => {}
             Run::Session(SessionCommand::Publish | SessionCommand::SPublish) => {}
+            Run::Script(_) => return refused("it runs a script"),
             Run::Session(_) => return refused("it is about a connection"),
             Run::Python | Run::Container | Run::Help => {
                 return refused("it is written in Python, too; call its function");
@@ -152,7 +168,7 @@ impl Engine {
     pub(super) fn start_execution(&mut self, execution: Execution) {
         let shards = self.shards_of(execution.command, &execution.args.as_args());
         if let Some(parent) = execution.parent {
-            self.transactions[parent].nesting.children += 1;
+            self.transactions[parent].nesting.add_child();
             let nested = Transaction::of_execution(execution, 0, Some(&self.transactions[parent]));
             self.begin_transaction(nested);
         } else if shards.is_power_of_two() {
@@ -214,9 +230,14 @@ impl Engine {
 
     /// The transaction that a request of a Python command became has ended.
     pub(super) fn nested_done(&mut self, nesting: Nesting, reply: Vec<u8>) {
-        if let Some(execution) = nesting.execution {
-            self.executed(execution, reply);
-        }
+        let script = nesting.script;
+        let answer = match nesting.execution {
+            Some(execution) => {
+                self.executed(execution, reply);
+                Vec::new()
+            }
+            None => reply,
+        };
         let Some(parent) = nesting.parent.filter(|id| self.transactions.contains(*id)) else {
             return;
         };
@@ -225,7 +246,10 @@ impl Engine {
         if !waiting.is_executing()
             && let Some(reply) = waiting.python_reply.take()
         {
-            self.python_step_done(parent, reply);
+            self.code_step_done(parent, reply);
+        }
+        if let Some(script) = script {
+            self.script_answered(script, &answer);
         }
     }
 }

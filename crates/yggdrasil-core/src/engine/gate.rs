@@ -44,6 +44,8 @@ pub(super) struct Gate {
     pause: Pause,
     state: ShardState,
     monitored: bool,
+    /// A script that runs for long holds the own shard.
+    busy: bool,
     /// Any of these is in force.
     closed: bool,
 }
@@ -68,6 +70,17 @@ impl Gate {
         }
     }
 
+    pub fn is_busy(&self) -> bool {
+        self.busy
+    }
+
+    pub fn set_busy(&mut self, on: bool) {
+        if self.busy != on {
+            self.busy = on;
+            self.refresh();
+        }
+    }
+
     pub fn state(&self) -> ShardState {
         self.state
     }
@@ -78,7 +91,8 @@ impl Gate {
     }
 
     fn refresh(&mut self) {
-        self.closed = self.monitored || self.pause.is_on() || self.state != ShardState::Serving;
+        self.closed =
+            self.monitored || self.busy || self.pause.is_on() || self.state != ShardState::Serving;
     }
 }
 
@@ -192,6 +206,10 @@ impl Engine {
         }
         if gates.any(Gates::TRACKING) {
             self.decide_tracking(index, command);
+        }
+        if let Some(error) = self.busy_refusal(command, args) {
+            self.refuse(index, Some(command), &error);
+            return Some(Flow::Done);
         }
         if self.must_pause(index, command, &run) {
             return Some(Flow::Again(Wait::Pause));

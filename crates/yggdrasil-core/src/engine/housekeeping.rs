@@ -63,6 +63,7 @@ impl Engine {
         }
         self.shard.end_forgotten_capture(self.now);
         self.publish_gauges();
+        self.count_scripts();
         if self.publish_rates() {
             self.give_back_room();
         }

@@ -80,6 +80,7 @@ impl Engine {
             may_wait: job.may_wait,
             waits: None,
             random: &mut self.random,
+            scripts: &mut self.scripts,
             shard_index: if own_only { 0 } else { self.me as u16 },
             shard_count: if own_only {
                 1

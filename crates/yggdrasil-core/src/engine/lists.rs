@@ -109,11 +109,18 @@ impl Engine {
     /// True when [`Engine::step`] has something to do.
     #[must_use]
     pub fn has_steps(&self) -> bool {
-        !self.lists.is_empty()
+        !self.lists.is_empty() || self.waiting.has_steps()
     }
 
-    /// A step of one list. To be called once in a round of the loop while there are any.
+    /// A step of one list, and of one script. To be called once in a round of the loop while there are any.
     pub fn step(&mut self) {
+        if self.waiting.has_steps() {
+            self.step_scripts();
+        }
+        self.step_list();
+    }
+
+    fn step_list(&mut self) {
         let Some(mut list) = self.lists.pop_front() else {
             return;
         };

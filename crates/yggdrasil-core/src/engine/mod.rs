@@ -27,6 +27,9 @@ mod reads;
 mod receive;
 mod remote;
 mod routing;
+mod script_queries;
+mod script_run;
+mod scripts;
 mod session;
 mod session_commands;
 mod slots;
@@ -72,6 +75,7 @@ use crate::keyspace::{Shard, ShardReader};
 use crate::lease::{Holder, HolderId, LeasePage};
 use crate::random::Random;
 use crate::resp::{ArgsBuffer, Protocol, Requests, Span};
+use crate::script::Scripts;
 use crate::stats::{Counter, StatsBlock};
 use dispatch::Plan;
 use links::Links;
@@ -101,6 +105,10 @@ pub enum Event {
     },
     /// The answer to [`Engine::call`]; `None` when the other worker was restarted first.
     CallAnswered { call: u64, answer: Option<Vec<u8>> },
+    /// A script has logged a line, at a level of Redis: debug, verbose, notice, warning.
+    Logged { level: u8, line: Vec<u8> },
+    /// The libraries of functions were changed: [`Engine::dump_libraries`] is to be kept.
+    LibrariesChanged,
     /// The reply to [`Engine::execute_for`], in RESP3.
     Executed { execution: u64, reply: Vec<u8> },
     /// Stop or resume reading from a client.
@@ -190,6 +198,9 @@ pub struct Engine {
     transfer_serial: u64,
     /// Reads of many keys under way.
     lists: VecDeque<lists::List>,
+    /// Scripts and libraries, and scripts that wait.
+    scripts: Scripts,
+    waiting: scripts::Waiting,
     /// The SCAN in hand does not go on to other shards.
     scans_own_only: bool,
     rates: housekeeping::Rates,
@@ -258,6 +269,8 @@ impl Engine {
             inbound: transfer::Inbounds::default(),
             transfer_serial: 0,
             lists: VecDeque::new(),
+            scripts: Scripts::new(0),
+            waiting: scripts::Waiting::default(),
             scans_own_only: false,
             rates: housekeeping::Rates::default(),
             heap: housekeeping::Heap::default(),
@@ -281,6 +294,7 @@ impl Engine {
         self.apply_event_classes();
         self.apply_tracking_limit();
         self.hear_broadcasts();
+        self.scripts.set_bytes_max(self.options.script_bytes_max);
         for (command, spec) in self.table.iter() {
             let name = stats_name(spec);
             self.control.set_command_name(command.index(), &name);
@@ -341,6 +355,7 @@ impl Engine {
         self.apply_tracking_limit();
         self.apply_thresholds();
         self.users.set_all_channels(self.options.all_channels);
+        self.scripts.set_bytes_max(self.options.script_bytes_max);
         Ok(())
     }
 
@@ -440,6 +455,7 @@ impl Engine {
             && self.staged.is_empty()
             && self.events.is_empty()
             && self.lists.is_empty()
+            && !self.waiting.has_steps()
             && !self.links.has_wakes()
     }
 
@@ -651,6 +667,7 @@ impl Engine {
             }
             self.publish_events();
             self.tell_stale();
+            self.report_libraries();
             let relieved = self.links.flush();
             if relieved != 0 {
                 self.wake_ring_waiters(relieved);

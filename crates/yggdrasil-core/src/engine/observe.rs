@@ -237,7 +237,6 @@ impl Engine {
     /// Tells all monitors of the node about a request.
     pub(super) fn feed_monitors(&mut self, index: usize, command: CommandId, args: &Args<'_>) {
         let session = &self.sessions[index];
-        let now = (self.clock.unix_us)();
         let name = self.table.spec(command).name;
         // A SELECT is shown in the database that it leads to.
         let selected =
@@ -246,8 +245,20 @@ impl Engine {
             .flatten()
             .filter(|db| usize::from(*db) < self.shape.databases)
             .unwrap_or(session.db);
+        let from = format!("{db} {}", session.address);
+        self.send_to_monitors(&from, command, args);
+    }
+
+    /// Shows a request of a script.
+    pub(super) fn feed_monitors_of_script(&mut self, db: u8, command: CommandId, args: &Args<'_>) {
+        self.send_to_monitors(&format!("{db} lua"), command, args);
+    }
+
+    fn send_to_monitors(&mut self, from: &str, command: CommandId, args: &Args<'_>) {
+        let now = (self.clock.unix_us)();
+        let name = self.table.spec(command).name;
         let (seconds, micros) = (now / 1_000_000, now % 1_000_000);
-        let mut line = format!("+{seconds}.{micros:06} [{db} {}]", session.address).into_bytes();
+        let mut line = format!("+{seconds}.{micros:06} [{from}]").into_bytes();
         for arg in redacted(name, args) {
             line.push(b' ');
             quote(arg, &mut line);

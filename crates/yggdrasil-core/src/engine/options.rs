@@ -110,6 +110,10 @@ pub struct Options {
     pub limits: KeyLimits,
     /// Milliseconds after which an upload of which nothing comes is forgotten; 0 never.
     pub upload_timeout_ms: u64,
+    /// Milliseconds that a script may hold shards before who waits for them is told; 0 never.
+    pub busy_reply_threshold_ms: u64,
+    /// Bytes that all scripts of a worker may take together; 0 for no limit.
+    pub script_bytes_max: usize,
 }
 
 /// Why a value is refused.
@@ -176,6 +180,8 @@ impl Options {
                 ..KeyLimits::default()
             },
             upload_timeout_ms: 0,
+            busy_reply_threshold_ms: 0,
+            script_bytes_max: 0,
         }
     }
 
@@ -201,6 +207,8 @@ impl Options {
         "stream-upload-timeout",
         "stream-uploads-max",
         "stream-upload-bytes-max",
+        "busy-reply-threshold",
+        "script-memory-max",
         "maxmemory-policy",
         "maxmemory-samples",
         "lfu-log-factor",
@@ -269,6 +277,8 @@ impl Options {
             "stream-upload-timeout" => self.upload_timeout_ms = number()?.saturating_mul(1000),
             "stream-uploads-max" => self.limits.uploads_max = number()? as usize,
             "stream-upload-bytes-max" => self.limits.upload_bytes_max = number()?,
+            "busy-reply-threshold" => self.busy_reply_threshold_ms = number()?,
+            "script-memory-max" => self.script_bytes_max = number()? as usize,
             "maxmemory" => {
                 self.memory_limit = Some(number()?)
                     .filter(|&limit| limit != 0)

@@ -393,7 +393,7 @@ impl Engine {
     }
 
     /// Gives a reply to who waits for it, here or elsewhere.
-    fn tell(&mut self, asker: Asker, reply: &[u8]) {
+    pub(super) fn tell(&mut self, asker: Asker, reply: &[u8]) {
         match asker {
             Asker::Here(waiter) => self.give(waiter, Some(reply)),
             Asker::There { from, header } => self.send_reply(from, &header, reply),

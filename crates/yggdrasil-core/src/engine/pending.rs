@@ -2,6 +2,7 @@
 
 use slab::Slab;
 
+use super::script_queries::{KILLED, NOTHING_RUNS};
 use super::spare::Spare;
 use super::spread::SpreadId;
 use crate::commands::Join;
@@ -30,6 +31,8 @@ pub enum Waiter {
     Execution { execution: u64 },
     /// A request that waits at several shards.
     Spread { spread: SpreadId },
+    /// A script that has sent a request.
+    Script { script: usize },
 }
 
 struct Pending {
@@ -147,11 +150,18 @@ impl Gather {
 }
 
 fn join_replies(join: Join, order: &[u8], mut parts: Vec<Vec<u8>>) -> Vec<u8> {
+    if join == Join::Killed {
+        let ended = parts.iter().position(|part| part == KILLED);
+        let refused = || parts.iter().position(|part| part != NOTHING_RUNS);
+        let said = ended.or_else(refused).unwrap_or(0);
+        return parts.swap_remove(said);
+    }
     if let Some(error) = parts.iter().position(|part| part.first() == Some(&b'-')) {
         return parts.swap_remove(error);
     }
     match join {
         _ if parts.len() == 1 => parts.remove(0),
+        Join::Killed => Vec::new(),
         Join::Sum => {
             let sum: i64 = parts.iter().map(|part| parse_header(part).0).sum();
             format!(":{sum}\r\n").into_bytes()

@@ -10,7 +10,7 @@ use super::tracking::Origin;
 use super::transaction::{Deferred, Reservation};
 use super::wire::{self, Reader, RequestHead};
 use super::{Caller, Engine, Event};
-use crate::commands::{Change, CommandError, CommandId};
+use crate::commands::{Change, CommandError, CommandId, Run};
 use crate::keyspace::{Key, hash_key};
 use crate::resp::{Args, Protocol, Reply};
 use crate::ring::{FrameHeader, FrameKind};
@@ -86,6 +86,7 @@ impl Engine {
         let receiver = match waiter {
             Waiter::Slot { session, slot } => Receiver::Slot { session, slot },
             Waiter::Part { gather, .. } => self.gathers[gather].receiver,
+            Waiter::Script { script } => return Origin::of(self.client_of_script(script)),
             Waiter::Reserved { .. }
             | Waiter::Call { .. }
             | Waiter::Execution { .. }
@@ -106,6 +107,7 @@ impl Engine {
                 }
                 Receiver::Transaction(_) | Receiver::Slot { .. } => 0,
             },
+            Waiter::Script { script } => self.client_of_script(script),
             Waiter::Reserved { .. }
             | Waiter::Call { .. }
             | Waiter::Execution { .. }
@@ -218,6 +220,9 @@ impl Engine {
             FrameKind::Begin => self.take_begin(&message),
             FrameKind::Slice => self.take_slice(&message),
             FrameKind::Abandon => self.take_abandon(&message),
+            FrameKind::Script => self.take_script(&message.payload),
+            FrameKind::Kill => self.take_kill(message.from, &message.header, &message.payload),
+            FrameKind::Busy => self.take_busy(message.from, message.header.tag),
             FrameKind::Wait => self.take_wait(&message),
             FrameKind::Claim => self.take_claim(message.from, message.header.ticket),
             FrameKind::Unclaim => self.take_unclaim(message.from, &message.header),
@@ -228,7 +233,7 @@ impl Engine {
             | FrameKind::Apply
             | FrameKind::Finish
             | FrameKind::Cancel => {
-                if self.must_defer(&message) {
+                if self.must_defer(&message) && !self.refuse_busy(&message) {
                     self.deferred
                         .push_back(Deferred::Message(message.into_owned()));
                 } else {
@@ -290,6 +295,17 @@ impl Engine {
         match request {
             Some((head, command, bytes)) if self.table.spec(command).arity.allows(spans.len()) => {
                 let args = wire::args(bytes, &spans);
+                if let Run::Script(call) = self.table.spec(command).run {
+                    let asker = Asker::There {
+                        from,
+                        header: *header,
+                    };
+                    self.start_script_for(asker, (command, call), &args, head.client);
+                    reply.shrink_to(super::KEEP_BUFFER_BYTES);
+                    self.reply_scratch = reply;
+                    self.spans = spans;
+                    return;
+                }
                 let job = Job {
                     command,
                     args: &args,
@@ -389,6 +405,9 @@ impl Engine {
             Waiter::Execution { execution } => {
                 self.executed(execution, reply.unwrap_or(RESTARTED).to_vec());
             }
+            Waiter::Script { script } => {
+                self.script_answered(script, reply.unwrap_or(RESTARTED));
+            }
             Waiter::Spread { spread } => {
                 if reply.is_none() {
                     self.end_spread(spread, RESTARTED.to_vec());
@@ -418,6 +437,7 @@ impl Engine {
                 .is_some_and(|reservation| reservation.coordinator == other)
             {
                 self.reserved = None;
+                self.gate.set_busy(false);
                 self.shard.release();
                 self.run_deferred();
             }

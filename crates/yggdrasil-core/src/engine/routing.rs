@@ -147,6 +147,9 @@ impl Engine {
     pub(super) fn shards_of(&self, command: CommandId, args: &Args<'_>) -> u64 {
         let row = self.table.spec(command);
         let all = u64::MAX >> (64 - self.shape.shards);
+        if let Run::Script(call) = row.run {
+            return self.shards_of_script_step(call, args);
+        }
         match row.route {
             Route::Session if !matches!(row.run, Run::Python) => 0,
             Route::AllShards(_) | Route::RandomKey => all,

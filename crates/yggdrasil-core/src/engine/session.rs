@@ -85,6 +85,8 @@ pub enum Wait {
     Ring(usize),
     /// CLIENT PAUSE.
     Pause,
+    /// Another worker may just have been sent the script.
+    News,
     /// The client does not read its replies.
     Output,
 }

@@ -5,7 +5,7 @@ use super::dispatch::Flow;
 use super::pubsub::Topic;
 use super::session::{Gates, Session, Wait};
 use super::tracking_commands;
-use crate::commands::{CommandError, Outcome, SessionCommand, database_argument};
+use crate::commands::{CommandError, Outcome, ScriptingQuery, SessionCommand, database_argument};
 use crate::resp::{Args, Protocol, Reply, parse_i64};
 use crate::stats::Counter;
 
@@ -36,6 +36,12 @@ impl Engine {
             }
             Command::Publish => return self.publish_for_session(index, args, false),
             Command::SPublish => return self.publish_for_session(index, args, true),
+            Command::Scripting(ScriptingQuery::ScriptKill) => {
+                return self.kill_for_session(index, false);
+            }
+            Command::Scripting(ScriptingQuery::FunctionKill) => {
+                return self.kill_for_session(index, true);
+            }
             _ => {}
         }
         let mut target = std::mem::take(session.reply_target());
@@ -133,6 +139,8 @@ impl Engine {
                 reply.ok();
                 self.enter_monitor(index);
             }
+            Command::Time => self.write_time(&mut reply),
+            Command::Scripting(query) => return self.answer_scripting(query, args, &mut reply),
             // Every slot is served by whichever worker gets the request.
             Command::Asking | Command::ReadOnly | Command::ReadWrite => reply.ok(),
             Command::Watch => return Err(CommandError::Plain("WATCH inside MULTI is not allowed")),

@@ -11,6 +11,7 @@ use super::dispatch::Flow;
 use super::execute::{Execution, Nesting};
 use super::gate::ShardState;
 use super::links::Envelope;
+use super::parked::Asker;
 use super::pending::{Receiver, SessionRef, Waiter};
 use super::remote::Message;
 use super::session::{Queued, Wait};
@@ -113,7 +114,8 @@ pub(super) struct Transaction {
     gathers: VecDeque<usize>,
     /// A request over several keys that looks before it changes.
     pub step: Option<Step>,
-    waits_for_python: bool,
+    /// Python, or a script, is at work on a step.
+    pub waits_for_code: bool,
     commands: Vec<CommandId>,
     /// What it has to do with requests of Python commands.
     pub nesting: Nesting,
@@ -121,6 +123,19 @@ pub(super) struct Transaction {
     pub spread: Option<SpreadId>,
     /// The try has found nothing.
     pub waits: bool,
+    /// The script that waits for its reservations.
+    pub waiting_script: Option<usize>,
+    /// Who gets the reply, where that is no session of this worker.
+    asker: Option<Asker>,
+}
+
+/// For whom a script runs.
+pub(super) struct ScriptHolder {
+    pub session: SessionRef,
+    pub slot: u64,
+    pub db: u8,
+    pub protocol: Protocol,
+    pub asker: Option<Asker>,
 }
 
 impl Transaction {
@@ -150,11 +165,13 @@ impl Transaction {
             reply: Vec::new(),
             gathers: VecDeque::new(),
             step: None,
-            waits_for_python: false,
+            waits_for_code: false,
             commands: Vec::new(),
             nesting: Nesting::default(),
             spread: None,
             waits: false,
+            waiting_script: None,
+            asker: None,
         }
     }
 
@@ -171,6 +188,68 @@ impl Transaction {
             db,
             ..Self::new(None, wanted, vec![execution.into_queued()])
         }
+    }
+
+    /// The transaction of a script that waits for something, on the shards that it holds.
+    pub(super) fn of_script(
+        holder: ScriptHolder,
+        tag: u64,
+        reserved: Vec<usize>,
+        rooms: Vec<u64>,
+    ) -> Self {
+        Self {
+            reserved,
+            tag,
+            rooms,
+            db: holder.db,
+            protocol: holder.protocol,
+            waits_for_code: true,
+            asker: holder.asker,
+            ..Self::new(Some((holder.session, holder.slot)), 0, Vec::new())
+        }
+    }
+
+    /// A request of a script, on the shards that it holds.
+    pub(super) fn of_script_request(
+        queued: Queued,
+        script: usize,
+        parent: usize,
+        of: &Self,
+    ) -> Self {
+        let holder = ScriptHolder {
+            session: of.session,
+            slot: of.slot,
+            db: of.db,
+            protocol: of.protocol,
+            asker: None,
+        };
+        Self {
+            lost: of.lost,
+            queue: VecDeque::from([queued]),
+            waits_for_code: false,
+            nesting: Nesting::of_script(script, parent),
+            ..Self::of_script(holder, of.tag, of.reserved.clone(), of.rooms.clone())
+        }
+    }
+
+    /// Forgets what it has held, to execute a request on other shards.
+    pub(super) fn restart(&mut self, queued: Queued, shards: u64) {
+        self.reserved.clear();
+        self.rooms.clear();
+        self.waits_for_code = false;
+        self.lost = false;
+        self.queue.push_back(queued);
+        self.want(shards);
+    }
+
+    /// True while none of its shards was lost.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.lost
+    }
+
+    /// Wants to reserve these shards; nothing is reserved yet.
+    pub(super) fn want(&mut self, shards: u64) {
+        self.wanted = (0..64).filter(|shard| shards & (1 << shard) != 0).collect();
     }
 
     /// The shards that it has reserved, as bits.
@@ -256,7 +335,7 @@ impl Engine {
     }
 
     /// Reserves the next shard; when there is none left, executes.
-    fn reserve_next(&mut self, id: usize) {
+    pub(super) fn reserve_next(&mut self, id: usize) {
         loop {
             let transaction = &mut self.transactions[id];
             let Some(&shard) = transaction.wanted.front() else {
@@ -333,6 +412,10 @@ impl Engine {
 
     /// Executes what can be executed now; ends the transaction when nothing is left.
     pub(super) fn advance_transaction(&mut self, id: usize) {
+        if let Some(script) = self.transactions[id].waiting_script.take() {
+            self.continue_script(script);
+            return;
+        }
         let transaction = &self.transactions[id];
         if transaction.lost || transaction.touched || transaction.refusal.is_some() {
             if !self.is_under_way(id) {
@@ -343,7 +426,7 @@ impl Engine {
         loop {
             self.collect_replies(id);
             let transaction = &self.transactions[id];
-            if transaction.waits_for_python
+            if transaction.waits_for_code
                 || (transaction.step.is_some() && !self.continue_together(id))
             {
                 return;
@@ -376,7 +459,7 @@ impl Engine {
         self.collect_replies(id);
         let transaction = &self.transactions[id];
         let gather = match transaction.step {
-            _ if transaction.waits_for_python || !transaction.gathers.is_empty() => return true,
+            _ if transaction.waits_for_code || !transaction.gathers.is_empty() => return true,
             None => return false,
             Some(Step::Looking { gather, .. } | Step::Changing { gather, .. }) => gather,
         };
@@ -402,7 +485,7 @@ impl Engine {
             Run::Shard(_) | Run::Read(_) | Run::ReadEach(_) => true,
             Run::Together(_) => self.shards_of(command, args).is_power_of_two(),
             Run::Session(SessionCommand::Publish | SessionCommand::SPublish) => true,
-            Run::Session(_) | Run::Python | Run::Container | Run::Help => false,
+            Run::Session(_) | Run::Script(_) | Run::Python | Run::Container | Run::Help => false,
         }
     }
 
@@ -480,9 +563,13 @@ impl Engine {
                 self.write_help(next.command, &mut Reply::new(&mut reply, protocol));
                 self.step_done(id, &reply);
             }
+            Run::Script(call) => {
+                self.transactions[id].waits_for_code = true;
+                self.start_script_step(id, next.command, call, &args);
+            }
             Run::Python | Run::Container => {
                 let transaction = &mut self.transactions[id];
-                transaction.waits_for_python = true;
+                transaction.waits_for_code = true;
                 let (session, slot) = (transaction.session, transaction.slot);
                 let event = Event::Command {
                     session,
@@ -532,7 +619,7 @@ impl Engine {
     }
 
     /// A Python command inside a transaction has ended.
-    pub(super) fn python_step_done(&mut self, id: usize, reply: Vec<u8>) {
+    pub(super) fn code_step_done(&mut self, id: usize, reply: Vec<u8>) {
         let Some(transaction) = self.transactions.get_mut(id) else {
             return;
         };
@@ -541,7 +628,7 @@ impl Engine {
             transaction.nesting.python_reply = Some(reply);
             return;
         }
-        transaction.waits_for_python = false;
+        transaction.waits_for_code = false;
         self.step_done(id, &reply);
         self.advance_transaction(id);
     }
@@ -560,17 +647,7 @@ impl Engine {
             Some(_) => &[][..],
             None => &transaction.reserved[..],
         };
-        for &shard in released {
-            if shard == self.me {
-                self.end_reservation(self.me, transaction.tag, &token.to_le_bytes());
-            } else {
-                let envelope = Envelope {
-                    tag: transaction.tag,
-                    ..Envelope::new(FrameKind::Release, 0)
-                };
-                self.links.send(shard, envelope, &token.to_le_bytes());
-            }
-        }
+        self.release(transaction.tag, released, token);
         let ended = match is_over {
             Settled::Waits => return,
             Settled::Ended(reply) => Some(reply),
@@ -606,16 +683,43 @@ impl Engine {
         if !transaction.exec {
             for command in &transaction.commands {
                 // A Python command is counted when it ends, and every step of EXEC by who executes it.
-                if !matches!(self.table.spec(*command).run, Run::Python) {
+                if !matches!(self.table.spec(*command).run, Run::Python | Run::Script(_)) {
                     self.stats.executed(command.index(), 0, failed);
                     self.stats.add(Counter::CommandsProcessed, 1);
                 }
             }
         }
-        match transaction.nesting.execution {
-            Some(_) => self.nested_done(transaction.nesting, reply),
-            None => self.answer(transaction.session, transaction.slot, &reply),
+        if transaction.nesting.parent.is_some() || transaction.nesting.execution.is_some() {
+            self.nested_done(transaction.nesting, reply);
+        } else if let Some(asker) = transaction.asker {
+            self.tell(asker, &reply);
+        } else {
+            self.answer(transaction.session, transaction.slot, &reply);
         }
+    }
+
+    /// Releases shards; `token` is that of the watches which end with them.
+    fn release(&mut self, tag: u64, shards: &[usize], token: u64) {
+        for &shard in shards {
+            if shard == self.me {
+                self.end_reservation(self.me, tag, &token.to_le_bytes());
+            } else {
+                let envelope = Envelope {
+                    tag,
+                    ..Envelope::new(FrameKind::Release, 0)
+                };
+                self.links.send(shard, envelope, &token.to_le_bytes());
+            }
+        }
+    }
+
+    /// Releases what a script holds that begins again.
+    pub(super) fn release_for_script(&mut self, id: usize) {
+        let next = self.next_tag();
+        let transaction = &mut self.transactions[id];
+        let reserved = std::mem::take(&mut transaction.reserved);
+        let tag = std::mem::replace(&mut transaction.tag, next);
+        self.release(tag, &reserved, 0);
     }
 
     /// Ends the reservation of the own shard and lets go on what waited for it.
@@ -632,6 +736,7 @@ impl Engine {
             self.shard.unwatch(token);
         }
         self.reserved = None;
+        self.gate.set_busy(false);
         self.shard.release();
         self.run_deferred();
     }

@@ -30,6 +30,14 @@ pub(super) fn split_line(
     }
 }
 
+/// The words of a line as a shell would split it; None where a quote does not end.
+pub fn split_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let (mut unquoted, mut spans) = (Vec::new(), Vec::new());
+    split_line(line, &mut unquoted, &mut spans).ok()?;
+    let word = |span: &Span| unquoted[span.start..span.start + span.len].to_vec();
+    Some(spans.iter().map(word).collect())
+}
+
 /// As C's isspace.
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')

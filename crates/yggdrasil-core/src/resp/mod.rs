@@ -9,6 +9,7 @@ mod reply;
 
 pub use args::{Args, ArgsBuffer, Span};
 pub use double::{Double, parse_double, write_double};
+pub use inline::split_words;
 pub use integer::{parse_i64, parse_u64};
 pub use parser::{Arriving, Limits, Parsed, Parser, ProtocolError, Requests};
 pub use reply::{Lend, Protocol, Reply};

@@ -85,6 +85,11 @@ impl<'a> Reply<'a> {
         self.line(b'+', text.as_bytes());
     }
 
+    /// A simple string of any bytes but line ends.
+    pub fn simple_bytes(&mut self, text: &[u8]) {
+        self.line(b'+', text);
+    }
+
     /// `error` is the whole text with its prefix; line ends in it become blanks.
     pub fn error(&mut self, error: &(impl fmt::Display + ?Sized)) {
         self.out.push(b'-');
@@ -171,9 +176,14 @@ impl<'a> Reply<'a> {
 
     /// An integer of any size, as decimal digits.
     pub fn big_number(&mut self, digits: &str) {
+        self.big_number_bytes(digits.as_bytes());
+    }
+
+    /// What somebody else calls an integer of any size; it has no line ends.
+    pub fn big_number_bytes(&mut self, digits: &[u8]) {
         match self.protocol {
-            Protocol::Resp2 => self.bulk(digits.as_bytes()),
-            Protocol::Resp3 => self.line(b'(', digits.as_bytes()),
+            Protocol::Resp2 => self.bulk(digits),
+            Protocol::Resp3 => self.line(b'(', digits),
         }
     }
 

@@ -51,6 +51,12 @@ pub enum FrameKind {
     Unclaim = 21,
     /// Tell the receiver's clients of keys that are not as they have read them.
     Stale = 22,
+    /// Keep a script that was sent to another worker.
+    Script = 23,
+    /// End the script that runs.
+    Kill = 24,
+    /// The script that holds the receiver's shard runs for long, by tag.
+    Busy = 25,
 }
 
 impl FrameKind {
@@ -78,6 +84,9 @@ impl FrameKind {
             20 => Self::Go,
             21 => Self::Unclaim,
             22 => Self::Stale,
+            23 => Self::Script,
+            24 => Self::Kill,
+            25 => Self::Busy,
             _ => return None,
         })
     }

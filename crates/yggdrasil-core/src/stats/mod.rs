@@ -113,5 +113,12 @@ counters! {
     DeniedCommands, "acl_denied_commands", Counter, "Requests refused because the user may not use the command";
     DeniedKeys, "acl_denied_keys", Counter, "Requests refused because the user may not use a key";
     DeniedChannels, "acl_denied_channels", Counter, "Requests refused because the user may not use a channel";
+    CachedScripts, "cached_scripts", Gauge, "Scripts that are known by their hash";
+    ScriptBytes, "memory_scripts_bytes", Gauge, "Bytes of the texts of these";
+    EvictedScripts, "evicted_scripts", Gauge, "Scripts of EVAL that were forgotten for newer ones";
+    InterpreterBytes, "memory_interpreter_bytes", Gauge, "Bytes that the interpreter of scripts has taken";
+    Libraries, "libraries", Gauge, "Libraries of functions";
+    Functions, "functions", Gauge, "Functions of these";
+    FunctionBytes, "memory_libraries_bytes", Gauge, "Bytes of the texts of libraries";
     ProtocolErrors, "protocol_errors", Counter, "Connections closed for a protocol error";
 }

@@ -50,6 +50,13 @@ impl Worker {
                     });
                 set_future(py, future, result)
             }
+            Event::Logged { level, line } => {
+                self.tell(py, b"scripts.log", &[&[level], &line[..]].concat())
+            }
+            Event::LibrariesChanged => {
+                let payload = self.engine.borrow().dump_libraries();
+                self.tell(py, b"scripts.libraries", &payload)
+            }
             Event::Executed { execution, reply } => {
                 let future = self.executions.borrow_mut().remove(&execution);
                 set_future(py, future, decode::value_of(py, &reply))
@@ -130,6 +137,20 @@ impl Worker {
     pub(super) fn cancel_blocked(&self, py: Python<'_>, client: u64) -> PyResult<()> {
         match self.blocked.borrow_mut().remove(&client) {
             Some(task) => task.call_method0(py, "cancel").map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Hands something on to the function for a topic, if there is one.
+    fn tell(&self, py: Python<'_>, topic: &[u8], payload: &[u8]) -> PyResult<()> {
+        let topics = self.topics.borrow();
+        let handler = topics.get(topic).map(|handler| handler.clone_ref(py));
+        drop(topics);
+        match handler {
+            Some(handler) => handler
+                .bind(py)
+                .call1((PyBytes::new(py, payload),))
+                .map(drop),
             None => Ok(()),
         }
     }

@@ -94,6 +94,16 @@ def _memory(node: NodeReport) -> Fields:
     yield "pinned_keys", node.count("pinned_keys")
     yield "pinned_memory", node.count("pinned_bytes")
     yield "maxpinned", node.option("maxpinned")
+    yield "used_memory_vm_eval", node.count("memory_interpreter_bytes")
+    yield "used_memory_lua", node.count("memory_interpreter_bytes")
+    yield "used_memory_scripts_eval", node.count("memory_scripts_bytes")
+    yield "number_of_cached_scripts", node.most("cached_scripts")
+    yield "number_of_functions", node.most("functions")
+    yield "number_of_libraries", node.most("libraries")
+    yield "used_memory_vm_functions", 0
+    yield "used_memory_vm_total", node.count("memory_interpreter_bytes")
+    yield "used_memory_functions", node.count("memory_libraries_bytes")
+    yield "used_memory_scripts", node.count("memory_scripts_bytes") + node.count("memory_libraries_bytes")
     yield "used_memory_heap", use.heap
     yield "used_memory_heap_free", use.heap_free
     yield "used_memory_huge_pages", node.count("memory_huge_pages_bytes")
@@ -134,6 +144,7 @@ def _stats(node: NodeReport) -> Fields:
     yield "expired_keys", node.count("expired_keys")
     yield "evicted_keys", node.count("evicted_keys")
     yield "evicted_clients", 0
+    yield "evicted_scripts", node.count("evicted_scripts")
     yield "admitted_keys", node.count("admitted_keys")
     yield "rejected_keys", node.count("rejected_keys")
     yield "admission_window_bytes", node.count("admission_window_bytes")

@@ -1,28 +1,12 @@
-"""TIME, WAIT, SHUTDOWN and others about the node as a whole."""
+"""WAIT, SHUTDOWN and others about the node as a whole."""
 
 import asyncio
-import time
 
 from yggdrasil._core import COMPATIBLE_VERSION, ReplyError, Verbatim
 from yggdrasil.protocol.command import command
 from yggdrasil.protocol.node import CommandContext
 from yggdrasil.protocol.picture import picture
 from yggdrasil.protocol.reply import Reply, integer, milliseconds, syntax_error
-
-
-@command(
-    "time",
-    arity=1,
-    flags=("loading", "stale", "fast"),
-    group="server",
-    summary="Tells the time: Unix seconds, and microseconds beyond.",
-    since="2.6.0",
-    tips=("nondeterministic_output",),
-)
-async def time_now(ctx: CommandContext, args: list[bytes]) -> Reply:
-    """Of this machine."""
-    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
-    return [b"%d" % seconds, b"%d" % (nanoseconds // 1000)]
 
 
 @command(

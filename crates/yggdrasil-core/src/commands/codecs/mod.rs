@@ -5,6 +5,7 @@ pub(in crate::commands) mod dump;
 pub mod glob;
 pub(in crate::commands) mod hyperloglog;
 pub(in crate::commands) mod lcs;
+pub mod libraries;
 pub(in crate::commands) mod long_double;
 pub(in crate::commands) mod lzf;
 pub(in crate::commands) mod sample;

@@ -13,6 +13,7 @@ pub(in crate::commands) mod object;
 pub mod parts;
 pub(in crate::commands) mod pins;
 pub mod scan;
+pub mod scripting;
 pub mod session;
 pub(in crate::commands) mod set;
 pub(in crate::commands) mod sets;

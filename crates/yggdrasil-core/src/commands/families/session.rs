@@ -1,5 +1,6 @@
 //! Commands about the session itself: the engine runs them.
 
+use crate::commands::families::scripting::ScriptingQuery;
 use crate::commands::table::flags::Flags;
 use crate::commands::table::handler::Run;
 use crate::commands::table::key_use;
@@ -43,6 +44,8 @@ pub enum SessionCommand {
     Publish,
     SPublish,
     Monitor,
+    Time,
+    Scripting(ScriptingQuery),
 }
 
 /// For what a client may ask before it has given its password.
@@ -130,6 +133,24 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(1)",
             syntax: "[message]",
             tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+            key_uses: &[],
+        },
+    },
+    CommandSpec {
+        name: "time",
+        arity: Arity::Exact(1),
+        flags: Flags::of(&[Flags::LOADING, Flags::STALE, Flags::FAST]),
+        keys: Keys::None,
+        group: Group::Server,
+        needs: None,
+        route: Route::Session,
+        run: Run::Session(SessionCommand::Time),
+        docs: Docs {
+            summary: "Tells the time: Unix seconds, and microseconds beyond.",
+            since: "2.6.0",
+            complexity: "O(1)",
+            syntax: "",
+            tips: &["nondeterministic_output"],
             key_uses: &[],
         },
     },

@@ -9,6 +9,7 @@ use crate::keyspace::{
 };
 use crate::random::Random;
 use crate::resp::{Args, ArgsBuffer, Reply};
+use crate::script::Scripts;
 
 use crate::commands::families::session::SessionCommand;
 use crate::commands::families::value::canonical;
@@ -49,12 +50,31 @@ pub enum Run {
     Together(Together),
     /// The engine itself.
     Session(SessionCommand),
+    /// A script, or a function of a library.
+    Script(ScriptCall),
     /// A coroutine that the worker has registered.
     Python,
     /// Its subcommands; alone, where its arity allows that, a coroutine.
     Container,
     /// The list of subcommands, see [`Registry::write_help`](crate::commands::Registry::write_help).
     Help,
+}
+
+/// How a command calls a script.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ScriptCall {
+    pub by: CalledBy,
+    /// Writes are refused.
+    pub read_only: bool,
+}
+
+/// What a command says of the script to call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CalledBy {
+    Text,
+    Hash,
+    /// The name of a function.
+    Name,
 }
 
 /// A command over keys that may belong to several shards, in two steps with the shards reserved around both.
@@ -212,6 +232,7 @@ pub struct ShardContext<'a> {
     /// The request waits for a change of one of its keys, and runs again then: what was written of a reply is dropped.
     pub waits: Option<Waits>,
     pub random: &'a mut Random,
+    pub scripts: &'a mut Scripts,
     pub shard_index: u16,
     pub shard_count: u16,
     /// The command gives what it finds: a key that is not there is a miss.
@@ -416,7 +437,7 @@ impl CommandSpec {
             Run::ReadEach(each) => self.run_read_each(*each, context, args, reply),
             Run::Shard(run) => run(context, args, reply),
             Run::Together(together) => run_together(together, context, args, reply),
-            Run::Session(_) | Run::Python | Run::Container | Run::Help => {
+            Run::Session(_) | Run::Script(_) | Run::Python | Run::Container | Run::Help => {
                 panic!("{} runs on no shard", self.name)
             }
         };

@@ -35,6 +35,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     families::object::COMMANDS,
     families::databases::COMMANDS,
     families::session::COMMANDS,
+    families::scripting::COMMANDS,
 ];
 
 /// A row of a [`Registry`]: small, and valid as long as that.

@@ -185,6 +185,8 @@ pub enum Join {
     Concat,
     /// Any that is not null.
     Any,
+    /// That of the worker that has ended a script, or why none has.
+    Killed,
 }
 
 /// For COMMAND DOCS and the command reference.

@@ -9,6 +9,7 @@ mod long_values;
 mod order;
 mod room;
 mod rules;
+mod scripts;
 mod simulation;
 mod staged;
 mod state;
@@ -212,7 +213,7 @@ impl Node {
         }
         for event in engine.take_events() {
             match event {
-                Event::Reading { .. } => {}
+                Event::Reading { .. } | Event::Logged { .. } | Event::LibrariesChanged => {}
                 Event::Executed { execution, reply } => self.executed.push((execution, reply)),
                 other => panic!("{other:?}"),
             }

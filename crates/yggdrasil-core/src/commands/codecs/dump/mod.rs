@@ -5,12 +5,12 @@
 //! ```
 
 mod hash;
-mod reader;
+pub(super) mod reader;
 mod set;
 mod string;
 #[cfg(test)]
 mod tests;
-mod writer;
+pub(super) mod writer;
 mod ziplist;
 
 use std::borrow::Cow;
@@ -87,10 +87,22 @@ pub(in crate::commands) fn dump(kind: Kind, value: Value<'_>) -> Result<Vec<u8>,
             )));
         }
     }
-    out.extend(VERSION.to_le_bytes());
-    let checksum = CRC64_TABLE.checksum(&out);
-    out.extend(checksum.to_le_bytes());
+    seal(&mut out);
     Ok(out)
+}
+
+/// Appends version and checksum.
+pub(super) fn seal(out: &mut Vec<u8>) {
+    out.extend(VERSION.to_le_bytes());
+    let checksum = CRC64_TABLE.checksum(out);
+    out.extend(checksum.to_le_bytes());
+}
+
+/// The part of a payload before version and checksum, if these are right.
+pub(super) fn body(payload: &[u8]) -> Result<&[u8], CommandError> {
+    check(payload).ok_or(CommandError::Plain(
+        "DUMP payload version or checksum are wrong",
+    ))
 }
 
 /// The value in a payload, whose strings may have up to `bytes_max` bytes when they are unpacked.
@@ -98,10 +110,7 @@ pub(in crate::commands) fn restore(
     payload: &[u8],
     bytes_max: u64,
 ) -> Result<Restored<'_>, CommandError> {
-    let body = check(payload).ok_or(CommandError::Plain(
-        "DUMP payload version or checksum are wrong",
-    ))?;
-    read(body, bytes_max).ok_or(CommandError::Plain("Bad data format"))
+    read(body(payload)?, bytes_max).ok_or(CommandError::Plain("Bad data format"))
 }
 
 /// The bytes before the footer, if the footer is right.

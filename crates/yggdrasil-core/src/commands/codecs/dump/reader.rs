@@ -10,21 +10,21 @@ use super::{
 
 /// A payload that is being read. Whatever it says, no more memory is taken than a limit allows.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub(in crate::commands::codecs) struct Reader<'a> {
     rest: &'a [u8],
     /// Bytes that may still be unpacked.
     unpack_max: u64,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8], unpack_max: u64) -> Self {
+    pub(in crate::commands::codecs) fn new(bytes: &'a [u8], unpack_max: u64) -> Self {
         Self {
             rest: bytes,
             unpack_max,
         }
     }
 
-    pub(super) fn byte(&mut self) -> Option<u8> {
+    pub(in crate::commands::codecs) fn byte(&mut self) -> Option<u8> {
         self.take().map(|[byte]: [u8; 1]| byte)
     }
 
@@ -69,7 +69,7 @@ impl<'a> Reader<'a> {
         self.take().map(u64::from_le_bytes)
     }
 
-    pub(super) fn string(&mut self) -> Option<Cow<'a, [u8]>> {
+    pub(in crate::commands::codecs) fn string(&mut self) -> Option<Cow<'a, [u8]>> {
         let first = *self.rest.first()?;
         if first < ENCODED {
             let len = self.len()?;

@@ -33,7 +33,7 @@ pub(super) fn write_number(out: &mut Vec<u8>, number: u64) {
     }
 }
 
-pub(super) fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(in crate::commands::codecs) fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.reserve(bytes.len() + FOOTER_BYTES + 9);
     write_number(out, bytes.len() as u64);
     out.extend_from_slice(bytes);

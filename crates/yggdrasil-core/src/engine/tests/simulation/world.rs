@@ -393,7 +393,7 @@ impl World {
                         .swap_remove(known.expect("an answer comes once"));
                 }
                 // The end of a client is told here whether or not it is read from.
-                Event::LookForEnd { .. } => {}
+                Event::LookForEnd { .. } | Event::Logged { .. } | Event::LibrariesChanged => {}
                 Event::Called { .. } | Event::CallAnswered { .. } => {
                     unreachable!("no command of the simulation calls Python")
                 }
