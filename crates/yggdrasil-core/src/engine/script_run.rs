@@ -6,7 +6,7 @@ use super::job::Job;
 use super::pending::{SessionRef, Waiter};
 use super::scripts::{Held, Origin, ScriptRun};
 use super::session::{Queued, Wait};
-use super::tracking::Origin;
+use super::tracking;
 use super::transaction::{ScriptHolder, Transaction};
 use crate::commands::{CommandError, CommandId, Flags, Run, SessionCommand, database_argument};
 use crate::resp::{Args, ArgsBuffer, Reply};
@@ -306,7 +306,7 @@ impl Engine {
             db: script.db,
             protocol: script.run.protocol(),
             may_wait: false,
-            origin: Origin::of(script.client),
+            origin: tracking::Origin::of(script.client),
         };
         let ran = self.run_job(&job, answer, false);
         assert!(ran.is_done(), "it was not allowed to wait");
