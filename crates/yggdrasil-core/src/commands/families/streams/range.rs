@@ -50,14 +50,14 @@ fn range(
         count = Some(int_argument(args.at(at + 1))?);
         at += 2;
     }
-    if count.is_some_and(|count| count <= 0) {
-        reply.null_array();
-        return Ok(());
-    }
     let Some(stream) = entry.and_then(stream_of) else {
         reply.array(0);
         return Ok(());
     };
+    if count.is_some_and(|count| count <= 0) {
+        reply.null_array();
+        return Ok(());
+    }
     let count = match count {
         Some(count) => usize::try_from(count).unwrap_or(0),
         None => usize::MAX,
