@@ -7,6 +7,7 @@
 mod hash;
 pub(super) mod reader;
 mod set;
+mod stream;
 mod string;
 #[cfg(test)]
 mod tests;
@@ -35,7 +36,10 @@ mod types {
     pub const SET_INTSET: u8 = 11;
     pub const HASH_ZIPLIST: u8 = 13;
     pub const HASH_LISTPACK: u8 = 16;
+    pub const STREAM_LISTPACKS: u8 = 15;
+    pub const STREAM_LISTPACKS_2: u8 = 19;
     pub const SET_LISTPACK: u8 = 20;
+    pub const STREAM_LISTPACKS_3: u8 = 21;
     pub const HASH_TIMES_EARLY: u8 = 22;
     pub const HASH_LISTPACK_TIMES_EARLY: u8 = 23;
     pub const HASH_TIMES: u8 = 24;
@@ -80,6 +84,7 @@ pub(in crate::commands) fn dump(kind: Kind, value: Value<'_>) -> Result<Vec<u8>,
         (Kind::String, value) => string::write(&mut out, value),
         (Kind::Set, value) => set::write(&mut out, value),
         (Kind::Hash, value) => hash::write(&mut out, value),
+        (Kind::Stream, value) => stream::write(&mut out, value),
         (kind, _) => {
             return Err(CommandError::text(format!(
                 "ERR values of type {} have no DUMP payload; read them by the commands of their type",
@@ -130,6 +135,9 @@ fn read(body: &[u8], bytes_max: u64) -> Option<Restored<'_>> {
         types::STRING => return reader.string().map(Restored::String),
         types::SET | types::SET_INTSET | types::SET_LISTPACK => {
             return collection(Kind::Set, set::read(kind, &mut reader)?);
+        }
+        types::STREAM_LISTPACKS | types::STREAM_LISTPACKS_2 | types::STREAM_LISTPACKS_3 => {
+            return collection(Kind::Stream, stream::read(kind, &mut reader)?);
         }
         _ => hash::read(kind, &mut reader)?,
     };

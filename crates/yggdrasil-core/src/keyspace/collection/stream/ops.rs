@@ -42,7 +42,8 @@ impl<'o> StreamOps<'o> {
         pairs.for_each(|element| put_bytes(self.out, element));
     }
 
-    pub(super) fn add_entry(&mut self, entry: &StreamEntry<'_>) {
+    /// Appends an entry of another stream.
+    pub fn add_entry(&mut self, entry: &StreamEntry<'_>) {
         self.out.push(ADD);
         entry.id.put(self.out);
         put_length(self.out, entry.fields());
