@@ -28,7 +28,6 @@ def waiting(target: Target, admin: Wire, resp: int, *request: Any) -> Wire:
     return client
 
 
-
 @pytest.fixture
 def admin(target: Target) -> Wire:
     connection = target.connect()
