@@ -631,6 +631,9 @@ class Worker:
     def hear_broadcasts(self) -> None:
         """Looks which workers have clients that hear of all keys with a prefix."""
 
+    def unblock_client(self, client_id: int, *, with_error: bool) -> bool:
+        """Lets a client of this worker go on that waits for a key to change; false when none waits here."""
+
     def pause(self, until_ms: int, writes_only: bool) -> None:
         """Pauses this worker's clients until a moment in Unix ms."""
 

@@ -235,6 +235,15 @@ impl Worker {
         Ok(killed)
     }
 
+    /// Lets a client of this worker go on that waits for a change of a key, as if its time was over or with an error;
+    /// false when none waits here.
+    #[pyo3(signature = (client_id, *, with_error))]
+    fn unblock_client(&self, py: Python<'_>, client_id: u64, with_error: bool) -> PyResult<bool> {
+        let waited = self.engine.borrow_mut().unblock(client_id, with_error);
+        self.settle(py)?;
+        Ok(waited)
+    }
+
     /// Pauses this worker's clients until a moment in Unix ms.
     fn pause(&self, until_ms: u64, writes_only: bool) {
         self.engine.borrow_mut().pause(until_ms, writes_only);

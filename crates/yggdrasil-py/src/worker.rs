@@ -34,6 +34,8 @@ const ROUND_BYTES: usize = 1024 * 1024;
 const SLICE_BYTES: usize = 512 * 1024;
 /// Seconds between two rounds of housekeeping.
 const TICK_SECONDS: f64 = 0.1;
+/// Deadlines that are further away are looked at again by the next ticks.
+const ALARM_MS_MAX: u64 = 250;
 /// Seconds between two looks whether everything is drained.
 const DRAIN_TICK_SECONDS: f64 = 0.005;
 
@@ -73,6 +75,8 @@ pub struct State {
     /// The event loop holds a call of `_settle`: one a round, or a round would be longer than [`ROUND_BYTES`].
     settle_due: Cell<bool>,
     tick_due: Cell<f64>,
+    /// The deadline that the event loop wakes the worker for, in Unix ms.
+    alarm_due: Cell<u64>,
     drained: RefCell<Option<Py<PyAny>>>,
     pub(crate) heap: RefCell<Heap>,
     ready: RefCell<Vec<SessionRef>>,
@@ -224,7 +228,23 @@ impl Worker {
             // A full eventfd has woken its worker already.
             let _ = rustix::io::write(&self.wake_descriptors[shard], &1_u64.to_ne_bytes());
         }
-        Ok(())
+        self.set_alarm(py)
+    }
+
+    /// Has the event loop call when the next request has waited for as long as it may, if that is before the next ticks.
+    fn set_alarm(&self, py: Python<'_>) -> PyResult<()> {
+        let Some((deadline, left_ms)) = self.engine.borrow().next_deadline() else {
+            return Ok(());
+        };
+        let (Some(worker), Some(running)) = (self.me.get(), self.event_loop.get()) else {
+            return Ok(());
+        };
+        if deadline >= self.alarm_due.get() || left_ms > ALARM_MS_MAX {
+            return Ok(());
+        }
+        self.alarm_due.set(deadline);
+        let call = (left_ms as f64 / 1000.0, worker.getattr(py, "_alarm")?);
+        running.bind(py).call_method1("call_later", call).map(drop)
     }
 
     /// Sends a session's output as far as the socket takes it; the transport gets the rest.
@@ -406,6 +426,7 @@ impl Worker {
                 settle_method: OnceCell::new(),
                 settle_due: Cell::new(false),
                 tick_due: Cell::new(0.0),
+                alarm_due: Cell::new(u64::MAX),
                 drained: RefCell::new(None),
                 heap: RefCell::new(Heap::default()),
                 ready: RefCell::new(Vec::new()),
@@ -491,6 +512,12 @@ impl Worker {
         // Nothing to read means that the rings were looked at already.
         let _ = rustix::io::read(&self.wake_descriptors[own], &mut count);
         self.engine.borrow_mut().poll();
+        self.settle(py)
+    }
+
+    fn _alarm(&self, py: Python<'_>) -> PyResult<()> {
+        self.alarm_due.set(u64::MAX);
+        self.engine.borrow_mut().pass_time();
         self.settle(py)
     }
 

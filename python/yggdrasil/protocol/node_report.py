@@ -39,7 +39,7 @@ def report(here: Here, _asked: None) -> WorkerReport:
         memory=use_of(here),
         databases={db: counts for db, counts in databases.items() if counts[0]},
         errors=worker.errors(),
-        waiting=len(here.waiting),
+        waiting=worker.stats()["blocked_clients"],
     )
 
 

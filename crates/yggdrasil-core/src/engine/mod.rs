@@ -619,13 +619,13 @@ impl Engine {
 
     /// Suspends a session, or ends its suspension.
     fn set_wait(&mut self, index: usize, wait: Wait) {
+        let before = self.is_blocked(&self.sessions[index]);
         let session = &mut self.sessions[index];
-        let (before, after) = (session.wait != Wait::None, wait != Wait::None);
         session.wait = wait;
-        if !after {
+        if wait == Wait::None {
             session.blocked = None;
         }
-        match (before, after) {
+        match (before, self.is_blocked(&self.sessions[index])) {
             (false, true) => self.stats.add(Counter::BlockedClients, 1),
             (true, false) => self.stats.subtract(Counter::BlockedClients, 1),
             _ => {}

@@ -492,10 +492,11 @@ impl Engine {
         }
     }
 
-    /// The next time at which [`Engine::pass_time`] has something to do, in Unix ms.
+    /// The next time at which [`Engine::pass_time`] has something to do, in Unix ms, and how long that is from now.
     #[must_use]
-    pub fn next_deadline(&self) -> Option<Millis> {
-        self.deadlines.first().map(|(until, _)| *until)
+    pub fn next_deadline(&self) -> Option<(Millis, Millis)> {
+        let (until, _) = self.deadlines.first()?;
+        Some((*until, until.saturating_sub((self.clock.unix_ms)())))
     }
 
     /// Ends requests that have waited for as long as they may.

@@ -267,7 +267,7 @@ impl Engine {
                 self.send_reply(*from, header, &reply);
             }
             FrameKind::Apply => {
-                let reply = self.apply(header, payload);
+                let reply = self.apply(header.db, payload);
                 self.send_reply(*from, header, &reply);
             }
             FrameKind::Finish => self.take_finish(message),
@@ -343,14 +343,15 @@ impl Engine {
         self.look_here(&look, origin)
     }
 
-    fn apply(&mut self, header: &FrameHeader, payload: &[u8]) -> Vec<u8> {
+    /// Makes a change that was sent; the answer says whether it was made.
+    pub(super) fn apply(&mut self, db: u8, payload: &[u8]) -> Vec<u8> {
         let outcome = match wire::change(payload) {
             None => Err(CommandError::Plain(
                 "a worker sent a change that could not be read",
             )),
             Some((author, key, effect, events)) => {
                 let change = Change {
-                    db: header.db,
+                    db,
                     key,
                     effect,
                     events: &events,

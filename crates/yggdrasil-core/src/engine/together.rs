@@ -1,6 +1,8 @@
 //! Commands over several keys that look before they change (RENAME, COPY, MSETNX, LCS ...) when the keys belong to
 //! several shards: steps of a transaction, which has reserved the shards.
 
+use std::collections::VecDeque;
+
 use super::Engine;
 use super::links::Envelope;
 use super::pending::{Gather, Receiver, Waiter};
@@ -22,8 +24,19 @@ pub(super) enum Step {
         args: ArgsBuffer,
         gather: usize,
     },
-    /// Its changes are being made; then this is the reply.
-    Changing { gather: usize, reply: Vec<u8> },
+    /// Its changes are being made, then others; then this is the reply.
+    Changing {
+        gather: usize,
+        rest: VecDeque<Prepared>,
+        reply: Vec<u8>,
+    },
+}
+
+/// A change as it is sent to the owner of its key.
+pub(super) struct Prepared {
+    shard: usize,
+    db: u8,
+    payload: Vec<u8>,
 }
 
 /// What the steps of such a command stand on, apart from the engine, which makes its changes.
@@ -151,8 +164,12 @@ impl Engine {
                 self.decide(id, together, &args.as_args(), &parts);
                 self.continue_together(id)
             }
-            Some(Step::Changing { reply, .. }) => {
+            Some(Step::Changing { rest, reply, .. }) => {
                 let error = parts.into_iter().find(|part| part.first() == Some(&b'-'));
+                if error.is_none() && !rest.is_empty() {
+                    self.send_prepared(id, rest, false, reply);
+                    return self.continue_together(id);
+                }
                 self.step_done(id, &error.unwrap_or(reply));
                 true
             }
@@ -193,33 +210,55 @@ impl Engine {
         }
     }
 
+    /// Sends changes to the owners. A first one that may be refused goes alone: nothing has changed then.
     fn send_changes(&mut self, id: usize, changes: &[Change<'_>], reply: Vec<u8>) {
-        let (tag, author) = {
-            let transaction = &self.transactions[id];
-            (transaction.tag, transaction.session.client)
-        };
-        let gather = self.new_gather(id, changes.len());
-        for (part, change) in changes.iter().enumerate() {
-            let shard = self.shard_of(change.key);
-            if shard == self.me {
-                let mut done = Vec::new();
-                let mut writer = Reply::new(&mut done, crate::resp::Protocol::Resp2);
-                match self.change(author, change) {
-                    Ok(()) => writer.ok(),
-                    Err(error) => error.write(&mut writer),
-                }
-                self.gathers[gather].parts[part] = Some(done);
-            } else {
+        let author = self.transactions[id].session.client;
+        let prepared: VecDeque<Prepared> = changes
+            .iter()
+            .map(|change| {
                 let mut payload = Vec::new();
                 wire::put_change(&mut payload, author, change);
+                Prepared {
+                    shard: self.shard_of(change.key),
+                    db: change.db,
+                    payload,
+                }
+            })
+            .collect();
+        let is_first_alone = changes
+            .first()
+            .is_some_and(|change| change.effect.may_be_refused());
+        self.send_prepared(id, prepared, is_first_alone, reply);
+    }
+
+    fn send_prepared(
+        &mut self,
+        id: usize,
+        mut changes: VecDeque<Prepared>,
+        is_first_alone: bool,
+        reply: Vec<u8>,
+    ) {
+        let tag = self.transactions[id].tag;
+        let rest = changes.split_off(if is_first_alone { 1 } else { changes.len() });
+        let gather = self.new_gather(id, changes.len());
+        for (part, change) in changes.into_iter().enumerate() {
+            let Prepared { shard, db, payload } = change;
+            if shard == self.me {
+                let done = self.apply(db, &payload);
+                self.gathers[gather].parts[part] = Some(done);
+            } else {
                 let envelope = Envelope {
                     tag,
-                    db: change.db,
+                    db,
                     ..Envelope::new(FrameKind::Apply, 0)
                 };
                 self.send_asking(shard, Waiter::Part { gather, part }, envelope, &payload);
             }
         }
-        self.transactions[id].step = Some(Step::Changing { gather, reply });
+        self.transactions[id].step = Some(Step::Changing {
+            gather,
+            rest,
+            reply,
+        });
     }
 }

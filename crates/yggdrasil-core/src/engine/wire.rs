@@ -2,7 +2,7 @@
 
 use super::tracking::Origin;
 use crate::commands::{Change, Look};
-use crate::keyspace::collection::stream::StreamPart;
+use crate::keyspace::collection::Part;
 use crate::keyspace::collection::wire::Wire;
 use crate::keyspace::{Effect, KeyEvent};
 use crate::resp::{Args, Span};
@@ -50,7 +50,7 @@ pub fn look(db: u8, payload: &[u8]) -> Option<Look<'_>> {
     let wanted = wire.byte()?;
     let part = match wanted {
         LOOK_NO_VALUE | LOOK_VALUE => None,
-        LOOK_PART => Some(StreamPart::decode(&mut wire)?),
+        LOOK_PART => Some(Part::decode(&mut wire)?),
         _ => return None,
     };
     Some(Look {

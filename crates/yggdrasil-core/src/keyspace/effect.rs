@@ -143,6 +143,16 @@ impl<'a> Effect<'a> {
         }
     }
 
+    /// True for what takes memory.
+    #[must_use]
+    pub fn may_be_refused(&self) -> bool {
+        match *self {
+            Self::Put { .. } | Self::Splice { .. } => true,
+            Self::Delta { kind, ops, .. } => !Collection::only_removes(kind, ops),
+            _ => false,
+        }
+    }
+
     /// Bytes that [`Effect::encode`] appends.
     #[must_use]
     pub fn encoded_len(&self) -> u64 {

@@ -53,7 +53,7 @@ counters! {
     ConnectionsReceived, "connections_received", Counter, "Connections accepted";
     ConnectionsRejected, "connections_rejected", Counter, "Connections refused because of maxclients";
     ConnectedClients, "connected_clients", Gauge, "Open client connections";
-    BlockedClients, "blocked_clients", Gauge, "Clients whose next command waits";
+    BlockedClients, "blocked_clients", Gauge, "Clients in commands that wait for others";
     PubsubClients, "pubsub_clients", Gauge, "Clients that subscribe to something";
     TrackingClients, "tracking_clients", Gauge, "Clients that keep what they have read (CLIENT TRACKING)";
     TrackingBroadcasts, "tracking_broadcast_clients", Gauge, "Clients that hear of all keys with a prefix";

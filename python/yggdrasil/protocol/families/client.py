@@ -105,7 +105,7 @@ def unblock(here: Here, asked: Unblock) -> bool:
     """Lets a client go on that waits here."""
     waiting = here.waiting.get(asked.client_id)
     if waiting is None or waiting.done():
-        return False
+        return here.worker.unblock_client(asked.client_id, with_error=asked.error)
     waiting.set_result(asked.error)
     return True
 

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::keyspace::collection::stream::StreamPart;
+use crate::keyspace::collection::Part;
 use crate::keyspace::{
     AccessBits, Effect, EntryView, EventClasses, Expiry, Key, KeyEvent, KeyspaceError, Kind,
     Millis, PinRoom, Received, Shard, Value, hash_key,
@@ -97,8 +97,8 @@ pub struct Look<'a> {
     pub key: &'a [u8],
     /// True when its value is needed. If not, an empty one may be given for it.
     pub value: bool,
-    /// The part of a stream that is enough.
-    pub part: Option<StreamPart<'a>>,
+    /// The part of the value that is enough; without it, the whole is given.
+    pub part: Option<Part<'a>>,
 }
 
 /// A change that a [`Together`] command makes, applied in order by the owner of the key.
@@ -214,6 +214,14 @@ impl PlanContext<'_> {
             key,
             value,
             part: None,
+        }
+    }
+
+    /// A look at a part of the value of a key of the database in use.
+    pub fn look_at_part<'a>(&self, key: &'a [u8], part: Part<'a>) -> Look<'a> {
+        Look {
+            part: Some(part),
+            ..self.look(key, true)
         }
     }
 }

@@ -99,16 +99,15 @@ pub fn encode(entry: Option<&EntryView<'_>>, with_value: bool, out: &mut Vec<u8>
 
 /// Appends what a look wants of an entry.
 pub fn encode_look(entry: Option<&EntryView<'_>>, look: &Look<'_>, out: &mut Vec<u8>) {
-    if let (Some(part), Some(entry)) = (&look.part, entry)
-        && let Value::Tree(Collection::Stream(stream)) = entry.value
-    {
-        let mut ops = Vec::new();
-        stream.write_part(part, &mut ops);
-        let value = Value::Written(&ops);
-        encode(Some(&EntryView { value, ..*entry }), true, out);
-        return;
+    let part = look.part.zip(entry);
+    let ops = part.and_then(|(part, entry)| part.of(entry.kind, &entry.value));
+    match (entry, &ops) {
+        (Some(entry), Some(ops)) => {
+            let value = Value::Written(ops);
+            encode(Some(&EntryView { value, ..*entry }), true, out);
+        }
+        _ => encode(entry, look.value, out),
     }
-    encode(entry, look.value, out);
 }
 
 /// Reads what [`encode`] wrote; `None` for anything else.

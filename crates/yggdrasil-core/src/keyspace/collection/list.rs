@@ -218,6 +218,10 @@ impl Elements for List {
         true
     }
 
+    fn only_removes(ops: &[u8]) -> bool {
+        ops_of(ops).all(|op| matches!(op, Op::Pop(..) | Op::Remove(..)))
+    }
+
     fn len(&self) -> u64 {
         self.tree.len()
     }

@@ -10,6 +10,7 @@ pub mod intset;
 pub mod list;
 pub mod listpack;
 pub mod map;
+mod part;
 pub mod set;
 pub mod sorted_set;
 pub mod stream;
@@ -21,6 +22,7 @@ use std::fmt::Debug;
 
 use self::hash::Hash;
 use self::list::List;
+pub use self::part::Part;
 use self::set::Set;
 use self::sorted_set::SortedSet;
 use self::stream::Stream;
@@ -134,6 +136,11 @@ pub trait Elements: Clone + Debug {
     /// True for bytes that are operations of this type.
     fn check(ops: &[u8]) -> bool;
 
+    /// True for operations that only remove elements.
+    fn only_removes(_ops: &[u8]) -> bool {
+        false
+    }
+
     /// The number of elements.
     fn len(&self) -> u64;
 
@@ -229,6 +236,12 @@ impl Collection {
     #[must_use]
     pub fn check(kind: Kind, ops: &[u8]) -> bool {
         of_kind!(kind, check(ops), same, false)
+    }
+
+    /// True for operations that only remove elements: memory does not refuse them.
+    #[must_use]
+    pub fn only_removes(kind: Kind, ops: &[u8]) -> bool {
+        of_kind!(kind, only_removes(ops), same, false)
     }
 
     /// Changes packed bytes, see [`Elements::apply_packed`].

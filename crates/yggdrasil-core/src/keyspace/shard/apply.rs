@@ -1,5 +1,6 @@
 //! Effects on a shard: those that were decided here, and those that another shard, or a log, has numbered.
 
+use crate::keyspace::collection::Collection;
 use crate::keyspace::effect::{Effect, Record};
 use crate::keyspace::entry::VERSION_MASK;
 use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, hash_key};
@@ -156,6 +157,9 @@ impl Shard {
             }
             Effect::Clear => self.clear_database(key.db),
             Effect::MapDatabases { physical } => self.map_databases(physical),
+            Effect::Delta { kind, ops, .. } if Collection::only_removes(kind, ops) => {
+                self.reduce(key, kind, ops, now)?;
+            }
             Effect::Delta { kind, ops, .. } => self.change(key, kind, ops, now)?,
         }
         Ok(())

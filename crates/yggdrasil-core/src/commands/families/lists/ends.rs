@@ -40,7 +40,7 @@ pub(super) fn rpushx(
 }
 
 /// The event of a push at an end.
-pub(super) fn pushed(side: Side) -> KeyEvent {
+fn pushed(side: Side) -> KeyEvent {
     match side {
         Side::Front => KeyEvent::LPush,
         Side::Back => KeyEvent::RPush,
@@ -48,7 +48,7 @@ pub(super) fn pushed(side: Side) -> KeyEvent {
 }
 
 /// The event of a pop at an end.
-pub(super) fn popped(side: Side) -> KeyEvent {
+fn popped(side: Side) -> KeyEvent {
     match side {
         Side::Front => KeyEvent::LPop,
         Side::Back => KeyEvent::RPop,
@@ -134,7 +134,7 @@ fn pop(
 }
 
 /// Removes elements at an end, all of them or a part, and tells of it.
-pub(super) fn remove_from_end(
+fn remove_from_end(
     context: &mut ShardContext<'_>,
     key: &Key<'_>,
     side: Side,

@@ -3,10 +3,11 @@
 mod arguments;
 mod edit;
 mod ends;
+mod moves;
 mod read;
 
 use crate::commands::table::flags::Flags;
-use crate::commands::table::handler::{ReadHandler, Run, ShardHandler};
+use crate::commands::table::handler::{ReadHandler, Run, ShardHandler, Together};
 use crate::commands::table::key_use;
 use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::{AtLeast, Exact};
@@ -19,6 +20,13 @@ use crate::resp::Reply;
 
 const ADDS: Flags = Flags::of(&[Flags::WRITE, Flags::DENYOOM]);
 const ADDS_FAST: Flags = Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST]);
+/// A wait for the first key alone: others of the kind are only written.
+const WAITS_TO_ADD: Flags = Flags::of(&[
+    Flags::WRITE,
+    Flags::DENYOOM,
+    Flags::BLOCKING,
+    Flags::WAITS_FOR_FIRST,
+]);
 const TAKES_FAST: Flags = Flags::of(&[Flags::WRITE, Flags::FAST]);
 
 pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
@@ -223,7 +231,161 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             key_uses: &[key_use::TAKE_OUT],
         },
     ),
+    moving(
+        "lmove",
+        Exact(5),
+        ADDS,
+        Docs {
+            summary: "Moves an element from an end of a list to an end of another one, and gives it.",
+            since: "6.2.0",
+            complexity: "O(1)",
+            syntax: "source destination <LEFT | RIGHT> <LEFT | RIGHT>",
+            tips: &[],
+            key_uses: &[key_use::MOVE_AWAY, key_use::INSERT],
+        },
+    ),
+    moving(
+        "rpoplpush",
+        Exact(3),
+        ADDS,
+        Docs {
+            summary: "Moves the last element of a list before the first of another one, and gives it.",
+            since: "1.2.0",
+            complexity: "O(1)",
+            syntax: "source destination",
+            tips: &[],
+            key_uses: &[key_use::MOVE_AWAY, key_use::INSERT],
+        },
+    ),
+    moving(
+        "blmove",
+        Exact(6),
+        WAITS_TO_ADD,
+        Docs {
+            summary: "Does the same as LMOVE, once there is an element.",
+            since: "6.2.0",
+            complexity: "O(1)",
+            syntax: "source destination <LEFT | RIGHT> <LEFT | RIGHT> timeout",
+            tips: &[],
+            key_uses: &[key_use::MOVE_AWAY, key_use::INSERT],
+        },
+    ),
+    moving(
+        "brpoplpush",
+        Exact(4),
+        WAITS_TO_ADD,
+        Docs {
+            summary: "Does the same as RPOPLPUSH, once there is an element.",
+            since: "2.2.0",
+            complexity: "O(1)",
+            syntax: "source destination timeout",
+            tips: &[],
+            key_uses: &[key_use::MOVE_AWAY, key_use::INSERT],
+        },
+    ),
+    popping(
+        "lmpop",
+        AtLeast(4),
+        Flags::of(&[Flags::WRITE, Flags::MOVABLE_KEYS]),
+        Keys::Counted {
+            count_at: 1,
+            destination: None,
+        },
+        Docs {
+            summary: "Removes elements at an end of the first of some lists that has any, and gives them.",
+            since: "7.0.0",
+            complexity: "O(N + M) for N lists and M elements",
+            syntax: "numkeys key [key ...] <LEFT | RIGHT> [COUNT count]",
+            tips: &[],
+            key_uses: &[key_use::MOVE_AWAY],
+        },
+    ),
+    popping(
+        "blmpop",
+        AtLeast(5),
+        Flags::of(&[Flags::WRITE, Flags::BLOCKING, Flags::MOVABLE_KEYS]),
+        Keys::Counted {
+            count_at: 2,
+            destination: None,
+        },
+        Docs {
+            summary: "Does the same as LMPOP, once there is an element.",
+            since: "7.0.0",
+            complexity: "O(N + M) for N lists and M elements",
+            syntax: "timeout numkeys key [key ...] <LEFT | RIGHT> [COUNT count]",
+            tips: &[],
+            key_uses: &[key_use::MOVE_AWAY],
+        },
+    ),
+    popping(
+        "blpop",
+        AtLeast(3),
+        Flags::of(&[Flags::WRITE, Flags::BLOCKING]),
+        Keys::range(1, -2),
+        Docs {
+            summary: "Removes the first element of the first of some lists that has any, once there is one.",
+            since: "2.0.0",
+            complexity: "O(N) for N lists",
+            syntax: "key [key ...] timeout",
+            tips: &[],
+            key_uses: &[key_use::MOVE_AWAY],
+        },
+    ),
+    popping(
+        "brpop",
+        AtLeast(3),
+        Flags::of(&[Flags::WRITE, Flags::BLOCKING]),
+        Keys::range(1, -2),
+        Docs {
+            summary: "Removes the last element of the first of some lists that has any, once there is one.",
+            since: "2.0.0",
+            complexity: "O(N) for N lists",
+            syntax: "key [key ...] timeout",
+            tips: &[],
+            key_uses: &[key_use::MOVE_AWAY],
+        },
+    ),
 ];
+
+const fn moving(name: &'static str, arity: Arity, flags: Flags, docs: Docs) -> CommandSpec {
+    CommandSpec {
+        name,
+        arity,
+        flags,
+        keys: Keys::FIRST_TWO,
+        group: Group::List,
+        needs: Some(Kind::List),
+        route: Route::Together,
+        run: Run::Together(Together {
+            look: moves::move_look,
+            decide: moves::move_decide,
+        }),
+        docs,
+    }
+}
+
+const fn popping(
+    name: &'static str,
+    arity: Arity,
+    flags: Flags,
+    keys: Keys,
+    docs: Docs,
+) -> CommandSpec {
+    CommandSpec {
+        name,
+        arity,
+        flags,
+        keys,
+        group: Group::List,
+        needs: Some(Kind::List),
+        route: Route::Together,
+        run: Run::Together(Together {
+            look: moves::pop_look,
+            decide: moves::pop_decide,
+        }),
+        docs,
+    }
+}
 
 const fn writer(
     name: &'static str,

@@ -5,6 +5,7 @@ use crate::commands::table::error::CommandError;
 use crate::commands::table::handler::{
     Change, Found, Look, Outcome, PlanContext, ReadContext, check_kind,
 };
+use crate::keyspace::collection::Part;
 use crate::keyspace::collection::stream::{Direction, Stream, StreamId, StreamPart};
 use crate::keyspace::{EntryView, Kind, Millis};
 use crate::resp::{Args, ArgsBuffer, Protocol, Reply};
@@ -197,7 +198,7 @@ impl<'a> Read<'a> {
                 (From::Last | From::Now | From::New, _) => StreamPart::Last,
             };
             Look {
-                part: Some(part),
+                part: Some(Part::Stream(part)),
                 ..context.look(key, true)
             }
         });
