@@ -119,6 +119,7 @@ fn moving_keys(keys: Keys) -> Option<(u16, Option<&'static str>, bool)> {
         | Keys::At { .. }
         | Keys::Before { .. }
         | Keys::FromTo
+        | Keys::Sort
         | Keys::IntoFirst { .. }
         | Keys::Migrated => None,
     }

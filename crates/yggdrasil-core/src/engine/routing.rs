@@ -96,7 +96,8 @@ impl Engine {
     /// The one shard that all keys of a request belong to, or the own for a request that its handler will refuse.
     fn only_shard(&self, command: CommandId, args: &Args<'_>) -> Option<usize> {
         let row = self.table.spec(command);
-        if matches!(row.route, Route::AllShards(_)) {
+        let is_everywhere = self.shape.shards > 1 && row.keys.reach_everywhere(args);
+        if is_everywhere || matches!(row.route, Route::AllShards(_)) {
             return None;
         }
         if let Keys::At { first, step, .. } = row.keys
@@ -153,6 +154,7 @@ impl Engine {
         match row.route {
             Route::Session if !matches!(row.run, Run::Python) => 0,
             Route::AllShards(_) | Route::RandomKey => all,
+            Route::Together if row.keys.reach_everywhere(args) => all,
             Route::Scan => 1 << self.scan_shard(args),
             Route::Upload => 1 << self.upload_shard(args),
             // A Python command has no route: what it executes inside of a transaction is for the keys of its row.

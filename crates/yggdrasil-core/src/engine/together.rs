@@ -10,20 +10,16 @@ use super::tracking::Origin;
 use super::wire;
 use crate::commands::together::{decode, encode_look};
 use crate::commands::{
-    Change, CommandError, Join, KeyLimits, Look, Made, MayWait, PlanContext, Together,
+    Change, CommandError, Further, Join, KeyLimits, Look, Made, MayWait, PlanContext, Together,
 };
 use crate::keyspace::{Key, Millis, PinRoom, hash_key};
-use crate::resp::{Args, ArgsBuffer, Reply};
+use crate::resp::{ArgsBuffer, Reply};
 use crate::ring::FrameKind;
 
 /// How far such a command has come.
 pub(super) enum Step {
     /// The entries it wants to see are being fetched.
-    Looking {
-        together: Together,
-        args: ArgsBuffer,
-        gather: usize,
-    },
+    Looking { asked: Asked, gather: usize },
     /// Its changes are being made, then others; then this is the reply.
     Changing {
         gather: usize,
@@ -39,12 +35,21 @@ pub(super) struct Prepared {
     payload: Vec<u8>,
 }
 
+/// What was asked for, and what has been seen for it so far.
+pub(super) struct Asked {
+    together: Together,
+    args: ArgsBuffer,
+    origin: Origin,
+    seen: Vec<Vec<u8>>,
+}
+
 /// What the steps of such a command stand on, apart from the engine, which makes its changes.
 struct Ground {
     limits: KeyLimits,
     pins: PinRoom,
     made: Made,
     may_wait: MayWait,
+    further: Further,
 }
 
 impl Ground {
@@ -54,6 +59,7 @@ impl Ground {
             pins: engine.shard.pins().room(),
             made: Made::default(),
             may_wait: MayWait::new(may_wait),
+            further: Further::default(),
         }
     }
 
@@ -65,6 +71,7 @@ impl Ground {
             pins: &self.pins,
             made: &self.made,
             may_wait: &self.may_wait,
+            further: &self.further,
         }
     }
 }
@@ -97,7 +104,7 @@ impl Engine {
         origin: Origin,
     ) {
         let transaction = &self.transactions[id];
-        let (db, tag, protocol) = (transaction.db, transaction.tag, transaction.protocol);
+        let (db, protocol) = (transaction.db, transaction.protocol);
         let mut looks = Vec::new();
         let ground = Ground::of(self, transaction.spread.is_some());
         let plan = ground.plan(db, self.now);
@@ -105,6 +112,20 @@ impl Engine {
             self.together_failed(id, protocol, &error);
             return;
         }
+        let gather = self.gather_looks(id, &looks, origin);
+        let asked = Asked {
+            together,
+            args,
+            origin,
+            seen: Vec::new(),
+        };
+        self.transactions[id].step = Some(Step::Looking { asked, gather });
+    }
+
+    /// Asks the owners for what some keys have.
+
+    fn gather_looks(&mut self, id: usize, looks: &[Look<'_>], origin: Origin) -> usize {
+        let tag = self.transactions[id].tag;
         let gather = self.new_gather(id, looks.len());
         for (part, look) in looks.iter().enumerate() {
             let shard = self.shard_of(look.key);
@@ -122,11 +143,7 @@ impl Engine {
                 self.send_asking(shard, Waiter::Part { gather, part }, envelope, &payload);
             }
         }
-        self.transactions[id].step = Some(Step::Looking {
-            together,
-            args,
-            gather,
-        });
+        gather
     }
 
     fn new_gather(&mut self, id: usize, parts: usize) -> usize {
@@ -160,8 +177,9 @@ impl Engine {
         }
         let parts = self.gathers.remove(gather).into_parts();
         match self.transactions[id].step.take() {
-            Some(Step::Looking { together, args, .. }) => {
-                self.decide(id, together, &args.as_args(), &parts);
+            Some(Step::Looking { mut asked, .. }) => {
+                asked.seen.extend(parts);
+                self.decide(id, asked);
                 self.continue_together(id)
             }
             Some(Step::Changing { rest, reply, .. }) => {
@@ -178,7 +196,7 @@ impl Engine {
     }
 
     /// The second half: everything is known.
-    fn decide(&mut self, id: usize, together: Together, args: &Args<'_>, parts: &[Vec<u8>]) {
+    fn decide(&mut self, id: usize, asked: Asked) {
         if self.is_left(id) {
             self.transactions[id].waits = true;
             return;
@@ -186,7 +204,7 @@ impl Engine {
         let transaction = &self.transactions[id];
         let ground = Ground::of(self, transaction.spread.is_some());
         let (db, protocol) = (transaction.db, transaction.protocol);
-        let views: Option<Vec<_>> = parts.iter().map(|part| decode(part)).collect();
+        let views: Option<Vec<_>> = asked.seen.iter().map(|part| decode(part)).collect();
         let Some(views) = views else {
             let error =
                 CommandError::Plain("a shard of this command was restarted; nothing was changed");
@@ -196,9 +214,9 @@ impl Engine {
         let mut changes = Vec::new();
         let mut reply = Vec::new();
         let mut writer = Reply::new(&mut reply, protocol);
-        let outcome = (together.decide)(
+        let outcome = (asked.together.decide)(
             &ground.plan(db, self.now),
-            args,
+            &asked.args.as_args(),
             &views,
             &mut changes,
             &mut writer,
@@ -206,8 +224,29 @@ impl Engine {
         match (outcome, ground.may_wait.asked()) {
             (Err(error), _) => self.together_failed(id, protocol, &error),
             (Ok(()), Some(waits)) => self.found_nothing(id, waits),
-            (Ok(()), None) => self.send_changes(id, &changes, reply),
+            (Ok(()), None) => {
+                let further = ground.further.take();
+                if further.is_empty() {
+                    self.send_changes(id, &changes, reply);
+                } else {
+                    self.look_further(id, asked, &further);
+                }
+            }
         }
+    }
+
+    /// Goes on when further keys have been seen.
+    fn look_further(&mut self, id: usize, asked: Asked, keys: &[Vec<u8>]) {
+        let db = self.transactions[id].db;
+        let look = |key| Look {
+            db,
+            key,
+            value: true,
+            part: None,
+        };
+        let looks: Vec<_> = keys.iter().map(|key| look(key.as_slice())).collect();
+        let gather = self.gather_looks(id, &looks, asked.origin);
+        self.transactions[id].step = Some(Step::Looking { asked, gather });
     }
 
     /// Sends changes to the owners. A first one that may be refused goes alone: nothing has changed then.

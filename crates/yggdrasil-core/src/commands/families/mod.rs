@@ -17,6 +17,7 @@ pub mod scripting;
 pub mod session;
 pub(in crate::commands) mod set;
 pub(in crate::commands) mod sets;
+pub(in crate::commands) mod sort;
 pub(in crate::commands) mod sorted_sets;
 pub(in crate::commands) mod streams;
 pub(in crate::commands) mod strings;

@@ -180,6 +180,22 @@ impl MayWait {
     }
 }
 
+/// Keys of the database in use that a command wants to see when it has seen others.
+#[derive(Debug, Default)]
+pub struct Further(RefCell<Vec<Vec<u8>>>);
+
+impl Further {
+    /// Has `decide` called again, with what these keys have behind what was found before.
+    pub fn ask(&self, keys: Vec<Vec<u8>>) {
+        self.0.replace(keys);
+    }
+
+    /// Takes what was asked for.
+    pub fn take(&self) -> Vec<Vec<u8>> {
+        self.0.take()
+    }
+}
+
 /// The surroundings of the steps of a [`Together`] command.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanContext<'a> {
@@ -191,6 +207,9 @@ pub struct PlanContext<'a> {
     /// Holds values that the command makes, so that its changes can name them.
     pub made: &'a Made,
     pub may_wait: &'a MayWait,
+    /// Takes keys that only what was found has told. The shards of a row whose [`Keys::reach_everywhere`] are all
+    /// reserved.
+    pub further: &'a Further,
 }
 
 impl PlanContext<'_> {

@@ -22,6 +22,8 @@ pub enum Keys {
     IntoFirst {
         first: u16,
     },
+    /// Those of SORT: the first is read, and one behind the last STORE is written.
+    Sort,
     /// As many keys as the argument at `count_at` says, right behind it. Where there is a destination, that key is
     /// written and the others are read.
     Counted {
@@ -67,6 +69,10 @@ impl Keys {
             Self::Before { option_names } => (1, end_before(args, option_names), 1),
             Self::FromTo => (1, count.min(3), 1),
             Self::IntoFirst { first } => (usize::from(first), count, 1),
+            Self::Sort => match stored_at(args) {
+                Some(place) => (1, place + 1, place - 1),
+                None => (1, count.min(2), 1),
+            },
             Self::Counted {
                 count_at,
                 destination: place,
@@ -92,7 +98,7 @@ impl Keys {
     /// True when the key at a place of a command that writes is only read.
     pub fn is_only_read(self, place: usize) -> bool {
         match self {
-            Self::FromTo => place == 1,
+            Self::FromTo | Self::Sort => place == 1,
             Self::IntoFirst { first } => place != usize::from(first),
             Self::Counted {
                 destination: Some(destination),
@@ -108,6 +114,7 @@ impl Keys {
             Self::At { first, last, step } => (first.into(), last.into(), step.into()),
             Self::Before { .. } => (1, -1, 1),
             Self::FromTo => (1, 2, 1),
+            Self::Sort => (1, 1, 1),
             Self::IntoFirst { first } => (first.into(), -1, 1),
             Self::Migrated => (MIGRATED_AT as i64, MIGRATED_AT as i64, 1),
             Self::Counted {
@@ -118,6 +125,15 @@ impl Keys {
         }
     }
 
+    /// True when a request names more keys by what others have, in any shard.
+    pub fn reach_everywhere(self, args: &Args<'_>) -> bool {
+        self == Self::Sort
+            && options_of_sort(args).any(|place| {
+                let word = args.at(place);
+                word.eq_ignore_ascii_case(b"by") || word.eq_ignore_ascii_case(b"get")
+            })
+    }
+
     /// True when only a request tells where the keys are.
     pub fn depends_on_arguments(self) -> bool {
         matches!(
@@ -125,6 +141,30 @@ impl Keys {
             Self::Counted { .. } | Self::After { .. } | Self::Migrated
         )
     }
+}
+
+/// The places of the options of SORT.
+fn options_of_sort<'a>(args: &Args<'a>) -> impl Iterator<Item = usize> + use<'a> {
+    let args = *args;
+    let mut next = 2;
+    std::iter::from_fn(move || {
+        let place = next;
+        let word = args.get(place)?.to_ascii_lowercase();
+        next += match word.as_slice() {
+            b"limit" => 3,
+            b"by" | b"get" | b"store" => 2,
+            _ => 1,
+        };
+        Some(place)
+    })
+}
+
+/// The place of the key that SORT stores under.
+fn stored_at(args: &Args<'_>) -> Option<usize> {
+    let stores = options_of_sort(args)
+        .filter(|place| args.at(*place).eq_ignore_ascii_case(b"store"))
+        .map(|place| place + 1);
+    stores.filter(|place| *place < args.len()).last()
 }
 
 /// The end of the arguments before an option and its value, which may be the last two.
@@ -271,6 +311,13 @@ mod tests {
         assert_eq!(positions(migrated, "MIGRATE h 1"), []);
         assert_eq!(positions(streams, "XREAD STREAMS"), []);
         assert_eq!((streams.triple(), counted.triple()), ((0, 0, 0), (0, 0, 0)));
+        assert_eq!(
+            positions(Keys::Sort, "SORT a BY store LIMIT store 1 STORE b"),
+            [1, 8]
+        );
+        assert_eq!(positions(Keys::Sort, "SORT a STORE b store c"), [1, 5]);
+        assert_eq!(positions(Keys::Sort, "SORT a STORE"), [1]);
+        assert!(Keys::Sort.is_only_read(1) && !Keys::Sort.is_only_read(8));
         let into = Keys::IntoFirst { first: 2 };
         assert!(into.is_only_read(3) && !into.is_only_read(2));
         assert!(Keys::FromTo.is_only_read(1) && !Keys::FromTo.is_only_read(2));

@@ -30,6 +30,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     families::hyperloglog::COMMANDS,
     families::keys::COMMANDS,
     families::lists::COMMANDS,
+    families::sort::COMMANDS,
     families::pins::COMMANDS,
     families::expiry::COMMANDS,
     families::object::COMMANDS,

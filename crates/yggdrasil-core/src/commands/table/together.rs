@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use crate::commands::table::handler::{
-    Change, Found, Look, MayWait, Outcome, PlanContext, ShardContext, Together,
+    Change, Found, Further, Look, MayWait, Outcome, PlanContext, ShardContext, Together,
 };
 use crate::commands::table::made::Made;
 use crate::keyspace::{Collection, Effect, EntryView, Key, Value, hash_key};
@@ -144,7 +144,7 @@ pub fn run_together(
     args: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
-    let may_wait = MayWait::new(context.may_wait);
+    let (may_wait, further) = (MayWait::new(context.may_wait), Further::default());
     let mut looks = Vec::new();
     let (made, pins) = (Made::default(), context.shard.pins().room());
     let plan = PlanContext {
@@ -154,6 +154,7 @@ pub fn run_together(
         pins: &pins,
         made: &made,
         may_wait: &may_wait,
+        further: &further,
     };
     (together.look)(&plan, args, &mut looks)?;
     let mut bytes = Vec::new();
@@ -161,11 +162,30 @@ pub fn run_together(
     for look in &looks {
         seen.push(Seen::look(context, look, &mut bytes));
     }
+    let asked = {
+        let found: Vec<_> = seen.iter().map(|seen| seen.found(&bytes)).collect();
+        let mut changes = Vec::new();
+        // The arguments are narrowed to the life of what was seen.
+        let args: Args<'_> = *args;
+        (together.decide)(&plan, &args, &found, &mut changes, reply)?;
+        let asked = further.take();
+        if asked.is_empty() {
+            return finish(context, &changes, &may_wait);
+        }
+        asked
+    };
+    for key in &asked {
+        seen.push(Seen::look(context, &plan.look(key, true), &mut bytes));
+    }
     let found: Vec<_> = seen.iter().map(|seen| seen.found(&bytes)).collect();
     let mut changes = Vec::new();
-    // The arguments are narrowed to the life of what was seen.
     let args: Args<'_> = *args;
     (together.decide)(&plan, &args, &found, &mut changes, reply)?;
+    finish(context, &changes, &may_wait)
+}
+
+/// Makes the changes that were decided, or waits.
+fn finish(context: &mut ShardContext<'_>, changes: &[Change<'_>], may_wait: &MayWait) -> Outcome {
     if let Some(waits) = may_wait.asked() {
         context.waits = Some(waits);
         return Ok(());
@@ -177,9 +197,9 @@ pub fn run_together(
     let has_delta = behind().any(|change| matches!(change.effect, Effect::Delta { .. }));
     let sizes = changes.iter().filter_map(size_of_put);
     if has_delta || may_be_refused && !context.shard.has_room_for(sizes) {
-        context.all_or_none(|context| apply_all(context, &changes))
+        context.all_or_none(|context| apply_all(context, changes))
     } else {
-        apply_all(context, &changes)
+        apply_all(context, changes)
     }
 }
 

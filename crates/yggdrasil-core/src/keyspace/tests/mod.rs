@@ -5,6 +5,7 @@ mod collections;
 mod corruption;
 mod drafts;
 mod eviction;
+mod fields;
 mod huge;
 mod kinds;
 mod leases;

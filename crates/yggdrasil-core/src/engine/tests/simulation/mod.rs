@@ -6,6 +6,7 @@
 //! `YGGDRASIL_SIMULATE_SEED` runs one again.
 
 mod chance;
+mod elements;
 mod model;
 mod order;
 mod replies;

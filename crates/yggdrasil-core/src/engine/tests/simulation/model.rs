@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
+use super::elements::Elements;
+
 /// A request as its words.
 pub(super) type Command = Vec<Vec<u8>>;
 
@@ -61,6 +63,7 @@ impl Operation {
 
 #[derive(Clone, Default)]
 pub(super) struct Model {
+    elements: Elements,
     keys: BTreeMap<Rc<[u8]>, Rc<[u8]>>,
     /// Clients and the keys that they watch.
     watches: Vec<(usize, Rc<[u8]>)>,
@@ -69,7 +72,7 @@ pub(super) struct Model {
 }
 
 /// Replies of the model, in either protocol.
-struct Replies {
+pub(super) struct Replies {
     resp3: bool,
 }
 
@@ -83,7 +86,7 @@ impl Replies {
         .to_vec()
     }
 
-    fn bulk(&self, value: Option<&[u8]>) -> Vec<u8> {
+    pub fn bulk(&self, value: Option<&[u8]>) -> Vec<u8> {
         let Some(value) = value else {
             return self.null();
         };
@@ -104,7 +107,7 @@ impl Replies {
     }
 }
 
-fn int(number: impl TryInto<i64>) -> Vec<u8> {
+pub(super) fn int(number: impl TryInto<i64>) -> Vec<u8> {
     format!(":{}\r\n", number.try_into().unwrap_or_default()).into_bytes()
 }
 
@@ -122,6 +125,7 @@ impl Model {
             value.len().hash(&mut hasher);
             value[..value.len().min(64)].hash(&mut hasher);
         }
+        self.elements.hash(&mut hasher);
         self.watches.hash(&mut hasher);
         self.touched.hash(&mut hasher);
         hasher.finish()
@@ -222,9 +226,18 @@ impl Model {
                 for key in std::mem::take(&mut self.keys).into_keys() {
                     self.touch(&key);
                 }
+                for key in self.elements.clear() {
+                    self.touch(&key);
+                }
                 OK.to_vec()
             }
-            _ => self.change(name, command, &replies),
+            _ => match self.elements.run(command, &replies) {
+                Some((reply, changed)) => {
+                    changed.iter().for_each(|key| self.touch(key));
+                    reply
+                }
+                None => self.change(name, command, &replies),
+            },
         }
     }
 

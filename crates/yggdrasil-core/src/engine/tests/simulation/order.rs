@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use super::elements;
 use super::model::{Model, Operation};
 use super::workload::KEYS;
 
@@ -70,7 +71,9 @@ fn shares_key(a: &Operation, b: &Operation) -> bool {
     let keys = |operation: &Operation| -> Vec<Vec<u8>> {
         let words = operation.commands().iter();
         let words = words.flat_map(|command| command[1..].iter());
-        let is_key = |word: &&Vec<u8>| KEYS.iter().any(|key| key.as_bytes() == word.as_slice());
+        let is_key = |word: &&Vec<u8>| {
+            KEYS.iter().any(|key| key.as_bytes() == word.as_slice()) || elements::is_key(word)
+        };
         words.filter(is_key).cloned().collect()
     };
     let all = |operation: &Operation| {

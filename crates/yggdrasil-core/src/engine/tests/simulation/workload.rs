@@ -1,6 +1,7 @@
 //! Requests that simulated clients send.
 
 use super::chance::Chance;
+use super::elements;
 use super::model::{Command, Operation};
 use crate::commands::{Keys, Registry};
 
@@ -50,6 +51,9 @@ impl Workload {
 
     /// A command that the model knows.
     fn modelled(&mut self, random: &mut Chance, inside: bool) -> Command {
+        if random.percent(15) {
+            return elements::command(random);
+        }
         let key = self.key(random);
         match random.below(if inside { 20 } else { 24 }) {
             0..=4 => {
@@ -118,7 +122,15 @@ impl Workload {
                 let count = random.below(4);
                 Operation::Multi((0..count).map(|_| self.modelled(random, true)).collect())
             }
-            10..=12 => Operation::One(words(&[b"WATCH", self.key(random)])),
+            10..=12 => {
+                let is_element = random.percent(20);
+                let key = if is_element {
+                    elements::any_key(random)
+                } else {
+                    self.key(random)
+                };
+                Operation::One(words(&[b"WATCH", key]))
+            }
             _ => Operation::One(self.modelled(random, false)),
         }
     }

@@ -144,24 +144,24 @@ pub(super) struct Small {
 }
 
 impl Small {
-    pub(super) fn open(packed: &[u8]) -> Self {
-        let has_times = packed.first() == Some(&format::TRIPLES);
-        let bytes = packed.get(1..).unwrap_or(&[]);
+    /// Takes the bytes of an entry, until [`Small::close`].
+    pub(super) fn open(packed: &mut Vec<u8>) -> Self {
+        let mut bytes = std::mem::take(packed);
+        let has_times = !bytes.is_empty() && bytes.remove(0) == format::TRIPLES;
         Self {
-            pack: ListpackBuf::trusted(bytes.to_vec()),
+            pack: ListpackBuf::trusted(bytes),
             has_times,
         }
     }
 
     pub(super) fn close(self, packed: &mut Vec<u8>) {
-        packed.clear();
-        if !self.pack.view().is_empty() {
-            packed.push(if self.has_times {
-                format::TRIPLES
-            } else {
-                format::PAIRS
-            });
-            packed.extend_from_slice(self.pack.bytes());
+        let is_empty = self.pack.view().is_empty();
+        *packed = self.pack.into_bytes();
+        if is_empty {
+            packed.clear();
+        } else {
+            let times = [format::PAIRS, format::TRIPLES];
+            packed.insert(0, times[usize::from(self.has_times)]);
         }
     }
 
