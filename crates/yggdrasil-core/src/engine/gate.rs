@@ -162,9 +162,7 @@ impl Engine {
     /// True for a session whose next request has to pass the gate for another reason than the rules of its user.
     #[inline]
     pub(super) fn is_held(&self, index: usize) -> bool {
-        let gates = self.sessions[index].gates;
-        self.is_gated(index)
-            && (self.gate.is_closed() || !gates.are_slow_only_by(Gates::RESTRICTED))
+        self.sessions[index].gates.is_held() || self.gate.is_closed()
     }
 
     /// `Some` when the request is not to be executed now.

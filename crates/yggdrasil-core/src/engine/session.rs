@@ -53,10 +53,10 @@ impl Gates {
         self.any(Self::SLOW)
     }
 
-    /// True when a request must be looked at more closely for this reason and no other.
+    /// True when a request must be looked at more closely for another reason than the rules of its user.
     #[inline]
-    pub fn are_slow_only_by(self, other: Self) -> bool {
-        self.0 & Self::SLOW.0 == other.0
+    pub fn is_held(self) -> bool {
+        self.0 & Self::SLOW.0 & !Self::RESTRICTED.0 != 0
     }
 
     /// Sets or clears.

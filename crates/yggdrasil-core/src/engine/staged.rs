@@ -66,7 +66,7 @@ impl Engine {
             && session.incoming.is_none()
             && !session.closing
             && !session.staged
-            && !session.gates.is_slow();
+            && !session.gates.is_held();
         if !is_plain || !self.parse_staged(bytes) {
             return false;
         }
