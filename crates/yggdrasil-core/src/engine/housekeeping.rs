@@ -55,6 +55,7 @@ impl Engine {
         let more = self.reserved.is_none() && self.shard.advance(self.now, STEP_BUDGET);
         self.recent_buffers.advance(self.now / 1000);
         self.hear_broadcasts();
+        self.end_partial_flushes();
         self.inspect_sessions();
         self.publish_recent_buffers();
         if self.options.upload_timeout_ms != 0 {

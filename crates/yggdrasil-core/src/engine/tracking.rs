@@ -16,7 +16,7 @@ use super::remote::Message;
 use super::session::{Gates, Session};
 use super::wire::{self, Reader};
 use crate::commands::{CommandId, Flags, Group};
-use crate::keyspace::{Stale, Tracker};
+use crate::keyspace::{Millis, Stale, Tracker};
 use crate::resp::{Protocol, Reply};
 use crate::ring::FrameKind;
 use crate::stats::Counter;
@@ -103,10 +103,17 @@ pub(super) struct Trackings {
     own: Vec<u8>,
     /// Keys that have changed since these clients were last told, each with who has changed it.
     changed: Vec<(Box<[u8]>, u64)>,
-    /// Changes of all keys under way: what of them has come from which shards, as bits.
-    all: HashMap<u64, u64>,
+    /// Changes of all keys under way.
+    all: HashMap<u64, Flush>,
     /// Workers with clients that hear of prefixes, as bits.
     hearers: u64,
+}
+
+/// A change of all keys of which not all shards have told yet.
+struct Flush {
+    /// Those that have, as bits.
+    told: u64,
+    since: Millis,
 }
 
 /// What a message says.
@@ -451,10 +458,22 @@ impl Engine {
             self.tell_all();
             return;
         }
-        let heard = self.trackings.all.entry(change).or_default();
-        *heard |= 1 << from;
-        if heard.count_ones() as usize == self.shape.shards {
+        let (told, since) = (0, self.now);
+        let flush = self.trackings.all.entry(change);
+        let flush = flush.or_insert(Flush { told, since });
+        flush.told |= 1 << from;
+        if flush.told.count_ones() as usize == self.shape.shards {
             self.trackings.all.remove(&change);
+            self.tell_all();
+        }
+    }
+
+    /// Tells of changes of all keys that were none of all shards.
+    pub(super) fn end_partial_flushes(&mut self) {
+        let (before, now) = (self.trackings.all.len(), self.now);
+        let all = &mut self.trackings.all;
+        all.retain(|_, flush| now.saturating_sub(flush.since) < FLUSH_MS);
+        if all.len() < before {
             self.tell_all();
         }
     }
@@ -569,6 +588,8 @@ impl Engine {
 
 /// A change of all keys of a shard that is not part of a transaction.
 const ALONE: u64 = u64::MAX;
+/// How long the shards of a transaction may take to tell of it, in milliseconds.
+const FLUSH_MS: Millis = 50;
 /// Stands for all keys where their number is expected.
 const ALL_KEYS: u64 = u64::MAX;
 

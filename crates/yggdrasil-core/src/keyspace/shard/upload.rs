@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::keyspace::events::KeyEvent;
 use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, hash_key};
 
 use super::{Draft, Shard};
@@ -226,6 +227,10 @@ impl Shard {
             Expiry::At(now.saturating_add(lifetime))
         });
         let published = self.publish(upload.draft, &key, expiry, now)?;
+        self.notify(KeyEvent::Set, key.db, key.bytes);
+        if upload.lifetime.is_some() {
+            self.notify(KeyEvent::Expire, key.db, key.bytes);
+        }
         Ok(published.version)
     }
 
