@@ -222,10 +222,15 @@ impl Engine {
             let shard = self.upload_shard(args);
             return Plan { shard, ..none };
         }
-        let Keys::At { first, .. } = self.table.spec(id).keys else {
-            return none;
+        let key_at = match self.table.spec(id).keys {
+            Keys::At { first, .. } => usize::from(first),
+            // Those of scripts: behind their count.
+            Keys::Counted {
+                count_at,
+                destination: None,
+            } => usize::from(count_at) + 1,
+            _ => return none,
         };
-        let key_at = usize::from(first);
         let Some(key) = args.get(key_at) else {
             return none;
         };

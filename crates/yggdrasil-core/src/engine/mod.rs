@@ -416,6 +416,7 @@ impl Engine {
         self.end_blocked(at.index);
         self.set_wait(at.index, Wait::None);
         self.drop_incoming(at.index);
+        self.waiting.informed.remove(&at.index);
         let session = self.sessions.remove(at.index);
         self.stats
             .subtract(Counter::SessionBytes, session.counted_bytes);

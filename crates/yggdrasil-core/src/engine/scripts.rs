@@ -489,8 +489,9 @@ impl Engine {
 
     /// The user of a session, if there are requests that it may not make.
     fn restricted_user(&mut self, at: SessionRef) -> Option<(SessionRef, Arc<User>)> {
-        let user = self.user_of(at)?;
-        (!user.is_unrestricted()).then_some((at, user))
+        let session = self.session(at)?;
+        let user = &session.user;
+        (!user.is_unrestricted()).then(|| (at, Arc::clone(user)))
     }
 
     /// Holds the own shard, which is free.

@@ -24,7 +24,7 @@ use crate::resp::{ArgsBuffer, Protocol};
 /// Bytes of a machine stack; only what was touched takes memory.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
 /// Instructions between two looks at the world.
-const SLICE_INSTRUCTIONS: c_int = 100_000;
+const SLICE_INSTRUCTIONS: c_int = if cfg!(test) { 1_000 } else { 100_000 };
 
 /// What a script asks of whoever runs it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,8 +55,6 @@ pub struct Shared {
     pub protocol: Cell<Protocol>,
     /// Functions that a library registers, while one is loaded.
     pub registrations: RefCell<Option<Vec<Registration>>>,
-    /// Commands can be called: not while a library is loaded.
-    pub has_commands: Cell<bool>,
     arguments: Cell<i32>,
     succeeded: Cell<bool>,
 }
@@ -90,7 +88,6 @@ impl Fiber {
             answer: RefCell::default(),
             protocol: Cell::default(),
             registrations: RefCell::default(),
-            has_commands: Cell::new(true),
             arguments: Cell::new(0),
             succeeded: Cell::new(false),
         });

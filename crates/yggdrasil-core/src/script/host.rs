@@ -47,6 +47,10 @@ impl Host {
         self.used.get()
     }
 
+    pub fn limit(&self) -> usize {
+        self.limit.get()
+    }
+
     pub fn set_limit(&self, bytes: usize) {
         self.limit.set(bytes);
     }

@@ -16,7 +16,14 @@ use crate::resp::Args;
 /// Fibers at a time.
 const FIBERS_MAX: usize = 1024;
 /// Slices that the loading of a library may take: about half a second.
-const LOADING_SLICES_MAX: usize = 500;
+const LOADING_SLICES_MAX: usize = if cfg!(test) { 50_000 } else { 500 };
+
+/// Up to so many bytes, more garbage may come together.
+const SMALL_BYTES: usize = 4 << 20;
+/// How much is used before garbage is looked for again, in percent of what was used after the last time.
+const PAUSE_WHILE_SMALL: i32 = 1000;
+const PAUSE: i32 = 200;
+const PAUSE_NEAR_LIMIT: i32 = 110;
 
 const SCRIPT_NAME: &CStr = c"@user_script";
 const FUNCTION_NAME: &CStr = c"@user_function";
@@ -33,6 +40,7 @@ pub struct Runtime {
     sandbox: Sandbox,
     idle: Vec<Fiber>,
     fibers: usize,
+    pause: i32,
     host: *mut Host,
 }
 
@@ -50,6 +58,7 @@ impl Runtime {
             sandbox: Sandbox::new(main),
             idle: Vec::new(),
             fibers: 0,
+            pause: PAUSE,
             host,
         }
     }
@@ -132,6 +141,25 @@ impl Runtime {
     pub fn end(&mut self, fiber: Fiber) {
         fiber.stack.set_top(0);
         self.idle.push(fiber);
+        self.tune();
+    }
+
+    /// Collects garbage as often as what is used makes it worthwhile. Lua itself would not look for any before twice as
+    /// much is used, which may be beyond the limit.
+    fn tune(&mut self) {
+        let (used, limit) = (self.host().used(), self.host().limit());
+        if used > limit / 2 {
+            self.main.collect(true);
+        }
+        let pause = match used {
+            _ if used > limit / 4 => PAUSE_NEAR_LIMIT,
+            _ if used < SMALL_BYTES => PAUSE_WHILE_SMALL,
+            _ => PAUSE,
+        };
+        if pause != self.pause {
+            self.pause = pause;
+            self.main.set_pause(pause);
+        }
     }
 
     /// Loads a library; what it has registered.

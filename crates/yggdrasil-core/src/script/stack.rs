@@ -346,6 +346,11 @@ impl Stack {
         }
     }
 
+    /// Sets how far memory may grow before what is no longer used is looked for, in percent of what is used.
+    pub fn set_pause(self, percent: i32) {
+        lua!(lua_gc(self.state, ffi::LUA_GCSETPAUSE, percent));
+    }
+
     /// The text of an argument.
     pub fn check_text(&self, index: i32) -> Result<&[u8], Failure> {
         self.text(index).ok_or_else(|| self.misfit(index, "string"))

@@ -22,7 +22,7 @@ fn run_with(scripts: &mut Scripts, body: &str, protocol: Protocol) -> String {
             Ask::Done => break,
             Ask::Slice => {
                 slices += 1;
-                if slices > 20 {
+                if slices > 10_000 {
                     how = Resume::Kill;
                 }
             }

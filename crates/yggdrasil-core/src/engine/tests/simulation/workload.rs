@@ -15,6 +15,8 @@ pub(super) struct Workload {
     values: usize,
     /// In a hundred: how many values are long.
     long_percent: usize,
+    /// In a hundred: how many requests are sent as scripts.
+    script_percent: usize,
 }
 
 fn words(words: &[&[u8]]) -> Command {
@@ -26,6 +28,7 @@ impl Workload {
         Self {
             values: 0,
             long_percent: [0, 5, 30, 80][random.below(4)],
+            script_percent: [0, 0, 20, 60][random.below(4)],
         }
     }
 
@@ -113,6 +116,27 @@ impl Workload {
             2 | 3 => words(&[b"HANDOVER", key, self.key(random), time]),
             _ => words(&[&[&b"TAKE"[..]], &self.keys(random)[..], &[time]].concat()),
         }
+    }
+
+    /// The same request by way of a script, now and then: with all keys declared, or with none.
+    pub fn in_script(&mut self, random: &mut Chance, request: &Command) -> Option<Command> {
+        const NEVER: [&[u8]; 6] = [b"MULTI", b"EXEC", b"WATCH", b"AWAIT", b"HANDOVER", b"TAKE"];
+        if !random.percent(self.script_percent) || NEVER.contains(&request[0].as_slice()) {
+            return None;
+        }
+        let is_key = |word: &&Vec<u8>| KEYS.iter().any(|key| key.as_bytes() == word.as_slice());
+        let keys: Vec<&Vec<u8>> = request[1..].iter().filter(is_key).collect();
+        let declared = if random.percent(30) { 0 } else { keys.len() };
+        let body: &[u8] = match random.below(8) {
+            0 => b"for i = 1, 3e3 do end return redis.pcall(unpack(ARGV))",
+            1 => b"local function call() return redis.pcall(unpack(ARGV)) end return select(2, pcall(call))",
+            _ => b"return redis.pcall(unpack(ARGV))",
+        };
+        let count = declared.to_string().into_bytes();
+        let mut script = vec![b"EVAL".to_vec(), body.to_vec(), count];
+        script.extend(keys[..declared].iter().copied().cloned());
+        script.extend(request.iter().cloned());
+        Some(script)
     }
 
     /// An operation that the model knows.

@@ -334,7 +334,11 @@ impl World {
     fn ask(&mut self, number: usize, operation: Operation) {
         let client = &mut self.clients[number];
         let requests = operation.requests();
+        let mut has_script = false;
         for request in &requests {
+            let script = self.workload.in_script(&mut self.random, request);
+            has_script |= script.is_some();
+            let request = script.as_ref().unwrap_or(request);
             let words: Vec<&[u8]> = request.iter().map(Vec::as_slice).collect();
             client.send(&encoded(&words));
         }
@@ -347,7 +351,7 @@ impl World {
         self.history.push(Happened {
             client: number,
             resp3: client.resp3,
-            reads_only: reads_only && matches!(operation, Operation::One(_)),
+            reads_only: reads_only && !has_script && matches!(operation, Operation::One(_)),
             operation,
             invoked: None,
             replied: None,
