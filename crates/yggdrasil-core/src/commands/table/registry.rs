@@ -24,6 +24,8 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     families::sorted_sets::lookups::COMMANDS,
     families::sorted_sets::ranges::COMMANDS,
     families::sorted_sets::removals::COMMANDS,
+    families::geo::positions::COMMANDS,
+    families::geo::search::COMMANDS,
     families::counters::COMMANDS,
     families::bitmap::COMMANDS,
     families::bitfield::COMMANDS,

@@ -17,7 +17,7 @@ use crate::keyspace::{EntryView, Kind, Packing};
 use crate::resp::{Protocol, Reply, parse_double};
 
 /// The documentation of a command without tips.
-const fn docs(
+pub(super) const fn docs(
     summary: &'static str,
     since: &'static str,
     complexity: &'static str,
@@ -38,13 +38,15 @@ const fn docs(
 ///
 /// # Errors
 /// The value is of another kind.
-fn view_of<'a>(found: Option<&EntryView<'a>>) -> Result<SortedSetView<'a>, CommandError> {
+pub(super) fn view_of<'a>(
+    found: Option<&EntryView<'a>>,
+) -> Result<SortedSetView<'a>, CommandError> {
     check_kind(Some(Kind::SortedSet), found)?;
     let value = found.map_or(crate::keyspace::Value::Bytes(b""), |entry| entry.value);
     Ok(SortedSetView::of(&value, &Packing::default()))
 }
 
-fn score_argument(text: &[u8]) -> Result<f64, CommandError> {
+pub(super) fn score_argument(text: &[u8]) -> Result<f64, CommandError> {
     parse_double(text).ok_or(CommandError::NotAFloat)
 }
 
