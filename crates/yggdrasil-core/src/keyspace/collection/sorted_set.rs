@@ -15,6 +15,7 @@ mod packed;
 mod view;
 
 pub use self::bounds::{MemberEnd, MemberRange, ScoreEnd, ScoreRange};
+pub use self::order::compare as order_of;
 use self::order::{Block, Mark};
 pub use self::packed::Pairs;
 use self::packed::Small;

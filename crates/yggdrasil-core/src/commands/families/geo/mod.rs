@@ -3,6 +3,7 @@
 pub(in crate::commands) mod positions;
 mod query;
 pub(in crate::commands) mod search;
+pub(in crate::commands) mod stores;
 
 use crate::commands::codecs::geohash::Position;
 use crate::commands::families::sorted_sets::score_argument;

@@ -100,7 +100,7 @@ fn geoadd(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>
         first += 1;
     }
     let left = args.len() - first;
-    if left == 0 || left % 3 != 0 || (options.only_new && options.only_old) {
+    if left == 0 || !left.is_multiple_of(3) || (options.only_new && options.only_old) {
         return Err(CommandError::Syntax);
     }
     let mut pairs = Vec::with_capacity(left / 3);

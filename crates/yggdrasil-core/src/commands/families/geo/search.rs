@@ -182,7 +182,7 @@ pub(super) fn points_of(view: &SortedSetView<'_>, query: &Query<'_>) -> Vec<Poin
     points
 }
 
-fn write_points(reply: &mut Reply<'_>, query: &Query<'_>, points: &[Point]) {
+pub(super) fn write_points(reply: &mut Reply<'_>, query: &Query<'_>, points: &[Point]) {
     let parts = [query.with_distance, query.with_score, query.with_position];
     let parts = parts.into_iter().filter(|is_told| *is_told).count();
     reply.array(points.len());

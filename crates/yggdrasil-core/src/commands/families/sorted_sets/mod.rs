@@ -1,12 +1,17 @@
 //! Sorted sets.
 
+pub(in crate::commands) mod algebra;
 pub(in crate::commands) mod changes;
 pub(in crate::commands) mod lookups;
+pub(in crate::commands) mod pops;
 pub(in crate::commands) mod ranges;
 pub(in crate::commands) mod removals;
+pub(in crate::commands) mod sampling;
+pub(in crate::commands) mod store;
 
 mod query;
 
+use crate::commands::families::value::write_element;
 use crate::commands::table::error::CommandError;
 use crate::commands::table::handler::check_kind;
 use crate::commands::table::key_use::KeyUse;
@@ -50,13 +55,6 @@ pub(super) fn score_argument(text: &[u8]) -> Result<f64, CommandError> {
     parse_double(text).ok_or(CommandError::NotAFloat)
 }
 
-fn write_member(reply: &mut Reply<'_>, member: Element<'_>) {
-    match member {
-        Element::Int(number) => reply.bulk_int(number),
-        Element::Str(text) => reply.bulk(text),
-    }
-}
-
 /// Begins an array of members with their scores: pairs where the protocol has them, or one after the other.
 fn begin_pairs(reply: &mut Reply<'_>, count: u64) {
     let count = count as usize;
@@ -71,6 +69,6 @@ fn write_pair(reply: &mut Reply<'_>, member: Element<'_>, score: f64) {
     if reply.protocol() == Protocol::Resp3 {
         reply.array(2);
     }
-    write_member(reply, member);
+    write_element(reply, member);
     reply.double(score);
 }
