@@ -18,11 +18,13 @@ use crate::keyspace::{KeyEvent, Kind, Value};
 use crate::resp::{Args, Reply};
 
 const COMPLEXITY: &str = "O(N + log M) for N of M members in the cells around the area";
-/// The keys of the older commands.
-const OLDER_KEYS: Keys = Keys::FirstAndBehind {
-    words: &["STORE", "STOREDIST"],
-    from: 5,
-};
+/// The keys of the older commands, whose options begin at a place.
+const fn older_keys(from: u16) -> Keys {
+    Keys::FirstAndBehind {
+        words: &["STORE", "STOREDIST"],
+        from,
+    }
+}
 
 const STORING: CommandSpec = CommandSpec {
     name: "geosearchstore",
@@ -52,7 +54,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
     older(
         "georadius",
         6,
-        look_optional,
+        look_radius,
         georadius,
         docs(
             "Gives or stores the members inside of a circle around a position.",
@@ -60,13 +62,13 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             COMPLEXITY,
             "key longitude latitude radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] \
              [COUNT count [ANY]] [ASC | DESC] [STORE storekey | STOREDIST storedistkey]",
-            &[key_use::READ],
+            &[key_use::READ, key_use::OVERWRITE],
         ),
     ),
     older(
         "georadiusbymember",
         5,
-        look_optional,
+        look_by_member,
         georadiusbymember,
         docs(
             "Gives or stores the members inside of a circle around a member.",
@@ -74,7 +76,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             COMPLEXITY,
             "key member radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] \
              [ASC | DESC] [STORE storekey | STOREDIST storedistkey]",
-            &[key_use::READ],
+            &[key_use::READ, key_use::OVERWRITE],
         ),
     ),
 ];
@@ -90,20 +92,37 @@ const fn older(
         name,
         arity: AtLeast(arity),
         flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::MOVABLE_KEYS]),
-        keys: OLDER_KEYS,
+        keys: older_keys(arity),
         run: Run::Together(Together { look, decide }),
         docs,
         ..STORING
     }
 }
 
-/// Looks at what may become a destination, and at the source; without a destination the source stands for it.
-fn look_optional<'a>(
+fn look_radius<'a>(
     context: &PlanContext<'_>,
     args: &Args<'a>,
     looks: &mut Vec<Look<'a>>,
 ) -> Outcome {
-    let destination = OLDER_KEYS.positions(args).last().unwrap_or(1);
+    look_optional(context, args, older_keys(6), looks)
+}
+
+fn look_by_member<'a>(
+    context: &PlanContext<'_>,
+    args: &Args<'a>,
+    looks: &mut Vec<Look<'a>>,
+) -> Outcome {
+    look_optional(context, args, older_keys(5), looks)
+}
+
+/// Looks at what may become a destination, and at the source; without a destination the source stands for it.
+fn look_optional<'a>(
+    context: &PlanContext<'_>,
+    args: &Args<'a>,
+    keys: Keys,
+    looks: &mut Vec<Look<'a>>,
+) -> Outcome {
+    let destination = keys.positions(args).last().unwrap_or(1);
     looks.push(context.look(args.at(destination), false));
     looks.push(context.look(args.at(1), true));
     Ok(())
