@@ -65,6 +65,19 @@ impl LongDouble {
         }
     }
 
+    /// The nearest number of 64 bits, or one beside it.
+    pub(in crate::commands) fn to_f64(self) -> f64 {
+        let (negative, size) = match self {
+            Self::Finite {
+                negative,
+                mantissa,
+                exponent,
+            } => (negative, mantissa as f64 * f64::from(exponent).exp2()),
+            Self::Infinite { negative } => (negative, f64::INFINITY),
+        };
+        if negative { -size } else { size }
+    }
+
     pub(in crate::commands) fn from_int(int: i64) -> Self {
         let wide = Wide {
             mantissa: u128::from(int.unsigned_abs()),

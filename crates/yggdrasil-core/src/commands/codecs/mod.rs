@@ -10,3 +10,4 @@ pub mod libraries;
 pub(in crate::commands) mod long_double;
 pub(in crate::commands) mod lzf;
 pub(in crate::commands) mod sample;
+pub(in crate::commands) mod timeout;

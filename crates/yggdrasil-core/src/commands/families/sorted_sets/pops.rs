@@ -1,5 +1,6 @@
-//! Sorted sets: members that are taken from an end of the first of several that has any.
+//! Sorted sets: members that are taken from an end of the first of several that has any; at once, or when one has.
 
+use crate::commands::codecs::timeout::until_in_seconds;
 use crate::commands::families::sorted_sets::docs;
 use crate::commands::families::sorted_sets::removals::End;
 use crate::commands::families::sorted_sets::store::transient_packing;
@@ -7,62 +8,141 @@ use crate::commands::families::value::{int_argument, write_element};
 use crate::commands::table::error::CommandError;
 use crate::commands::table::flags::Flags;
 use crate::commands::table::handler::{
-    Change, Found, Look, Outcome, PlanContext, Run, Together, check_kind,
+    Change, DecideHandler, Found, Look, LookHandler, Outcome, PlanContext, Run, Together,
+    check_kind,
 };
 use crate::commands::table::key_use;
 use crate::commands::table::keys::Keys;
-use crate::commands::table::spec::Arity::AtLeast;
-use crate::commands::table::spec::{CommandSpec, Group, Route};
+use crate::commands::table::spec::Arity::{self, AtLeast};
+use crate::commands::table::spec::{CommandSpec, Docs, Group, Route};
 use crate::keyspace::collection::listpack::Element;
 use crate::keyspace::collection::sorted_set::{SortedSetView, put_remove_span};
-use crate::keyspace::{Effect, KeyEvent, Kind};
+use crate::keyspace::{Effect, EntryView, KeyEvent, Kind, Millis};
 use crate::resp::{Args, Reply};
 
-pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[CommandSpec {
-    name: "zmpop",
-    arity: AtLeast(4),
-    flags: Flags::of(&[Flags::WRITE, Flags::MOVABLE_KEYS]),
-    keys: Keys::Counted {
-        count_at: 1,
-        destination: None,
-    },
-    group: Group::SortedSet,
-    needs: None,
-    route: Route::Together,
-    run: Run::Together(Together {
-        look: zmpop_look,
-        decide: zmpop,
-    }),
-    docs: docs(
-        "Removes members with the lowest or highest scores from the first sorted set that has any and gives them.",
-        "7.0.0",
-        "O(K + M * log N) for K keys and M of N members",
-        "numkeys key [key ...] <MIN | MAX> [COUNT count]",
-        &[key_use::MOVE_AWAY],
-    ),
-}];
+const MANY: &str = "O(K + M * log N) for K keys and M of N members";
+const ONE: &str = "O(K + log N) for K keys and N members";
 
-/// How a pop shows what it took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shown {
-    /// The key, and an array of pairs.
-    Nested,
+pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
+    pop(
+        "zmpop",
+        AtLeast(4),
+        Flags::of(&[Flags::WRITE, Flags::MOVABLE_KEYS]),
+        counted(1),
+        (look_many, take_many),
+        docs(
+            "Removes members with the lowest or highest scores from the first sorted set that has any and gives them.",
+            "7.0.0",
+            MANY,
+            "numkeys key [key ...] <MIN | MAX> [COUNT count]",
+            &[key_use::MOVE_AWAY],
+        ),
+    ),
+    pop(
+        "bzmpop",
+        AtLeast(5),
+        Flags::of(&[Flags::WRITE, Flags::BLOCKING, Flags::MOVABLE_KEYS]),
+        counted(2),
+        (look_many, take_many),
+        docs(
+            "Does the same as ZMPOP, once there is a member.",
+            "7.0.0",
+            MANY,
+            "timeout numkeys key [key ...] <MIN | MAX> [COUNT count]",
+            &[key_use::MOVE_AWAY],
+        ),
+    ),
+    pop(
+        "bzpopmin",
+        AtLeast(3),
+        Flags::of(&[Flags::WRITE, Flags::BLOCKING, Flags::FAST]),
+        Keys::range(1, -2),
+        (look_one, take_lowest),
+        docs(
+            "Removes the member with the lowest score from the first sorted set that has any, once one has.",
+            "5.0.0",
+            ONE,
+            "key [key ...] timeout",
+            &[key_use::MOVE_AWAY],
+        ),
+    ),
+    pop(
+        "bzpopmax",
+        AtLeast(3),
+        Flags::of(&[Flags::WRITE, Flags::BLOCKING, Flags::FAST]),
+        Keys::range(1, -2),
+        (look_one, take_highest),
+        docs(
+            "Removes the member with the highest score from the first sorted set that has any, once one has.",
+            "5.0.0",
+            ONE,
+            "key [key ...] timeout",
+            &[key_use::MOVE_AWAY],
+        ),
+    ),
+];
+
+const fn counted(count_at: u16) -> Keys {
+    Keys::Counted {
+        count_at,
+        destination: None,
+    }
 }
 
-/// The arguments of ZMPOP from the number of keys on.
+const fn pop(
+    name: &'static str,
+    arity: Arity,
+    flags: Flags,
+    keys: Keys,
+    (look, decide): (LookHandler, DecideHandler),
+    docs: Docs,
+) -> CommandSpec {
+    CommandSpec {
+        name,
+        arity,
+        flags,
+        keys,
+        group: Group::SortedSet,
+        // What waits is woken by values of this kind.
+        needs: Some(Kind::SortedSet),
+        route: Route::Together,
+        run: Run::Together(Together { look, decide }),
+        docs,
+    }
+}
+
+/// A pop from the first of several sorted sets.
 struct Pop {
     /// The place of the first key, and the number of keys.
     first: usize,
     keys: usize,
     end: End,
-    count: u64,
+    /// The number of members, given as an array of pairs; or one, behind its key.
+    count: Option<u64>,
+    /// The end of its time, of one that waits.
+    until: Option<Option<Millis>>,
 }
 
 impl Pop {
-    fn parse(args: &Args<'_>, count_at: usize) -> Result<Self, CommandError> {
+    /// The arguments of BZPOPMIN and BZPOPMAX.
+    fn parse_one(plan: &PlanContext<'_>, args: &Args<'_>, end: End) -> Result<Self, CommandError> {
+        let last = args.len() - 1;
+        Ok(Self {
+            first: 1,
+            keys: last - 1,
+            end,
+            count: None,
+            until: Some(until_in_seconds(args.at(last), plan.now)?),
+        })
+    }
+
+    /// The arguments of ZMPOP, and of BZMPOP with its time before the number of keys.
+    fn parse_many(plan: &PlanContext<'_>, args: &Args<'_>) -> Result<Self, CommandError> {
+        let waits = args.at(0).eq_ignore_ascii_case(b"bzmpop");
+        let count_at = 1 + usize::from(waits);
         let keys = positive(args.at(count_at), "numkeys should be greater than 0")?;
-        let first = count_at + 1;
         let keys = usize::try_from(keys).unwrap_or(usize::MAX);
+        let first = count_at + 1;
         let end_at = first.saturating_add(keys);
         let end = match args.get(end_at) {
             Some(end) if end.eq_ignore_ascii_case(b"min") => End::Lowest,
@@ -78,90 +158,67 @@ impl Pop {
             }
             count = Some(positive(value, "count should be greater than 0")?);
         }
+        let until = waits.then(|| until_in_seconds(args.at(1), plan.now));
         Ok(Self {
             first,
             keys,
             end,
-            count: count.unwrap_or(1),
+            count: Some(count.unwrap_or(1)),
+            until: until.transpose()?,
         })
     }
-}
 
-fn positive(text: &[u8], error: &'static str) -> Result<u64, CommandError> {
-    let number = int_argument(text).ok().filter(|number| *number > 0);
-    number
-        .map(i64::unsigned_abs)
-        .ok_or(CommandError::Plain(error))
-}
-
-fn zmpop_look<'a>(
-    context: &PlanContext<'_>,
-    args: &Args<'a>,
-    looks: &mut Vec<Look<'a>>,
-) -> Outcome {
-    let pop = Pop::parse(args, 1)?;
-    let keys = args.from(pop.first).iter().take(pop.keys);
-    looks.extend(keys.map(|key| context.look(key, true)));
-    Ok(())
-}
-
-fn zmpop<'a>(
-    context: &PlanContext<'a>,
-    args: &Args<'a>,
-    found: &[Found<'a>],
-    changes: &mut Vec<Change<'a>>,
-    reply: &mut Reply<'_>,
-) -> Outcome {
-    let pop = Pop::parse(args, 1)?;
-    let keys = args.from(pop.first).iter().zip(found);
-    if !take(
-        context,
-        keys,
-        (pop.end, pop.count),
-        Shown::Nested,
-        changes,
-        reply,
-    )? {
-        reply.null_array();
+    fn look<'a>(&self, plan: &PlanContext<'_>, args: &Args<'a>, looks: &mut Vec<Look<'a>>) {
+        let keys = args.from(self.first).iter().take(self.keys);
+        looks.extend(keys.map(|key| plan.look(key, true)));
     }
-    Ok(())
-}
 
-/// Takes members from the first key that is there. False where none is.
-fn take<'a, 'f>(
-    context: &PlanContext<'a>,
-    keys: impl Iterator<Item = (&'a [u8], &'f Found<'a>)>,
-    (end, count): (End, u64),
-    shown: Shown,
-    changes: &mut Vec<Change<'a>>,
-    reply: &mut Reply<'_>,
-) -> Result<bool, CommandError>
-where
-    'a: 'f,
-{
-    for (key, found) in keys {
-        let Some(entry) = found else {
-            continue;
-        };
-        check_kind(Some(Kind::SortedSet), Some(entry))?;
-        let view = SortedSetView::of(&entry.value, &transient_packing());
-        let span = end.positions(count, view.len());
-        let taken = span.end - span.start;
-        match shown {
-            Shown::Nested => {
-                reply.array(2);
-                reply.bulk(key);
-                reply.array(taken as usize);
+    /// Takes members from the first key that is there, or waits for one.
+    fn take<'a>(
+        &self,
+        plan: &PlanContext<'a>,
+        args: &Args<'a>,
+        found: &[Found<'a>],
+        changes: &mut Vec<Change<'a>>,
+        reply: &mut Reply<'_>,
+    ) -> Outcome {
+        for (key, found) in args.from(self.first).iter().zip(found) {
+            check_kind(Some(Kind::SortedSet), found.as_ref())?;
+            if let Some(entry) = found {
+                changes.push(self.take_from(plan, key, entry, reply));
+                return Ok(());
             }
         }
+        if !self.until.is_some_and(|until| plan.wait_for_change(until)) {
+            reply.null_array();
+        }
+        Ok(())
+    }
+
+    fn take_from<'a>(
+        &self,
+        plan: &PlanContext<'a>,
+        key: &'a [u8],
+        entry: &EntryView<'a>,
+        reply: &mut Reply<'_>,
+    ) -> Change<'a> {
+        let view = SortedSetView::of(&entry.value, &transient_packing());
+        let span = self.end.positions(self.count.unwrap_or(1), view.len());
+        let taken = span.end - span.start;
+        let is_nested = self.count.is_some();
+        reply.array(if is_nested { 2 } else { 3 });
+        reply.bulk(key);
+        if is_nested {
+            reply.array(taken as usize);
+        }
         let write = |member: Element<'_>, score: f64| {
-            if shown == Shown::Nested {
+            if is_nested {
                 reply.array(2);
             }
             write_element(reply, member);
             reply.double(score);
         };
-        match end {
+        match self.end {
             End::Lowest => view.visit(&span, write),
             End::Highest => view.visit_back(&span, write),
         }
@@ -174,18 +231,23 @@ where
             Effect::Delta {
                 kind: Kind::SortedSet,
                 is_new: false,
-                ops: context.made.keep(ops),
+                ops: plan.made.keep(ops),
             }
         };
-        changes.push(Change {
-            db: context.db,
+        Change {
+            db: plan.db,
             key,
             effect,
-            events: events_of(end, is_emptied),
-        });
-        return Ok(true);
+            events: events_of(self.end, is_emptied),
+        }
     }
-    Ok(false)
+}
+
+fn positive(text: &[u8], error: &'static str) -> Result<u64, CommandError> {
+    let number = int_argument(text).ok().filter(|number| *number > 0);
+    number
+        .map(i64::unsigned_abs)
+        .ok_or(CommandError::Plain(error))
 }
 
 fn events_of(end: End, is_emptied: bool) -> &'static [KeyEvent] {
@@ -195,4 +257,44 @@ fn events_of(end: End, is_emptied: bool) -> &'static [KeyEvent] {
         (End::Highest, false) => &[KeyEvent::ZPopMax],
         (End::Highest, true) => &[KeyEvent::ZPopMax, KeyEvent::Del],
     }
+}
+
+fn look_many<'a>(plan: &PlanContext<'_>, args: &Args<'a>, looks: &mut Vec<Look<'a>>) -> Outcome {
+    Pop::parse_many(plan, args)?.look(plan, args, looks);
+    Ok(())
+}
+
+fn take_many<'a>(
+    plan: &PlanContext<'a>,
+    args: &Args<'a>,
+    found: &[Found<'a>],
+    changes: &mut Vec<Change<'a>>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    Pop::parse_many(plan, args)?.take(plan, args, found, changes, reply)
+}
+
+fn look_one<'a>(plan: &PlanContext<'_>, args: &Args<'a>, looks: &mut Vec<Look<'a>>) -> Outcome {
+    Pop::parse_one(plan, args, End::Lowest)?.look(plan, args, looks);
+    Ok(())
+}
+
+fn take_lowest<'a>(
+    plan: &PlanContext<'a>,
+    args: &Args<'a>,
+    found: &[Found<'a>],
+    changes: &mut Vec<Change<'a>>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    Pop::parse_one(plan, args, End::Lowest)?.take(plan, args, found, changes, reply)
+}
+
+fn take_highest<'a>(
+    plan: &PlanContext<'a>,
+    args: &Args<'a>,
+    found: &[Found<'a>],
+    changes: &mut Vec<Change<'a>>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    Pop::parse_one(plan, args, End::Highest)?.take(plan, args, found, changes, reply)
 }
