@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use crate::keyspace::collection::Packing;
 use crate::keyspace::Value;
+use crate::keyspace::collection::Packing;
 use crate::keyspace::collection::listpack::{Element, Listpack};
 use crate::keyspace::collection::sorted_set::{SortedSetView, put_score};
 use crate::resp::parse_double;
