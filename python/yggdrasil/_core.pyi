@@ -332,6 +332,8 @@ class _CommandRow(TypedDict):
     step: int
     # Of keys that only a request tells the places of: an index, a word that is sought from there, whether a count is.
     moving_keys: tuple[int, str | None, bool] | None
+    # A place, and words that are sought from there: behind each a key may stand that is overwritten.
+    key_words: tuple[int, list[str]]
     # Those of MIGRATE.
     migrated_keys: bool
     acl_categories: list[str]

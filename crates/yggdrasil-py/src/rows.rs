@@ -120,8 +120,18 @@ fn moving_keys(keys: Keys) -> Option<(u16, Option<&'static str>, bool)> {
         | Keys::Before { .. }
         | Keys::FromTo
         | Keys::Sort
+        | Keys::ToFrom
+        | Keys::FirstAndBehind { .. }
         | Keys::IntoFirst { .. }
         | Keys::Migrated => None,
+    }
+}
+
+/// Words behind which a key may stand, and the place from which on they are sought.
+fn key_words(keys: Keys) -> (u16, &'static [&'static str]) {
+    match keys {
+        Keys::FirstAndBehind { words, from } => (from, words),
+        _ => (0, &[]),
     }
 }
 
@@ -135,6 +145,7 @@ fn row_dict<'py>(py: Python<'py>, spec: &CommandSpec) -> PyResult<Bound<'py, PyD
     dict.set_item("last_key", last)?;
     dict.set_item("step", step)?;
     dict.set_item("moving_keys", moving_keys(spec.keys))?;
+    dict.set_item("key_words", key_words(spec.keys))?;
     dict.set_item("migrated_keys", spec.keys == Keys::Migrated)?;
     dict.set_item("acl_categories", spec.acl_categories())?;
     dict.set_item("tips", spec.docs.tips)?;

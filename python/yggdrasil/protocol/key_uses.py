@@ -33,6 +33,10 @@ def key_specifications(row: "_CommandRow") -> list[KeySpecification]:
     if row["migrated_keys"]:
         behind_word = KeySpecification((*uses[0], "incomplete"), -2, -1, 1, "KEYS")
         return [KeySpecification(uses[0], first, last - first, step), behind_word]
+    words_from, words = row["key_words"]
+    if words:
+        behind_words = [KeySpecification((*uses[-1], "incomplete"), words_from, 0, 1, word) for word in words]
+        return [KeySpecification(uses[0], first, 0, step), *behind_words]
     if row["moving_keys"]:
         return _moving(row, uses, *row["moving_keys"])
     if len(uses) > 1:

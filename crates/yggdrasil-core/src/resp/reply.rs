@@ -34,6 +34,9 @@ pub trait Lend {
 /// Bulk strings from here on are worth more than a copy.
 const LEND_BYTES_MIN: usize = 16 * 1024;
 
+/// Bytes of the longest reply that is a double.
+const DOUBLE_BYTES_MAX: usize = 40;
+
 /// Appends replies to an output buffer.
 pub struct Reply<'a> {
     out: &'a mut Vec<u8>,
@@ -166,12 +169,23 @@ impl<'a> Reply<'a> {
     }
 
     pub fn double(&mut self, value: f64) {
-        let mut text = Vec::with_capacity(32);
-        write_double(&mut text, value);
+        self.out.reserve(DOUBLE_BYTES_MAX);
         match self.protocol {
-            Protocol::Resp2 => self.bulk(&text),
-            Protocol::Resp3 => self.line(b',', &text),
+            Protocol::Resp2 => {
+                let start = self.out.len();
+                write_double(self.out, value);
+                let text_end = self.out.len();
+                self.header(b'$', text_end - start);
+                // The header comes first.
+                let header_len = self.out.len() - text_end;
+                self.out[start..].rotate_right(header_len);
+            }
+            Protocol::Resp3 => {
+                self.out.push(b',');
+                write_double(self.out, value);
+            }
         }
+        self.end();
     }
 
     /// An integer of any size, as decimal digits.

@@ -2,6 +2,7 @@
 
 pub(in crate::commands) mod bits;
 pub(in crate::commands) mod dump;
+pub(super) mod geohash;
 pub mod glob;
 pub(in crate::commands) mod hyperloglog;
 pub(in crate::commands) mod lcs;

@@ -18,6 +18,13 @@ pub enum Keys {
     },
     /// Two keys, of which the first is read and the second written.
     FromTo,
+    /// Two keys, of which the first is written and the second read.
+    ToFrom,
+    /// A key that is read, and one behind the last of some words, which is written.
+    FirstAndBehind {
+        words: &'static [&'static str],
+        from: u16,
+    },
     /// A key that is written, and behind it at least one that is read.
     IntoFirst {
         first: u16,
@@ -67,7 +74,13 @@ impl Keys {
                 (usize::from(first), end.min(count), usize::from(step))
             }
             Self::Before { option_names } => (1, end_before(args, option_names), 1),
-            Self::FromTo => (1, count.min(3), 1),
+            Self::FromTo | Self::ToFrom => (1, count.min(3), 1),
+            Self::FirstAndBehind { words, from } => {
+                match last_behind(args, words, usize::from(from)) {
+                    Some(place) => (1, place + 1, place - 1),
+                    None => (1, count.min(2), 1),
+                }
+            }
             Self::IntoFirst { first } => (usize::from(first), count, 1),
             Self::Sort => match stored_at(args) {
                 Some(place) => (1, place + 1, place - 1),
@@ -98,7 +111,8 @@ impl Keys {
     /// True when the key at a place of a command that writes is only read.
     pub fn is_only_read(self, place: usize) -> bool {
         match self {
-            Self::FromTo | Self::Sort => place == 1,
+            Self::FromTo | Self::Sort | Self::FirstAndBehind { .. } => place == 1,
+            Self::ToFrom => place == 2,
             Self::IntoFirst { first } => place != usize::from(first),
             Self::Counted {
                 destination: Some(destination),
@@ -113,8 +127,8 @@ impl Keys {
         match self {
             Self::At { first, last, step } => (first.into(), last.into(), step.into()),
             Self::Before { .. } => (1, -1, 1),
-            Self::FromTo => (1, 2, 1),
-            Self::Sort => (1, 1, 1),
+            Self::FromTo | Self::ToFrom => (1, 2, 1),
+            Self::Sort | Self::FirstAndBehind { .. } => (1, 1, 1),
             Self::IntoFirst { first } => (first.into(), -1, 1),
             Self::Migrated => (MIGRATED_AT as i64, MIGRATED_AT as i64, 1),
             Self::Counted {
@@ -206,6 +220,24 @@ fn migrated(args: &Args<'_>) -> (usize, usize) {
         };
     }
     one
+}
+
+/// The place behind the last of some words that has one.
+fn last_behind(args: &Args<'_>, words: &[&str], from: usize) -> Option<usize> {
+    let is_word = |place: usize| {
+        let argument = args.at(place);
+        let is = |word: &&str| argument.eq_ignore_ascii_case(word.as_bytes());
+        words.iter().any(is)
+    };
+    let (mut place, mut last) = (from, None);
+    while place + 1 < args.len() {
+        if is_word(place) {
+            place += 1;
+            last = Some(place);
+        }
+        place += 1;
+    }
+    last
 }
 
 fn half_behind(args: &Args<'_>, word: &str, from: usize) -> (usize, usize) {
@@ -318,6 +350,18 @@ mod tests {
         assert_eq!(positions(Keys::Sort, "SORT a STORE b store c"), [1, 5]);
         assert_eq!(positions(Keys::Sort, "SORT a STORE"), [1]);
         assert!(Keys::Sort.is_only_read(1) && !Keys::Sort.is_only_read(8));
+        let stores = Keys::FirstAndBehind {
+            words: &["STORE", "STOREDIST"],
+            from: 5,
+        };
+        assert_eq!(positions(stores, "GEORADIUS a 1 2 3 m store"), [1]);
+        assert_eq!(positions(stores, "GEORADIUS a 1 2 3 m store b"), [1, 7]);
+        assert_eq!(
+            positions(stores, "GEORADIUS a 1 2 3 m STORE STORE STOREDIST c"),
+            [1, 9]
+        );
+        assert!(stores.is_only_read(1) && !stores.is_only_read(7));
+        assert!(Keys::ToFrom.is_only_read(2) && !Keys::ToFrom.is_only_read(1));
         let into = Keys::IntoFirst { first: 2 };
         assert!(into.is_only_read(3) && !into.is_only_read(2));
         assert!(Keys::FromTo.is_only_read(1) && !Keys::FromTo.is_only_read(2));

@@ -20,10 +20,17 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     families::sets::COMMANDS,
     families::hashes::COMMANDS,
     families::hashes::expiry::COMMANDS,
+    families::sorted_sets::algebra::COMMANDS,
     families::sorted_sets::changes::COMMANDS,
     families::sorted_sets::lookups::COMMANDS,
+    families::sorted_sets::pops::COMMANDS,
     families::sorted_sets::ranges::COMMANDS,
     families::sorted_sets::removals::COMMANDS,
+    families::sorted_sets::sampling::COMMANDS,
+    families::sorted_sets::store::COMMANDS,
+    families::geo::positions::COMMANDS,
+    families::geo::search::COMMANDS,
+    families::geo::stores::COMMANDS,
     families::counters::COMMANDS,
     families::bitmap::COMMANDS,
     families::bitfield::COMMANDS,
@@ -527,14 +534,8 @@ mod tests {
 
     #[test]
     fn keys_are_found_by_their_count() {
-        let mut registry = Registry::new();
-        let mut command = new_command("zunionstore", Run::Python);
-        command.arity = Arity::AtLeast(4);
-        command.keys = Keys::Counted {
-            count_at: 2,
-            destination: Some(1),
-        };
-        let id = registry.register(command).unwrap();
+        let registry = Registry::new();
+        let row = |name: &[u8]| registry.spec(registry.find(name).unwrap());
         let keys = |line: &str| {
             let request = request(line);
             let keys = registry.keys_of(&request.as_args());
@@ -551,14 +552,14 @@ mod tests {
         let wrong = CommandError::Plain("Invalid arguments specified for command");
         assert_eq!(keys("ZUNIONSTORE to 0 a b"), Err(wrong.clone()));
         assert_eq!(keys("ZUNIONSTORE to 3 a b"), Err(wrong));
-        let mut spec = *registry.spec(id);
+        let mut spec = *row(b"zunionstore");
+        spec.flags = Flags::NONE;
         let uses =
             |spec: &CommandSpec, line| spec.key_uses(&request(line).as_args()).collect::<Vec<_>>();
         let line = "ZUNIONSTORE to 2 a b";
         assert_eq!(uses(&spec, line), [(1, false), (3, false), (4, false)]);
         spec.flags = Flags::WRITE;
         assert_eq!(uses(&spec, line), [(1, true), (3, false), (4, false)]);
-        let row = |name: &[u8]| registry.spec(registry.find(name).unwrap());
         assert_eq!(uses(row(b"copy"), "COPY a b"), [(1, false), (2, true)]);
         assert_eq!(uses(row(b"rename"), "RENAME a b"), [(1, true), (2, true)]);
         assert_eq!(uses(row(b"mget"), "MGET a b"), [(1, false), (2, false)]);

@@ -193,17 +193,14 @@ impl<'a> Listpack<'a> {
     /// of fields and values.
     pub fn find(self, sought: Element<'_>, from: usize, skip: usize) -> Option<usize> {
         let mut at = from;
-        let mut passed = skip;
         while let Some(entry) = self.entry(at) {
-            if passed == skip {
-                if entry.element == sought {
-                    return Some(at);
-                }
-                passed = 0;
-            } else {
-                passed += 1;
+            if entry.element == sought {
+                return Some(at);
             }
             at = entry.next;
+            for _ in 0..skip {
+                at = element::skip(self.bytes, at)?;
+            }
         }
         None
     }

@@ -15,6 +15,7 @@ mod packed;
 mod view;
 
 pub use self::bounds::{MemberEnd, MemberRange, ScoreEnd, ScoreRange};
+pub use self::order::compare as order_of;
 use self::order::{Block, Mark};
 pub use self::packed::Pairs;
 use self::packed::Small;
@@ -23,7 +24,7 @@ use super::table::Table;
 use super::tree::{Tree, Wreck, Wreckage};
 use super::wire::{Wire, put_bytes, put_length};
 use super::{Elements, Fit, Packing};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 const PUT: u8 = 1;
 const REMOVE: u8 = 2;
@@ -164,20 +165,25 @@ impl SortedSet {
         Some((member, score))
     }
 
-    /// Visits the members of some positions in their order.
-    fn visit(&self, span: &Range<u64>, mut visit: impl FnMut(&[u8], f64)) {
+    /// Visits the members of some positions in their order, as long as the visitor goes on.
+    fn visit(
+        &self,
+        span: &Range<u64>,
+        mut visit: impl FnMut(&[u8], f64) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         if span.is_empty() {
-            return;
+            return ControlFlow::Continue(());
         }
         for found in self.order.walk_from_position(span.start) {
             let rows = part(&found.leaf.positions(found.start), span);
             for (score, member) in found.leaf.rows(rows) {
-                visit(member, score);
+                visit(member, score)?;
             }
             if found.start + found.leaf.count() >= span.end {
                 break;
             }
         }
+        ControlFlow::Continue(())
     }
 
     /// Visits them from the last to the first.
@@ -267,8 +273,9 @@ impl Elements for SortedSet {
     }
 
     fn write(&self, ops: &mut Vec<u8>) {
-        self.visit(&(0..self.len()), |member, score| {
+        let _ = self.visit(&(0..self.len()), |member, score| {
             put_score(ops, member, score);
+            ControlFlow::Continue(())
         });
     }
 

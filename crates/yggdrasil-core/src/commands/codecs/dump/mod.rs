@@ -7,6 +7,7 @@
 mod hash;
 pub(super) mod reader;
 mod set;
+mod sorted_set;
 mod stream;
 mod string;
 #[cfg(test)]
@@ -31,13 +32,17 @@ const FOOTER_BYTES: usize = 10;
 mod types {
     pub const STRING: u8 = 0;
     pub const SET: u8 = 2;
+    pub const SORTED_SET_TEXTS: u8 = 3;
     pub const HASH: u8 = 4;
+    pub const SORTED_SET: u8 = 5;
     pub const HASH_ZIPMAP: u8 = 9;
     pub const SET_INTSET: u8 = 11;
+    pub const SORTED_SET_ZIPLIST: u8 = 12;
     pub const HASH_ZIPLIST: u8 = 13;
     pub const HASH_LISTPACK: u8 = 16;
     pub const STREAM_LISTPACKS: u8 = 15;
     pub const STREAM_LISTPACKS_2: u8 = 19;
+    pub const SORTED_SET_LISTPACK: u8 = 17;
     pub const SET_LISTPACK: u8 = 20;
     pub const STREAM_LISTPACKS_3: u8 = 21;
     pub const HASH_TIMES_EARLY: u8 = 22;
@@ -85,6 +90,7 @@ pub(in crate::commands) fn dump(kind: Kind, value: Value<'_>) -> Result<Vec<u8>,
         (Kind::Set, value) => set::write(&mut out, value),
         (Kind::Hash, value) => hash::write(&mut out, value),
         (Kind::Stream, value) => stream::write(&mut out, value),
+        (Kind::SortedSet, value) => sorted_set::write(&mut out, value),
         (kind, _) => {
             return Err(CommandError::text(format!(
                 "ERR values of type {} have no DUMP payload; read them by the commands of their type",
@@ -138,6 +144,12 @@ fn read(body: &[u8], bytes_max: u64) -> Option<Restored<'_>> {
         }
         types::STREAM_LISTPACKS | types::STREAM_LISTPACKS_2 | types::STREAM_LISTPACKS_3 => {
             return collection(Kind::Stream, stream::read(kind, &mut reader)?);
+        }
+        types::SORTED_SET
+        | types::SORTED_SET_TEXTS
+        | types::SORTED_SET_ZIPLIST
+        | types::SORTED_SET_LISTPACK => {
+            return collection(Kind::SortedSet, sorted_set::read(kind, &mut reader)?);
         }
         _ => hash::read(kind, &mut reader)?,
     };

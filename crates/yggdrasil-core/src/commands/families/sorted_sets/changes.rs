@@ -71,14 +71,15 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
     },
 ];
 
+/// What becomes of members that are there already, or not, and what the reply tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct AddOptions {
-    only_new: bool,
-    only_old: bool,
-    only_greater: bool,
-    only_less: bool,
-    counts_changes: bool,
-    increments: bool,
+pub(in crate::commands::families) struct AddOptions {
+    pub(in crate::commands::families) only_new: bool,
+    pub(in crate::commands::families) only_old: bool,
+    pub(in crate::commands::families) only_greater: bool,
+    pub(in crate::commands::families) only_less: bool,
+    pub(in crate::commands::families) counts_changes: bool,
+    pub(in crate::commands::families) increments: bool,
 }
 
 impl AddOptions {
@@ -211,7 +212,7 @@ fn zincrby(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_
     add(context, args, options, &[pair], reply)
 }
 
-fn add(
+pub(in crate::commands::families) fn add(
     context: &mut ShardContext<'_>,
     args: &Args<'_>,
     options: AddOptions,

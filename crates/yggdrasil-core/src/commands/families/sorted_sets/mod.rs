@@ -1,12 +1,17 @@
 //! Sorted sets.
 
+pub(in crate::commands) mod algebra;
 pub(in crate::commands) mod changes;
 pub(in crate::commands) mod lookups;
+pub(in crate::commands) mod pops;
 pub(in crate::commands) mod ranges;
 pub(in crate::commands) mod removals;
+pub(in crate::commands) mod sampling;
+pub(in crate::commands) mod store;
 
 mod query;
 
+use crate::commands::families::value::write_element;
 use crate::commands::table::error::CommandError;
 use crate::commands::table::handler::check_kind;
 use crate::commands::table::key_use::KeyUse;
@@ -17,7 +22,7 @@ use crate::keyspace::{EntryView, Kind, Packing};
 use crate::resp::{Protocol, Reply, parse_double};
 
 /// The documentation of a command without tips.
-const fn docs(
+pub(super) const fn docs(
     summary: &'static str,
     since: &'static str,
     complexity: &'static str,
@@ -38,21 +43,16 @@ const fn docs(
 ///
 /// # Errors
 /// The value is of another kind.
-fn view_of<'a>(found: Option<&EntryView<'a>>) -> Result<SortedSetView<'a>, CommandError> {
+pub(super) fn view_of<'a>(
+    found: Option<&EntryView<'a>>,
+) -> Result<SortedSetView<'a>, CommandError> {
     check_kind(Some(Kind::SortedSet), found)?;
     let value = found.map_or(crate::keyspace::Value::Bytes(b""), |entry| entry.value);
     Ok(SortedSetView::of(&value, &Packing::default()))
 }
 
-fn score_argument(text: &[u8]) -> Result<f64, CommandError> {
+pub(super) fn score_argument(text: &[u8]) -> Result<f64, CommandError> {
     parse_double(text).ok_or(CommandError::NotAFloat)
-}
-
-fn write_member(reply: &mut Reply<'_>, member: Element<'_>) {
-    match member {
-        Element::Int(number) => reply.bulk_int(number),
-        Element::Str(text) => reply.bulk(text),
-    }
 }
 
 /// Begins an array of members with their scores: pairs where the protocol has them, or one after the other.
@@ -69,6 +69,6 @@ fn write_pair(reply: &mut Reply<'_>, member: Element<'_>, score: f64) {
     if reply.protocol() == Protocol::Resp3 {
         reply.array(2);
     }
-    write_member(reply, member);
+    write_element(reply, member);
     reply.double(score);
 }

@@ -58,18 +58,17 @@ pub(super) fn score_range(min: &[u8], max: &[u8]) -> Result<ScoreRange, CommandE
     Ok(ScoreRange { min, max })
 }
 
-/// A score, behind a bracket where it is outside. It is read as strtod does: what is too large is infinite, blanks may
-/// stand before it, and nothing is zero.
+/// A score, behind a bracket where it is outside. Other than for the score of a member, what is too large is infinite,
+/// nothing is zero, and there are no hexadecimal numbers.
 fn score_end(text: &[u8]) -> Option<ScoreEnd> {
     let (is_open, text) = match text {
         [b'(', rest @ ..] => (true, rest),
         rest => (false, rest),
     };
-    let number = text.trim_ascii_start();
-    let score = if text.is_empty() {
-        0.0
-    } else {
-        Double::parse(number)?.value
+    let score = match text {
+        b"" => 0.0,
+        text if text.contains(&b'x') || text.contains(&b'X') => return None,
+        text => Double::parse(text)?.value,
     };
     Some(ScoreEnd {
         score: score + 0.0,

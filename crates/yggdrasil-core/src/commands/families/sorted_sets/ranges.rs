@@ -1,9 +1,8 @@
 //! Sorted sets: members in their order.
 
 use crate::commands::families::sorted_sets::query::{By, Form, RangeQuery};
-use crate::commands::families::sorted_sets::{
-    begin_pairs, docs, view_of, write_member, write_pair,
-};
+use crate::commands::families::sorted_sets::{begin_pairs, docs, view_of, write_pair};
+use crate::commands::families::value::write_element;
 use crate::commands::table::flags::Flags;
 use crate::commands::table::handler::{Outcome, ReadContext, ReadHandler, Run};
 use crate::commands::table::keys::Keys;
@@ -175,9 +174,9 @@ fn write_range(
         reply.array(count as usize);
     }
     match (query.is_back, query.with_scores) {
-        (false, false) => view.visit(&span, |member, _| write_member(reply, member)),
+        (false, false) => view.visit(&span, |member, _| write_element(reply, member)),
         (false, true) => view.visit(&span, |member, score| write_pair(reply, member, score)),
-        (true, false) => view.visit_back(&span, |member, _| write_member(reply, member)),
+        (true, false) => view.visit_back(&span, |member, _| write_element(reply, member)),
         (true, true) => view.visit_back(&span, |member, score| write_pair(reply, member, score)),
     }
     Ok(())

@@ -4,10 +4,8 @@ use std::ops::Range;
 
 use crate::commands::families::sorted_sets::changes::notify_removal;
 use crate::commands::families::sorted_sets::query::{Bounds, By};
-use crate::commands::families::sorted_sets::{
-    begin_pairs, docs, view_of, write_member, write_pair,
-};
-use crate::commands::families::value::int_argument;
+use crate::commands::families::sorted_sets::{begin_pairs, docs, view_of, write_pair};
+use crate::commands::families::value::{int_argument, write_element};
 use crate::commands::table::error::CommandError;
 use crate::commands::table::flags::Flags;
 use crate::commands::table::handler::{Outcome, Run, ShardContext, ShardHandler};
@@ -191,7 +189,7 @@ impl End {
     }
 
     /// The positions of so many members of all that there are.
-    fn positions(self, count: u64, len: u64) -> Range<u64> {
+    pub(super) fn positions(self, count: u64, len: u64) -> Range<u64> {
         let count = count.min(len);
         match self {
             Self::Lowest => 0..count,
@@ -230,7 +228,7 @@ fn take(
     }
     let write = |member: Element<'_>, score: f64| {
         if is_pair {
-            write_member(reply, member);
+            write_element(reply, member);
             reply.double(score);
         } else {
             write_pair(reply, member, score);

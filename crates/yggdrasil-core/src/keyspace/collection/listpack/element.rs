@@ -235,6 +235,30 @@ pub(super) fn read(bytes: &[u8], at: usize) -> Option<Entry<'_>> {
     (next < bytes.len()).then_some(Entry { element, next })
 }
 
+/// Where the entry behind the one at a place begins, as [`read`] tells.
+#[inline]
+pub(super) fn skip(bytes: &[u8], at: usize) -> Option<usize> {
+    let first = *bytes.get(at)?;
+    let byte = |place: usize| bytes.get(at + place).copied().map(usize::from);
+    let len = match first {
+        0..STR_6 => 1,
+        STR_6..INT_13 => 1 + usize::from(first & 0x3f),
+        INT_13..STR_12 => 2,
+        STR_12..STR_32 => 2 + (usize::from(first & 0x0f) << 8 | byte(1)?),
+        STR_32 => {
+            let len = u32::from_le_bytes(*bytes.get(at + 1..)?.first_chunk()?);
+            5 + len as usize
+        }
+        INT_16 => 3,
+        INT_24 => 4,
+        INT_32 => 5,
+        INT_64 => 9,
+        _ => return None,
+    };
+    let next = at + len + back_len_bytes(len);
+    (next < bytes.len()).then_some(next)
+}
+
 /// Where the entry begins that ends at `end`.
 #[inline]
 pub(super) fn start_before(bytes: &[u8], end: usize) -> Option<usize> {

@@ -75,7 +75,7 @@ impl Mark {
 
 /// The order of members with scores. No score is a negative zero.
 #[inline]
-pub(super) fn compare(one: (f64, &[u8]), other: (f64, &[u8])) -> Ordering {
+pub fn compare(one: (f64, &[u8]), other: (f64, &[u8])) -> Ordering {
     one.0.total_cmp(&other.0).then_with(|| one.1.cmp(other.1))
 }
 

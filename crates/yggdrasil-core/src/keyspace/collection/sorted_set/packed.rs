@@ -2,7 +2,7 @@
 
 use crate::keyspace::collection::listpack::{Element, Entries, Listpack, ListpackBuf};
 use crate::keyspace::collection::{Fit, Packing};
-use crate::resp::write_double;
+use crate::resp::{parse_double, write_double};
 
 use super::order::compare;
 
@@ -14,12 +14,38 @@ const PACKED_BYTES_MAX: usize = 1 << 29;
 pub(super) fn score_of(element: Element<'_>) -> f64 {
     match element {
         Element::Int(number) => number as f64,
-        Element::Str(text) => std::str::from_utf8(text)
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .filter(|score: &f64| !score.is_nan())
-            .map_or(0.0, |score| score + 0.0),
+        Element::Str(text) => match short_decimal(text) {
+            Some(score) => score,
+            None => parse_double(text).map_or(0.0, |score| score + 0.0),
+        },
     }
+}
+
+/// The number of some digits with a point between them. A quotient of numbers that are exact is rounded once.
+#[inline]
+fn short_decimal(text: &[u8]) -> Option<f64> {
+    const DIGITS_MAX: usize = 15;
+    const POWERS: [f64; DIGITS_MAX + 1] = [
+        1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+    ];
+    let (is_negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.len() > DIGITS_MAX {
+        return None;
+    }
+    let (mut number, mut point) = (0_u64, None);
+    for (place, byte) in digits.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => number = number * 10 + u64::from(byte - b'0'),
+            b'.' if point.is_none() => point = Some(place),
+            _ => return None,
+        }
+    }
+    let behind = point.map(|point| digits.len() - point - 1)?;
+    let size = number as f64 / POWERS[behind];
+    Some(if is_negative { -size } else { size })
 }
 
 /// Members and their scores in their order, from both ends.
@@ -135,20 +161,26 @@ impl Small {
 
     pub(super) fn put(&mut self, member: &[u8], score: f64, packing: &Packing) -> Fit {
         let view = self.pack.view();
-        if let Some(place) = find(view, member) {
+        let place = if let Some(place) = find(view, member) {
             let before = view.after(place).and_then(|place| view.at(place));
-            if before.map(score_of) == Some(score) {
+            let before = before.map_or(0.0, score_of);
+            if before == score {
                 return Fit::Packed;
             }
             self.pack.remove(place, 2);
+            if score > before {
+                self.place_from(place, member, score)
+            } else {
+                self.place_up_to(place, member, score)
+            }
         } else {
             let is_many = view.len() / 2 >= packing.sorted_set_entries_max;
             let is_long = member.len() > packing.sorted_set_value_bytes_max;
             if is_many || is_long || view.bytes().len() + member.len() > PACKED_BYTES_MAX {
                 return Fit::TooLarge;
             }
-        }
-        let place = self.place_of(member, score);
+            self.place_up_to(view.end(), member, score)
+        };
         let mut text = Vec::with_capacity(32);
         write_double(&mut text, score);
         self.pack.insert(place, Element::of(&text));
@@ -156,10 +188,10 @@ impl Small {
         Fit::Packed
     }
 
-    /// The place of the first member that comes behind another one.
-    fn place_of(&self, member: &[u8], score: f64) -> usize {
+    /// The place of a member that belongs behind those before another place.
+    fn place_from(&self, place: usize, member: &[u8], score: f64) -> usize {
         let view = self.pack.view();
-        let mut entries = view.entries();
+        let mut entries = view.entries_between(place, view.end());
         let mut buffer = itoa::Buffer::new();
         while let (Some((place, other)), Some((_, other_score))) = (entries.next(), entries.next())
         {
@@ -169,6 +201,25 @@ impl Small {
             }
         }
         view.end()
+    }
+
+    /// The place of a member that belongs before those from another place on. Higher scores mostly come later.
+    fn place_up_to(&self, place: usize, member: &[u8], score: f64) -> usize {
+        let view = self.pack.view();
+        let first = view.first().unwrap_or(place);
+        let mut entries = view.entries_between(first, place);
+        let mut buffer = itoa::Buffer::new();
+        let mut found = place;
+        while let (Some((_, other_score)), Some((place, other))) =
+            (entries.next_back(), entries.next_back())
+        {
+            let other = (score_of(other_score), other.text(&mut buffer));
+            if compare(other, (score, member)).is_lt() {
+                break;
+            }
+            found = place;
+        }
+        found
     }
 
     pub(super) fn remove(&mut self, member: &[u8]) {
@@ -185,6 +236,30 @@ impl Small {
         if let Some(place) = place {
             let elements = usize::try_from(count.saturating_mul(2)).unwrap_or(usize::MAX);
             self.pack.remove(place, elements);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn short_decimals_are_read_exactly(text in "-?[0-9]{0,8}\\.[0-9]{0,8}") {
+            if let Some(score) = short_decimal(text.as_bytes()) {
+                let expected: f64 = text.parse().unwrap_or(0.0);
+                prop_assert_eq!(score, expected);
+            }
+        }
+
+        #[test]
+        fn scores_come_back(score in any::<f64>().prop_filter("a number", |score| !score.is_nan())) {
+            let mut text = Vec::new();
+            write_double(&mut text, score + 0.0);
+            prop_assert_eq!(score_of(Element::of(&text)), score + 0.0);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The members of a sorted set, whatever form it has.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use crate::keyspace::collection::listpack::Element;
 use crate::keyspace::collection::{Collection, Elements, Packing};
@@ -148,15 +148,27 @@ impl<'a> SortedSetView<'a> {
     /// Visits the members of some positions in their order.
     #[inline]
     pub fn visit(&self, span: &Range<u64>, mut visit: impl FnMut(Element<'_>, f64)) {
-        match self.form() {
+        self.visit_while(span, |member, score| {
+            visit(member, score);
+            ControlFlow::Continue(())
+        });
+    }
+
+    /// Visits them as long as the visitor goes on.
+    #[inline]
+    pub fn visit_while(
+        &self,
+        span: &Range<u64>,
+        mut visit: impl FnMut(Element<'_>, f64) -> ControlFlow<()>,
+    ) {
+        let _ = match self.form() {
             Ok(set) => set.visit(span, |member, score| visit(Element::Str(member), score)),
             Err(pairs) => {
                 let count = span.end.saturating_sub(span.start);
-                for (member, score) in pairs.from(span.start).take(count as usize) {
-                    visit(member, score);
-                }
+                let mut pairs = pairs.from(span.start).take(count as usize);
+                pairs.try_for_each(|(member, score)| visit(member, score))
             }
-        }
+        };
     }
 
     /// Visits the members of some positions from the last to the first.
@@ -206,7 +218,7 @@ fn position_behind(set: &SortedSet, score: f64, is_behind: bool) -> u64 {
     if score == f64::INFINITY {
         return set.len();
     }
-    set.position_of(&Mark::new((score + 0.0).next_up(), b""))
+    set.position_of(&Mark::new(next_up(score + 0.0), b""))
 }
 
 /// The position at which a range of members begins, or ends.
@@ -227,4 +239,10 @@ fn position_of_end(set: &SortedSet, end: MemberEnd<'_>, is_last: bool) -> u64 {
     } else {
         position
     }
+}
+
+/// The least score above a finite one, or above minus infinity.
+fn next_up(score: f64) -> f64 {
+    let bits = score.to_bits();
+    f64::from_bits(if score >= 0.0 { bits + 1 } else { bits - 1 })
 }
