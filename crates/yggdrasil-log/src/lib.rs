@@ -1,0 +1,17 @@
+//! The log of a shard: each change as a record in mapped segments, and the way back from there.
+//!
+//! `docs/formats.md` specifies the files byte by byte.
+
+pub mod disk;
+mod flusher;
+mod format;
+mod reader;
+mod writer;
+
+pub use flusher::{Failure, Flusher, Progress};
+pub use format::{
+    Commit, Content, Decision, FORMAT_VERSION, FormatError, Frame, HEADER_BYTES, Outcome,
+    RECORD_HEADER_BYTES, SegmentHeader, segment_name, sequence_of,
+};
+pub use reader::{End, Entry, LogError, Place, Reader};
+pub use writer::{Writer, WriterOptions};
