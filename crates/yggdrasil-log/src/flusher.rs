@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -15,15 +15,38 @@ use crate::disk::{Area, Disk, Syncer};
 const RETRY: Duration = Duration::from_millis(500);
 
 /// A reason why a log takes nothing more.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Failure {
-    /// The disk has no room for another segment.
-    #[error("no room for a segment of the log: {0}")]
-    Room(String),
-    /// Bytes that were written may not be on the disk.
-    #[error("the disk failed to write the log: {0}")]
-    Sync(String),
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{what}: {}", io::Error::from_raw_os_error(*errno))]
+pub struct Failure {
+    pub what: FailureKind,
+    /// The error of the operating system.
+    pub errno: i32,
 }
+
+/// The two ways in which a disk fails a log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum FailureKind {
+    /// There is no other segment.
+    #[error("no segment of the log could be made")]
+    Room,
+    /// Bytes that were written may not be on the disk.
+    #[error("the log could not be made durable")]
+    Sync,
+}
+
+impl Failure {
+    pub(crate) fn new(what: FailureKind, error: &io::Error) -> Self {
+        let errno = error.raw_os_error().unwrap_or(match error.kind() {
+            io::ErrorKind::StorageFull => NO_SPACE,
+            _ => INPUT_OUTPUT,
+        });
+        Self { what, errno }
+    }
+}
+
+/// ENOSPC and EIO.
+const NO_SPACE: i32 = 28;
+const INPUT_OUTPUT: i32 = 5;
 
 /// How far a log is written and how far it is durable. Shared by the worker, which writes, and the flusher.
 pub struct Progress {
@@ -34,6 +57,7 @@ pub struct Progress {
     durable_number: AtomicU64,
     durable_position: AtomicU64,
     syncs: AtomicU64,
+    has_failed: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -60,6 +84,14 @@ pub(crate) struct Prepared {
     pub path: PathBuf,
 }
 
+impl State {
+    /// True where a sync has failed.
+    fn has_lost(&self) -> bool {
+        let kind = self.failure.map(|failure| failure.what);
+        kind == Some(FailureKind::Sync)
+    }
+}
+
 impl fmt::Debug for Progress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -78,6 +110,7 @@ impl Progress {
             durable_number: AtomicU64::new(number),
             durable_position: AtomicU64::new(position),
             syncs: AtomicU64::new(0),
+            has_failed: AtomicBool::new(false),
             state: Mutex::default(),
             changed: Condvar::new(),
         }
@@ -118,7 +151,18 @@ impl Progress {
 
     /// The reason why nothing more is taken.
     pub fn failure(&self) -> Option<Failure> {
-        self.lock().failure.clone()
+        self.lock().failure
+    }
+
+    /// True while nothing more is taken.
+    #[inline]
+    pub fn has_failed(&self) -> bool {
+        self.has_failed.load(Relaxed)
+    }
+
+    /// True where what was written has to be written anew.
+    pub fn must_heal(&self) -> bool {
+        self.lock().has_lost()
     }
 
     /// Asks for a sync of all that is written, at once.
@@ -148,14 +192,19 @@ impl Progress {
     pub(crate) fn replace(&self, syncer: Arc<dyn Syncer>, number: u64, position: u64) {
         let mut state = self.lock();
         state.unsynced = vec![syncer];
-        state.failure = None;
+        self.fail(&mut state, None);
         self.wrote(number, position);
         self.durable_number.store(number, Release);
         self.durable_position.store(position, Release);
     }
 
     pub(crate) fn set_failure(&self, failure: Option<Failure>) {
-        self.lock().failure = failure;
+        self.fail(&mut self.lock(), failure);
+    }
+
+    fn fail(&self, state: &mut State, failure: Option<Failure>) {
+        state.failure = failure;
+        self.has_failed.store(failure.is_some(), Relaxed);
     }
 
     /// Asks for a file that can be the next segment.
@@ -177,12 +226,7 @@ impl Progress {
         let (number, position) = (self.number(), self.position());
         // What the number stands for lies before the position, whatever is written meanwhile.
         let mut state = self.lock();
-        if state
-            .failure
-            .as_ref()
-            .is_some_and(|failure| matches!(failure, Failure::Sync(_)))
-            || position <= self.durable_position()
-        {
+        if state.has_lost() || position <= self.durable_position() {
             return Ok(false);
         }
         let syncers = state.unsynced.clone();
@@ -199,7 +243,8 @@ impl Progress {
         self.syncs.fetch_add(1, Relaxed);
         let mut state = self.lock();
         if let Err(error) = outcome {
-            state.failure = Some(Failure::Sync(error.to_string()));
+            let failure = Failure::new(FailureKind::Sync, &error);
+            self.fail(&mut state, Some(failure));
             return Err(error);
         }
         // The last one is written to still, and what has begun since stands behind it.
@@ -211,7 +256,12 @@ impl Progress {
 
     /// Makes the file for the next segment where that was asked for. True when that has changed anything.
     pub fn prepare(&self, disk: &dyn Disk, directory: &Path) -> bool {
-        let bytes = self.lock().to_prepare;
+        let mut state = self.lock();
+        if state.prepared.is_some() {
+            state.to_prepare = 0;
+        }
+        let bytes = state.to_prepare;
+        drop(state);
         if bytes == 0 {
             return false;
         }
@@ -222,8 +272,8 @@ impl Progress {
             Ok(area) => {
                 state.to_prepare = 0;
                 state.prepared = Some(Prepared { area, path });
-                if matches!(state.failure, Some(Failure::Room(_))) {
-                    state.failure = None;
+                if !state.has_lost() {
+                    self.fail(&mut state, None);
                 }
                 true
             }
@@ -309,8 +359,7 @@ fn wait(progress: &Progress, due: Instant, prepare_due: Instant) -> bool {
     let mut state = progress.lock();
     loop {
         let now = Instant::now();
-        let is_failed = matches!(state.failure, Some(Failure::Sync(_)));
-        let is_wanted = state.wanted > progress.durable_position() && !is_failed;
+        let is_wanted = state.wanted > progress.durable_position() && !state.has_lost();
         let prepares = state.to_prepare != 0 && now >= prepare_due;
         if state.is_closing || is_wanted || prepares || now >= due {
             return state.is_closing;

@@ -24,6 +24,7 @@ const BEGIN: u8 = 3;
 const DECISION: u8 = 4;
 const END: u8 = 5;
 const SEALED: u8 = 6;
+const SETTLED: u8 = 7;
 
 /// A fault in the bytes of a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -161,6 +162,12 @@ pub enum Outcome {
     Undone = 2,
     /// It did not count when the log was read, and its records are passed over.
     Dropped = 3,
+    /// It counts: all of it is here.
+    Whole = 4,
+}
+
+impl Outcome {
+    const ALL: [Self; 4] = [Self::Released, Self::Undone, Self::Dropped, Self::Whole];
 }
 
 /// The decision that a transaction counts where all its parts are there.
@@ -191,6 +198,8 @@ pub enum Content<'a> {
     },
     /// The segment ends here.
     Sealed,
+    /// What has become of all groups before is known and marked.
+    Settled,
 }
 
 impl<'a> Content<'a> {
@@ -204,6 +213,7 @@ impl<'a> Content<'a> {
             Self::Decision(_) => DECISION,
             Self::End { .. } => END,
             Self::Sealed => SEALED,
+            Self::Settled => SETTLED,
         }
     }
 
@@ -237,7 +247,7 @@ impl<'a> Content<'a> {
                 out.extend_from_slice(&coordinator.to_le_bytes());
                 out.push(*outcome as u8);
             }
-            Self::Sealed => {}
+            Self::Sealed | Self::Settled => {}
         }
     }
 
@@ -256,7 +266,7 @@ impl<'a> Content<'a> {
             DECISION => decision(bytes).map(Self::Decision).ok_or(unsound),
             END if bytes.len() == 11 => {
                 let (coordinator, tag) = member(bytes);
-                let outcomes = [Outcome::Released, Outcome::Undone, Outcome::Dropped];
+                let outcomes = Outcome::ALL;
                 let mut named = outcomes.into_iter().filter(|one| *one as u8 == bytes[10]);
                 let outcome = named.next().ok_or(unsound)?;
                 Ok(Self::End {
@@ -266,7 +276,8 @@ impl<'a> Content<'a> {
                 })
             }
             SEALED if bytes.is_empty() => Ok(Self::Sealed),
-            BEGIN | END | SEALED => Err(unsound),
+            SETTLED if bytes.is_empty() => Ok(Self::Settled),
+            BEGIN | END | SEALED | SETTLED => Err(unsound),
             other => Err(FormatError::Kind(other)),
         }
     }
@@ -448,7 +459,9 @@ mod tests {
             end(Outcome::Released),
             end(Outcome::Undone),
             end(Outcome::Dropped),
+            end(Outcome::Whole),
             Content::Sealed,
+            Content::Settled,
         ]
     }
 

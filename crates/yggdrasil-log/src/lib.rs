@@ -6,12 +6,16 @@ pub mod disk;
 mod flusher;
 mod format;
 mod reader;
+mod recovery;
+mod shard_log;
 mod writer;
 
-pub use flusher::{Failure, Flusher, Progress};
+pub use flusher::{Failure, FailureKind, Flusher, Progress};
 pub use format::{
     Commit, Content, Decision, FORMAT_VERSION, FormatError, Frame, HEADER_BYTES, Outcome,
     RECORD_HEADER_BYTES, SegmentHeader, segment_name, sequence_of,
 };
 pub use reader::{End, Entry, LogError, Place, Reader};
+pub use recovery::{Found, Open, Outcomes, Recovery, RecoveryError};
+pub use shard_log::{LogListener, ShardLog, shard_directory};
 pub use writer::{Writer, WriterOptions};

@@ -4,10 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::Disk;
+use crate::disk::{Contents, Disk};
 use crate::format::{
-    Commit, Content, FormatError, Frame, HEADER_BYTES, SegmentHeader, last_commit_behind,
-    segment_name, sequence_of,
+    Commit, Content, FormatError, Frame, HEADER_BYTES, RECORD_HEADER_BYTES, SegmentHeader,
+    last_commit_behind, segment_name, sequence_of,
 };
 
 /// A reason why a log cannot be read.
@@ -129,6 +129,11 @@ impl Reader {
         self.bytes_read = 0;
     }
 
+    /// Passes over all but the last segments. For a reader that has read nothing.
+    pub fn skip_to_last(&mut self, segments: usize) {
+        self.current = self.segments.len().saturating_sub(segments);
+    }
+
     /// Passes over the segments whose changes all have numbers up to this one. For a reader that has read nothing.
     ///
     /// # Errors
@@ -237,14 +242,18 @@ impl Reader {
 
     fn load(&self, index: usize) -> Result<Loaded, LogError> {
         let path = self.path(index);
-        let contents = match self.disk.read(&path) {
+        let Contents { mut bytes, length } = match self.disk.read(&path) {
             Ok(contents) => contents,
             Err(error) => return Err(LogError::Disk { path, error }),
         };
+        if (bytes.len() as u64) < length {
+            // Zeros stand there: no record.
+            bytes.extend([0; RECORD_HEADER_BYTES as usize]);
+        }
         Ok(Loaded {
-            header: self.checked_header(index, &contents, contents.len() as u64)?,
+            header: self.checked_header(index, &bytes, length)?,
             path,
-            contents,
+            contents: bytes,
             end: None,
         })
     }
@@ -337,7 +346,8 @@ impl Reader {
             return Ok(());
         };
         let position = loaded.header.position + self.offset;
-        let tail = &loaded.contents[self.offset as usize..];
+        let tail = loaded.contents.get(self.offset as usize..);
+        let tail = tail.unwrap_or_default();
         let later = self.look_behind(self.current + 1)?;
         let commit = later
             .0
@@ -367,7 +377,7 @@ impl Reader {
         for index in index..self.segments.len() {
             let path = self.path(index);
             let contents = match self.disk.read(&path) {
-                Ok(contents) => contents,
+                Ok(contents) => contents.bytes,
                 Err(error) => return Err(LogError::Disk { path, error }),
             };
             commit = last_commit_behind(&contents, 0).or(commit);

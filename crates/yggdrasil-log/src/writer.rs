@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use yggdrasil_core::keyspace::{Effect, Record, Value};
 
-use crate::disk::{Area, Disk};
-use crate::flusher::{Failure, Prepared, Progress};
+use crate::disk::{Area, Contents, Disk};
+use crate::flusher::{Failure, FailureKind, Prepared, Progress};
 use crate::format::{
     Commit, Content, Frame, HEADER_BYTES, RECORD_HEADER_BYTES, SegmentHeader, frame_bytes,
     frame_header, segment_name, sequence_of,
@@ -137,8 +137,8 @@ impl Writer {
         match self.roll(needed) {
             Ok(()) => Ok(()),
             Err(error) => {
-                let failure = Failure::Room(error.to_string());
-                self.progress.set_failure(Some(failure.clone()));
+                let failure = Failure::new(FailureKind::Room, &error);
+                self.progress.set_failure(Some(failure));
                 self.progress.ask_to_prepare(self.options.segment_bytes);
                 Err(failure)
             }
@@ -158,12 +158,35 @@ impl Writer {
         self.scratch = scratch;
     }
 
+    /// The run that writes.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.options.epoch
+    }
+
+    /// The directory of the segments.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.options.directory
+    }
+
+    /// The disk that they are on.
+    #[must_use]
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
     /// Appends something else than a change.
     pub fn mark(&mut self, content: &Content<'_>) {
+        self.mark_numbered(self.number, content);
+    }
+
+    /// The same for what has a number of its own.
+    pub fn mark_numbered(&mut self, number: u64, content: &Content<'_>) {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
         content.encode(&mut scratch);
-        self.append(content.kind(), self.number, &scratch, b"");
+        self.append(content.kind(), number, &scratch, b"");
         self.scratch = scratch;
     }
 
@@ -226,7 +249,8 @@ impl Writer {
         let Prepared { mut area, path } = match prepared {
             Some(prepared) if prepared.area.bytes() >= bytes => prepared,
             _ => {
-                let path = self.options.directory.join("next.new");
+                // The flusher may be making the other one just now.
+                let path = self.options.directory.join("needed.new");
                 let area = self.disk.create(&path, bytes)?;
                 Prepared { area, path }
             }
@@ -308,9 +332,9 @@ impl Writer {
         // From the last segment back to the one with the last durable byte.
         loop {
             let path = self.options.directory.join(segment_name(sequence));
-            let contents = self.disk.read(&path)?;
-            let header = SegmentHeader::decode(&contents, contents.len() as u64)
-                .map_err(io::Error::other)?;
+            let Contents { bytes, length } = self.disk.read(&path)?;
+            let contents = bytes;
+            let header = SegmentHeader::decode(&contents, length).map_err(io::Error::other)?;
             let is_first = header.position <= durable;
             let start = if is_first {
                 durable - header.position
@@ -419,13 +443,13 @@ fn resume(disk: &dyn Disk, options: &WriterOptions, end: &End, place: Place) -> 
             Err(error) if error.kind() == io::ErrorKind::NotFound && last.is_some() => break,
             contents => contents?,
         };
-        let header =
-            SegmentHeader::decode(&contents, contents.len() as u64).map_err(io::Error::other)?;
+        let Contents { bytes, length } = contents;
+        let header = SegmentHeader::decode(&bytes, length).map_err(io::Error::other)?;
         let mut area = disk.open(&path)?;
         let from = end.durable_position.saturating_sub(header.position);
         let is_last = last.is_none();
         let to = if is_last { place.offset } else { header.bytes };
-        rewrite(&mut *area, &contents, from..to, is_last);
+        rewrite(&mut *area, &bytes, from..to, is_last);
         area.syncer().sync()?;
         last.get_or_insert((area, header, place.offset));
         if header.position <= end.durable_position {
@@ -438,7 +462,9 @@ fn resume(disk: &dyn Disk, options: &WriterOptions, end: &End, place: Place) -> 
 
 /// Writes again what may be in memory only, as a sync that has failed may have left it, and zeros over a torn tail.
 fn rewrite(area: &mut dyn Area, contents: &[u8], range: std::ops::Range<u64>, clears: bool) {
-    let (from, to) = (range.start as usize, range.end as usize);
+    // Behind what there is in memory there are zeros.
+    let to = (range.end as usize).min(contents.len());
+    let from = range.start as usize;
     if from < to {
         area.write(range.start, &contents[from..to]);
     }

@@ -26,6 +26,7 @@ from yggdrasil.server.identity import Identity, load_identity
 from yggdrasil.server.limits import arena_bytes, check_system
 from yggdrasil.server.listeners import Listeners, open_listeners
 from yggdrasil.server.messages import NodeInfo, ShapeInfo
+from yggdrasil.server.namespaces import kept_namespaces
 from yggdrasil.server.near import NearServer
 from yggdrasil.server.notify import Notifier, watchdog_interval_s
 from yggdrasil.server.process_title import name_process
@@ -46,7 +47,7 @@ def serve(loaded: Loaded) -> int:
             stack.callback(os.close, lock_directory(loaded.config.directory))
             identity = load_identity(loaded.config.directory, loaded.config.node.shards)
             live = LiveConfig(loaded)
-            live.config = check_system(live.config)
+            live.config = check_system(_with_kept_namespaces(live.config))
             check_tls(live.config)
             listeners = stack.enter_context(closing(open_listeners(live.config)))
             live.config = _with_chosen_ports(live.config, listeners)
@@ -139,9 +140,18 @@ def _shape(config: Config, identity: Identity) -> ShapeInfo:
     )
 
 
+def _with_kept_namespaces(config: Config) -> Config:
+    """What was set at run time holds before what is configured."""
+    try:
+        kept = kept_namespaces(config.directory)
+    except (OSError, ValueError) as error:
+        raise StartError(f"namespaces.txt in {config.directory} cannot be used: {error}; mend or remove it") from None
+    return config if kept is None else config.with_values({"namespaces": kept})
+
+
 def _with_chosen_ports(config: Config, listeners: Listeners) -> Config:
-    """The configuration as CONFIG GET shall show it: with the ports that were taken instead of a default."""
-    chosen = {"admin-port": listeners.admin_port}
+    """The configuration as CONFIG GET shall show it: with the ports that were taken, and what auto stands for."""
+    chosen: dict[str, int | str] = {"admin-port": listeners.admin_port, "ack": config.ack}
     if listeners.own and tuple(listeners.own_ports) != config.worker_ports:
         chosen["worker-port-base"] = 0
     return config.with_values(chosen)
@@ -159,6 +169,7 @@ def _node_info(live: LiveConfig, listeners: Listeners, identity: Identity) -> No
         executable=sys.executable,
         config_file=str(live.file or ""),
         directory=str(config.directory),
+        log_directory=str(config.directory / "log") if config.has_log else "",
         hosts=tuple(listeners.hosts),
         port=config.network.port,
         worker_ports=tuple(listeners.own_ports),

@@ -27,6 +27,7 @@ from yggdrasil.server.messages import (
     Drained,
     Failed,
     FromChild,
+    Loading,
     NodeInfo,
     NodeState,
     OptionsSet,
@@ -37,6 +38,7 @@ from yggdrasil.server.messages import (
     UsersChange,
     UsersChanged,
 )
+from yggdrasil.server.namespaces import keep_namespaces
 from yggdrasil.server.roles import AssignedRole, Role, SpareRole, StewardRole, WorkerRole
 from yggdrasil.server.segments import Segments
 from yggdrasil.server.tls import OPTIONS as TLS_OPTIONS
@@ -139,6 +141,11 @@ class Supervisor:
     def ready_shards(self) -> list[bool]:
         """Which shards have a worker that serves."""
         return [worker.is_ready for worker in self._workers]
+
+    @property
+    def loading(self) -> dict[int, Loading]:
+        """How far shards are that are made from their logs just now."""
+        return {shard: worker.loading for shard, worker in enumerate(self._workers) if worker.loading is not None}
 
     @property
     def restarts(self) -> list[int]:
@@ -250,8 +257,11 @@ class Supervisor:
             case Ready():
                 child.stage = Stage.READY
                 self._users.started_with(message.users)
+                self._note_loading(child, None)
                 log.debug("child is ready", child=child.name, pid=child.pid, after_s=round(child.age_s, 3))
                 self._keep_spare()
+            case Loading():
+                self._note_loading(child, message)
             case Failed():
                 child.failure = message.reason
             case Drained():
@@ -261,6 +271,11 @@ class Supervisor:
             case Request():
                 self._in_background(self._answer(child, message))
         self._happened.set()
+
+    def _note_loading(self, child: Child, loading: Loading | None) -> None:
+        role = self._children.get(child)
+        if isinstance(role, WorkerRole):
+            role.loading = loading
 
     def _on_death(self, child: Child) -> None:
         role = self._children.pop(child)
@@ -333,6 +348,11 @@ class Supervisor:
                 raise ConfigSetError(
                     f"ERR CONFIG SET failed (possibly related to argument '{named}') - {refused}"
                 ) from None
+        if after.has_log and not self.node.log_directory:
+            raise ConfigSetError(
+                "ERR CONFIG SET failed (possibly related to argument 'namespaces') - this node keeps no log from its "
+                "start on: see option ack"
+            )
         if "maxclients" in values:
             self._allow_files(after.clients.maxclients + files_reserved(after))
         # In force before anyone is told: a worker that starts meanwhile gets it with its assignment.
@@ -348,6 +368,8 @@ class Supervisor:
         if TLS_OPTIONS & values.keys() and self.admin is not None:
             await self.admin.renew(after)
         self.live.was_set(values)
+        if "namespaces" in values:
+            keep_namespaces(after.directory, after.durability.namespaces)
         logs.set_level(after.log.loglevel)
         self._listeners.set_keepalive(after.network.tcp_keepalive)
 

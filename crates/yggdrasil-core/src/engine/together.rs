@@ -194,9 +194,9 @@ impl Engine {
     }
 
     fn send_changes(&mut self, id: usize, changes: &[Change<'_>], reply: Vec<u8>) {
-        let (tag, author) = {
+        let (tag, ack, author) = {
             let transaction = &self.transactions[id];
-            (transaction.tag, transaction.session.client)
+            (transaction.tag, transaction.ack, transaction.session.client)
         };
         let gather = self.new_gather(id, changes.len());
         for (part, change) in changes.iter().enumerate() {
@@ -204,13 +204,15 @@ impl Engine {
             if shard == self.me {
                 let mut done = Vec::new();
                 let mut writer = Reply::new(&mut done, crate::resp::Protocol::Resp2);
+                let before = self.shard.number();
                 match self.change(author, change) {
                     Ok(()) => writer.ok(),
                     Err(error) => error.write(&mut writer),
                 }
+                self.note_part(gather, self.me, self.part_of_group(ack, before));
                 self.gathers[gather].parts[part] = Some(done);
             } else {
-                let mut payload = Vec::new();
+                let mut payload = vec![ack as u8];
                 wire::put_change(&mut payload, author, change);
                 let envelope = Envelope {
                     tag,

@@ -43,7 +43,7 @@ pub trait Disk: Send + Sync + Debug {
     ///
     /// # Errors
     /// It is not there, or the disk fails.
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    fn read(&self, path: &Path) -> io::Result<Contents>;
 
     /// The first bytes of a file, as many as `at_most`, and the length of all of it.
     ///
@@ -62,6 +62,15 @@ pub trait Disk: Send + Sync + Debug {
     /// # Errors
     /// The disk fails.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+}
+
+/// The contents of a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Contents {
+    /// Its bytes, some of the zeros at its end left out.
+    pub bytes: Vec<u8>,
+    /// Bytes of all of it.
+    pub length: u64,
 }
 
 /// The bytes of a file that is open for changes. What is written survives the process at once, and a power cut after

@@ -6,11 +6,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
 use rustix::io::Errno;
 
 use super::mapped::Mapped;
-use super::{Area, Disk, Syncer};
+use super::{Area, Contents, Disk, Syncer};
 
 /// Zeros are written in pieces of so many bytes, where the file system cannot set room aside.
 const PIECE_BYTES: usize = 1 << 20;
@@ -74,8 +74,13 @@ impl Disk for RealDisk {
         Ok(Box::new(RealArea::new(file, bytes)?))
     }
 
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        fs::read(path)
+    fn read(&self, path: &Path) -> io::Result<Contents> {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let end = end_of_data(&file, length);
+        let mut bytes = Vec::with_capacity(usize::try_from(end).map_err(io::Error::other)?);
+        file.take(end).read_to_end(&mut bytes)?;
+        Ok(Contents { bytes, length })
     }
 
     fn read_head(&self, path: &Path, at_most: usize) -> io::Result<(Vec<u8>, u64)> {
@@ -93,6 +98,20 @@ impl Disk for RealDisk {
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         File::open(directory)?.sync_all()
     }
+}
+
+/// The end of what was ever written to a file, as far as the file system knows. Most of a new segment is a hole.
+fn end_of_data(file: &File, length: u64) -> u64 {
+    let mut end = 0;
+    while let Ok(data) = seek(file, SeekFrom::Data(end)) {
+        match seek(file, SeekFrom::Hole(data)) {
+            Ok(hole) if hole > end => end = hole,
+            _ => break,
+        }
+    }
+    // A file system that knows of no holes says that all of it is data.
+    let is_known = seek(file, SeekFrom::Start(0)).is_ok();
+    if is_known { end.min(length) } else { length }
 }
 
 /// Sets room aside for a file that is empty: a store to its mapping never finds the disk full.

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Area, Disk, Syncer};
+use super::{Area, Contents, Disk, Syncer};
 
 /// What a power cut leaves of bytes that were written and not synced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -218,10 +218,11 @@ impl Disk for SimulatedDisk {
         Ok(Box::new(SimulatedArea { file, disk }))
     }
 
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+    fn read(&self, path: &Path) -> io::Result<Contents> {
         let file = self.file(path)?;
-        let contents = lock(&file).current.clone();
-        Ok(contents)
+        let bytes = lock(&file).current.clone();
+        let length = bytes.len() as u64;
+        Ok(Contents { bytes, length })
     }
 
     fn read_head(&self, path: &Path, at_most: usize) -> io::Result<(Vec<u8>, u64)> {

@@ -124,6 +124,7 @@ impl Shard {
         effect: &Effect<'_>,
         now: Millis,
     ) -> Result<(), KeyspaceError> {
+        self.admit(key.bytes)?;
         self.reserve_record(key.bytes.len() as u64)?;
         match *effect {
             Effect::Put {
