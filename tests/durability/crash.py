@@ -209,12 +209,15 @@ class Rounds:
         whom = self.random.choice(["worker", "worker", "workers", "steward", "supervisor", "all"])
         match whom:
             case "worker":
-                os.kill(pids[self.random.choice(workers)], signal.SIGKILL)
+                for name in self.random.sample(workers, min(len(workers), 1)):
+                    os.kill(pids[name], signal.SIGKILL)
             case "workers":
                 for name in workers[:2]:
                     os.kill(pids[name], signal.SIGKILL)
             case "steward":
-                os.kill(pids["steward"], signal.SIGKILL)
+                # Perhaps its successor is not there yet.
+                for name in pids.keys() & {"steward", "spare"}:
+                    os.kill(pids[name], signal.SIGKILL)
             case "supervisor":
                 self.node.kill()
                 wait_until_gone(pids)

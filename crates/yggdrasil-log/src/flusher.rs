@@ -334,7 +334,7 @@ fn run(
     let mut due = Instant::now() + interval;
     let mut prepare_due = Instant::now();
     loop {
-        let is_closing = wait(progress, due, prepare_due);
+        let (is_closing, is_due) = wait(progress, due, prepare_due);
         if Instant::now() >= prepare_due {
             let asked = progress.lock().to_prepare != 0;
             if progress.prepare(disk, directory) {
@@ -342,6 +342,9 @@ fn run(
             } else if asked {
                 prepare_due = Instant::now() + RETRY;
             }
+        }
+        if !is_due {
+            continue;
         }
         match progress.flush(disk, directory) {
             Ok(true) | Err(_) => tell(),
@@ -354,15 +357,16 @@ fn run(
     }
 }
 
-/// Waits until there is something to do. True when it is the last.
-fn wait(progress: &Progress, due: Instant, prepare_due: Instant) -> bool {
+/// Waits until there is something to do: whether it is the last, and whether it is a flush.
+fn wait(progress: &Progress, due: Instant, prepare_due: Instant) -> (bool, bool) {
     let mut state = progress.lock();
     loop {
         let now = Instant::now();
         let is_wanted = state.wanted > progress.durable_position() && !state.has_lost();
         let prepares = state.to_prepare != 0 && now >= prepare_due;
-        if state.is_closing || is_wanted || prepares || now >= due {
-            return state.is_closing;
+        let flushes = state.is_closing || is_wanted || now >= due;
+        if flushes || prepares {
+            return (state.is_closing, flushes);
         }
         let until = if state.to_prepare != 0 {
             due.min(prepare_due)
