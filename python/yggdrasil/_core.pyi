@@ -537,7 +537,7 @@ class Worker:
         """`options` has every option of the engine under Redis's name, sizes in bytes, switches as 0 and 1.
 
         `guests` are the processes that read the shared memory already, each with the arguments of `add_guest`.
-        When `loading`, it answers LOADING until `begin_log`.
+        When `loading`, it answers LOADING until `end_loading`.
         """
 
     @property
@@ -594,7 +594,19 @@ class Worker:
         """Makes changes from about so many bytes of a log. True when all are made."""
 
     def begin_log(self, log: LogRecovery, *, segment_bytes: int, flush_interval_ms: int) -> None:
-        """Goes on with a log that was read, and ends the loading."""
+        """Goes on with a log that was read."""
+
+    def replay_moved(self, log: LogRecovery, step: int, shard: int, shards: int) -> bool:
+        """Makes changes from about so many bytes of the log of a shard of another number of shards.
+
+        They are made as far as they are about keys of this shard. True when all are made.
+        """
+
+    def finish_moved(self, log: LogRecovery) -> None:
+        """Gives the databases the order that they had where another number of shards was."""
+
+    def end_loading(self) -> None:
+        """Ends the loading: the shard serves."""
 
     def sync_log(self) -> Future[bytes]:
         """Makes durable what is written; the future ends when it is."""

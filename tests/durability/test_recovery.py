@@ -106,7 +106,7 @@ def test_a_log_of_several_segments_is_read_as_a_whole(tmp_path: Path) -> None:
     with serving(tmp_path, shards=1) as (_, c):
         for number in range(60):
             assert c("SET", f"key:{number}", f"{number}" * 50_000) == OK
-    assert len(list((tmp_path / "log" / "shard-0").glob("*.log"))) > 3
+    assert len(list((tmp_path / "log" / "generation-1" / "shard-0").glob("*.log"))) > 3
     with serving(tmp_path, shards=1) as (_, c):
         assert [c("STRLEN", f"key:{number}") for number in (0, 10, 59)] == [50_000, 100_000, 100_000]
 
@@ -115,7 +115,7 @@ def test_damage_stops_the_start_and_is_named(tmp_path: Path) -> None:
     with serving(tmp_path, shards=1, ack="sync") as (_, c):
         for number in range(10):
             assert c("SET", f"key:{number}", "x" * 100) == OK
-    segment = tmp_path / "log" / "shard-0" / f"{1:016x}.log"
+    segment = tmp_path / "log" / "generation-1" / "shard-0" / f"{1:016x}.log"
     content = bytearray(segment.read_bytes())
     content[content.index(b"x" * 100)] ^= 1
     segment.write_bytes(content)
@@ -141,3 +141,20 @@ def test_readyz_answers_when_the_shards_are_there(tmp_path: Path) -> None:
 def test_strong_is_refused_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"ack = 'strong' .* strong needs replicas"):
         Node(1, directory=tmp_path, ack="strong").start()
+
+
+def test_another_number_of_shards_has_the_same_keys(tmp_path: Path) -> None:
+    with serving(tmp_path, shards=3) as (_, c):
+        assert c("SELECT", 2) == OK
+        assert c("MSET", *[part for key in KEYS for part in (key, "old")]) == OK
+        assert c("FLUSHDB") == OK
+        assert c("SET", "after", "1") == OK
+        assert c("SELECT", 0) == OK
+        fill(c)
+    for shards in (2, 4, 1):
+        for _ in range(2):
+            with serving(tmp_path, shards=shards) as (_, c):
+                check(c)
+                assert c("SELECT", 2) == OK
+                assert (c("DBSIZE"), c("GET", "after")) == (1, b"1")
+    assert sorted(path.name for path in (tmp_path / "log").iterdir()) == ["generation-4", "layout.json"]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use rustix::fd::OwnedFd;
+use yggdrasil_core::engine::OtherShard;
 use yggdrasil_log::disk::{Disk, RealDisk};
 use yggdrasil_log::{Flusher, Outcomes, Recovery, RecoveryError, ShardLog, Writer, WriterOptions};
 
@@ -19,6 +20,8 @@ pub struct LogRecovery {
     directory: PathBuf,
     disk: Arc<dyn Disk>,
     recovery: Mutex<Option<Recovery>>,
+    /// What is known of the shard, where it is one of another number of shards.
+    other: Mutex<Option<OtherShard>>,
 }
 
 impl LogRecovery {
@@ -43,6 +46,7 @@ impl LogRecovery {
             directory,
             disk: Arc::new(RealDisk),
             recovery: Mutex::new(None),
+            other: Mutex::new(None),
         }
     }
 
@@ -100,7 +104,43 @@ impl Worker {
         .map_err(to_log_error)
     }
 
-    /// Goes on with a log that was read, and ends the loading.
+    /// Makes changes from about so many bytes of the log of a shard of another number of shards, as far as they are about
+    /// keys of this shard. True when all are made.
+    fn replay_moved(
+        &self,
+        log: &LogRecovery,
+        step: u64,
+        shard: usize,
+        shards: usize,
+    ) -> PyResult<bool> {
+        let mut engine = self.engine.borrow_mut();
+        let mut other = log.other.lock().unwrap_or_else(PoisonError::into_inner);
+        let other = other.get_or_insert_with(|| OtherShard::new(shard, shards));
+        let is_over = log
+            .with(|recovery| {
+                recovery.step(step, &mut |record, _| {
+                    Ok(engine.replay_moved(other, record)?)
+                })
+            })?
+            .map_err(to_log_error)?;
+        Ok(is_over)
+    }
+
+    /// Gives the databases the order that they had where another number of shards was.
+    fn finish_moved(&self, log: &LogRecovery) {
+        let other = log.other.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(other) = &*other {
+            self.engine.borrow_mut().finish_moved(other);
+        }
+    }
+
+    /// Ends the loading: the shard serves.
+    fn end_loading(&self, py: Python<'_>) -> PyResult<()> {
+        self.engine.borrow_mut().end_loading();
+        self.settle(py)
+    }
+
+    /// Goes on with a log that was read.
     #[pyo3(signature = (log, *, segment_bytes, flush_interval_ms))]
     fn begin_log(
         &self,

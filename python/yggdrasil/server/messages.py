@@ -37,6 +37,9 @@ class NodeInfo(_Message):
     directory: str
     log_directory: str = ""
     """Where the logs of the shards are; empty where none are kept."""
+    log_directory_before: str = ""
+    """Where the logs of another number of shards are, from which theirs are made; empty where they are there."""
+    log_shards_before: int = 0
     hosts: tuple[str, ...]
     """The addresses that the node listens on."""
     port: int
@@ -245,7 +248,9 @@ class Drained(_Message):
     kind: Literal["drained"] = "drained"
 
 
-Ask = Literal["config-set", "config-rewrite", "shutdown", "state", "users-change", "users-load", "users-save"]
+Ask = Literal[
+    "log-moved", "config-set", "config-rewrite", "shutdown", "state", "users-change", "users-load", "users-save"
+]
 
 
 class Request(_Message):

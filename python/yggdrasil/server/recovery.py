@@ -3,6 +3,7 @@
 import asyncio
 import struct
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -35,6 +36,15 @@ def shard_directory(logs: Path, shard: int) -> Path:
     return logs / f"shard-{shard}"
 
 
+def _counts(parts: Sequence[tuple[int, int]], ends: Sequence[int]) -> bool:
+    """Whether a decision was made whose parts are all there."""
+    return bool(parts) and all(ends[shard] >= number for shard, number in parts)
+
+
+async def _scan(one: LogRecovery) -> None:
+    await asyncio.get_running_loop().run_in_executor(None, one.scan)
+
+
 class ShardRecovery:
     """Brings a shard back, and answers the others, who bring theirs back."""
 
@@ -60,31 +70,57 @@ class ShardRecovery:
 
     async def run(self) -> None:
         """Until the shard serves. OSError says why its log cannot be used."""
-        await asyncio.get_running_loop().run_in_executor(None, self._log.scan)
+        await _scan(self._log)
         number, changes, _, torn = self._log.found()
         if torn:
             log.warning("the end of the log was torn and is cut", bytes=torn, last_number=number)
         self._scanned.set()
         self._log.decide(await self._counting())
         while not self._worker.replay(self._log, _STEP_BYTES):
-            self._report()
+            self._report(self._log)
             await asyncio.sleep(0)
+        self._begin_log()
+        self._end(changes)
+
+    async def run_moved(self, logs: Path, shards: int, moved: Callable[[], Awaitable[None]]) -> None:
+        """The same from the logs of another number of shards. `moved` ends when all workers have come so far."""
+        others = [LogRecovery(shard_directory(logs, shard)) for shard in range(shards)]
+        await asyncio.gather(_scan(self._log), *map(_scan, others))
+        self._scanned.set()
+        self._begin_log()
+        ends = [other.found()[0] for other in others]
+        for shard, other in enumerate(others):
+            groups = {(coordinator, tag) for coordinator, tag, _ in other.open_groups()}
+            parts = {group: others[group[0]].decision(group[1]) or [] for group in groups}
+            other.decide([group for group in groups if _counts(parts[group], ends)])
+            while not self._worker.replay_moved(other, _STEP_BYTES, shard, shards):
+                self._report(other)
+                await asyncio.sleep(0)
+        self._worker.finish_moved(others[0])
+        await self._worker.sync_log()
+        await moved()
+        self._end(sum(other.progress()[1] for other in others))
+
+    def _begin_log(self) -> None:
         self._worker.begin_log(
             self._log,
             segment_bytes=self._durability.log_segment_size,
             flush_interval_ms=self._durability.flush_interval,
         )
+
+    def _end(self, changes: int) -> None:
+        self._worker.end_loading()
         self._serves = True
         if changes:
             log.info("shard was recovered", changes=changes, seconds=round(time.monotonic() - self._began, 3))
 
-    def _report(self) -> None:
+    def _report(self, one: LogRecovery) -> None:
         now = time.monotonic()
         if now - self._reported < _REPORT_S:
             return
         self._reported = now
-        _, changes, total, _ = self._log.found()
-        done, made = self._log.progress()
+        _, changes, total, _ = one.found()
+        done, made = one.progress()
         left_s = (now - self._began) * (total - done) / max(done, 1)
         log.info("loading", changes=made, of=changes, bytes=done, of_bytes=total, seconds_left=round(left_s, 1))
         self._link.send(Loading(changes=made, bytes=done, of_bytes=total, seconds_left=round(left_s, 1)))
@@ -107,7 +143,7 @@ class ShardRecovery:
                 count, answer = answer[0], answer[1:]
                 parts = [_PART.unpack_from(answer, place * _PART.size) for place in range(count)]
                 answer = answer[count * _PART.size :]
-                if parts and all(ends[shard] >= number for shard, number in parts):
+                if _counts(parts, ends):
                     counting.append((coordinator, tag))
         return counting
 

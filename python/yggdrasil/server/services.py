@@ -53,6 +53,10 @@ class Services:
             known[prefix] = make_namespace(prefix, ack, may_lower)
         await self.config_set([("namespaces", namespaces_text(known.values()))])
 
+    async def log_moved(self) -> None:
+        """Waits until all workers have the keys of the logs of another number of shards."""
+        await self._ask("log-moved")
+
     async def config_rewrite(self) -> None:
         """Writes options that were set back to the configuration file. ConfigSetError as above."""
         await self._ask("config-rewrite")

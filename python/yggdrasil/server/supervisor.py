@@ -20,6 +20,7 @@ from yggdrasil.server.errors import ConfigSetError, StartError, UsersChangeError
 from yggdrasil.server.guests import Guests
 from yggdrasil.server.limits import files_reserved, raise_files_limit
 from yggdrasil.server.listeners import Listeners
+from yggdrasil.server.log_layout import LogLayout
 from yggdrasil.server.messages import (
     Answer,
     Assignment,
@@ -81,6 +82,7 @@ class Supervisor:
         guests: Guests,
         users: NodeUsers,
         log_format: str,
+        layout: LogLayout | None = None,
     ) -> None:
         self.live = live
         self.node = node
@@ -97,6 +99,9 @@ class Supervisor:
             WorkerRole(shard, segments, listeners, guests, control, users) for shard in range(shape.shards)
         ]
         self._steward = StewardRole()
+        self._layout = layout
+        self._moved = 0
+        self._has_moved = asyncio.Event()
         self._spare = SpareRole()
         self._children: dict[Child, Role] = {}
         self._crashes: dict[str, int] = {}
@@ -311,6 +316,8 @@ class Supervisor:
         removed = 0
         try:
             match request.ask:
+                case "log-moved":
+                    await self._log_moved()
                 case "config-set":
                     async with self._config_lock:
                         await self._config_set(request.values)
@@ -336,6 +343,14 @@ class Supervisor:
             error = str(refused)
         state = self.state if request.ask == "state" else None
         child.send(Answer(id=request.id, error=error, state=state, removed=removed))
+
+    async def _log_moved(self) -> None:
+        """Until all workers have said so; then their logs are in force."""
+        self._moved += 1
+        if self._moved == len(self._workers) and self._layout is not None:
+            self._layout.take_over()
+            self._has_moved.set()
+        await self._has_moved.wait()
 
     async def _config_set(self, values: dict[str, str]) -> None:
         before = self.live.config

@@ -118,7 +118,7 @@ class _WorkerProcess:
         await self._acceptor.listen(descriptors, self.services.config)
         descriptors.close()
         if recovery is not None:
-            await recovery.run()
+            await self._recover(recovery)
         # What exists now stays; nothing that follows makes cycles that reference counts would not free.
         gc.freeze()
         gc.disable()
@@ -167,6 +167,14 @@ class _WorkerProcess:
             self.link,
             is_successor=self.duty.is_successor,
         )
+
+    async def _recover(self, recovery: ShardRecovery) -> None:
+        node = self.assignment.node
+        if node.log_directory_before and not self.duty.is_successor:
+            before = Path(node.log_directory_before)
+            await recovery.run_moved(before, node.log_shards_before, self.services.log_moved)
+        else:
+            await recovery.run()
 
     def end_log(self) -> None:
         """Makes durable what was written last."""

@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 mod groups;
+mod moved;
 
 use super::Engine;
 use super::execute::Nesting;
@@ -84,6 +85,7 @@ pub trait Log: Debug {
 }
 
 pub(super) use groups::Unsettled;
+pub use moved::OtherShard;
 
 /// A log in numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -174,7 +176,7 @@ impl Engine {
         self.shard.apply(record, number)
     }
 
-    /// Ends the loading: the shard goes on behind a number, and a log hears of what follows.
+    /// Goes on behind a number; a log hears of what follows.
     pub fn begin_log(
         &mut self,
         number: u64,
@@ -187,6 +189,11 @@ impl Engine {
         log.set_namespaces(Arc::clone(&self.options.namespaces));
         self.shard.set_listener(Some(listener));
         self.set_log(log);
+    }
+
+    /// Ends the loading: the shard serves.
+    pub fn end_loading(&mut self) {
+        self.read_clock();
         self.set_shard_state(ShardState::Serving);
         self.settle();
     }
