@@ -1,8 +1,6 @@
 """What the reply to a write promises, by namespace and connection."""
 
 import subprocess
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -10,7 +8,7 @@ from io import RawIOBase
 from pathlib import Path
 
 import pytest
-from tests.durability.test_recovery import serving
+from tests.durability.test_recovery import readyz, serving
 from tests.node import HOST, Node
 from tests.wire import OK, SYNTAX, Error, Wire, eventually, pairs
 
@@ -171,11 +169,3 @@ def fill_up(file: RawIOBase) -> None:
         with suppress(OSError):
             while True:
                 file.write(b"x" * size)
-
-
-def readyz(node: Node) -> bytes:
-    try:
-        with urllib.request.urlopen(f"http://{HOST}:{node.admin_port}/readyz") as answer:
-            return bytes(answer.read())
-    except urllib.error.HTTPError as error:
-        return bytes(error.read())
