@@ -102,6 +102,9 @@ class Writer:
         group.under_way = after
         replies = c.pipeline(requests)
         error = next((reply for reply in replies if isinstance(reply, Error)), None)
+        if after[0] is None:
+            # What is appended to a key that lives for a moment still would end with it.
+            time.sleep(0.005)
         if error is None:
             group.values, group.under_way = after, None
             self.acknowledged += 1
