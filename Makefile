@@ -26,7 +26,7 @@ unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve mithril test test-rust test-python test-mithril peers transcripts lint fmt bench fuzz simulate client-versions docs lock clean \
+.PHONY: help serve mithril test test-rust test-python test-mithril peers transcripts lint fmt bench fuzz simulate crash client-versions docs lock clean \
 	tools
 
 help: ## Show this list
@@ -91,6 +91,10 @@ fuzz: ## Fuzz the parsers for FUZZ_SECONDS (an hour) in all
 simulate: ## Simulate nodes by SEEDS seeds (a million), from seed FIRST on; SEED=n runs one again
 	YGGDRASIL_SIMULATE_SEEDS=$(SEEDS) YGGDRASIL_SIMULATE_FIRST=$(FIRST) $(if $(SEED),YGGDRASIL_SIMULATE_SEED=$(SEED)) \
 		cargo test --profile quick --locked --package yggdrasil-core --lib -- simulation --nocapture
+
+crash: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Kill processes for ROUNDS rounds (1,000), and cut the power of simulated disks 10,000 times
+	YGGDRASIL_LOG_CASES=10000 cargo test --profile quick --locked --package yggdrasil-log --test power
+	$(BIN)/python -m tests.durability.crash --rounds $(or $(ROUNDS),1000) $(if $(SEED),--seed $(SEED))
 
 client-versions: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run the clients with redis-py 5 to 8
 	$(BIN)/python -m tests.clients.versions

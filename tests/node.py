@@ -13,7 +13,10 @@ __all__ = ["HOST", "Node", "NodeError", "command", "environment", "free_port", "
 
 
 class Node(yggdrasil.Node):
-    """A running node of three shards with an admin port. Its directory goes unless YGGDRASIL_TEST_KEEP is set."""
+    """A running node of three shards with an admin port and without a log.
+
+    Its directory goes unless YGGDRASIL_TEST_KEEP is set.
+    """
 
     def __init__(
         self,
@@ -22,7 +25,7 @@ class Node(yggdrasil.Node):
         directory: Path | str | None = None,
         **options: str | int | Path | None,
     ) -> None:
-        super().__init__(shards, directory=directory, keep_directory=True, **options)
+        super().__init__(shards, directory=directory, keep_directory=True, **{"ack": "none", **options})
 
     def _free_ports(self) -> dict[str, int]:
         return {**super()._free_ports(), "admin_port": free_port()}

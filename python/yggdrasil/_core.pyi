@@ -2,6 +2,7 @@
 
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence, Set
+from pathlib import Path
 from typing import Any, Literal, NoReturn, NotRequired, Self, TypedDict, Unpack, final
 
 from typing_extensions import Buffer
@@ -24,6 +25,7 @@ __all__ = [
     "Context",
     "Control",
     "GuestPage",
+    "LogRecovery",
     "Members",
     "NearBufferError",
     "NearError",
@@ -497,6 +499,29 @@ def engine_commands() -> list[_CommandRow]:
     """The commands that are written in Rust."""
 
 @final
+class LogRecovery:
+    """The log of a shard while it is read."""
+
+    def __new__(cls, directory: Path) -> Self: ...
+    def scan(self) -> None:
+        """Reads all of it once; OSError says why that cannot be."""
+
+    def found(self) -> tuple[int, int, int, int]:
+        """Number of the last change, changes, bytes of records, and bytes of a torn tail."""
+
+    def open_groups(self) -> list[tuple[int, int, bool]]:
+        """Groups of changes whose coordinator knows whether they count: coordinator, tag, and whether it said so."""
+
+    def decision(self, tag: int) -> list[tuple[int, int]] | None:
+        """The last changes that a transaction of this worker has made, by shard; None if it was not decided."""
+
+    def decide(self, counting: Sequence[tuple[int, int]]) -> None:
+        """Says which groups count."""
+
+    def progress(self) -> tuple[int, int]:
+        """Bytes of records, and changes that are made so far."""
+
+@final
 class Worker:
     """The engine of one shard. Used from the thread of its event loop only."""
 
@@ -509,10 +534,12 @@ class Worker:
         event_fds: Sequence[int],
         options: Mapping[str, int | str],
         guests: Sequence[tuple[int, int, int]] = ...,
+        loading: bool = False,
     ) -> Worker:
         """`options` has every option of the engine under Redis's name, sizes in bytes, switches as 0 and 1.
 
         `guests` are the processes that read the shared memory already, each with the arguments of `add_guest`.
+        When `loading`, it answers LOADING until `end_loading`.
         """
 
     @property
@@ -564,6 +591,33 @@ class Worker:
 
     def restore_libraries(self, payload: bytes) -> None:
         """Loads the libraries of functions that were kept, in the form of FUNCTION DUMP."""
+
+    def replay(self, log: LogRecovery, step: int) -> bool:
+        """Makes changes from about so many bytes of a log. True when all are made."""
+
+    def begin_log(self, log: LogRecovery, *, segment_bytes: int, flush_interval_ms: int) -> None:
+        """Goes on with a log that was read."""
+
+    def replay_moved(self, log: LogRecovery, step: int, shard: int, shards: int) -> bool:
+        """Makes changes from about so many bytes of the log of a shard of another number of shards.
+
+        They are made as far as they are about keys of this shard. True when all are made.
+        """
+
+    def finish_moved(self, log: LogRecovery) -> None:
+        """Gives the databases the order that they had where another number of shards was."""
+
+    def end_loading(self) -> None:
+        """Ends the loading: the shard serves."""
+
+    def sync_log(self) -> Future[bytes]:
+        """Makes durable what is written; the future ends when it is."""
+
+    def end_log(self) -> None:
+        """Makes durable what is written, and ends the thread that does it."""
+
+    def has_decided(self, tag: int, lost: int) -> bool:
+        """True where a transaction of this worker was decided; the shard `lost` is reserved by none any more."""
 
     def serve_call(self, topic: str, handler: Callable[[bytes], bytes | Awaitable[bytes]]) -> None:
         """Answers calls of workers on this topic."""

@@ -177,6 +177,8 @@ class Node:
             "worker_port_base": 0,
             "admin_port": 0,
             **self._free_ports(),
+            # What goes with the node is not worth keeping.
+            "ack": "auto" if self._keep_directory else "none",
             "unixsocket": self.dir / "node.sock",
             **self._options,
         }

@@ -50,7 +50,7 @@ def refused(option: str, reason: str) -> str:
             refused("loglevel", "argument(s) must be one of the following: debug, verbose, notice, warning, nothing"),
         ),
         ("appendonly maybe", refused("appendonly", "argument must be 'yes' or 'no'")),
-        ("appendonly yes", refused("appendonly", "nothing can be written to disk yet")),
+        ("appendonly yes", refused("appendonly", "a node keeps a log, or none, from its start on: see option ack")),
         (
             "latency-tracking-info-percentiles 101",
             refused("latency-tracking-info-percentiles", "argument must be numbers from 0 to 100, separated by spaces"),

@@ -6,6 +6,7 @@ pub mod control;
 pub mod engine;
 pub mod keyspace;
 pub mod lease;
+pub mod namespaces;
 pub mod random;
 pub mod resp;
 pub mod ring;

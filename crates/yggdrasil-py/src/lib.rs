@@ -12,6 +12,7 @@ mod errors;
 mod guests;
 mod heap;
 mod inspect;
+mod log;
 mod near;
 mod node;
 mod rows;
@@ -39,6 +40,8 @@ mod _core {
     use crate::errors::{ConfigError, ReplyError, YggdrasilError};
     #[pymodule_export]
     use crate::guests::GuestPage;
+    #[pymodule_export]
+    use crate::log::LogRecovery;
     #[pymodule_export]
     use crate::near::{
         NearBufferError, NearError, NearKindError, NearReader, NearRefusedError,

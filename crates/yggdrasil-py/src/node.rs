@@ -122,6 +122,7 @@ pub fn open_parts(
     arena_fds: &[i32],
     guests: &[Guest],
     memory_limit: u64,
+    is_loading: bool,
 ) -> PyResult<Opened> {
     let node = &shape.shape;
     if arena_fds.len() != node.shards || shard >= node.shards {
@@ -154,9 +155,12 @@ pub fn open_parts(
         if index == shard {
             let mapping = segment.own().map_err(to_python)?;
             let holders = holders.take().unwrap_or_default();
-            own = Some(
-                Shard::create_beside(holders, mapping, shard_shape.clone()).map_err(to_python)?,
-            );
+            let create = if is_loading {
+                Shard::create_hidden
+            } else {
+                Shard::create_beside
+            };
+            own = Some(create(holders, mapping, shard_shape.clone()).map_err(to_python)?);
             readers.push(None);
         } else {
             let mapping = segment.read().map_err(to_python)?;

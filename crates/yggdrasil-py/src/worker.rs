@@ -12,8 +12,11 @@ use std::os::fd::OwnedFd;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use yggdrasil_core::commands::CommandId;
-use yggdrasil_core::engine::{Engine, Executor, Listener, Options, Parts, Peer, SessionRef};
+use yggdrasil_core::engine::{
+    Engine, Executor, Listener, Options, Parts, Peer, SessionRef, ShardState,
+};
 use yggdrasil_core::resp::Args;
+use yggdrasil_log::Flusher;
 
 use crate::buffer::ReceiveBuffer;
 use crate::clock::system_clock;
@@ -61,7 +64,7 @@ pub struct State {
     connections: RefCell<Vec<Option<Py<Connection>>>>,
     handlers: RefCell<HashMap<CommandId, Py<PyAny>>>,
     topics: RefCell<HashMap<Vec<u8>, Py<PyAny>>>,
-    calls: RefCell<HashMap<u64, Py<PyAny>>>,
+    pub(crate) calls: RefCell<HashMap<u64, Py<PyAny>>>,
     /// What Python commands execute, and the futures of the replies.
     executions: RefCell<HashMap<u64, Py<PyAny>>>,
     /// Tasks of commands that block, by the client that waits.
@@ -79,6 +82,8 @@ pub struct State {
     alarm_due: Cell<u64>,
     drained: RefCell<Option<Py<PyAny>>>,
     pub(crate) heap: RefCell<Heap>,
+    /// The thread that makes the log durable.
+    pub(crate) flusher: RefCell<Option<Flusher>>,
     ready: RefCell<Vec<SessionRef>>,
     /// Sessions that are read from again in the next round.
     resting: RefCell<Vec<SessionRef>>,
@@ -109,7 +114,7 @@ impl Worker {
     }
 
     /// A future under a number that is used once.
-    fn new_future<'py>(
+    pub(crate) fn new_future<'py>(
         &self,
         py: Python<'py>,
         futures: &RefCell<HashMap<u64, Py<PyAny>>>,
@@ -132,6 +137,13 @@ impl Worker {
         self.engine.borrow_mut().execute_for(number, by, args);
         self.settle(py)?;
         Ok(future)
+    }
+
+    /// Another descriptor of the eventfd that wakes this worker.
+    pub(crate) fn wake_descriptor(&self) -> PyResult<OwnedFd> {
+        use std::os::fd::AsRawFd;
+        let own = self.engine.borrow().shard_index();
+        Ok(socket::duplicate(self.wake_descriptors[own].as_raw_fd())?)
     }
 
     pub(crate) fn open(
@@ -367,7 +379,11 @@ impl Worker {
 #[pymethods]
 impl Worker {
     #[new]
-    #[pyo3(signature = (shape, shard, control_fd, arena_fds, event_fds, options, guests = Vec::new()))]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "what a worker is made of, by name"
+    )]
+    #[pyo3(signature = (shape, shard, control_fd, arena_fds, event_fds, options, guests = Vec::new(), loading = false))]
     fn new(
         shape: &NodeShape,
         shard: usize,
@@ -376,6 +392,7 @@ impl Worker {
         event_fds: Vec<i32>,
         options: &Bound<'_, PyDict>,
         guests: Vec<Guest>,
+        loading: bool,
     ) -> PyResult<Self> {
         abort_on_panic();
         let mut values = Options::unset();
@@ -394,12 +411,13 @@ impl Worker {
             &arena_fds,
             &guests,
             values.memory_limit,
+            loading,
         )?;
         let wake_descriptors = event_fds
             .iter()
             .map(|&fd| socket::duplicate(fd))
             .collect::<Result<_, _>>();
-        let engine = Engine::new(Parts {
+        let mut engine = Engine::new(Parts {
             shard_index: shard,
             control: control.clone(),
             shard: own,
@@ -407,6 +425,9 @@ impl Worker {
             options: values,
             clock: system_clock(),
         });
+        if loading {
+            engine.set_shard_state(ShardState::Loading);
+        }
         Ok(Self {
             state: Confined::new(State {
                 engine: RefCell::new(engine),
@@ -429,6 +450,7 @@ impl Worker {
                 alarm_due: Cell::new(u64::MAX),
                 drained: RefCell::new(None),
                 heap: RefCell::new(Heap::default()),
+                flusher: RefCell::new(None),
                 ready: RefCell::new(Vec::new()),
                 resting: RefCell::new(Vec::new()),
                 unfinished: RefCell::new(VecDeque::new()),

@@ -1,10 +1,13 @@
 """What Python commands may ask of the node they run on. The server part provides it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import ssl
+
+LOG_SYNC = "log-sync"
+"""The topic by which a worker is asked to make its log durable."""
 
 
 class Node(Protocol):
@@ -47,6 +50,10 @@ class Node(Protocol):
         """The directory of the node."""
 
     @property
+    def log_directory(self) -> str:
+        """Where the logs of the shards are; empty where none are kept."""
+
+    @property
     def hosts(self) -> tuple[str, ...]:
         """The addresses that the node listens on."""
 
@@ -69,6 +76,22 @@ class Node(Protocol):
     @property
     def unixsocket(self) -> str:
         """Path of the Unix socket, empty where there is none."""
+
+
+class Namespace(Protocol):
+    """The promise for keys that begin with a prefix."""
+
+    @property
+    def prefix(self) -> bytes:
+        """Empty for all keys without another one."""
+
+    @property
+    def ack(self) -> str:
+        """The promise."""
+
+    @property
+    def may_lower(self) -> bool:
+        """A connection may ask for less."""
 
 
 class State(Protocol):
@@ -103,6 +126,16 @@ class Services(Protocol):
 
     async def config_set(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Sets options on all workers, all of them or none; a YggdrasilError has the text of the error reply."""
+
+    @property
+    def namespaces(self) -> Mapping[bytes, Namespace]:
+        """Promises by the prefixes of the keys; that of all other keys has an empty one."""
+
+    async def namespace_set(self, prefix: bytes, ack: str, *, may_lower: bool) -> None:
+        """Makes a promise for keys with a prefix, or takes it back.
+
+        ValueError says what is wrong with it; other errors as above.
+        """
 
     async def config_rewrite(self) -> None:
         """Writes options that were set back to the configuration file; errors as above."""

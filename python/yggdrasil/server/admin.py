@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import Iterator
 
@@ -82,6 +83,24 @@ class AdminServer:
             {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body, "more_body": False}
         )
 
+    def _loading(self) -> str:
+        lines = (
+            f"shard {shard} is loading: {one.changes} changes, {one.bytes} of {one.of_bytes} bytes, "
+            f"{one.seconds_left:.0f} s left\n"
+            for shard, one in self._supervisor.loading.items()
+        )
+        return "".join(lines)
+
+    def _refused_writes(self) -> str:
+        shards = range(len(self._supervisor.ready_shards))
+        errors = {shard: self._supervisor.stats(shard)["log_error"] for shard in shards}
+        lines = (
+            f"shard {shard} refuses writes: its log cannot be written: {os.strerror(error)}\n"
+            for shard, error in errors.items()
+            if error
+        )
+        return "".join(lines)
+
     def _respond(self, method: str, path: str, accept: str) -> tuple[int, str, bytes]:
         if path not in ("/metrics", "/healthz", "/readyz"):
             return 404, _TEXT, b"not found; there are /metrics, /healthz and /readyz\n"
@@ -95,10 +114,11 @@ class AdminServer:
             return 200, _TEXT, b"ok\n"
         missing = [str(shard) for shard, ready in enumerate(self._supervisor.ready_shards) if not ready]
         if self._supervisor.phase is not Phase.READY:
-            return 503, _TEXT, f"{self._supervisor.phase.value}\n".encode()
+            return 503, _TEXT, f"{self._supervisor.phase.value}\n{self._loading()}".encode()
         if missing:
-            return 503, _TEXT, f"shards without a worker: {', '.join(missing)}\n".encode()
-        return 200, _TEXT, b"ready\n"
+            return 503, _TEXT, f"shards without a worker: {', '.join(missing)}\n{self._loading()}".encode()
+        refused = self._refused_writes()
+        return (503, _TEXT, refused.encode()) if refused else (200, _TEXT, b"ready\n")
 
 
 class _Server(uvicorn.Server):

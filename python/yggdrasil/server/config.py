@@ -10,10 +10,12 @@ from typing import Any, Self, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from yggdrasil.server.namespaces import STRONG, engine_text, parse_namespaces
 from yggdrasil.server.option import PORT_MAX, OptionRow, Section, row_of
 from yggdrasil.server.sections.admin import Admin
 from yggdrasil.server.sections.clients import Clients
 from yggdrasil.server.sections.collections import Collections
+from yggdrasil.server.sections.durability import Durability
 from yggdrasil.server.sections.events import Events
 from yggdrasil.server.sections.latency import Latency
 from yggdrasil.server.sections.log import Log
@@ -40,6 +42,7 @@ class Config(BaseModel):
     tls: Tls = Field(default_factory=Tls)
     users: Users = Field(default_factory=Users)
     memory: Memory = Field(default_factory=Memory)
+    durability: Durability = Field(default_factory=Durability)
     stream: Stream = Field(default_factory=Stream)
     scripts: Scripts = Field(default_factory=Scripts)
     near: Near = Field(default_factory=Near)
@@ -83,6 +86,8 @@ class Config(BaseModel):
         if not network.bind_addresses and (network.port or self.tls.port):
             raise OptionError("bind", OPTIONS["bind"].allowed)
         _check_address("admin-bind", self.admin.bind)
+        if self.durability.ack == "strong":
+            raise OptionError("ack", f"none, fast or sync; {STRONG}")
         return self
 
     def is_default(self, name: str) -> bool:
@@ -108,6 +113,19 @@ class Config(BaseModel):
         """The directory of the node, absolute."""
         return Path(self.node.dir).absolute()
 
+    @property
+    def ack(self) -> str:
+        """The promise behind the reply to a write of a key without a namespace."""
+        if self.durability.ack != "auto":
+            return self.durability.ack
+        return "none" if self.is_default("dir") else "fast"
+
+    @property
+    def has_log(self) -> bool:
+        """True where changes of any keys are kept on disk."""
+        namespaces = parse_namespaces(self.durability.namespaces).values()
+        return self.ack != "none" or any(one.ack != "none" for one in namespaces)
+
     def engine_options(self) -> dict[str, int | str]:
         """What the engine of one worker reads, under Redis's names. The memory is this shard's part."""
         options: dict[str, int | str] = {}
@@ -116,6 +134,8 @@ class Config(BaseModel):
                 value = row.value(self)
                 options[name] = int(value) if isinstance(value, bool) else value
         options["maxmemory"] = -(-self.memory.maxmemory // self.node.shards)
+        options["ack"] = self.ack
+        options["namespaces"] = engine_text(self.durability.namespaces)
         return options
 
     def text(self, name: str) -> str:

@@ -13,13 +13,18 @@ from yggdrasil.server.option import Kind, OptionRow, parse_event_letters, parse_
 
 Pairs = Iterable[tuple[str, str]]
 
-# Redis options that clients ask for and set, and that have one value here: nothing is written to disk.
-_FIXED = {"appendonly": "no", "save": ""}
+# Redis options that clients ask for and set, and that have one value here while a node runs.
+_FIXED = ("appendonly", "save")
+
+
+def _fixed(config: Config, name: str) -> str:
+    return "" if name == "save" else "yes" if config.has_log else "no"
 
 
 def matching(config: Config, patterns: Iterable[str]) -> dict[str, str]:
     """The options whose names fit one of the patterns, with their values as CONFIG GET prints them."""
-    values = {name: config.text(name) for name, row in OPTIONS.items() if not row.option.file_only} | _FIXED
+    values = {name: config.text(name) for name, row in OPTIONS.items() if not row.option.file_only}
+    values |= {name: _fixed(config, name) for name in _FIXED}
     found: dict[str, str] = {}
     for pattern in patterns:
         lowered = pattern.lower()
@@ -42,7 +47,7 @@ def changed(config: Config, pairs: Pairs) -> Config:
             raise _refused(name, "duplicate parameter")
         given[name] = text
         if name in _FIXED:
-            _check_fixed(name, text)
+            _check_fixed(config, name, text)
             continue
         row = OPTIONS[name]
         if not row.option.runtime:
@@ -61,12 +66,14 @@ def settable(pairs: Pairs) -> dict[str, str]:
     return {name.lower(): text for name, text in pairs if name.lower() not in _FIXED}
 
 
-def _check_fixed(name: str, text: str) -> None:
-    if text.lower() == _FIXED[name]:
+def _check_fixed(config: Config, name: str, text: str) -> None:
+    if text.lower() == _fixed(config, name):
         return
-    if name == "appendonly" and text.lower() != "yes":
+    if name == "save":
+        raise _refused(name, "points of time for snapshots cannot be set")
+    if text.lower() not in ("yes", "no"):
         raise _refused(name, "argument must be 'yes' or 'no'")
-    raise _refused(name, "nothing can be written to disk yet")
+    raise _refused(name, "a node keeps a log, or none, from its start on: see option ack")
 
 
 def _reason(row: OptionRow, text: str) -> str:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from yggdrasil._core import ConfigError
 from yggdrasil.server.config import OPTIONS, SECTIONS, Config, OptionError
+from yggdrasil.server.namespaces import from_tables
 from yggdrasil.server.option import ENVIRONMENT_PREFIX, Kind, OptionRow
 
 FILE_DEFAULT = "yggdrasil.toml"
@@ -96,7 +97,12 @@ def _from_file(file: Path) -> dict[str, tuple[Any, str]]:
 def _rows(table: dict[str, Any], file: Path) -> Iterator[tuple[OptionRow, str, Any]]:
     """The options of a file with their values, under their flat names and in sections."""
     for name, value in table.items():
-        if name in SECTIONS and isinstance(value, dict):
+        if name == "namespace" and isinstance(value, list):
+            try:
+                yield OPTIONS["namespaces"], "namespace", from_tables(value)
+            except ValueError as error:
+                raise ConfigError(f"a [[namespace]] in {file} cannot be used: {error}") from None
+        elif name in SECTIONS and isinstance(value, dict):
             for key, inner in value.items():
                 if (name, key) not in _KEYS:
                     known = [key for section, key in _KEYS if section == name]

@@ -1,7 +1,5 @@
 """What makes a node itself from one start to the next, kept in its directory."""
 
-import contextlib
-import os
 import secrets
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -9,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from yggdrasil.server.errors import StartError
+from yggdrasil.server.files import replace_file
 
 FILE_NAME = "node.json"
 _FILE_BYTES_MAX = 1 << 20
@@ -49,7 +48,7 @@ def load_identity(directory: Path, shards: int) -> Identity:
         known = _read(file)
         identity = (known or Identity.draw()).with_shards(shards)
         if identity != known:
-            _write(file, identity)
+            replace_file(file, f"{identity.model_dump_json(indent=2)}\n".encode())
     except OSError as error:
         raise StartError(f"{file} cannot be used: {error.strerror}; see option dir") from None
     return identity
@@ -70,25 +69,6 @@ def _read(file: Path) -> Identity | None:
             f"{file} does not say which node this directory belongs to: {place}: {first['msg']}; put the right file "
             "back, or remove it to start as another node"
         ) from None
-
-
-def _write(file: Path, identity: Identity) -> None:
-    draft = file.with_name(f"{file.name}.new")
-    try:
-        with draft.open("w") as opened:
-            opened.write(identity.model_dump_json(indent=2) + "\n")
-            opened.flush()
-            os.fsync(opened.fileno())
-        draft.replace(file)
-    except OSError:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise
-    directory = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _new_id() -> str:

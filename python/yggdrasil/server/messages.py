@@ -35,6 +35,11 @@ class NodeInfo(_Message):
     executable: str
     config_file: str
     directory: str
+    log_directory: str = ""
+    """Where the logs of the shards are; empty where none are kept."""
+    log_directory_before: str = ""
+    """Where the logs of another number of shards are, from which theirs are made; empty where they are there."""
+    log_shards_before: int = 0
     hosts: tuple[str, ...]
     """The addresses that the node listens on."""
     port: int
@@ -77,6 +82,8 @@ class WorkerDuty(_Message):
 
     kind: Literal["worker"] = "worker"
     shard: int
+    is_successor: bool = False
+    """Another worker has served the shard since the node was started."""
     guests: tuple[GuestInfo, ...] = ()
     """Descriptors `guest-pages` are theirs, in this order; `guest-channel` tells of others."""
     users: tuple[Raw, ...] = ()
@@ -199,6 +206,16 @@ class Ready(_Message):
     """The lines of all users, from a worker."""
 
 
+class Loading(_Message):
+    """From a worker: how far it is with making its shard from its log."""
+
+    kind: Literal["loading"] = "loading"
+    changes: int
+    bytes: int
+    of_bytes: int
+    seconds_left: float
+
+
 class Failed(_Message):
     """From a child: it cannot do its work, and why."""
 
@@ -231,7 +248,9 @@ class Drained(_Message):
     kind: Literal["drained"] = "drained"
 
 
-Ask = Literal["config-set", "config-rewrite", "shutdown", "state", "users-change", "users-load", "users-save"]
+Ask = Literal[
+    "log-moved", "config-set", "config-rewrite", "shutdown", "state", "users-change", "users-load", "users-save"
+]
 
 
 class Request(_Message):
@@ -247,7 +266,7 @@ class Request(_Message):
 
 
 ToChild = SetOptions | ChangeUsers | Drain | Stop | Answer
-FromChild = Ready | Failed | OptionsSet | UsersChanged | Drained | Request
+FromChild = Ready | Loading | Failed | OptionsSet | UsersChanged | Drained | Request
 TO_CHILD: TypeAdapter[ToChild] = TypeAdapter(Annotated[ToChild, Field(discriminator="kind")])
 FROM_CHILD: TypeAdapter[FromChild] = TypeAdapter(Annotated[FromChild, Field(discriminator="kind")])
 

@@ -25,7 +25,9 @@ from yggdrasil.server.guests import Guests
 from yggdrasil.server.identity import Identity, load_identity
 from yggdrasil.server.limits import arena_bytes, check_system
 from yggdrasil.server.listeners import Listeners, open_listeners
+from yggdrasil.server.log_layout import LogLayout, open_layout
 from yggdrasil.server.messages import NodeInfo, ShapeInfo
+from yggdrasil.server.namespaces import kept_namespaces
 from yggdrasil.server.near import NearServer
 from yggdrasil.server.notify import Notifier, watchdog_interval_s
 from yggdrasil.server.process_title import name_process
@@ -46,15 +48,18 @@ def serve(loaded: Loaded) -> int:
             stack.callback(os.close, lock_directory(loaded.config.directory))
             identity = load_identity(loaded.config.directory, loaded.config.node.shards)
             live = LiveConfig(loaded)
-            live.config = check_system(live.config)
+            live.config = check_system(_with_kept_namespaces(live.config))
             check_tls(live.config)
             listeners = stack.enter_context(closing(open_listeners(live.config)))
             live.config = _with_chosen_ports(live.config, listeners)
+            layout = (
+                open_layout(live.config.directory / "log", live.config.node.shards) if live.config.has_log else None
+            )
             shape = _shape(live.config, identity)
             native_shape = NodeShape(**shape.model_dump())
             segments = stack.enter_context(closing(Segments.create(native_shape)))
             users = NodeUsers.of(live.config)
-            node, guests = _node_info(live, listeners, identity), Guests(native_shape)
+            node, guests = _node_info(live, listeners, identity, layout), Guests(native_shape)
             name_process("supervisor", node)
             supervisor = Supervisor(
                 live=live,
@@ -66,6 +71,7 @@ def serve(loaded: Loaded) -> int:
                 guests=guests,
                 users=users,
                 log_format=log_format,
+                layout=layout,
             )
             near = NearServer(live, node, shape, segments.arenas, guests, users)
             _warn_of_open_access(live.config, users)
@@ -139,15 +145,24 @@ def _shape(config: Config, identity: Identity) -> ShapeInfo:
     )
 
 
+def _with_kept_namespaces(config: Config) -> Config:
+    """What was set at run time holds before what is configured."""
+    try:
+        kept = kept_namespaces(config.directory)
+    except (OSError, ValueError) as error:
+        raise StartError(f"namespaces.txt in {config.directory} cannot be used: {error}; mend or remove it") from None
+    return config if kept is None else config.with_values({"namespaces": kept})
+
+
 def _with_chosen_ports(config: Config, listeners: Listeners) -> Config:
-    """The configuration as CONFIG GET shall show it: with the ports that were taken instead of a default."""
-    chosen = {"admin-port": listeners.admin_port}
+    """The configuration as CONFIG GET shall show it: with the ports that were taken, and what auto stands for."""
+    chosen: dict[str, int | str] = {"admin-port": listeners.admin_port, "ack": config.ack}
     if listeners.own and tuple(listeners.own_ports) != config.worker_ports:
         chosen["worker-port-base"] = 0
     return config.with_values(chosen)
 
 
-def _node_info(live: LiveConfig, listeners: Listeners, identity: Identity) -> NodeInfo:
+def _node_info(live: LiveConfig, listeners: Listeners, identity: Identity, layout: LogLayout | None) -> NodeInfo:
     config = live.config
     return NodeInfo(
         version=__version__,
@@ -159,6 +174,9 @@ def _node_info(live: LiveConfig, listeners: Listeners, identity: Identity) -> No
         executable=sys.executable,
         config_file=str(live.file or ""),
         directory=str(config.directory),
+        log_directory="" if layout is None else str(layout.directory),
+        log_directory_before="" if layout is None else layout.directory_before,
+        log_shards_before=0 if layout is None else layout.shards_before,
         hosts=tuple(listeners.hosts),
         port=config.network.port,
         worker_ports=tuple(listeners.own_ports),

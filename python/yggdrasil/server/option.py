@@ -67,6 +67,7 @@ class Kind(Enum):
     NEAR_USERS = "near users"
     USER_LINES = "user lines"
     TLS_PROTOCOLS = "versions of TLS"
+    NAMESPACES = "namespaces"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -364,6 +365,7 @@ class OptionRow:
             Kind.PERCENTILES: "numbers from 0 to 100, separated by spaces",
             Kind.EVENT_LETTERS: "letters of A g $ l s h z x e t d m n K E",
             Kind.OUTPUT_LIMITS: "groups of CLASS HARD SOFT SECONDS, where CLASS is normal, replica or pubsub",
+            Kind.NAMESPACES: "groups of PREFIX ACK",
             Kind.NEAR_USERS: "groups of NAME TOKEN PREFIXES, where PREFIXES are separated by commas, or * for all",
         }[self.kind]
 

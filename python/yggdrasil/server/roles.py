@@ -8,7 +8,7 @@ from yggdrasil._core import Control
 from yggdrasil.server.child_process import Child, Stage
 from yggdrasil.server.guests import Guests
 from yggdrasil.server.listeners import Listeners
-from yggdrasil.server.messages import Duty, StewardDuty, WorkerDuty
+from yggdrasil.server.messages import Duty, Loading, StewardDuty, WorkerDuty
 from yggdrasil.server.segments import Segments
 from yggdrasil.server.users import NodeUsers
 
@@ -73,6 +73,8 @@ class WorkerRole(AssignedRole):
         self._guests = guests
         self._control = control
         self._users = users
+        self.loading: Loading | None = None
+        """How far it is with making its shard from its log, as long as it is."""
 
     @contextmanager
     def handover(self) -> Iterator[Handover]:
@@ -81,7 +83,13 @@ class WorkerRole(AssignedRole):
         infos, pages, channel = self._guests.connect(self._shard)
         with channel:
             yield (
-                WorkerDuty(shard=self._shard, guests=infos, users=self._users.lines, users_origin=self._users.origin),
+                WorkerDuty(
+                    shard=self._shard,
+                    is_successor=self.restarts > 0,
+                    guests=infos,
+                    users=self._users.lines,
+                    users_origin=self._users.origin,
+                ),
                 {
                     "control": [self._segments.control],
                     "arenas": self._segments.arenas,
@@ -100,6 +108,7 @@ class WorkerRole(AssignedRole):
 
     def lost(self) -> None:
         """The others fail what they have under way to it, instead of waiting for a successor that knows nothing."""
+        self.loading = None
         self._control.next_incarnation(self._shard)
         self._guests.disconnect(self._shard)
 

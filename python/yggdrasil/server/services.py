@@ -10,6 +10,7 @@ from yggdrasil.server.config_live import changed, matching, settable
 from yggdrasil.server.errors import ConfigSetError, SupervisorError, UsersChangeError
 from yggdrasil.server.link import Link
 from yggdrasil.server.messages import Answer, Ask, NodeInfo, NodeState, Request, ToChild, UsersChange
+from yggdrasil.server.namespaces import Namespace, make_namespace, namespaces_text, parse_namespaces
 from yggdrasil.server.tls import client_context
 
 _ERRORS = {"config": ConfigSetError, "users": UsersChangeError}
@@ -36,6 +37,25 @@ class Services:
         """Sets options on all workers, all of them or none. ConfigSetError has the text of the error reply."""
         changed(self.config, pairs)
         await self._ask("config-set", values=settable(pairs))
+
+    @property
+    def namespaces(self) -> dict[bytes, Namespace]:
+        """Promises by the prefixes of the keys; that of all other keys has an empty one."""
+        known = parse_namespaces(self.config.durability.namespaces)
+        return {b"": Namespace(b"", self.config.ack, may_lower=True)} | known
+
+    async def namespace_set(self, prefix: bytes, ack: str, *, may_lower: bool) -> None:
+        """Makes a promise for keys with a prefix, or takes it back; ValueError says what is wrong with it."""
+        known = parse_namespaces(self.config.durability.namespaces)
+        if ack == "default":
+            known.pop(prefix, None)
+        else:
+            known[prefix] = make_namespace(prefix, ack, may_lower)
+        await self.config_set([("namespaces", namespaces_text(known.values()))])
+
+    async def log_moved(self) -> None:
+        """Waits until all workers have the keys of the logs of another number of shards."""
+        await self._ask("log-moved")
 
     async def config_rewrite(self) -> None:
         """Writes options that were set back to the configuration file. ConfigSetError as above."""

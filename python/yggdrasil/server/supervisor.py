@@ -20,6 +20,7 @@ from yggdrasil.server.errors import ConfigSetError, StartError, UsersChangeError
 from yggdrasil.server.guests import Guests
 from yggdrasil.server.limits import files_reserved, raise_files_limit
 from yggdrasil.server.listeners import Listeners
+from yggdrasil.server.log_layout import LogLayout
 from yggdrasil.server.messages import (
     Answer,
     Assignment,
@@ -27,6 +28,7 @@ from yggdrasil.server.messages import (
     Drained,
     Failed,
     FromChild,
+    Loading,
     NodeInfo,
     NodeState,
     OptionsSet,
@@ -37,6 +39,7 @@ from yggdrasil.server.messages import (
     UsersChange,
     UsersChanged,
 )
+from yggdrasil.server.namespaces import keep_namespaces
 from yggdrasil.server.roles import AssignedRole, Role, SpareRole, StewardRole, WorkerRole
 from yggdrasil.server.segments import Segments
 from yggdrasil.server.tls import OPTIONS as TLS_OPTIONS
@@ -79,6 +82,7 @@ class Supervisor:
         guests: Guests,
         users: NodeUsers,
         log_format: str,
+        layout: LogLayout | None = None,
     ) -> None:
         self.live = live
         self.node = node
@@ -95,6 +99,9 @@ class Supervisor:
             WorkerRole(shard, segments, listeners, guests, control, users) for shard in range(shape.shards)
         ]
         self._steward = StewardRole()
+        self._layout = layout
+        self._moved = 0
+        self._has_moved = asyncio.Event()
         self._spare = SpareRole()
         self._children: dict[Child, Role] = {}
         self._crashes: dict[str, int] = {}
@@ -139,6 +146,11 @@ class Supervisor:
     def ready_shards(self) -> list[bool]:
         """Which shards have a worker that serves."""
         return [worker.is_ready for worker in self._workers]
+
+    @property
+    def loading(self) -> dict[int, Loading]:
+        """How far shards are that are made from their logs just now."""
+        return {shard: worker.loading for shard, worker in enumerate(self._workers) if worker.loading is not None}
 
     @property
     def restarts(self) -> list[int]:
@@ -250,8 +262,11 @@ class Supervisor:
             case Ready():
                 child.stage = Stage.READY
                 self._users.started_with(message.users)
+                self._note_loading(child, None)
                 log.debug("child is ready", child=child.name, pid=child.pid, after_s=round(child.age_s, 3))
                 self._keep_spare()
+            case Loading():
+                self._note_loading(child, message)
             case Failed():
                 child.failure = message.reason
             case Drained():
@@ -261,6 +276,11 @@ class Supervisor:
             case Request():
                 self._in_background(self._answer(child, message))
         self._happened.set()
+
+    def _note_loading(self, child: Child, loading: Loading | None) -> None:
+        role = self._children.get(child)
+        if isinstance(role, WorkerRole):
+            role.loading = loading
 
     def _on_death(self, child: Child) -> None:
         role = self._children.pop(child)
@@ -296,6 +316,8 @@ class Supervisor:
         removed = 0
         try:
             match request.ask:
+                case "log-moved":
+                    await self._log_moved()
                 case "config-set":
                     async with self._config_lock:
                         await self._config_set(request.values)
@@ -322,6 +344,14 @@ class Supervisor:
         state = self.state if request.ask == "state" else None
         child.send(Answer(id=request.id, error=error, state=state, removed=removed))
 
+    async def _log_moved(self) -> None:
+        """Until all workers have said so; then their logs are in force."""
+        self._moved += 1
+        if self._moved == len(self._workers) and self._layout is not None:
+            self._layout.take_over()
+            self._has_moved.set()
+        await self._has_moved.wait()
+
     async def _config_set(self, values: dict[str, str]) -> None:
         before = self.live.config
         after = changed(before, values.items())
@@ -333,6 +363,11 @@ class Supervisor:
                 raise ConfigSetError(
                     f"ERR CONFIG SET failed (possibly related to argument '{named}') - {refused}"
                 ) from None
+        if after.has_log and not self.node.log_directory:
+            raise ConfigSetError(
+                "ERR CONFIG SET failed (possibly related to argument 'namespaces') - this node keeps no log from its "
+                "start on: see option ack"
+            )
         if "maxclients" in values:
             self._allow_files(after.clients.maxclients + files_reserved(after))
         # In force before anyone is told: a worker that starts meanwhile gets it with its assignment.
@@ -348,6 +383,8 @@ class Supervisor:
         if TLS_OPTIONS & values.keys() and self.admin is not None:
             await self.admin.renew(after)
         self.live.was_set(values)
+        if "namespaces" in values:
+            keep_namespaces(after.directory, after.durability.namespaces)
         logs.set_level(after.log.loglevel)
         self._listeners.set_keepalive(after.network.tcp_keepalive)
 

@@ -38,6 +38,7 @@ from yggdrasil.server.messages import (
     UsersChanged,
     WorkerDuty,
 )
+from yggdrasil.server.recovery import ShardRecovery
 from yggdrasil.server.services import Services
 from yggdrasil.server.tls import OPTIONS as TLS_OPTIONS
 from yggdrasil.shards import cluster, cluster_changes
@@ -63,6 +64,7 @@ async def run(
     process.link.send(Ready(users=process.user_lines))
     log.info("worker is ready")
     await process.stopped.wait()
+    process.end_log()
     return 0
 
 
@@ -96,6 +98,7 @@ class _WorkerProcess:
             descriptors.take("events"),
             self.services.config.engine_options(),
             [(guest.id, page, guest.leases) for guest, page in zip(self.duty.guests, pages, strict=True)],
+            loading=bool(self.assignment.node.log_directory),
         )
         self._worker = worker
         # The engine has mapped these; the eventfds it goes on using.
@@ -107,12 +110,15 @@ class _WorkerProcess:
         self._here = protocol.register_all(worker, self.services, cluster, cluster_changes, modules=modules)
         self._load_users(worker)
         self._restore_libraries(worker)
+        recovery = self._recovery(worker)
         loop = asyncio.get_running_loop()
         worker.start(loop)
         unixsocket, backlog = self.assignment.node.unixsocket, self.services.config.network.tcp_backlog
         self._acceptor = Acceptor(worker, unixsocket, backlog)
         await self._acceptor.listen(descriptors, self.services.config)
         descriptors.close()
+        if recovery is not None:
+            await self._recover(recovery)
         # What exists now stays; nothing that follows makes cycles that reference counts would not free.
         gc.freeze()
         gc.disable()
@@ -149,6 +155,31 @@ class _WorkerProcess:
                 worker.restore_libraries(payload)
             except YggdrasilError as error:
                 raise refused(directory, error) from None
+
+    def _recovery(self, worker: Worker) -> ShardRecovery | None:
+        if not self.assignment.node.log_directory:
+            return None
+        return ShardRecovery(
+            worker,
+            self.duty.shard,
+            self.services.config,
+            Path(self.assignment.node.log_directory),
+            self.link,
+            is_successor=self.duty.is_successor,
+        )
+
+    async def _recover(self, recovery: ShardRecovery) -> None:
+        node = self.assignment.node
+        if node.log_directory_before and not self.duty.is_successor:
+            before = Path(node.log_directory_before)
+            await recovery.run_moved(before, node.log_shards_before, self.services.log_moved)
+        else:
+            await recovery.run()
+
+    def end_log(self) -> None:
+        """Makes durable what was written last."""
+        if self._worker is not None:
+            self._worker.end_log()
 
     def _on_message(self, message: ToChild) -> None:
         match message:

@@ -455,9 +455,10 @@ impl Engine {
             return Flow::Again(Wait::Ring(shard));
         }
         let session = &mut self.sessions[index];
-        let (db, protocol) = (session.db, session.protocol);
+        let (db, protocol, ack) = (session.db, session.protocol, session.ack);
         let lends = session.slots.is_empty();
         let origin = self.origin_of(index);
+        let (start, before) = (self.reply_start(index), self.shard.number());
         let session = &mut self.sessions[index];
         let mut target = std::mem::take(session.reply_target());
         let job = Job {
@@ -468,6 +469,7 @@ impl Engine {
             protocol,
             may_wait: true,
             origin,
+            ack,
         };
         let ran = self.run_job(&job, &mut target, lends);
         let session = &mut self.sessions[index];
@@ -482,6 +484,10 @@ impl Engine {
         }
         if !self.lending.is_empty() {
             session.output.add_views(self.lending.drain());
+        }
+        let due = self.number_due(ack, before);
+        if due != 0 {
+            self.hold_back(index, start, due);
         }
         Flow::Done
     }

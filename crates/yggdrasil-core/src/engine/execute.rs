@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use super::denials::DeniedWhere;
+use super::durability::AckChoice;
 use super::job::Job;
+use super::parked::Asker;
 use super::pending::{SessionRef, Waiter};
 use super::session::Queued;
 use super::tracking::Origin;
@@ -208,11 +210,15 @@ impl Engine {
                 protocol: Protocol::Resp3,
                 may_wait: false,
                 origin: Origin::default(),
+                ack: AckChoice::Default,
             };
+            let before = self.shard.number();
             let ran = self.run_job(&job, &mut reply, false);
             assert!(ran.is_done(), "it was not allowed to wait");
             self.account(&job, 0, &reply);
-            self.executed(number, reply);
+            let due = self.number_due(job.ack, before);
+            let asker = Asker::Here(Waiter::Execution { execution: number });
+            self.tell_when_durable(due, asker, &reply);
         }
     }
 

@@ -145,7 +145,14 @@ impl Engine {
 
     /// Says what the own shard is there for from now on.
     pub fn set_shard_state(&mut self, state: ShardState) {
+        let was_loading = self.gate.state == ShardState::Loading;
+        let is_loading = state == ShardState::Loading;
         self.gate.state = state;
+        if was_loading != is_loading {
+            self.shard.hide(is_loading);
+            // What has expired meanwhile is removed when the numbers are known.
+            self.shard.follow(is_loading);
+        }
         self.gate.refresh();
         if state == ShardState::Following {
             self.end_waiting_writes();

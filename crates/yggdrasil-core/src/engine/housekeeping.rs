@@ -52,6 +52,10 @@ impl Engine {
         self.end_pause_in_time();
         self.end_waits_in_time();
         self.note_reported_uses();
+        if let Some(durability) = &mut self.durability {
+            durability.log.work(self.now);
+        }
+        self.note_durable();
         let more = self.reserved.is_none() && self.shard.advance(self.now, STEP_BUDGET);
         self.recent_buffers.advance(self.now / 1000);
         self.hear_broadcasts();
@@ -213,6 +217,14 @@ impl Engine {
         let (keys, items) = self.shard.tracked();
         stats.set(Counter::TrackedKeys, keys);
         stats.set(Counter::TrackedItems, items);
+        if let Some(log) = self.log() {
+            let status = log.status();
+            stats.set(Counter::LogBytes, status.bytes);
+            stats.set(Counter::LogUnflushed, status.unflushed_bytes);
+            stats.set(Counter::LogSyncs, status.syncs);
+            stats.set(Counter::LogErrno, status.errno.unsigned_abs().into());
+            stats.set(Counter::LogLost, status.lost_changes);
+        }
         stats.set(Counter::RingDepth, self.links.depth() as u64);
         stats.add(Counter::RingStalls, self.links.take_stalls());
     }

@@ -1,8 +1,10 @@
 //! Requests that the own shard executes, whoever asked for them.
 
 use super::Engine;
+use super::durability::AckChoice;
 use super::tracking::Origin;
 use crate::commands::{CommandId, Flags, ShardContext, Waits};
+use crate::keyspace::Mark;
 use crate::resp::{Args, Protocol, Reply};
 use crate::stats::Counter;
 
@@ -19,6 +21,8 @@ pub(super) struct Job<'a> {
     pub may_wait: bool,
     /// The client behind it.
     pub origin: Origin,
+    /// The acknowledgement that its client has chosen.
+    pub ack: AckChoice,
 }
 
 /// An outcome of a job.
@@ -96,9 +100,14 @@ impl Engine {
         let excludes = self.reserved.is_none() && row.may_change_several(job.args);
         if excludes {
             context.shard.reserve();
+            context.shard.mark(&Mark::Begin {
+                coordinator: self.me as u16,
+                tag: 0,
+            });
         }
         let outcome = row.run_on_shard(&mut context, job.args, &mut reply);
         if excludes {
+            context.shard.mark(&Mark::Whole);
             context.shard.release();
         }
         let (hits, misses, waits) = (context.hits, context.misses, context.waits);

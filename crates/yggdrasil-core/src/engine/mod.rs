@@ -8,6 +8,7 @@ mod clients;
 mod clock;
 mod denials;
 mod dispatch;
+mod durability;
 mod execute;
 mod gate;
 mod housekeeping;
@@ -49,6 +50,7 @@ mod watch;
 mod wire;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use slab::Slab;
 
@@ -56,6 +58,7 @@ pub use clients::{ClientFilter, ClientInfo, ClientKind, Page};
 pub use clock::Clock;
 pub use denials::{DenialEntry, DeniedWhat, DeniedWhere};
 pub use dispatch::Ended;
+pub use durability::{AckChoice, Log, LogStatus, OtherShard};
 pub use execute::Executor;
 pub use gate::ShardState;
 pub use incoming::Room;
@@ -165,6 +168,8 @@ pub struct Engine {
     deadlines: parked::Deadlines,
     transactions: Slab<Transaction>,
     transaction_serial: u64,
+    /// A number that no run of this worker has had before, as far as anybody remembers.
+    run: u64,
     reserved: Option<Reservation>,
     deferred: VecDeque<Deferred>,
     sessions: Slab<Session>,
@@ -203,6 +208,9 @@ pub struct Engine {
     waiting: scripts::Waiting,
     /// The SCAN in hand does not go on to other shards.
     scans_own_only: bool,
+    durability: Option<durability::Durability>,
+    /// Replies that wait for changes of several shards to be durable.
+    acknowledged: Slab<durability::Acknowledged>,
     rates: housekeeping::Rates,
     heap: housekeeping::Heap,
     /// Batches received, to look at the reports of others now and then.
@@ -218,6 +226,7 @@ impl Engine {
         stats.clear();
         let now = (parts.clock.unix_ms)();
         let table = Registry::new();
+        let run = u64::from(parts.control.incarnation(parts.shard_index));
         let mut engine = Self {
             me: parts.shard_index,
             shape,
@@ -241,6 +250,7 @@ impl Engine {
             deadlines: parked::Deadlines::default(),
             transactions: Slab::new(),
             transaction_serial: 0,
+            run,
             reserved: None,
             deferred: VecDeque::new(),
             sessions: Slab::new(),
@@ -272,6 +282,8 @@ impl Engine {
             scripts: Scripts::new(0),
             waiting: scripts::Waiting::default(),
             scans_own_only: false,
+            durability: None,
+            acknowledged: Slab::new(),
             rates: housekeeping::Rates::default(),
             heap: housekeeping::Heap::default(),
             batches: 0,
@@ -346,6 +358,12 @@ impl Engine {
             self.apply_memory_limit();
         }
         self.apply_eviction();
+        if name == "namespaces"
+            && let Some(durability) = &mut self.durability
+        {
+            let namespaces = Arc::clone(&self.options.namespaces);
+            durability.log.set_namespaces(namespaces);
+        }
         if matches!(name, "maxmemory" | "maxpinned" | "maxpinned-prefixes") {
             self.apply_pin_limits();
         }
@@ -677,6 +695,7 @@ impl Engine {
                 break;
             }
         }
+        self.demand_durable();
         self.settle_leases();
     }
 }

@@ -1,8 +1,11 @@
 //! Options of the engine, under Redis's names. Values and defaults come from the node's configuration.
 
+use std::sync::Arc;
+
 use crate::commands::KeyLimits;
 use crate::keyspace::collection::ListNode;
 use crate::keyspace::{EventClasses, EvictionOptions, Packing, PinLimits, Policy};
+use crate::namespaces::{Ack, Namespaces};
 
 /// Limits of one class of client on unsent replies; 0 is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,6 +117,10 @@ pub struct Options {
     pub busy_reply_threshold_ms: u64,
     /// Bytes that all scripts of a worker may take together; 0 for no limit.
     pub script_bytes_max: usize,
+    /// What is kept of keys without a namespace.
+    pub ack: Ack,
+    /// What is kept of which keys.
+    pub namespaces: Arc<Namespaces>,
 }
 
 /// Why a value is refused.
@@ -182,6 +189,8 @@ impl Options {
             upload_timeout_ms: 0,
             busy_reply_threshold_ms: 0,
             script_bytes_max: 0,
+            ack: Ack::None,
+            namespaces: Arc::default(),
         }
     }
 
@@ -227,6 +236,8 @@ impl Options {
         "stream-node-max-entries",
         "list-max-listpack-size",
         "hll-sparse-max-bytes",
+        "ack",
+        "namespaces",
     ];
 
     /// Sets one option; `value` is a number, or for passwords and output limits a text as Redis writes it with sizes
@@ -295,6 +306,9 @@ impl Options {
             "maxpinned-prefixes" => self.pins.prefixes = shares(value, share)?,
             "pin-default-ttl" => self.limits.pin_milliseconds = number()?.saturating_mul(1000),
             "hll-sparse-max-bytes" => self.limits.hll_sparse_bytes_max = number()? as usize,
+            "ack" | "namespaces" => self
+                .set_promises(name, value)
+                .ok_or_else(|| refused("a promise, or ACK:LOWER:PREFIX of each"))?,
             "huge-pages" => self.huge_pages = number()? != 0,
             "near-lease-age" => self.lease_age_max_ms = number()?.saturating_mul(1000),
             _ => self.set_packing(name, value)?,
@@ -344,6 +358,16 @@ impl Options {
                 .map(|(prefix, share)| (prefix.clone(), share.of(maxmemory)))
                 .collect(),
         }
+    }
+
+    /// Sets what is promised for which keys; `None` where that cannot be read.
+    fn set_promises(&mut self, name: &str, value: &str) -> Option<()> {
+        if name == "ack" {
+            self.ack = Ack::named(value)?;
+        } else {
+            self.namespaces = Arc::new(Namespaces::parse(value, self.ack)?);
+        }
+        Some(())
     }
 
     fn set_output_limits(&mut self, name: &str, value: &str) -> Result<(), OptionError> {

@@ -32,6 +32,68 @@ pub struct Output {
     view_bytes: u64,
     /// What comes behind `bytes` and `views`; none of it is empty.
     later: VecDeque<Part>,
+    /// Bytes that were ever sent.
+    sent_total: u64,
+    /// What may not be sent yet.
+    gates: Gates,
+}
+
+/// Places in replies, and the numbers of the changes that must be durable before anything from there on is sent.
+/// Both rise.
+#[derive(Default)]
+#[allow(
+    clippy::box_collection,
+    reason = "a word in each session, which seldom has any"
+)]
+pub struct Gates(Option<Box<VecDeque<(u64, u64)>>>);
+
+impl Gates {
+    /// Adds one behind all others.
+    pub fn add(&mut self, place: u64, number: u64) {
+        self.0.get_or_insert_default().push_back((place, number));
+    }
+
+    /// Where the first one is.
+    #[inline]
+    pub fn first(&self) -> Option<u64> {
+        self.0.as_ref()?.front().map(|(place, _)| *place)
+    }
+
+    /// Takes the first one where it lies before `end`.
+    pub fn take_before(&mut self, end: u64) -> Option<(u64, u64)> {
+        let gates = self.0.as_mut()?;
+        let first = *gates.front()?;
+        if first.0 >= end {
+            return None;
+        }
+        gates.pop_front();
+        Some(first)
+    }
+
+    /// Takes away those of changes up to a number. True if there were any.
+    pub fn open(&mut self, durable: u64) -> bool {
+        let Some(gates) = &mut self.0 else {
+            return false;
+        };
+        let before = gates.len();
+        gates.retain(|(_, number)| *number > durable);
+        let opened = gates.len() < before;
+        if gates.is_empty() {
+            self.0 = None;
+        }
+        opened
+    }
+
+    /// The bytes that the places count were moved to the front.
+    pub fn move_back(&mut self, by: u64) {
+        for (place, _) in self.0.iter_mut().flat_map(|gates| gates.iter_mut()) {
+            *place -= by;
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
 }
 
 impl Output {
@@ -68,6 +130,37 @@ impl Output {
         }
     }
 
+    /// The place behind all that there is, counted from the first byte ever sent.
+    #[inline]
+    pub fn end(&self) -> u64 {
+        self.sent_total + self.len() as u64
+    }
+
+    /// Keeps all from a place on until a change is durable.
+    pub fn add_gate(&mut self, place: u64, number: u64) {
+        self.gates.add(place, number);
+    }
+
+    /// Opens the gates of changes that are durable. True if there were any.
+    pub fn open_gates(&mut self, durable: u64) -> bool {
+        self.gates.open(durable)
+    }
+
+    /// True while something may not be sent yet.
+    #[inline]
+    pub fn has_gates(&self) -> bool {
+        !self.gates.is_empty()
+    }
+
+    /// Bytes that may be sent.
+    #[inline]
+    fn allowed(&self) -> usize {
+        match self.gates.first() {
+            None => usize::MAX,
+            Some(place) => place.saturating_sub(self.sent_total) as usize,
+        }
+    }
+
     /// True when a long value, or a reply in parts, is to be sent.
     #[inline]
     pub fn has_views(&self) -> bool {
@@ -77,10 +170,12 @@ impl Output {
     /// What is still to be sent, as far as the next long value.
     #[inline]
     pub fn unsent(&self) -> &[u8] {
-        match self.views.front() {
-            None => &self.bytes[self.sent..],
-            Some(view) => &self.bytes[self.sent..view.at],
-        }
+        let end = match self.views.front() {
+            None => self.bytes.len(),
+            Some(view) => view.at,
+        };
+        let end = end.min(self.sent.saturating_add(self.allowed()));
+        &self.bytes[self.sent..end]
     }
 
     /// About `at_most` of the bytes that are still to be sent.
@@ -91,6 +186,11 @@ impl Output {
         others: &'a [Option<ShardReader>],
     ) -> Unsent<'a> {
         let mut unsent = Unsent::new();
+        let allowed = self.allowed();
+        if allowed == 0 {
+            return unsent;
+        }
+        let at_most = at_most.min(allowed);
         let mut from = self.sent;
         let mut has_room = true;
         for view in &self.views {
@@ -114,13 +214,14 @@ impl Output {
             let end = self.bytes.len().min(from + at_most - unsent.len());
             unsent.push(Exposed::from(&self.bytes[from..end]));
         }
-        unsent.set_more(unsent.len() < self.len());
+        unsent.set_more(unsent.len() < self.len().min(allowed));
         unsent
     }
 
     /// A copy of the next bytes, at most so many.
     pub fn copied(&self, at_most: usize, own: &Shard, others: &[Option<ShardReader>]) -> Vec<u8> {
         let bytes = self.unsent();
+        let at_most = at_most.min(self.allowed());
         match self.views.front() {
             Some(view) if bytes.is_empty() => view.copied(at_most as u64, own, others),
             _ => bytes[..bytes.len().min(at_most)].to_vec(),
@@ -162,6 +263,7 @@ impl Output {
     /// So many bytes are sent. A buffer larger than `keep_bytes` is given back when it is empty.
     #[inline]
     pub fn advance(&mut self, bytes: usize, keep_bytes: usize) {
+        self.sent_total += bytes as u64;
         if self.views.is_empty() {
             self.sent = (self.sent + bytes).min(self.bytes.len());
         } else {

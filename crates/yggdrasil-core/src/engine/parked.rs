@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Engine;
+use super::durability::AckChoice;
 use super::job::Job;
 use super::links::Envelope;
 use super::pending::Waiter;
@@ -102,6 +103,7 @@ pub(super) struct Parked {
     for_removal: bool,
     db: u8,
     protocol: Protocol,
+    ack: AckChoice,
     until: Option<Millis>,
     claim: Option<Claim>,
 }
@@ -192,6 +194,7 @@ impl Engine {
             for_removal: row.flags.has(Flags::WAITS_FOR_REMOVAL),
             db: job.db,
             protocol: job.protocol,
+            ack: job.ack,
             until: waits.until,
             claim: None,
             request: Some(Request {
@@ -238,6 +241,7 @@ impl Engine {
             for_removal: row.flags.has(Flags::WAITS_FOR_REMOVAL),
             db,
             protocol: Protocol::Resp2,
+            ack: AckChoice::Default,
             until: None,
             claim: None,
         })
@@ -270,6 +274,7 @@ impl Engine {
             for_removal: row.flags.has(Flags::WAITS_FOR_REMOVAL),
             db: message.header.db,
             protocol: Protocol::Resp2,
+            ack: AckChoice::Default,
             until: None,
             claim: None,
         };
@@ -377,7 +382,9 @@ impl Engine {
             protocol: parked.protocol,
             may_wait: true,
             origin: request.origin,
+            ack: parked.ack,
         };
+        let before = self.shard.number();
         let mut reply = Vec::new();
         if !self.run_job(&job, &mut reply, false).is_done() {
             if let Some(parked) = self.parked.by_token.get_mut(&token) {
@@ -387,7 +394,8 @@ impl Engine {
         }
         self.account(&job, request.client, &reply);
         if let Some(parked) = self.unpark(token) {
-            self.tell(parked.asker, &reply);
+            let due = self.number_due(parked.ack, before);
+            self.tell_when_durable(due, parked.asker, &reply);
         }
         true
     }

@@ -33,6 +33,10 @@ pub enum Waiter {
     Spread { spread: SpreadId },
     /// A script that has sent a request.
     Script { script: usize },
+    /// A reply that waits for changes to be durable.
+    Acknowledged { index: usize },
+    /// A group of changes of several shards that may not be durable everywhere.
+    Settled { group: u64 },
 }
 
 struct Pending {

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
+use super::durability::{AckChoice, PartOfGroup};
 use super::job::{Job, Ran};
 use super::links::{Envelope, next_frame};
 use super::parked::Asker;
 use super::pending::{Receiver, Waiter};
 use super::tracking::Origin;
-use super::transaction::{Deferred, Reservation};
+use super::transaction::{Deferred, Ending, Reservation};
 use super::wire::{self, Reader, RequestHead};
 use super::{Caller, Engine, Event};
 use crate::commands::{Change, CommandError, CommandId, Run};
@@ -62,6 +63,7 @@ impl Engine {
             client: self.client_of(waiter),
             origin: self.origin_of_waiter(waiter, command),
             command: command.index() as u16,
+            ack: self.ack_of(waiter),
         };
         head.put(&mut payload);
         wire::put_args(&mut payload, args.iter());
@@ -90,7 +92,9 @@ impl Engine {
             Waiter::Reserved { .. }
             | Waiter::Call { .. }
             | Waiter::Execution { .. }
-            | Waiter::Spread { .. } => {
+            | Waiter::Spread { .. }
+            | Waiter::Acknowledged { .. }
+            | Waiter::Settled { .. } => {
                 return Origin::default();
             }
         };
@@ -111,7 +115,22 @@ impl Engine {
             Waiter::Reserved { .. }
             | Waiter::Call { .. }
             | Waiter::Execution { .. }
-            | Waiter::Spread { .. } => 0,
+            | Waiter::Spread { .. }
+            | Waiter::Acknowledged { .. }
+            | Waiter::Settled { .. } => 0,
+        }
+    }
+
+    /// The acknowledgement that the client behind a request has chosen.
+    pub(super) fn ack_of(&self, waiter: Waiter) -> AckChoice {
+        match waiter {
+            Waiter::Slot { session, .. } => self.sessions[session.index].ack,
+            Waiter::Part { gather, .. } => match self.gathers[gather].receiver {
+                Receiver::Transaction(id) => self.transactions[id].ack,
+                Receiver::Slot { session, .. } => self.sessions[session.index].ack,
+            },
+            Waiter::Script { script } => self.ack_of_script(script),
+            _ => AckChoice::Default,
         }
     }
 
@@ -160,6 +179,7 @@ impl Engine {
         inbox.shrink_to(1 << 20);
         self.inbox = inbox;
         self.notice_replaced();
+        self.note_durable();
         self.settle();
     }
 
@@ -206,14 +226,23 @@ impl Engine {
             return;
         }
         match kind {
-            FrameKind::Reply => self.take_reply(message.header.ticket, &message.payload),
+            FrameKind::Reply => {
+                let part = (message.from, PartOfGroup::decode(message.header.tag));
+                self.take_reply(message.header.ticket, &message.payload, part);
+            }
+            FrameKind::Durable => {
+                let (from, header) = (message.from, message.header);
+                self.tell_when_synced(header.tag, Asker::There { from, header }, b"");
+            }
             FrameKind::Publish => self.take_publish(&message),
             FrameKind::Events => self.take_events_of(&message),
             FrameKind::Stale => self.take_stale(&message),
             FrameKind::Monitor => self.deliver_to_monitors(&message.payload),
             FrameKind::Call => self.take_call(&message),
             FrameKind::Release => {
-                self.end_reservation(message.from, message.header.tag, &message.payload)
+                if let Some(ending) = Ending::decode(&message.payload) {
+                    self.end_reservation(message.from, message.header.tag, &ending);
+                }
             }
             FrameKind::Watch => self.take_watch(&message),
             FrameKind::Unwatch => self.take_unwatch(&message),
@@ -267,8 +296,11 @@ impl Engine {
                 self.send_reply(*from, header, &reply);
             }
             FrameKind::Apply => {
-                let reply = self.apply(header.db, payload);
-                self.send_reply(*from, header, &reply);
+                let before = self.shard.number();
+                let (ack, change) = payload.split_first().unwrap_or((&0, &[]));
+                let reply = self.apply(header.db, change);
+                let ack = AckChoice::numbered(*ack);
+                self.reply_to_request(*from, header, before, ack, &reply);
             }
             FrameKind::Finish => self.take_finish(message),
             FrameKind::Cancel => self.take_cancel(*from, header, payload),
@@ -300,7 +332,7 @@ impl Engine {
                         from,
                         header: *header,
                     };
-                    self.start_script_for(asker, (command, call), &args, head.client);
+                    self.start_script_for(asker, (command, call), &args, head.client, head.ack);
                     reply.shrink_to(super::KEEP_BUFFER_BYTES);
                     self.reply_scratch = reply;
                     self.spans = spans;
@@ -314,13 +346,15 @@ impl Engine {
                     protocol,
                     may_wait: header.tag == 0,
                     origin: head.origin,
+                    ack: head.ack,
                 };
+                let before = self.shard.number();
                 if let Ran::Later(waits) = self.run_job(&job, &mut reply, false) {
                     let header = *header;
                     self.park(&job, head.client, Asker::There { from, header }, waits);
                 } else {
                     self.account(&job, head.client, &reply);
-                    self.send_reply(from, header, &reply);
+                    self.reply_to_request(from, header, before, head.ack, &reply);
                 }
             }
             _ => {
@@ -331,6 +365,33 @@ impl Engine {
         reply.shrink_to(super::KEEP_BUFFER_BYTES);
         self.reply_scratch = reply;
         self.spans = spans;
+    }
+
+    /// Answers a request: when what it has changed is durable, or at once with the number inside of a transaction,
+    /// whose coordinator waits for all its shards.
+    fn reply_to_request(
+        &mut self,
+        from: usize,
+        header: &FrameHeader,
+        before: u64,
+        ack: AckChoice,
+        reply: &[u8],
+    ) {
+        if header.tag != 0 && header.kind != FrameKind::Finish {
+            let envelope = Envelope {
+                tag: self.part_of_group(ack, before).encode(),
+                ..Envelope::reply_to(header)
+            };
+            self.links.send(from, envelope, reply);
+            return;
+        }
+        let due = self.number_due(ack, before);
+        if due == 0 {
+            self.send_reply(from, header, reply);
+        } else {
+            let header = *header;
+            self.tell_when_durable(due, Asker::There { from, header }, reply);
+        }
     }
 
     fn fetch(&mut self, from: usize, header: &FrameHeader, payload: &[u8]) -> Vec<u8> {
@@ -387,8 +448,18 @@ impl Engine {
         Ok(())
     }
 
-    fn take_reply(&mut self, ticket: u64, reply: &[u8]) {
+    /// Takes a reply, with the shard that gives it and what that has changed for a transaction.
+    fn take_reply(&mut self, ticket: u64, reply: &[u8], part: (usize, PartOfGroup)) {
         if let Some(waiter) = self.tickets.redeem(ticket) {
+            match waiter {
+                Waiter::Part { gather, .. } => self.note_part(gather, part.0, part.1),
+                Waiter::Script { script } => {
+                    if let Some(id) = self.transaction_of_script(script) {
+                        self.note_part_of(id, part.0, part.1);
+                    }
+                }
+                _ => {}
+            }
             self.give(waiter, Some(reply));
         }
     }
@@ -414,6 +485,8 @@ impl Engine {
                     self.end_spread(spread, RESTARTED.to_vec());
                 }
             }
+            Waiter::Settled { group } => self.group_settled(group),
+            Waiter::Acknowledged { index } => self.acknowledged(index, reply),
             Waiter::Call { call } => self.events.push(Event::CallAnswered {
                 call,
                 answer: reply.map(<[u8]>::to_vec),
@@ -432,11 +505,11 @@ impl Engine {
                 }
                 _ => true,
             });
-            if self
+            let reservation = self
                 .reserved
-                .as_ref()
-                .is_some_and(|reservation| reservation.coordinator == other)
-            {
+                .filter(|reservation| reservation.coordinator == other);
+            if let Some(reservation) = reservation {
+                self.end_lost_group(&reservation);
                 self.reserved = None;
                 self.gate.set_busy(false);
                 self.shard.release();
@@ -502,7 +575,7 @@ impl Engine {
     /// Answers an [`Event::Called`].
     pub fn answer_call(&mut self, caller: Caller, answer: &[u8]) {
         if caller.from == self.me {
-            self.take_reply(caller.ticket, answer);
+            self.take_reply(caller.ticket, answer, (self.me, PartOfGroup::default()));
         } else {
             let envelope = Envelope {
                 to_incarnation: Some(caller.incarnation),
@@ -521,6 +594,7 @@ impl Engine {
             Reservation {
                 coordinator: from,
                 tag: header.tag,
+                is_alone: false,
             },
             token,
         );
@@ -529,5 +603,5 @@ impl Engine {
 }
 
 /// The reply to a request whose owner died before it answered.
-const RESTARTED: &[u8] =
+pub(super) const RESTARTED: &[u8] =
     b"-ERR the worker of this key's shard was restarted before it answered; whether the command was executed is unknown\r\n";

@@ -312,9 +312,12 @@ impl Engine {
                 protocol,
                 may_wait: false,
                 origin: self.origin_of_receiver(receiver, command),
+                ack: self.ack_of_gather(gather),
             };
+            let before = self.shard.number();
             let ran = self.run_job(&job, &mut reply, false);
             assert!(ran.is_done(), "it was not allowed to wait");
+            self.note_part(gather, self.me, self.part_of_group(job.ack, before));
             self.gathers[gather].parts[number] = Some(reply);
         }
         self.finish_if_complete(gather);

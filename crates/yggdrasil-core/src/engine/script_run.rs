@@ -7,7 +7,7 @@ use super::pending::{SessionRef, Waiter};
 use super::scripts::{Held, Origin, ScriptRun};
 use super::session::{Queued, Wait};
 use super::tracking;
-use super::transaction::{ScriptHolder, Transaction};
+use super::transaction::{Ending, ScriptHolder, Transaction};
 use crate::commands::{CommandError, CommandId, Flags, Run, SessionCommand, database_argument};
 use crate::resp::{Args, ArgsBuffer, Reply};
 use crate::script::{Ask, Resume};
@@ -96,6 +96,9 @@ impl Engine {
     fn end_script(&mut self, script: ScriptRun, args: Option<&Args<'_>>, out: &mut Vec<u8>) {
         let start = out.len();
         if let Held::Own { excludes, .. } = script.held {
+            if let Some(reservation) = self.reserved {
+                self.end_group(&reservation, &Ending::without_decision(0));
+            }
             self.reserved = None;
             if excludes {
                 self.shard.release();
@@ -307,10 +310,16 @@ impl Engine {
             protocol: script.run.protocol(),
             may_wait: false,
             origin: tracking::Origin::of(script.client),
+            ack: script.ack,
         };
+        let before = self.shard.number();
         let ran = self.run_job(&job, answer, false);
         assert!(ran.is_done(), "it was not allowed to wait");
         self.account(&job, script.client, answer);
+        if let Held::Transaction(id) = script.held {
+            let part = self.part_of_group(script.ack, before);
+            self.note_part_of(id, self.me, part);
+        }
     }
 
     fn send_script_request(
@@ -478,8 +487,14 @@ impl Engine {
             asker,
         };
         let rooms = vec![self.shard.available(); reserved.len()];
-        let transaction = Transaction::of_script(holder, tag, reserved, rooms);
+        let has_held = !reserved.is_empty();
+        let mut transaction = Transaction::of_script(holder, tag, reserved, rooms);
+        transaction.ack = script.ack;
         let id = self.transactions.insert(transaction);
+        if has_held && script.has_written {
+            let part = self.part_of_group(script.ack, 0);
+            self.note_part_of(id, self.me, part);
+        }
         script.held = Held::Transaction(id);
         // What it asks for from now on is not what its session has in hand.
         if matches!(script.origin, Origin::Session(_)) {

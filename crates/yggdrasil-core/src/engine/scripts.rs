@@ -11,6 +11,7 @@ use slab::Slab;
 
 use super::Engine;
 use super::dispatch::Flow;
+use super::durability::AckChoice;
 use super::links::Envelope;
 use super::parked::Asker;
 use super::pending::SessionRef;
@@ -59,6 +60,8 @@ pub(super) struct ScriptRun {
     pub client: u64,
     /// The session whose user may not do everything, and the user.
     pub user: Option<(SessionRef, Arc<User>)>,
+    /// The acknowledgement that its client has chosen.
+    pub ack: AckChoice,
     pub db: u8,
     pub protocol: Protocol,
     pub read_only: bool,
@@ -237,8 +240,9 @@ impl Engine {
         self.show_script(index, request.command, request.args);
         let began = self.ticks;
         let session = &mut self.sessions[index];
-        let (at, client) = (session.at, session.at.client);
+        let (at, client, ack) = (session.at, session.at.client, session.ack);
         let (db, protocol) = (session.db, session.protocol);
+        let (start, before) = (self.reply_start(index), self.shard.number());
         let mut reply = std::mem::take(&mut self.waiting.reply);
         reply.clear();
         match self.prepare_script(callee, request) {
@@ -246,6 +250,7 @@ impl Engine {
             Ok(run) => {
                 let mut script = self.new_script(run, request, Origin::Session(index), client);
                 script.user = self.restricted_user(at);
+                script.ack = ack;
                 (script.db, script.protocol) = (db, protocol);
                 if holds {
                     script.held = self.hold_own();
@@ -257,6 +262,10 @@ impl Engine {
         self.sessions[index]
             .reply_target()
             .extend_from_slice(&reply);
+        let due = self.number_due(ack, before);
+        if due != 0 && !reply.is_empty() {
+            self.hold_back(index, start, due);
+        }
         self.ticks = began;
         reply.shrink_to(super::KEEP_BUFFER_BYTES);
         self.waiting.reply = reply;
@@ -270,10 +279,12 @@ impl Engine {
         (command, call): (CommandId, ScriptCall),
         args: &Args<'_>,
         client: u64,
+        ack: AckChoice,
     ) {
         let Asker::There { header, .. } = asker else {
             return;
         };
+        let before = self.shard.number();
         let protocol = if header.protocol == 3 {
             Protocol::Resp3
         } else {
@@ -290,12 +301,14 @@ impl Engine {
             Ok(mut script) => {
                 (script.db, script.protocol) = (header.db, protocol);
                 script.held = self.hold_own();
+                script.ack = ack;
                 if !self.drive(script, Some(args), &mut reply) {
                     return;
                 }
             }
         }
-        self.tell(asker, &reply);
+        let due = self.number_due(ack, before);
+        self.tell_when_durable(due, asker, &reply);
     }
 
     /// Runs a script as a step of a transaction, which waits for it.
@@ -308,6 +321,7 @@ impl Engine {
     ) {
         let transaction = &self.transactions[id];
         let (db, protocol, session) = (transaction.db, transaction.protocol, transaction.session);
+        let ack = transaction.ack;
         let mut reply = Vec::new();
         let began = self.callee_of(command, call, args);
         let began = began.and_then(|(callee, request)| {
@@ -319,6 +333,7 @@ impl Engine {
             Ok(mut script) => {
                 (script.db, script.protocol) = (db, protocol);
                 script.held = Held::Transaction(id);
+                script.ack = ack;
                 script.user = self.restricted_user(session);
                 if !self.drive(script, Some(args), &mut reply) {
                     return;
@@ -475,6 +490,7 @@ impl Engine {
             args: None,
             client,
             user: None,
+            ack: AckChoice::Default,
             db: 0,
             protocol: Protocol::Resp2,
             has_written: false,
@@ -498,11 +514,31 @@ impl Engine {
     pub(super) fn hold_own(&mut self) -> Held {
         let tag = self.next_tag();
         let coordinator = self.me;
-        self.reserved = Some(Reservation { coordinator, tag });
+        let reservation = Reservation {
+            coordinator,
+            tag,
+            is_alone: true,
+        };
+        self.reserved = Some(reservation);
+        self.begin_group(&reservation);
         Held::Own {
             tag,
             excludes: false,
         }
+    }
+
+    /// The transaction of a script that waits.
+    pub(super) fn transaction_of_script(&self, script: usize) -> Option<usize> {
+        match self.waiting.scripts.get(script)?.held {
+            Held::Transaction(id) => Some(id),
+            Held::Own { .. } | Held::Nothing => None,
+        }
+    }
+
+    /// The acknowledgement that the client behind a script that waits has chosen.
+    pub(super) fn ack_of_script(&self, script: usize) -> AckChoice {
+        let script = self.waiting.scripts.get(script);
+        script.map_or(AckChoice::Default, |script| script.ack)
     }
 
     /// The client behind a script that waits.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::acl::User;
 use crate::commands::{CommandId, CommandSpec};
+use crate::engine::durability::AckChoice;
 use crate::engine::incoming::Incoming;
 use crate::engine::output::Output;
 use crate::engine::parked::Blocked;
@@ -214,6 +215,8 @@ pub struct Session {
     pub incoming: Option<Box<Incoming>>,
     /// Bytes at least that the request at the end of the input lacks.
     pub input_wanted: usize,
+    /// The acknowledgement that was asked for by CLIENT ACK.
+    pub ack: AckChoice,
     /// Bytes to send.
     pub output: Output,
     pub slots: ReplySlots,
@@ -264,6 +267,7 @@ impl Session {
             reads_under_way: 0,
             parser: Parser::default(),
             input: Vec::new(),
+            ack: AckChoice::Default,
             output: Output::default(),
             slots: ReplySlots::default(),
             address: peer.address.clone(),
@@ -318,7 +322,7 @@ impl Session {
 
     /// True when nothing more will come for the client than what is in the output.
     pub fn ends_after_output(&self) -> bool {
-        self.closing && self.slots.is_empty()
+        self.closing && self.slots.is_empty() && !self.output.has_gates()
     }
 
     /// True when a read must wait for an earlier one: that one may be answered later than this one would be, and from
@@ -337,6 +341,35 @@ impl Session {
     #[inline]
     pub fn reply_target(&mut self) -> &mut Vec<u8> {
         self.slots.target(self.output.buffer())
+    }
+
+    /// The place of the next reply among those that it will stand with.
+    pub fn reply_start(&self) -> u64 {
+        if self.slots.is_empty() {
+            self.output.end()
+        } else {
+            self.slots.end()
+        }
+    }
+
+    /// Keeps the reply that begins at this place, and all behind it, until a change is durable.
+    pub fn hold_back(&mut self, start: u64, number: u64) {
+        if self.slots.is_empty() {
+            self.output.add_gate(start, number);
+        } else {
+            self.slots.add_gate(start, number);
+        }
+    }
+
+    /// Opens the gates of changes that are durable. True where there is something to be sent for it.
+    pub fn open_gates(&mut self, durable: u64) -> bool {
+        self.slots.open_gates(durable);
+        self.output.open_gates(durable)
+    }
+
+    /// True while something waits for a change to be durable.
+    pub fn has_gates(&self) -> bool {
+        self.output.has_gates() || self.slots.has_gates()
     }
 
     /// Takes back what was written of the reply in hand, which begins there.
@@ -375,7 +408,7 @@ impl Session {
 
     /// Gives a slot its reply.
     pub fn fill_slot(&mut self, slot: u64, reply: &[u8]) {
-        self.slots.fill(slot, reply, self.output.buffer());
+        self.slots.fill(slot, reply, &mut self.output);
     }
 
     /// Whether to send now: replies that will be complete as soon as other workers have answered leave together.

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::dispatch::Flow;
+use super::durability::AckChoice;
 use super::pubsub::Topic;
 use super::session::{Gates, Session, Wait};
 use super::tracking_commands;
@@ -122,6 +123,10 @@ impl Engine {
             Command::ClientCaching => return tracking_commands::caching(session, args, &mut reply),
             Command::ClientGetRedir => reply.int(tracking_commands::redirect_of(session)),
             Command::ClientTrackingInfo => tracking_commands::info(session, &mut reply),
+            Command::ClientAck => {
+                session.ack = AckChoice::named(args.at(2)).ok_or(CommandError::Syntax)?;
+                reply.ok();
+            }
             Command::ClientNoTouch => return switch(session, Gates::NO_TOUCH, args, &mut reply),
             Command::Multi => return multi(session, &mut reply),
             Command::Discard => return self.discard(index, &mut reply),
@@ -244,6 +249,7 @@ impl Engine {
         self.log_out(index);
         let session = &mut self.sessions[index];
         session.db = 0;
+        session.ack = AckChoice::Default;
         session.protocol = Protocol::Resp2;
         let details = session.details_mut();
         details.name.clear();

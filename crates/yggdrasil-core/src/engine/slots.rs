@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::output::{Gates, Output};
+
 /// Replies that have left are cut off the held ones when they are at least so many bytes, and more than half of all.
 const COMPACT_BYTES: usize = 64 * 1024;
 
@@ -26,6 +28,8 @@ pub struct ReplySlots {
     held: Vec<u8>,
     /// Bytes at the start of `held` that have left.
     left: usize,
+    /// Places in `held` where something begins that is not to be sent yet.
+    gates: Gates,
 }
 
 impl ReplySlots {
@@ -58,7 +62,7 @@ impl ReplySlots {
     }
 
     /// Fills a slot and moves what is complete to `output`. A slot that is gone is ignored: its session was reset.
-    pub fn fill(&mut self, number: u64, reply: &[u8], output: &mut Vec<u8>) {
+    pub fn fill(&mut self, number: u64, reply: &[u8], output: &mut Output) {
         let first = self.opened - self.queue.len() as u64;
         let Some(place) = number
             .checked_sub(first)
@@ -73,17 +77,37 @@ impl ReplySlots {
             slot.reply = Some(reply.to_vec());
             return;
         }
-        output.extend_from_slice(reply);
+        output.buffer().extend_from_slice(reply);
         self.pop_front(output);
         while let Some(reply) = self.queue.front_mut().and_then(|slot| slot.reply.take()) {
-            output.extend_from_slice(&reply);
+            output.buffer().extend_from_slice(&reply);
             self.pop_front(output);
         }
         self.forget_what_left();
     }
 
+    /// The place behind all that is held.
+    pub fn end(&self) -> u64 {
+        self.held.len() as u64
+    }
+
+    /// Keeps what begins at a place, and all behind it, until a change is durable.
+    pub fn add_gate(&mut self, place: u64, number: u64) {
+        self.gates.add(place, number);
+    }
+
+    /// Opens the gates of changes that are durable.
+    pub fn open_gates(&mut self, durable: u64) {
+        self.gates.open(durable);
+    }
+
+    /// True while something is held that waits for a change to be durable.
+    pub fn has_gates(&self) -> bool {
+        !self.gates.is_empty()
+    }
+
     /// Removes the first slot, whose reply is in `output`, and moves what stands behind it there.
-    fn pop_front(&mut self, output: &mut Vec<u8>) {
+    fn pop_front(&mut self, output: &mut Output) {
         let Some(slot) = self.queue.pop_front() else {
             return;
         };
@@ -91,7 +115,12 @@ impl ReplySlots {
             .queue
             .front()
             .map_or(self.held.len(), |next| next.behind);
-        output.extend_from_slice(&self.held[slot.behind..end]);
+        while let Some((place, number)) = self.gates.take_before(end as u64) {
+            output.add_gate(output.end() + place - slot.behind as u64, number);
+        }
+        output
+            .buffer()
+            .extend_from_slice(&self.held[slot.behind..end]);
         self.left = end;
     }
 
@@ -105,6 +134,7 @@ impl ReplySlots {
             for slot in &mut self.queue {
                 slot.behind -= self.left;
             }
+            self.gates.move_back(self.left as u64);
             self.left = 0;
         }
     }
@@ -142,50 +172,50 @@ mod tests {
     #[test]
     fn replies_leave_in_request_order_whatever_the_order_they_come_in() {
         let mut slots = ReplySlots::default();
-        let mut output = Vec::new();
-        slots.target(&mut output).extend_from_slice(b"a");
+        let mut output = Output::default();
+        slots.target(output.buffer()).extend_from_slice(b"a");
         let b = slots.open(false);
-        slots.target(&mut output).extend_from_slice(b"c");
+        slots.target(output.buffer()).extend_from_slice(b"c");
         let d = slots.open(false);
-        slots.target(&mut output).extend_from_slice(b"e");
-        assert_eq!(output, b"a");
+        slots.target(output.buffer()).extend_from_slice(b"e");
+        assert_eq!(output.unsent(), b"a");
         slots.fill(d, b"d", &mut output);
-        assert_eq!(output, b"a");
+        assert_eq!(output.unsent(), b"a");
         slots.fill(b, b"b", &mut output);
-        assert_eq!(output, b"abcde");
+        assert_eq!(output.unsent(), b"abcde");
         assert!(slots.is_empty());
     }
 
     #[test]
     fn a_slot_that_is_gone_is_ignored() {
         let mut slots = ReplySlots::default();
-        let mut output = Vec::new();
+        let mut output = Output::default();
         let number = slots.open(false);
         slots.fill(number, b"x", &mut output);
         slots.fill(number, b"y", &mut output);
         slots.fill(number + 7, b"z", &mut output);
-        assert_eq!(output, b"x");
+        assert_eq!(output.unsent(), b"x");
     }
 
     #[test]
     fn a_muted_slot_gives_nothing() {
         let mut slots = ReplySlots::default();
-        let mut output = Vec::new();
+        let mut output = Output::default();
         let muted = slots.open(true);
         let wanted = slots.open(false);
         slots.fill(wanted, b"w", &mut output);
         slots.fill(muted, b"m", &mut output);
-        assert_eq!(output, b"w");
+        assert_eq!(output.unsent(), b"w");
     }
 
     #[test]
     fn a_queue_that_is_never_empty_holds_only_what_has_not_left() {
         let mut slots = ReplySlots::default();
-        let (mut output, mut expected) = (Vec::new(), Vec::new());
+        let (mut output, mut expected) = (Output::default(), Vec::new());
         let mut open = slots.open(false);
         for round in 0..2_000_u32 {
             let held = vec![round as u8; 100];
-            slots.target(&mut output).extend_from_slice(&held);
+            slots.target(output.buffer()).extend_from_slice(&held);
             let next = slots.open(false);
             slots.fill(open, b"reply", &mut output);
             open = next;
@@ -194,6 +224,6 @@ mod tests {
             assert_eq!(slots.bytes(), 0);
             assert!(slots.held.len() < 2 * COMPACT_BYTES);
         }
-        assert_eq!(output, expected);
+        assert_eq!(output.unsent(), expected);
     }
 }

@@ -251,11 +251,12 @@ impl Engine {
 
     /// Sends changes to the owners. A first one that may be refused goes alone: nothing has changed then.
     fn send_changes(&mut self, id: usize, changes: &[Change<'_>], reply: Vec<u8>) {
-        let author = self.transactions[id].session.client;
+        let transaction = &self.transactions[id];
+        let (author, ack) = (transaction.session.client, transaction.ack);
         let prepared: VecDeque<Prepared> = changes
             .iter()
             .map(|change| {
-                let mut payload = Vec::new();
+                let mut payload = vec![ack as u8];
                 wire::put_change(&mut payload, author, change);
                 Prepared {
                     shard: self.shard_of(change.key),
@@ -277,13 +278,15 @@ impl Engine {
         is_first_alone: bool,
         reply: Vec<u8>,
     ) {
-        let tag = self.transactions[id].tag;
+        let (tag, ack) = (self.transactions[id].tag, self.transactions[id].ack);
         let rest = changes.split_off(if is_first_alone { 1 } else { changes.len() });
         let gather = self.new_gather(id, changes.len());
         for (part, change) in changes.into_iter().enumerate() {
             let Prepared { shard, db, payload } = change;
             if shard == self.me {
-                let done = self.apply(db, &payload);
+                let before = self.shard.number();
+                let done = self.apply(db, &payload[1..]);
+                self.note_part(gather, self.me, self.part_of_group(ack, before));
                 self.gathers[gather].parts[part] = Some(done);
             } else {
                 let envelope = Envelope {

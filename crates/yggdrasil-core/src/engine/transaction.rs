@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use super::dispatch::Flow;
+use super::durability::{AckChoice, Finished, note_due};
 use super::execute::{Execution, Nesting};
 use super::gate::ShardState;
 use super::links::Envelope;
@@ -29,6 +30,56 @@ use crate::stats::Counter;
 pub(super) struct Reservation {
     pub coordinator: usize,
     pub tag: u64,
+    /// No other shard takes part, and this one coordinates.
+    pub is_alone: bool,
+}
+
+/// The end of a reservation, as the coordinator tells it.
+pub(super) struct Ending {
+    /// The client whose watches are over, or 0.
+    pub token: u64,
+    /// False where nothing of it is to stay.
+    pub counts: bool,
+    /// Number of the decision in the coordinator's log, or 0.
+    pub decision: u64,
+    /// The last changes of all shards that it has changed.
+    pub parts: Vec<(u16, u64)>,
+}
+
+impl Ending {
+    /// The end of one that counts and of which no log says anything.
+    pub fn without_decision(token: u64) -> Self {
+        Self {
+            token,
+            counts: true,
+            decision: 0,
+            parts: Vec::new(),
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.token.to_le_bytes().to_vec();
+        bytes.push(u8::from(self.counts));
+        bytes.extend_from_slice(&self.decision.to_le_bytes());
+        for (shard, number) in &self.parts {
+            bytes.extend_from_slice(&shard.to_le_bytes());
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes
+    }
+
+    pub fn decode(payload: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(payload);
+        let (token, counts) = (reader.u64()?, reader.u8()? != 0);
+        let decision = reader.u64()?;
+        let part = || Some((reader.u16()?, reader.u64()?));
+        Some(Self {
+            token,
+            counts,
+            decision,
+            parts: std::iter::from_fn(part).collect(),
+        })
+    }
 }
 
 impl Reservation {
@@ -91,7 +142,7 @@ pub(super) struct Transaction {
     slot: u64,
     /// Shards still to reserve, ascending.
     wanted: VecDeque<usize>,
-    reserved: Vec<usize>,
+    pub reserved: Vec<usize>,
     pub tag: u64,
     /// A shard was restarted while it was reserved, or before: nothing more is executed.
     pub lost: bool,
@@ -109,6 +160,12 @@ pub(super) struct Transaction {
     muted: bool,
     pub db: u8,
     pub protocol: Protocol,
+    /// The acknowledgement that its client has chosen.
+    pub ack: AckChoice,
+    /// The changes that must be durable before it is answered, of each shard the last.
+    pub due: Vec<(usize, u64)>,
+    /// The changes that are in logs, of each shard the last.
+    pub parts: Vec<(usize, u64)>,
     reply: Vec<u8>,
     /// Requests under way, in order.
     gathers: VecDeque<usize>,
@@ -162,6 +219,9 @@ impl Transaction {
             tracks: false,
             db: 0,
             protocol: Protocol::Resp3,
+            ack: AckChoice::Default,
+            due: Vec::new(),
+            parts: Vec::new(),
             reply: Vec::new(),
             gathers: VecDeque::new(),
             step: None,
@@ -187,6 +247,23 @@ impl Transaction {
             nesting,
             db,
             ..Self::new(None, wanted, vec![execution.into_queued()])
+        }
+    }
+
+    fn write_reply(&self, writer: &mut Reply<'_>) {
+        if self.lost && self.commands.is_empty() {
+            writer.error("ERR a shard of this transaction was restarted before it began; nothing was executed");
+        } else if self.lost {
+            writer.error("ERR a shard was restarted while this ran; whether it was executed on the others is unknown");
+        } else if self.touched {
+            writer.null_array();
+        } else if let Some(error) = &self.refusal {
+            error.write(writer);
+        } else {
+            if self.exec && !self.muted {
+                writer.array(self.commands.len());
+            }
+            writer.raw(&self.reply);
         }
     }
 
@@ -228,6 +305,7 @@ impl Transaction {
             queue: VecDeque::from([queued]),
             waits_for_code: false,
             nesting: Nesting::of_script(script, parent),
+            ack: of.ack,
             ..Self::of_script(holder, of.tag, of.reserved.clone(), of.rooms.clone())
         }
     }
@@ -294,6 +372,7 @@ impl Engine {
                 .details()
                 .is_some_and(|details| details.multi.watch_lost);
         let (at, db, protocol) = (session.at, session.db, session.protocol);
+        let ack = session.ack;
         self.set_wait(index, Wait::Answer);
         let spread = self.new_spread(index, slot, &queue, exec);
         let transaction = Transaction {
@@ -304,6 +383,7 @@ impl Engine {
             tracks,
             db,
             protocol,
+            ack,
             spread,
             ..Transaction::new(Some((at, slot)), shards, queue)
         };
@@ -314,7 +394,7 @@ impl Engine {
     /// A number that no other transaction of this worker, or of its predecessors, has.
     pub(super) fn next_tag(&mut self) -> u64 {
         self.transaction_serial += 1;
-        self.transaction_serial | u64::from(self.links.incarnation(self.me)) << 40
+        self.transaction_serial | self.run << 40
     }
 
     pub(super) fn begin_transaction(&mut self, transaction: Transaction) {
@@ -342,25 +422,29 @@ impl Engine {
                 break;
             };
             let (tag, coordinator) = (transaction.tag, self.me);
+            let is_alone = shard == self.me
+                && transaction.wanted.len() == 1
+                && transaction.reserved.is_empty();
             let token = self.watch_token(id);
             if shard != self.me {
                 let envelope = Envelope {
                     tag,
                     ..Envelope::new(FrameKind::Reserve, 0)
                 };
-                self.send_asking(
-                    shard,
-                    Waiter::Reserved { transaction: id },
-                    envelope,
-                    &token.to_le_bytes(),
-                );
+                let waiter = Waiter::Reserved { transaction: id };
+                self.send_asking(shard, waiter, envelope, &token.to_le_bytes());
                 return;
             }
             if self.reserved.is_some() {
                 self.deferred.push_back(Deferred::Transaction(id));
                 return;
             }
-            let granted = self.reserve_own(Reservation { coordinator, tag }, token);
+            let reservation = Reservation {
+                coordinator,
+                tag,
+                is_alone,
+            };
+            let granted = self.reserve_own(reservation, token);
             self.note_granted(id, Some(granted));
         }
         self.advance_transaction(id);
@@ -373,6 +457,7 @@ impl Engine {
             "a shard is reserved once at a time"
         );
         self.reserved = Some(reservation);
+        self.begin_group(&reservation);
         self.shard.reserve();
         let touched = token != 0 && self.shard.is_touched(token, self.now);
         Granted {
@@ -636,40 +721,15 @@ impl Engine {
     /// Releases all shards and answers.
     fn finish_transaction(&mut self, id: usize) {
         let muted = self.is_exec_muted(id);
-        let transaction = self.transactions.remove(id);
+        let mut transaction = self.transactions.remove(id);
         let is_over = self.settle_spread(&transaction);
-        let token = if transaction.exec {
-            transaction.session.client
-        } else {
-            0
-        };
-        let released = match transaction.nesting.parent {
-            Some(_) => &[][..],
-            None => &transaction.reserved[..],
-        };
-        self.release(transaction.tag, released, token);
-        let ended = match is_over {
-            Settled::Waits => return,
-            Settled::Ended(reply) => Some(reply),
-            Settled::Done => None,
-        };
+        self.release_shards(&mut transaction);
         let mut reply = Vec::new();
         let mut writer = Reply::new(&mut reply, transaction.protocol);
-        if let Some(ended) = ended {
-            writer.raw(&ended);
-        } else if transaction.lost && transaction.commands.is_empty() {
-            writer.error("ERR a shard of this transaction was restarted before it began; nothing was executed");
-        } else if transaction.lost {
-            writer.error("ERR a shard was restarted while this ran; whether it was executed on the others is unknown");
-        } else if transaction.touched {
-            writer.null_array();
-        } else if let Some(error) = &transaction.refusal {
-            error.write(&mut writer);
-        } else {
-            if transaction.exec && !transaction.muted {
-                writer.array(transaction.commands.len());
-            }
-            writer.raw(&transaction.reply);
+        match is_over {
+            Settled::Waits => return,
+            Settled::Ended(ended) => writer.raw(&ended),
+            Settled::Done => transaction.write_reply(&mut writer),
         }
         if muted && (transaction.lost || transaction.touched || transaction.refusal.is_some()) {
             reply.clear();
@@ -689,52 +749,83 @@ impl Engine {
                 }
             }
         }
-        if transaction.nesting.parent.is_some() || transaction.nesting.execution.is_some() {
-            self.nested_done(transaction.nesting, reply);
-        } else if let Some(asker) = transaction.asker {
-            self.tell(asker, &reply);
-        } else {
-            self.answer(transaction.session, transaction.slot, &reply);
-        }
+        self.hand_over(transaction, reply);
     }
 
-    /// Releases shards; `token` is that of the watches which end with them.
-    fn release(&mut self, tag: u64, shards: &[usize], token: u64) {
+    /// Releases what a transaction has reserved, once it is decided that it counts.
+    fn release_shards(&mut self, transaction: &mut Transaction) {
+        if transaction.nesting.parent.is_some() {
+            return;
+        }
+        let mut ending = Ending::without_decision(if transaction.exec {
+            transaction.session.client
+        } else {
+            0
+        });
+        ending.counts = !transaction.lost;
+        self.decide_group(&mut ending, transaction);
+        self.release(transaction.tag, &transaction.reserved, &ending);
+    }
+
+    fn release(&mut self, tag: u64, shards: &[usize], ending: &Ending) {
         for &shard in shards {
             if shard == self.me {
-                self.end_reservation(self.me, tag, &token.to_le_bytes());
+                self.end_reservation(self.me, tag, ending);
             } else {
                 let envelope = Envelope {
                     tag,
                     ..Envelope::new(FrameKind::Release, 0)
                 };
-                self.links.send(shard, envelope, &token.to_le_bytes());
+                self.links.send(shard, envelope, &ending.encode());
             }
         }
     }
 
-    /// Releases what a script holds that begins again.
+    /// Releases what a script holds that begins again: it has changed nothing.
     pub(super) fn release_for_script(&mut self, id: usize) {
         let next = self.next_tag();
         let transaction = &mut self.transactions[id];
         let reserved = std::mem::take(&mut transaction.reserved);
         let tag = std::mem::replace(&mut transaction.tag, next);
-        self.release(tag, &reserved, 0);
+        self.release(tag, &reserved, &Ending::without_decision(0));
+    }
+
+    /// Gives the reply of a transaction to who waits for it, when it may be given.
+    fn hand_over(&mut self, transaction: Transaction, reply: Vec<u8>) {
+        let parent = transaction.nesting.parent;
+        if let Some(parent) = parent.and_then(|id| self.transactions.get_mut(id)) {
+            for (shard, number) in transaction.parts {
+                note_due(&mut parent.parts, shard, number);
+            }
+            for (shard, number) in transaction.due {
+                note_due(&mut parent.due, shard, number);
+            }
+            self.nested_done(transaction.nesting, reply);
+            return;
+        }
+        let then = match (transaction.nesting.execution, transaction.asker) {
+            (Some(_), _) => Finished::Nested(transaction.nesting),
+            (None, Some(asker)) => Finished::Told(asker),
+            (None, None) => Finished::Slot {
+                session: transaction.session,
+                slot: transaction.slot,
+            },
+        };
+        self.finish_when_durable(&transaction.due, then, reply);
     }
 
     /// Ends the reservation of the own shard and lets go on what waited for it.
-    pub(super) fn end_reservation(&mut self, coordinator: usize, tag: u64, payload: &[u8]) {
-        if !self
+    pub(super) fn end_reservation(&mut self, coordinator: usize, tag: u64, ending: &Ending) {
+        let reservation = self
             .reserved
-            .as_ref()
-            .is_some_and(|reservation| reservation.is_of(coordinator, tag))
-        {
+            .filter(|reservation| reservation.is_of(coordinator, tag));
+        let Some(reservation) = reservation else {
             return;
+        };
+        if ending.token != 0 {
+            self.shard.unwatch(ending.token);
         }
-        let token = Reader::new(payload).u64().unwrap_or(0);
-        if token != 0 {
-            self.shard.unwatch(token);
-        }
+        self.end_group(&reservation, ending);
         self.reserved = None;
         self.gate.set_busy(false);
         self.shard.release();

@@ -62,6 +62,7 @@ impl Engine {
             client,
             origin: Origin::of(client),
             command: command.index() as u16,
+            ack: self.sessions[index].ack,
         };
         head.put(&mut payload);
         payload.extend_from_slice(&len.to_le_bytes());
@@ -131,6 +132,7 @@ impl Engine {
             client: session.at.client,
             origin: Origin::of(session.at.client),
             command: command.index() as u16,
+            ack: session.ack,
         };
         let (protocol, db) = (session.protocol, session.db);
         head.put(&mut payload);

@@ -1,5 +1,6 @@
 //! Payloads of messages between workers. They come from another process: every read is checked.
 
+use super::durability::AckChoice;
 use super::tracking::Origin;
 use crate::commands::{Change, Look};
 use crate::keyspace::collection::Part;
@@ -72,19 +73,22 @@ pub struct RequestHead {
     pub origin: Origin,
     /// Index of the command's row.
     pub command: u16,
+    /// The acknowledgement that the client has chosen.
+    pub ack: AckChoice,
 }
 
 impl RequestHead {
     /// Appends the head.
     pub fn put(&self, out: &mut Vec<u8>) {
-        let mut bytes = [0; 27];
+        let mut bytes = [0; 28];
         let tracks = self.origin.tracked_by.is_some();
         let untouched = self.origin.untouched;
         bytes[0] = u8::from(self.hash.is_some()) | u8::from(tracks) << 1 | u8::from(untouched) << 2;
         bytes[1..9].copy_from_slice(&self.hash.unwrap_or_default().to_le_bytes());
         bytes[9..17].copy_from_slice(&self.client.to_le_bytes());
         bytes[17..25].copy_from_slice(&self.origin.client.to_le_bytes());
-        bytes[25..].copy_from_slice(&self.command.to_le_bytes());
+        bytes[25..27].copy_from_slice(&self.command.to_le_bytes());
+        bytes[27] = self.ack as u8;
         out.extend_from_slice(&bytes);
     }
 
@@ -102,6 +106,7 @@ impl RequestHead {
                 tracked_by: (flags & 2 != 0).then_some(from),
             },
             command: reader.u16()?,
+            ack: AckChoice::numbered(reader.u8()?),
         })
     }
 }

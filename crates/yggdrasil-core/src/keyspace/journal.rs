@@ -19,8 +19,40 @@ pub trait ChangeListener: Debug {
     /// There is no room for them: the change is refused.
     fn reserve(&mut self, bytes: u64) -> Result<(), KeyspaceError>;
 
+    /// Makes sure that changes of a key can be kept. Asked before anything is touched; the key is empty for a change of
+    /// whole databases.
+    ///
+    /// # Errors
+    /// They cannot: the change is refused.
+    fn admit(&mut self, _key: &[u8]) -> Result<(), KeyspaceError> {
+        Ok(())
+    }
+
+    /// True where records of so many bytes together can be kept for certain.
+    fn has_room(&self, _bytes: u64) -> bool {
+        false
+    }
+
+    /// Hears where a group of changes begins or ends. `number` is that of the last change, or of the decision.
+    fn mark(&mut self, _number: u64, _mark: &Mark<'_>) {}
+
     /// Hears of a change that is about to become visible. Numbers rise strictly.
     fn changed(&mut self, number: u64, record: &Record<'_>);
+}
+
+/// A mark between changes. Those of a group come back all or none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mark<'a> {
+    /// What follows belongs to a group; each has the number of its coordinator and a tag there.
+    Begin { coordinator: u16, tag: u64 },
+    /// All of the group is before this mark.
+    Whole,
+    /// The group counts if the coordinator's log has the decision.
+    Released,
+    /// The changes before this mark have undone it.
+    Undone,
+    /// A group of several shards counts, if each of them has its changes up to this number.
+    Decided { tag: u64, parts: &'a [(u16, u64)] },
 }
 
 /// The reason for a change.
@@ -78,8 +110,12 @@ pub(super) struct Journal {
     /// While a capture is taken.
     capture: Option<Box<Capture>>,
     listener: Option<Box<dyn ChangeListener>>,
-    /// While changes may be undone.
-    undo: Option<Vec<Before>>,
+    /// Entries as they were before changes that may be undone.
+    before: Vec<Before>,
+    /// How many there were when each of the undertakings under way began.
+    undo_from: Vec<usize>,
+    /// A whole database was changed among them.
+    cannot_undo: bool,
     /// True while changes are made that nothing may refuse.
     is_exempt: bool,
 }
@@ -118,7 +154,7 @@ impl Journal {
             || !self.tracking.is_idle()
             || self.capture.is_some()
             || self.listener.is_some()
-            || self.undo.is_some();
+            || !self.undo_from.is_empty();
     }
 
     pub(super) fn watches(&self) -> &Watches {
@@ -186,26 +222,63 @@ impl Journal {
         }
     }
 
+    pub(super) fn admit(&mut self, key: &[u8]) -> Result<(), KeyspaceError> {
+        match &mut self.listener {
+            Some(listener) if !self.is_exempt => listener.admit(key),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
+        self.listener
+            .as_ref()
+            .is_none_or(|listener| listener.has_room(bytes))
+    }
+
+    pub(super) fn mark(&mut self, mark: &Mark<'_>) {
+        if let Some(listener) = &mut self.listener {
+            listener.mark(self.number, mark);
+        }
+    }
+
     /// Begins or ends a time in which nothing is refused.
     pub(super) fn set_exempt(&mut self, is_exempt: bool) {
         self.is_exempt = is_exempt;
     }
 
+    /// Begins changes that may be undone, perhaps among others that may.
     pub(super) fn begin_undo(&mut self) {
-        assert!(self.undo.is_none(), "what may be undone is not nested");
-        self.undo = Some(Vec::new());
+        self.undo_from.push(self.before.len());
         self.settle();
     }
 
-    /// Ends it, and gives what was before: the last change last.
-    pub(super) fn end_undo(&mut self) -> Vec<Before> {
-        let before = self.undo.take().unwrap_or_default();
+    /// Ends them, and gives what was before where they are undone: the last change last.
+    pub(super) fn end_undo(&mut self, count: bool) -> Vec<Before> {
+        let from = self.undo_from.pop().unwrap_or_default();
         self.settle();
-        before
+        if self.undo_from.is_empty() && count {
+            self.before = Vec::new();
+        }
+        if count {
+            Vec::new()
+        } else {
+            self.before.split_off(from)
+        }
     }
 
+    /// Where entries are kept as they were, while changes may be undone.
     pub(super) fn undo(&mut self) -> Option<&mut Vec<Before>> {
-        self.undo.as_mut()
+        (!self.undo_from.is_empty()).then_some(&mut self.before)
+    }
+
+    /// Remembers that a whole database was changed, which nothing undoes.
+    pub(super) fn note_whole(&mut self) {
+        self.cannot_undo |= !self.undo_from.is_empty();
+    }
+
+    /// True where something was changed since the last call that cannot be undone.
+    pub(super) fn take_cannot_undo(&mut self) -> bool {
+        std::mem::take(&mut self.cannot_undo)
     }
 
     /// Tells of a change of an entry, whose logical database is `db`.

@@ -37,7 +37,7 @@ pub use collection::{Collection, Packing};
 pub use effect::{Effect, EffectError, Record};
 pub use events::{EventClasses, EventMark, KeyEvent, NotedEvent};
 pub use eviction::{AccessBits, EvictionOptions, Policy};
-pub use journal::ChangeListener;
+pub use journal::{ChangeListener, Mark};
 pub use kind::{Kind, Value};
 pub use layout::{DATABASES_MAX, SEGMENT_BYTES_MAX};
 pub use leases::{Lease, Lender, Lent};

@@ -161,6 +161,8 @@ pub enum KeyspaceError {
     WrongKind,
     #[error("a record of {bytes} bytes finds no room in the log; free space on its disk")]
     LogFull { bytes: u64 },
+    #[error("Errors writing to the log: {}", std::io::Error::from_raw_os_error(*errno))]
+    LogFailed { errno: i32 },
     #[error("impossible shape of a shard: {0}")]
     Shape(&'static str),
     #[error("the segment has {found} bytes where the shape says {expected}")]

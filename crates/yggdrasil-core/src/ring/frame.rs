@@ -57,6 +57,8 @@ pub enum FrameKind {
     Kill = 24,
     /// The script that holds the receiver's shard runs for long, by tag.
     Busy = 25,
+    /// Answer when the change whose number is the tag is durable.
+    Durable = 26,
 }
 
 impl FrameKind {
@@ -87,6 +89,7 @@ impl FrameKind {
             23 => Self::Script,
             24 => Self::Kill,
             25 => Self::Busy,
+            26 => Self::Durable,
             _ => return None,
         })
     }

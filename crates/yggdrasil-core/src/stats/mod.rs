@@ -94,6 +94,11 @@ counters! {
     SessionBytes, "memory_sessions_bytes", Gauge, "Buffers of client connections";
     CrossShardReads, "cross_shard_reads", Counter, "Reads of other shards served through shared memory";
     CrossShardRetries, "cross_shard_retries", Counter, "Shared-memory reads that did not settle and went to the owner";
+    LogBytes, "log_bytes", Gauge, "Bytes written to the shard's log, over all runs";
+    LogUnflushed, "log_unflushed_bytes", Gauge, "Bytes of the log that are not durable yet";
+    LogSyncs, "log_syncs", Counter, "Times that the log was made durable";
+    LogErrno, "log_error", Gauge, "The system's error for which the log takes nothing more, 0 for none";
+    LogLost, "log_lost_changes", Gauge, "Changes without room in the log that nothing could refuse";
     RequestsSent, "ring_requests_sent", Counter, "Requests sent to other workers";
     RequestsReceived, "ring_requests_received", Counter, "Requests received from other workers";
     RingStalls, "ring_stalls", Counter, "Times a ring had no room";

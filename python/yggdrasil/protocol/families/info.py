@@ -126,6 +126,13 @@ def _persistence(node: NodeReport) -> Fields:
     yield "rdb_bgsave_in_progress", 0
     yield "aof_enabled", int(node.option("appendonly") == "yes")
     yield "aof_rewrite_in_progress", 0
+    yield "aof_last_write_status", "err" if node.count("log_error") else "ok"
+    yield "aof_current_size", node.count("log_bytes")
+    yield "aof_pending_bio_fsync", int(node.count("log_unflushed_bytes") > 0)
+    yield "log_ack", node.option("ack")
+    yield "log_unflushed_bytes", node.count("log_unflushed_bytes")
+    yield "log_syncs", node.count("log_syncs")
+    yield "log_lost_changes", node.count("log_lost_changes")
 
 
 def _stats(node: NodeReport) -> Fields:

@@ -7,6 +7,7 @@ from yggdrasil.protocol.command import command
 from yggdrasil.protocol.node import CommandContext
 from yggdrasil.protocol.picture import picture
 from yggdrasil.protocol.reply import Reply, integer, milliseconds, syntax_error
+from yggdrasil.protocol.services import LOG_SYNC
 
 
 @command(
@@ -55,6 +56,45 @@ async def wait(ctx: CommandContext, args: list[bytes]) -> Reply:
     if wanted > 0 and not ctx.caller.in_transaction:
         await _until_unblocked(ctx, timeout_ms)
     return 0
+
+
+@command(
+    "waitaof",
+    arity=4,
+    flags=("blocking", "connection"),
+    group="generic",
+    summary="Waits until the writes of this connection are durable here. There are no followers to wait for.",
+    since="7.2.0",
+    syntax="numlocal numreplicas timeout",
+    tips=("request_policy:all_shards", "response_policy:agg_min"),
+)
+async def waitaof(ctx: CommandContext, args: list[bytes]) -> Reply:
+    """Whether they are durable here, and with how many followers."""
+    local, replicas, timeout_ms = integer(args[0]), integer(args[1]), milliseconds(args[2])
+    if not 0 <= local <= 1:
+        raise ReplyError("ERR value is out of range, must be between 0 and 1")
+    if replicas < 0:
+        raise ReplyError("ERR value is out of range, must be positive")
+    has_log = bool(ctx.services.node.log_directory)
+    if local and not has_log:
+        raise ReplyError("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.")
+    if ctx.caller.in_transaction or not has_log:
+        if replicas and not ctx.caller.in_transaction:
+            await _until_unblocked(ctx, timeout_ms)
+        return [0, 0]
+    synced = asyncio.ensure_future(_all_synced(ctx))
+    waiting = asyncio.ensure_future(_until_unblocked(ctx, timeout_ms))
+    await asyncio.wait([synced, waiting], return_when=asyncio.FIRST_COMPLETED)
+    if synced.done() and not replicas:
+        waiting.cancel()
+        return [1, 0]
+    await waiting
+    return [int(synced.done()), 0]
+
+
+async def _all_synced(ctx: CommandContext) -> None:
+    """Until all shards have made durable what they have written."""
+    await asyncio.gather(*(ctx.worker.call(shard, LOG_SYNC, b"") for shard in range(ctx.worker.shards)))
 
 
 async def _until_unblocked(ctx: CommandContext, timeout_ms: int) -> None:

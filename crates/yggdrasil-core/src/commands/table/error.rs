@@ -71,6 +71,7 @@ impl From<KeyspaceError> for CommandError {
             KeyspaceError::ValueTooLarge { .. } => Self::StringTooLong,
             KeyspaceError::WrongKind => Self::WrongType,
             error @ KeyspaceError::LogFull { .. } => Self::text(format!("LOGFULL {error}")),
+            error @ KeyspaceError::LogFailed { .. } => Self::text(format!("MISCONF {error}")),
             error @ KeyspaceError::PinLimit { .. } => Self::text(format!("PINLIMIT {error}")),
             other => Self::text(format!("ERR {other}")),
         }

@@ -478,6 +478,14 @@ impl CommandSpec {
     /// Makes sure that what a command changes without storing values can be recorded: its keys, and something for each.
     #[cold]
     fn reserve_small_records(&self, context: &mut ShardContext<'_>, args: &Args<'_>) -> Outcome {
+        let mut is_of_keys = false;
+        for place in self.keys.positions(args) {
+            is_of_keys = true;
+            context.shard.admit(args.at(place))?;
+        }
+        if !is_of_keys {
+            context.shard.admit(b"")?;
+        }
         let keys = self.keys.positions(args);
         let bytes = keys.map(|place| args.at(place).len() as u64 + SMALL_RECORD_BYTES);
         Ok(context.shard.reserve_record(bytes.sum())?)

@@ -2,6 +2,7 @@
 //! want done is done at once.
 
 mod clients;
+mod durability;
 mod execute;
 mod kinds;
 mod later;

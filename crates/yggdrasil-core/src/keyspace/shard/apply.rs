@@ -101,6 +101,19 @@ impl Shard {
         Ok(true)
     }
 
+    /// Makes a change that another shard had made, as one of this shard's own. Neither memory nor a listener refuses it.
+    ///
+    /// # Errors
+    /// The value is of another kind.
+    pub fn remake(
+        &mut self,
+        key: &Key<'_>,
+        effect: &Effect<'_>,
+        now: Millis,
+    ) -> Result<(), KeyspaceError> {
+        self.without_limit(|shard| shard.make(key, effect, now))
+    }
+
     /// Removes the entries of a database that are older than a change that cleared it.
     fn clear_older(&mut self, physical: u8, number: u64) {
         let database = &self.databases[usize::from(physical)];
@@ -125,6 +138,7 @@ impl Shard {
         effect: &Effect<'_>,
         now: Millis,
     ) -> Result<(), KeyspaceError> {
+        self.admit(key.bytes)?;
         self.reserve_record(key.bytes.len() as u64)?;
         match *effect {
             Effect::Put {

@@ -2,7 +2,7 @@
 
 use crate::keyspace::effect::{Effect, Record};
 use crate::keyspace::entry::VERSION_MASK;
-use crate::keyspace::journal::{Before, Cause, ChangeListener, Past, Subject};
+use crate::keyspace::journal::{Before, Cause, ChangeListener, Mark, Past, Subject};
 use crate::keyspace::kind::Value;
 use crate::keyspace::layout::{BLOCK_BYTES, NUMBER};
 use crate::keyspace::types::{EntryView, Key, KeyspaceError, Millis};
@@ -75,6 +75,31 @@ impl Shard {
             return self.journal.reserve(bytes + RECORD_BYTES);
         }
         Ok(())
+    }
+
+    /// Makes sure that changes of a key can be kept.
+    ///
+    /// # Errors
+    /// The listener refuses them. Nothing has changed.
+    pub fn admit(&mut self, key: &[u8]) -> Result<(), KeyspaceError> {
+        self.journal.admit(key)
+    }
+
+    /// Tells the listener where a group of changes begins or ends.
+    pub fn mark(&mut self, mark: &Mark<'_>) {
+        self.journal.mark(mark);
+    }
+
+    /// Tells the listener that a group of several shards counts. Returns the number of the decision.
+    pub fn decide(&mut self, tag: u64, parts: &[(u16, u64)]) -> u64 {
+        let number = self.count_change();
+        self.journal.mark(&Mark::Decided { tag, parts });
+        number
+    }
+
+    /// True where a whole database was changed since the last call while changes might have been undone.
+    pub fn take_cannot_undo(&mut self) -> bool {
+        self.journal.take_cannot_undo()
     }
 
     /// Makes a change of an entry real that was asked for: gives it its number and tells everybody. Called once for each change, when
@@ -154,6 +179,7 @@ impl Shard {
             key: b"",
             effect,
         };
+        self.journal.note_whole();
         self.journal.tell_listener(number, &record);
         number
     }
@@ -201,7 +227,7 @@ impl Shard {
 
     /// Ends them: they count, or are undone, whatever memory that takes. An eviction is no part of them and stays.
     pub fn end_changes(&mut self, count: bool, now: Millis) {
-        let before = self.journal.end_undo();
+        let before = self.journal.end_undo(count);
         if !count {
             self.without_limit(|shard| {
                 for before in before.into_iter().rev() {
@@ -251,10 +277,10 @@ impl Shard {
     /// True where entries of these sizes, as bytes of key and value, are stored without a chance of refusal.
     #[must_use]
     pub fn has_room_for(&self, entries: impl Iterator<Item = (u64, u64)>) -> bool {
-        if self.journal.has_listener() || self.pins.bytes() > 0 {
+        if self.pins.bytes() > 0 {
             return false;
         }
-        let mut needed = 0_u64;
+        let (mut needed, mut records) = (0_u64, 0_u64);
         for (key_bytes, value_bytes) in entries {
             if self.check_sizes(key_bytes, value_bytes).is_err() {
                 return false;
@@ -262,7 +288,9 @@ impl Shard {
             // A page of another size class, and one of the index, may be begun for each.
             let entry = super::room_of_entry(key_bytes, value_bytes);
             needed = needed.saturating_add(entry + 2 * BLOCK_BYTES);
+            let record = key_bytes.saturating_add(value_bytes) + RECORD_BYTES;
+            records = records.saturating_add(record);
         }
-        needed <= self.room()
+        needed <= self.room() && self.journal.has_room(records)
     }
 }

@@ -76,6 +76,8 @@ pub struct Shard {
     events: Events,
     /// True while another shard decides what is changed.
     is_follower: bool,
+    is_reserved: bool,
+    is_hidden: bool,
     pins: Pins,
     field_dues: FieldDues,
     eviction: evict::Eviction,
@@ -115,8 +117,26 @@ impl Shard {
     /// The same where others may hold runs that the last owner has left: those stay as they are until they are let go.
     pub fn create_beside(
         holders: Holders,
+        mapping: Mapping,
+        shape: ShardShape,
+    ) -> Result<Shard, KeyspaceError> {
+        Self::create_for(holders, mapping, shape, false)
+    }
+
+    /// The same for a shard that is to be filled first: readers from outside are kept away as by [`Shard::hide`].
+    pub fn create_hidden(
+        holders: Holders,
+        mapping: Mapping,
+        shape: ShardShape,
+    ) -> Result<Shard, KeyspaceError> {
+        Self::create_for(holders, mapping, shape, true)
+    }
+
+    fn create_for(
+        holders: Holders,
         mut mapping: Mapping,
         shape: ShardShape,
+        is_hidden: bool,
     ) -> Result<Shard, KeyspaceError> {
         let layout = Layout::of(&shape)?;
         if mapping.bytes() != shape.segment_bytes {
@@ -136,7 +156,7 @@ impl Shard {
         for word in (0..HEADER_WORDS).filter(|word| *word != EPOCH) {
             mapping.store(word, 0);
         }
-        mapping.store(TXN_SEQ, txn_seq);
+        mapping.store(TXN_SEQ, txn_seq + u64::from(is_hidden));
         let databases = usize::from(shape.databases);
         for logical in 0..databases {
             mapping.store(layout.map(logical as u8), logical as u64);
@@ -162,6 +182,8 @@ impl Shard {
             journal: Journal::default(),
             events: Events::default(),
             is_follower: false,
+            is_reserved: false,
+            is_hidden,
             pins: Pins::new(databases),
             field_dues: FieldDues::new(databases),
             eviction: evict::Eviction::default(),
@@ -342,17 +364,36 @@ impl Shard {
     }
 
     /// Keeps readers from outside away until [`Shard::release`].
+    #[inline]
     pub fn reserve(&mut self) {
-        let txn_seq = self.arena.mapping.load(TXN_SEQ);
-        assert_eq!(txn_seq & 1, 0, "a shard is reserved once");
-        self.arena.mapping.announce(TXN_SEQ, txn_seq + 1);
+        assert!(!self.is_reserved, "a shard is reserved once");
+        self.is_reserved = true;
+        self.admit_readers();
     }
 
     /// Lets readers from outside in again.
+    #[inline]
     pub fn release(&mut self) {
+        assert!(self.is_reserved, "a shard is released once");
+        self.is_reserved = false;
+        self.admit_readers();
+    }
+
+    /// Keeps readers from outside away for a long time, as while it is being filled, or ends that.
+    pub fn hide(&mut self, is_hidden: bool) {
+        self.is_hidden = is_hidden;
+        self.admit_readers();
+    }
+
+    /// Tells readers from outside whether they may look.
+    #[inline]
+    fn admit_readers(&mut self) {
         let txn_seq = self.arena.mapping.load(TXN_SEQ);
-        assert_eq!(txn_seq & 1, 1, "a shard is released once");
-        self.arena.mapping.publish(TXN_SEQ, txn_seq + 1);
+        match (txn_seq & 1 == 0, self.is_reserved || self.is_hidden) {
+            (true, true) => self.arena.mapping.announce(TXN_SEQ, txn_seq + 1),
+            (false, false) => self.arena.mapping.publish(TXN_SEQ, txn_seq + 1),
+            _ => {}
+        }
     }
 
     /// Watches a key: from now on any change of it marks the token.

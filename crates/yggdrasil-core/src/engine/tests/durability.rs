@@ -1,0 +1,224 @@
+//! Replies that wait for a log, and the marks that it gets. Its disk is as fast as a test wants.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::staged::OPTIONS;
+use super::{ClientId, Node, encoded};
+use crate::engine::{AckChoice, Log, LogStatus};
+use crate::keyspace::{ChangeListener, KeyspaceError, Mark, Millis, Record};
+use crate::namespaces::Namespaces;
+
+/// Keys of the shards of worker 0 and 1.
+const OWN: &[u8] = b"{b}key";
+const OTHER: &[u8] = b"{a}key";
+
+/// A log that remembers numbers alone.
+#[derive(Default, Debug)]
+struct Numbers {
+    written: Cell<u64>,
+    durable: Cell<u64>,
+    demands: Cell<u32>,
+    /// Begins, ends and decisions, by their first letters.
+    marks: RefCell<String>,
+    /// A coordinator that is asked for has decided.
+    has_decided: Cell<bool>,
+}
+
+#[derive(Clone, Debug)]
+struct TestLog(Rc<Numbers>);
+
+impl TestLog {
+    /// Has all that is written made durable.
+    fn flush(&self) {
+        self.0.durable.set(self.0.written.get());
+    }
+
+    fn marks(&self) -> String {
+        self.0.marks.take()
+    }
+}
+
+impl ChangeListener for TestLog {
+    fn reserve(&mut self, _: u64) -> Result<(), KeyspaceError> {
+        Ok(())
+    }
+
+    fn mark(&mut self, number: u64, mark: &Mark<'_>) {
+        let letter = match mark {
+            Mark::Begin { .. } => 'B',
+            Mark::Whole => 'W',
+            Mark::Released => 'R',
+            Mark::Undone => 'U',
+            Mark::Decided { .. } => {
+                self.0.written.set(number);
+                'D'
+            }
+        };
+        self.0.marks.borrow_mut().push(letter);
+    }
+
+    fn changed(&mut self, number: u64, _: &Record<'_>) {
+        self.0.written.set(number);
+    }
+}
+
+impl Log for TestLog {
+    fn durable(&self) -> u64 {
+        self.0.durable.get()
+    }
+
+    fn run(&self) -> u64 {
+        1
+    }
+
+    fn demand(&self) {
+        self.0.demands.set(self.0.demands.get() + 1);
+    }
+
+    fn must_be_durable(&self, ack: AckChoice) -> u64 {
+        match ack {
+            AckChoice::Sync => self.0.written.get(),
+            AckChoice::Default | AckChoice::Fast => 0,
+        }
+    }
+
+    fn has_decided(&self, _: usize, _: u64) -> bool {
+        self.0.has_decided.get()
+    }
+
+    fn status(&self) -> LogStatus {
+        LogStatus::default()
+    }
+
+    fn set_namespaces(&mut self, _: Arc<Namespaces>) {}
+
+    fn work(&mut self, _: Millis) {}
+}
+
+/// A node whose workers keep logs, and a client of worker 0.
+fn node() -> (Node, Vec<TestLog>, ClientId) {
+    let mut node = Node::start(&OPTIONS);
+    let logs: Vec<TestLog> = node
+        .engines
+        .iter()
+        .map(|_| TestLog(Rc::default()))
+        .collect();
+    for (engine, log) in node.engines.iter_mut().zip(&logs) {
+        let number = engine.shard.number();
+        log.0.durable.set(number);
+        engine.begin_log(number, Box::new(log.clone()), Box::new(log.clone()));
+    }
+    let client = node.connect(0);
+    assert_eq!(node.ask(client, &[b"CLIENT", b"ACK", b"SYNC"]), b"+OK\r\n");
+    (node, logs, client)
+}
+
+fn flush(node: &mut Node, log: &TestLog, worker: usize) {
+    log.flush();
+    node.engines[worker].poll();
+    node.settle();
+}
+
+#[test]
+fn a_reply_waits_for_its_change_and_others_do_not() {
+    let (mut node, logs, client) = node();
+    let fast = node.connect(0);
+    let requests = [
+        encoded(&[b"SET", OWN, b"1"]),
+        encoded(&[b"SET", OWN, b"2"]),
+        encoded(&[b"GET", OWN]),
+    ];
+    node.put(client, &encoded(&[b"PING"]));
+    node.put(client, &requests.concat());
+    node.settle();
+    assert_eq!(node.replies(client), b"+PONG\r\n");
+    assert_eq!(node.ask(fast, &[b"SET", OWN, b"3"]), b"+OK\r\n");
+    assert_eq!(logs[0].0.demands.get(), 1, "one demand for a round");
+    flush(&mut node, &logs[0], 0);
+    assert_eq!(node.replies(client), b"+OK\r\n+OK\r\n$1\r\n2\r\n");
+    assert_eq!(
+        node.ask(client, &[b"CLIENT", b"ACK", b"DEFAULT"]),
+        b"+OK\r\n"
+    );
+    assert_eq!(node.ask(client, &[b"SET", OWN, b"4"]), b"+OK\r\n");
+}
+
+#[test]
+fn long_values_keep_their_place_behind_a_gate() {
+    let (mut node, logs, client) = node();
+    let long = vec![b'x'; 9_000];
+    node.put(client, &encoded(&[b"SET", OWN, &long]));
+    node.put(client, &encoded(&[b"GETSET", OWN, b"short"]));
+    node.put(client, &encoded(&[b"GET", OWN]));
+    node.settle();
+    assert_eq!(node.replies(client), b"");
+    flush(&mut node, &logs[0], 0);
+    let expected = [b"+OK\r\n$9000\r\n", &long[..], b"\r\n$5\r\nshort\r\n"].concat();
+    assert!(node.replies(client) == expected);
+}
+
+#[test]
+fn a_connection_that_ends_gets_what_waits_first() {
+    let (mut node, logs, client) = node();
+    node.put(client, &encoded(&[b"SET", OWN, b"1"]));
+    node.put(client, &encoded(&[b"QUIT"]));
+    node.settle();
+    let at = node.clients[client].at;
+    assert!(!node.engines[0].is_closing(at));
+    flush(&mut node, &logs[0], 0);
+    assert_eq!(node.replies(client), b"+OK\r\n+OK\r\n");
+}
+
+#[test]
+fn an_owner_keeps_the_replies_to_other_workers_until_they_are_durable() {
+    let (mut node, logs, client) = node();
+    node.put(client, &encoded(&[b"SET", OTHER, b"1"]));
+    node.put(client, &encoded(&[b"SET", OWN, b"2"]));
+    node.settle();
+    flush(&mut node, &logs[0], 0);
+    assert_eq!(node.replies(client), b"");
+    flush(&mut node, &logs[1], 1);
+    assert_eq!(node.replies(client), b"+OK\r\n+OK\r\n");
+}
+
+#[test]
+fn a_transaction_waits_for_all_its_shards_and_is_decided_before_they_are_released() {
+    let (mut node, logs, client) = node();
+    node.put(client, &encoded(&[b"MSET", OWN, b"1", OTHER, b"2"]));
+    node.settle();
+    assert_eq!([logs[0].marks(), logs[1].marks()], ["BDR", "BR"]);
+    assert_eq!(node.replies(client), b"");
+    flush(&mut node, &logs[1], 1);
+    assert_eq!(node.replies(client), b"");
+    flush(&mut node, &logs[0], 0);
+    node.settle();
+    assert_eq!(node.replies(client), b"+OK\r\n");
+}
+
+#[test]
+fn what_stands_behind_a_group_waits_until_that_is_durable_everywhere() {
+    let (mut node, logs, client) = node();
+    let fast = node.connect(1);
+    assert_eq!(
+        node.ask(fast, &[b"MSET", OWN, b"1", OTHER, b"2"]),
+        b"+OK\r\n"
+    );
+    node.put(client, &encoded(&[b"APPEND", OWN, b"2"]));
+    node.settle();
+    flush(&mut node, &logs[0], 0);
+    assert_eq!(node.replies(client), b"");
+    flush(&mut node, &logs[1], 1);
+    node.settle();
+    assert_eq!(node.replies(client), b":2\r\n");
+}
+
+#[test]
+fn several_keys_of_one_shard_are_a_group_of_their_own() {
+    let (mut node, logs, client) = node();
+    node.put(client, &encoded(&[b"MSET", OWN, b"1", b"{b}more", b"2"]));
+    node.put(client, &encoded(&[b"SET", OWN, b"3"]));
+    node.settle();
+    assert_eq!(logs[0].marks(), "BW");
+}

@@ -1,0 +1,99 @@
+//! Disks: where the files of a log are. The real one, and one that loses what was not synced.
+
+mod mapped;
+mod real;
+mod simulated;
+
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use real::RealDisk;
+pub use simulated::{Damage, SimulatedDisk};
+
+/// Files in directories, as a log needs them.
+pub trait Disk: Send + Sync + Debug {
+    /// Names of the files of a directory, in no order. A directory that is not there has none.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
+
+    /// Creates a file of `bytes` zeros, or replaces one of that name. All its bytes are set aside on the disk.
+    ///
+    /// # Errors
+    /// There is no room, or the disk fails. No file is left then.
+    fn create(&self, path: &Path, bytes: u64) -> io::Result<Box<dyn Area>>;
+
+    /// Gives a file another name of the same directory, and replaces one of that name. After a power cut it has one of
+    /// the two, until the directory is synced.
+    ///
+    /// # Errors
+    /// It is not there, or the disk fails.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Opens a file to change it.
+    ///
+    /// # Errors
+    /// It is not there, or the disk fails.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Area>>;
+
+    /// The contents of a file.
+    ///
+    /// # Errors
+    /// It is not there, or the disk fails.
+    fn read(&self, path: &Path) -> io::Result<Contents>;
+
+    /// The first bytes of a file, as many as `at_most`, and the length of all of it.
+    ///
+    /// # Errors
+    /// It is not there, or the disk fails.
+    fn read_head(&self, path: &Path, at_most: usize) -> io::Result<(Vec<u8>, u64)>;
+
+    /// Removes a file. After a power cut it is there still, or is not.
+    ///
+    /// # Errors
+    /// It is not there, or the disk fails.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes durable what was created in, and removed from, a directory.
+    ///
+    /// # Errors
+    /// The disk fails.
+    fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+}
+
+/// The contents of a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Contents {
+    /// Its bytes, some of the zeros at its end left out.
+    pub bytes: Vec<u8>,
+    /// Bytes of all of it.
+    pub length: u64,
+}
+
+/// The bytes of a file that is open for changes. What is written survives the process at once, and a power cut after
+/// a sync.
+pub trait Area: Send + Debug {
+    /// Bytes of the file.
+    fn bytes(&self) -> u64;
+
+    /// Writes bytes.
+    ///
+    /// # Panics
+    /// They do not lie in the file.
+    fn write(&mut self, offset: u64, bytes: &[u8]);
+
+    /// The means to make durable what is written, from any thread.
+    fn syncer(&self) -> Arc<dyn Syncer>;
+}
+
+/// The means to make what is written to a file durable.
+pub trait Syncer: Send + Sync + Debug {
+    /// Returns when all that was written before is durable.
+    ///
+    /// # Errors
+    /// The disk fails. What was not durable before may be lost then, also where a later call succeeds.
+    fn sync(&self) -> io::Result<()>;
+}

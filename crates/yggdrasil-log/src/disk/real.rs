@@ -1,0 +1,164 @@
+//! The disk of the machine.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
+use rustix::io::Errno;
+
+use super::mapped::Mapped;
+use super::{Area, Contents, Disk, Syncer};
+
+/// Zeros are written in pieces of so many bytes, where the file system cannot set room aside.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Directories and files of the operating system.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct RealDisk;
+
+/// A file and its mapping.
+#[derive(Debug)]
+struct RealArea {
+    mapped: Mapped,
+    bytes: u64,
+    file: Arc<RealFile>,
+}
+
+#[derive(Debug)]
+struct RealFile(File);
+
+impl Disk for RealDisk {
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        names.collect()
+    }
+
+    fn create(&self, path: &Path, bytes: u64) -> io::Result<Box<dyn Area>> {
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)?;
+        let made = set_aside(&file, bytes)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| RealArea::new(file, bytes));
+        match made {
+            Ok(area) => Ok(Box::new(area)),
+            Err(error) => {
+                // The room that it has taken is needed by others.
+                let _ = fs::remove_file(path);
+                Err(error)
+            }
+        }
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Area>> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let bytes = file.metadata()?.len();
+        Ok(Box::new(RealArea::new(file, bytes)?))
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Contents> {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let end = end_of_data(&file, length);
+        let mut bytes = Vec::with_capacity(usize::try_from(end).map_err(io::Error::other)?);
+        file.take(end).read_to_end(&mut bytes)?;
+        Ok(Contents { bytes, length })
+    }
+
+    fn read_head(&self, path: &Path, at_most: usize) -> io::Result<(Vec<u8>, u64)> {
+        let file = File::open(path)?;
+        let bytes = file.metadata()?.len();
+        let mut head = Vec::with_capacity(at_most);
+        file.take(at_most as u64).read_to_end(&mut head)?;
+        Ok((head, bytes))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        File::open(directory)?.sync_all()
+    }
+}
+
+/// The end of what was ever written to a file, as far as the file system knows. Most of a new segment is a hole.
+fn end_of_data(file: &File, length: u64) -> u64 {
+    let mut end = 0;
+    while let Ok(data) = seek(file, SeekFrom::Data(end)) {
+        match seek(file, SeekFrom::Hole(data)) {
+            Ok(hole) if hole > end => end = hole,
+            _ => break,
+        }
+    }
+    // A file system that knows of no holes says that all of it is data.
+    let is_known = seek(file, SeekFrom::Start(0)).is_ok();
+    if is_known { end.min(length) } else { length }
+}
+
+/// Sets room aside for a file that is empty: a store to its mapping never finds the disk full.
+fn set_aside(file: &File, bytes: u64) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        Err(Errno::OPNOTSUPP) => {}
+        outcome => return Ok(outcome?),
+    }
+    let zeros = vec![0; PIECE_BYTES];
+    let mut left = bytes;
+    while left > 0 {
+        let piece = &zeros[..PIECE_BYTES.min(usize::try_from(left).unwrap_or(PIECE_BYTES))];
+        (&*file).write_all(piece)?;
+        left -= piece.len() as u64;
+    }
+    Ok(())
+}
+
+impl RealArea {
+    fn new(file: File, bytes: u64) -> io::Result<Self> {
+        let mapped = Mapped::new(&file, bytes)?;
+        let file = Arc::new(RealFile(file));
+        Ok(Self {
+            mapped,
+            bytes,
+            file,
+        })
+    }
+}
+
+impl Area for RealArea {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    #[inline]
+    fn write(&mut self, offset: u64, bytes: &[u8]) {
+        self.mapped.write(offset, bytes);
+    }
+
+    fn syncer(&self) -> Arc<dyn Syncer> {
+        Arc::clone(&self.file) as Arc<dyn Syncer>
+    }
+}
+
+impl Syncer for RealFile {
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}

@@ -1,0 +1,21 @@
+//! The log of a shard: each change as a record in mapped segments, and the way back from there.
+//!
+//! `docs/formats.md` specifies the files byte by byte.
+
+pub mod disk;
+mod flusher;
+mod format;
+mod reader;
+mod recovery;
+mod shard_log;
+mod writer;
+
+pub use flusher::{Failure, FailureKind, Flusher, Progress};
+pub use format::{
+    Commit, Content, Decision, FORMAT_VERSION, FormatError, Frame, HEADER_BYTES, Outcome,
+    RECORD_HEADER_BYTES, SegmentHeader, segment_name, sequence_of,
+};
+pub use reader::{End, Entry, LogError, Place, Reader};
+pub use recovery::{Found, Open, Outcomes, Recovery, RecoveryError};
+pub use shard_log::{LogListener, ShardLog, shard_directory};
+pub use writer::{Writer, WriterOptions};

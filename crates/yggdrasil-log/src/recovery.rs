@@ -1,0 +1,268 @@
+//! The way back from a log to a shard: once through to learn its end and its groups, once to make the changes.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use yggdrasil_core::keyspace::{ApplyError, EffectError, Record};
+
+use crate::disk::Disk;
+use crate::format::{Content, Outcome, segment_name};
+use crate::reader::{End, Entry, LogError, Place, Reader};
+
+/// A reason why a shard cannot be made from its log.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("{file}, offset {offset}: {error}")]
+    Change {
+        file: String,
+        offset: u64,
+        error: EffectError,
+    },
+    #[error("{file}, offset {offset}: {error}")]
+    Apply {
+        file: String,
+        offset: u64,
+        error: ApplyError,
+    },
+}
+
+/// A group of changes whose outcome its own log does not say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Open {
+    pub coordinator: u16,
+    pub tag: u64,
+    /// Its shard has heard that it counts, before the power may have been cut.
+    pub was_released: bool,
+    begin: Place,
+}
+
+/// The contents of a log, as the first reading finds them.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    pub end: End,
+    /// Bytes of all records.
+    pub bytes: u64,
+    pub changes: u64,
+    /// Groups that count only if their coordinator has decided so.
+    pub open: Vec<Open>,
+    /// Decisions of this shard's worker, each with its parts.
+    pub decisions: HashMap<u64, Vec<(u16, u64)>>,
+    /// Beginnings of groups that do not count.
+    dropped: Vec<Place>,
+    /// The group that the log ends in, if it does.
+    unfinished: Option<Open>,
+}
+
+/// Outcomes of open groups by coordinator and tag: true where they count.
+pub type Outcomes = HashMap<(u16, u64), bool>;
+
+/// A recovery under way.
+#[derive(Debug)]
+pub struct Recovery {
+    reader: Reader,
+    found: Found,
+    /// The group in hand does not count.
+    is_passing_over: bool,
+    applied: u64,
+}
+
+impl Recovery {
+    /// Reads a log once.
+    ///
+    /// # Errors
+    /// It cannot be read, or is damaged.
+    pub fn scan(disk: Arc<dyn Disk>, directory: &Path) -> Result<Self, RecoveryError> {
+        let mut reader = Reader::open(disk, directory)?;
+        let mut found = Found::default();
+        let mut group = None;
+        while let Some(entry) = reader.read()? {
+            found.note(&entry, &mut group);
+        }
+        if let Some(open) = group {
+            found.unfinished = Some(open);
+            found.leave(open);
+        }
+        found.bytes = reader.bytes_read();
+        found.end = reader.end();
+        reader.rewind();
+        Ok(Self {
+            reader,
+            found,
+            is_passing_over: false,
+            applied: 0,
+        })
+    }
+
+    /// What the first reading has found.
+    #[must_use]
+    pub fn found(&self) -> &Found {
+        &self.found
+    }
+
+    /// Bytes read a second time.
+    #[must_use]
+    pub fn bytes_done(&self) -> u64 {
+        self.reader.bytes_read()
+    }
+
+    /// Changes made.
+    #[must_use]
+    pub fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// Says what has become of the open groups. One that is not named does not count.
+    pub fn decide(&mut self, outcomes: &Outcomes) {
+        let counts = |open: &Open| outcomes.get(&(open.coordinator, open.tag)) == Some(&true);
+        let lost = self.found.open.iter().filter(|open| !counts(open));
+        self.found.dropped.extend(lost.map(|open| open.begin));
+        self.found.dropped.sort_unstable();
+    }
+
+    /// The marks to be written at the end of the log: what counts now counts for ever, and what does not never does.
+    #[must_use]
+    pub fn closing_marks(&self) -> Vec<Content<'static>> {
+        let is_dropped = |open: &Open| self.found.dropped.binary_search(&open.begin).is_ok();
+        let unfinished = self.found.unfinished.iter().copied();
+        let open = self.found.open.iter().copied();
+        let dropped = open.filter(|open| open.was_released && is_dropped(open));
+        let mut marks: Vec<_> = unfinished
+            .map(|open| (open, is_dropped(&open)))
+            .chain(dropped.map(|open| (open, true)))
+            .map(|(open, is_dropped)| Content::End {
+                coordinator: open.coordinator,
+                tag: open.tag,
+                outcome: if is_dropped {
+                    Outcome::Dropped
+                } else {
+                    Outcome::Released
+                },
+            })
+            .collect();
+        marks.push(Content::Settled);
+        marks
+    }
+
+    /// Makes changes from about so many bytes of the log. True when the end is reached.
+    ///
+    /// # Errors
+    /// The log cannot be read, or a change does not fit the shard.
+    pub fn step(
+        &mut self,
+        bytes: u64,
+        apply: &mut dyn FnMut(&Record<'_>, u64) -> Result<bool, ApplyError>,
+    ) -> Result<bool, RecoveryError> {
+        let until = self.reader.bytes_read() + bytes;
+        while self.reader.bytes_read() < until {
+            let Some(entry) = self.reader.read()? else {
+                return Ok(true);
+            };
+            match entry.frame.content {
+                Content::Begin { .. } => {
+                    let dropped = &self.found.dropped;
+                    self.is_passing_over = dropped.binary_search(&entry.place).is_ok();
+                }
+                Content::End { .. } => self.is_passing_over = false,
+                // What a process left unfinished does not reach beyond its end.
+                Content::Settled => self.is_passing_over = false,
+                Content::Change(bytes) if !self.is_passing_over => {
+                    let (place, number) = (entry.place, entry.frame.number);
+                    let file = || segment_name(place.sequence);
+                    let offset = place.offset;
+                    let record = Record::decode(bytes).map_err(|error| RecoveryError::Change {
+                        file: file(),
+                        offset,
+                        error,
+                    })?;
+                    apply(&record, number).map_err(|error| RecoveryError::Apply {
+                        file: file(),
+                        offset,
+                        error,
+                    })?;
+                    self.applied += 1;
+                }
+                _ => {}
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// True where a log has a decision among its last records: those of a worker that has just died.
+pub(crate) fn find_decision(
+    disk: &Arc<dyn Disk>,
+    directory: &Path,
+    tag: u64,
+) -> Result<bool, LogError> {
+    const LAST_SEGMENTS: usize = 2;
+    let mut reader = Reader::open(Arc::clone(disk), directory)?;
+    reader.skip_to_last(LAST_SEGMENTS);
+    while let Some(entry) = reader.read()? {
+        if matches!(&entry.frame.content, Content::Decision(decision) if decision.tag == tag) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+impl Found {
+    fn note(&mut self, entry: &Entry<'_>, group: &mut Option<Open>) {
+        match &entry.frame.content {
+            Content::Change(_) => self.changes += 1,
+            Content::Begin { coordinator, tag } => {
+                // One that was not ended was in hand when the process died.
+                if let Some(open) = group.take() {
+                    self.leave(open);
+                }
+                *group = Some(Open {
+                    coordinator: *coordinator,
+                    tag: *tag,
+                    was_released: false,
+                    begin: entry.place,
+                });
+            }
+            Content::End {
+                coordinator,
+                tag,
+                outcome,
+            } => {
+                let Some(open) = group.take() else {
+                    self.drop_later(*coordinator, *tag);
+                    return;
+                };
+                match outcome {
+                    Outcome::Released => self.open.push(Open {
+                        was_released: true,
+                        ..open
+                    }),
+                    Outcome::Dropped => self.dropped.push(open.begin),
+                    Outcome::Undone | Outcome::Whole => {}
+                }
+            }
+            Content::Decision(decision) => {
+                self.decisions.insert(decision.tag, decision.parts.clone());
+            }
+            Content::Settled => self.open.clear(),
+            Content::Commit(_) | Content::Sealed => {}
+        }
+    }
+
+    /// A group that had been released did not count at a recovery.
+    fn drop_later(&mut self, coordinator: u16, tag: u64) {
+        let open = self.open.iter();
+        let dropped = open.filter(|open| (open.coordinator, open.tag) == (coordinator, tag));
+        self.dropped.extend(dropped.map(|open| open.begin));
+    }
+
+    /// A group without an end: one of this shard alone is lost.
+    fn leave(&mut self, open: Open) {
+        if open.tag == 0 {
+            self.dropped.push(open.begin);
+        } else {
+            self.open.push(open);
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The log of a running shard: it hears of each change, and says when that is durable.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use yggdrasil_core::engine::{AckChoice, Log, LogStatus};
+use yggdrasil_core::keyspace::{ChangeListener, KeyspaceError, Mark, Millis, Record};
+use yggdrasil_core::namespaces::{Ack, Namespaces};
+
+use crate::flusher::{Failure, Progress};
+use crate::format::{Content, Decision, Outcome};
+use crate::recovery::find_decision;
+use crate::writer::Writer;
+
+/// Waits so long, in ms, before it tries again to write what a failed sync has left.
+const HEAL_MS: u64 = 500;
+
+/// The name of the directory of a shard's log, beside those of the others.
+#[must_use]
+pub fn shard_directory(shard: usize) -> String {
+    format!("shard-{shard}")
+}
+
+/// The log of a shard.
+#[derive(Debug)]
+pub struct ShardLog {
+    shared: Rc<RefCell<State>>,
+}
+
+/// What listens to the shard for a [`ShardLog`].
+#[derive(Debug)]
+pub struct LogListener {
+    shared: Rc<RefCell<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    writer: Writer,
+    progress: Arc<Progress>,
+    namespaces: Arc<Namespaces>,
+    /// The group in hand.
+    group: Option<Group>,
+    due: Due,
+    /// Nothing is kept of the key that the next change is for.
+    is_exempt: bool,
+    heal_at: Millis,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    coordinator: u16,
+    tag: u64,
+    /// A change of it is written, and the mark before that.
+    has_begun: bool,
+}
+
+/// The last changes of keys that ask for more than that they are written.
+#[derive(Clone, Copy, Default, Debug)]
+struct Due {
+    /// Whatever the connection says.
+    always: u64,
+    /// Where the connection says nothing.
+    by_default: u64,
+    /// Where the connection asks for it.
+    if_asked: u64,
+}
+
+impl ShardLog {
+    /// The log that a writer writes, and what is to listen to the shard.
+    #[must_use]
+    pub fn new(writer: Writer, namespaces: Arc<Namespaces>) -> (Self, LogListener) {
+        let state = State {
+            progress: Arc::clone(writer.progress()),
+            writer,
+            namespaces,
+            group: None,
+            due: Due::default(),
+            is_exempt: false,
+            heal_at: 0,
+        };
+        let shared = Rc::new(RefCell::new(state));
+        let listener = LogListener {
+            shared: Rc::clone(&shared),
+        };
+        (Self { shared }, listener)
+    }
+}
+
+impl State {
+    /// Looks into the log of another shard.
+    fn has_decided(&self, coordinator: usize, tag: u64) -> bool {
+        let (disk, directory) = (self.writer.disk(), self.writer.directory());
+        let other = directory.with_file_name(shard_directory(coordinator));
+        let found = find_decision(disk, &other, tag);
+        // A log that cannot be read stops its own shard.
+        found.unwrap_or(false)
+    }
+
+    fn change(&mut self, number: u64, record: &Record<'_>) {
+        let (ack, may_lower) = if record.key.is_empty() {
+            (self.namespaces.strongest(), true)
+        } else {
+            let namespace = self.namespaces.of(record.key);
+            (namespace.ack, namespace.may_lower)
+        };
+        match ack {
+            Ack::None => return,
+            Ack::Fast => {}
+            Ack::Sync if may_lower => self.due.by_default = number,
+            Ack::Sync => self.due.always = number,
+        }
+        self.due.if_asked = number;
+        if let Some(group) = &mut self.group
+            && !group.has_begun
+        {
+            group.has_begun = true;
+            let (coordinator, tag) = (group.coordinator, group.tag);
+            self.writer.mark(&Content::Begin { coordinator, tag });
+        }
+        self.writer.change(number, record);
+    }
+
+    fn mark(&mut self, number: u64, mark: &Mark<'_>) {
+        let outcome = match *mark {
+            Mark::Begin { coordinator, tag } => {
+                self.group = Some(Group {
+                    coordinator,
+                    tag,
+                    has_begun: false,
+                });
+                return;
+            }
+            Mark::Decided { tag, parts } => {
+                let parts = parts.to_vec();
+                let decision = Content::Decision(Decision { tag, parts });
+                self.writer.mark_numbered(number, &decision);
+                return;
+            }
+            Mark::Whole => Outcome::Whole,
+            Mark::Released => Outcome::Released,
+            Mark::Undone => Outcome::Undone,
+        };
+        if let Some(group) = self.group.take()
+            && group.has_begun
+        {
+            self.writer.mark(&Content::End {
+                coordinator: group.coordinator,
+                tag: group.tag,
+                outcome,
+            });
+        }
+    }
+}
+
+impl ChangeListener for LogListener {
+    #[inline]
+    fn reserve(&mut self, bytes: u64) -> Result<(), KeyspaceError> {
+        let mut state = self.shared.borrow_mut();
+        if state.is_exempt {
+            return Ok(());
+        }
+        state.writer.reserve(bytes).map_err(error_of)
+    }
+
+    #[inline]
+    fn admit(&mut self, key: &[u8]) -> Result<(), KeyspaceError> {
+        let mut state = self.shared.borrow_mut();
+        state.is_exempt = if key.is_empty() {
+            state.namespaces.keep_nothing()
+        } else {
+            state.namespaces.of(key).ack == Ack::None
+        };
+        if state.is_exempt || !state.progress.has_failed() {
+            return Ok(());
+        }
+        state.writer.check().map_err(error_of)
+    }
+
+    fn has_room(&self, bytes: u64) -> bool {
+        self.shared.borrow_mut().writer.reserve(bytes).is_ok()
+    }
+
+    fn mark(&mut self, number: u64, mark: &Mark<'_>) {
+        self.shared.borrow_mut().mark(number, mark);
+    }
+
+    #[inline]
+    fn changed(&mut self, number: u64, record: &Record<'_>) {
+        self.shared.borrow_mut().change(number, record);
+    }
+}
+
+#[cold]
+fn error_of(failure: Failure) -> KeyspaceError {
+    KeyspaceError::LogFailed {
+        errno: failure.errno,
+    }
+}
+
+impl Log for ShardLog {
+    #[inline]
+    fn durable(&self) -> u64 {
+        self.shared.borrow().progress.durable_number()
+    }
+
+    fn run(&self) -> u64 {
+        self.shared.borrow().writer.epoch()
+    }
+
+    fn has_decided(&self, coordinator: usize, tag: u64) -> bool {
+        let state = self.shared.borrow();
+        state.has_decided(coordinator, tag)
+    }
+
+    fn demand(&self) {
+        self.shared.borrow().progress.demand();
+    }
+
+    #[inline]
+    fn must_be_durable(&self, ack: AckChoice) -> u64 {
+        let due = self.shared.borrow().due;
+        match ack {
+            AckChoice::Default => due.always.max(due.by_default),
+            AckChoice::Fast => due.always,
+            AckChoice::Sync => due.if_asked.max(due.always).max(due.by_default),
+        }
+    }
+
+    fn status(&self) -> LogStatus {
+        let state = self.shared.borrow();
+        let progress = &state.progress;
+        let bytes = progress.position();
+        LogStatus {
+            bytes,
+            unflushed_bytes: bytes.saturating_sub(progress.durable_position()),
+            syncs: progress.syncs(),
+            errno: progress.failure().map_or(0, |failure| failure.errno),
+            lost_changes: state.writer.lost(),
+        }
+    }
+
+    fn set_namespaces(&mut self, namespaces: Arc<Namespaces>) {
+        self.shared.borrow_mut().namespaces = namespaces;
+    }
+
+    fn work(&mut self, now: Millis) {
+        let mut state = self.shared.borrow_mut();
+        if !state.progress.has_failed() || now < state.heal_at {
+            return;
+        }
+        state.heal_at = now + HEAL_MS;
+        if state.progress.must_heal() {
+            // Where it fails again, the failure stays.
+            let _ = state.writer.heal();
+        }
+    }
+}

@@ -1,0 +1,496 @@
+//! Writing a log: behind its end, in segments that are mapped.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use yggdrasil_core::keyspace::{Effect, Record, Value};
+
+use crate::disk::{Area, Contents, Disk};
+use crate::flusher::{Failure, FailureKind, Prepared, Progress};
+use crate::format::{
+    Commit, Content, Frame, HEADER_BYTES, RECORD_HEADER_BYTES, SegmentHeader, frame_bytes,
+    frame_header, segment_name, sequence_of,
+};
+use crate::reader::{End, LogError, Place};
+
+/// Bytes that are written without being copied before.
+const PIECE_BYTES: usize = 4096;
+/// Room that a segment keeps for marks.
+const MARKS_BYTES: u64 = 2048;
+/// The part of a segment that is kept for changes that cannot be refused, as a divisor.
+const KEPT_PART: u64 = 16;
+
+/// What a log is written by.
+#[derive(Clone, Debug)]
+pub struct WriterOptions {
+    /// The directory of the segments.
+    pub directory: PathBuf,
+    /// Bytes of a segment. One is longer where a record needs that.
+    pub segment_bytes: u64,
+    /// The run that writes: higher than that of all before.
+    pub epoch: u64,
+}
+
+/// Appends to a log.
+#[derive(Debug)]
+pub struct Writer {
+    disk: Arc<dyn Disk>,
+    options: WriterOptions,
+    area: Box<dyn Area>,
+    header: SegmentHeader,
+    /// Where the next record goes.
+    offset: u64,
+    number: u64,
+    /// What the last commit says.
+    marked: u64,
+    scratch: Vec<u8>,
+    progress: Arc<Progress>,
+    /// The next segment was asked for.
+    has_asked: bool,
+    /// Changes that found no room though nothing may refuse them.
+    lost: u64,
+}
+
+impl Writer {
+    /// Goes on behind the end of a log, as a reader has found it, or begins one. What stands behind the end is removed.
+    ///
+    /// # Errors
+    /// The disk fails, or has no room.
+    pub fn open(disk: Arc<dyn Disk>, options: WriterOptions, end: &End) -> Result<Self, LogError> {
+        let directory = options.directory.clone();
+        let failed = |error| LogError::Disk {
+            path: directory.clone(),
+            error,
+        };
+        remove_unfinished(&*disk, &directory).map_err(failed)?;
+        let (area, header, offset) = match end.place {
+            Some(place) => resume(&*disk, &options, end, place).map_err(failed)?,
+            None => begin(&*disk, &options).map_err(failed)?,
+        };
+        let progress = Progress::new(end.number, header.position + offset);
+        progress.begin_segment(area.syncer(), false);
+        Ok(Self {
+            disk,
+            options,
+            area,
+            header,
+            offset,
+            number: end.number,
+            marked: header.position + offset,
+            scratch: Vec::new(),
+            progress: Arc::new(progress),
+            has_asked: false,
+            lost: 0,
+        })
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    /// Where the next record goes.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place {
+            sequence: self.header.sequence,
+            offset: self.offset,
+        }
+    }
+
+    /// Changes that found no room though nothing may refuse them.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Makes sure that a record with so many bytes of contents finds room.
+    ///
+    /// # Errors
+    /// The disk has no room, or has failed.
+    #[inline]
+    pub fn reserve(&mut self, contents: u64) -> Result<(), Failure> {
+        let needed = frame_bytes(contents) + MARKS_BYTES + self.options.segment_bytes / KEPT_PART;
+        if self.offset + needed <= self.header.bytes && self.has_asked {
+            return Ok(());
+        }
+        self.make_room(needed)
+    }
+
+    /// True while nothing has failed.
+    ///
+    /// # Errors
+    /// What has.
+    pub fn check(&self) -> Result<(), Failure> {
+        self.progress.failure().map_or(Ok(()), Err)
+    }
+
+    #[cold]
+    fn make_room(&mut self, needed: u64) -> Result<(), Failure> {
+        if self.offset + needed <= self.header.bytes {
+            self.has_asked = true;
+            self.progress.ask_to_prepare(self.options.segment_bytes);
+            return Ok(());
+        }
+        match self.roll(needed) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let failure = Failure::new(FailureKind::Room, &error);
+                self.progress.set_failure(Some(failure));
+                self.progress.ask_to_prepare(self.options.segment_bytes);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Appends a change.
+    #[inline]
+    pub fn change(&mut self, number: u64, record: &Record<'_>) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        let piece = encode(record, &mut scratch);
+        self.append(1, number, &scratch, piece);
+        if scratch.capacity() > 64 * PIECE_BYTES {
+            scratch = Vec::new();
+        }
+        self.scratch = scratch;
+    }
+
+    /// The run that writes.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.options.epoch
+    }
+
+    /// The directory of the segments.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.options.directory
+    }
+
+    /// The disk that they are on.
+    #[must_use]
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// Appends something else than a change.
+    pub fn mark(&mut self, content: &Content<'_>) {
+        self.mark_numbered(self.number, content);
+    }
+
+    /// The same for what has a number of its own.
+    pub fn mark_numbered(&mut self, number: u64, content: &Content<'_>) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        content.encode(&mut scratch);
+        self.append(content.kind(), number, &scratch, b"");
+        self.scratch = scratch;
+    }
+
+    #[inline]
+    fn append(&mut self, kind: u8, number: u64, head: &[u8], piece: &[u8]) {
+        let durable = self.progress.durable_position();
+        if durable > self.marked {
+            self.mark_durable(durable);
+        }
+        let bytes = frame_bytes((head.len() + piece.len()) as u64);
+        if self.offset + bytes + MARKS_BYTES / 2 > self.header.bytes
+            && self.roll(bytes + MARKS_BYTES).is_err()
+        {
+            self.lost += 1;
+            return;
+        }
+        self.put(kind, number, [head, piece], bytes);
+        self.number = number;
+        self.progress
+            .wrote(number, self.header.position + self.offset);
+    }
+
+    /// Writes a record; its head last, so that a process that dies meanwhile leaves none.
+    #[inline]
+    fn put(&mut self, kind: u8, number: u64, pieces: [&[u8]; 2], bytes: u64) {
+        let header = frame_header(kind, number, self.options.epoch, pieces);
+        let contents = self.offset + RECORD_HEADER_BYTES;
+        self.area.write(contents, pieces[0]);
+        if !pieces[1].is_empty() {
+            self.area
+                .write(contents + pieces[0].len() as u64, pieces[1]);
+        }
+        self.area.write(self.offset, &header);
+        self.offset += bytes;
+    }
+
+    fn put_content(&mut self, content: &Content<'_>) {
+        let mut bytes = Vec::new();
+        content.encode(&mut bytes);
+        let length = frame_bytes(bytes.len() as u64);
+        self.put(content.kind(), self.number, [&bytes, b""], length);
+    }
+
+    fn mark_durable(&mut self, position: u64) {
+        let number = self.progress.durable_number();
+        self.marked = position;
+        if self.offset + MARKS_BYTES / 2 <= self.header.bytes {
+            self.put_content(&Content::Commit(Commit { number, position }));
+        }
+    }
+
+    /// Goes on in another segment, which has room for a record of so many bytes.
+    fn roll(&mut self, needed: u64) -> io::Result<()> {
+        let bytes = self
+            .options
+            .segment_bytes
+            .max(HEADER_BYTES + needed + MARKS_BYTES)
+            .next_multiple_of(4096);
+        let prepared = self.progress.take_prepared();
+        let Prepared { mut area, path } = match prepared {
+            Some(prepared) if prepared.area.bytes() >= bytes => prepared,
+            _ => {
+                // The flusher may be making the other one just now.
+                let path = self.options.directory.join("needed.new");
+                let area = self.disk.create(&path, bytes)?;
+                Prepared { area, path }
+            }
+        };
+        let header = SegmentHeader {
+            sequence: self.header.sequence + 1,
+            bytes: area.bytes(),
+            position: self.header.position + self.header.bytes,
+            number: self.number,
+            epoch: self.options.epoch,
+            previous_end: 0,
+        };
+        area.write(0, &header.encode());
+        let name = segment_name(header.sequence);
+        self.disk
+            .rename(&path, &self.options.directory.join(name))?;
+        self.put_content(&Content::Sealed);
+        self.progress.begin_segment(area.syncer(), true);
+        self.area = area;
+        self.header = header;
+        self.offset = HEADER_BYTES;
+        self.has_asked = false;
+        Ok(())
+    }
+
+    /// Writes anew, into another segment, what was not durable when the disk failed, and goes on there.
+    ///
+    /// # Errors
+    /// The disk fails still, or does not give back what was written.
+    pub fn heal(&mut self) -> Result<(), LogError> {
+        let directory = self.options.directory.clone();
+        let failed = |error| LogError::Disk {
+            path: directory.clone(),
+            error,
+        };
+        let (from, records) = self.unsynced().map_err(failed)?;
+        let needed = HEADER_BYTES + records.len() as u64 + 2 * MARKS_BYTES;
+        let bytes = self
+            .options
+            .segment_bytes
+            .max(needed)
+            .next_multiple_of(4096);
+        let header = SegmentHeader {
+            sequence: from.sequence + 1,
+            bytes,
+            position: self.header.position + self.header.bytes,
+            number: self.progress.durable_number(),
+            epoch: self.options.epoch + 1,
+            previous_end: from.offset,
+        };
+        let path = directory.join("healed.new");
+        let mut area = self.disk.create(&path, bytes).map_err(failed)?;
+        area.write(0, &header.encode());
+        area.write(HEADER_BYTES, &records);
+        area.syncer().sync().map_err(failed)?;
+        let name = directory.join(segment_name(header.sequence));
+        self.disk.rename(&path, &name).map_err(failed)?;
+        self.disk.sync_directory(&directory).map_err(failed)?;
+        remove_behind(&*self.disk, &directory, header.sequence).map_err(failed)?;
+        self.options.epoch += 1;
+        self.area = area;
+        self.header = header;
+        self.offset = HEADER_BYTES + records.len() as u64;
+        self.has_asked = false;
+        self.progress.replace(
+            self.area.syncer(),
+            self.number,
+            header.position + self.offset,
+        );
+        Ok(())
+    }
+
+    /// The place from which on nothing is durable, and the records there, of the next run.
+    fn unsynced(&self) -> io::Result<(Place, Vec<u8>)> {
+        let durable = self.progress.durable_position();
+        let mut records = Vec::new();
+        let mut from = None;
+        let mut sequence = self.header.sequence;
+        // From the last segment back to the one with the last durable byte.
+        loop {
+            let path = self.options.directory.join(segment_name(sequence));
+            let Contents { bytes, length } = self.disk.read(&path)?;
+            let contents = bytes;
+            let header = SegmentHeader::decode(&contents, length).map_err(io::Error::other)?;
+            let is_first = header.position <= durable;
+            let start = if is_first {
+                durable - header.position
+            } else {
+                HEADER_BYTES
+            };
+            let mut own = Vec::new();
+            let end = (sequence == self.header.sequence).then_some(self.offset);
+            copy_records(&contents, start, end, self.options.epoch + 1, &mut own)?;
+            own.append(&mut records);
+            records = own;
+            if is_first {
+                from = Some(Place {
+                    sequence,
+                    offset: start,
+                });
+            }
+            match from {
+                Some(from) => return Ok((from, records)),
+                None => sequence -= 1,
+            }
+        }
+    }
+}
+
+/// Copies the records of a segment between two offsets, or up to where it is sealed, as those of another run.
+fn copy_records(
+    segment: &[u8],
+    start: u64,
+    end: Option<u64>,
+    epoch: u64,
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
+    let mut offset = start;
+    while end.is_none_or(|end| offset < end) {
+        let frame = Frame::decode(segment, offset).map_err(io::Error::other)?;
+        if frame.content == Content::Sealed {
+            break;
+        }
+        offset += frame.bytes;
+        // What a commit says is where it stood.
+        if !matches!(frame.content, Content::Commit(_)) {
+            Frame { epoch, ..frame }.encode(out);
+        }
+    }
+    Ok(())
+}
+
+/// Appends a record up to a long piece at its end, and returns that piece.
+fn encode<'a>(record: &Record<'a>, out: &mut Vec<u8>) -> &'a [u8] {
+    let (effect, piece) = match record.effect {
+        Effect::Put {
+            kind,
+            value: Value::Bytes(bytes),
+            expire_at,
+            pinned_until,
+        } if bytes.len() >= PIECE_BYTES => {
+            let value = Value::Bytes(b"");
+            let bare = Effect::Put {
+                kind,
+                value,
+                expire_at,
+                pinned_until,
+            };
+            (bare, bytes)
+        }
+        Effect::Splice { offset, bytes } if bytes.len() >= PIECE_BYTES => {
+            (Effect::Splice { offset, bytes: b"" }, bytes)
+        }
+        effect => (effect, &b""[..]),
+    };
+    Record { effect, ..*record }.encode(out);
+    piece
+}
+
+type Begun = (Box<dyn Area>, SegmentHeader, u64);
+
+/// Makes the first segment of a log.
+fn begin(disk: &dyn Disk, options: &WriterOptions) -> io::Result<Begun> {
+    let header = SegmentHeader {
+        sequence: 1,
+        bytes: options.segment_bytes,
+        position: 0,
+        number: 0,
+        epoch: options.epoch,
+        previous_end: 0,
+    };
+    let path = options.directory.join("next.new");
+    let mut area = disk.create(&path, header.bytes)?;
+    area.write(0, &header.encode());
+    area.syncer().sync()?;
+    disk.rename(&path, &options.directory.join(segment_name(1)))?;
+    disk.sync_directory(&options.directory)?;
+    Ok((area, header, HEADER_BYTES))
+}
+
+/// Opens the last segment of a log, and makes sure that nothing stands behind its end.
+fn resume(disk: &dyn Disk, options: &WriterOptions, end: &End, place: Place) -> io::Result<Begun> {
+    remove_behind(disk, &options.directory, place.sequence)?;
+    let mut sequence = place.sequence;
+    let mut last = None;
+    loop {
+        let path = options.directory.join(segment_name(sequence));
+        let contents = match disk.read(&path) {
+            // Those before it were covered by a snapshot, so they were durable.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && last.is_some() => break,
+            contents => contents?,
+        };
+        let Contents { bytes, length } = contents;
+        let header = SegmentHeader::decode(&bytes, length).map_err(io::Error::other)?;
+        let mut area = disk.open(&path)?;
+        let from = end.durable_position.saturating_sub(header.position);
+        let is_last = last.is_none();
+        let to = if is_last { place.offset } else { header.bytes };
+        rewrite(&mut *area, &bytes, from..to, is_last);
+        area.syncer().sync()?;
+        last.get_or_insert((area, header, place.offset));
+        if header.position <= end.durable_position {
+            break;
+        }
+        sequence -= 1;
+    }
+    last.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+}
+
+/// Writes again what may be in memory only, as a sync that has failed may have left it, and zeros over a torn tail.
+fn rewrite(area: &mut dyn Area, contents: &[u8], range: std::ops::Range<u64>, clears: bool) {
+    // Behind what there is in memory there are zeros.
+    let to = (range.end as usize).min(contents.len());
+    let from = range.start as usize;
+    if from < to {
+        area.write(range.start, &contents[from..to]);
+    }
+    let tail = &contents[to..];
+    if clears && let Some(last) = tail.iter().rposition(|byte| *byte != 0) {
+        area.write(range.end, &vec![0; last + 1]);
+    }
+}
+
+/// Removes the segments behind one, and what is left of files in the making.
+fn remove_behind(disk: &dyn Disk, directory: &Path, sequence: u64) -> io::Result<()> {
+    let names = disk.list(directory)?;
+    let mut behind: Vec<u64> = names.iter().filter_map(|name| sequence_of(name)).collect();
+    behind.retain(|other| *other > sequence);
+    behind.sort_unstable();
+    for other in behind.into_iter().rev() {
+        disk.remove(&directory.join(segment_name(other)))?;
+    }
+    disk.sync_directory(directory)
+}
+
+/// Removes what is left of files in the making.
+fn remove_unfinished(disk: &dyn Disk, directory: &Path) -> io::Result<()> {
+    let names = disk.list(directory)?;
+    for name in names.iter().filter(|name| name.ends_with(".new")) {
+        disk.remove(&directory.join(name))?;
+    }
+    Ok(())
+}

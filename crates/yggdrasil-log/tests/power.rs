@@ -1,0 +1,239 @@
+//! Power cuts on a simulated disk: what was durable comes back, in order and without gaps, and nothing else does.
+//!
+//! `YGGDRASIL_LOG_CASES` says how many cases there are, and `YGGDRASIL_LOG_SEED` with which one it begins.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use yggdrasil_core::keyspace::{Effect, Kind, Record, Value};
+use yggdrasil_log::disk::{Damage, Disk, SimulatedDisk};
+use yggdrasil_log::{Content, End, Reader, Writer, WriterOptions};
+
+const CASES: u64 = 300;
+
+/// xorshift64*, good enough to draw cases.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % limit
+    }
+}
+
+fn number_from(name: &str, otherwise: u64) -> u64 {
+    let text = std::env::var(name).ok();
+    text.map_or(otherwise, |text| text.parse().expect("a number"))
+}
+
+/// A node on a disk, and what it has written.
+struct Case {
+    disk: SimulatedDisk,
+    draw: Draw,
+    options: WriterOptions,
+    writer: Writer,
+    /// Numbers and values, in order.
+    written: Vec<(u64, Vec<u8>)>,
+    /// The last change that was called durable.
+    durable: u64,
+}
+
+fn read(disk: &SimulatedDisk, directory: &Path) -> (Vec<(u64, Vec<u8>)>, End) {
+    let mut reader = Reader::open(Arc::new(disk.clone()), directory).expect("the log is there");
+    let mut found = Vec::new();
+    while let Some(entry) = reader.read().expect("nothing that was durable is damaged") {
+        if let Content::Change(bytes) = entry.frame.content {
+            let record = Record::decode(bytes).expect("a record");
+            let Effect::Put {
+                value: Value::Bytes(value),
+                ..
+            } = record.effect
+            else {
+                panic!("only values were written");
+            };
+            found.push((entry.frame.number, value.to_vec()));
+        }
+    }
+    (found, reader.end())
+}
+
+impl Case {
+    fn new(seed: u64) -> Self {
+        let disk = SimulatedDisk::new();
+        let options = WriterOptions {
+            directory: PathBuf::from("/log"),
+            segment_bytes: 8192,
+            epoch: 1,
+        };
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let writer = Writer::open(shared, options.clone(), &End::default()).expect("a new log");
+        Self {
+            disk,
+            draw: Draw(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            options,
+            writer,
+            written: Vec::new(),
+            durable: 0,
+        }
+    }
+
+    fn write(&mut self) {
+        let length = match self.draw.below(20) {
+            0 => self.draw.below(20_000),
+            1..4 => self.draw.below(3_000),
+            _ => self.draw.below(100),
+        };
+        let byte = self.draw.below(256) as u8;
+        let value = vec![byte; length as usize];
+        let record = Record {
+            db: 0,
+            key: b"a key",
+            effect: Effect::Put {
+                kind: Kind::String,
+                value: Value::Bytes(&value),
+                expire_at: None,
+                pinned_until: None,
+            },
+        };
+        let is_refused = self.writer.check().is_err();
+        if is_refused || self.writer.reserve(record.encoded_len()).is_err() {
+            return;
+        }
+        let number = self.written.last().map_or(0, |last| last.0) + 1 + self.draw.below(3);
+        self.writer.change(number, &record);
+        self.written.push((number, value));
+    }
+
+    fn flush(&mut self) {
+        let progress = Arc::clone(self.writer.progress());
+        let flushed = progress.flush(&self.disk, &self.options.directory);
+        if flushed.is_ok() && self.writer.check().is_ok() {
+            assert_eq!(
+                progress.durable_number(),
+                self.written.last().map_or(0, |last| last.0)
+            );
+        }
+        self.durable = progress.durable_number();
+    }
+
+    fn step(&mut self) {
+        match self.draw.below(40) {
+            0..4 => self.flush(),
+            4 => self.disk.fail_sync_after(self.draw.below(3)),
+            5..8 if self.writer.check().is_err() => {
+                if self.writer.heal().is_ok() {
+                    self.durable = self.writer.progress().durable_number();
+                    assert_eq!(self.durable, self.written.last().map_or(0, |last| last.0));
+                }
+            }
+            8 => self.disk.set_room(Some(self.draw.below(3) * 8192)),
+            9..12 => self.disk.set_room(None),
+            12..15 => {
+                let directory = &self.options.directory;
+                self.writer.progress().prepare(&self.disk, directory);
+            }
+            _ => self.write(),
+        }
+    }
+
+    /// Ends the process, and perhaps the power too, and comes back.
+    fn restart(&mut self) {
+        let damage = match self.draw.below(5) {
+            0 => Damage::Drop,
+            1 => Damage::TearAnywhere,
+            2 => Damage::Sectors(512),
+            3 => Damage::Sectors(4096),
+            _ => Damage::Keep,
+        };
+        let is_power_cut = self.draw.below(4) != 0;
+        if is_power_cut {
+            let draw = &mut self.draw;
+            self.disk.cut_power(damage, &mut |limit| draw.below(limit));
+        }
+        self.disk.set_room(None);
+        let (found, end) = read(&self.disk, &self.options.directory);
+        assert!(
+            found.len() <= self.written.len() && found == self.written[..found.len()],
+            "what comes back is the beginning of what was written"
+        );
+        let last = found.last().map_or(0, |last| last.0);
+        assert!(last >= self.durable, "{last} is less than {}", self.durable);
+        if !is_power_cut {
+            assert_eq!(
+                found.len(),
+                self.written.len(),
+                "a process that dies loses nothing"
+            );
+        }
+        self.written = found;
+        self.options.epoch = end.epoch + 1;
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        let open = || Writer::open(Arc::clone(&disk), self.options.clone(), &end);
+        // A sync that was to fail may fail here.
+        self.writer = open().or_else(|_| open()).expect("the log goes on");
+        // What was found must be there again, whatever happens to the power.
+        self.durable = last;
+    }
+}
+
+#[test]
+fn what_was_durable_survives_power_cuts_and_nothing_is_invented() {
+    let (seed, cases) = (
+        number_from("YGGDRASIL_LOG_SEED", 1),
+        number_from("YGGDRASIL_LOG_CASES", CASES),
+    );
+    for seed in seed..seed + cases {
+        println!("YGGDRASIL_LOG_SEED={seed}");
+        let mut case = Case::new(seed);
+        for _ in 0..4 {
+            for _ in 0..case.draw.below(120) {
+                case.step();
+            }
+            case.restart();
+        }
+    }
+}
+
+#[test]
+fn damage_before_what_was_durable_is_an_error_that_names_the_place() {
+    let mut case = Case::new(7);
+    for _ in 0..30 {
+        case.write();
+        case.flush();
+    }
+    let directory = case.options.directory.clone();
+    let first = directory.join("0000000000000001.log");
+    case.disk.corrupt(&first, |bytes| bytes[100] ^= 1);
+    let mut reader = Reader::open(Arc::new(case.disk.clone()), &directory).expect("the log opens");
+    let error = loop {
+        match reader.read() {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("damage was passed over"),
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(
+        error.starts_with("/log/0000000000000001.log is damaged at offset 64: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_segment_that_is_missing_is_named() {
+    let mut case = Case::new(3);
+    for _ in 0..300 {
+        case.write();
+    }
+    let directory = case.options.directory.clone();
+    let second = directory.join("0000000000000002.log");
+    case.disk
+        .remove(&second)
+        .expect("there are several segments");
+    let error = Reader::open(Arc::new(case.disk.clone()), &directory).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "/log/0000000000000002.log is missing: the log has segments before it and behind it"
+    );
+}

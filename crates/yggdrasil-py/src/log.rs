@@ -1,0 +1,211 @@
+//! The log of a worker's shard: how it comes back, and how it goes on.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+use rustix::fd::OwnedFd;
+use yggdrasil_core::engine::OtherShard;
+use yggdrasil_log::disk::{Disk, RealDisk};
+use yggdrasil_log::{Flusher, Outcomes, Recovery, RecoveryError, ShardLog, Writer, WriterOptions};
+
+use crate::errors::{YggdrasilError, to_python};
+use crate::worker::Worker;
+
+/// The log of a shard while it is read.
+#[pyclass(frozen, module = "yggdrasil._core")]
+pub struct LogRecovery {
+    directory: PathBuf,
+    disk: Arc<dyn Disk>,
+    recovery: Mutex<Option<Recovery>>,
+    /// What is known of the shard, where it is one of another number of shards.
+    other: Mutex<Option<OtherShard>>,
+}
+
+impl LogRecovery {
+    fn lock(&self) -> MutexGuard<'_, Option<Recovery>> {
+        self.recovery.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Recovery) -> T) -> PyResult<T> {
+        let mut recovery = self.lock();
+        let recovery = recovery.as_mut();
+        recovery
+            .map(look)
+            .ok_or_else(|| YggdrasilError::new_err("the log was not read yet"))
+    }
+}
+
+#[pymethods]
+impl LogRecovery {
+    #[new]
+    fn new(directory: PathBuf) -> Self {
+        Self {
+            directory,
+            disk: Arc::new(RealDisk),
+            recovery: Mutex::new(None),
+            other: Mutex::new(None),
+        }
+    }
+
+    /// Reads all of it once; other threads of Python run meanwhile.
+    fn scan(&self, py: Python<'_>) -> PyResult<()> {
+        let (disk, directory) = (Arc::clone(&self.disk), &self.directory);
+        let recovery = py.detach(|| Recovery::scan(disk, directory));
+        *self.lock() = Some(recovery.map_err(to_log_error)?);
+        Ok(())
+    }
+
+    /// Number of the last change, changes, bytes of records, and bytes of a torn tail.
+    fn found(&self) -> PyResult<(u64, u64, u64, u64)> {
+        self.with(|recovery| {
+            let found = recovery.found();
+            let (number, torn) = (found.end.number, found.end.torn_bytes);
+            (number, found.changes, found.bytes, torn)
+        })
+    }
+
+    /// Groups of changes whose coordinator knows whether they count: coordinator, tag, and whether they were ended.
+    fn open_groups(&self) -> PyResult<Vec<(u16, u64, bool)>> {
+        self.with(|recovery| {
+            let open = recovery.found().open.iter();
+            open.map(|group| (group.coordinator, group.tag, group.was_released))
+                .collect()
+        })
+    }
+
+    /// The last changes that a transaction of this worker has made, by shard; nothing if it was not decided.
+    fn decision(&self, tag: u64) -> PyResult<Option<Vec<(u16, u64)>>> {
+        self.with(|recovery| recovery.found().decisions.get(&tag).cloned())
+    }
+
+    /// Says which groups count.
+    fn decide(&self, counting: Vec<(u16, u64)>) -> PyResult<()> {
+        let outcomes: Outcomes = counting.into_iter().map(|group| (group, true)).collect();
+        self.with(|recovery| recovery.decide(&outcomes))
+    }
+
+    /// Bytes of records and changes that are made so far.
+    fn progress(&self) -> PyResult<(u64, u64)> {
+        self.with(|recovery| (recovery.bytes_done(), recovery.applied()))
+    }
+}
+
+#[pymethods]
+impl Worker {
+    /// Makes changes from about so many bytes of a log. True when all are made.
+    fn replay(&self, log: &LogRecovery, step: u64) -> PyResult<bool> {
+        let mut engine = self.engine.borrow_mut();
+        log.with(|recovery| {
+            recovery.step(step, &mut |record, number| engine.replay(record, number))
+        })?
+        .map_err(to_log_error)
+    }
+
+    /// Makes changes from about so many bytes of the log of a shard of another number of shards, as far as they are about
+    /// keys of this shard. True when all are made.
+    fn replay_moved(
+        &self,
+        log: &LogRecovery,
+        step: u64,
+        shard: usize,
+        shards: usize,
+    ) -> PyResult<bool> {
+        let mut engine = self.engine.borrow_mut();
+        let mut other = log.other.lock().unwrap_or_else(PoisonError::into_inner);
+        let other = other.get_or_insert_with(|| OtherShard::new(shard, shards));
+        let is_over = log
+            .with(|recovery| {
+                recovery.step(step, &mut |record, _| {
+                    Ok(engine.replay_moved(other, record)?)
+                })
+            })?
+            .map_err(to_log_error)?;
+        Ok(is_over)
+    }
+
+    /// Gives the databases the order that they had where another number of shards was.
+    fn finish_moved(&self, log: &LogRecovery) {
+        let other = log.other.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(other) = &*other {
+            self.engine.borrow_mut().finish_moved(other);
+        }
+    }
+
+    /// Ends the loading: the shard serves.
+    fn end_loading(&self, py: Python<'_>) -> PyResult<()> {
+        self.engine.borrow_mut().end_loading();
+        self.settle(py)
+    }
+
+    /// Goes on with a log that was read.
+    #[pyo3(signature = (log, *, segment_bytes, flush_interval_ms))]
+    fn begin_log(
+        &self,
+        log: &LogRecovery,
+        segment_bytes: u64,
+        flush_interval_ms: u64,
+    ) -> PyResult<()> {
+        let (end, marks) = log.with(|recovery| (recovery.found().end, recovery.closing_marks()))?;
+        let options = WriterOptions {
+            directory: log.directory.clone(),
+            segment_bytes,
+            epoch: end.epoch + 1,
+        };
+        let opened = Writer::open(Arc::clone(&log.disk), options, &end);
+        let mut writer = opened.map_err(|error| to_log_error(error.into()))?;
+        for mark in marks {
+            writer.mark(&mark);
+        }
+        let progress = Arc::clone(writer.progress());
+        let mut engine = self.engine.borrow_mut();
+        let namespaces = Arc::clone(&engine.options().namespaces);
+        let (shard_log, listener) = ShardLog::new(writer, namespaces);
+        engine.begin_log(end.number, Box::new(shard_log), Box::new(listener));
+        drop(engine);
+        let wake = self.wake_descriptor()?;
+        let flusher = Flusher::start(
+            progress,
+            Arc::clone(&log.disk),
+            log.directory.clone(),
+            Duration::from_millis(flush_interval_ms),
+            move || wake_worker(&wake),
+        );
+        let flusher = flusher.map_err(to_python)?;
+        self.flusher.replace(Some(flusher));
+        Ok(())
+    }
+
+    /// Makes durable what is written; the future ends when it is.
+    fn sync_log<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let (call, future) = self.new_future(py, &self.calls)?;
+        self.engine.borrow_mut().sync_log(call);
+        self.settle(py)?;
+        Ok(future)
+    }
+
+    /// Makes durable what is written, and ends the thread that does it.
+    fn end_log(&self, py: Python<'_>) {
+        let flusher = self.flusher.take();
+        py.detach(|| drop(flusher));
+    }
+
+    /// True where a transaction of this worker was decided. A shard it has reserved was lost: it decides nothing more.
+    fn has_decided(&self, tag: u64, lost: usize) -> bool {
+        let mut engine = self.engine.borrow_mut();
+        engine.note_lost(lost);
+        let own = engine.shard_index();
+        engine.log().is_some_and(|log| log.has_decided(own, tag))
+    }
+}
+
+fn wake_worker(descriptor: &OwnedFd) {
+    // A full eventfd has woken its worker already.
+    let _ = rustix::io::write(descriptor, &1_u64.to_ne_bytes());
+}
+
+fn to_log_error(error: RecoveryError) -> PyErr {
+    PyOSError::new_err(error.to_string())
+}

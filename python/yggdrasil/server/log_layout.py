@@ -1,0 +1,93 @@
+"""Where the logs of a node's shards are. Another number of shards gets logs of its own, made from those before."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from yggdrasil._core import SHARDS_MAX
+from yggdrasil.server.errors import StartError
+from yggdrasil.server.files import replace_file
+
+FILE_NAME = "layout.json"
+_FILE_BYTES_MAX = 1 << 16
+
+
+class _Layout(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format: Literal[1] = 1
+    generation: Annotated[int, Field(ge=1)]
+    shards: Annotated[int, Field(ge=1, le=SHARDS_MAX)]
+
+
+@dataclass(frozen=True, slots=True)
+class LogLayout:
+    """The directories of the logs in force, and of those that they are made from."""
+
+    root: Path
+    layout: _Layout
+    before: _Layout | None = None
+    """What is in force until the keys are where they belong."""
+
+    @property
+    def directory(self) -> Path:
+        """Where the logs of the shards are."""
+        return _directory(self.root, self.layout)
+
+    @property
+    def directory_before(self) -> str:
+        """Where the keys are still; empty where they have not moved."""
+        return "" if self.before is None else str(_directory(self.root, self.before))
+
+    @property
+    def shards_before(self) -> int:
+        """How many shards they are in there."""
+        return 0 if self.before is None else self.before.shards
+
+    def take_over(self) -> None:
+        """Puts the new logs in force, which have all keys, and removes those before."""
+        if self.before is not None:
+            _write(self.root, self.layout)
+            shutil.rmtree(_directory(self.root, self.before), ignore_errors=True)
+
+
+def open_layout(root: Path, shards: int) -> LogLayout:
+    """The logs of a node of so many shards; StartError says why there are none."""
+    try:
+        known = _read(root)
+        if known is None:
+            root.mkdir(exist_ok=True)
+            known = _Layout(generation=1, shards=shards)
+            _write(root, known)
+        if known.shards == shards:
+            layout = LogLayout(root, known)
+        else:
+            layout = LogLayout(root, _Layout(generation=known.generation + 1, shards=shards), known)
+            # What an earlier attempt has left.
+            shutil.rmtree(layout.directory, ignore_errors=True)
+        layout.directory.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StartError(f"{root} cannot be used: {error.strerror}; see option dir") from None
+    return layout
+
+
+def _directory(root: Path, layout: _Layout) -> Path:
+    return root / f"generation-{layout.generation}"
+
+
+def _read(root: Path) -> _Layout | None:
+    file = root / FILE_NAME
+    try:
+        with file.open("rb") as opened:
+            return _Layout.model_validate_json(opened.read(_FILE_BYTES_MAX))
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise StartError(f"{file} does not say where the logs are: {error.errors()[0]['msg']}") from None
+
+
+def _write(root: Path, layout: _Layout) -> None:
+    replace_file(root / FILE_NAME, f"{layout.model_dump_json(indent=2)}\n".encode())
