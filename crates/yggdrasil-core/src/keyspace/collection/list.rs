@@ -18,7 +18,7 @@ mod tests;
 mod view;
 
 use self::leaf::ListLeaf;
-pub use self::view::ListView;
+pub use self::view::{ListView, Node};
 use super::listpack::{Element, Listpack, ListpackBuf};
 use super::tree::{Tree, Wreckage};
 use super::wire::{Wire, put_bytes, put_length};

@@ -5,6 +5,7 @@
 //! ```
 
 mod hash;
+mod list;
 pub(super) mod reader;
 mod set;
 mod sorted_set;
@@ -31,18 +32,22 @@ const FOOTER_BYTES: usize = 10;
 /// Types of values, by Redis's numbers.
 mod types {
     pub const STRING: u8 = 0;
+    pub const LIST: u8 = 1;
     pub const SET: u8 = 2;
     pub const SORTED_SET_TEXTS: u8 = 3;
     pub const HASH: u8 = 4;
     pub const SORTED_SET: u8 = 5;
     pub const HASH_ZIPMAP: u8 = 9;
+    pub const LIST_ZIPLIST: u8 = 10;
     pub const SET_INTSET: u8 = 11;
     pub const SORTED_SET_ZIPLIST: u8 = 12;
     pub const HASH_ZIPLIST: u8 = 13;
+    pub const LIST_ZIPLISTS: u8 = 14;
     pub const HASH_LISTPACK: u8 = 16;
     pub const STREAM_LISTPACKS: u8 = 15;
     pub const STREAM_LISTPACKS_2: u8 = 19;
     pub const SORTED_SET_LISTPACK: u8 = 17;
+    pub const LIST_NODES: u8 = 18;
     pub const SET_LISTPACK: u8 = 20;
     pub const STREAM_LISTPACKS_3: u8 = 21;
     pub const HASH_TIMES_EARLY: u8 = 22;
@@ -87,6 +92,7 @@ pub(in crate::commands) fn dump(kind: Kind, value: Value<'_>) -> Result<Vec<u8>,
     match (kind, value) {
         (_, Value::Absent(_)) => return Err(CommandError::NotInMemory),
         (Kind::String, value) => string::write(&mut out, value),
+        (Kind::List, value) => list::write(&mut out, value),
         (Kind::Set, value) => set::write(&mut out, value),
         (Kind::Hash, value) => hash::write(&mut out, value),
         (Kind::Stream, value) => stream::write(&mut out, value),
@@ -150,6 +156,9 @@ fn read(body: &[u8], bytes_max: u64) -> Option<Restored<'_>> {
         | types::SORTED_SET_ZIPLIST
         | types::SORTED_SET_LISTPACK => {
             return collection(Kind::SortedSet, sorted_set::read(kind, &mut reader)?);
+        }
+        types::LIST | types::LIST_ZIPLIST | types::LIST_ZIPLISTS | types::LIST_NODES => {
+            return collection(Kind::List, list::read(kind, &mut reader)?);
         }
         _ => hash::read(kind, &mut reader)?,
     };
