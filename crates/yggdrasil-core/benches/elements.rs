@@ -8,6 +8,7 @@ use yggdrasil_core::commands::{KeyLimits, Registry, ShardContext};
 use yggdrasil_core::keyspace::{Key, Shard, ShardShape, hash_key};
 use yggdrasil_core::random::Random;
 use yggdrasil_core::resp::{ArgsBuffer, Protocol, Reply};
+use yggdrasil_core::script::Scripts;
 use yggdrasil_core::shm::Segment;
 
 const NOW: u64 = 1_750_000_000_000;
