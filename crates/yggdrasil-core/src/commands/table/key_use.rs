@@ -31,8 +31,19 @@ pub fn by_options(name: &str, args: &Args<'_>) -> KeyUse {
 
 /// True for a BITFIELD that changes nothing.
 fn only_gets(args: &Args<'_>) -> bool {
-    let mut operations = (2..args.len()).step_by(3);
-    operations.all(|at| args.at(at).eq_ignore_ascii_case(b"GET") && at + 2 < args.len())
+    let mut place = 2;
+    while let Some(operation) = args.get(place) {
+        let end = match operation.to_ascii_lowercase().as_slice() {
+            b"get" => place + 3,
+            b"overflow" => place + 2,
+            _ => return false,
+        };
+        if end > args.len() {
+            return false;
+        }
+        place = end;
+    }
+    true
 }
 
 /// The value is read.

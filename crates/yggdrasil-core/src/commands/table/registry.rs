@@ -297,7 +297,8 @@ impl Registry {
         let keys: Vec<_> = uses
             .map(|(place, key_use)| (args.at(place), key_use))
             .collect();
-        if keys.is_empty() && spec.keys.depends_on_arguments() {
+        let is_mandatory = !spec.flags.has(Flags::NO_MANDATORY_KEYS);
+        if keys.is_empty() && is_mandatory && spec.keys.depends_on_arguments() {
             return Err(CommandError::Plain(
                 "Invalid arguments specified for command",
             ));
