@@ -155,7 +155,7 @@ impl Engine {
         ))
     }
 
-    fn together_failed(
+    pub(super) fn together_failed(
         &mut self,
         id: usize,
         protocol: crate::resp::Protocol,

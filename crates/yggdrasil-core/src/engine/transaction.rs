@@ -624,9 +624,7 @@ impl Engine {
             return;
         }
         if let Err(error) = row.check_steps(&args) {
-            let mut reply = Vec::new();
-            error.write(&mut Reply::new(&mut reply, protocol));
-            self.step_done(id, &reply);
+            self.together_failed(id, protocol, &error);
             return;
         }
         match run {
