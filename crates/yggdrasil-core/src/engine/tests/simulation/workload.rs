@@ -3,7 +3,7 @@
 use super::chance::Chance;
 use super::elements;
 use super::model::{Command, Operation};
-use crate::commands::{Keys, Registry};
+use crate::commands::{Flags, Keys, Registry};
 
 /// Enough for all shards to have some, few enough to meet.
 pub(super) const KEYS: [&str; 8] = ["a", "b", "c", "d", "e", "{a}1", "{b}1", "{c}1"];
@@ -170,7 +170,8 @@ impl Workload {
             let at = table.at(random.below(table.len()));
             let row = table.spec(at.expect("a row of the table"));
             // Nobody ends its wait here.
-            if !["await", "take", "handover"].contains(&row.name) {
+            let waits = row.flags.has(Flags::BLOCKING);
+            if !waits && !["await", "take", "handover"].contains(&row.name) {
                 break row;
             }
         };
