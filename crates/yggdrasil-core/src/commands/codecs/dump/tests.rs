@@ -6,6 +6,7 @@ use crate::keyspace::Collection;
 use crate::keyspace::collection::Packing;
 use crate::keyspace::collection::hash::put_set;
 use crate::keyspace::collection::set::put_add;
+use crate::keyspace::collection::sorted_set::put_score;
 
 fn dump(value: Value<'_>) -> Vec<u8> {
     super::dump(Kind::String, value).unwrap()
@@ -141,6 +142,13 @@ proptest! {
     }
 
     #[test]
+    fn every_sorted_set_comes_back(members in proptest::collection::vec((texts(), -1e9..1e9_f64), 1..200)) {
+        let mut ops = Vec::new();
+        members.iter().for_each(|(member, score)| put_score(&mut ops, member, *score));
+        assert_comes_back(Kind::SortedSet, &ops);
+    }
+
+    #[test]
     fn every_hash_comes_back(fields in proptest::collection::vec((texts(), texts(), times()), 1..200)) {
         let mut ops = Vec::new();
         fields.iter().for_each(|(field, value, at)| put_set(&mut ops, field, value, *at));
@@ -149,7 +157,7 @@ proptest! {
 
     #[test]
     fn no_payload_is_too_strange_to_be_read(
-        kind in proptest::sample::select(&[0_u8, 2, 4, 9, 11, 13, 16, 20, 22, 23, 24, 25][..]),
+        kind in proptest::sample::select(&[0_u8, 2, 3, 4, 5, 9, 11, 12, 13, 16, 17, 20, 22, 23, 24, 25][..]),
         bytes: Vec<u8>,
     ) {
         let _ = super::restore(&payload_of(&[&[kind][..], &bytes].concat()), MAX);
