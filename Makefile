@@ -10,6 +10,7 @@ ARGS ?=
 SEEDS ?= 1000000
 FIRST ?= 0
 SEED ?=
+CASES ?= 10000
 # The extras of Mithril whose frameworks its tests use.
 MITHRIL_EXTRAS := arrow dedup images jax lz4 mirror orbax redis signing torch
 MITHRIL_COMPILE := --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade -c requirements-dev.lock
@@ -26,7 +27,7 @@ unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve mithril test test-rust test-python test-mithril peers transcripts lint fmt bench fuzz simulate crash client-versions docs lock clean \
+.PHONY: help serve mithril test test-rust test-python test-mithril peers transcripts lint fmt bench fuzz simulate crash damage client-versions docs lock clean \
 	tools
 
 help: ## Show this list
@@ -95,6 +96,9 @@ simulate: ## Simulate nodes by SEEDS seeds (a million), from seed FIRST on; SEED
 crash: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Kill processes for ROUNDS rounds (1,000), and cut the power of simulated disks 10,000 times
 	YGGDRASIL_LOG_CASES=10000 cargo test --profile quick --locked --package yggdrasil-log --test power
 	$(BIN)/python -m tests.durability.crash --rounds $(or $(ROUNDS),1000) $(if $(SEED),--seed $(SEED))
+
+damage: ## Damage snapshots in CASES ways (10,000)
+	YGGDRASIL_DAMAGE_CASES=$(CASES) cargo test --profile quick --locked --package yggdrasil-snapshot --test damage -- --nocapture
 
 client-versions: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run the clients with redis-py 5 to 8
 	$(BIN)/python -m tests.clients.versions

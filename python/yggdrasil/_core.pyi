@@ -1,9 +1,10 @@
 """The engine. Private: what users import is in `yggdrasil`."""
 
+import builtins
 from asyncio import AbstractEventLoop, Future
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any, Literal, NoReturn, NotRequired, Self, TypedDict, Unpack, final
+from typing import Any, Literal, NoReturn, NotRequired, Protocol, Self, TypedDict, Unpack, final, type_check_only
 
 from typing_extensions import Buffer
 
@@ -37,6 +38,9 @@ __all__ = [
     "NodeShape",
     "ReplyError",
     "Simulation",
+    "SnapshotLoader",
+    "SnapshotStore",
+    "Snapshotter",
     "TlsContext",
     "Verbatim",
     "Worker",
@@ -567,6 +571,21 @@ class Worker:
     def set_option(self, name: str, value: int | str) -> None:
         """Changes a run-time option; ConfigError for a value that it cannot have."""
 
+    def record_of(self, physical: int, key: bytes) -> tuple[int, bytes] | None:
+        """The version of an entry of a physical database, and the record that puts it elsewhere.
+
+        None for no such entry. BlockingIOError while a transaction is changing the shard.
+        """
+
+    def pin_records(self, physical: int, cursor: int, count: int) -> tuple[int, list[tuple[int, bytes]]]:
+        """About `count` pins of a physical database from a cursor on.
+
+        Gives the next cursor, and versions of entries with records. Errors as above.
+        """
+
+    def restore(self, loader: SnapshotLoader) -> bool:
+        """Fills the shard by one more chunk of a snapshot; False when that was all."""
+
     def add_guest(self, id: int, page_fd: int, leases: int) -> None:  # noqa: A002
         """Lets a process that reads the shared memory hold values of the own shard, as many as `leases`.
 
@@ -870,3 +889,86 @@ class Control:
 
     def stats(self, shard: int) -> dict[str, Any]:
         """Statistics of a worker as in `Worker.stats`, read without disturbing it."""
+
+@type_check_only
+class _Objects(Protocol):
+    def get(self, name: str, limit: int) -> bytes | None: ...
+    def put(self, name: str, data: bytes) -> None: ...
+    def list(self, part: str) -> builtins.list[tuple[str, int, float]]: ...
+    def remove(self, name: str) -> None: ...
+
+@final
+class SnapshotStore:
+    """A place where snapshots lie. Results are JSON."""
+
+    def __new__(cls, target: Path | str | _Objects) -> SnapshotStore: ...
+    def list(self) -> str:
+        """The snapshots, the oldest first; one that cannot be read has a `fault`."""
+
+    def newest(self, node: str) -> str | None:
+        """The newest snapshot of a node whose manifest can be read."""
+
+    def verify(self, record_bytes_max: int, bytes_per_second: int, progress: Callable[[int], bool] | None) -> str:
+        """Checks everything, at so many bytes a second; 0 for no limit.
+
+        `progress` gets the bytes of each chunk, and ends the check by False.
+        """
+
+    def prune(self, keep: int, age_s: float) -> str:
+        """Removes all but the newest `keep` snapshots, and chunks of none that are older than so many seconds."""
+
+    def check(self, directory: Path, record_bytes_max: int) -> str:
+        """Checks the snapshots and all logs below a directory."""
+
+    def repair(self, directory: Path, record_bytes_max: int, name: str) -> str:
+        """Checks them and mends what is damaged: the report from before, and what was done.
+
+        Originals are copied to `backup-NAME` in the directory first. Snapshots in a bucket are left alone.
+        """
+
+    def copy_to(self, target: SnapshotStore, snapshot: str | None) -> str:
+        """Copies a snapshot, the newest one without a name, to an empty store. All is checked on the way."""
+
+    def remove_drafts(self) -> int:
+        """Removes what earlier writers have left unfinished. Nobody may be writing."""
+
+@final
+class SnapshotLoader:
+    """A shard in a snapshot, on its way into memory. Threads read and unpack ahead."""
+
+    def __new__(cls, store: SnapshotStore, snapshot: str, shard: int, shards: int) -> SnapshotLoader: ...
+    def progress(self) -> tuple[int, int, int]:
+        """Records and bytes before compression that were loaded, and all bytes."""
+
+@type_check_only
+class _Owners(Protocol):
+    def entries(self, shard: int, physical: int, keys: list[bytes]) -> Iterator[tuple[int, bytes]]: ...
+    def pins(self, shard: int, physical: int) -> Iterator[tuple[int, bytes]]: ...
+
+@final
+class Snapshotter:
+    """Takes snapshots of all shards of a running node."""
+
+    def __new__(
+        cls,
+        shape: NodeShape,
+        arena_fds: list[int],
+        store: SnapshotStore,
+        node: str,
+        owners: _Owners,
+        logs: Path | None,
+    ) -> Snapshotter: ...
+    def log_bytes(self) -> int:
+        """Bytes of the logs of all shards."""
+
+    def take(self, full: bool, manner: dict[str, int | str]) -> str:
+        """Takes a snapshot, which names the chunks of the newest one where `full` does not forbid that."""
+
+    def progress(self) -> tuple[int, int, int, int]:
+        """Keys when it began, records and bytes written, and shards done."""
+
+    def cancel(self) -> None:
+        """Ends the snapshot under way."""
+
+    def numbers(self) -> builtins.list[int]:
+        """The number of the last change of each shard."""

@@ -17,6 +17,7 @@ mod near;
 mod node;
 mod rows;
 mod simulate;
+mod snapshot;
 mod socket;
 mod tls;
 mod users;
@@ -55,6 +56,8 @@ mod _core {
     use crate::simulate::{
         CaptureWriter, Simulation, detect_trace_format, simulated_policies, trace_formats,
     };
+    #[pymodule_export]
+    use crate::snapshot::{SnapshotLoader, SnapshotStore, Snapshotter};
     #[pymodule_export]
     use crate::tls::{TlsContext, tls_ciphers};
     #[pymodule_export]

@@ -17,6 +17,20 @@ pub struct NodeShape {
     pub(crate) shape: control::NodeShape,
 }
 
+impl NodeShape {
+    /// The shape of one of its shards.
+    pub(crate) fn shard_shape(&self, memory_limit: u64) -> ShardShape {
+        let node = &self.shape;
+        ShardShape {
+            databases: node.databases as u16,
+            segment_bytes: node.arena_bytes,
+            memory_limit,
+            hash_seed: node.hash_seed,
+            value_bytes_max: node.arena_bytes,
+        }
+    }
+}
+
 #[pymethods]
 impl NodeShape {
     #[new]
@@ -133,13 +147,7 @@ pub fn open_parts(
         )));
     }
     let control = Control::open(socket::duplicate(control_fd)?, *node).map_err(to_python)?;
-    let shard_shape = ShardShape {
-        databases: node.databases as u16,
-        segment_bytes: node.arena_bytes,
-        memory_limit,
-        hash_seed: node.hash_seed,
-        value_bytes_max: node.arena_bytes,
-    };
+    let shard_shape = shape.shard_shape(memory_limit);
     let mut holders = Holders::new(
         shard,
         (0..node.shards).map(|worker| control.lease_page(worker)),

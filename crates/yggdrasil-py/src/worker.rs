@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
 
+use pyo3::exceptions::PyBlockingIOError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use yggdrasil_core::commands::CommandId;
@@ -481,6 +482,39 @@ impl Worker {
         this.settle(slf.py())
     }
 
+    /// The version of an entry of a physical database, and the record that puts it elsewhere; None for no such entry.
+    /// `BlockingIOError` while a transaction is changing the shard.
+    fn record_of<'py>(
+        &self,
+        py: Python<'py>,
+        physical: u8,
+        key: &[u8],
+    ) -> PyResult<Option<NumberedRecord<'py>>> {
+        let engine = self.engine.borrow();
+        let shard = engine.settled().ok_or_else(reserved)?;
+        let mut record = Vec::new();
+        let version = shard.record_of(physical, key, &mut record);
+        Ok(version.map(|version| (version, PyBytes::new(py, &record))))
+    }
+
+    /// About `count` pins of a physical database from a cursor on: the next cursor, and versions of entries with
+    /// records. Errors as above.
+    fn pin_records<'py>(
+        &self,
+        py: Python<'py>,
+        physical: u8,
+        cursor: u64,
+        count: u64,
+    ) -> PyResult<(u64, Vec<NumberedRecord<'py>>)> {
+        let engine = self.engine.borrow();
+        let shard = engine.settled().ok_or_else(reserved)?;
+        let mut found = Vec::new();
+        let next = shard.pin_records(physical, cursor, count, &mut |version, record| {
+            found.push((version, PyBytes::new(py, record)));
+        });
+        Ok((next, found))
+    }
+
     /// Lets a process that reads the shared memory hold values of the own shard.
     fn add_guest(&self, id: u64, page_fd: i32, leases: usize) -> PyResult<()> {
         let mut engine = self.engine.borrow_mut();
@@ -709,4 +743,11 @@ fn abort_on_panic() {
             std::process::abort();
         }));
     });
+}
+
+/// A record, and the number under which it is applied.
+type NumberedRecord<'py> = (u64, Bound<'py, PyBytes>);
+
+fn reserved() -> PyErr {
+    PyBlockingIOError::new_err("a transaction is changing the shard")
 }

@@ -94,6 +94,58 @@ class Namespace(Protocol):
         """A connection may ask for less."""
 
 
+class Snapshots(Protocol):
+    """What is known of the node's snapshots."""
+
+    @property
+    def id(self) -> str:
+        """The last one."""
+
+    @property
+    def ended_ms(self) -> int:
+        """When it was complete, Unix time."""
+
+    @property
+    def keys(self) -> int:
+        """Keys in it."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all its chunks."""
+
+    @property
+    def new_bytes(self) -> int:
+        """Bytes that were written for it."""
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The last change of each shard when it was begun."""
+
+    @property
+    def taken(self) -> int:
+        """Snapshots taken since the start of the node."""
+
+    @property
+    def seconds(self) -> float:
+        """How long the last one took; -1 for none."""
+
+    @property
+    def error(self) -> str:
+        """Why the last attempt failed; empty where it did not."""
+
+    @property
+    def began_ms(self) -> int:
+        """When the one under way was begun; 0 for none."""
+
+    @property
+    def keys_to_write(self) -> int:
+        """Keys of the node when the one under way was begun."""
+
+    @property
+    def records_written(self) -> int:
+        """Records of the one under way."""
+
+
 class State(Protocol):
     """What changes while a node runs."""
 
@@ -108,6 +160,10 @@ class State(Protocol):
     @property
     def steward_pid(self) -> int:
         """The steward's process."""
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """Its snapshots."""
 
 
 class Services(Protocol):
@@ -154,6 +210,9 @@ class Services(Protocol):
 
     def migration_context(self) -> "ssl.SSLContext | None":
         """The context of TLS for other nodes; None where they are reached without. YggdrasilError says what lacks."""
+
+    async def snapshot(self, action: str, **values: str) -> str:
+        """Has the steward do something about snapshots; a YggdrasilError has the text of the error reply."""
 
     async def shutdown(self, *, now: bool = False) -> None:
         """Ends the node: drained as by SIGTERM, or at once."""

@@ -38,8 +38,8 @@ def main() -> int:
     match assignment.duty:
         case WorkerDuty() as duty:
             return uvloop.run(worker.run(assignment, duty, config, descriptors, connection))
-        case StewardDuty():
-            return uvloop.run(steward.run(assignment, config, connection))
+        case StewardDuty() as duty:
+            return uvloop.run(steward.run(assignment, duty, config, descriptors, connection))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from yggdrasil.server.messages import (
     Assignment,
     ChangeUsers,
     Drain,
+    Errand,
     FromChild,
     OptionsSet,
     SetOptions,
@@ -142,7 +143,7 @@ class Child:
         if waiting is not None and not waiting.done():
             waiting.set_result(message)
 
-    def send(self, message: Drain | Stop | Answer) -> None:
+    def send(self, message: Drain | Stop | Answer | Errand) -> None:
         """Sends an order or the answer to a request."""
         self._link.send(message)
 

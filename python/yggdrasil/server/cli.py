@@ -13,6 +13,8 @@ from yggdrasil.server.config import OPTIONS
 from yggdrasil.server.config_sources import FILE_DEFAULT, FILE_VARIABLE, Loaded, load
 from yggdrasil.server.option import Kind
 from yggdrasil.server.simulate_command import simulate
+from yggdrasil.server.snapshots.check_command import check
+from yggdrasil.server.snapshots.snapshot_command import snapshot
 
 _EXIT_USAGE = 2
 
@@ -81,7 +83,9 @@ def show_commands(modules: tuple[str, ...]) -> None:
         raise click.ClickException(str(error)) from None
 
 
+_yggdrasil.add_command(check)
 _yggdrasil.add_command(simulate)
+_yggdrasil.add_command(snapshot)
 
 
 def _toml(loaded: Loaded, name: str) -> str:

@@ -25,6 +25,7 @@ from yggdrasil.server.sections.network import Network
 from yggdrasil.server.sections.node import Node
 from yggdrasil.server.sections.scripts import Scripts
 from yggdrasil.server.sections.slowlog import SlowLog
+from yggdrasil.server.sections.snapshot import Snapshot
 from yggdrasil.server.sections.stream import Stream
 from yggdrasil.server.sections.tls import Tls
 from yggdrasil.server.sections.users import Users
@@ -46,6 +47,7 @@ class Config(BaseModel):
     stream: Stream = Field(default_factory=Stream)
     scripts: Scripts = Field(default_factory=Scripts)
     near: Near = Field(default_factory=Near)
+    snapshot: Snapshot = Field(default_factory=Snapshot)
     slowlog: SlowLog = Field(default_factory=SlowLog)
     events: Events = Field(default_factory=Events)
     latency: Latency = Field(default_factory=Latency)

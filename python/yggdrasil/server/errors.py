@@ -23,5 +23,9 @@ class UsersLoadError(YggdrasilError):
     """Users of the configuration or of the ACL file that cannot be read: the text says what is wrong with them."""
 
 
+class ErrandError(YggdrasilError):
+    """The steward refused, or failed; the text is the error reply, prefix and all."""
+
+
 class PortInUseError(StartError):
     """A port of this node is another's."""

@@ -54,6 +54,17 @@ def load_identity(directory: Path, shards: int) -> Identity:
     return identity
 
 
+def adopt_history(directory: Path, replication_id: str) -> None:
+    """Lets the node of a locked directory go on with the data of another."""
+    file = directory / FILE_NAME
+    try:
+        identity = _read(file) or Identity.draw()
+        adopted = identity.model_copy(update={"replication_id": replication_id})
+        replace_file(file, f"{adopted.model_dump_json(indent=2)}\n".encode())
+    except OSError as error:
+        raise StartError(f"{file} cannot be used: {error.strerror}") from None
+
+
 def _read(file: Path) -> Identity | None:
     try:
         with file.open("rb") as opened:

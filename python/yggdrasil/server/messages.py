@@ -90,12 +90,16 @@ class WorkerDuty(_Message):
     """Lines that make the users of the node."""
     users_origin: str = ""
     """Where they come from, for errors."""
+    snapshot: str = ""
+    """The snapshot that the shard begins with; empty for none."""
 
 
 class StewardDuty(_Message):
     """What the steward does: whatever takes time."""
 
     kind: Literal["steward"] = "steward"
+    doors: tuple[str, ...] = ()
+    """Where the worker of each shard listens for it."""
 
 
 Duty = WorkerDuty | StewardDuty
@@ -178,6 +182,39 @@ class Stop(_Message):
     kind: Literal["stop"] = "stop"
 
 
+class SnapshotState(_Message):
+    """What is known of the node's snapshots."""
+
+    id: str = ""
+    """The last one."""
+    ended_ms: int = 0
+    """When it was complete, Unix time."""
+    keys: int = 0
+    bytes: int = 0
+    new_bytes: int = 0
+    """Bytes that were written for it."""
+    numbers: tuple[int, ...] = ()
+    """The last change of each shard when it was begun."""
+    taken: int = 0
+    """Snapshots taken since the start of the node."""
+    failed: int = 0
+    seconds: float = -1.0
+    """How long the last one took; -1 for none."""
+    error: str = ""
+    """Why the last attempt failed; empty where it did not."""
+    began_ms: int = 0
+    """When the one under way was begun; 0 for none."""
+    keys_to_write: int = 0
+    records_written: int = 0
+    bytes_written: int = 0
+    checked_bytes: int = 0
+    """Bytes that the verifier has read since the start."""
+    checked_ms: int = 0
+    """When it was last done with all of them."""
+    damaged: int = 0
+    """Objects that it found damaged then."""
+
+
 class NodeState(_Message):
     """What changes while a node runs."""
 
@@ -185,6 +222,9 @@ class NodeState(_Message):
     """The process of each shard; 0 while it is being replaced."""
     restarts: tuple[int, ...]
     steward_pid: int
+    ready: tuple[bool, ...] = ()
+    """Which shards are served."""
+    snapshots: SnapshotState = SnapshotState()
 
 
 class Answer(_Message):
@@ -196,6 +236,16 @@ class Answer(_Message):
     state: NodeState | None = None
     removed: int = 0
     """Users that were removed."""
+    result: str = ""
+    """What the steward answered, as JSON."""
+
+
+class Errand(_Message):
+    """To the steward: do this. It answers by `ErrandDone`."""
+
+    kind: Literal["errand"] = "errand"
+    id: int
+    values: dict[str, str]
 
 
 class Ready(_Message):
@@ -248,8 +298,33 @@ class Drained(_Message):
     kind: Literal["drained"] = "drained"
 
 
+class ErrandDone(_Message):
+    """From the steward: the answer to `Errand`."""
+
+    kind: Literal["errand-done"] = "errand-done"
+    id: int
+    error: str | None = None
+    result: str = ""
+    """JSON."""
+
+
+class StewardState(_Message):
+    """From the steward: what has changed there."""
+
+    kind: Literal["steward-state"] = "steward-state"
+    snapshots: SnapshotState
+
+
 Ask = Literal[
-    "log-moved", "config-set", "config-rewrite", "shutdown", "state", "users-change", "users-load", "users-save"
+    "config-set",
+    "config-rewrite",
+    "log-moved",
+    "shutdown",
+    "snapshot",
+    "state",
+    "users-change",
+    "users-load",
+    "users-save",
 ]
 
 
@@ -265,8 +340,8 @@ class Request(_Message):
     client_id: int | None = None
 
 
-ToChild = SetOptions | ChangeUsers | Drain | Stop | Answer
-FromChild = Ready | Loading | Failed | OptionsSet | UsersChanged | Drained | Request
+ToChild = SetOptions | ChangeUsers | Drain | Stop | Answer | Errand
+FromChild = Ready | Loading | Failed | OptionsSet | UsersChanged | Drained | Request | ErrandDone | StewardState
 TO_CHILD: TypeAdapter[ToChild] = TypeAdapter(Annotated[ToChild, Field(discriminator="kind")])
 FROM_CHILD: TypeAdapter[FromChild] = TypeAdapter(Annotated[FromChild, Field(discriminator="kind")])
 

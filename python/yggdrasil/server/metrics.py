@@ -15,12 +15,17 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from yggdrasil._core import counter_specs
+from yggdrasil.server.messages import SnapshotState
 
 _RESULTS = ("ok", "failed", "rejected")
 
 
 class Source(Protocol):
     """What the collector reads from: the supervisor."""
+
+    @property
+    def snapshots(self) -> SnapshotState:
+        """What is known of snapshots."""
 
     @property
     def ready_shards(self) -> list[bool]:
@@ -105,6 +110,7 @@ _NUMBERS = (
     _Number("keyspace_misses", "keyspace_reads", label=("result", "miss")),
     _Number("error_replies"),
     _Number("keys"),
+    _Number("changes", "change_number"),
     _Number("expiring_keys"),
     _Number("expired_keys"),
     _Number("evicted_keys"),
@@ -182,6 +188,31 @@ class NodeCollector(Collector):
         yield pids
         readers = self._source.near_readers
         yield GaugeMetricFamily("yggdrasil_near_readers", "Processes that read the shared memory", value=readers)
+        yield from _snapshots(self._source.snapshots)
+
+
+def _snapshots(state: SnapshotState) -> Iterator[Metric]:
+    results = CounterMetricFamily("yggdrasil_snapshots", "Snapshots by result", labels=["result"])
+    results.add_metric(["ok"], state.taken)
+    results.add_metric(["failed"], state.failed)
+    yield results
+    gauges = {
+        "snapshot_time_seconds": ("When the last snapshot was complete, Unix time; 0 for never", state.ended_ms / 1000),
+        "snapshot_keys": ("Keys in the last snapshot", state.keys),
+        "snapshot_bytes": ("Bytes of the last snapshot, with the chunks that it shares", state.bytes),
+        "snapshot_new_bytes": ("Bytes written for the last snapshot", state.new_bytes),
+        "snapshot_under_way": ("Whether a snapshot is being taken", float(state.began_ms > 0)),
+        "snapshot_keys_to_write": ("Keys of the node when the snapshot under way began", state.keys_to_write),
+        "snapshot_records_written": ("Records of the snapshot under way", state.records_written),
+        "snapshot_bytes_written": ("Bytes of the snapshot under way", state.bytes_written),
+        "snapshot_checked_time_seconds": ("When all snapshots were last checked; 0 for never", state.checked_ms / 1000),
+        "snapshot_damaged_objects": ("Objects that the last check found damaged", state.damaged),
+    }
+    for name, (help_text, value) in gauges.items():
+        yield GaugeMetricFamily(f"yggdrasil_{name}", help_text, value=value)
+    yield CounterMetricFamily(
+        "yggdrasil_snapshot_checked_bytes", "Bytes of snapshots that were read again", value=state.checked_bytes
+    )
 
 
 def _numbers(stats: dict[str, dict[str, Any]]) -> Iterator[Metric]:

@@ -32,6 +32,7 @@ from yggdrasil.server.near import NearServer
 from yggdrasil.server.notify import Notifier, watchdog_interval_s
 from yggdrasil.server.process_title import name_process
 from yggdrasil.server.segments import Segments
+from yggdrasil.server.snapshots.start import newest_snapshot
 from yggdrasil.server.supervisor import Supervisor, install_signals
 from yggdrasil.server.tls import check_tls
 from yggdrasil.server.users import NodeUsers
@@ -72,6 +73,7 @@ def serve(loaded: Loaded) -> int:
                 users=users,
                 log_format=log_format,
                 layout=layout,
+                snapshots=newest_snapshot(live.config, identity.replication_id),
             )
             near = NearServer(live, node, shape, segments.arenas, guests, users)
             _warn_of_open_access(live.config, users)

@@ -13,6 +13,7 @@ from yggdrasil.protocol.services import LOG_SYNC
 from yggdrasil.server.config import Config
 from yggdrasil.server.link import Link
 from yggdrasil.server.messages import Loading, ToChild
+from yggdrasil.server.snapshots.restore import ShardRestore
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -49,8 +50,17 @@ class ShardRecovery:
     """Brings a shard back, and answers the others, who bring theirs back."""
 
     def __init__(
-        self, worker: Worker, shard: int, config: Config, logs: Path, link: Link[ToChild], *, is_successor: bool
+        self,
+        worker: Worker,
+        shard: int,
+        config: Config,
+        logs: Path,
+        link: Link[ToChild],
+        restore: ShardRestore,
+        *,
+        is_successor: bool,
     ) -> None:
+        self._restore = restore
         self._worker = worker
         self._shard = shard
         self._shards = config.node.shards
@@ -76,6 +86,7 @@ class ShardRecovery:
             log.warning("the end of the log was torn and is cut", bytes=torn, last_number=number)
         self._scanned.set()
         self._log.decide(await self._counting())
+        await self._restore.fill()
         while not self._worker.replay(self._log, _STEP_BYTES):
             self._report(self._log)
             await asyncio.sleep(0)

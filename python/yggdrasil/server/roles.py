@@ -1,15 +1,17 @@
 """What the children of a node are for, as the supervisor sees it: a class for each kind of process."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from yggdrasil._core import Control
 from yggdrasil.server.child_process import Child, Stage
+from yggdrasil.server.errands import Errands
 from yggdrasil.server.guests import Guests
 from yggdrasil.server.listeners import Listeners
-from yggdrasil.server.messages import Duty, Loading, StewardDuty, WorkerDuty
+from yggdrasil.server.messages import Duty, ErrandDone, Loading, StewardDuty, WorkerDuty
 from yggdrasil.server.segments import Segments
+from yggdrasil.server.snapshots.door import address_of
 from yggdrasil.server.users import NodeUsers
 
 Handover = tuple[Duty, dict[str, list[int]]]
@@ -64,8 +66,10 @@ class WorkerRole(AssignedRole):
         guests: Guests,
         control: Control,
         users: NodeUsers,
+        snapshot: Callable[[], str],
     ) -> None:
         super().__init__()
+        self._snapshot = snapshot
         self.name = f"shard-{shard}"
         self._shard = shard
         self._segments = segments
@@ -89,6 +93,7 @@ class WorkerRole(AssignedRole):
                     guests=infos,
                     users=self._users.lines,
                     users_origin=self._users.origin,
+                    snapshot=self._snapshot(),
                 ),
                 {
                     "control": [self._segments.control],
@@ -101,6 +106,7 @@ class WorkerRole(AssignedRole):
                     else [],
                     "tls-own": [one.fileno() for one in sockets.tls_own[self._shard]] if sockets.tls_own else [],
                     "unix": [sockets.unix.fileno()] if sockets.unix is not None else [],
+                    "door": [self._segments.doors[self._shard].fileno()],
                     "guest-pages": pages,
                     "guest-channel": [channel.fileno()],
                 },
@@ -118,13 +124,29 @@ class StewardRole(AssignedRole):
 
     name = "steward"
 
+    def __init__(self, segments: Segments) -> None:
+        super().__init__()
+        self.errands = Errands()
+        self._segments = segments
+
     @contextmanager
     def handover(self) -> Iterator[Handover]:
-        """Nothing of the node's memory: it changes shards only by sending commands."""
-        yield StewardDuty(), {}
+        """The arenas, which it reads for snapshots, and the doors of their owners.
+
+        It changes shards only by sending commands.
+        """
+        doors = tuple(address_of(door) for door in self._segments.doors)
+        yield StewardDuty(doors=doors), {"arenas": self._segments.arenas}
+
+    async def run(self, values: dict[str, str]) -> ErrandDone:
+        """Has it do something, and waits for that."""
+        if not self.is_ready or self.child is None:
+            return ErrandDone(id=0, error="ERR the steward is being replaced; try again")
+        return await self.errands.run(self.child, values)
 
     def lost(self) -> None:
-        """Nobody waits for it."""
+        """Who waits for it is told."""
+        self.errands.lost()
 
 
 class SpareRole(Role):

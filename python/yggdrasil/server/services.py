@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 
 from yggdrasil.server.config import Config
 from yggdrasil.server.config_live import changed, matching, settable
-from yggdrasil.server.errors import ConfigSetError, SupervisorError, UsersChangeError
+from yggdrasil.server.errors import ConfigSetError, ErrandError, SupervisorError, UsersChangeError
 from yggdrasil.server.link import Link
 from yggdrasil.server.messages import Answer, Ask, NodeInfo, NodeState, Request, ToChild, UsersChange
 from yggdrasil.server.namespaces import Namespace, make_namespace, namespaces_text, parse_namespaces
 from yggdrasil.server.tls import client_context
 
-_ERRORS = {"config": ConfigSetError, "users": UsersChangeError}
+_ERRORS = {"config": ConfigSetError, "snapshot": ErrandError, "users": UsersChangeError}
 """By the first word of what was asked for."""
 
 
@@ -94,6 +94,10 @@ class Services:
         answer = await self._ask("state")
         assert answer.state is not None
         return answer.state
+
+    async def snapshot(self, action: str, **values: str) -> str:
+        """Has the steward do something about snapshots; ErrandError has the text of the error reply."""
+        return (await self._ask("snapshot", values={"action": action, **values})).result
 
     def answered(self, answer: Answer) -> None:
         """Called with what the supervisor answers."""

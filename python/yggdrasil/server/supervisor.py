@@ -26,6 +26,7 @@ from yggdrasil.server.messages import (
     Assignment,
     Drain,
     Drained,
+    ErrandDone,
     Failed,
     FromChild,
     Loading,
@@ -35,6 +36,8 @@ from yggdrasil.server.messages import (
     Ready,
     Request,
     ShapeInfo,
+    SnapshotState,
+    StewardState,
     Stop,
     UsersChange,
     UsersChanged,
@@ -82,6 +85,7 @@ class Supervisor:
         guests: Guests,
         users: NodeUsers,
         log_format: str,
+        snapshots: SnapshotState,
         layout: LogLayout | None = None,
     ) -> None:
         self.live = live
@@ -95,10 +99,12 @@ class Supervisor:
         self._guests = guests
         self._users = users
         self._log_format = log_format
+        self.snapshots = snapshots
         self._workers = [
-            WorkerRole(shard, segments, listeners, guests, control, users) for shard in range(shape.shards)
+            WorkerRole(shard, segments, listeners, guests, control, users, lambda: self.snapshots.id)
+            for shard in range(shape.shards)
         ]
-        self._steward = StewardRole()
+        self._steward = StewardRole(segments)
         self._layout = layout
         self._moved = 0
         self._has_moved = asyncio.Event()
@@ -121,6 +127,8 @@ class Supervisor:
             pids=tuple(worker.pid for worker in self._workers),
             restarts=tuple(self.restarts),
             steward_pid=self._steward.pid,
+            ready=tuple(self.ready_shards),
+            snapshots=self.snapshots,
         )
 
     @property
@@ -273,6 +281,12 @@ class Supervisor:
                 child.stage = Stage.DRAINED
             case OptionsSet() | UsersChanged():
                 child.answered(message)
+            case ErrandDone():
+                self._steward.errands.done(message)
+            case StewardState():
+                self.snapshots = message.snapshots
+            case Request(ask="snapshot"):
+                self._in_background(self._run_errand(child, message))
             case Request():
                 self._in_background(self._answer(child, message))
         self._happened.set()
@@ -343,6 +357,10 @@ class Supervisor:
             error = str(refused)
         state = self.state if request.ask == "state" else None
         child.send(Answer(id=request.id, error=error, state=state, removed=removed))
+
+    async def _run_errand(self, child: Child, request: Request) -> None:
+        done = await self._steward.run(request.values)
+        child.send(Answer(id=request.id, error=done.error, result=done.result))
 
     async def _log_moved(self) -> None:
         """Until all workers have said so; then their logs are in force."""

@@ -29,6 +29,7 @@ from yggdrasil.server.messages import (
     Descriptors,
     Drain,
     Drained,
+    Errand,
     Failed,
     OptionsSet,
     Ready,
@@ -40,6 +41,8 @@ from yggdrasil.server.messages import (
 )
 from yggdrasil.server.recovery import ShardRecovery
 from yggdrasil.server.services import Services
+from yggdrasil.server.snapshots.door import serve_door
+from yggdrasil.server.snapshots.restore import ShardRestore
 from yggdrasil.server.tls import OPTIONS as TLS_OPTIONS
 from yggdrasil.shards import cluster, cluster_changes
 
@@ -81,6 +84,7 @@ class _WorkerProcess:
         self._guests: GuestListener | None = None
         self._here: protocol.Here | None = None
         self._users_are_loaded = False
+        self._door: asyncio.Server | None = None
         self._early: list[ChangeUsers] = []
         """Changes of users that came before there were any."""
 
@@ -98,7 +102,7 @@ class _WorkerProcess:
             descriptors.take("events"),
             self.services.config.engine_options(),
             [(guest.id, page, guest.leases) for guest, page in zip(self.duty.guests, pages, strict=True)],
-            loading=bool(self.assignment.node.log_directory),
+            loading=bool(self.assignment.node.log_directory or self.duty.snapshot),
         )
         self._worker = worker
         # The engine has mapped these; the eventfds it goes on using.
@@ -116,6 +120,8 @@ class _WorkerProcess:
         unixsocket, backlog = self.assignment.node.unixsocket, self.services.config.network.tcp_backlog
         self._acceptor = Acceptor(worker, unixsocket, backlog)
         await self._acceptor.listen(descriptors, self.services.config)
+        door = socket.socket(fileno=descriptors.take_one("door"))
+        self._door = await serve_door(worker, door)
         descriptors.close()
         if recovery is not None:
             await self._recover(recovery)
@@ -156,21 +162,24 @@ class _WorkerProcess:
             except YggdrasilError as error:
                 raise refused(directory, error) from None
 
-    def _recovery(self, worker: Worker) -> ShardRecovery | None:
+    def _recovery(self, worker: Worker) -> ShardRecovery | ShardRestore | None:
+        restore = ShardRestore(worker, self.duty.shard, self.services.config, self.duty.snapshot, self.link)
         if not self.assignment.node.log_directory:
-            return None
+            return restore if self.duty.snapshot else None
         return ShardRecovery(
             worker,
             self.duty.shard,
             self.services.config,
             Path(self.assignment.node.log_directory),
             self.link,
+            restore,
             is_successor=self.duty.is_successor,
         )
 
-    async def _recover(self, recovery: ShardRecovery) -> None:
+    async def _recover(self, recovery: ShardRecovery | ShardRestore) -> None:
         node = self.assignment.node
-        if node.log_directory_before and not self.duty.is_successor:
+        has_moved = node.log_directory_before and not self.duty.is_successor
+        if has_moved and isinstance(recovery, ShardRecovery):
             before = Path(node.log_directory_before)
             await recovery.run_moved(before, node.log_shards_before, self.services.log_moved)
         else:
@@ -197,6 +206,9 @@ class _WorkerProcess:
                 self._draining = self._draining or asyncio.get_running_loop().create_task(self._drain())
             case Stop():
                 self.stopped.set()
+            case Errand():
+                # The steward's alone.
+                pass
 
     def _set_options(self, values: dict[str, str]) -> str | None:
         """Sets options in the engine; on an error everything is as it was."""

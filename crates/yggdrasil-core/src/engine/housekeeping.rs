@@ -186,6 +186,7 @@ impl Engine {
         let expiring: u64 = databases.map(|db| self.shard.expiring(db as u8)).sum();
         let stats = &self.stats;
         stats.set(Counter::Keys, keys);
+        stats.set(Counter::Changes, self.shard.number());
         stats.set(Counter::ExpiringKeys, expiring);
         stats.set(Counter::ExpiredKeys, counters.expired);
         stats.set(Counter::EvictedKeys, counters.evicted);

@@ -336,6 +336,17 @@ impl Engine {
         &self.shape
     }
 
+    /// The shard, for who fills it before anybody is served.
+    pub fn filling(&mut self) -> &mut Shard {
+        &mut self.shard
+    }
+
+    /// The shard, for who copies it; `None` while a transaction is changing it.
+    #[must_use]
+    pub fn settled(&self) -> Option<&Shard> {
+        self.reserved.is_none().then_some(&self.shard)
+    }
+
     /// The shard this worker owns.
     #[must_use]
     pub fn shard_index(&self) -> usize {

@@ -73,6 +73,12 @@ impl ShardReader {
             .collect()
     }
 
+    /// The state of the arena: odd while it is being emptied, another one after each time, 0 before the first.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.mapping.observe(EPOCH).unwrap_or(0)
+    }
+
     /// Visits all entries of a bucket of a physical database, expired ones included, and returns the next cursor; 0
     /// begins and ends. What is there during the whole of a scan is visited at least once, as it is at some moment of
     /// it; the entries of a call are of one moment. A value that only the owner finds is given as the entry has it.
@@ -84,11 +90,23 @@ impl ShardReader {
         swept: &mut Swept,
         visit: &mut dyn FnMut(&[u8], &EntryView<'_>),
     ) -> Option<u64> {
+        self.scan_since(physical, cursor, 0, swept, visit)
+    }
+
+    /// Visits, like [`ShardReader::scan`], what has a version of `since` or a later one. Nothing else is copied.
+    pub fn scan_since(
+        &self,
+        physical: u8,
+        cursor: u64,
+        since: u64,
+        swept: &mut Swept,
+        visit: &mut dyn FnMut(&[u8], &EntryView<'_>),
+    ) -> Option<u64> {
         if u16::from(physical) >= self.layout.databases {
             return Some(0);
         }
         let next = (0..ATTEMPTS).find_map(|_| {
-            let swept = self.sweep(physical, cursor, swept);
+            let swept = self.sweep(physical, cursor, since, swept);
             if swept.is_none() {
                 std::hint::spin_loop();
             }
@@ -113,8 +131,8 @@ impl ShardReader {
         Some(next)
     }
 
-    /// Copies what hangs on the bucket of a cursor. Returns the next cursor.
-    fn sweep(&self, physical: u8, cursor: u64, swept: &mut Swept) -> Option<u64> {
+    /// Copies what hangs on the bucket of a cursor and has changed. Returns the next cursor.
+    fn sweep(&self, physical: u8, cursor: u64, since: u64, swept: &mut Swept) -> Option<u64> {
         swept.bytes.clear();
         swept.entries.clear();
         let moment = self.moment(physical, cursor)?;
@@ -129,6 +147,9 @@ impl ShardReader {
                 let at = line_reference(&line, place);
                 if at != 0 && at & LINK == 0 {
                     let entry = self.entry_at(at)?;
+                    if entry.header.version() < since {
+                        continue;
+                    }
                     let is_sure =
                         entry.bytes() < LARGE_ENTRY || self.is_same(physical, cursor, &moment);
                     if !is_sure || !self.copy_entry(entry, swept) {

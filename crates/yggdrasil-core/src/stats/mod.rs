@@ -72,6 +72,7 @@ counters! {
     ExpiredKeys, "expired_keys", Counter, "Keys removed because their time was over";
     EvictedKeys, "evicted_keys", Counter, "Keys removed to make room";
     Keys, "keys", Gauge, "Keys of the shard, all databases";
+    Changes, "changes", Gauge, "Number of the last change of the shard";
     ExpiringKeys, "expiring_keys", Gauge, "Keys of the shard with a time to live";
     MemoryLimit, "memory_limit_bytes", Gauge, "The shard's part of maxmemory, 0 without a limit";
     MemoryHeap, "memory_heap_bytes", Gauge, "Memory of the worker's process that counts against maxmemory beside keys";

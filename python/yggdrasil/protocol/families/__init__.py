@@ -17,6 +17,7 @@ from yggdrasil.protocol.families import (
     replication,
     server,
     slowlog,
+    snapshot,
     tracking,
 )
 
@@ -37,5 +38,6 @@ FAMILIES = (
     replication,
     server,
     slowlog,
+    snapshot,
     tracking,
 )

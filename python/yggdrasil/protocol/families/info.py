@@ -123,7 +123,23 @@ def _memory(node: NodeReport) -> Fields:
 def _persistence(node: NodeReport) -> Fields:
     yield "loading", 0
     yield "async_loading", 0
-    yield "rdb_bgsave_in_progress", 0
+    snapshots, node_started_ms = node.state.snapshots, node.ctx.services.node.started_at_ms
+    changes = sum(node.counters[shard]["changes"] for shard in node.counters) - sum(snapshots.numbers)
+    running_s = time.time() - snapshots.began_ms / 1000 if snapshots.began_ms else -1
+    yield "rdb_changes_since_last_save", max(changes, 0)
+    yield "rdb_bgsave_in_progress", int(snapshots.began_ms > 0)
+    yield "rdb_last_save_time", (snapshots.ended_ms or node_started_ms) // 1000
+    yield "rdb_last_bgsave_status", "err" if snapshots.error else "ok"
+    yield "rdb_last_bgsave_time_sec", round(snapshots.seconds)
+    yield "rdb_current_bgsave_time_sec", round(running_s)
+    yield "rdb_saves", snapshots.taken
+    yield "rdb_last_cow_size", 0
+    yield "snapshot_last_id", snapshots.id
+    yield "snapshot_last_keys", snapshots.keys
+    yield "snapshot_last_bytes", snapshots.bytes
+    yield "snapshot_last_new_bytes", snapshots.new_bytes
+    yield "snapshot_records_written", snapshots.records_written
+    yield "snapshot_error", snapshots.error
     yield "aof_enabled", int(node.option("appendonly") == "yes")
     yield "aof_rewrite_in_progress", 0
     yield "aof_last_write_status", "err" if node.count("log_error") else "ok"
@@ -273,7 +289,7 @@ _SECTIONS: dict[str, tuple[str, Callable[[NodeReport], Fields], bool]] = {
 # system knows of processes, is most of what INFO costs.
 _WORKERS = {"clients", "memory", "errorstats", "keyspace"}
 _LISTENERS = {"stats"}
-_STATE = {"server", "memory", "cpu", "shards"}
+_STATE = {"server", "memory", "persistence", "cpu", "shards"}
 _PROCESSES = {"memory", "cpu"}
 _GROUPS: dict[str, set[str]] = {
     "default": {name for name, (_, _, always) in _SECTIONS.items() if always},

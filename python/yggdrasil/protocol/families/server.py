@@ -27,20 +27,6 @@ async def lolwut(ctx: CommandContext, args: list[bytes]) -> Reply:
 
 
 @command(
-    "lastsave",
-    arity=1,
-    flags=("loading", "stale", "fast", "admin_category"),
-    group="server",
-    summary="Tells since when nothing was written to disk: the start of the node.",
-    since="1.0.0",
-    tips=("nondeterministic_output",),
-)
-async def lastsave(ctx: CommandContext, args: list[bytes]) -> Reply:
-    """Unix seconds."""
-    return ctx.services.node.started_at_ms // 1000
-
-
-@command(
     "wait",
     arity=3,
     flags=("blocking", "connection"),

@@ -73,7 +73,9 @@ impl Shard {
             Effect::Clear | Effect::MapDatabases { .. } => {}
             effect => {
                 let place = self.locate(&key);
-                let is_late = place.is_some_and(|place| place.header.version() >= number);
+                // A pin leaves the version as it is, and a snapshot tells it under that of the entry.
+                let newest = number - u64::from(!matches!(effect, Effect::Pin { .. }));
+                let is_late = place.is_some_and(|place| place.header.version() > newest);
                 // What it changed a part of is gone by a later change, or was replaced by one.
                 let has_base = match effect {
                     Effect::Put { .. } | Effect::Delta { is_new: true, .. } => true,

@@ -10,6 +10,7 @@ mod commit;
 mod compact;
 mod draft;
 mod evict;
+mod export;
 mod fields;
 mod lease;
 mod notify;

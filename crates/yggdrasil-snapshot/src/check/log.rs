@@ -1,0 +1,177 @@
+//! Checking the log of a shard.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+use yggdrasil_log::disk::RealDisk;
+use yggdrasil_log::{
+    Content, Frame, HEADER_BYTES, LogError, Reader, SegmentHeader, segment_name, sequence_of,
+};
+
+use super::CheckError;
+
+/// Records begin at multiples of it.
+const ALIGNMENT: u64 = 8;
+
+/// The state of the log of a shard.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct LogReport {
+    pub directory: PathBuf,
+    pub shard: Option<u32>,
+    pub segments: u64,
+    /// Changes up to the end, or up to the damage, and the last number of them.
+    pub changes: u64,
+    pub last: u64,
+    /// Bytes behind the end that are not whole: they never were durable.
+    pub torn_bytes: u64,
+    pub damage: Option<LogDamage>,
+}
+
+/// Damage in the middle of a log, and what it means.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct LogDamage {
+    pub file: PathBuf,
+    pub offset: u64,
+    pub fault: String,
+    /// Number of the first change behind the damage that is whole, and how many there are.
+    pub next: Option<u64>,
+    pub changes_behind: u64,
+    /// True where a whole snapshot has all changes that are damaged.
+    pub is_covered: bool,
+}
+
+/// Checks a log. `start` is the number from which on it is needed beside a snapshot.
+pub(super) fn check_log(
+    directory: &Path,
+    shard: Option<u32>,
+    start: Option<u64>,
+) -> Result<LogReport, CheckError> {
+    let mut report = LogReport {
+        directory: directory.to_path_buf(),
+        shard,
+        segments: segments_of(directory)?.len() as u64,
+        changes: 0,
+        last: 0,
+        torn_bytes: 0,
+        damage: None,
+    };
+    match read_all(directory, &mut report) {
+        Ok(()) => {}
+        Err(LogError::Disk { path, error }) => return Err(CheckError::at(&path)(error)),
+        Err(LogError::Damaged {
+            path,
+            offset,
+            reason,
+        }) => {
+            report.damage = Some(damage_of(
+                &report,
+                &path,
+                offset,
+                reason.to_string(),
+                start,
+            )?)
+        }
+        Err(LogError::Missing { path }) => {
+            let fault = "the file is not there".to_owned();
+            report.damage = Some(damage_of(&report, &path, 0, fault, start)?);
+        }
+    }
+    Ok(report)
+}
+
+fn read_all(directory: &Path, report: &mut LogReport) -> Result<(), LogError> {
+    let mut reader = Reader::open(Arc::new(RealDisk), directory)?;
+    while let Some(entry) = reader.read()? {
+        report.changes += u64::from(matches!(entry.frame.content, Content::Change(_)));
+        report.last = entry.frame.number;
+    }
+    report.torn_bytes = reader.end().torn_bytes;
+    Ok(())
+}
+
+fn damage_of(
+    report: &LogReport,
+    file: &Path,
+    offset: u64,
+    fault: String,
+    start: Option<u64>,
+) -> Result<LogDamage, CheckError> {
+    let behind = changes_behind(&report.directory, file, offset, report.last)?;
+    let next = behind.first().copied();
+    let is_covered = match (start, next) {
+        (Some(start), Some(next)) => next <= start,
+        _ => false,
+    };
+    Ok(LogDamage {
+        file: file.to_path_buf(),
+        offset,
+        fault,
+        next,
+        changes_behind: behind.len() as u64,
+        is_covered,
+    })
+}
+
+/// Numbers of the whole changes behind a place that are higher than the last one before it.
+fn changes_behind(
+    directory: &Path,
+    file: &Path,
+    offset: u64,
+    last: u64,
+) -> Result<Vec<u64>, CheckError> {
+    let damaged = file
+        .file_name()
+        .and_then(|name| sequence_of(name.to_str()?));
+    let mut numbers = Vec::new();
+    for sequence in segments_of(directory)? {
+        if Some(sequence) < damaged {
+            continue;
+        }
+        let path = directory.join(segment_name(sequence));
+        let contents = fs::read(&path).map_err(CheckError::at(&path))?;
+        let from = if Some(sequence) == damaged {
+            offset.max(HEADER_BYTES)
+        } else {
+            HEADER_BYTES
+        };
+        for frame in whole_frames(&contents, from) {
+            if matches!(frame.content, Content::Change(_)) && frame.number > last {
+                numbers.push(frame.number);
+            }
+        }
+    }
+    Ok(numbers)
+}
+
+/// The whole records of a segment from an offset on, wherever they begin.
+pub(super) fn whole_frames(contents: &[u8], from: u64) -> impl Iterator<Item = Frame<'_>> {
+    let mut offset = from.next_multiple_of(ALIGNMENT);
+    std::iter::from_fn(move || {
+        while offset < contents.len() as u64 {
+            if let Ok(frame) = Frame::decode(contents, offset) {
+                offset += frame.bytes;
+                return Some(frame);
+            }
+            offset += ALIGNMENT;
+        }
+        None
+    })
+}
+
+/// Sequence numbers of the segments in a directory, ascending.
+pub(super) fn segments_of(directory: &Path) -> Result<Vec<u64>, CheckError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).map_err(CheckError::at(directory))? {
+        let entry = entry.map_err(CheckError::at(directory))?;
+        found.extend(entry.file_name().to_str().and_then(sequence_of));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The head of a segment, if it is whole.
+pub(super) fn head_of(contents: &[u8]) -> Option<SegmentHeader> {
+    SegmentHeader::decode(contents, contents.len() as u64).ok()
+}

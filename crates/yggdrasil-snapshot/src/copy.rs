@@ -1,0 +1,41 @@
+//! Copying a snapshot from one store to another.
+
+use std::collections::HashSet;
+
+use crate::error::SnapshotError;
+use crate::load::{list, read_bytes, read_manifest};
+use crate::manifest::Manifest;
+use crate::name::manifest_object;
+use crate::store::Store;
+
+/// Copies a snapshot, the newest readable one without a name, and checks all of it on the way.
+///
+/// # Errors
+/// There is none, it is damaged, or it cannot be written. The target has it whole or not at all.
+pub fn copy(from: &dyn Store, to: &dyn Store, id: Option<&str>) -> Result<Manifest, SnapshotError> {
+    let manifest = match id {
+        Some(id) => read_manifest(from, id)?,
+        None => {
+            let mut readable = list(from)?.into_iter().rev();
+            readable
+                .find_map(|listed| listed.manifest.ok())
+                .ok_or_else(|| SnapshotError::Missing("that can be read".to_owned()))?
+        }
+    };
+    let mut copied = HashSet::new();
+    for chunk in manifest.chunks() {
+        if copied.insert(chunk.name) {
+            let object = chunk.name.object();
+            let bytes = read_bytes(from, chunk)?;
+            to.put(&object, &bytes)
+                .map_err(SnapshotError::of_store("written", object))?;
+        }
+    }
+    let object = manifest_object(&manifest.id);
+    let failed = |action| SnapshotError::of_store(action, object.clone());
+    to.settle().map_err(failed("made durable"))?;
+    to.put(&object, &manifest.encode())
+        .map_err(failed("written"))?;
+    to.settle().map_err(failed("made durable"))?;
+    Ok(manifest)
+}

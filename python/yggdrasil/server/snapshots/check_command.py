@@ -1,0 +1,118 @@
+"""The command `yggdrasil check`."""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from yggdrasil import YggdrasilError
+from yggdrasil._core import ARENA_BYTES_MAX, SnapshotStore
+from yggdrasil.server.directory import lock_directory
+from yggdrasil.server.snapshots.places import folder_of, open_place
+
+_EXIT_DAMAGE = 1
+
+
+@contextlib.contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Keeps nodes off a directory that exists. What is wrong with it is the command's error, with status 2."""
+    if not directory.is_dir():
+        raise click.ClickException(f"{directory} is no directory")
+    try:
+        descriptor = lock_directory(directory)
+    except YggdrasilError as error:
+        raise click.ClickException(str(error)) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def store_of(directory: Path, url: str | None) -> SnapshotStore:
+    """The store that --url names, or the folder in a node's directory."""
+    return open_place(url) if url else open_place(str(folder_of(directory)))
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--url", metavar="URL", help="Where snapshots lie. [default: snapshots in DIRECTORY]")
+@click.option("--repair", is_flag=True, help="Mend what is damaged, after a copy of it was made in DIRECTORY.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(directory: Path, url: str | None, *, repair: bool, as_json: bool) -> None:
+    """Check all that a node has in DIRECTORY while it does not run: logs and snapshots.
+
+    The exit status is 0 where all is sound, 1 where something is damaged or was, 2 where it cannot be checked.
+    """
+    directory = directory.absolute()
+    with alone(directory):
+        try:
+            store = store_of(directory, url)
+            if repair:
+                name = time.strftime("%Y%m%dT%H%M%S")
+                answer = json.loads(store.repair(directory, ARENA_BYTES_MAX, name))
+                report, repaired = answer["report"], answer["repaired"]
+            else:
+                report, repaired = json.loads(store.check(directory, ARENA_BYTES_MAX)), None
+        except YggdrasilError as error:
+            raise click.ClickException(str(error)) from None
+    damage = len(report["snapshots"]["damage"]) + sum(log["damage"] is not None for log in report["logs"])
+    if as_json:
+        click.echo(json.dumps({"sound": not damage, "report": report, "repaired": repaired}, indent=1))
+    else:
+        click.echo("\n".join((*_report_lines(report), *_repair_lines(repaired), _verdict(damage, repaired))))
+    sys.exit(_EXIT_DAMAGE if damage else 0)
+
+
+def _report_lines(report: dict[str, Any]) -> Iterator[str]:
+    snapshots = report["snapshots"]
+    yield (
+        f"snapshots: {len(snapshots['whole'])} whole, {len(snapshots['damaged'])} damaged; "
+        f"{snapshots['chunks']} chunks, {snapshots['bytes']} bytes, {snapshots['records']} records"
+    )
+    for damage in snapshots["damage"]:
+        yield f"  damaged: {damage['object']}: {damage['fault']}"
+        if damage["shard"] is not None:
+            numbers = f"numbers {damage['low']} to {damage['high']}"
+            yield f"    {damage['records']} records of shard {damage['shard']}, {numbers}"
+        yield f"    snapshots that need it: {', '.join(damage['snapshots'])}"
+    for log in report["logs"]:
+        yield (
+            f"log {log['directory']}: {log['segments']} segments, {log['changes']} changes up to number {log['last']}, "
+            f"{log['torn_bytes']} bytes of an unfinished end"
+        )
+        if log["damage"]:
+            yield from _log_damage_lines(log["damage"], log["last"])
+
+
+def _log_damage_lines(damage: dict[str, Any], last: int) -> Iterator[str]:
+    yield f"  damaged: {damage['file']} at offset {damage['offset']}: {damage['fault']}"
+    if damage["next"] is None:
+        yield f"    no change behind number {last} is whole"
+    else:
+        lost = f"changes {last + 1} to {damage['next'] - 1} are lost"
+        yield f"    {lost}; {damage['changes_behind']} behind them are whole"
+    if damage["is_covered"]:
+        yield "    a whole snapshot has what is lost here: --repair costs nothing"
+    else:
+        yield f"    no snapshot has what is lost here: --repair ends the log with number {last}"
+
+
+def _repair_lines(repaired: dict[str, Any] | None) -> Iterator[str]:
+    if repaired is None:
+        return
+    yield from (f"mended: {line}" for line in repaired["done"])
+    yield from (f"dropped: {line}" for line in repaired["dropped"])
+    if repaired["done"]:
+        yield f"the originals are in {repaired['backup']}"
+
+
+def _verdict(damage: int, repaired: dict[str, Any] | None) -> str:
+    if not damage:
+        return "all is sound"
+    return f"{damage} things were damaged" if repaired else f"{damage} things are damaged; --repair mends them"

@@ -1,0 +1,260 @@
+"""What the steward does about snapshots: it takes them, removes old ones, and reads them again to find damage."""
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from yggdrasil._core import NodeShape, SnapshotStore, Snapshotter, YggdrasilError
+from yggdrasil.server.config import Config
+from yggdrasil.server.errors import ErrandError
+from yggdrasil.server.messages import NodeState, SnapshotState
+from yggdrasil.server.snapshots.door import Owners
+
+log = structlog.stdlib.get_logger(__name__)
+
+GROWTH_MAX = 50
+"""A shard is written anew when what has changed since takes more than this part of the whole, in percent."""
+DRAFT_AGE_S = 3600.0
+"""Chunks of no snapshot are removed at this age: younger ones may belong to one that somebody is taking."""
+
+_TICK_S = 0.5
+_CHECK_PAUSE_S = 3600.0
+_LOG_LOOK_S = 5.0
+_LEAST_BYTES = 64 << 20
+"""Logs of less are never long."""
+_NICENESS = 10
+
+
+class Keeper:
+    """Takes one snapshot at a time. `report` hears of each change of its state."""
+
+    def __init__(
+        self,
+        config: Config,
+        node: str,
+        shape: NodeShape,
+        arenas: Sequence[int],
+        store: SnapshotStore,
+        owners: Owners,
+        logs: Path | None,
+        report: Callable[[SnapshotState], None],
+        node_state: Callable[[], Awaitable[NodeState]],
+    ) -> None:
+        self.config = config
+        self._store = store
+        self._snapshotter = Snapshotter(shape, list(arenas), store, node, owners, logs)
+        self._longest = shape.arena_bytes
+        self._node_state = node_state
+        self._report = report
+        self._state = SnapshotState()
+        self._under_way: asyncio.Task[dict[str, Any]] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_closing = False
+        self._is_checking = False
+
+    async def start(self) -> None:
+        """Goes on from the state that the supervisor has kept, and begins what is due by itself."""
+        state = (await self._node_state()).snapshots
+        # What was under way in a steward that has died is not any more.
+        self._tell(**state.model_dump() | {"began_ms": 0, "keys_to_write": 0, "records_written": 0, "bytes_written": 0})
+        try:
+            await asyncio.to_thread(self._store.remove_drafts)
+        except YggdrasilError as error:
+            # The next snapshot says so, too.
+            log.error("unfinished snapshots could not be removed", error=str(error))
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(work) for work in (self._keep_schedule(), self._keep_checking())]
+
+    async def stop(self) -> None:
+        """Ends everything; a snapshot under way is given up."""
+        self._is_closing = True
+        self._snapshotter.cancel()
+        for task in self._tasks:
+            task.cancel()
+        with contextlib.suppress(YggdrasilError):
+            if self._under_way is not None:
+                await self._under_way
+
+    async def run(self, values: dict[str, str]) -> Any:
+        """Does what a command wants. ErrandError has the text of the error reply."""
+        try:
+            match values["action"]:
+                case "take":
+                    return await self.take(is_full=values.get("full") == "yes")
+                case "begin":
+                    self.begin(is_full=values.get("full") == "yes")
+                    return None
+                case "list":
+                    return json.loads(await asyncio.to_thread(self._store.list))
+                case "check":
+                    return await self._check(0)
+                case "prune":
+                    keep = int(values.get("keep") or self.config.snapshot.keep)
+                    return await self._prune(keep)
+                case other:
+                    raise ErrandError(f"ERR the steward does not know what {other} is")
+        except ErrandError:
+            raise
+        except YggdrasilError as error:
+            raise ErrandError(f"ERR {error}") from error
+
+    def begin(self, *, is_full: bool) -> "asyncio.Task[dict[str, Any]]":
+        """Begins a snapshot, if none is under way."""
+        if self._under_way is not None and not self._under_way.done():
+            raise ErrandError("ERR Background save already in progress")
+        self._under_way = asyncio.get_running_loop().create_task(self._take(is_full))
+        self._under_way.add_done_callback(_retrieve)
+        return self._under_way
+
+    async def take(self, *, is_full: bool) -> dict[str, Any]:
+        """Takes a snapshot and tells what is in it."""
+        return await asyncio.shield(self.begin(is_full=is_full))
+
+    async def _take(self, is_full: bool) -> dict[str, Any]:
+        numbers = tuple(self._snapshotter.numbers())
+        began, options = time.monotonic(), self.config.snapshot
+        self._tell(began_ms=time.time_ns() // 1_000_000, keys_to_write=0, records_written=0, bytes_written=0)
+        try:
+            taken: dict[str, Any] = json.loads(await self._written(is_full))
+        except YggdrasilError as error:
+            self._tell(began_ms=0, error=str(error), failed=self._state.failed + 1)
+            if not self._is_closing:
+                log.error("a snapshot failed", error=str(error))
+            raise
+        seconds = round(time.monotonic() - began, 3)
+        self._tell(
+            id=taken["id"],
+            ended_ms=taken["ended_ms"],
+            keys=taken["keys"],
+            bytes=taken["bytes"],
+            new_bytes=taken["new_bytes"],
+            numbers=numbers,
+            taken=self._state.taken + 1,
+            seconds=seconds,
+            error="",
+            began_ms=0,
+        )
+        log.info("snapshot taken", id=taken["id"], keys=taken["keys"], new_bytes=taken["new_bytes"], seconds=seconds)
+        # The snapshot is there whatever becomes of older ones.
+        try:
+            await self._prune(options.keep)
+        except YggdrasilError as error:
+            log.error("old snapshots could not be removed", error=str(error))
+        return taken
+
+    async def _written(self, is_full: bool) -> str:
+        """Writes one. What is being filled is no state to keep."""
+        before = await self._node_state()
+        absent = [shard for shard, ready in enumerate(before.ready) if not ready]
+        if absent:
+            raise YggdrasilError(f"shard {absent[0]} is not ready")
+        options = self.config.snapshot
+        manner = {
+            "level": options.level,
+            "threads": options.threads,
+            "bytes_per_second": options.rate,
+            "layers_max": options.layers_max,
+            "growth_max": GROWTH_MAX,
+            "namespaces": self.config.engine_options()["namespaces"],
+            "ack": self.config.ack,
+        }
+        writing = asyncio.get_running_loop().create_task(
+            asyncio.to_thread(_politely, self._snapshotter.take, is_full, manner)
+        )
+        while not writing.done():
+            await asyncio.wait([writing], timeout=_TICK_S)
+            keys, records, written, _ = self._snapshotter.progress()
+            self._tell(keys_to_write=keys, records_written=records, bytes_written=written)
+        result = writing.result()
+        if (await self._node_state()).restarts != before.restarts:
+            raise YggdrasilError("a worker died meanwhile")
+        return result
+
+    async def _prune(self, keep: int) -> Any:
+        pruned = json.loads(await asyncio.to_thread(self._store.prune, keep, DRAFT_AGE_S))
+        if pruned["unreadable"]:
+            log.warning("snapshots cannot be read, so no chunks are removed", ids=pruned["unreadable"])
+        return pruned
+
+    async def _keep_schedule(self) -> None:
+        due_from = looked_at = time.monotonic()
+        while True:
+            await asyncio.sleep(_TICK_S)
+            now, interval = time.monotonic(), self.config.snapshot.interval
+            is_due = interval and now - due_from >= interval
+            if not is_due and now - looked_at >= _LOG_LOOK_S:
+                looked_at = now
+                is_due = await self._is_log_long()
+            if not is_due:
+                continue
+            due_from = now
+            if tuple(self._snapshotter.numbers()) == self._state.numbers:
+                continue
+            with contextlib.suppress(YggdrasilError):
+                await self.take(is_full=False)
+
+    async def _is_log_long(self) -> bool:
+        """True where logs have become longer than what a snapshot is worth; one shortens them."""
+        options = self.config.snapshot
+        if not options.log_growth:
+            return False
+        try:
+            log_bytes = await asyncio.to_thread(self._snapshotter.log_bytes)
+        except YggdrasilError:
+            # A segment that was just removed, or a log that is being begun.
+            return False
+        segments = 2 * self.config.node.shards * self.config.durability.log_segment_size
+        return log_bytes > segments + options.log_growth * max(self._state.bytes, _LEAST_BYTES)
+
+    async def _keep_checking(self) -> None:
+        while True:
+            await asyncio.sleep(_CHECK_PAUSE_S)
+            rate = self.config.snapshot.check_rate
+            if rate and not self._is_checking:
+                try:
+                    await self._check(rate)
+                except YggdrasilError as error:
+                    log.error("snapshots could not be checked", error=str(error))
+
+    async def _check(self, rate: int) -> Any:
+        """Reads everything again, at so many bytes a second; 0 for no limit."""
+        loop = asyncio.get_running_loop()
+
+        def read(count: int) -> bool:
+            loop.call_soon_threadsafe(lambda: self._tell(checked_bytes=self._state.checked_bytes + count))
+            return not self._is_closing
+
+        self._is_checking = True
+        try:
+            verdict = json.loads(await asyncio.to_thread(self._store.verify, self._longest, rate, read))
+        finally:
+            self._is_checking = False
+        self._tell(checked_ms=time.time_ns() // 1_000_000, damaged=len(verdict["damage"]))
+        for damage in verdict["damage"]:
+            log.error("a snapshot is damaged", object=damage["object"], fault=damage["fault"], ids=damage["snapshots"])
+        return verdict
+
+    def _tell(self, **changed: Any) -> None:
+        self._state = self._state.model_copy(update=changed)
+        self._report(self._state)
+
+
+def _politely(take: Callable[[bool, dict[str, int | str]], str], is_full: bool, manner: dict[str, int | str]) -> str:
+    """On a thread of its own, behind whatever serves clients; the threads that it starts are like it."""
+    # Niceness is one of threads in Linux, and this one is used again for what the steward does in the background.
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
+    return take(is_full, manner)
+
+
+def _retrieve(task: "asyncio.Task[dict[str, Any]]") -> None:
+    """Nobody may wait for it; its error was logged."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,235 @@
+"""Snapshots of a node: taken while it serves, and what it begins with after a restart."""
+
+import os
+import signal
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.node import Node, NodeError, free_port
+from tests.wire import ConnectionEndedError, Error, Wire, eventually, pairs, text_of
+
+import yggdrasil
+
+
+def _client(node: yggdrasil.Node) -> Wire:
+    return Wire("127.0.0.1", node.port)
+
+
+def _fill(client: Wire, count: int) -> None:
+    for number in range(count):
+        client("SET", f"key:{number}", f"value {number} " * 5)
+    client("SET", "soon", "1", "PX", "1")
+    client("SET", "later", "1", "EX", "1000")
+    client("SELECT", "3")
+    client("SET", "elsewhere", b"\x00\xff" * 100_000)
+    client("SELECT", "0")
+
+
+def _check(client: Wire, count: int) -> None:
+    eventually(lambda: client("DBSIZE") == count + 1)
+    assert client("GET", "key:7") == b"value 7 " * 5
+    assert client("GET", "soon") is None
+    assert 900 < client("TTL", "later") <= 1000
+    client("SELECT", "3")
+    assert client("GET", "elsewhere") == b"\x00\xff" * 100_000
+    client("SELECT", "0")
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_node_without_a_log_begins_with_its_last_snapshot(tmp_path: Path, shards: int) -> None:
+    with yggdrasil.Node(shards, directory=tmp_path, ack="none") as node, _client(node) as client:
+        _fill(client, 300)
+        assert client("SAVE") == "OK"
+        client("SET", "lost", "1")
+    with yggdrasil.Node(shards, directory=tmp_path, ack="none") as node, _client(node) as client:
+        _check(client, 300)
+        # Numbers go on, so that a snapshot knows what has changed.
+        client("SET", "another", "1")
+        assert client("SAVE") == "OK"
+    with yggdrasil.Node(shards, directory=tmp_path, ack="none") as node, _client(node) as client:
+        assert client("GET", "another") == b"1"
+        assert client("GET", "lost") is None
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_log_goes_on_where_a_snapshot_ends(tmp_path: Path, shards: int) -> None:
+    options: dict[str, Any] = {"directory": tmp_path, "ack": "fast", "log_segment_size": "1mb"}
+    with yggdrasil.Node(shards, **options) as node, _client(node) as client:
+        _fill(client, 300)
+        for number in range(40):
+            client("SET", f"long:{number}", b"x" * 100_000)
+        before = len(list(tmp_path.glob("log/**/*.log")))
+        assert client("SAVE") == "OK"
+        assert len(list(tmp_path.glob("log/**/*.log"))) < before, "the snapshot has what was in the others"
+        assert client("MSET", "one", "1", "two", "2", "three", "3") == "OK"
+        client("DEL", *[f"long:{number}" for number in range(1, 40)])
+        client("APPEND", "long:0", "+")
+        assert client("SAVE") == "OK"
+        assert pairs(client("SNAPSHOT", "LIST")[-1])[b"base"] is not None, "the log tells what has changed"
+        client("SET", "last", "1")
+        node.kill()
+    with yggdrasil.Node(shards, **options) as node, _client(node) as client:
+        assert client("MGET", "one", "two", "three", "last") == [b"1", b"2", b"3", b"1"]
+        assert client("GET", "long:0") == b"x" * 100_000 + b"+"
+        client("DEL", "one", "two", "three", "last", "long:0")
+        _check(client, 300)
+
+
+def test_a_worker_that_dies_comes_back_with_snapshot_and_log(tmp_path: Path) -> None:
+    with yggdrasil.Node(2, directory=tmp_path, ack="fast") as node, _client(node) as client:
+        for number in range(200):
+            client("SET", f"key:{number}", "x")
+        assert client("SAVE") == "OK"
+        client("SET", "later", "1")
+        pids = [int(line.split("pid=")[1].split(",")[0]) for line in _shards(client)]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: _keys(node) == 201)
+
+
+def _shards(client: Wire) -> list[str]:
+    return [line for line in text_of(client("INFO", "shards")).splitlines() if line.startswith("shard")]
+
+
+def _keys(node: yggdrasil.Node) -> int:
+    try:
+        with _client(node) as client:
+            found = client("DBSIZE")
+    except (OSError, ConnectionEndedError):
+        return -1
+    return found if isinstance(found, int) else -1
+
+
+def test_keys_that_no_log_has_are_in_no_snapshot(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"directory": tmp_path, "ack": "fast", "namespaces": "cache: none"}
+    with yggdrasil.Node(2, **options) as node, _client(node) as client:
+        client("MSET", "cache:1", "a", "kept", "b")
+        assert client("SAVE") == "OK"
+    with yggdrasil.Node(2, **options) as node, _client(node) as client:
+        assert client("MGET", "cache:1", "kept") == [None, b"b"]
+
+
+def test_pins_outlive_the_run(tmp_path: Path) -> None:
+    with yggdrasil.Node(2, directory=tmp_path) as node, _client(node) as client:
+        for number in range(500):
+            client("SET", f"key:{number}", "x")
+            client("PIN", f"key:{number}", "EX", "1000")
+        client("UNPIN", "key:7")
+        assert client("SAVE") == "OK"
+    with yggdrasil.Node(2, directory=tmp_path) as node, _client(node) as client:
+        assert client("PINTTL", "key:7") == -1
+        assert 900 < client("PINTTL", "key:499") <= 1000
+        assert client("DBSIZE") == 500
+
+
+def test_lastsave_and_info_tell_of_the_last_snapshot() -> None:
+    with Node(2) as node, _client(node) as client:
+        started = client("LASTSAVE")
+        assert _persistence(client)["rdb_saves"] == "0"
+        client("SET", "a", "1")
+        assert client("BGSAVE") == "Background saving started"
+        eventually(lambda: _persistence(client)["rdb_saves"] == "1")
+        info = _persistence(client)
+        assert info["rdb_last_bgsave_status"] == "ok"
+        assert client("LASTSAVE") >= started
+        assert info["rdb_bgsave_in_progress"] == "0"
+        assert info["snapshot_last_keys"] == "1"
+        assert client("BGSAVE", "NOW") == Error("ERR syntax error")
+
+
+def _persistence(client: Wire) -> dict[str, str]:
+    lines = text_of(client("INFO", "persistence")).splitlines()[1:]
+    return dict(line.split(":", 1) for line in lines)
+
+
+def test_snapshots_are_listed_and_old_ones_removed() -> None:
+    with Node(2, snapshot_keep=3) as node, _client(node) as client:
+        ids = []
+        for number in range(5):
+            client("SET", f"key:{number}", "x")
+            ids.append(pairs(client("SNAPSHOT", "CREATE"))[b"id"])
+        rows = [pairs(row) for row in client("SNAPSHOT", "LIST")]
+        assert [row[b"id"] for row in rows] == ids[2:]
+        assert [row[b"keys"] for row in rows] == [3, 4, 5]
+        assert client("SNAPSHOT", "PRUNE", "1") == 2
+        assert len(client("SNAPSHOT", "LIST")) == 1
+        assert client("SNAPSHOT", "PRUNE", "0") == Error("ERR the newest snapshot is always kept: at least 1")
+        assert client("SNAPSHOT", "CREATE", "HALF") == Error("ERR syntax error")
+
+
+def test_damage_is_found_and_stops_a_start(tmp_path: Path) -> None:
+    port = free_port()
+    with yggdrasil.Node(1, directory=tmp_path, admin_port=port) as node, _client(node) as client:
+        client("SET", "a", "x" * 1000)
+        client("SAVE")
+        (chunk,) = (tmp_path / "snapshots" / "chunks").iterdir()
+        data = bytearray(chunk.read_bytes())
+        data[-1] ^= 1
+        chunk.write_bytes(data)
+        verdict = pairs(client("SNAPSHOT", "CHECK"))
+        (damage,) = map(pairs, verdict[b"damage"])
+        assert verdict[b"whole"] == []
+        assert damage[b"object"] == f"chunks/{chunk.name}".encode()
+        assert _metric(port, "yggdrasil_snapshot_damaged_objects") == 1
+    with pytest.raises(NodeError, match=r"chunks/\w+ is damaged"), yggdrasil.Node(1, directory=tmp_path):
+        pass
+
+
+def _metric(port: int, name: str) -> float:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return float(next(line.split()[-1] for line in lines if line.startswith(f"{name} ")))
+
+
+def test_a_schedule_takes_snapshots_when_something_has_changed() -> None:
+    with Node(1, snapshot_interval=1) as node, _client(node) as client:
+        client("SET", "a", "1")
+        eventually(lambda: _persistence(client)["rdb_saves"] == "1")
+        assert client("CONFIG", "SET", "snapshot-interval", "0") == "OK"
+
+
+def test_another_number_of_shards_is_refused(tmp_path: Path) -> None:
+    with yggdrasil.Node(2, directory=tmp_path) as node, _client(node) as client:
+        client("SET", "a", "1")
+        client("SAVE")
+    with (
+        pytest.raises(NodeError, match="is one of 2 shards, and this node is to have 3"),
+        yggdrasil.Node(3, directory=tmp_path),
+    ):
+        pass
+
+
+def test_the_state_outlives_the_steward() -> None:
+    with Node(1) as node, _client(node) as client:
+        client("SET", "a", "1")
+        client("SAVE")
+        last = _persistence(client)["snapshot_last_id"]
+        pid = node.pids()["steward"]
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: node.pids().get("steward", pid) != pid)
+        eventually(lambda: not isinstance(client("SNAPSHOT", "LIST"), Error))
+        assert _persistence(client)["snapshot_last_id"] == last
+
+
+def test_a_place_that_cannot_be_read_stops_a_start(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(NodeError, match=r"snapshots cannot be found: .*; see option snapshot-url"),
+        Node(1, snapshot_url=str(tmp_path / "file" / "below")),
+    ):
+        pass
+    with pytest.raises(NodeError, match="is no place for snapshots"), Node(1, snapshot_url="ftp://host/path"):
+        pass
+
+
+def test_a_place_that_cannot_be_written_fails_the_snapshot_alone(tmp_path: Path) -> None:
+    with Node(1, snapshot_url=str(tmp_path / "below")) as node, _client(node) as client:
+        client("SET", "a", "1")
+        (tmp_path / "below").touch()
+        refused = client("SAVE")
+        assert isinstance(refused, Error)
+        assert "Not a directory" in refused.text
+        assert client("GET", "a") == b"1"
+        assert _persistence(client)["rdb_last_bgsave_status"] == "err"
