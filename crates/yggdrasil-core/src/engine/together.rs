@@ -123,7 +123,6 @@ impl Engine {
     }
 
     /// Asks the owners for what some keys have.
-
     fn gather_looks(&mut self, id: usize, looks: &[Look<'_>], origin: Origin) -> usize {
         let tag = self.transactions[id].tag;
         let gather = self.new_gather(id, looks.len());

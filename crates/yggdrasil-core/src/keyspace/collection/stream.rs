@@ -264,7 +264,7 @@ impl Stream {
             entries: packing.stream_node_entries_max,
         };
         // An id that is not behind all others comes from no command: what it would overwrite stays.
-        if self.nodes.len() > 0 && id <= self.last_id {
+        if !self.nodes.is_empty() && id <= self.last_id {
             return;
         }
         self.nodes
