@@ -44,11 +44,12 @@ def test_an_owner_that_dies_ends_the_wait_for_its_keys(node: Node) -> None:
 def test_a_worker_that_dies_takes_nothing_for_its_clients(node: Node) -> None:
     names = [keys[0] for keys in keys_by_shard(node, 1)]
     with Wire(HOST, node.worker_ports[0]) as c:
-        for request in (
+        requests: tuple[tuple[str | bytes | int, ...], ...] = (
             ("BLPOP", names[0], 0),
             ("BLPOP", *names, 0),
             ("BLMOVE", names[0], names[1], "LEFT", "LEFT", 0),
-        ):
+        )
+        for request in requests:
             waiting = Wire(HOST, node.worker_ports[2])
             waiting.send(*request)
             eventually(partial(blocked, c, 1))
