@@ -200,7 +200,9 @@ impl Engine {
             request: Some(Request {
                 client,
                 command: job.command,
-                args: waits.instead.unwrap_or_else(|| (*job.args).into()),
+                args: waits
+                    .instead
+                    .map_or_else(|| (*job.args).into(), |args| *args),
                 origin: job.origin,
             }),
         })

@@ -139,7 +139,7 @@ impl Engine {
         }
         waiting.until = waits.until;
         if let Some(args) = waits.instead {
-            waiting.queued.args = args;
+            waiting.queued.args = *args;
         }
         let (queued, db) = (waiting.queued.clone(), waiting.db);
         if let Some(until) = waits.until {

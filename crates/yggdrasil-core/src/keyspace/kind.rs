@@ -95,7 +95,7 @@ pub(super) struct Stored<'a> {
     pub(super) encoding: Encoding,
     pub(super) bytes: &'a [u8],
     /// The change that this is to others, where it is not that the key gets these bytes.
-    pub(super) said: Option<Effect<'a>>,
+    pub(super) said: Option<&'a Effect<'a>>,
 }
 
 impl<'a> Stored<'a> {

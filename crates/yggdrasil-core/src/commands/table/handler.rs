@@ -156,7 +156,7 @@ pub struct Waits {
     /// The end of its time; `None` for a wait without end.
     pub until: Option<Millis>,
     /// The arguments with which the request runs again, where they are others: the keys have the same places.
-    pub instead: Option<ArgsBuffer>,
+    pub instead: Option<Box<ArgsBuffer>>,
 }
 
 /// Whether a request may be answered later, and whether it is to be.
@@ -219,7 +219,7 @@ impl PlanContext<'_> {
     }
 
     /// The same for a request that runs again with other arguments.
-    pub fn wait_instead(&self, until: Option<Millis>, instead: Option<ArgsBuffer>) -> bool {
+    pub fn wait_instead(&self, until: Option<Millis>, instead: Option<Box<ArgsBuffer>>) -> bool {
         if self.may_wait.allowed {
             self.may_wait.asked.replace(Some(Waits { until, instead }));
         }

@@ -159,7 +159,7 @@ impl Shard {
                 is_new: true,
                 ops,
             };
-            self.store_made(key, kind, made, Expiry::Clear, said, now)?;
+            self.store_made(key, kind, made, Expiry::Clear, &said, now)?;
             if kind == Kind::Hash {
                 self.note_fields_of_ops(key, ops);
             }
@@ -206,7 +206,7 @@ impl Shard {
                     kind,
                     encoding: Encoding::Raw,
                     bytes: &packed,
-                    said: Some(said),
+                    said: Some(&said),
                 };
                 self.try_set(key, stored, Expiry::Keep, now).map(drop)
             }
@@ -219,7 +219,7 @@ impl Shard {
                             self.remove_emptied(key, place, &said);
                             Ok(())
                         } else {
-                            self.store_made(key, kind, Made::Tree(tree), Expiry::Keep, said, now)
+                            self.store_made(key, kind, Made::Tree(tree), Expiry::Keep, &said, now)
                                 .map(drop)
                         }
                     }
@@ -304,7 +304,7 @@ impl Shard {
         kind: Kind,
         made: Made,
         expiry: Expiry,
-        said: Effect<'_>,
+        said: &Effect<'_>,
         now: Millis,
     ) -> Result<bool, KeyspaceError> {
         match made {
@@ -391,7 +391,7 @@ impl Shard {
                 Some(Made::Tree(tree)) => Made::Tree(tree.clone()),
                 None => return Ok(false),
             };
-            let stored = shard.store_made(key, kind, again, expiry, said, now)?;
+            let stored = shard.store_made(key, kind, again, expiry, &said, now)?;
             made = None;
             Ok(stored)
         })

@@ -557,7 +557,7 @@ impl Shard {
     ) -> u64 {
         let (form, bytes, said) = (Form::of(value), value.bytes, value.said);
         self.commit(key, bytes.len() as u64, || {
-            said.unwrap_or_else(|| put(form, bytes, expire_at))
+            said.copied().unwrap_or_else(|| put(form, bytes, expire_at))
         })
     }
 

@@ -279,7 +279,7 @@ pub(super) fn xread_decide<'a>(
     }
     if given.is_empty() {
         let waits = read.until.is_some_and(|until| {
-            context.wait_instead(until, Some(resolved(&read, args, &streams)))
+            context.wait_instead(until, Some(Box::new(resolved(&read, args, &streams))))
         });
         if !waits {
             reply.null_array();
