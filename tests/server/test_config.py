@@ -113,7 +113,7 @@ def test_the_ports_of_workers_are_in_their_usual_distance_where_that_is_possible
         ({"ring-size": "100kb"}, "a power of two"),
         ({"bind": "localhost.example"}, "addresses such as 127.0.0.1"),
         ({"bind": ""}, "addresses such as 127.0.0.1"),
-        ({"port": "0"}, "0 only together with a unixsocket"),
+        ({"port": "0"}, "0 only together with a tls-port or a unixsocket"),
         ({"proto-max-bulk-len": "1kb"}, "from 1mb"),
     ],
 )

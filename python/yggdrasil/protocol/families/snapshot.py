@@ -55,6 +55,20 @@ async def bgsave(ctx: CommandContext, args: list[bytes]) -> Reply:
 
 
 @command(
+    "bgrewriteaof",
+    arity=1,
+    flags=("admin", "noscript", "no_async_loading"),
+    group="server",
+    summary="Begins to take a snapshot, which makes the log shorter.",
+    since="1.0.0",
+)
+async def bgrewriteaof(ctx: CommandContext, args: list[bytes]) -> Reply:
+    """A snapshot stands for all of the log that is older."""
+    await _asked(ctx, "begin")
+    return "Background append only file rewriting started"
+
+
+@command(
     "lastsave",
     arity=1,
     flags=("loading", "stale", "fast", "admin_category"),

@@ -29,6 +29,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             Flags::DENYOOM,
             Flags::MOVABLE_KEYS,
             Flags::DANGEROUS,
+            Flags::SEVERAL_TYPES,
         ]),
         keys: Keys::Sort,
         group: Group::Generic,
@@ -48,7 +49,12 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "sort_ro",
         arity: AtLeast(2),
-        flags: Flags::of(&[Flags::READONLY, Flags::MOVABLE_KEYS, Flags::DANGEROUS]),
+        flags: Flags::of(&[
+            Flags::READONLY,
+            Flags::MOVABLE_KEYS,
+            Flags::DANGEROUS,
+            Flags::SEVERAL_TYPES,
+        ]),
         keys: Keys::Sort,
         group: Group::Generic,
         needs: None,

@@ -42,6 +42,8 @@ impl Flags {
     pub const NEVER_PAUSED: Flags = Flags(1 << 24);
     /// Not shown as a flag: everything that a Python command executes is one transaction over the keys of its row.
     pub const ATOMIC: Flags = Flags(1 << 31);
+    /// Not shown as a flag: in the ACL categories of all types that it takes, instead of @keyspace.
+    pub const SEVERAL_TYPES: Flags = Flags(1 << 42);
     pub const NO_ASYNC_LOADING: Flags = Flags(1 << 25);
     /// Not shown as a flag: in the ACL category @connection instead of that of its group.
     pub const CONNECTION: Flags = Flags(1 << 26);

@@ -48,6 +48,8 @@ fn only_gets(args: &Args<'_>) -> bool {
 
 /// The value is read.
 pub const READ: KeyUse = &["RO", "access"];
+/// The values are read; not all keys are found by this rule alone.
+pub const READ_SOME: KeyUse = &["RO", "access", "incomplete"];
 /// Only what is known of the key is read.
 pub const LOOK: KeyUse = &["RO"];
 /// The value is read, and another one takes its place.

@@ -340,11 +340,14 @@ impl CommandSpec {
         let is_admin = has(Flags::ADMIN) || has(Flags::ADMIN_CATEGORY);
         let is_of_group = !matches!(self.run, Run::Container)
             && !has(Flags::CONNECTION)
+            && !has(Flags::SEVERAL_TYPES)
             && self.group.acl_category() == Some(category);
         is_of_group
             || match category {
                 "keyspace" => has(Flags::KEYSPACE),
-                "read" => has(Flags::READONLY),
+                "list" | "set" | "sortedset" => has(Flags::SEVERAL_TYPES),
+                // Scripts that only read are no reads.
+                "read" => has(Flags::READONLY) && self.group != Group::Scripting,
                 "write" => has(Flags::WRITE),
                 "pubsub" => has(Flags::PUBSUB),
                 "admin" => is_admin,

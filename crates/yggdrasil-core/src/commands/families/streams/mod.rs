@@ -153,9 +153,9 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "xread",
         arity: AtLeast(4),
-        flags: Flags::of(&[Flags::BLOCKING, Flags::READONLY]),
+        flags: Flags::of(&[Flags::BLOCKING, Flags::READONLY, Flags::MOVABLE_KEYS]),
         keys: Keys::After {
-            word: "streams",
+            word: "STREAMS",
             from: 1,
         },
         group: Group::Stream,
@@ -171,15 +171,20 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(log M + N) for each stream, for N of M entries",
             syntax: "[COUNT count] [BLOCK milliseconds] STREAMS key [key ...] id [id ...]",
             tips: &[],
-            key_uses: &[key_use::READ],
+            key_uses: &[key_use::READ_SOME],
         },
     },
     CommandSpec {
         name: "xreadgroup",
         arity: AtLeast(7),
-        flags: Flags::of(&[Flags::BLOCKING, Flags::WRITE, Flags::WAITS_FOR_REMOVAL]),
+        flags: Flags::of(&[
+            Flags::BLOCKING,
+            Flags::WRITE,
+            Flags::MOVABLE_KEYS,
+            Flags::WAITS_FOR_REMOVAL,
+        ]),
         keys: Keys::After {
-            word: "streams",
+            word: "STREAMS",
             from: 4,
         },
         group: Group::Stream,
@@ -195,7 +200,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             complexity: "O(log M + N) for each stream, for N of M entries",
             syntax: "GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key ...] id [id ...]",
             tips: &[],
-            key_uses: &[key_use::READ],
+            key_uses: &[key_use::READ_SOME],
         },
     },
     CommandSpec {
