@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from benches import beside, full, get_into, hit_ratio, load, long, near, processes
+from benches import beside, full, get_into, hit_ratio, load, long, near, of_types, processes
 from benches.load import Sample, Shape
 from benches.results import Figure, detail, ratio, ratios
 from benches.servers import SERVER_CPU, Kind, Server, running
@@ -301,6 +301,12 @@ def near_readers(kinds: Kinds, sizes: Sizes) -> Findings:
     return near.near_reads(chosen, keys=keys, view_bytes=views, rounds=min(sizes.rounds, 3), seconds=sizes.seconds)
 
 
+def commands_of_types(kinds: Kinds, sizes: Sizes) -> Findings:
+    """Commands on lists, sets, sorted sets, hashes and streams, and a script."""
+    rounds = min(sizes.rounds, 3)
+    return of_types.measure(_and_redis(kinds), requests=2 * sizes.keys, keys=sizes.keys, rounds=rounds)
+
+
 def hit_ratios(_kinds: Kinds, sizes: Sizes) -> Findings:
     """The engine's policy in the simulator, against other policies."""
     figures, details = hit_ratio.measure(sizes.generated_requests)
@@ -320,6 +326,7 @@ SCENARIOS = (
     Scenario("beside-many-values", "GET beside MGET of many values", beside_many),
     Scenario("get-into", "Large values into memory of a Python program", fill_memory),
     Scenario("near-readers", "Reads through shared memory", near_readers),
+    Scenario("types", "Commands of the types, one worker", commands_of_types),
     Scenario("hit-ratio", "Hit ratio on traces", hit_ratios, only_ours=True),
 )
 
