@@ -21,8 +21,8 @@ use super::sandbox::{Globals, Sandbox};
 use super::stack::{Failure, Stack};
 use crate::resp::{ArgsBuffer, Protocol};
 
-/// Bytes of a machine stack; only what was touched takes memory.
-const STACK_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of a machine stack; only what was touched takes memory. Builds with assertions have larger frames.
+const STACK_BYTES: usize = if cfg!(debug_assertions) { 64 } else { 8 } * 1024 * 1024;
 /// Instructions between two looks at the world.
 const SLICE_INSTRUCTIONS: c_int = if cfg!(test) { 1_000 } else { 100_000 };
 
