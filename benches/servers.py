@@ -138,6 +138,8 @@ def _start(
     options |= {name.replace("_", "-"): value for name, value in others.items()}
     if kind.ours:
         options |= {"shards": shards, "dir": directory, "admin-port": port + _ADMIN_PORT_OFFSET}
+        # As the others, which keep nothing unless they are told to.
+        options.setdefault("ack", "none")
     else:
         options |= {"save": "", "appendonly": "no", "daemonize": "no"}
     arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
