@@ -164,7 +164,7 @@ impl Engine {
         match wait {
             Wait::Release => self
                 .deferred
-                .push_back(super::transaction::Deferred::Session(
+                .push_back(super::reservation::Deferred::Session(
                     self.sessions[index].at,
                 )),
             Wait::Ring(_) => self.ring_waiters.push(index),

@@ -27,6 +27,7 @@ mod pubsub;
 mod reads;
 mod receive;
 mod remote;
+mod reservation;
 mod routing;
 mod script_queries;
 mod script_run;
@@ -85,8 +86,9 @@ use links::Links;
 use observe::Observations;
 use pending::{Gather, Tickets};
 use pubsub::Subscriptions;
+use reservation::{Deferred, Reservation};
 use session::{Session, Wait};
-use transaction::{Deferred, Reservation, Transaction};
+use transaction::Transaction;
 use views::{Lending, Returned};
 
 /// What the driver has to do beside sending output.

@@ -6,7 +6,8 @@
 use super::{Engine, note_due};
 use crate::engine::links::Envelope;
 use crate::engine::pending::Waiter;
-use crate::engine::transaction::{Ending, Reservation, Transaction};
+use crate::engine::reservation::{Ending, Reservation};
+use crate::engine::transaction::Transaction;
 use crate::keyspace::Mark;
 use crate::ring::FrameKind;
 
