@@ -6,61 +6,80 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flags(u64);
 
-impl Flags {
-    pub const NONE: Flags = Flags(0);
-    pub const WRITE: Flags = Flags(1);
-    pub const READONLY: Flags = Flags(1 << 1);
-    pub const DENYOOM: Flags = Flags(1 << 2);
-    pub const ADMIN: Flags = Flags(1 << 3);
-    pub const PUBSUB: Flags = Flags(1 << 4);
-    pub const NOSCRIPT: Flags = Flags(1 << 5);
-    pub const BLOCKING: Flags = Flags(1 << 6);
-    pub const LOADING: Flags = Flags(1 << 7);
-    pub const STALE: Flags = Flags(1 << 8);
-    pub const SKIP_MONITOR: Flags = Flags(1 << 9);
-    pub const SKIP_SLOWLOG: Flags = Flags(1 << 10);
-    pub const ASKING: Flags = Flags(1 << 11);
-    pub const FAST: Flags = Flags(1 << 12);
-    pub const NO_AUTH: Flags = Flags(1 << 13);
+/// Declares the flags, each with a bit of its own.
+macro_rules! flags {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        #[allow(
+            non_camel_case_types,
+            clippy::upper_case_acronyms,
+            reason = "these names are those of the flags"
+        )]
+        enum Bit {
+            $($name,)*
+        }
+
+        impl Flags {
+            pub const NONE: Flags = Flags(0);
+            $($(#[$doc])* pub const $name: Flags = Flags(1 << Bit::$name as u64);)*
+        }
+    };
+}
+
+flags! {
+    WRITE,
+    READONLY,
+    DENYOOM,
+    ADMIN,
+    PUBSUB,
+    NOSCRIPT,
+    BLOCKING,
+    LOADING,
+    STALE,
+    SKIP_MONITOR,
+    SKIP_SLOWLOG,
+    ASKING,
+    FAST,
+    NO_AUTH,
     /// Not shown as a flag: has to wait where writes have to, though it writes nothing.
-    pub const MAY_REPLICATE: Flags = Flags(1 << 14);
-    pub const NO_MANDATORY_KEYS: Flags = Flags(1 << 15);
-    pub const NO_MULTI: Flags = Flags(1 << 16);
-    pub const MOVABLE_KEYS: Flags = Flags(1 << 17);
-    pub const ALLOW_BUSY: Flags = Flags(1 << 18);
+    MAY_REPLICATE,
+    NO_MANDATORY_KEYS,
+    NO_MULTI,
+    MOVABLE_KEYS,
+    ALLOW_BUSY,
     /// Not shown as a flag: in the ACL category @dangerous though it is no admin command.
-    pub const DANGEROUS: Flags = Flags(1 << 19);
+    DANGEROUS,
     /// Not shown as a flag: in the ACL category @keyspace though its group is another.
-    pub const KEYSPACE: Flags = Flags(1 << 20);
+    KEYSPACE,
     /// Not shown as a flag: does not count as a use of its keys.
-    pub const NO_TOUCH: Flags = Flags(1 << 21);
+    NO_TOUCH,
     /// Not shown as a flag: its argument 2 is a value, which is received where it will stay when it is long.
-    pub const VALUE_SECOND: Flags = Flags(1 << 22);
+    VALUE_SECOND,
     /// Not shown as a flag: as [`Flags::VALUE_SECOND`], of its argument 3.
-    pub const VALUE_THIRD: Flags = Flags(1 << 23);
+    VALUE_THIRD,
     /// Not shown as a flag: runs while CLIENT PAUSE holds everything else.
-    pub const NEVER_PAUSED: Flags = Flags(1 << 24);
+    NEVER_PAUSED,
     /// Not shown as a flag: everything that a Python command executes is one transaction over the keys of its row.
-    pub const ATOMIC: Flags = Flags(1 << 31);
+    ATOMIC,
     /// Not shown as a flag: in the ACL categories of all types that it takes, instead of @keyspace.
-    pub const SEVERAL_TYPES: Flags = Flags(1 << 42);
-    pub const NO_ASYNC_LOADING: Flags = Flags(1 << 25);
+    SEVERAL_TYPES,
+    NO_ASYNC_LOADING,
     /// Not shown as a flag: in the ACL category @connection instead of that of its group.
-    pub const CONNECTION: Flags = Flags(1 << 26);
+    CONNECTION,
     /// Not shown as a flag: in the ACL category @admin though it is no admin command.
-    pub const ADMIN_CATEGORY: Flags = Flags(1 << 27);
+    ADMIN_CATEGORY,
     /// Not shown as a flag: runs only where `enable-debug-command` allows it.
-    pub const PROTECTED: Flags = Flags(1 << 28);
-
+    PROTECTED,
     /// Not shown as a flag: is served while a client that speaks RESP2 is subscribed.
-    pub const IN_SUBSCRIBED: Flags = Flags(1 << 29);
+    IN_SUBSCRIBED,
     /// Not shown as a flag: runs at once between MULTI and EXEC, instead of being queued.
-    pub const IN_MULTI: Flags = Flags(1 << 30);
+    IN_MULTI,
     /// Not shown as a flag: where it waits, it waits for its first key alone.
-    pub const WAITS_FOR_FIRST: Flags = Flags(1 << 40);
+    WAITS_FOR_FIRST,
     /// Not shown as a flag: the removal of a key that it waits for ends its waiting.
-    pub const WAITS_FOR_REMOVAL: Flags = Flags(1 << 41);
+    WAITS_FOR_REMOVAL,
+}
 
+impl Flags {
     const NAMES: [(Flags, &'static str); 19] = [
         (Self::WRITE, "write"),
         (Self::READONLY, "readonly"),
@@ -135,15 +154,6 @@ impl fmt::Debug for Flags {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_flag_has_a_bit_of_its_own() {
-        let named = Flags::NAMES.iter().chain(&Flags::HIDDEN_NAMES);
-        let bits: Vec<u64> = named.map(|(flag, _)| flag.0).collect();
-        assert!(bits.iter().all(|bits| bits.is_power_of_two()));
-        let all = bits.iter().fold(0, |all, bits| all | bits);
-        assert_eq!(all.count_ones() as usize, bits.len());
-    }
 
     #[test]
     fn flags_have_names_both_ways() {
