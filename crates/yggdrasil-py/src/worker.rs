@@ -349,6 +349,13 @@ impl Worker {
         close_if_over(py, engine, at, connection)
     }
 
+    fn note_heap(&self, engine: &mut Engine) {
+        let free = self.heap.borrow_mut().look();
+        if let Some(bytes) = own_memory_bytes() {
+            engine.note_heap(bytes, free);
+        }
+    }
+
     fn schedule_tick(slf: &Bound<'_, Self>, delay: f64) -> PyResult<()> {
         let running = slf.get().event_loop(slf.py())?;
         let now: f64 = running.call_method0("time")?.extract()?;
@@ -472,6 +479,8 @@ impl Worker {
         let own = this.engine.borrow().shard_index();
         let descriptor = this.wake_descriptors[own].as_raw_fd();
         event_loop.call_method1("add_reader", (descriptor, slf.getattr("_poll")?))?;
+        // Memory counts from here on, before the first request.
+        slf.get().note_heap(&mut slf.get().engine.borrow_mut());
         Self::schedule_tick(&slf, TICK_SECONDS)?;
         let _ = this
             .call_soon
@@ -584,10 +593,7 @@ impl Worker {
         let more = {
             let mut engine = this.engine.borrow_mut();
             engine.note_loop_lag((lag * 1e6) as u64);
-            let free = this.heap.borrow_mut().look();
-            if let Some(bytes) = own_memory_bytes() {
-                engine.note_heap(bytes, free);
-            }
+            this.note_heap(&mut engine);
             engine.tick()
         };
         this.settle(py)?;
