@@ -3,6 +3,7 @@
 //! A request for one shard goes to its owner. One for several becomes a transaction of its own. Inside of EXEC both are
 //! transactions within the one that runs: they execute under its tag, on the shards that it has reserved.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::denials::DeniedWhere;
@@ -67,8 +68,10 @@ pub(super) struct Nesting {
     pub execution: Option<u64>,
     /// The transaction on whose shards it executes.
     pub parent: Option<usize>,
-    /// Requests of its Python step that are under way.
+    /// Requests of its Python step that are under way, or wait.
     children: usize,
+    /// Those that wait: one executes at a time.
+    waiting: VecDeque<Execution>,
     /// The script whose request it executes.
     script: Option<usize>,
     /// The reply of its Python step, which has ended before them.
@@ -171,9 +174,13 @@ impl Engine {
     pub(super) fn start_execution(&mut self, execution: Execution) {
         let shards = self.shards_of(execution.command, &execution.args.as_args());
         if let Some(parent) = execution.parent {
-            self.transactions[parent].nesting.add_child();
-            let nested = Transaction::of_execution(execution, 0, Some(&self.transactions[parent]));
-            self.begin_transaction(nested);
+            let nesting = &mut self.transactions[parent].nesting;
+            nesting.add_child();
+            if nesting.children == 1 {
+                self.start_nested(execution, parent);
+            } else {
+                nesting.waiting.push_back(execution);
+            }
         } else if shards.is_power_of_two() {
             self.execute_on_one(execution, shards.trailing_zeros() as usize);
         } else {
@@ -182,6 +189,11 @@ impl Engine {
             transaction.tag = tag;
             self.begin_transaction(transaction);
         }
+    }
+
+    fn start_nested(&mut self, execution: Execution, parent: usize) {
+        let nested = Transaction::of_execution(execution, 0, Some(&self.transactions[parent]));
+        self.begin_transaction(nested);
     }
 
     fn execute_on_one(&mut self, execution: Execution, shard: usize) {
@@ -250,6 +262,10 @@ impl Engine {
         };
         let waiting = &mut self.transactions[parent].nesting;
         waiting.children -= 1;
+        if let Some(next) = waiting.waiting.pop_front() {
+            self.start_nested(next, parent);
+            return;
+        }
         if !waiting.is_executing()
             && let Some(reply) = waiting.python_reply.take()
         {

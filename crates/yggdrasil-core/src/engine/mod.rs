@@ -29,6 +29,7 @@ mod receive;
 mod remote;
 mod reservation;
 mod routing;
+mod savepoint;
 mod script_queries;
 mod script_run;
 mod scripts;
@@ -173,6 +174,8 @@ pub struct Engine {
     /// A number that no run of this worker has had before, as far as anybody remembers.
     run: u64,
     reserved: Option<Reservation>,
+    /// The own shard keeps what it changes, for a step that may be undone.
+    is_saved: bool,
     deferred: VecDeque<Deferred>,
     sessions: Slab<Session>,
     subscriptions: Subscriptions,
@@ -254,6 +257,7 @@ impl Engine {
             transaction_serial: 0,
             run,
             reserved: None,
+            is_saved: false,
             deferred: VecDeque::new(),
             sessions: Slab::new(),
             subscriptions: Subscriptions::default(),

@@ -8,6 +8,7 @@ use super::links::{Envelope, next_frame};
 use super::parked::Asker;
 use super::pending::{Receiver, Waiter};
 use super::reservation::{Deferred, Ending, Reservation};
+use super::together::written;
 use super::tracking::Origin;
 use super::wire::{self, Reader, RequestHead};
 use super::{Caller, Engine, Event};
@@ -244,6 +245,7 @@ impl Engine {
                     self.end_reservation(message.from, message.header.tag, &ending);
                 }
             }
+            FrameKind::Savepoint => self.take_savepoint(&message),
             FrameKind::Watch => self.take_watch(&message),
             FrameKind::Unwatch => self.take_unwatch(&message),
             FrameKind::Begin => self.take_begin(&message),
@@ -369,7 +371,7 @@ impl Engine {
 
     /// Answers a request: when what it has changed is durable, or at once with the number inside of a transaction,
     /// whose coordinator waits for all its shards.
-    fn reply_to_request(
+    pub(super) fn reply_to_request(
         &mut self,
         from: usize,
         header: &FrameHeader,
@@ -420,13 +422,7 @@ impl Engine {
                 self.change(author, &change)
             }
         };
-        let mut reply = Vec::new();
-        let mut writer = Reply::new(&mut reply, Protocol::Resp2);
-        match outcome {
-            Ok(()) => writer.ok(),
-            Err(error) => error.write(&mut writer),
-        }
-        reply
+        written(outcome)
     }
 
     /// Makes a change that was decided by a command over several keys, for a client.

@@ -99,7 +99,7 @@ pub(super) struct Granted {
     /// A key watched by the client was touched.
     pub touched: bool,
     pub state: ShardState,
-    /// Bytes that can still be stored, by what is evicted for them too.
+    /// Bytes that are stored without a chance of refusal.
     pub room: u64,
 }
 
@@ -136,7 +136,7 @@ impl Engine {
         Granted {
             touched,
             state: self.gate.state(),
-            room: self.shard.available(),
+            room: self.shard.certain_room(),
         }
     }
 
@@ -151,6 +151,7 @@ impl Engine {
         if ending.token != 0 {
             self.shard.unwatch(ending.token);
         }
+        self.close_savepoint(false);
         self.end_group(&reservation, ending);
         self.reserved = None;
         self.gate.set_busy(false);

@@ -487,9 +487,8 @@ impl Engine {
             protocol: script.protocol,
             asker,
         };
-        let rooms = vec![self.shard.available(); reserved.len()];
         let has_held = !reserved.is_empty();
-        let mut transaction = Transaction::of_script(holder, tag, reserved, rooms);
+        let mut transaction = Transaction::of_script(holder, tag, reserved);
         transaction.ack = script.ack;
         let id = self.transactions.insert(transaction);
         if has_held && script.has_written {

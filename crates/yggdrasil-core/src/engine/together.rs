@@ -1,8 +1,6 @@
 //! Commands over several keys that look before they change (RENAME, COPY, MSETNX, LCS ...) when the keys belong to
 //! several shards: steps of a transaction, which has reserved the shards.
 
-use std::collections::VecDeque;
-
 use super::Engine;
 use super::links::Envelope;
 use super::pending::{Gather, Receiver, Waiter};
@@ -13,26 +11,15 @@ use crate::commands::{
     Change, CommandError, Further, Join, KeyLimits, Look, Made, MayWait, PlanContext, Together,
 };
 use crate::keyspace::{Key, Millis, PinRoom, hash_key};
-use crate::resp::{ArgsBuffer, Reply};
+use crate::resp::{ArgsBuffer, Protocol, Reply};
 use crate::ring::FrameKind;
 
 /// How far such a command has come.
 pub(super) enum Step {
     /// The entries it wants to see are being fetched.
     Looking { asked: Asked, gather: usize },
-    /// Its changes are being made, then others; then this is the reply.
-    Changing {
-        gather: usize,
-        rest: VecDeque<Prepared>,
-        reply: Vec<u8>,
-    },
-}
-
-/// A change as it is sent to the owner of its key.
-pub(super) struct Prepared {
-    shard: usize,
-    db: u8,
-    payload: Vec<u8>,
+    /// Its changes are being made; then this is the reply.
+    Changing { gather: usize, reply: Vec<u8> },
 }
 
 /// What was asked for, and what has been seen for it so far.
@@ -154,12 +141,7 @@ impl Engine {
         ))
     }
 
-    pub(super) fn together_failed(
-        &mut self,
-        id: usize,
-        protocol: crate::resp::Protocol,
-        error: &CommandError,
-    ) {
+    pub(super) fn together_failed(&mut self, id: usize, protocol: Protocol, error: &CommandError) {
         let mut reply = Vec::new();
         error.write(&mut Reply::new(&mut reply, protocol));
         self.step_done(id, &reply);
@@ -181,14 +163,11 @@ impl Engine {
                 self.decide(id, asked);
                 self.continue_together(id)
             }
-            Some(Step::Changing { rest, reply, .. }) => {
+            Some(Step::Changing { reply, .. }) => {
                 let error = parts.into_iter().find(|part| part.first() == Some(&b'-'));
-                if error.is_none() && !rest.is_empty() {
-                    self.send_prepared(id, rest, false, reply);
-                    return self.continue_together(id);
-                }
+                self.end_savepoint(id, error.is_none());
                 self.step_done(id, &error.unwrap_or(reply));
-                true
+                self.finish_savepoint(id)
             }
             None => true,
         }
@@ -248,58 +227,46 @@ impl Engine {
         self.transactions[id].step = Some(Step::Looking { asked, gather });
     }
 
-    /// Sends changes to the owners. A first one that may be refused goes alone: nothing has changed then.
+    /// Sends changes to the owners. Where one may be refused, none is made.
     fn send_changes(&mut self, id: usize, changes: &[Change<'_>], reply: Vec<u8>) {
         let transaction = &self.transactions[id];
-        let (author, ack) = (transaction.session.client, transaction.ack);
-        let prepared: VecDeque<Prepared> = changes
-            .iter()
-            .map(|change| {
-                let mut payload = vec![ack as u8];
-                wire::put_change(&mut payload, author, change);
-                Prepared {
-                    shard: self.shard_of(change.key),
-                    db: change.db,
-                    payload,
-                }
-            })
-            .collect();
-        let is_first_alone = changes
-            .first()
-            .is_some_and(|change| change.effect.may_be_refused());
-        self.send_prepared(id, prepared, is_first_alone, reply);
-    }
-
-    fn send_prepared(
-        &mut self,
-        id: usize,
-        mut changes: VecDeque<Prepared>,
-        is_first_alone: bool,
-        reply: Vec<u8>,
-    ) {
-        let (tag, ack) = (self.transactions[id].tag, self.transactions[id].ack);
-        let rest = changes.split_off(if is_first_alone { 1 } else { changes.len() });
+        let (author, tag, ack) = (transaction.session.client, transaction.tag, transaction.ack);
+        if changes.len() > 1 && changes.iter().any(|change| change.effect.may_be_refused()) {
+            let shards = changes
+                .iter()
+                .fold(0, |shards, change| shards | 1 << self.shard_of(change.key));
+            self.begin_savepoint(id, shards);
+        }
         let gather = self.new_gather(id, changes.len());
-        for (part, change) in changes.into_iter().enumerate() {
-            let Prepared { shard, db, payload } = change;
+        for (part, change) in changes.iter().enumerate() {
+            let shard = self.shard_of(change.key);
             if shard == self.me {
                 let before = self.shard.number();
-                let done = self.apply(db, &payload[1..]);
+                let done = written(self.change(author, change));
                 self.note_part(gather, self.me, self.part_of_group(ack, before));
                 self.gathers[gather].parts[part] = Some(done);
             } else {
                 let envelope = Envelope {
                     tag,
-                    db,
+                    db: change.db,
                     ..Envelope::new(FrameKind::Apply, 0)
                 };
+                let mut payload = vec![ack as u8];
+                wire::put_change(&mut payload, author, change);
                 self.send_asking(shard, Waiter::Part { gather, part }, envelope, &payload);
             }
         }
-        self.transactions[id].step = Some(Step::Changing {
-            gather,
-            rest,
-            reply,
-        });
+        self.transactions[id].step = Some(Step::Changing { gather, reply });
     }
+}
+
+/// The answer to a change, which says whether it was made.
+pub(super) fn written(outcome: Result<(), CommandError>) -> Vec<u8> {
+    let mut reply = Vec::new();
+    let mut writer = Reply::new(&mut reply, Protocol::Resp2);
+    match outcome {
+        Ok(()) => writer.ok(),
+        Err(error) => error.write(&mut writer),
+    }
+    reply
 }

@@ -14,11 +14,12 @@ use super::links::Envelope;
 use super::parked::Asker;
 use super::pending::{Receiver, SessionRef, Waiter};
 use super::reservation::{Deferred, Ending, Granted, Reservation};
+use super::savepoint::StepState;
 use super::session::{Queued, Wait};
 use super::spread::{Settled, SpreadId};
 use super::together::Step;
 use super::{Engine, Event};
-use crate::commands::{CommandError, CommandId, CommandSpec, Flags, Run, SessionCommand};
+use crate::commands::{CommandError, CommandId, Flags, Run, SessionCommand};
 use crate::resp::{Args, Protocol, Reply};
 use crate::ring::FrameKind;
 use crate::stats::Counter;
@@ -36,8 +37,10 @@ pub(super) struct Transaction {
     pub touched: bool,
     /// A shard does not execute what is asked of it.
     pub refusal: Option<CommandError>,
-    /// The room in each of them.
-    rooms: Vec<u64>,
+    /// The room that each of them had for certain when it was reserved.
+    pub rooms: Vec<u64>,
+    /// The step under way may be undone.
+    pub saved: StepState,
     queue: VecDeque<Queued>,
     /// The reply of EXEC is an array of the replies.
     pub exec: bool,
@@ -60,7 +63,7 @@ pub(super) struct Transaction {
     pub step: Option<Step>,
     /// Python, or a script, is at work on a step.
     pub waits_for_code: bool,
-    commands: Vec<CommandId>,
+    pub commands: Vec<CommandId>,
     /// What it has to do with requests of Python commands.
     pub nesting: Nesting,
     /// The request that may wait, of which this is a try.
@@ -100,6 +103,7 @@ impl Transaction {
             touched: false,
             refusal: None,
             rooms: Vec::new(),
+            saved: StepState::Free,
             queue: queue.into(),
             exec: false,
             muted: false,
@@ -130,7 +134,6 @@ impl Transaction {
             reserved: parent.map_or_else(Vec::new, |parent| parent.reserved.clone()),
             tag: parent.map_or(0, |parent| parent.tag),
             lost: parent.is_some_and(|parent| parent.lost),
-            rooms: parent.map_or_else(Vec::new, |parent| parent.rooms.clone()),
             nesting,
             db,
             ..Self::new(None, wanted, vec![execution.into_queued()])
@@ -155,16 +158,10 @@ impl Transaction {
     }
 
     /// The transaction of a script that waits for something, on the shards that it holds.
-    pub(super) fn of_script(
-        holder: ScriptHolder,
-        tag: u64,
-        reserved: Vec<usize>,
-        rooms: Vec<u64>,
-    ) -> Self {
+    pub(super) fn of_script(holder: ScriptHolder, tag: u64, reserved: Vec<usize>) -> Self {
         Self {
             reserved,
             tag,
-            rooms,
             db: holder.db,
             protocol: holder.protocol,
             waits_for_code: true,
@@ -193,7 +190,7 @@ impl Transaction {
             waits_for_code: false,
             nesting: Nesting::of_script(script, parent),
             ack: of.ack,
-            ..Self::of_script(holder, of.tag, of.reserved.clone(), of.rooms.clone())
+            ..Self::of_script(holder, of.tag, of.reserved.clone())
         }
     }
 
@@ -386,6 +383,9 @@ impl Engine {
             {
                 return;
             }
+            if !self.finish_savepoint(id) {
+                return;
+            }
             let transaction = &self.transactions[id];
             let Some(next) = transaction.queue.front() else {
                 break;
@@ -412,6 +412,11 @@ impl Engine {
     /// True while answers to what a transaction has sent are awaited; those that are there are taken.
     fn is_under_way(&mut self, id: usize) -> bool {
         self.collect_replies(id);
+        if matches!(self.transactions[id].saved, StepState::Undoing(_))
+            && !self.finish_savepoint(id)
+        {
+            return true;
+        }
         let transaction = &self.transactions[id];
         let gather = match transaction.step {
             _ if transaction.waits_for_code || !transaction.gathers.is_empty() => return true,
@@ -451,26 +456,7 @@ impl Engine {
         let transaction = &self.transactions[id];
         !self.is_simple(command, &args)
             || row.check_steps(&args).is_err()
-            || self.lacks_room(id, row, &args)
             || transaction.exec && self.is_denied_step(transaction.session, command, &args)
-    }
-
-    fn lacks_room(&self, id: usize, row: &CommandSpec, args: &Args<'_>) -> bool {
-        row.flags.has(Flags::DENYOOM)
-            && self.transactions[id].reserved.len() > 1
-            && !self.has_room(id, row, args)
-    }
-
-    /// True when each shard of a transaction has room for what a request writes there.
-    fn has_room(&self, id: usize, row: &CommandSpec, args: &Args<'_>) -> bool {
-        let mut needed = vec![0_u64; self.shape.shards];
-        for (key, bytes) in row.rooms(args) {
-            let there = &mut needed[self.shard_of(key)];
-            *there = there.saturating_add(bytes);
-        }
-        let transaction = &self.transactions[id];
-        let mut shards = transaction.reserved.iter().zip(&transaction.rooms);
-        shards.all(|(shard, room)| needed[*shard] <= *room)
     }
 
     fn execute_step(&mut self, id: usize, next: Queued) {
@@ -481,12 +467,6 @@ impl Engine {
         let transaction = &self.transactions[id];
         let (db, protocol, tag) = (transaction.db, transaction.protocol, transaction.tag);
         let (is_exec, at) = (transaction.exec, transaction.session);
-        if self.lacks_room(id, row, &args) {
-            let mut reply = Vec::new();
-            CommandError::OutOfMemory.write(&mut Reply::new(&mut reply, protocol));
-            self.step_done(id, &reply);
-            return;
-        }
         if is_exec && let Some(error) = self.refusal_of_step(at, next.command, &args) {
             let mut reply = Vec::new();
             error.write(&mut Reply::new(&mut reply, protocol));
@@ -539,6 +519,7 @@ impl Engine {
             }
             _ => {
                 let (parts, order) = self.split_in(next.command, &args, db);
+                self.save_parts(id, row, &args, &parts);
                 let receiver = Receiver::Transaction(id);
                 let gather = self.gather(next.command, parts, order, receiver, db, protocol, tag);
                 self.transactions[id].gathers.push_back(gather);
@@ -554,6 +535,9 @@ impl Engine {
             }
             self.transactions[id].gathers.pop_front();
             let reply = self.gathers.remove(gather).finish();
+            if self.transactions[id].gathers.is_empty() {
+                self.end_savepoint(id, reply.first() != Some(&b'-'));
+            }
             self.step_done(id, &reply);
         }
     }

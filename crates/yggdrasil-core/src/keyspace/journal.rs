@@ -266,6 +266,16 @@ impl Journal {
         }
     }
 
+    /// Ends for a while that entries are kept as they were; [`Journal::set_undo`] takes the answer.
+    pub(super) fn take_undo(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.undo_from)
+    }
+
+    pub(super) fn set_undo(&mut self, undo_from: Vec<usize>) {
+        self.undo_from = undo_from;
+        self.settle();
+    }
+
     /// Where entries are kept as they were, while changes may be undone.
     pub(super) fn undo(&mut self) -> Option<&mut Vec<Before>> {
         (!self.undo_from.is_empty()).then_some(&mut self.before)

@@ -45,7 +45,7 @@ pub use pins::{PIN_RULES_MAX, PinLedger, PinLimits, PinRoom, Pins};
 pub use reader::{Leased, Looked, Read, ReadStamp, ShardReader, ValueInfo};
 pub use shard::{
     ApplyError, Draft, OwnStamp, Published, Received, Shard, UPLOAD_SERIAL_BITS, UploadError,
-    UploadId, room_of_entry,
+    UploadId,
 };
 pub use sweep::Swept;
 pub use tracking::{Stale, Tracker};

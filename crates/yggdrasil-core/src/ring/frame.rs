@@ -59,6 +59,8 @@ pub enum FrameKind {
     Busy = 25,
     /// Answer when the change whose number is the tag is durable.
     Durable = 26,
+    /// Keep what the transaction changes from now on, or let it stay or undo it, by tag.
+    Savepoint = 27,
 }
 
 impl FrameKind {
@@ -90,6 +92,7 @@ impl FrameKind {
             24 => Self::Kill,
             25 => Self::Busy,
             26 => Self::Durable,
+            27 => Self::Savepoint,
             _ => return None,
         })
     }

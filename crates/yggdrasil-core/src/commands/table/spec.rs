@@ -1,7 +1,7 @@
 //! The row of the command table: everything that is known about a command, in one place.
 
 use crate::acl::{CATEGORIES, Permission};
-use crate::keyspace::{Kind, room_of_entry};
+use crate::keyspace::{Kind, Shard};
 use crate::resp::Args;
 
 use crate::commands::table::error::CommandError;
@@ -249,7 +249,7 @@ impl CommandSpec {
         self.keys.positions(args).take(count)
     }
 
-    /// The keys that a request writes, each with the bytes that a new entry for it takes where its owner stores it.
+    /// The keys that a request writes, each with the bytes that a new entry for it takes at most.
     pub fn rooms<'a>(&self, args: &Args<'a>) -> impl Iterator<Item = (&'a [u8], u64)> + use<'a> {
         let step = match self.keys {
             Keys::At { step, .. } => usize::from(step),
@@ -262,7 +262,7 @@ impl CommandSpec {
             let end = if step > 1 { place + step } else { args.len() };
             let values = (place + 1..end.min(args.len())).map(|place| args.at(place).len() as u64);
             let key = args.at(place);
-            (key, room_of_entry(key.len() as u64, values.sum()))
+            (key, Shard::certain_need(key.len() as u64, values.sum()))
         })
     }
 

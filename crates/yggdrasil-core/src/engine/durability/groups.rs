@@ -94,12 +94,11 @@ impl Engine {
 
     /// The coordinator has died. Its log says whether it had decided.
     pub(in crate::engine) fn end_lost_group(&mut self, reservation: &Reservation) {
-        let Some(durability) = &self.durability else {
-            return;
-        };
-        let counts = durability
-            .log
-            .has_decided(reservation.coordinator, reservation.tag);
+        let counts = self.durability.as_ref().is_some_and(|durability| {
+            let log = &durability.log;
+            log.has_decided(reservation.coordinator, reservation.tag)
+        });
+        self.close_savepoint(counts);
         let ending = Ending {
             token: 0,
             counts,

@@ -10,6 +10,7 @@ mod long_values;
 mod order;
 mod room;
 mod rules;
+mod savepoint;
 mod scripts;
 mod simulation;
 mod staged;

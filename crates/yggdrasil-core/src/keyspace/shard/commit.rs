@@ -12,6 +12,9 @@ use super::{Place, Shard};
 /// Bytes of a record beside its key and its value, and some more.
 const RECORD_BYTES: u64 = 64;
 
+/// Room beyond this is not promised to a transaction.
+const MOST_CERTAIN_BYTES: u64 = 16 << 20;
+
 /// An entry, to be put again as it is.
 fn past(view: &EntryView<'_>) -> Past {
     if let Value::Tree(tree) = view.value {
@@ -229,11 +232,14 @@ impl Shard {
     pub fn end_changes(&mut self, count: bool, now: Millis) {
         let before = self.journal.end_undo(count);
         if !count {
+            // What is as it was before is nothing to undo for changes around these.
+            let around = self.journal.take_undo();
             self.without_limit(|shard| {
                 for before in before.into_iter().rev() {
                     shard.restore(&before, now);
                 }
             });
+            self.journal.set_undo(around);
         }
     }
 
@@ -274,6 +280,23 @@ impl Shard {
         }
     }
 
+    /// Bytes that new entries may take together, each as by [`Shard::certain_need`], without a chance of refusal.
+    #[must_use]
+    pub fn certain_room(&self) -> u64 {
+        let room = self.room().min(MOST_CERTAIN_BYTES);
+        if self.pins.bytes() > 0 || !self.journal.has_room(room) {
+            return 0;
+        }
+        room
+    }
+
+    /// What an entry may take at most: a page of another size class, and one of the index, may be begun for it.
+    #[must_use]
+    pub fn certain_need(key_bytes: u64, value_bytes: u64) -> u64 {
+        let entry = super::room_of_entry(key_bytes, value_bytes);
+        entry.saturating_add(2 * BLOCK_BYTES + RECORD_BYTES)
+    }
+
     /// True where entries of these sizes, as bytes of key and value, are stored without a chance of refusal.
     #[must_use]
     pub fn has_room_for(&self, entries: impl Iterator<Item = (u64, u64)>) -> bool {
@@ -285,9 +308,7 @@ impl Shard {
             if self.check_sizes(key_bytes, value_bytes).is_err() {
                 return false;
             }
-            // A page of another size class, and one of the index, may be begun for each.
-            let entry = super::room_of_entry(key_bytes, value_bytes);
-            needed = needed.saturating_add(entry + 2 * BLOCK_BYTES);
+            needed = needed.saturating_add(Self::certain_need(key_bytes, value_bytes));
             let record = key_bytes.saturating_add(value_bytes) + RECORD_BYTES;
             records = records.saturating_add(record);
         }

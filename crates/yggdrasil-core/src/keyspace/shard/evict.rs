@@ -258,12 +258,6 @@ impl Shard {
         self.arena.live_bytes + self.arena.tree_bytes
     }
 
-    /// Bytes that could be given to new entries, evictable ones included.
-    #[must_use]
-    pub fn available(&self) -> u64 {
-        self.room() + self.evictable().saturating_sub(self.pins.bytes()) / 2
-    }
-
     /// Runs a change; as long as there is no memory for it, evicts and tries again. The key of the change is spared.
     #[inline]
     pub(super) fn with_room<T>(

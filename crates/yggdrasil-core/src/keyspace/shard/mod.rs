@@ -714,7 +714,7 @@ impl Shard {
 
 /// Bytes of the arena that a new entry takes, its share of the index included.
 #[must_use]
-pub fn room_of_entry(key_bytes: u64, value_bytes: u64) -> u64 {
+fn room_of_entry(key_bytes: u64, value_bytes: u64) -> u64 {
     const INDEX_SHARE: u64 = 16;
     let extent = Extent::new(key_bytes, value_bytes, true);
     footprint(extent.total_bytes()).saturating_add(INDEX_SHARE)

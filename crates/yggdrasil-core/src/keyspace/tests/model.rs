@@ -304,6 +304,15 @@ impl Pair {
                 _ => shard.set(&key(db, name), value, expiry, self.now).is_ok(),
             };
         }
+        // Those within them that are undone alone leave no trace.
+        shard.begin_changes();
+        for (index, name) in names.iter().enumerate() {
+            match index % 2 {
+                0 => drop(shard.remove(&key(db, name), self.now)),
+                _ => drop(shard.set(&key(db, name), Value::Bytes(b"7"), Expiry::Clear, self.now)),
+            }
+        }
+        shard.end_changes(false, self.now);
         shard.end_changes(is_done, self.now);
         if !is_done {
             return;
