@@ -526,6 +526,12 @@ class LogRecovery:
         """Bytes of records, and changes that are made so far."""
 
 @final
+class MovedShard:
+    """A shard of another number of shards, while its snapshot and its log are read."""
+
+    def __new__(cls, shard: int, shards: int) -> MovedShard: ...
+
+@final
 class Worker:
     """The engine of one shard. Used from the thread of its event loop only."""
 
@@ -617,13 +623,16 @@ class Worker:
     def begin_log(self, log: LogRecovery, *, segment_bytes: int, flush_interval_ms: int) -> None:
         """Goes on with a log that was read."""
 
-    def replay_moved(self, log: LogRecovery, step: int, shard: int, shards: int) -> bool:
+    def restore_moved(self, loader: SnapshotLoader, other: MovedShard) -> bool:
+        """The same from a shard of another number of shards, as far as its keys are those of this shard."""
+
+    def replay_moved(self, log: LogRecovery, other: MovedShard, step: int) -> bool:
         """Makes changes from about so many bytes of the log of a shard of another number of shards.
 
         They are made as far as they are about keys of this shard. True when all are made.
         """
 
-    def finish_moved(self, log: LogRecovery) -> None:
+    def finish_moved(self, other: MovedShard) -> None:
         """Gives the databases the order that they had where another number of shards was."""
 
     def end_loading(self) -> None:
@@ -905,8 +914,8 @@ class SnapshotStore:
     def list(self) -> str:
         """The snapshots, the oldest first; one that cannot be read has a `fault`."""
 
-    def newest(self, node: str) -> str | None:
-        """The newest snapshot of a node whose manifest can be read."""
+    def shards(self, snapshot: str) -> int:
+        """How many shards a snapshot is of."""
 
     def verify(self, record_bytes_max: int, bytes_per_second: int, progress: Callable[[int], bool] | None) -> str:
         """Checks everything, at so many bytes a second; 0 for no limit.
@@ -957,6 +966,7 @@ class Snapshotter:
         node: str,
         owners: _Owners,
         logs: Path | None,
+        generation: int,
     ) -> Snapshotter: ...
     def log_bytes(self) -> int:
         """Bytes of the logs of all shards."""

@@ -3,6 +3,7 @@
 import os
 import signal
 import urllib.request
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -190,15 +191,69 @@ def test_a_schedule_takes_snapshots_when_something_has_changed() -> None:
         assert client("CONFIG", "SET", "snapshot-interval", "0") == "OK"
 
 
-def test_another_number_of_shards_is_refused(tmp_path: Path) -> None:
-    with yggdrasil.Node(2, directory=tmp_path) as node, _client(node) as client:
-        client("SET", "a", "1")
-        client("SAVE")
-    with (
-        pytest.raises(NodeError, match="is one of 2 shards, and this node is to have 3"),
-        yggdrasil.Node(3, directory=tmp_path),
-    ):
-        pass
+def _fill_types(client: Wire) -> None:
+    client("HSET", "hash", "a", "1", "b", "2")
+    client("HSET", "large", *[part for number in range(1000) for part in (f"field:{number}", "x" * 50)])
+    client("RPUSH", "list", "1", "2", "3")
+    client("SADD", "set", "a", "b")
+    client("ZADD", "sorted", "1", "a", "2", "b")
+    client("XADD", "stream", "1-1", "a", "1")
+
+
+def _has_at_most(client: Wire, keys: int) -> bool:
+    return bool(client("DBSIZE") <= keys)
+
+
+def _types(client: Wire) -> list[Any]:
+    return [
+        client("HGET", "hash", "b"),
+        client("HLEN", "large"),
+        client("LRANGE", "list", "0", "-1"),
+        sorted(client("SMEMBERS", "set")),
+        client("ZRANGE", "sorted", "0", "-1"),
+        client("XLEN", "stream"),
+    ]
+
+
+@pytest.mark.parametrize("ack", ["none", "fast"])
+def test_another_number_of_shards_begins_with_the_snapshot(tmp_path: Path, ack: str) -> None:
+    """The log behind it and pins included, again and again, and without a snapshot of the shards in between."""
+    options: dict[str, Any] = {"directory": tmp_path, "ack": ack, "log_segment_size": "1mb"}
+    with yggdrasil.Node(2, **options) as node, _client(node) as client:
+        _fill(client, 300)
+        _fill_types(client)
+        client("PIN", "key:7", "EX", "1000")
+        client("APPEND", "key:8", "+")
+        assert client("SAVE") == "OK"
+        if ack == "fast":
+            client("APPEND", "key:8", "+")
+            client("DEL", "key:9")
+            client("RPUSH", "list", "4")
+            assert client("MSET", "one", "1", "two", "2", "three", "3") == "OK"
+            assert client("SAVE") == "OK"
+            client("APPEND", "key:8", "+")
+            client("RPUSH", "new", "1", "2")
+            client("SELECT", "3")
+            client("SET", "last", "1")
+            client("SWAPDB", "3", "4")
+            client("SELECT", "0")
+        before = (_types(client), client("GET", "key:8"), client("DBSIZE"))
+    for shards in (3, 1, 2):
+        with yggdrasil.Node(shards, **options) as node, _client(node) as client:
+            eventually(partial(_has_at_most, client, before[2]))
+            assert (_types(client), client("GET", "key:8"), client("DBSIZE")) == before
+            assert 900 < client("PINTTL", "key:7") <= 1000
+            if ack == "fast":
+                assert client("MGET", "one", "two", "three", "key:9") == [b"1", b"2", b"3", None]
+                assert client("LRANGE", "new", "0", "-1") == [b"1", b"2"]
+                client("SELECT", "4")
+                assert client("MGET", "last", "elsewhere") == [b"1", b"\x00\xff" * 100_000]
+                client("SELECT", "0")
+            client("APPEND", "key:8", str(shards))
+            client("RPUSH", "list", "5")
+            if shards == 3 or ack == "none":
+                assert client("SAVE") == "OK"
+            before = (_types(client), client("GET", "key:8"), client("DBSIZE"))
 
 
 def test_the_state_outlives_the_steward() -> None:

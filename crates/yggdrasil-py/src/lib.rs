@@ -42,7 +42,7 @@ mod _core {
     #[pymodule_export]
     use crate::guests::GuestPage;
     #[pymodule_export]
-    use crate::log::LogRecovery;
+    use crate::log::{LogRecovery, MovedShard};
     #[pymodule_export]
     use crate::near::{
         NearBufferError, NearError, NearKindError, NearReader, NearRefusedError,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use rustix::fd::OwnedFd;
-use yggdrasil_core::engine::OtherShard;
+use yggdrasil_core::engine::{Origin, OtherShard};
 use yggdrasil_log::disk::{Disk, RealDisk};
 use yggdrasil_log::{Flusher, Outcomes, Recovery, RecoveryError, ShardLog, Writer, WriterOptions};
 
@@ -20,8 +20,28 @@ pub struct LogRecovery {
     directory: PathBuf,
     disk: Arc<dyn Disk>,
     recovery: Mutex<Option<Recovery>>,
-    /// What is known of the shard, where it is one of another number of shards.
-    other: Mutex<Option<OtherShard>>,
+}
+
+/// A shard of another number of shards, while its snapshot and its log are read.
+#[pyclass(frozen, module = "yggdrasil._core")]
+pub struct MovedShard {
+    other: Mutex<OtherShard>,
+}
+
+impl MovedShard {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, OtherShard> {
+        self.other.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl MovedShard {
+    #[new]
+    fn new(shard: usize, shards: usize) -> Self {
+        Self {
+            other: Mutex::new(OtherShard::new(shard, shards)),
+        }
+    }
 }
 
 impl LogRecovery {
@@ -46,7 +66,6 @@ impl LogRecovery {
             directory,
             disk: Arc::new(RealDisk),
             recovery: Mutex::new(None),
-            other: Mutex::new(None),
         }
     }
 
@@ -106,32 +125,20 @@ impl Worker {
 
     /// Makes changes from about so many bytes of the log of a shard of another number of shards, as far as they are about
     /// keys of this shard. True when all are made.
-    fn replay_moved(
-        &self,
-        log: &LogRecovery,
-        step: u64,
-        shard: usize,
-        shards: usize,
-    ) -> PyResult<bool> {
+    fn replay_moved(&self, log: &LogRecovery, other: &MovedShard, step: u64) -> PyResult<bool> {
         let mut engine = self.engine.borrow_mut();
-        let mut other = log.other.lock().unwrap_or_else(PoisonError::into_inner);
-        let other = other.get_or_insert_with(|| OtherShard::new(shard, shards));
-        let is_over = log
-            .with(|recovery| {
-                recovery.step(step, &mut |record, _| {
-                    Ok(engine.replay_moved(other, record)?)
-                })
-            })?
-            .map_err(to_log_error)?;
-        Ok(is_over)
+        let mut other = other.lock();
+        log.with(|recovery| {
+            recovery.step(step, &mut |record, number| {
+                Ok(engine.replay_moved(&mut other, Origin::Log, record, number)?)
+            })
+        })?
+        .map_err(to_log_error)
     }
 
     /// Gives the databases the order that they had where another number of shards was.
-    fn finish_moved(&self, log: &LogRecovery) {
-        let other = log.other.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(other) = &*other {
-            self.engine.borrow_mut().finish_moved(other);
-        }
+    fn finish_moved(&self, other: &MovedShard) {
+        self.engine.borrow_mut().finish_moved(&other.lock());
     }
 
     /// Ends the loading: the shard serves.

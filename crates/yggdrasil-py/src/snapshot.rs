@@ -4,24 +4,26 @@ mod owner;
 mod store;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pyo3::prelude::*;
 use serde_json::{Value, json};
+use yggdrasil_core::engine::Origin;
 use yggdrasil_core::keyspace::{Record, SEGMENT_BYTES_MAX, ShardReader};
 use yggdrasil_core::namespaces::{Ack, Namespaces};
 use yggdrasil_core::shm::Segment;
 use yggdrasil_log::disk::RealDisk;
 use yggdrasil_log::shard_directory;
 use yggdrasil_snapshot::{
-    CheckError, Folder, History, Loader, LogHistory, Manifest, NoHistory, Options, Pace, Progress,
-    SnapshotError, Source, Store, check_directory, copy, list, newest, prune, read_manifest,
-    repair, take, verify,
+    Batch, CheckError, Folder, History, Loader, LogHistory, Manifest, NoHistory, Options, Pace,
+    Progress, SnapshotError, Source, Store, Taken, check_directory, copy, list, newest, prune,
+    read_manifest, repair, take, verify,
 };
 
 use crate::errors::to_python;
+use crate::log::MovedShard;
 use crate::node::NodeShape;
 use crate::socket;
 use crate::worker::Worker;
@@ -65,12 +67,10 @@ impl SnapshotStore {
         Ok(Value::from_iter(rows).to_string())
     }
 
-    /// The newest snapshot of a node whose manifest can be read.
-    fn newest(&self, py: Python<'_>, node: &str) -> PyResult<Option<String>> {
-        let found = py.detach(|| newest(&*self.store, node));
-        Ok(found
-            .map_err(to_python)?
-            .map(|manifest| row(&manifest).to_string()))
+    /// How many shards a snapshot is of.
+    fn shards(&self, py: Python<'_>, snapshot: &str) -> PyResult<usize> {
+        let found = py.detach(|| read_manifest(&*self.store, snapshot));
+        Ok(found.map_err(to_python)?.shards.len())
     }
 
     /// Checks everything, at so many bytes a second; 0 for no limit. `progress` gets the bytes of each chunk, and ends
@@ -179,6 +179,7 @@ fn row(manifest: &Manifest) -> Value {
         "keys": manifest.keys(),
         "bytes": manifest.bytes(),
         "new_bytes": manifest.new_bytes,
+        "generation": manifest.generation,
         "shards": shards.collect::<Vec<_>>(),
     })
 }
@@ -217,13 +218,15 @@ pub struct Snapshotter {
     progress: Progress,
     /// An object with the methods of an owner.
     owners: Py<PyAny>,
-    /// The directory of the logs of all shards.
+    /// The directory of the logs of all shards, and their generation.
     logs: Option<PathBuf>,
+    generation: u64,
 }
 
 #[pymethods]
 impl Snapshotter {
     #[new]
+    #[expect(clippy::too_many_arguments, reason = "each is a different thing")]
     fn new(
         shape: &NodeShape,
         arena_fds: Vec<i32>,
@@ -231,6 +234,7 @@ impl Snapshotter {
         node: String,
         owners: Py<PyAny>,
         logs: Option<PathBuf>,
+        generation: u64,
     ) -> PyResult<Self> {
         let shard_shape = shape.shard_shape(0);
         let readers = arena_fds.into_iter().map(|descriptor| {
@@ -245,6 +249,7 @@ impl Snapshotter {
             progress: Progress::default(),
             owners,
             logs,
+            generation,
         })
     }
 
@@ -256,6 +261,7 @@ impl Snapshotter {
             bytes_per_second: manner.bytes_per_second,
             layers_max: manner.layers_max,
             growth_max: manner.growth_max,
+            generation: self.generation,
         };
         let kept = manner.kept()?;
         let taken = py.detach(|| self.take_all(full, &options, kept.as_ref()));
@@ -336,7 +342,7 @@ impl Snapshotter {
             progress,
             &now_ms,
         )?;
-        self.drop_covered(&taken.manifest)?;
+        self.drop_covered(&taken)?;
         Ok(taken.manifest)
     }
 
@@ -353,10 +359,10 @@ impl Snapshotter {
     }
 
     /// Removes what logs have of changes that are in a snapshot.
-    fn drop_covered(&self, manifest: &Manifest) -> Result<(), SnapshotError> {
-        for part in &manifest.shards {
-            if let Some(log) = self.log(part.shard) {
-                log.drop_before(part.start())?;
+    fn drop_covered(&self, taken: &Taken) -> Result<(), SnapshotError> {
+        for (shard, from) in taken.needed() {
+            if let Some(log) = self.log(shard) {
+                log.drop_before(from)?;
             }
         }
         Ok(())
@@ -395,7 +401,11 @@ pub fn part_of(
 #[pyclass(frozen, module = "yggdrasil._core")]
 pub struct SnapshotLoader {
     loader: Mutex<Loader>,
+    /// The number from which on the first layer does not have all changes, and that from which on a log goes on.
+    first_start: u64,
+    start: u64,
     end: u64,
+    begun: AtomicBool,
     records: AtomicU64,
     done_bytes: AtomicU64,
     all_bytes: u64,
@@ -415,7 +425,10 @@ impl SnapshotLoader {
         let part = part.map_err(to_python)?;
         let loader = Loader::new(&store.store, &part, LOADING_THREADS, SEGMENT_BYTES_MAX);
         Ok(Self {
+            first_start: part.layers.first().map_or(0, |layer| layer.start),
+            start: part.start(),
             end: part.end(),
+            begun: AtomicBool::new(false),
             records: AtomicU64::new(0),
             done_bytes: AtomicU64::new(0),
             all_bytes: loader.raw_bytes(),
@@ -430,15 +443,24 @@ impl SnapshotLoader {
     }
 }
 
+impl SnapshotLoader {
+    fn next(&self) -> Option<Result<Batch, SnapshotError>> {
+        let mut loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
+        loader.next()
+    }
+
+    fn note(&self, batch: &Batch, records: u64) {
+        self.records.fetch_add(records, Relaxed);
+        self.done_bytes.fetch_add(batch.raw_bytes(), Relaxed);
+    }
+}
+
 #[pymethods]
 impl Worker {
     /// Fills the shard by one more chunk of a snapshot; False when that was all. Other threads of Python run meanwhile:
     /// a store may be written in it.
     fn restore(&self, py: Python<'_>, loader: &SnapshotLoader) -> PyResult<bool> {
-        let next = py.detach(|| {
-            let loader = loader.loader.lock();
-            loader.unwrap_or_else(PoisonError::into_inner).next()
-        });
+        let next = py.detach(|| loader.next());
         let mut engine = self.engine.borrow_mut();
         let shard = engine.filling();
         let Some(batch) = next else {
@@ -449,12 +471,41 @@ impl Worker {
             return Ok(false);
         };
         let batch = batch.map_err(to_python)?;
+        let mut records = 0;
         for change in batch.changes() {
             let record = Record::decode(change.record).map_err(to_python)?;
             shard.apply(&record, change.number).map_err(to_python)?;
-            loader.records.fetch_add(1, Relaxed);
+            records += 1;
         }
-        loader.done_bytes.fetch_add(batch.raw_bytes(), Relaxed);
+        loader.note(&batch, records);
+        Ok(true)
+    }
+
+    /// The same from a shard of another number of shards, as far as its keys are those of this shard.
+    fn restore_moved(
+        &self,
+        py: Python<'_>,
+        loader: &SnapshotLoader,
+        other: &MovedShard,
+    ) -> PyResult<bool> {
+        let (begins, next) = py.detach(|| (!loader.begun.swap(true, Relaxed), loader.next()));
+        let mut other = other.lock();
+        if begins {
+            other.begin_snapshot(loader.first_start);
+        }
+        let Some(batch) = next else {
+            other.end_snapshot(loader.start);
+            return Ok(false);
+        };
+        let mut engine = self.engine.borrow_mut();
+        let batch = batch.map_err(to_python)?;
+        let mut records = 0;
+        for change in batch.changes() {
+            let record = Record::decode(change.record).map_err(to_python)?;
+            let made = engine.replay_moved(&mut other, Origin::Snapshot, &record, change.number);
+            records += u64::from(made.map_err(to_python)?);
+        }
+        loader.note(&batch, records);
         Ok(true)
     }
 }

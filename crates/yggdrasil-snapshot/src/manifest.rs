@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::chunk::{OBJECT_BYTES_MAX, RAW_BYTES_MAX};
 use crate::name::{ChunkName, is_id};
 
-/// Version of the format.
-pub const FORMAT: u32 = 1;
+/// Version of the format. Version 1 has no `generation`.
+pub const FORMAT: u32 = 2;
 /// Most bytes of a manifest: enough for a few million chunks.
 pub const MANIFEST_BYTES_MAX: u64 = 1 << 30;
 const CHECKSUM: &str = "blake3 ";
@@ -129,6 +129,9 @@ pub struct Manifest {
     pub base: Option<String>,
     /// Bytes that were written for it.
     pub new_bytes: u64,
+    /// The generation of the logs that go on from it: another number of shards has another one. 0 where there were none.
+    #[serde(default)]
+    pub generation: u64,
     /// In the order of their numbers.
     pub shards: Vec<ShardPart>,
 }
@@ -176,7 +179,7 @@ impl Manifest {
         let body = checked(bytes)?;
         // A later format may have anything else in it.
         let format: Format = serde_json::from_slice(body).map_err(json)?;
-        if format.format != u64::from(FORMAT) {
+        if !(1..=u64::from(FORMAT)).contains(&format.format) {
             return Err(ManifestFault::Format(format.format));
         }
         let manifest: Self = serde_json::from_slice(body).map_err(json)?;
@@ -284,6 +287,7 @@ mod tests {
             ended_ms: 1_700_000_000_500,
             base: None,
             new_bytes: 100,
+            generation: 3,
             shards: vec![ShardPart {
                 shard: 0,
                 keys: 7,
@@ -304,10 +308,10 @@ mod tests {
     #[test]
     fn another_format_is_named() {
         let mut later = sample();
-        later.format = 2;
+        later.format = 3;
         assert_eq!(
             Manifest::decode(&later.encode()),
-            Err(ManifestFault::Format(2))
+            Err(ManifestFault::Format(3))
         );
     }
 
@@ -332,6 +336,18 @@ mod tests {
     #[test]
     fn the_first_format_stays_readable() {
         let golden = include_bytes!("../tests/golden/manifest-1.json");
+        let expected = Manifest {
+            format: 1,
+            generation: 0,
+            ..sample()
+        };
+        assert_eq!(Manifest::decode(golden), Ok(expected));
+    }
+
+    /// One of the second format, as it was written.
+    #[test]
+    fn the_second_format_stays_readable() {
+        let golden = include_bytes!("../tests/golden/manifest-2.json");
         assert_eq!(Manifest::decode(golden), Ok(sample()));
     }
 

@@ -40,6 +40,8 @@ pub struct Options {
     pub layers_max: usize,
     /// A shard is written anew when what has changed since takes more than this part of the whole, in percent.
     pub growth_max: u64,
+    /// The generation of the logs; 0 without logs.
+    pub generation: u64,
 }
 
 impl Default for Options {
@@ -50,6 +52,7 @@ impl Default for Options {
             bytes_per_second: 0,
             layers_max: 32,
             growth_max: 50,
+            generation: 0,
         }
     }
 }
@@ -92,6 +95,22 @@ pub struct Taken {
     pub manifest: Manifest,
     /// Shards that were written whole.
     pub full_shards: usize,
+    /// How far each shard had come when it was begun. Other shards may still need what its log has from there on: a
+    /// decision about a transaction stands in the log of its coordinator alone.
+    pub reached: Vec<(u32, u64)>,
+}
+
+impl Taken {
+    /// The number of each shard from which on its log is needed.
+    pub fn needed(&self) -> impl Iterator<Item = (u32, u64)> {
+        let parts = self.manifest.shards.iter();
+        parts.map(|part| {
+            let mut reached = self.reached.iter();
+            let own = reached.find(|(shard, _)| *shard == part.shard);
+            let from = own.map_or(0, |(_, number)| *number);
+            (part.shard, part.start().min(from))
+        })
+    }
 }
 
 /// Takes a snapshot of shards. What a former one has is used again where a log tells what has changed since.
@@ -111,6 +130,13 @@ pub fn take(
 ) -> Result<Taken, SnapshotError> {
     let base = base.filter(|base| base.node == node);
     let began_ms = now().max(base.map_or(0, |base| base.began_ms + 1));
+    // Numbers of another generation, or of another number of shards, are those of other changes.
+    let base = base
+        .filter(|base| base.generation == options.generation && base.shards.len() == sources.len());
+    let reached = sources
+        .iter()
+        .map(|source| (source.shard, source.reader.number()));
+    let reached: Vec<(u32, u64)> = reached.collect();
     let keys = sources.iter().map(|source| keys_of(source.reader)).sum();
     progress.keys.store(keys, Relaxed);
     let taking = Taking {
@@ -145,12 +171,14 @@ pub fn take(
         ended_ms: now(),
         base: base.filter(|_| is_shared).map(|base| base.id.clone()),
         new_bytes: progress.bytes.load(Relaxed),
+        generation: options.generation,
         shards,
     };
     commit(store, &manifest)?;
     Ok(Taken {
         manifest,
         full_shards,
+        reached,
     })
 }
 

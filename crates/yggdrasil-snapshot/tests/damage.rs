@@ -67,6 +67,7 @@ fn prepared(root: &Path) -> Vec<PathBuf> {
         }];
         let options = Options {
             growth_max: 1_000,
+            generation: 0,
             ..Options::default()
         };
         let progress = Progress::default();

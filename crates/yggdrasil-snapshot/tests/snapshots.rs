@@ -27,6 +27,7 @@ fn snapshot(
     // Small shards grow by more than their half at once.
     let options = Options {
         growth_max: 100_000,
+        generation: 0,
         ..Options::default()
     };
     let mut sources = [Source {

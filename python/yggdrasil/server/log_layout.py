@@ -13,12 +13,14 @@ from yggdrasil.server.files import replace_file
 
 FILE_NAME = "layout.json"
 _FILE_BYTES_MAX = 1 << 16
+_PREFIX = "generation-"
 
 
 class _Layout(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 1
+    """2 where snapshots that do not name their generation belong to one before."""
     generation: Annotated[int, Field(ge=1)]
     shards: Annotated[int, Field(ge=1, le=SHARDS_MAX)]
 
@@ -47,6 +49,13 @@ class LogLayout:
         """How many shards they are in there."""
         return 0 if self.before is None else self.before.shards
 
+    def begins_with(self, generation: int, shards: int) -> bool:
+        """Whether logs in force go on from a snapshot of that generation, which is 0 where the snapshot names none."""
+        in_force = self.before or self.layout
+        if generation == 0:
+            return in_force.format == 1 and in_force.shards == shards
+        return in_force.generation == generation
+
     def take_over(self) -> None:
         """Puts the new logs in force, which have all keys, and removes those before."""
         if self.before is not None:
@@ -54,18 +63,36 @@ class LogLayout:
             shutil.rmtree(_directory(self.root, self.before), ignore_errors=True)
 
 
-def open_layout(root: Path, shards: int) -> LogLayout:
-    """The logs of a node of so many shards; StartError says why there are none."""
+def generation_of(directory: Path) -> int:
+    """The generation of the logs in a directory."""
+    return int(directory.name.removeprefix(_PREFIX))
+
+
+def write_layout(root: Path, generation: int, shards: int) -> Path:
+    """Makes a place for logs that go on from a snapshot of so many shards; where they are."""
+    layout = _Layout(generation=generation, shards=shards)
+    root.mkdir(exist_ok=True)
+    _write(root, layout)
+    directory = _directory(root, layout)
+    directory.mkdir(exist_ok=True)
+    return directory
+
+
+def open_layout(root: Path, shards: int, snapshot: tuple[int, int] | None = None) -> LogLayout:
+    """The logs of a node of so many shards; StartError says why there are none.
+
+    Where there are none yet, they go on from the snapshot of this generation and number of shards.
+    """
     try:
         known = _read(root)
         if known is None:
-            root.mkdir(exist_ok=True)
-            known = _Layout(generation=1, shards=shards)
-            _write(root, known)
+            generation, shards_before = snapshot or (1, shards)
+            write_layout(root, max(generation, 1), shards_before)
+            known = _Layout(generation=max(generation, 1), shards=shards_before)
         if known.shards == shards:
             layout = LogLayout(root, known)
         else:
-            layout = LogLayout(root, _Layout(generation=known.generation + 1, shards=shards), known)
+            layout = LogLayout(root, _Layout(format=2, generation=known.generation + 1, shards=shards), known)
             # What an earlier attempt has left.
             shutil.rmtree(layout.directory, ignore_errors=True)
         layout.directory.mkdir(exist_ok=True)
@@ -75,7 +102,7 @@ def open_layout(root: Path, shards: int) -> LogLayout:
 
 
 def _directory(root: Path, layout: _Layout) -> Path:
-    return root / f"generation-{layout.generation}"
+    return root / f"{_PREFIX}{layout.generation}"
 
 
 def _read(root: Path) -> _Layout | None:

@@ -40,6 +40,8 @@ class NodeInfo(_Message):
     log_directory_before: str = ""
     """Where the logs of another number of shards are, from which theirs are made; empty where they are there."""
     log_shards_before: int = 0
+    snapshot_before: str = ""
+    """The snapshot that those logs go on from; empty for none."""
     hosts: tuple[str, ...]
     """The addresses that the node listens on."""
     port: int

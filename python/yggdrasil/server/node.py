@@ -25,14 +25,13 @@ from yggdrasil.server.guests import Guests
 from yggdrasil.server.identity import Identity, load_identity
 from yggdrasil.server.limits import arena_bytes, check_system
 from yggdrasil.server.listeners import Listeners, open_listeners
-from yggdrasil.server.log_layout import LogLayout, open_layout
 from yggdrasil.server.messages import NodeInfo, ShapeInfo
 from yggdrasil.server.namespaces import kept_namespaces
 from yggdrasil.server.near import NearServer
 from yggdrasil.server.notify import Notifier, watchdog_interval_s
 from yggdrasil.server.process_title import name_process
 from yggdrasil.server.segments import Segments
-from yggdrasil.server.snapshots.start import newest_snapshot
+from yggdrasil.server.snapshots.start import Beginning, find_beginning
 from yggdrasil.server.supervisor import Supervisor, install_signals
 from yggdrasil.server.tls import check_tls
 from yggdrasil.server.users import NodeUsers
@@ -53,14 +52,12 @@ def serve(loaded: Loaded) -> int:
             check_tls(live.config)
             listeners = stack.enter_context(closing(open_listeners(live.config)))
             live.config = _with_chosen_ports(live.config, listeners)
-            layout = (
-                open_layout(live.config.directory / "log", live.config.node.shards) if live.config.has_log else None
-            )
+            beginning = find_beginning(live.config, identity.replication_id)
             shape = _shape(live.config, identity)
             native_shape = NodeShape(**shape.model_dump())
             segments = stack.enter_context(closing(Segments.create(native_shape)))
             users = NodeUsers.of(live.config)
-            node, guests = _node_info(live, listeners, identity, layout), Guests(native_shape)
+            node, guests = _node_info(live, listeners, identity, beginning), Guests(native_shape)
             name_process("supervisor", node)
             supervisor = Supervisor(
                 live=live,
@@ -72,8 +69,8 @@ def serve(loaded: Loaded) -> int:
                 guests=guests,
                 users=users,
                 log_format=log_format,
-                layout=layout,
-                snapshots=newest_snapshot(live.config, identity.replication_id),
+                layout=beginning.layout,
+                snapshots=beginning.snapshots,
             )
             near = NearServer(live, node, shape, segments.arenas, guests, users)
             _warn_of_open_access(live.config, users)
@@ -164,8 +161,8 @@ def _with_chosen_ports(config: Config, listeners: Listeners) -> Config:
     return config.with_values(chosen)
 
 
-def _node_info(live: LiveConfig, listeners: Listeners, identity: Identity, layout: LogLayout | None) -> NodeInfo:
-    config = live.config
+def _node_info(live: LiveConfig, listeners: Listeners, identity: Identity, beginning: Beginning) -> NodeInfo:
+    config, layout = live.config, beginning.layout
     return NodeInfo(
         version=__version__,
         run_id=secrets.token_hex(20),
@@ -179,6 +176,7 @@ def _node_info(live: LiveConfig, listeners: Listeners, identity: Identity, layou
         log_directory="" if layout is None else str(layout.directory),
         log_directory_before="" if layout is None else layout.directory_before,
         log_shards_before=0 if layout is None else layout.shards_before,
+        snapshot_before=beginning.snapshot_before,
         hosts=tuple(listeners.hosts),
         port=config.network.port,
         worker_ports=tuple(listeners.own_ports),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from yggdrasil._core import LogRecovery, Worker, YggdrasilError
+from yggdrasil._core import LogRecovery, MovedShard, Worker, YggdrasilError
 from yggdrasil.protocol.services import LOG_SYNC
 from yggdrasil.server.config import Config
 from yggdrasil.server.link import Link
@@ -93,21 +93,26 @@ class ShardRecovery:
         self._begin_log()
         self._end(changes)
 
-    async def run_moved(self, logs: Path, shards: int, moved: Callable[[], Awaitable[None]]) -> None:
-        """The same from the logs of another number of shards. `moved` ends when all workers have come so far."""
+    async def run_moved(self, logs: Path, shards: int, snapshot: str, moved: Callable[[], Awaitable[None]]) -> None:
+        """The same from snapshot and logs of another number of shards.
+
+        `moved` ends when all workers have come so far.
+        """
         others = [LogRecovery(shard_directory(logs, shard)) for shard in range(shards)]
         await asyncio.gather(_scan(self._log), *map(_scan, others))
         self._scanned.set()
         self._begin_log()
         ends = [other.found()[0] for other in others]
-        for shard, other in enumerate(others):
+        all_moved = [MovedShard(shard, shards) for shard in range(shards)]
+        await self._restore.fill_moved(snapshot, all_moved)
+        for one, other in zip(all_moved, others, strict=True):
             groups = {(coordinator, tag) for coordinator, tag, _ in other.open_groups()}
             parts = {group: others[group[0]].decision(group[1]) or [] for group in groups}
             other.decide([group for group in groups if _counts(parts[group], ends)])
-            while not self._worker.replay_moved(other, _STEP_BYTES, shard, shards):
+            while not self._worker.replay_moved(other, one, _STEP_BYTES):
                 self._report(other)
                 await asyncio.sleep(0)
-        self._worker.finish_moved(others[0])
+        self._worker.finish_moved(all_moved[0])
         await self._worker.sync_log()
         await moved()
         self._end(sum(other.progress()[1] for other in others))

@@ -64,6 +64,7 @@ class _Steward:
         self._asked: dict[int, asyncio.Future[Answer]] = {}
         self._errands: set[asyncio.Task[None]] = set()
         arenas = descriptors.take("arenas")
+        logs = Path(assignment.node.log_directory) if assignment.node.log_directory else None
         self.keeper = Keeper(
             config,
             assignment.node.replication_id,
@@ -71,7 +72,7 @@ class _Steward:
             arenas,
             open_store(config),
             Owners(duty.doors),
-            Path(assignment.node.log_directory) if assignment.node.log_directory else None,
+            logs,
             lambda state: self.link.send(StewardState(snapshots=state)),
             self._node_state,
         )

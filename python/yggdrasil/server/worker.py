@@ -181,7 +181,8 @@ class _WorkerProcess:
         has_moved = node.log_directory_before and not self.duty.is_successor
         if has_moved and isinstance(recovery, ShardRecovery):
             before = Path(node.log_directory_before)
-            await recovery.run_moved(before, node.log_shards_before, self.services.log_moved)
+            moved = self.services.log_moved
+            await recovery.run_moved(before, node.log_shards_before, node.snapshot_before, moved)
         else:
             await recovery.run()
 

@@ -85,7 +85,7 @@ pub trait Log: Debug {
 }
 
 pub(super) use groups::Unsettled;
-pub use moved::OtherShard;
+pub use moved::{Origin, OtherShard};
 
 /// A log in numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]

@@ -60,7 +60,7 @@ pub use clients::{ClientFilter, ClientInfo, ClientKind, Page};
 pub use clock::Clock;
 pub use denials::{DenialEntry, DeniedWhat, DeniedWhere};
 pub use dispatch::Ended;
-pub use durability::{AckChoice, Log, LogStatus, OtherShard};
+pub use durability::{AckChoice, Log, LogStatus, Origin, OtherShard};
 pub use execute::Executor;
 pub use gate::ShardState;
 pub use incoming::Room;

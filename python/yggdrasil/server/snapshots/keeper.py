@@ -14,6 +14,7 @@ import structlog
 from yggdrasil._core import NodeShape, SnapshotStore, Snapshotter, YggdrasilError
 from yggdrasil.server.config import Config
 from yggdrasil.server.errors import ErrandError
+from yggdrasil.server.log_layout import generation_of
 from yggdrasil.server.messages import NodeState, SnapshotState
 from yggdrasil.server.snapshots.door import Owners
 
@@ -49,7 +50,9 @@ class Keeper:
     ) -> None:
         self.config = config
         self._store = store
-        self._snapshotter = Snapshotter(shape, list(arenas), store, node, owners, logs)
+        self._snapshotter = Snapshotter(
+            shape, list(arenas), store, node, owners, logs, 0 if logs is None else generation_of(logs)
+        )
         self._longest = shape.arena_bytes
         self._node_state = node_state
         self._report = report

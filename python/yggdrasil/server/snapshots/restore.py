@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 
-from yggdrasil._core import SnapshotLoader, Worker
+from yggdrasil._core import MovedShard, SnapshotLoader, Worker
 from yggdrasil.server.config import Config
 from yggdrasil.server.link import Link
 from yggdrasil.server.messages import Loading, ToChild
@@ -28,17 +30,33 @@ class ShardRestore:
 
     async def run(self) -> None:
         """Until the shard serves, where nothing but a snapshot is to be loaded."""
-        await self.fill()
+        shards = await asyncio.to_thread(open_store(self._config).shards, self._snapshot)
+        if shards == self._worker.shards:
+            await self.fill()
+        else:
+            moved = [MovedShard(shard, shards) for shard in range(shards)]
+            await self.fill_moved(self._snapshot, moved)
+            self._worker.finish_moved(moved[0])
         self._worker.end_loading()
 
     async def fill(self) -> None:
         """Until all of the snapshot is there. YggdrasilError says why it cannot be used."""
-        if not self._snapshot:
-            return
+        if self._snapshot:
+            await self._load(self._snapshot, self._shard, self._worker.shards, self._worker.restore)
+
+    async def fill_moved(self, snapshot: str, moved: Sequence[MovedShard]) -> None:
+        """The same from a snapshot of another number of shards, if there is one."""
+        for shard, one in enumerate(moved):
+            if snapshot:
+                await self._load(snapshot, shard, len(moved), partial(self._restore_moved, one))
+
+    def _restore_moved(self, moved: MovedShard, loader: SnapshotLoader) -> bool:
+        return self._worker.restore_moved(loader, moved)
+
+    async def _load(self, snapshot: str, shard: int, shards: int, step: Callable[[SnapshotLoader], bool]) -> None:
         began = reported = time.monotonic()
-        store = open_store(self._config)
-        loader = await asyncio.to_thread(SnapshotLoader, store, self._snapshot, self._shard, self._worker.shards)
-        while self._worker.restore(loader):
+        loader = await asyncio.to_thread(SnapshotLoader, open_store(self._config), snapshot, shard, shards)
+        while step(loader):
             now = time.monotonic()
             if now - reported >= _REPORT_S:
                 reported = now
@@ -47,7 +65,7 @@ class ShardRestore:
         records, done, _ = loader.progress()
         log.info(
             "shard was filled from a snapshot",
-            snapshot=self._snapshot,
+            snapshot=snapshot,
             records=records,
             bytes=done,
             seconds=round(time.monotonic() - began, 3),

@@ -10,6 +10,7 @@ import click
 from yggdrasil import YggdrasilError
 from yggdrasil._core import ARENA_BYTES_MAX
 from yggdrasil.server.identity import adopt_history
+from yggdrasil.server.log_layout import write_layout
 from yggdrasil.server.option import readable_size
 from yggdrasil.server.snapshots.check_command import alone, store_of
 from yggdrasil.server.snapshots.places import folder_of, open_place
@@ -99,6 +100,7 @@ def restore(source: str, directory: Path, wanted: str | None) -> None:
         try:
             copied = json.loads(open_place(source).copy_to(open_place(str(folder_of(directory))), wanted))
             adopt_history(directory, copied["node"])
+            write_layout(directory / "log", max(copied["generation"], 1), len(copied["shards"]))
         except YggdrasilError as error:
             raise click.ClickException(str(error)) from None
     click.echo(
