@@ -3,7 +3,7 @@
 import secrets
 from pathlib import Path
 
-from tests.durability.crash import Rounds
+from tests.durability.crash.rounds import Rounds
 
 ROUNDS = 10
 
