@@ -18,6 +18,9 @@ from tests.wire import ConnectionEndedError, Error, Wire
 
 SHARDS = 3
 WRITERS = 4
+WRITES_MAX = 200
+WRITES_WITHIN_S = 2.0
+"""So long they have for them between two deaths."""
 OPTIONS: dict[str, Any] = {
     "ack": "fast",
     "namespaces": "sync%3A sync",
@@ -47,11 +50,11 @@ class Rounds:
         """Runs so many rounds and tells how many writes were acknowledged; LostError says what is wrong."""
         for _ in range(rounds):
             self._round()
-        return sum(writer.acknowledged for writer in self.writers)
+        return self.acknowledged
 
     def _round(self) -> None:
         with self._writing(), self._snapshotting():
-            time.sleep(self.random.uniform(0.02, 0.4))
+            self._wait_for_writes(self.random.randrange(WRITES_MAX))
             is_over = self._kill()
             if not is_over:
                 time.sleep(self.random.uniform(0.0, 0.2))
@@ -63,6 +66,17 @@ class Rounds:
                 self._die_while_starting()
             self.node = self._start()
         self._check()
+
+    @property
+    def acknowledged(self) -> int:
+        """Writes that were acknowledged so far."""
+        return sum(writer.acknowledged for writer in self.writers)
+
+    def _wait_for_writes(self, writes: int) -> None:
+        """Lets the writers make about so many, however fast the machine is."""
+        enough, deadline = self.acknowledged + writes, time.monotonic() + WRITES_WITHIN_S
+        while self.acknowledged < enough and time.monotonic() < deadline:
+            time.sleep(self.random.uniform(0.0, 0.003))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -123,7 +123,9 @@ class Writer:
     def _write(self, c: Wire, step: Step, pending: Pending) -> None:
         self.pending = pending
         replies = c.pipeline(step.requests)
-        error = next((reply for reply in replies if isinstance(reply, Error)), None)
+        # Those within a transaction, too: it is executed as a whole, or not at all.
+        executed = replies[-1] if isinstance(replies[-1], list) else []
+        error = next((reply for reply in [*replies, *executed] if isinstance(reply, Error)), None)
         if step.expires:
             # What is written to a key that lives for a moment still would end with it.
             time.sleep(EXPIRED_AFTER_S)
