@@ -336,7 +336,7 @@ impl Snapshotter {
             progress,
             &now_ms,
         )?;
-        self.drop_covered(&taken.manifest)?;
+        self.drop_covered(&taken.logs_needed_from)?;
         Ok(taken.manifest)
     }
 
@@ -353,10 +353,10 @@ impl Snapshotter {
     }
 
     /// Removes what logs have of changes that are in a snapshot.
-    fn drop_covered(&self, manifest: &Manifest) -> Result<(), SnapshotError> {
-        for part in &manifest.shards {
-            if let Some(log) = self.log(part.shard) {
-                log.drop_before(part.start())?;
+    fn drop_covered(&self, needed_from: &[(u32, u64)]) -> Result<(), SnapshotError> {
+        for (shard, number) in needed_from {
+            if let Some(log) = self.log(*shard) {
+                log.drop_before(*number)?;
             }
         }
         Ok(())

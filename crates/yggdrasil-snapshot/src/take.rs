@@ -92,6 +92,9 @@ pub struct Taken {
     pub manifest: Manifest,
     /// Shards that were written whole.
     pub full_shards: usize,
+    /// Of each shard the number from which on its log is still needed. The decision of a transaction lies in the log of
+    /// one shard, and a part that is in no snapshot yet in another: so it is that from before any shard was looked at.
+    pub logs_needed_from: Vec<(u32, u64)>,
 }
 
 /// Takes a snapshot of shards. What a former one has is used again where a log tells what has changed since.
@@ -111,6 +114,9 @@ pub fn take(
 ) -> Result<Taken, SnapshotError> {
     let base = base.filter(|base| base.node == node);
     let began_ms = now().max(base.map_or(0, |base| base.began_ms + 1));
+    let numbers = sources.iter();
+    let numbers = numbers.map(|source| (source.shard, source.reader.number()));
+    let logs_needed_from = numbers.collect();
     let keys = sources.iter().map(|source| keys_of(source.reader)).sum();
     progress.keys.store(keys, Relaxed);
     let taking = Taking {
@@ -151,6 +157,7 @@ pub fn take(
     Ok(Taken {
         manifest,
         full_shards,
+        logs_needed_from,
     })
 }
 
