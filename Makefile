@@ -97,8 +97,8 @@ crash: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Kill processes for ROUNDS round
 	YGGDRASIL_LOG_CASES=10000 cargo test --profile quick --locked --package yggdrasil-log --test power
 	$(BIN)/python -m tests.durability.crash --rounds $(or $(ROUNDS),1000) $(if $(SEED),--seed $(SEED))
 
-damage: ## Damage snapshots in CASES ways (10,000)
-	YGGDRASIL_DAMAGE_CASES=$(CASES) cargo test --profile quick --locked --package yggdrasil-snapshot --test damage -- --nocapture
+damage: ## Damage snapshots and logs in CASES ways (10,000) each
+	YGGDRASIL_DAMAGE_CASES=$(CASES) cargo test --profile quick --locked --package yggdrasil-snapshot --package yggdrasil-log --test damage -- --nocapture
 
 client-versions: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run the clients with redis-py 5 to 8
 	$(BIN)/python -m tests.clients.versions
