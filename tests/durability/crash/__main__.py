@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.durability.crash.rounds import Rounds
 from tests.durability.crash.subjects import LostError
+from tests.durability.device import Device
 from tests.node import NodeError
 
 
@@ -22,10 +23,12 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=secrets.randbits(32))
+    parser.add_argument("--power", action="store_true", help="cut the power of a block device of our own, too")
     arguments = parser.parse_args()
     tell(f"seed {arguments.seed}")
     directory = Path(tempfile.mkdtemp(prefix="yggdrasil-crash-"))
-    rounds = Rounds(directory, arguments.seed)
+    device = Device(directory) if arguments.power else None
+    rounds = Rounds(directory, arguments.seed, device)
     began, done = time.monotonic(), 0
     try:
         while done < arguments.rounds:
@@ -38,14 +41,16 @@ def main() -> int:
                 )
     except (LostError, NodeError) as error:
         rounds.close()
-        tell(f"seed {arguments.seed}, round {done}: {error}\n{rounds.node.log()[-4000:]}\nkept: {directory}")
+        tell(f"seed {arguments.seed}, round {done}: {error}\n{rounds.node.log()[-4000:]}")
+        kept = Path(tempfile.mkdtemp(prefix="yggdrasil-crash-kept-"))
+        shutil.copytree(rounds.directory, kept, ignore=shutil.ignore_patterns("*.sock"), dirs_exist_ok=True)
+        tell(f"kept: {kept}")
         return 1
-    except BaseException:
+    finally:
         rounds.close()
-        tell(f"kept: {directory}")
-        raise
-    rounds.close()
-    shutil.rmtree(directory)
+        if device is not None:
+            device.close()
+        shutil.rmtree(directory, ignore_errors=True)
     return 0
 
 

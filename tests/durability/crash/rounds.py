@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.durability.crash.subjects import BACK_WITHIN_S
 from tests.durability.crash.writers import ALL_ACCOUNTS, Writer, check_sum
+from tests.durability.device import Device
 from tests.node import HOST, Node, NodeError, wait_until_gone
 from tests.wire import ConnectionEndedError, Error, Wire
 
@@ -30,21 +31,25 @@ OPTIONS: dict[str, Any] = {
     "snapshot_log_growth": 1,
 }
 VICTIMS = ("worker", "worker", "workers", "all workers", "steward", "spare", "supervisor", "all", "all", "stopped")
+POWERED_VICTIMS = ("power", "power", "power", "worker", "all", "stopped")
 
 
 class Rounds:
     """A node on a directory, its writers, and who kills."""
 
-    def __init__(self, directory: Path, seed: int) -> None:
+    def __init__(self, directory: Path, seed: int, device: Device | None = None) -> None:
+        """With a device the power is cut, too, and all writes wait for the disk."""
         self.random = random.Random(seed)
-        self.directory = directory
+        self.device = device
+        self.directory = device.directory if device is not None else directory
+        self.options = OPTIONS if device is None else {**OPTIONS, "ack": "sync"}
         self.writers = [Writer(number, random.Random(self.random.random())) for number in range(WRITERS)]
         self.done: Counter[str] = Counter()
         """How often each kind of thing was done."""
         self.node = self._start()
 
     def _start(self) -> Node:
-        return Node(SHARDS, directory=self.directory, **OPTIONS).start()
+        return Node(SHARDS, directory=self.directory, **self.options).start()
 
     def run(self, rounds: int) -> int:
         """Runs so many rounds and tells how many writes were acknowledged; LostError says what is wrong."""
@@ -118,7 +123,7 @@ class Rounds:
     def _kill(self) -> bool:
         """Kills something; true where the node has gone with it."""
         pids = self.node.pids()
-        whom = self.random.choice(VICTIMS)
+        whom = self.random.choice(VICTIMS if self.device is None else POWERED_VICTIMS)
         self.done[whom] += 1
         if "worker" in whom:
             self._kill_workers({"worker": 1, "workers": 2}.get(whom, SHARDS))
@@ -130,6 +135,8 @@ class Rounds:
             return False
         self._kill_all(whom, list(pids.values()))
         wait_until_gone(pids)
+        if self.device is not None and whom == "power":
+            self.device.restore()
         return True
 
     def _kill_workers(self, count: int) -> None:
@@ -154,6 +161,8 @@ class Rounds:
             case "stopped":
                 self.node.stop()
             case _:
+                if self.device is not None and whom == "power":
+                    self.device.cut(self.random.getrandbits(32))
                 for pid in self.random.sample(pids, len(pids)):
                     kill(pid)
                     if self.random.randrange(2):
@@ -163,7 +172,7 @@ class Rounds:
     def _die_while_starting(self) -> None:
         """Starts the node and kills all of it before it is ready, or just then."""
         self.done["deaths while starting"] += 1
-        node = Node(SHARDS, directory=self.directory, **OPTIONS)
+        node = Node(SHARDS, directory=self.directory, **self.options)
         over = threading.Event()
         delay = self.random.uniform(0.1, 1.0)
         killer = threading.Thread(target=self._kill_start, args=(node, delay, over))
