@@ -93,12 +93,13 @@ simulate: ## Simulate nodes by SEEDS seeds (a million), from seed FIRST on; SEED
 	YGGDRASIL_SIMULATE_SEEDS=$(SEEDS) YGGDRASIL_SIMULATE_FIRST=$(FIRST) $(if $(SEED),YGGDRASIL_SIMULATE_SEED=$(SEED)) \
 		cargo test --profile quick --locked --package yggdrasil-core --lib -- simulation --nocapture
 
-crash: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Kill processes for ROUNDS rounds (1,000), and cut the power of simulated disks 10,000 times
+crash: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Kill processes for ROUNDS rounds (1,000), cut the power of a device POWER_ROUNDS times (200) and of simulated disks 10,000 times
 	YGGDRASIL_LOG_CASES=10000 cargo test --profile quick --locked --package yggdrasil-log --test power
 	$(BIN)/python -m tests.durability.crash --rounds $(or $(ROUNDS),1000) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.durability.crash --power --rounds $(or $(POWER_ROUNDS),200) $(if $(SEED),--seed $(SEED))
 
-damage: ## Damage snapshots in CASES ways (10,000)
-	YGGDRASIL_DAMAGE_CASES=$(CASES) cargo test --profile quick --locked --package yggdrasil-snapshot --test damage -- --nocapture
+damage: ## Damage snapshots and logs in CASES ways (10,000) each
+	YGGDRASIL_DAMAGE_CASES=$(CASES) cargo test --profile quick --locked --package yggdrasil-snapshot --package yggdrasil-log --test damage -- --nocapture
 
 client-versions: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run the clients with redis-py 5 to 8
 	$(BIN)/python -m tests.clients.versions

@@ -35,7 +35,7 @@ pub enum FormatError {
     Head,
     #[error("version {0} of the format is newer than this program, which knows {FORMAT_VERSION}")]
     Version(u32),
-    #[error("the file has {found} bytes and its head says {expected}")]
+    #[error("the file has {found} bytes and should have {expected}")]
     Length { expected: u64, found: u64 },
     #[error("a record ends behind the end of its segment")]
     Long,
@@ -98,8 +98,10 @@ impl SegmentHeader {
     /// # Errors
     /// It is not that of a segment that can be read.
     pub fn decode(file: &[u8], found: u64) -> Result<Self, FormatError> {
-        let head: &[u8; HEADER_BYTES as usize] =
-            file.first_chunk().ok_or(FormatError::NoSegment)?;
+        let expected = HEADER_BYTES;
+        let head: &[u8; HEADER_BYTES as usize] = file
+            .first_chunk()
+            .ok_or(FormatError::Length { expected, found })?;
         if head[..8] != MAGIC {
             return Err(FormatError::NoSegment);
         }

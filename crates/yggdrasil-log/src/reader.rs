@@ -265,8 +265,10 @@ impl Reader {
             return Ok(false);
         }
         let mut loaded = match self.load(self.current) {
-            // It was never written, where nothing says that it was durable.
-            Err(LogError::Damaged { reason, .. }) if self.current > 0 => {
+            // It was never written, where nothing says that it was durable. But its length was, before its name.
+            Err(LogError::Damaged { reason, .. })
+                if self.current > 0 && !matches!(reason, FormatError::Length { .. }) =>
+            {
                 return self.end_before(self.current, reason);
             }
             loaded => loaded?,

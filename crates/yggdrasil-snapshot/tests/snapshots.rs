@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use yggdrasil_core::keyspace::{Expiry, Kind, ShardReader};
+use yggdrasil_core::keyspace::{Expiry, Kind, ShardReader, Value};
 use yggdrasil_snapshot::{
     History, Manifest, NoHistory, Options, Owner, Progress, SnapshotError, Source, Store, Unowned,
-    list, newest, prune, take,
+    Visit, list, newest, prune, take,
 };
 
 use common::{Logged, Memory, NOW, Pins, Rig, contents, key, load, shape};
@@ -407,4 +407,64 @@ proptest! {
             }
         }
     }
+}
+
+/// The owner of a shard that changes another one when it is asked.
+struct Meanwhile<'a>(&'a mut dyn FnMut());
+
+impl Owner for Meanwhile<'_> {
+    fn entries(&mut self, _: u8, _: &[Vec<u8>], _: &mut Visit<'_>) -> Result<(), SnapshotError> {
+        unreachable!("there are no trees")
+    }
+
+    fn pins(&mut self, _: &mut Visit<'_>) -> Result<(), SnapshotError> {
+        (self.0)();
+        Ok(())
+    }
+}
+
+#[test]
+fn decisions_about_shards_that_are_done_stay_in_the_logs() {
+    let (mut done, mut later) = (Rig::new(), Rig::new());
+    done.set(0, b"a", b"1");
+    later.set(0, b"a", b"1");
+    let before = later.reader.number();
+    let (mut done_history, mut later_history) = (done.history(), later.history());
+    let Rig { shard, reader, .. } = &mut later;
+    let mut change = || {
+        let value = Value::Bytes(b"while the second shard waits for its turn");
+        let key = key(0, b"decided");
+        let put = shard.put(&key, Kind::String, value, Expiry::Clear, NOW);
+        put.unwrap();
+    };
+    let mut sources = [
+        Source {
+            shard: 0,
+            reader: &done.reader,
+            history: &mut done_history,
+            owner: &mut Meanwhile(&mut change),
+            keeps: &|_| true,
+        },
+        Source {
+            shard: 1,
+            reader,
+            history: &mut later_history,
+            owner: &mut Unowned(1),
+            keeps: &|_| true,
+        },
+    ];
+    let (options, progress) = (Options::default(), Progress::default());
+    let taken = take(
+        &*store(),
+        NODE,
+        &mut sources,
+        None,
+        &options,
+        &progress,
+        &|| NOW,
+    )
+    .unwrap();
+    let start = taken.manifest.shard(1).unwrap().start();
+    assert_eq!(taken.needed().nth(1), Some((1, before)));
+    assert!(start > before, "the second shard was looked at later");
 }
