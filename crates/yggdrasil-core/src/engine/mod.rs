@@ -256,7 +256,7 @@ impl Engine {
             reserved: None,
             deferred: VecDeque::new(),
             sessions: Slab::new(),
-            subscriptions: Subscriptions::default(),
+            subscriptions: Subscriptions::new(shape.hash_seed),
             trackings: tracking::Trackings::default(),
             observations: Observations::default(),
             gate: gate::Gate::default(),
