@@ -4,6 +4,7 @@ pub mod acl;
 pub mod commands;
 pub mod control;
 pub mod engine;
+pub mod hashing;
 pub mod keyspace;
 pub mod lease;
 pub mod namespaces;

@@ -260,7 +260,7 @@ impl Engine {
             is_saved: false,
             deferred: VecDeque::new(),
             sessions: Slab::new(),
-            subscriptions: Subscriptions::default(),
+            subscriptions: Subscriptions::new(shape.hash_seed),
             trackings: tracking::Trackings::default(),
             observations: Observations::default(),
             gate: gate::Gate::default(),

@@ -4,7 +4,7 @@
 //! worker, that worker is asked first (a claim): its client may have gone. While the answer is under way, whoever
 //! came later for the same key waits.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Engine;
 use super::durability::AckChoice;
@@ -16,6 +16,7 @@ use super::spread::SpreadId;
 use super::tracking::Origin;
 use super::wire::{self, Reader};
 use crate::commands::{CommandId, Flags, Waits};
+use crate::hashing::SeededMap;
 use crate::keyspace::{Key, Kind, Millis, ReadyKey, WaitToken, hash_key};
 use crate::resp::{ArgsBuffer, Protocol, Reply};
 use crate::ring::{FrameHeader, FrameKind};
@@ -130,7 +131,7 @@ pub(super) type Deadlines = BTreeSet<(Millis, Due)>;
 pub(super) struct ParkedRequests {
     by_token: BTreeMap<WaitToken, Parked>,
     /// Those of other workers: worker, incarnation and ticket -> token
-    by_message: HashMap<(usize, u32, u64), WaitToken>,
+    by_message: SeededMap<(usize, u32, u64), WaitToken>,
     last: WaitToken,
 }
 

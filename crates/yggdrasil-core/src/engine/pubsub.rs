@@ -1,8 +1,7 @@
 //! Who of this worker's sessions listens to what.
 
-use std::collections::HashMap;
-
 use crate::commands::glob::matches as glob_matches;
+use crate::hashing::{Seeded, SeededMap};
 
 /// The three kinds of subscription.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -15,10 +14,9 @@ pub enum Topic {
     Sharded,
 }
 
-type Listeners = HashMap<Box<[u8]>, Vec<usize>>;
+type Listeners = SeededMap<Box<[u8]>, Vec<usize>>;
 
 /// Subscriptions of this worker's sessions, which are named by their index.
-#[derive(Default)]
 pub struct Subscriptions {
     channels: Listeners,
     patterns: Listeners,
@@ -26,6 +24,15 @@ pub struct Subscriptions {
 }
 
 impl Subscriptions {
+    /// No subscriptions yet, in maps of this seed.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            channels: Seeded::map(seed),
+            patterns: Seeded::map(seed),
+            sharded: Seeded::map(seed),
+        }
+    }
+
     fn of(&mut self, topic: Topic) -> &mut Listeners {
         match topic {
             Topic::Channel => &mut self.channels,

@@ -7,8 +7,6 @@
 //! A client that wants to hear of all keys with a prefix is no matter of single reads. All owners send the names of
 //! all keys that change to its worker, which knows the prefixes.
 
-use std::collections::HashMap;
-
 use super::Engine;
 use super::links::Envelope;
 use super::pending::{Receiver, SessionRef};
@@ -16,6 +14,7 @@ use super::remote::Message;
 use super::session::{Gates, Session};
 use super::wire::{self, Reader};
 use crate::commands::{CommandId, Flags, Group};
+use crate::hashing::SeededMap;
 use crate::keyspace::{Millis, Stale, Tracker};
 use crate::resp::{Protocol, Reply};
 use crate::ring::FrameKind;
@@ -96,7 +95,7 @@ impl Tracking {
 #[derive(Default)]
 pub(super) struct Trackings {
     /// client -> its session
-    sessions: HashMap<u64, usize>,
+    sessions: SeededMap<u64, usize>,
     /// Clients that hear of prefixes.
     broadcasts: u64,
     /// What the own shard says to clients of this worker.
@@ -104,7 +103,7 @@ pub(super) struct Trackings {
     /// Keys that have changed since these clients were last told, each with who has changed it.
     changed: Vec<(Box<[u8]>, u64)>,
     /// Changes of all keys under way.
-    all: HashMap<u64, Flush>,
+    all: SeededMap<u64, Flush>,
     /// Workers with clients that hear of prefixes, as bits.
     hearers: u64,
 }

@@ -3,8 +3,6 @@
 //! `Begin` names the request and the length; the owner makes room, or answers with its error at once. `Slice`s follow
 //! as the client sends them, no more than the ring takes; `Finish` is the request itself with an empty argument.
 
-use std::collections::HashMap;
-
 use super::Engine;
 use super::dispatch::{Flow, Plan};
 use super::incoming::{Target, Transfer};
@@ -15,6 +13,7 @@ use super::session::Wait;
 use super::tracking::Origin;
 use super::wire::{self, Reader, RequestHead};
 use crate::commands::{CommandError, CommandId};
+use crate::hashing::SeededMap;
 use crate::resp::{Args, Protocol, Reply};
 use crate::ring::{FrameHeader, FrameKind};
 use crate::stats::Counter;
@@ -31,7 +30,7 @@ pub(super) struct Inbound {
 }
 
 /// By the worker that sends it, and its tag there.
-pub(super) type Inbounds = HashMap<(usize, u64), Inbound>;
+pub(super) type Inbounds = SeededMap<(usize, u64), Inbound>;
 
 /// The side of the client's worker.
 impl Engine {

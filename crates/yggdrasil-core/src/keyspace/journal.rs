@@ -99,7 +99,7 @@ pub(super) enum Past {
     },
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Journal {
     number: u64,
     /// True while anybody is to be told of changes.
@@ -121,6 +121,23 @@ pub(super) struct Journal {
 }
 
 impl Journal {
+    /// Nobody is told of changes yet; `seed` is for hashes of keys.
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            number: 0,
+            is_attended: false,
+            watches: Watches::new(seed),
+            waiting: Waiting::new(seed),
+            tracking: Tracking::new(seed),
+            capture: None,
+            listener: None,
+            before: Vec::new(),
+            undo_from: Vec::new(),
+            cannot_undo: false,
+            is_exempt: false,
+        }
+    }
+
     /// Number of the last change.
     #[inline(always)]
     pub(super) fn number(&self) -> u64 {

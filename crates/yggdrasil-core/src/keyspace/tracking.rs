@@ -1,7 +1,8 @@
 //! Clients that keep what they have read, and which of it is no more as it was.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use crate::hashing::{Seeded, SeededMap};
 
 /// A client that keeps what it reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,9 +23,9 @@ pub struct Stale {
 }
 
 /// The clients that have read each key since it was last changed, whatever its database.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tracking {
-    places: HashMap<Arc<[u8]>, usize>,
+    places: SeededMap<Arc<[u8]>, usize>,
     entries: Vec<(Arc<[u8]>, Vec<Tracker>)>,
     /// Trackers of all entries.
     items: u64,
@@ -39,6 +40,20 @@ pub(super) struct Tracking {
 }
 
 impl Tracking {
+    /// Nobody has read a key yet; `seed` is for hashes of keys.
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            places: Seeded::map(seed),
+            entries: Vec::new(),
+            items: 0,
+            keys_max: 0,
+            hears_all: false,
+            author: 0,
+            stale: Vec::new(),
+            hand: 0,
+        }
+    }
+
     #[inline(always)]
     pub(super) fn is_idle(&self) -> bool {
         self.entries.is_empty() && !self.hears_all
@@ -157,7 +172,7 @@ mod tests {
 
     #[test]
     fn who_has_read_a_key_is_named_once() {
-        let mut tracking = Tracking::default();
+        let mut tracking = Tracking::new(1);
         for client in [1, 2, 1] {
             tracking.add(b"a", tracker(client));
         }
@@ -176,7 +191,7 @@ mod tests {
 
     #[test]
     fn keys_beyond_the_limit_are_forgotten_aloud() {
-        let mut tracking = Tracking::default();
+        let mut tracking = Tracking::new(1);
         tracking.set_limit(10);
         for key in 0..30_u8 {
             tracking.add(&[key], tracker(1));
@@ -191,7 +206,7 @@ mod tests {
 
     #[test]
     fn who_hears_all_hears_of_keys_that_nobody_has_read() {
-        let mut tracking = Tracking::default();
+        let mut tracking = Tracking::new(1);
         tracking.note(b"a", true);
         assert!(!tracking.has_stale());
         tracking.hear_all(true);

@@ -1,8 +1,9 @@
 //! Requests that wait until a key changes, in the order in which they came.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use super::types::Key;
+use crate::hashing::{Seeded, SeededMap};
 
 /// The number of a waiting request, chosen by the engine: who came later has a higher one.
 pub type WaitToken = u64;
@@ -25,10 +26,12 @@ struct Queue {
     ready_from: Option<WaitToken>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Waiting {
+    /// Of the hashes of keys.
+    seed: u64,
     /// By logical database.
-    keys: Vec<HashMap<Box<[u8]>, Queue>>,
+    keys: Vec<SeededMap<Box<[u8]>, Queue>>,
     /// Keys that somebody waits for.
     len: usize,
     /// Keys to be looked at, each once, in the order in which they changed.
@@ -36,6 +39,16 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    /// Nobody waits yet; `seed` is for hashes of keys.
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            keys: Vec::new(),
+            len: 0,
+            ready: VecDeque::new(),
+        }
+    }
+
     #[inline(always)]
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
@@ -54,7 +67,7 @@ impl Waiting {
     pub(super) fn add(&mut self, key: &Key<'_>, token: WaitToken, removal: bool) {
         let db = usize::from(key.db);
         if self.keys.len() <= db {
-            self.keys.resize_with(db + 1, HashMap::new);
+            self.keys.resize_with(db + 1, || Seeded::map(self.seed));
         }
         let keys = &mut self.keys[db];
         let before = keys.len();
@@ -77,7 +90,7 @@ impl Waiting {
             let keys = &mut self.keys[usize::from(db)];
             keys.remove(key);
             if keys.is_empty() {
-                *keys = HashMap::new();
+                *keys = Seeded::map(self.seed);
             }
             self.len -= 1;
         }
@@ -172,7 +185,7 @@ mod tests {
 
     #[test]
     fn keys_are_ready_once_in_the_order_of_their_changes() {
-        let mut waiting = Waiting::default();
+        let mut waiting = Waiting::new(1);
         for (bytes, token) in [(&b"a"[..], 7), (b"b", 5), (b"b", 9)] {
             waiting.add(&key(bytes), token, false);
         }
@@ -196,7 +209,7 @@ mod tests {
 
     #[test]
     fn tokens_come_in_order_and_removals_only_for_those_who_want_them() {
-        let mut waiting = Waiting::default();
+        let mut waiting = Waiting::new(1);
         for (token, removal) in [(4, false), (2, true), (6, true)] {
             waiting.add(&key(b"a"), token, removal);
         }
@@ -211,7 +224,7 @@ mod tests {
         );
         waiting.note_removal(3, b"a");
         assert!(waiting.has_ready());
-        let mut waiting = Waiting::default();
+        let mut waiting = Waiting::new(1);
         waiting.add(&key(b"a"), 1, false);
         waiting.note_removal(3, b"a");
         assert!(!waiting.has_ready());

@@ -1,8 +1,9 @@
 //! Which keys are watched by whom, and which watches a change has touched.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::types::{Millis, WatchToken};
+use crate::hashing::{Seeded, SeededMap};
 
 #[derive(Debug, Default)]
 struct Watch {
@@ -13,14 +14,25 @@ struct Watch {
 }
 
 /// All watches of a shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Watches {
-    by_token: HashMap<WatchToken, Watch>,
+    /// Of the hashes of keys.
+    seed: u64,
+    by_token: SeededMap<WatchToken, Watch>,
     /// logical database -> key -> tokens
-    by_key: HashMap<u8, HashMap<Box<[u8]>, Vec<WatchToken>>>,
+    by_key: BTreeMap<u8, SeededMap<Box<[u8]>, Vec<WatchToken>>>,
 }
 
 impl Watches {
+    /// No watches yet; `seed` is for hashes of keys.
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            by_token: SeededMap::default(),
+            by_key: BTreeMap::new(),
+        }
+    }
+
     #[inline(always)]
     pub(super) fn is_empty(&self) -> bool {
         self.by_token.is_empty()
@@ -40,7 +52,7 @@ impl Watches {
         watch.expire_at = watch.expire_at.into_iter().chain(expire_at).min();
         self.by_key
             .entry(db)
-            .or_default()
+            .or_insert_with(|| Seeded::map(self.seed))
             .entry(key.into())
             .or_default()
             .push(token);

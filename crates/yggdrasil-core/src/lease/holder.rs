@@ -1,7 +1,8 @@
 //! The holder's side of a lease page.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
+use crate::hashing::SeededMap;
 use crate::shm::lease;
 
 use super::page::{LeasePage, PageState, slot_word};
@@ -26,7 +27,7 @@ pub struct Holder {
     page: LeasePage,
     /// The lowest is taken first, so that owners find what they look for at the beginning.
     free: BTreeSet<usize>,
-    held: HashMap<(usize, u32), Held>,
+    held: SeededMap<(usize, u32), Held>,
     /// For each shard, the slots that name one of its runs.
     taken: Vec<BTreeSet<usize>>,
     number: u64,
@@ -38,7 +39,7 @@ impl Holder {
     pub fn new(page: LeasePage) -> Self {
         Self {
             free: (0..page.slots()).collect(),
-            held: HashMap::new(),
+            held: SeededMap::default(),
             taken: vec![BTreeSet::new(); page.shards()],
             number: 0,
             page,

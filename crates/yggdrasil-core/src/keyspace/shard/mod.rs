@@ -180,7 +180,7 @@ impl Shard {
             sweep: 0,
             cleared: VecDeque::new(),
             clock: 0,
-            journal: Journal::default(),
+            journal: Journal::new(shape.hash_seed),
             events: Events::default(),
             is_follower: false,
             is_reserved: false,

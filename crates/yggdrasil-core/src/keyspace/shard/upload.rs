@@ -1,7 +1,6 @@
 //! Uploads: values that come in parts, from producers that do not know their length.
 
-use std::collections::HashMap;
-
+use crate::hashing::SeededMap;
 use crate::keyspace::events::KeyEvent;
 use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, hash_key};
 
@@ -31,7 +30,7 @@ struct Upload {
 /// The uploads of a shard.
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
-    by_id: HashMap<UploadId, Upload>,
+    by_id: SeededMap<UploadId, Upload>,
 }
 
 /// Why an upload does not go on.

@@ -1,9 +1,12 @@
-//! Sets and hashes in the model of a node, and requests for them.
+//! Collections in the model of a node, and requests for them: sets and hashes here, other types in files of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::chance::Chance;
+use super::lists::{self, Lists};
 use super::model::{Command, Replies, int};
+use super::sorted_sets::{self, SortedSets};
+use super::streams::{self, Streams};
 
 /// Keys that have sets, and no other values.
 const SETS: [&str; 4] = ["{a}s", "{b}s", "{c}s", "{a}s2"];
@@ -14,17 +17,29 @@ const HASHES: [&str; 3] = ["{a}h", "{b}h", "{c}h"];
 pub(super) struct Elements {
     sets: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>,
     hashes: BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, Vec<u8>>>,
+    lists: Lists,
+    sorted_sets: SortedSets,
+    streams: Streams,
 }
 
 /// A reply, and the keys that were changed.
-type Outcome = (Vec<u8>, Vec<Vec<u8>>);
+pub(super) type Outcome = (Vec<u8>, Vec<Vec<u8>>);
 
 impl Elements {
     /// Removes all keys, and gives them.
     pub fn clear(&mut self) -> Vec<Vec<u8>> {
         let sets = std::mem::take(&mut self.sets).into_keys();
         let hashes = std::mem::take(&mut self.hashes).into_keys();
-        sets.chain(hashes).collect()
+        let mut all: Vec<_> = sets.chain(hashes).collect();
+        all.extend(self.lists.clear());
+        all.extend(self.sorted_sets.clear());
+        all.extend(self.streams.clear());
+        all
+    }
+
+    /// True where a list, a sorted set or a stream has something that can be waited for.
+    pub fn has(&self, key: &[u8]) -> bool {
+        self.lists.has(key) || self.sorted_sets.has(key) || self.streams.has(key)
     }
 
     fn set(&self, key: &[u8]) -> BTreeSet<Vec<u8>> {
@@ -39,7 +54,7 @@ impl Elements {
         }
     }
 
-    /// Executes a command; `None` for one that is about neither sets nor hashes.
+    /// Executes a command; `None` for one that is about no collection.
     pub fn run(&mut self, command: &Command, replies: &Replies) -> Option<Outcome> {
         let name = std::str::from_utf8(&command[0]).ok()?;
         match name {
@@ -56,7 +71,12 @@ impl Elements {
                 Some((int(one.intersection(&other).count()), Vec::new()))
             }
             "HSET" | "HDEL" | "HLEN" | "HGET" => Some(self.hash(name, command, replies)),
-            _ => None,
+            _ => {
+                let of_lists = self.lists.run(command, replies);
+                of_lists
+                    .or_else(|| self.sorted_sets.run(command, replies))
+                    .or_else(|| self.streams.run(command, replies))
+            }
         }
     }
 
@@ -133,20 +153,30 @@ impl Elements {
     }
 }
 
+fn all_keys() -> impl Iterator<Item = &'static [u8]> {
+    let kinds = [
+        &SETS[..],
+        &HASHES,
+        &lists::KEYS,
+        &sorted_sets::KEYS,
+        &streams::KEYS,
+    ];
+    kinds.into_iter().flatten().map(|key| key.as_bytes())
+}
+
 /// Any of the keys.
 pub(super) fn any_key(random: &mut Chance) -> &'static [u8] {
-    let keys = [&SETS[..], &HASHES[..]].concat();
-    keys[random.below(keys.len())].as_bytes()
+    let keys: Vec<_> = all_keys().collect();
+    keys[random.below(keys.len())]
 }
 
 /// True for any of the keys.
 pub(super) fn is_key(word: &[u8]) -> bool {
-    let mut keys = SETS.iter().chain(&HASHES);
-    keys.any(|key| key.as_bytes() == word)
+    all_keys().any(|key| key == word)
 }
 
 /// A member or a field: some are too long for a packed form.
-fn name(random: &mut Chance) -> Vec<u8> {
+pub(super) fn name(random: &mut Chance) -> Vec<u8> {
     match random.below(8) {
         0 => b"long".repeat(20),
         1 => b"text".to_vec(),

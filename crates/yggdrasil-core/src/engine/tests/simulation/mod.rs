@@ -7,9 +7,12 @@
 
 mod chance;
 mod elements;
+mod lists;
 mod model;
 mod order;
 mod replies;
+mod sorted_sets;
+mod streams;
 mod workload;
 mod world;
 

@@ -37,7 +37,9 @@ impl Operation {
         match self {
             Self::One(command) => match command[0].as_slice() {
                 b"AWAIT" => true,
-                b"TAKE" | b"HANDOVER" => command.last().is_some_and(|time| time == b"0"),
+                b"TAKE" | b"HANDOVER" | b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BZPOPMIN"
+                | b"BZPOPMAX" => command.last().is_some_and(|time| time == b"0"),
+                b"XREAD" => command[2] == b"0",
                 _ => false,
             },
             Self::Multi(_) => false,
@@ -48,7 +50,10 @@ impl Operation {
     pub fn waits_for(&self) -> &[Vec<u8>] {
         let command = &self.commands()[0];
         match command[0].as_slice() {
-            b"TAKE" => &command[1..command.len() - 1],
+            b"TAKE" | b"BLPOP" | b"BRPOP" | b"BZPOPMIN" | b"BZPOPMAX" => {
+                &command[1..command.len() - 1]
+            }
+            b"XREAD" => &command[4..5],
             _ => &command[1..2],
         }
     }
@@ -74,6 +79,8 @@ pub(super) struct Model {
 /// Replies of the model, in either protocol.
 pub(super) struct Replies {
     resp3: bool,
+    /// Nothing waits: these are of a transaction.
+    pub inside: bool,
 }
 
 impl Replies {
@@ -93,7 +100,26 @@ impl Replies {
         [format!("${}\r\n", value.len()).as_bytes(), value, b"\r\n"].concat()
     }
 
-    fn null_array(&self) -> Vec<u8> {
+    /// A score, which is a whole number.
+    pub fn double(&self, number: i64) -> Vec<u8> {
+        if self.resp3 {
+            format!(",{number}\r\n").into_bytes()
+        } else {
+            self.bulk(Some(number.to_string().as_bytes()))
+        }
+    }
+
+    /// What one stream gives.
+    pub fn streams(&self, key: &[u8], entries: &[Vec<u8>]) -> Vec<u8> {
+        let parts = [self.bulk(Some(key)), self.array(entries)];
+        if self.resp3 {
+            [&b"%1\r\n"[..], &parts.concat()].concat()
+        } else {
+            self.array(&[self.array(&parts)])
+        }
+    }
+
+    pub fn null_array(&self) -> Vec<u8> {
         if self.resp3 {
             b"_\r\n"
         } else {
@@ -102,7 +128,7 @@ impl Replies {
         .to_vec()
     }
 
-    fn array(&self, parts: &[Vec<u8>]) -> Vec<u8> {
+    pub fn array(&self, parts: &[Vec<u8>]) -> Vec<u8> {
         [format!("*{}\r\n", parts.len()).into_bytes(), parts.concat()].concat()
     }
 }
@@ -111,8 +137,8 @@ pub(super) fn int(number: impl TryInto<i64>) -> Vec<u8> {
     format!(":{}\r\n", number.try_into().unwrap_or_default()).into_bytes()
 }
 
-const OK: &[u8] = b"+OK\r\n";
-const NO_KEY: &[u8] = b"-ERR no such key\r\n";
+pub(super) const OK: &[u8] = b"+OK\r\n";
+pub(super) const NO_KEY: &[u8] = b"-ERR no such key\r\n";
 const NOT_AN_INTEGER: &[u8] = b"-ERR value is not an integer or out of range\r\n";
 
 impl Model {
@@ -138,7 +164,13 @@ impl Model {
             Operation::One(_) if operation.may_wait() && !self.has_any(operation.waits_for()) => {
                 Vec::new()
             }
-            Operation::One(command) => self.run(client, command, resp3),
+            Operation::One(command) => {
+                let replies = Replies {
+                    resp3,
+                    inside: false,
+                };
+                self.run(client, command, &replies)
+            }
             Operation::Multi(queue) => {
                 let mut replies = OK.to_vec();
                 replies.extend(b"+QUEUED\r\n".repeat(queue.len()));
@@ -148,11 +180,15 @@ impl Model {
                     return replies;
                 }
                 self.unwatch(client);
+                let inner = Replies {
+                    resp3,
+                    inside: true,
+                };
                 let replied: Vec<_> = queue
                     .iter()
-                    .map(|command| self.run(client, command, resp3))
+                    .map(|command| self.run(client, command, &inner))
                     .collect();
-                replies.extend(Replies { resp3 }.array(&replied));
+                replies.extend(inner.array(&replied));
                 replies
             }
         }
@@ -190,11 +226,11 @@ impl Model {
     }
 
     fn has_any(&self, keys: &[Vec<u8>]) -> bool {
-        keys.iter().any(|key| self.get(key).is_some())
+        keys.iter()
+            .any(|key| self.get(key).is_some() || self.elements.has(key))
     }
 
-    fn run(&mut self, client: usize, command: &Command, resp3: bool) -> Vec<u8> {
-        let replies = Replies { resp3 };
+    fn run(&mut self, client: usize, command: &Command, replies: &Replies) -> Vec<u8> {
         let name = std::str::from_utf8(&command[0]).expect("names are ASCII");
         let arg = |at: usize| command[at].as_slice();
         match name {
@@ -231,12 +267,12 @@ impl Model {
                 }
                 OK.to_vec()
             }
-            _ => match self.elements.run(command, &replies) {
+            _ => match self.elements.run(command, replies) {
                 Some((reply, changed)) => {
                     changed.iter().for_each(|key| self.touch(key));
                     reply
                 }
-                None => self.change(name, command, &replies),
+                None => self.change(name, command, replies),
             },
         }
     }

@@ -2,7 +2,10 @@
 
 use super::chance::Chance;
 use super::elements;
+use super::lists;
 use super::model::{Command, Operation};
+use super::sorted_sets;
+use super::streams;
 use crate::commands::{Flags, Keys, Registry};
 
 /// Enough for all shards to have some, few enough to meet.
@@ -54,8 +57,18 @@ impl Workload {
 
     /// A command that the model knows.
     fn modelled(&mut self, random: &mut Chance, inside: bool) -> Command {
-        if random.percent(15) {
-            return elements::command(random);
+        match random.below(100) {
+            0..=11 => return elements::command(random),
+            12..=21 => {
+                let value = self.value(random);
+                return lists::command(random, inside, value);
+            }
+            22..=31 => return sorted_sets::command(random, inside),
+            32..=37 => {
+                let value = self.value(random);
+                return streams::command(random, inside, value);
+            }
+            _ => {}
         }
         let key = self.key(random);
         match random.below(if inside { 20 } else { 24 }) {
@@ -120,11 +133,34 @@ impl Workload {
 
     /// The same request by way of a script, now and then: with all keys declared, or with none.
     pub fn in_script(&mut self, random: &mut Chance, request: &Command) -> Option<Command> {
-        const NEVER: [&[u8]; 6] = [b"MULTI", b"EXEC", b"WATCH", b"AWAIT", b"HANDOVER", b"TAKE"];
+        // What waits, and what a script gives as another type.
+        const NEVER: [&[u8]; 19] = [
+            b"MULTI",
+            b"EXEC",
+            b"WATCH",
+            b"AWAIT",
+            b"HANDOVER",
+            b"TAKE",
+            b"BLPOP",
+            b"BRPOP",
+            b"BLMOVE",
+            b"BZPOPMIN",
+            b"BZPOPMAX",
+            b"XREAD",
+            b"XREADGROUP",
+            b"ZSCORE",
+            b"ZINCRBY",
+            b"ZPOPMIN",
+            b"ZPOPMAX",
+            b"ZRANK",
+            b"XGROUP",
+        ];
         if !random.percent(self.script_percent) || NEVER.contains(&request[0].as_slice()) {
             return None;
         }
-        let is_key = |word: &&Vec<u8>| KEYS.iter().any(|key| key.as_bytes() == word.as_slice());
+        let is_key = |word: &&Vec<u8>| {
+            KEYS.iter().any(|key| key.as_bytes() == word.as_slice()) || elements::is_key(word)
+        };
         let keys: Vec<&Vec<u8>> = request[1..].iter().filter(is_key).collect();
         let declared = if random.percent(30) { 0 } else { keys.len() };
         let body: &[u8] = match random.below(8) {
