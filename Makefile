@@ -27,7 +27,7 @@ unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve mithril test test-rust test-python test-mithril peers transcripts lint fmt bench fuzz simulate crash damage client-versions docs lock clean \
+.PHONY: help serve mithril test test-rust test-python test-mithril test-clients clients peers transcripts lint fmt bench fuzz simulate crash damage client-versions docs lock clean \
 	tools
 
 help: ## Show this list
@@ -38,14 +38,14 @@ serve: $(VENV)/.stamp-core ## Start a node (ARGS="--port 6380 ..." for options)
 
 mithril: $(VENV)/.stamp-mithril ## Install the products: .venv/bin/mithril
 
-test: test-rust test-python test-mithril ## Run all tests
+test: test-rust test-python test-mithril test-clients ## Run all tests
 
 test-rust: $(VENV)/.stamp-run ## Run the tests of the engine
 	cargo test --workspace --locked
 
 test-python: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run the tests of the product (ARGS="-k name" for some)
 	cargo build --quiet --profile $(PROFILE) --locked --package loadgen
-	$(BIN)/pytest --ignore=tests/mithril $(ARGS)
+	$(BIN)/pytest --ignore=tests/mithril --ignore=tests/clients/programs $(ARGS)
 
 peers: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run against the peer Redis whatever our node is tested with
 	$(BIN)/pytest --peers -m peer $(ARGS)
@@ -55,6 +55,15 @@ transcripts: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Fill in what the peer Red
 
 test-mithril: $(VENV)/.stamp-mithril-dev $(VENV)/.stamp-core $(VENV)/.stamp-mithril ## Run the tests of Mithril, with the real frameworks
 	$(BIN)/pytest tests/mithril $(ARGS)
+
+# Warnings of the programs are their own.
+CLIENTS := $(BIN)/pytest -W default tests/clients/programs
+
+test-clients: $(VENV)/.stamp-clients $(VENV)/.stamp-core ## Run programs of Redis users on the node (ARGS="-k name" for some)
+	$(CLIENTS) -m "not long" $(ARGS)
+
+clients: $(VENV)/.stamp-clients $(VENV)/.stamp-core ## Run them with what takes minutes: Django's own tests, whole benchmarks
+	$(CLIENTS) $(ARGS)
 
 lint: $(VENV)/.stamp-mithril-dev $(VENV)/.stamp-core $(VENV)/.stamp-mithril ## Check format, types and style of everything
 	cargo fmt --all --check
@@ -114,6 +123,8 @@ lock: $(VENV)/.stamp-dev ## Choose the versions of the Python dependencies again
 		--upgrade --extra server --group build -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--upgrade --extra server --group test -o requirements-dev.lock
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--upgrade -c requirements-dev.lock --group clients -o requirements-clients.lock
 	$(BIN)/uv pip compile mithril/pyproject.toml $(MITHRIL_COMPILE) --group mithril/pyproject.toml:build \
 		-o mithril/requirements.lock
 	$(BIN)/uv pip compile mithril/pyproject.toml $(MITHRIL_COMPILE) --group mithril/pyproject.toml:test \
@@ -135,6 +146,10 @@ $(VENV)/.stamp-run: requirements.lock $(VENV)/pyvenv.cfg
 
 $(VENV)/.stamp-dev: requirements-dev.lock $(VENV)/.stamp-run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/.stamp-clients: requirements-clients.lock $(VENV)/.stamp-dev
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-clients.lock
 	@touch $@
 
 # uv installs the frameworks, some gigabytes, many times faster than pip.

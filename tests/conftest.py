@@ -28,6 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "peer: runs against the peer Redis")
     config.addinivalue_line("markers", "node: runs against our node")
     config.addinivalue_line("markers", "slow: takes more than a second or much memory")
+    config.addinivalue_line("markers", "long: takes more than a few seconds; run by `make clients` only")
     config.addinivalue_line("markers", "all_servers: runs with one shard and with three, not only with three")
     config.addinivalue_line("markers", "both_protocols: runs on RESP2 and on RESP3, as replies differ")
 
