@@ -342,6 +342,8 @@ class _CommandRow(TypedDict):
     key_words: tuple[int, list[str]]
     # Those of MIGRATE.
     migrated_keys: bool
+    # Those of SORT.
+    sorted_keys: bool
     acl_categories: list[str]
     tips: list[str]
     key_uses: list[list[str]]
@@ -788,8 +790,8 @@ class Worker:
     def keys_in_slot(self, slot: int, count: int) -> list[bytes]:
         """Up to `count` of them."""
 
-    def database_len(self, db: int) -> tuple[int, int]:
-        """Keys and expiring keys of one database of the own shard."""
+    def database_len(self, db: int) -> tuple[int, int, int]:
+        """Keys, expiring keys and hashes with expiring fields of one database of the own shard."""
 
     def channels(self, pattern: bytes | None, sharded: bool) -> list[tuple[bytes, int]]:
         """Own channels with their number of listeners."""

@@ -170,13 +170,24 @@ def test_tips(c: Wire, resp: int, name: str, tips: list[str]) -> None:
     assert items(entry[7], resp) == [tip.encode() for tip in tips]
 
 
+def specification(reply: Any) -> dict[bytes, Any]:
+    """A key specification without its notes, which nobody has to write in the same words."""
+    found = pairs(reply)
+    found.pop(b"notes", None)
+    found[b"flags"] = set(found[b"flags"])
+    for name in (b"begin_search", b"find_keys"):
+        part = pairs(found[name])
+        found[name] = (part[b"type"], pairs(part[b"spec"]))
+    return found
+
+
 def rows_by_name(c: Wire) -> dict[bytes, list[Any]]:
-    """All rows of COMMAND, those of subcommands too: arity, flags, keys, categories, tips."""
+    """All rows of COMMAND, those of subcommands too: arity, flags, keys, categories, tips, key specifications."""
     rows: dict[bytes, list[Any]] = {}
 
     def add(row: list[Any]) -> None:
-        name, count, flags, first, last, step, categories, tips, _, subcommands = row
-        rows[name] = [count, set(flags), first, last, step, set(categories), tips]
+        name, count, flags, first, last, step, categories, tips, keys, subcommands = row
+        rows[name] = [count, set(flags), first, last, step, set(categories), tips, list(map(specification, keys))]
         for subcommand in subcommands:
             add(subcommand)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from tests.targets import configured
+from tests.targets import Target, configured
 from tests.wire import OK, Error, MapReply, Wire, pairs
 
 pytestmark = pytest.mark.all_servers
@@ -93,3 +93,27 @@ def test_a_configuration_inside_a_transaction(c: Wire) -> None:
         first, second = c("EXEC")
         assert first == OK
         assert pairs(second) == {b"timeout": b"99"}
+
+
+def test_old_names_of_options(c: Wire) -> None:
+    with configured(c, hash_max_listpack_entries=128, busy_reply_threshold=5000):
+        assert c("CONFIG", "SET", "hash-max-ziplist-entries", 7, "LUA-TIME-LIMIT", 900) == OK
+        assert pairs(c("CONFIG", "GET", "hash-max-*entries")) == {
+            b"hash-max-ziplist-entries": b"7",
+            b"hash-max-listpack-entries": b"7",
+        }
+        assert value_of(c, "busy-reply-threshold") == b"900"
+        assert c("CONFIG", "SET", "hash-max-ziplist-entries", 1, "hash-max-listpack-entries", 2) == failed(
+            "hash-max-listpack-entries", "duplicate parameter"
+        )
+
+
+def test_options_with_one_value_here(node_target: Target) -> None:
+    c = node_target.connect()
+    assert value_of(c, "cluster-enabled") == b"yes"
+    assert value_of(c, "appendfsync") == b"no"
+    assert c("CONFIG", "SET", "activedefrag", "no", "replicaof", "") == OK
+    assert c("CONFIG", "SET", "activedefrag", "yes") == failed("activedefrag", "it is always 'no' here")
+    assert c("CONFIG", "SET", "activedefrag", "maybe") == failed("activedefrag", "argument must be 'yes' or 'no'")
+    assert c("CONFIG", "SET", "timeout", 5, "io-threads", 4) == failed("io-threads", "it is always '1' here")
+    assert value_of(c, "timeout") == b"0"

@@ -80,7 +80,38 @@ def test_keyspace(c: Wire) -> None:
     assert fields["keys"] == "4"
     assert fields["expires"] == "1"
     assert "avg_ttl" in fields
-    assert databases["db7"].startswith("keys=1,expires=0,avg_ttl=0")
+    assert databases["db7"] == "keys=1,expires=0,avg_ttl=0,subexpiry=0"
+    assert c("HSET", "h", "f", 1, "g", 2) == 2
+    assert c("HEXPIRE", "h", 100, "FIELDS", 1, "f") == [1]
+    assert info(c, "keyspace")["db7"].endswith(",subexpiry=1")
+
+
+def test_expired_fields_are_counted(c: Wire) -> None:
+    assert c("CONFIG", "RESETSTAT") == OK
+    assert c("HSET", "h", "f", 1, "g", 2, "i", 3) == 3
+    assert c("HPEXPIRE", "h", 1, "FIELDS", 2, "f", "g") == [1, 1]
+    eventually(lambda: info(c, "stats")["expired_subkeys"] == "2")
+    assert c("HKEYS", "h") == [b"i"]
+
+
+def test_keys_that_clients_wait_for(c: Wire, connect: Callable[[], Wire]) -> None:
+    one, two, three = connect(), connect(), connect()
+    one.send("BLPOP", "a", "b", 0)
+    two.send("BLPOP", "b", 100)
+    assert c("XGROUP", "CREATE", "x", "g", "$", "MKSTREAM") == OK
+    three.send("XREADGROUP", "GROUP", "g", "me", "BLOCK", 0, "STREAMS", "x", ">")
+    fields = ("blocked_clients", "total_blocking_keys", "total_blocking_keys_on_nokey", "clients_in_timeout_table")
+
+    def counts() -> list[str]:
+        found = info(c, "clients")
+        return [found[field] for field in fields]
+
+    eventually(lambda: counts() == ["3", "3", "1", "1"])
+    assert c("RPUSH", "b", "v", "w") == 2
+    assert c("DEL", "x") == 1
+    for client in (one, two, three):
+        client.read()
+    eventually(lambda: counts() == ["0", "0", "0", "0"])
 
 
 def test_hits_and_misses(c: Wire) -> None:
@@ -165,3 +196,28 @@ def test_memory_follows_the_data(c: Wire) -> None:
     assert full >= 16_000_000
     assert c("FLUSHALL") == OK
     eventually(lambda: used() < full - 12_000_000)
+
+
+def test_no_field_of_redis_is_missing_without_a_reason(c: Wire, peer: Target) -> None:
+    theirs = peer.connect()
+    here = {
+        "gcc_version",  # what the program was built with
+        "redis_build_id",
+        "atomicvar_api",
+        "dump_payload_sanitizations",  # RESTORE always checks
+        "unexpected_error_replies",  # errors to replicas
+        "lazyfreed_objects",  # all large values are freed in steps
+        "expire_cycle_cpu_milliseconds",  # keys expire by a wheel, not by a cycle
+        "total_reads_processed",  # of system calls nobody keeps count
+        "total_writes_processed",
+        "reply_buffer_shrinks",
+        "reply_buffer_expands",
+        "eventloop_cycles",  # the loop is libuv's
+        "eventloop_duration_sum",
+        "eventloop_duration_cmd_sum",
+        "instantaneous_eventloop_cycles_per_sec",
+        "instantaneous_eventloop_duration_usec",
+    }
+    sections = [section for section in SECTIONS if section not in ("Errorstats", "Keyspace")]
+    missing = {field for section in sections for field in info(theirs, section).keys() - info(c, section).keys()}
+    assert missing - here == set()

@@ -424,8 +424,8 @@ impl Worker {
         keys.iter().map(|key| PyBytes::new(py, key)).collect()
     }
 
-    /// Keys and expiring keys of one database of the own shard.
-    fn database_len(&self, db: u8) -> (u64, u64) {
+    /// Keys, expiring keys and hashes with expiring fields of one database of the own shard.
+    fn database_len(&self, db: u8) -> (u64, u64, u64) {
         self.engine.borrow().database_len(db)
     }
 

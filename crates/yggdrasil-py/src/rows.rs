@@ -147,6 +147,7 @@ fn row_dict<'py>(py: Python<'py>, spec: &CommandSpec) -> PyResult<Bound<'py, PyD
     dict.set_item("moving_keys", moving_keys(spec.keys))?;
     dict.set_item("key_words", key_words(spec.keys))?;
     dict.set_item("migrated_keys", spec.keys == Keys::Migrated)?;
+    dict.set_item("sorted_keys", spec.keys == Keys::Sort)?;
     dict.set_item("acl_categories", spec.acl_categories())?;
     dict.set_item("tips", spec.docs.tips)?;
     let uses = spec.uses_of_keys().iter().map(|uses| uses.to_vec());

@@ -1,5 +1,6 @@
 """What INFO tells, gathered over all workers."""
 
+import operator
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,8 +16,8 @@ class WorkerReport:
     """What only the worker itself knows."""
 
     memory: ShardUse
-    databases: dict[int, tuple[int, int]]
-    """Keys, and keys with a time to live."""
+    databases: dict[int, tuple[int, int, int]]
+    """Keys, keys with a time to live, and hashes with fields that have one."""
     errors: list[tuple[str, int]]
     waiting: int
 
@@ -114,15 +115,13 @@ class NodeReport:
         return MemoryUse({shard: worker.memory for shard, worker in self.workers.items()}, self.processes)
 
     @cached_property
-    def databases(self) -> dict[int, tuple[int, int]]:
-        """Keys and expiring keys of each logical database that has any."""
-        keys: Counter[int] = Counter()
-        expiring: Counter[int] = Counter()
+    def databases(self) -> dict[int, tuple[int, ...]]:
+        """Keys, expiring keys and hashes with expiring fields of each logical database that has any."""
+        total: dict[int, tuple[int, ...]] = {}
         for worker in self.workers.values():
             for db, counts in worker.databases.items():
-                keys[db] += counts[0]
-                expiring[db] += counts[1]
-        return {db: (keys[db], expiring[db]) for db in sorted(keys)}
+                total[db] = tuple(map(operator.add, total.get(db, (0, 0, 0)), counts))
+        return dict(sorted(total.items()))
 
     @cached_property
     def errors(self) -> dict[str, int]:

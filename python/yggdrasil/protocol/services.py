@@ -146,6 +146,26 @@ class Snapshots(Protocol):
         """Records of the one under way."""
 
 
+class Loading(Protocol):
+    """How far a shard is that is made from its log."""
+
+    @property
+    def began_ms(self) -> int:
+        """When that began, Unix time."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the log that are done."""
+
+    @property
+    def of_bytes(self) -> int:
+        """Bytes of the log."""
+
+    @property
+    def seconds_left(self) -> float:
+        """How much longer it will take."""
+
+
 class State(Protocol):
     """What changes while a node runs."""
 
@@ -160,6 +180,14 @@ class State(Protocol):
     @property
     def steward_pid(self) -> int:
         """The steward's process."""
+
+    @property
+    def ready(self) -> Sequence[bool]:
+        """Which shards are served."""
+
+    @property
+    def loading(self) -> Sequence[Loading]:
+        """How far shards are that are made from their logs just now."""
 
     @property
     def snapshots(self) -> Snapshots:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from yggdrasil.server import config_fixed
 from yggdrasil.server.config import OPTIONS, Config
 from yggdrasil.server.config_sources import explain
 from yggdrasil.server.errors import ConfigSetError
@@ -13,18 +14,12 @@ from yggdrasil.server.option import Kind, OptionRow, parse_event_letters, parse_
 
 Pairs = Iterable[tuple[str, str]]
 
-# Redis options that clients ask for and set, and that have one value here while a node runs.
-_FIXED = ("appendonly", "save")
-
-
-def _fixed(config: Config, name: str) -> str:
-    return "" if name == "save" else "yes" if config.has_log else "no"
-
 
 def matching(config: Config, patterns: Iterable[str]) -> dict[str, str]:
     """The options whose names fit one of the patterns, with their values as CONFIG GET prints them."""
     values = {name: config.text(name) for name, row in OPTIONS.items() if not row.option.file_only}
-    values |= {name: _fixed(config, name) for name in _FIXED}
+    values |= {name: config_fixed.value(config, name) for name in config_fixed.names()}
+    values |= {alias: values[name] for alias, name in config_fixed.ALIASES.items()}
     found: dict[str, str] = {}
     for pattern in patterns:
         lowered = pattern.lower()
@@ -40,14 +35,16 @@ def changed(config: Config, pairs: Pairs) -> Config:
     """The configuration with these options set, or an error with the text of the reply to CONFIG SET."""
     update: dict[str, Any] = {}
     given: dict[str, str] = {}
-    for name, text in ((name.lower(), text) for name, text in pairs):
-        if name not in _FIXED and (name not in OPTIONS or OPTIONS[name].option.file_only):
+    for name, text in ((_own_name(name), text) for name, text in pairs):
+        if not config_fixed.is_fixed(name) and (name not in OPTIONS or OPTIONS[name].option.file_only):
             raise ConfigSetError(f"ERR Unknown option or number of arguments for CONFIG SET - '{name}'")
         if name in given:
             raise _refused(name, "duplicate parameter")
         given[name] = text
-        if name in _FIXED:
-            _check_fixed(config, name, text)
+        if config_fixed.is_fixed(name):
+            reason = config_fixed.refusal(config, name, text)
+            if reason is not None:
+                raise _refused(name, reason)
             continue
         row = OPTIONS[name]
         if not row.option.runtime:
@@ -63,17 +60,13 @@ def changed(config: Config, pairs: Pairs) -> Config:
 
 def settable(pairs: Pairs) -> dict[str, str]:
     """The options among these that can be set at all, by their names: what other processes have to be told."""
-    return {name.lower(): text for name, text in pairs if name.lower() not in _FIXED}
+    named = ((_own_name(name), text) for name, text in pairs)
+    return {name: text for name, text in named if not config_fixed.is_fixed(name)}
 
 
-def _check_fixed(config: Config, name: str, text: str) -> None:
-    if text.lower() == _fixed(config, name):
-        return
-    if name == "save":
-        raise _refused(name, "points of time for snapshots cannot be set")
-    if text.lower() not in ("yes", "no"):
-        raise _refused(name, "argument must be 'yes' or 'no'")
-    raise _refused(name, "a node keeps a log, or none, from its start on: see option ack")
+def _own_name(name: str) -> str:
+    lowered = name.lower()
+    return config_fixed.ALIASES.get(lowered, lowered)
 
 
 def _reason(row: OptionRow, text: str) -> str:

@@ -217,6 +217,18 @@ class SnapshotState(_Message):
     """Objects that it found damaged then."""
 
 
+class Loading(_Message):
+    """From a worker: how far it is with making its shard from its log."""
+
+    kind: Literal["loading"] = "loading"
+    began_ms: int
+    """When it began, Unix time."""
+    changes: int
+    bytes: int
+    of_bytes: int
+    seconds_left: float
+
+
 class NodeState(_Message):
     """What changes while a node runs."""
 
@@ -226,6 +238,8 @@ class NodeState(_Message):
     steward_pid: int
     ready: tuple[bool, ...] = ()
     """Which shards are served."""
+    loading: tuple[Loading, ...] = ()
+    """How far shards are that are made from their logs just now."""
     snapshots: SnapshotState = SnapshotState()
 
 
@@ -256,16 +270,6 @@ class Ready(_Message):
     kind: Literal["ready"] = "ready"
     users: tuple[Raw, ...] = ()
     """The lines of all users, from a worker."""
-
-
-class Loading(_Message):
-    """From a worker: how far it is with making its shard from its log."""
-
-    kind: Literal["loading"] = "loading"
-    changes: int
-    bytes: int
-    of_bytes: int
-    seconds_left: float
 
 
 class Failed(_Message):

@@ -72,6 +72,7 @@ class ShardRecovery:
         self._scanned = asyncio.Event()
         self._serves = False
         self._began = time.monotonic()
+        self._began_ms = time.time_ns() // 1_000_000
         self._reported = self._began
         worker.serve_call(_END, self._answer_end)
         worker.serve_call(_DECISIONS, self._answer_decisions)
@@ -139,7 +140,15 @@ class ShardRecovery:
         done, made = one.progress()
         left_s = (now - self._began) * (total - done) / max(done, 1)
         log.info("loading", changes=made, of=changes, bytes=done, of_bytes=total, seconds_left=round(left_s, 1))
-        self._link.send(Loading(changes=made, bytes=done, of_bytes=total, seconds_left=round(left_s, 1)))
+        self._link.send(
+            Loading(
+                began_ms=self._began_ms,
+                changes=made,
+                bytes=done,
+                of_bytes=total,
+                seconds_left=round(left_s, 1),
+            )
+        )
 
     async def _counting(self) -> list[Group]:
         """The groups of changes of several shards that count."""

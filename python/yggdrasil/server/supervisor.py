@@ -128,6 +128,7 @@ class Supervisor:
             restarts=tuple(self.restarts),
             steward_pid=self._steward.pid,
             ready=tuple(self.ready_shards),
+            loading=tuple(self.loading.values()),
             snapshots=self.snapshots,
         )
 

@@ -189,6 +189,7 @@ impl Engine {
         stats.set(Counter::Changes, self.shard.number());
         stats.set(Counter::ExpiringKeys, expiring);
         stats.set(Counter::ExpiredKeys, counters.expired);
+        stats.set(Counter::ExpiredFields, counters.expired_fields);
         stats.set(Counter::EvictedKeys, counters.evicted);
         let admission = self.shard.admission().unwrap_or_default();
         stats.set(Counter::AdmittedKeys, admission.admitted);
@@ -218,6 +219,10 @@ impl Engine {
         let (keys, items) = self.shard.tracked();
         stats.set(Counter::TrackedKeys, keys);
         stats.set(Counter::TrackedItems, items);
+        let (waited, removals) = self.shard.waited_keys();
+        stats.set(Counter::WaitedKeys, waited);
+        stats.set(Counter::WaitedRemovals, removals);
+        stats.set(Counter::TimedClients, self.deadlines.len() as u64);
         if let Some(log) = self.log() {
             let status = log.status();
             stats.set(Counter::LogBytes, status.bytes);
@@ -230,10 +235,11 @@ impl Engine {
         stats.add(Counter::RingStalls, self.links.take_stalls());
     }
 
-    /// Keys and expiring keys of one database of this shard.
+    /// Keys, expiring keys and hashes with expiring fields of one database of this shard.
     #[must_use]
-    pub fn database_len(&self, db: u8) -> (u64, u64) {
-        (self.shard.len(db), self.shard.expiring(db))
+    pub fn database_len(&self, db: u8) -> (u64, u64, u64) {
+        let hashes = self.shard.hashes_with_times(db);
+        (self.shard.len(db), self.shard.expiring(db), hashes)
     }
 
     /// Keys of database 0 in a hash slot of this shard.

@@ -32,6 +32,11 @@ impl FieldDues {
         self.by_time.is_empty()
     }
 
+    /// Keys of a database.
+    pub(super) fn len(&self, physical: u8) -> u64 {
+        self.by_key[usize::from(physical)].len() as u64
+    }
+
     /// Notes that a field of a key expires at a time, and maybe others later.
     pub(super) fn note(&mut self, physical: u8, key: &[u8], at: Millis) {
         let times = &mut self.by_key[usize::from(physical)];

@@ -229,6 +229,8 @@ pub struct AdmissionState {
 pub struct ShardCounters {
     /// Entries removed because their time had come.
     pub expired: u64,
+    /// Fields of hashes removed because their time had come.
+    pub expired_fields: u64,
     /// Entries removed to make room.
     pub evicted: u64,
     /// Changes refused for want of memory.

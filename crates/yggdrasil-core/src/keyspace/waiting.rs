@@ -34,6 +34,8 @@ pub(super) struct Waiting {
     keys: Vec<SeededMap<Box<[u8]>, Queue>>,
     /// Keys that somebody waits for.
     len: usize,
+    /// Those of them whose removal somebody waits for.
+    removals: usize,
     /// Keys to be looked at, each once, in the order in which they changed.
     ready: VecDeque<(u8, Box<[u8]>)>,
 }
@@ -52,6 +54,11 @@ impl Waiting {
     #[inline(always)]
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Numbers of keys that somebody waits for, and of those whose removal is waited for.
+    pub(super) fn sizes(&self) -> (u64, u64) {
+        (self.len as u64, self.removals as u64)
     }
 
     #[inline(always)]
@@ -74,6 +81,7 @@ impl Waiting {
         let queue = keys.entry(key.bytes.into()).or_default();
         queue.tokens.insert(token);
         if removal {
+            self.removals += usize::from(queue.removals.is_empty());
             queue.removals.insert(token);
         }
         self.len += keys.len() - before;
@@ -85,8 +93,10 @@ impl Waiting {
             return;
         };
         queue.tokens.remove(&token);
-        queue.removals.remove(&token);
-        if queue.tokens.is_empty() {
+        let was_last_removal = queue.removals.remove(&token) && queue.removals.is_empty();
+        let is_over = queue.tokens.is_empty();
+        self.removals -= usize::from(was_last_removal);
+        if is_over {
             let keys = &mut self.keys[usize::from(db)];
             keys.remove(key);
             if keys.is_empty() {

@@ -54,6 +54,9 @@ counters! {
     ConnectionsRejected, "connections_rejected", Counter, "Connections refused because of maxclients";
     ConnectedClients, "connected_clients", Gauge, "Open client connections";
     BlockedClients, "blocked_clients", Gauge, "Clients in commands that wait for others";
+    TimedClients, "clients_with_timeout", Gauge, "Clients in commands that wait for others for a limited time";
+    WaitedKeys, "waited_keys", Gauge, "Keys that clients wait for";
+    WaitedRemovals, "waited_removals", Gauge, "Keys whose removal clients wait for, too";
     PubsubClients, "pubsub_clients", Gauge, "Clients that subscribe to something";
     TrackingClients, "tracking_clients", Gauge, "Clients that keep what they have read (CLIENT TRACKING)";
     TrackingBroadcasts, "tracking_broadcast_clients", Gauge, "Clients that hear of all keys with a prefix";
@@ -70,6 +73,7 @@ counters! {
     KeyspaceHits, "keyspace_hits", Counter, "Reads that found their key";
     KeyspaceMisses, "keyspace_misses", Counter, "Reads that did not find their key";
     ExpiredKeys, "expired_keys", Counter, "Keys removed because their time was over";
+    ExpiredFields, "expired_fields", Counter, "Fields of hashes removed because their time was over";
     EvictedKeys, "evicted_keys", Counter, "Keys removed to make room";
     Keys, "keys", Gauge, "Keys of the shard, all databases";
     Changes, "changes", Gauge, "Number of the last change of the shard";

@@ -38,7 +38,13 @@ def _info(entry: Entry) -> Reply:
     ]
 
 
+_UNKNOWN: dict[bytes, Reply] = {b"type": b"unknown", b"spec": {}}
+
+
 def _key_specification(found: KeySpecification) -> Reply:
+    if found.unknown:
+        unknown: dict[bytes, Reply] = {b"flags": Members(found.flags)}
+        return unknown | {b"begin_search": _UNKNOWN, b"find_keys": _UNKNOWN}
     begin: dict[bytes, Reply] = {b"type": b"index", b"spec": {b"index": found.first}}
     if found.word is not None:
         begin = {b"type": b"keyword", b"spec": {b"keyword": raw(found.word), b"startfrom": found.first}}

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from yggdrasil._core import COMPATIBLE_VERSION, Verbatim
 from yggdrasil.protocol.command import command
@@ -15,6 +15,64 @@ from yggdrasil.protocol.reply import Reply, human_bytes, text
 Fields = Iterator[tuple[str, object]]
 
 _DAY_S = 86400
+_LRU_CLOCK_MASK = (1 << 24) - 1
+
+# What Redis tells about what a node has not: replicas, forks of the process, rewriting of a log, defragmentation.
+# Monitoring reads it.
+_NONE_OF_MEMORY = (
+    "mem_not_counted_for_evict",
+    "mem_replication_backlog",
+    "mem_total_replication_buffers",
+    "mem_replica_full_sync_buffer",
+    "mem_clients_slaves",
+    "mem_cluster_links",
+    "mem_aof_buffer",
+    "mem_overhead_db_hashtable_rehashing",
+    "active_defrag_running",
+    "lazyfree_pending_objects",
+)
+_NONE_OF_PERSISTENCE = (
+    "current_cow_peak",
+    "current_cow_size",
+    "current_cow_size_age",
+    "rdb_last_cow_size",
+    "rdb_last_load_keys_expired",
+    "rdb_last_load_keys_loaded",
+    "aof_rewrite_in_progress",
+    "aof_rewrite_scheduled",
+    "aof_rewrites",
+    "aof_rewrites_consecutive_failures",
+    "aof_last_cow_size",
+    "module_fork_in_progress",
+    "module_fork_last_cow_size",
+)
+_NONE_OF_STATS = (
+    "total_net_repl_input_bytes",
+    "total_net_repl_output_bytes",
+    "expired_time_cap_reached_count",
+    "evicted_clients",
+    "total_eviction_exceeded_time",
+    "current_eviction_exceeded_time",
+    "sync_full",
+    "sync_partial_ok",
+    "sync_partial_err",
+    "latest_fork_usec",
+    "total_forks",
+    "migrate_cached_sockets",
+    "slave_expires_tracked_keys",
+    "active_defrag_hits",
+    "active_defrag_misses",
+    "active_defrag_key_hits",
+    "active_defrag_key_misses",
+    "total_active_defrag_time",
+    "current_active_defrag_time",
+    "io_threaded_reads_processed",
+    "io_threaded_writes_processed",
+)
+
+
+def _zeros(names: Iterable[str]) -> Fields:
+    return ((name, 0) for name in names)
 
 
 def _server(node: NodeReport) -> Fields:
@@ -22,6 +80,8 @@ def _server(node: NodeReport) -> Fields:
     now_us = time.time_ns() // 1000
     up_s = max(now_us // 1000 - info.started_at_ms, 0) // 1000
     yield "redis_version", COMPATIBLE_VERSION
+    yield "redis_git_sha1", "0" * 8
+    yield "redis_git_dirty", 0
     yield "yggdrasil_version", info.version
     yield "redis_mode", "standalone"
     yield "os", f"{platform.system()} {platform.release()} {platform.machine()}"
@@ -29,6 +89,7 @@ def _server(node: NodeReport) -> Fields:
     yield "monotonic_clock", "POSIX clock_gettime"
     yield "multiplexing_api", "epoll"
     yield "process_id", info.supervisor_pid
+    yield "process_supervised", "no"
     yield "steward_process_id", node.state.steward_pid
     yield "worker_process_ids", ",".join(map(str, node.state.pids))
     yield "run_id", info.run_id
@@ -37,6 +98,9 @@ def _server(node: NodeReport) -> Fields:
     yield "uptime_in_seconds", up_s
     yield "uptime_in_days", up_s // _DAY_S
     yield "hz", 10
+    yield "configured_hz", 10
+    yield "lru_clock", now_us // 1_000_000 & _LRU_CLOCK_MASK
+    yield "io_threads_active", 0
     yield "executable", info.executable
     yield "config_file", info.config_file
     yield "shards", node.ctx.worker.shards
@@ -62,7 +126,26 @@ def _clients(node: NodeReport) -> Fields:
     yield "watching_clients", node.count("watching_clients")
     yield "monitor_clients", node.count("monitor_clients")
     yield "total_watched_keys", node.count("watched_keys")
-    yield "total_blocking_keys", 0
+    yield "clients_in_timeout_table", node.count("clients_with_timeout")
+    yield "total_blocking_keys", node.count("waited_keys")
+    yield "total_blocking_keys_on_nokey", node.count("waited_removals")
+
+
+def _script_memory(node: NodeReport) -> Fields:
+    interpreters, scripts = node.count("memory_interpreter_bytes"), node.count("memory_scripts_bytes")
+    libraries = node.count("memory_libraries_bytes")
+    for name in ("used_memory_vm_eval", "used_memory_lua", "used_memory_vm_total"):
+        yield name, interpreters
+    yield "used_memory_lua_human", human_bytes(interpreters)
+    yield "used_memory_vm_total_human", human_bytes(interpreters)
+    yield "used_memory_scripts_eval", scripts
+    yield "number_of_cached_scripts", node.most("cached_scripts")
+    yield "number_of_functions", node.most("functions")
+    yield "number_of_libraries", node.most("libraries")
+    yield "used_memory_vm_functions", 0
+    yield "used_memory_functions", libraries
+    yield "used_memory_scripts", scripts + libraries
+    yield "used_memory_scripts_human", human_bytes(scripts + libraries)
 
 
 def _memory(node: NodeReport) -> Fields:
@@ -84,6 +167,7 @@ def _memory(node: NodeReport) -> Fields:
     yield "allocator_allocated", use.dataset + use.index
     yield "allocator_active", use.entries + use.index
     yield "allocator_resident", use.used
+    yield "allocator_muzzy", use.heap_free
     yield "total_system_memory", machine_memory_bytes()
     yield "total_system_memory_human", human_bytes(machine_memory_bytes())
     yield "maxmemory", limit
@@ -94,34 +178,40 @@ def _memory(node: NodeReport) -> Fields:
     yield "pinned_keys", node.count("pinned_keys")
     yield "pinned_memory", node.count("pinned_bytes")
     yield "maxpinned", node.option("maxpinned")
-    yield "used_memory_vm_eval", node.count("memory_interpreter_bytes")
-    yield "used_memory_lua", node.count("memory_interpreter_bytes")
-    yield "used_memory_scripts_eval", node.count("memory_scripts_bytes")
-    yield "number_of_cached_scripts", node.most("cached_scripts")
-    yield "number_of_functions", node.most("functions")
-    yield "number_of_libraries", node.most("libraries")
-    yield "used_memory_vm_functions", 0
-    yield "used_memory_vm_total", node.count("memory_interpreter_bytes")
-    yield "used_memory_functions", node.count("memory_libraries_bytes")
-    yield "used_memory_scripts", node.count("memory_scripts_bytes") + node.count("memory_libraries_bytes")
+    yield from _script_memory(node)
     yield "used_memory_heap", use.heap
     yield "used_memory_heap_free", use.heap_free
     yield "used_memory_huge_pages", node.count("memory_huge_pages_bytes")
     yield "allocator_frag_ratio", f"{use.entries / max(use.dataset, 1):.2f}"
     yield "allocator_frag_bytes", use.entries - use.dataset
+    yield "allocator_rss_ratio", f"{use.used / max(use.entries + use.index, 1):.2f}"
+    yield "allocator_rss_bytes", use.used - use.entries - use.index
+    yield "rss_overhead_ratio", f"{use.resident / max(use.used, 1):.2f}"
+    yield "rss_overhead_bytes", use.resident - use.used
     yield "mem_fragmentation_ratio", f"{use.resident / max(use.total, 1):.2f}"
     yield "mem_fragmentation_bytes", use.resident - use.total
-    yield "mem_not_counted_for_evict", 0
-    yield "mem_replication_backlog", 0
-    yield "mem_clients_slaves", 0
     yield "mem_clients_normal", use.sessions
-    yield "mem_aof_buffer", 0
     yield "mem_allocator", "yggdrasil-arena"
-    yield "lazyfree_pending_objects", 0
+    yield from _zeros(_NONE_OF_MEMORY)
+
+
+def _loading(node: NodeReport) -> Fields:
+    """A shard loads while its worker is not ready: at the start of the node, and when it is replaced."""
+    state = node.state
+    yield "loading", int(not all(state.ready))
+    if all(state.ready):
+        return
+    loaded, of = (sum(getattr(one, name) for one in state.loading) for name in ("bytes", "of_bytes"))
+    began_ms = min((one.began_ms for one in state.loading), default=node.ctx.services.node.started_at_ms)
+    yield "loading_start_time", began_ms // 1000
+    yield "loading_total_bytes", of
+    yield "loading_loaded_bytes", loaded
+    yield "loading_loaded_perc", f"{100 * loaded / max(of, 1):.2f}"
+    yield "loading_eta_seconds", round(max((one.seconds_left for one in state.loading), default=1))
 
 
 def _persistence(node: NodeReport) -> Fields:
-    yield "loading", 0
+    yield from _loading(node)
     yield "async_loading", 0
     snapshots, node_started_ms = node.state.snapshots, node.ctx.services.node.started_at_ms
     changes = sum(node.counters[shard]["changes"] for shard in node.counters) - sum(snapshots.numbers)
@@ -133,7 +223,9 @@ def _persistence(node: NodeReport) -> Fields:
     yield "rdb_last_bgsave_time_sec", round(snapshots.seconds)
     yield "rdb_current_bgsave_time_sec", round(running_s)
     yield "rdb_saves", snapshots.taken
-    yield "rdb_last_cow_size", 0
+    yield "current_fork_perc", f"{100 * snapshots.records_written / max(snapshots.keys_to_write, 1):.2f}"
+    yield "current_save_keys_processed", snapshots.records_written
+    yield "current_save_keys_total", snapshots.keys_to_write
     yield "snapshot_last_id", snapshots.id
     yield "snapshot_last_keys", snapshots.keys
     yield "snapshot_last_bytes", snapshots.bytes
@@ -141,7 +233,9 @@ def _persistence(node: NodeReport) -> Fields:
     yield "snapshot_records_written", snapshots.records_written
     yield "snapshot_error", snapshots.error
     yield "aof_enabled", int(node.option("appendonly") == "yes")
-    yield "aof_rewrite_in_progress", 0
+    yield "aof_last_rewrite_time_sec", -1
+    yield "aof_current_rewrite_time_sec", -1
+    yield "aof_last_bgrewrite_status", "ok"
     yield "aof_last_write_status", "err" if node.count("log_error") else "ok"
     yield "aof_current_size", node.count("log_bytes")
     yield "aof_pending_bio_fsync", int(node.count("log_unflushed_bytes") > 0)
@@ -149,6 +243,7 @@ def _persistence(node: NodeReport) -> Fields:
     yield "log_unflushed_bytes", node.count("log_unflushed_bytes")
     yield "log_syncs", node.count("log_syncs")
     yield "log_lost_changes", node.count("log_lost_changes")
+    yield from _zeros(_NONE_OF_PERSISTENCE)
 
 
 def _stats(node: NodeReport) -> Fields:
@@ -161,12 +256,9 @@ def _stats(node: NodeReport) -> Fields:
     yield "instantaneous_input_kbps", f"{node.count('net_input_bytes_per_second') / 1024:.2f}"
     yield "instantaneous_output_kbps", f"{node.count('net_output_bytes_per_second') / 1024:.2f}"
     yield "rejected_connections", node.count("connections_rejected")
-    yield "sync_full", 0
-    yield "sync_partial_ok", 0
-    yield "sync_partial_err", 0
     yield "expired_keys", node.count("expired_keys")
+    yield "expired_subkeys", node.count("expired_fields")
     yield "evicted_keys", node.count("evicted_keys")
-    yield "evicted_clients", 0
     yield "evicted_scripts", node.count("evicted_scripts")
     yield "admitted_keys", node.count("admitted_keys")
     yield "rejected_keys", node.count("rejected_keys")
@@ -179,8 +271,6 @@ def _stats(node: NodeReport) -> Fields:
     yield "tracking_total_keys", node.count("tracked_keys")
     yield "tracking_total_items", node.count("tracked_items")
     yield "tracking_total_prefixes", node.count("tracking_prefixes")
-    yield "latest_fork_usec", 0
-    yield "total_forks", 0
     yield "total_error_replies", node.count("error_replies")
     yield "client_query_buffer_limit_disconnections", node.count("client_query_buffer_limit_disconnections")
     yield "client_output_buffer_limit_disconnections", node.count("client_output_buffer_limit_disconnections")
@@ -195,6 +285,10 @@ def _stats(node: NodeReport) -> Fields:
     yield "cross_shard_transactions", node.count("transactions")
     yield "ring_requests_sent", node.count("ring_requests_sent")
     yield "ring_stalls", node.count("ring_stalls")
+    yield "instantaneous_input_repl_kbps", "0.00"
+    yield "instantaneous_output_repl_kbps", "0.00"
+    yield "expired_stale_perc", "0.00"
+    yield from _zeros(_NONE_OF_STATS)
 
 
 def _replication(node: NodeReport) -> Fields:
@@ -216,6 +310,9 @@ def _cpu(node: NodeReport) -> Fields:
     yield "used_cpu_user", f"{sum(process.user_s for process in node.processes):.6f}"
     yield "used_cpu_sys_children", "0.000000"
     yield "used_cpu_user_children", "0.000000"
+    workers = [process for process in node.processes if process.pid in node.state.pids]
+    yield "used_cpu_sys_main_thread", f"{sum(process.system_s for process in workers):.6f}"
+    yield "used_cpu_user_main_thread", f"{sum(process.user_s for process in workers):.6f}"
 
 
 def _modules(_node: NodeReport) -> Fields:
@@ -264,8 +361,8 @@ def _shards(node: NodeReport) -> Fields:
 
 
 def _keyspace(node: NodeReport) -> Fields:
-    for db, (keys, expiring) in node.databases.items():
-        yield f"db{db}", f"keys={keys},expires={expiring},avg_ttl=0"
+    for db, (keys, expiring, hashes) in node.databases.items():
+        yield f"db{db}", f"keys={keys},expires={expiring},avg_ttl=0,subexpiry={hashes}"
 
 
 # In the order they are shown in; those that are only shown when asked for are marked.

@@ -75,4 +75,7 @@ class ShardRestore:
         records, done, total = loader.progress()
         left_s = seconds * (total - done) / max(done, 1)
         log.info("loading a snapshot", records=records, bytes=done, of_bytes=total, seconds_left=round(left_s, 1))
-        self._link.send(Loading(changes=records, bytes=done, of_bytes=total, seconds_left=round(left_s, 1)))
+        began_ms = round((time.time() - seconds) * 1000)
+        self._link.send(
+            Loading(began_ms=began_ms, changes=records, bytes=done, of_bytes=total, seconds_left=round(left_s, 1))
+        )

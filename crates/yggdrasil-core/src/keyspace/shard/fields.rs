@@ -52,10 +52,11 @@ impl Shard {
             hash: hash_key(self.shape.hash_seed, &name),
             bytes: &name,
         };
-        let (mut ops, mut is_last) = (Vec::new(), false);
+        let (mut ops, mut is_last, mut removed) = (Vec::new(), false, 0);
         if let Some(hash) = self.hash_at(&key, now) {
             let expired = hash.expired(FIELDS_AT_ONCE);
-            is_last = hash.len() == expired.len() as u64;
+            removed = expired.len() as u64;
+            is_last = hash.len() == removed;
             for field in expired {
                 put_remove(&mut ops, &field);
             }
@@ -65,6 +66,7 @@ impl Shard {
                 self.field_dues.note(physical, &name, now + RETRY_AFTER);
                 return true;
             }
+            self.counters.expired_fields += removed;
             self.notify(KeyEvent::HExpired, key.db, key.bytes);
             if is_last {
                 self.notify(KeyEvent::Del, key.db, key.bytes);
@@ -75,6 +77,12 @@ impl Shard {
             self.field_dues.note(physical, &name, next);
         }
         true
+    }
+
+    /// Hashes of a database that have fields with a time of expiry.
+    #[must_use]
+    pub fn hashes_with_times(&self, db: u8) -> u64 {
+        self.field_dues.len(self.map[usize::from(db)])
     }
 
     fn hash_at(&self, key: &Key<'_>, now: Millis) -> Option<HashView<'_>> {

@@ -421,6 +421,12 @@ impl Shard {
             .with_waiting(|waiting| waiting.remove(db, key, token));
     }
 
+    /// Numbers of keys that requests wait for, and of those whose removal they wait for.
+    #[must_use]
+    pub fn waited_keys(&self) -> (u64, u64) {
+        self.journal.waiting().sizes()
+    }
+
     /// True when a key has changed that a request waits for.
     #[inline]
     #[must_use]

@@ -1,4 +1,4 @@
-"""redis-cli and redis-benchmark against the server."""
+"""redis-cli and the benchmarks of Redis and Valkey."""
 
 import json
 import subprocess
@@ -8,14 +8,21 @@ from tests.peer import PeerMissingError, peer_command
 from tests.targets import Target, configured
 from tests.wire import OK, encode
 
+pytestmark = pytest.mark.all_servers
+
+
+def command_line(name: str, target: Target, *arguments: str | int) -> list[str]:
+    """The command line of a program of the peers for the server."""
+    try:
+        return peer_command(name, "-h", target.host, "-p", str(target.port), *map(str, arguments))
+    except PeerMissingError as missing:
+        pytest.skip(str(missing))
+
 
 def program(name: str, target: Target, *arguments: str | int, data: bytes | None = None) -> bytes:
     """The output of a program of the peers, run against the server."""
-    try:
-        command = peer_command(name, "-h", target.host, "-p", str(target.port), *map(str, arguments))
-    except PeerMissingError as missing:
-        pytest.skip(str(missing))
-    done = subprocess.run(command, input=data, capture_output=True, timeout=50, check=False)
+    command = command_line(name, target, *arguments)
+    done = subprocess.run(command, input=data, capture_output=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -73,6 +80,56 @@ def test_bigkeys_memkeys_and_keystats(target: Target) -> None:
     assert b"key:2" in cli(target, "--keystats")
 
 
+def test_bigkeys_of_all_types(target: Target) -> None:
+    c = target.connect()
+    c.pipeline(
+        [
+            ("RPUSH", "list", *range(300)),
+            ("HSET", "hash", *range(200)),
+            ("SADD", "set", *range(50)),
+            ("ZADD", "scores", 1, "a", 2, "b"),
+            ("XADD", "stream", "*", "f", "v"),
+            ("SET", "string", "x" * 100),
+        ]
+    )
+    shown = cli(target, "--bigkeys").decode()
+    assert "300 items" in shown
+    assert "100 fields" in shown
+    assert "50 members" in shown
+    assert "1 entries" in shown
+    assert "100 bytes" in shown
+
+
+def test_stat(target: Target) -> None:
+    """It prints on and on, so it is ended after the first lines."""
+    command = command_line("redis-cli", target, "--stat", "-i", "0.05")
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as shown:
+        assert shown.stdout is not None
+        lines = [shown.stdout.readline() for _ in range(5)]
+        shown.terminate()
+    assert lines[1].split()[:3] == [b"keys", b"mem", b"clients"]
+    assert lines[2].split()[0] == b"0"
+
+
+def test_a_look_at_the_cluster(clustered: Target) -> None:
+    c = clustered.connect()
+    for i in range(100):
+        assert c("SET", f"key:{i}", "v") == OK
+    at = f"{clustered.host}:{clustered.port}"
+    checked = cli(clustered, "--cluster", "check", at)
+    assert b"All 16384 slots covered" in checked
+    assert b"All nodes agree about slots configuration" in checked
+    assert b"100 keys in %d masters" % len(clustered.worker_ports) in cli(clustered, "--cluster", "info", at)
+
+
+@pytest.mark.parametrize("option", ["--rdb", "--functions-rdb", "--replica"])
+def test_what_needs_replication_is_refused(node3: Target, option: str) -> None:
+    arguments = (option,) if option == "--replica" else (option, "/dev/null")
+    done = subprocess.run(command_line("redis-cli", node3, *arguments), capture_output=True, timeout=50, check=False)
+    assert done.returncode != 0
+    assert b"is not available: a node has no followers" in done.stdout + done.stderr
+
+
 def test_hotkeys_under_an_lfu_policy(target: Target) -> None:
     c = target.connect()
     with configured(c, maxmemory_policy="allkeys-lfu"):
@@ -96,10 +153,7 @@ def test_mass_insertion_counts_errors(target: Target) -> None:
 
 
 def program_that_may_fail(target: Target, data: bytes) -> bytes:
-    try:
-        command = peer_command("redis-cli", "-h", target.host, "-p", str(target.port), "--pipe")
-    except PeerMissingError as missing:
-        pytest.skip(str(missing))
+    command = command_line("redis-cli", target, "--pipe")
     return subprocess.run(command, input=data, capture_output=True, timeout=50, check=False).stdout
 
 
@@ -117,17 +171,35 @@ def test_a_password(target: Target) -> None:
 
 
 BENCHMARK = ("-q", "--csv", "-c", "10", "-d", "64", "-r", "1000")
+# All that redis-benchmark measures unless it is told otherwise.
+ALL_TESTS = {
+    *("PING_INLINE", "PING_MBULK", "SET", "GET", "INCR", "LPUSH", "RPUSH", "LPOP", "RPOP", "SADD", "HSET", "SPOP"),
+    *("ZADD", "ZPOPMIN", "LRANGE_100", "LRANGE_300", "LRANGE_500", "LRANGE_600", "MSET", "XADD"),
+}
 
 
-@pytest.mark.parametrize("depth", [1, 16, 64])
-def test_benchmark(target: Target, depth: int) -> None:
-    output = program(
-        "redis-benchmark", target, *BENCHMARK, "-n", "3000", "-P", depth, "-t", "ping,set,get,incr,mset"
-    ).decode()
-    rows = [line.split(",") for line in output.splitlines()[1:]]
-    names = {row[0].strip('"').split(" ")[0] for row in rows}
-    assert {"PING_INLINE", "PING_MBULK", "SET", "GET", "INCR", "MSET"} <= names
-    assert all(float(row[1].strip('"')) > 0 for row in rows)
+def measured(output: bytes) -> set[str]:
+    """The names of the tests in a report, each with a rate."""
+    rows = [line.replace('"', "").split(",") for line in output.decode().splitlines() if line.startswith('"')]
+    rows = [row for row in rows if row[0] != "test"]
+    assert all(float(row[1]) > 0 for row in rows)
+    return {row[0].split(" ")[0] for row in rows}
+
+
+@pytest.mark.parametrize("depth", [1, 16])
+def test_the_whole_benchmark(target: Target, depth: int) -> None:
+    assert measured(program("redis-benchmark", target, *BENCHMARK, "-n", "500", "-P", depth)) == ALL_TESTS
+
+
+def test_deep_pipelines(target: Target) -> None:
+    output = program("redis-benchmark", target, *BENCHMARK, "-n", "3000", "-P", 64, "-t", "ping,set,get,incr,mset")
+    assert measured(output) == {"PING_INLINE", "PING_MBULK", "SET", "GET", "INCR", "MSET"}
+
+
+def test_the_benchmark_of_valkey(target: Target) -> None:
+    """All but a function that calls `server`, which Redis has not either."""
+    tests = "ping,set,get,incr,lpush,rpush,lpop,rpop,sadd,hset,spop,zadd,zpopmin,lrange,mset,xadd"
+    assert measured(program("valkey-benchmark", target, *BENCHMARK, "-n", "500", "-P", 4, "-t", tests)) == ALL_TESTS
 
 
 def test_benchmark_of_any_command(target: Target) -> None:
@@ -136,8 +208,4 @@ def test_benchmark_of_any_command(target: Target) -> None:
 
 
 def test_benchmark_of_a_cluster(node3: Target) -> None:
-    output = program(
-        "redis-benchmark", node3, *BENCHMARK, "--cluster", "-n", "3000", "-P", "8", "-t", "set,get"
-    ).decode()
-    assert '"SET"' in output
-    assert '"GET"' in output
+    assert measured(program("redis-benchmark", node3, *BENCHMARK, "--cluster", "-n", "1000", "-P", "8")) == ALL_TESTS
