@@ -4,17 +4,47 @@ from mithril.pipeline import JsonlSource, Pipeline
 for batch in Pipeline(JsonlSource("s3://bucket/data")).shuffle(1000).map(encode).batch(32).to_torch(): ...
 """
 
-from mithril.pipeline.errors import MemoryBudgetError, PipelineError, SourceError, TransformError
-from mithril.pipeline.images import DecodeImage
-from mithril.pipeline.pipeline import Pipeline
-from mithril.pipeline.sinks import JsonlSink, ParquetSink
-from mithril.pipeline.sources.archive import TarSource
-from mithril.pipeline.sources.arrow import ArrowSource, ParquetSource
-from mithril.pipeline.sources.files import FileSource
-from mithril.pipeline.sources.memory import IterableSource, MemorySource
-from mithril.pipeline.sources.text import CsvSource, JsonlSource, TextSource
-from mithril.pipeline.stages import IndexedSource, Sink, Source, Transform
-from mithril.pipeline.statistics import Statistics
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mithril.pipeline.errors import MemoryBudgetError, PipelineError, SourceError, TransformError
+    from mithril.pipeline.images import DecodeImage
+    from mithril.pipeline.pipeline import Pipeline
+    from mithril.pipeline.sinks import JsonlSink, ParquetSink
+    from mithril.pipeline.sources.archive import TarSource
+    from mithril.pipeline.sources.arrow import ArrowSource, ParquetSource
+    from mithril.pipeline.sources.files import FileSource
+    from mithril.pipeline.sources.memory import IterableSource, MemorySource
+    from mithril.pipeline.sources.text import CsvSource, JsonlSource, TextSource
+    from mithril.pipeline.stages import IndexedSource, Sink, Source, Transform
+    from mithril.pipeline.statistics import Statistics
+
+# The module of each name: a worker process imports only what it needs.
+_MODULES = {
+    "ArrowSource": "mithril.pipeline.sources.arrow",
+    "CsvSource": "mithril.pipeline.sources.text",
+    "DecodeImage": "mithril.pipeline.images",
+    "FileSource": "mithril.pipeline.sources.files",
+    "IndexedSource": "mithril.pipeline.stages",
+    "IterableSource": "mithril.pipeline.sources.memory",
+    "JsonlSink": "mithril.pipeline.sinks",
+    "JsonlSource": "mithril.pipeline.sources.text",
+    "MemoryBudgetError": "mithril.pipeline.errors",
+    "MemorySource": "mithril.pipeline.sources.memory",
+    "ParquetSink": "mithril.pipeline.sinks",
+    "ParquetSource": "mithril.pipeline.sources.arrow",
+    "Pipeline": "mithril.pipeline.pipeline",
+    "PipelineError": "mithril.pipeline.errors",
+    "Sink": "mithril.pipeline.stages",
+    "Source": "mithril.pipeline.stages",
+    "SourceError": "mithril.pipeline.errors",
+    "Statistics": "mithril.pipeline.statistics",
+    "TarSource": "mithril.pipeline.sources.archive",
+    "TextSource": "mithril.pipeline.sources.text",
+    "Transform": "mithril.pipeline.stages",
+    "TransformError": "mithril.pipeline.errors",
+}
 
 __all__ = [
     "ArrowSource",
@@ -40,3 +70,11 @@ __all__ = [
     "Transform",
     "TransformError",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = found
+    return found

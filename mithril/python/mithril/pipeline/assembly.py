@@ -17,10 +17,11 @@ from mithril.pipeline.stages import IndexedSource, Source
 
 @dataclass(frozen=True, slots=True)
 class FunctionStage:
-    """A function, and how many threads run it."""
+    """A function, and how many threads run it, or processes."""
 
     function: Function
     workers: int | Literal["auto"]
+    processes: bool = False
 
     @property
     def shape(self) -> str:
@@ -123,6 +124,8 @@ class _Assembler:
             self._segment(workers=1)
 
     def function(self, stage: FunctionStage) -> None:
+        if self._functions and self._functions[-1].processes != stage.processes:
+            self.finish()
         if self._feeder is None:
             assert self._stage is not None
             self._feeder = StageFeeder(self._stage, self._result.budget)
@@ -150,6 +153,7 @@ class _Assembler:
             workers=workers,
             refuse=result.settings.oversize == "refuse",
             ordered=self._ordered,
+            processes=any(stage.processes for stage in self._functions),
         )
         result.segments.append(segment)
         self._stage, self._feeder, self._functions = segment, None, []

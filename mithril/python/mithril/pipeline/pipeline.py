@@ -65,28 +65,44 @@ class Pipeline(Iterable[Any]):
         workers: Workers = "auto",
         on_error: OnError = "raise",
         reserve: int = 0,
+        processes: bool = False,
     ) -> "Pipeline":
         """Calls a function for each element, on several threads. With `chunks` it takes and gives lists of elements.
+
+        With `processes` it runs in worker processes: for functions that hold Python's global lock. Samples go there and
+        back in shared memory.
 
         `reserve` is the memory that one call needs beyond its result. A result that does not fit into the memory budget
         is dropped and made again: the function must give the same for the same element. `on_error` is `raise`, `skip`,
         or a function of the error, whose result takes the element's place.
         """
         if isinstance(function, Transform):
-            return self._function(Kind.CHUNKS, function.transform, type(function).__name__, workers, on_error, reserve)
-        return self._function(Kind.CHUNKS if chunks else Kind.MAP, function, "", workers, on_error, reserve)
+            name, call = type(function).__name__, function.transform
+            return self._function(Kind.CHUNKS, call, name, workers, on_error, reserve, processes)
+        kind = Kind.CHUNKS if chunks else Kind.MAP
+        return self._function(kind, function, "", workers, on_error, reserve, processes)
 
     def filter(
-        self, function: Callable[[Any], Any], *, workers: Workers = "auto", on_error: OnError = "raise"
+        self,
+        function: Callable[[Any], Any],
+        *,
+        workers: Workers = "auto",
+        on_error: OnError = "raise",
+        processes: bool = False,
     ) -> "Pipeline":
         """Leaves out the elements for which the function is false."""
-        return self._function(Kind.FILTER, function, "", workers, on_error)
+        return self._function(Kind.FILTER, function, "", workers, on_error, 0, processes)
 
     def flat_map(
-        self, function: Callable[[Any], Iterable[Any]], *, workers: Workers = "auto", on_error: OnError = "raise"
+        self,
+        function: Callable[[Any], Iterable[Any]],
+        *,
+        workers: Workers = "auto",
+        on_error: OnError = "raise",
+        processes: bool = False,
     ) -> "Pipeline":
         """Puts what the function gives for an element in its place, one by one."""
-        return self._function(Kind.FLAT_MAP, function, "", workers, on_error)
+        return self._function(Kind.FLAT_MAP, function, "", workers, on_error, 0, processes)
 
     def shuffle(self, window: int = 0) -> "Pipeline":
         """Puts each window of so many elements in a random order.
@@ -231,6 +247,7 @@ class Pipeline(Iterable[Any]):
         workers: Workers,
         on_error: OnError,
         reserve: int = 0,
+        processes: bool = False,
     ) -> "Pipeline":
         if workers != "auto":
             _positive("workers", workers)
@@ -239,7 +256,7 @@ class Pipeline(Iterable[Any]):
         if not callable(call):
             raise PipelineError(f"{kind.value} takes a function or a Transform, not {type(call).__name__}")
         name = name or getattr(call, "__name__", type(call).__name__)
-        return self._with(FunctionStage(Function(kind, call, name, on_error, reserve), workers))
+        return self._with(FunctionStage(Function(kind, call, name, on_error, reserve), workers, processes))
 
     def _with(self, stage: Stage) -> "Pipeline":
         return self._copy((*self._stages, stage))

@@ -11,6 +11,7 @@ from mithril.pipeline.budget import Budget
 from mithril.pipeline.chunk import WAIT, Chunk, Pulled, Token, Wait
 from mithril.pipeline.feeders import Feeder, SequentialFeeder
 from mithril.pipeline.functions import Function
+from mithril.pipeline.processes import Processes
 from mithril.pipeline.tasks import State, Task, Worker
 
 _LEAVE_SHARE = 4
@@ -61,11 +62,13 @@ class Segment:
         workers: int,
         refuse: bool,
         ordered: bool,
+        processes: bool = False,
     ) -> None:
+        self._processes = Processes(functions) if processes else None
         self._feeder = feeder
         self._budget = budget
         self._events = events
-        self._worker = Worker(functions, budget, refuse)
+        self._worker = Worker(functions, budget, refuse, self._processes)
         self._ordered = ordered
         self._depth = _DEPTH * workers
         self._window: deque[Task] = deque()
@@ -211,6 +214,13 @@ class Segment:
     # The workers.
 
     def _work(self) -> None:
+        try:
+            self._serve()
+        finally:
+            if self._processes is not None:
+                self._processes.close_thread()
+
+    def _serve(self) -> None:
         events = self._events
         while True:
             with events.condition:
