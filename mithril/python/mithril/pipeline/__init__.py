@@ -8,21 +8,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mithril.pipeline.array_sinks import NumpySink, SafetensorsSink
     from mithril.pipeline.errors import MemoryBudgetError, PipelineError, SourceError, TransformError
     from mithril.pipeline.images import DecodeImage
     from mithril.pipeline.pipeline import Pipeline
-    from mithril.pipeline.sinks import JsonlSink, ParquetSink
+    from mithril.pipeline.sinks import ArrowSink, JsonlSink, ParquetSink
     from mithril.pipeline.sources.archive import TarSource
     from mithril.pipeline.sources.arrow import ArrowSource, ParquetSource
+    from mithril.pipeline.sources.database import SqlSource
     from mithril.pipeline.sources.files import FileSource
     from mithril.pipeline.sources.memory import IterableSource, MemorySource
+    from mithril.pipeline.sources.streamed import StreamedJsonlSource, StreamedTextSource
     from mithril.pipeline.sources.text import CsvSource, JsonlSource, TextSource
+    from mithril.pipeline.sources.yggdrasil import ChannelSource, KeySource, StreamSource
     from mithril.pipeline.stages import IndexedSource, Sink, Source, Transform
     from mithril.pipeline.statistics import Statistics
+    from mithril.pipeline.store_sinks import KeySink, SqlSink, StoreSink
 
 # The module of each name: a worker process imports only what it needs.
 _MODULES = {
+    "ArrowSink": "mithril.pipeline.sinks",
     "ArrowSource": "mithril.pipeline.sources.arrow",
+    "ChannelSource": "mithril.pipeline.sources.yggdrasil",
     "CsvSource": "mithril.pipeline.sources.text",
     "DecodeImage": "mithril.pipeline.images",
     "FileSource": "mithril.pipeline.sources.files",
@@ -30,16 +37,26 @@ _MODULES = {
     "IterableSource": "mithril.pipeline.sources.memory",
     "JsonlSink": "mithril.pipeline.sinks",
     "JsonlSource": "mithril.pipeline.sources.text",
+    "KeySink": "mithril.pipeline.store_sinks",
+    "KeySource": "mithril.pipeline.sources.yggdrasil",
     "MemoryBudgetError": "mithril.pipeline.errors",
     "MemorySource": "mithril.pipeline.sources.memory",
+    "NumpySink": "mithril.pipeline.array_sinks",
     "ParquetSink": "mithril.pipeline.sinks",
     "ParquetSource": "mithril.pipeline.sources.arrow",
     "Pipeline": "mithril.pipeline.pipeline",
     "PipelineError": "mithril.pipeline.errors",
+    "SafetensorsSink": "mithril.pipeline.array_sinks",
     "Sink": "mithril.pipeline.stages",
     "Source": "mithril.pipeline.stages",
     "SourceError": "mithril.pipeline.errors",
+    "SqlSink": "mithril.pipeline.store_sinks",
+    "SqlSource": "mithril.pipeline.sources.database",
     "Statistics": "mithril.pipeline.statistics",
+    "StoreSink": "mithril.pipeline.store_sinks",
+    "StreamSource": "mithril.pipeline.sources.yggdrasil",
+    "StreamedJsonlSource": "mithril.pipeline.sources.streamed",
+    "StreamedTextSource": "mithril.pipeline.sources.streamed",
     "TarSource": "mithril.pipeline.sources.archive",
     "TextSource": "mithril.pipeline.sources.text",
     "Transform": "mithril.pipeline.stages",
@@ -47,7 +64,9 @@ _MODULES = {
 }
 
 __all__ = [
+    "ArrowSink",
     "ArrowSource",
+    "ChannelSource",
     "CsvSource",
     "DecodeImage",
     "FileSource",
@@ -55,16 +74,26 @@ __all__ = [
     "IterableSource",
     "JsonlSink",
     "JsonlSource",
+    "KeySink",
+    "KeySource",
     "MemoryBudgetError",
     "MemorySource",
+    "NumpySink",
     "ParquetSink",
     "ParquetSource",
     "Pipeline",
     "PipelineError",
+    "SafetensorsSink",
     "Sink",
     "Source",
     "SourceError",
+    "SqlSink",
+    "SqlSource",
     "Statistics",
+    "StoreSink",
+    "StreamSource",
+    "StreamedJsonlSource",
+    "StreamedTextSource",
     "TarSource",
     "TextSource",
     "Transform",

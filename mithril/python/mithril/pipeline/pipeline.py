@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from mithril.core.config import load
@@ -17,6 +18,7 @@ from mithril.pipeline.sources.memory import as_source
 from mithril.pipeline.stages import IndexedSource, Sink, Source, Transform
 from mithril.pipeline.state import State
 from mithril.pipeline.statistics import Statistics
+from mithril.pipeline.trace import Trace
 
 Workers = int | Literal["auto"]
 
@@ -26,13 +28,15 @@ class _Options:
     settings: PipelineSettings
     seed: int
     ordered: bool
+    trace: Trace | None
 
 
 class Pipeline(Iterable[Any]):
     """A pipeline. Every method that adds a stage gives a new one, and leaves this one as it was.
 
     Iterating gives the elements of one epoch, and the next epoch the next time. The order depends on `seed` and epoch
-    alone. With `ordered=False` chunks come as they are done, and `state_dict` is not available.
+    alone. With `ordered=False` chunks come as they are done, and `state_dict` is not available. `trace` names a file
+    for Perfetto, which is written at the end of each epoch.
     """
 
     def __init__(
@@ -44,10 +48,13 @@ class Pipeline(Iterable[Any]):
         memory_bytes: int | None = None,
         prefetch: int | None = None,
         oversize: Literal["run", "refuse"] | None = None,
+        trace: str | Path | None = None,
     ) -> None:
         arguments = {"memory_bytes": memory_bytes, "prefetch": prefetch, "oversize": oversize}
         self._source = as_source(source)
-        self._options = _Options(load(PipelineSettings, arguments).settings, seed, ordered)
+        self._options = _Options(
+            load(PipelineSettings, arguments).settings, seed, ordered, None if trace is None else Trace(trace)
+        )
         self._stages: tuple[Stage, ...] = ()
         self._epoch = 0
         self._start: State | None = None
@@ -161,7 +168,8 @@ class Pipeline(Iterable[Any]):
         if start is None:
             start = State(self._epoch, 0, 0, None)
         self._epoch = start.epoch
-        assembled = assemble(self._source, self._stages, self._options.settings, self._key, self._options.ordered)
+        options = self._options
+        assembled = assemble(self._source, self._stages, options.settings, self._key, options.ordered, options.trace)
         assembled.last.reset(start.up)
         self._run_stages = assembled.statistics
         self._run_epoch = start.epoch
@@ -174,6 +182,8 @@ class Pipeline(Iterable[Any]):
 
     def _ended(self) -> None:
         self._epoch = self._run_epoch + 1
+        if self._options.trace is not None:
+            self._options.trace.write()
 
     def epochs(self, count: int | None = None) -> Iterator[Any]:
         """The elements of so many epochs, one after the other; without a number, of all."""

@@ -13,6 +13,7 @@ from mithril.pipeline.feeders import Feeder, SequentialFeeder
 from mithril.pipeline.functions import Function
 from mithril.pipeline.processes import Processes
 from mithril.pipeline.tasks import State, Task, Worker
+from mithril.pipeline.trace import Trace
 
 _LEAVE_SHARE = 4
 _DEPTH = 8
@@ -63,7 +64,9 @@ class Segment:
         refuse: bool,
         ordered: bool,
         processes: bool = False,
+        trace: Trace | None = None,
     ) -> None:
+        self._trace = trace
         self._processes = Processes(functions) if processes else None
         self._feeder = feeder
         self._budget = budget
@@ -235,6 +238,9 @@ class Segment:
             except BaseException as error:  # noqa: BLE001 (the driver raises it where the caller waits)
                 task.error = error
             busy = time.perf_counter() - start
+            if self._trace is not None:
+                self._trace.span(self.statistics.name, start, busy, samples=len(task.results), room=task.room)
+                self._trace.memory(self._budget.used)
             with events.condition:
                 self._settle(task)
                 self.statistics.busy_s += busy
