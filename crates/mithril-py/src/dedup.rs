@@ -9,72 +9,10 @@ use pyo3::types::PyBytes;
 
 use crate::buffer::Input;
 use crate::errors::to_python;
+use crate::values::{bounds, bytes_of, values};
 
-/// Little-endian values of a buffer, in whose alignment nothing is assumed.
-macro_rules! values {
-    ($buffer:expr, $type:ty) => {{
-        const BYTES: usize = size_of::<$type>();
-        let (values, rest) = $buffer.as_slice().as_chunks::<BYTES>();
-        if rest.is_empty() {
-            Ok(values.iter().map(|&bytes| <$type>::from_le_bytes(bytes)))
-        } else {
-            Err(PyValueError::new_err(concat!(
-                "the buffer does not have whole values of ",
-                stringify!($type)
-            )))
-        }
-    }};
-}
-
-macro_rules! bytes_of {
-    ($py:expr, $values:expr) => {{
-        let values = &$values;
-        PyBytes::new_with($py, size_of_val(values.as_slice()), |target| {
-            let (target, _) = target.as_chunks_mut();
-            for (target, value) in target.iter_mut().zip(values) {
-                *target = value.to_le_bytes();
-            }
-            Ok(())
-        })
-    }};
-}
-
-fn form(folded: bool) -> Form {
+pub fn form(folded: bool) -> Form {
     if folded { Form::Folded } else { Form::Raw }
-}
-
-/// Bounds of the texts of an Arrow array: `count` + 1 offsets of 4 or 8 bytes.
-fn bounds(
-    offsets: &Input,
-    width: usize,
-    first: usize,
-    count: usize,
-    length: usize,
-) -> PyResult<Vec<usize>> {
-    let mut found: Vec<usize> = match width {
-        4 => values!(offsets, u32)?
-            .skip(first)
-            .take(count + 1)
-            .map(|offset| offset as usize)
-            .collect(),
-        8 => values!(offsets, u64)?
-            .skip(first)
-            .take(count + 1)
-            .map(|offset| usize::try_from(offset).unwrap_or(usize::MAX))
-            .collect(),
-        _ => return Err(PyValueError::new_err("offsets have 4 or 8 bytes")),
-    };
-    if count == 0 {
-        found.truncate(1);
-        return Ok(found);
-    }
-    let ordered = found.windows(2).all(|pair| pair[0] <= pair[1]);
-    if found.len() != count + 1 || !ordered || found.last().is_some_and(|&end| end > length) {
-        return Err(PyValueError::new_err(
-            "the offsets do not lie in order within the data",
-        ));
-    }
-    Ok(found)
 }
 
 /// A signer of documents; it may be used by several threads.
@@ -146,6 +84,37 @@ impl DocumentSigner {
             bytes_of!(py, bands)?,
             bytes_of!(py, sizes)?,
             bytes_of!(py, shingles)?,
+        ))
+    }
+
+    /// Signs `count` texts of an Arrow array from `first` on, without their shingles: hashes, bands, numbers of shingles,
+    /// and sketches of `values` bytes.
+    fn sketch<'py>(
+        &self,
+        py: Python<'py>,
+        texts: (Input, usize, Input, usize, usize),
+        values: usize,
+    ) -> PyResult<Signed<'py>> {
+        let (offsets, width, data, first, count) = texts;
+        let bounds = bounds(&offsets, width, first, count, data.as_slice().len())?;
+        let mut signer = self.signer.clone();
+        let (mut hashes, mut sizes) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let (mut sketches, mut bands) = (Vec::new(), Vec::with_capacity(count * signer.bands()));
+        py.detach(|| {
+            let (data, mut shingles) = (data.as_slice(), Vec::new());
+            for pair in bounds.windows(2) {
+                shingles.clear();
+                let document = signer.sign(&data[pair[0]..pair[1]], &mut shingles, &mut bands);
+                signer.sketch(values, &mut sketches);
+                hashes.push(document.hash);
+                sizes.push(u32::try_from(document.shingles).unwrap_or(u32::MAX));
+            }
+        });
+        Ok((
+            bytes_of!(py, hashes)?,
+            bytes_of!(py, bands)?,
+            bytes_of!(py, sizes)?,
+            PyBytes::new(py, &sketches),
         ))
     }
 

@@ -4,7 +4,9 @@ mod buffer;
 mod chunk;
 mod dedup;
 mod errors;
+mod overlaps;
 mod quantize;
+mod values;
 
 use pyo3::pymodule;
 
@@ -21,6 +23,8 @@ mod _kernels {
     };
     #[pymodule_export]
     use crate::errors::KernelError;
+    #[pymodule_export]
+    use crate::overlaps::{NgramSet, RepeatFinder, cut_texts, text_ngrams};
     #[pymodule_export]
     use crate::quantize::{dequantize, quantize};
 

@@ -121,13 +121,16 @@ def test_marks_keep_every_document(tmp_path: Path, table: pa.Table, expected: li
     (tmp_path / "b.jsonl").write_bytes(b"\n".join(lines(table)) + b"\n{}\n")
     deduplicate([str(tmp_path / "a.parquet")], str(tmp_path / "out"), mark=True)
     marked = pq.read_table(tmp_path / "out" / "a.parquet")
-    assert marked.drop_columns(["dedup_cluster", "dedup_kept", "dedup_duplicate_of"]) == table
+    assert marked.drop_columns(["dedup_cluster", "dedup_kept", "dedup_duplicate_of", "dedup_reason"]) == table
+    reasons = set(zip(marked["dedup_kept"].to_pylist(), marked["dedup_reason"].to_pylist(), strict=True))
+    assert reasons == {(True, None), (False, "exact"), (False, "minhash")}
     assert [row["id"] for row in marked.to_pylist() if row["dedup_kept"]] == expected
     deduplicate([str(tmp_path / "b.jsonl")], str(tmp_path / "out"), mark=True)
     rows = [json.loads(line) for line in (tmp_path / "out" / "b.jsonl").read_text().splitlines()]
     assert [row["dedup_cluster"] for row in rows[:-1]] == marked["dedup_cluster"].to_pylist()
     assert [row["dedup_duplicate_of"] for row in rows[:-1]] == marked["dedup_duplicate_of"].to_pylist()
-    assert rows[-1] == {"dedup_cluster": len(rows) - 1, "dedup_kept": True, "dedup_duplicate_of": None}
+    own = {"dedup_cluster": len(rows) - 1, "dedup_kept": True, "dedup_duplicate_of": None, "dedup_reason": None}
+    assert rows[-1] == own
     for name in ("a.parquet", "b.jsonl"):
         with pytest.raises(InputError, match="dedup_cluster already"):
             deduplicate(str(tmp_path / "out" / name), str(tmp_path / "again"), mark=True)

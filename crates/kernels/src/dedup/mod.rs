@@ -1,12 +1,15 @@
 //! Kernels of deduplication: normal forms, shingles, MinHash signatures, bands, true similarity, clusters.
 //!
 //! [`Signer`] takes documents from text to what is compared; [`Links`] finds the pairs worth comparing; [`Sets`]
-//! compares them; [`Clusters`] joins those that are alike.
+//! compares them; [`Clusters`] joins those that are alike. [`Repeats`] finds runs of bytes that stand in other texts;
+//! [`Ngrams`] finds texts that share a run of words with given ones.
 
 mod clusters;
 mod links;
 mod minhash;
+mod ngrams;
 mod plan;
+mod repeats;
 mod sets;
 mod shingles;
 mod signer;
@@ -15,7 +18,9 @@ mod text;
 pub use clusters::{Clusters, first_equal};
 pub use links::Links;
 pub use minhash::MinHash;
+pub use ngrams::{Ngrams, ngrams};
 pub use plan::{Plan, collision_probability};
+pub use repeats::{Border, Repeats};
 pub use sets::Sets;
 pub use shingles::{Shingler, Unit};
 pub use signer::{Document, Signer};

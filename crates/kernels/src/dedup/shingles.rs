@@ -60,6 +60,18 @@ impl Shingler {
     ///
     /// A text of fewer units than a shingle has one, of all its units; one without units has none.
     pub fn append(&mut self, text: &[u8], out: &mut Vec<u32>) {
+        self.read(text);
+        out.reserve(self.units.len());
+        self.roll(|hash| out.push(shingle(hash)));
+    }
+
+    /// Appends the shingles of a text as hashes of 64 bits, of which even very many hardly ever collide.
+    pub fn append_wide(&mut self, text: &[u8], out: &mut Vec<u64>) {
+        self.read(text);
+        self.roll(|hash| out.push(mix(hash)));
+    }
+
+    fn read(&mut self, text: &[u8]) {
         self.units.clear();
         match self.unit {
             Unit::Words if text.is_ascii() => ascii_words(text, &mut self.units),
@@ -73,10 +85,10 @@ impl Shingler {
                 .units
                 .extend(text.iter().map(|&unit| mix(u64::from(unit) + 1))),
         }
-        self.roll(out);
     }
 
-    fn roll(&self, out: &mut Vec<u32>) {
+    #[inline]
+    fn roll(&self, mut take: impl FnMut(u64)) {
         let first = self.units.len().min(self.size);
         if first == 0 {
             return;
@@ -84,14 +96,13 @@ impl Shingler {
         let mut hash = self.units[..first].iter().fold(0_u64, |hash, &unit| {
             hash.wrapping_mul(BASE).wrapping_add(unit)
         });
-        out.reserve(self.units.len() - first + 1);
-        out.push(shingle(hash));
+        take(hash);
         for (&gone, &come) in self.units.iter().zip(&self.units[first..]) {
             hash = hash
                 .wrapping_mul(BASE)
                 .wrapping_add(come)
                 .wrapping_sub(gone.wrapping_mul(self.leaving));
-            out.push(shingle(hash));
+            take(hash);
         }
     }
 }

@@ -73,6 +73,14 @@ impl Signer {
             shingles: shingles.len() - first,
         }
     }
+
+    /// Appends the lowest byte of each of the first values of the signature of the last document; zeros where there
+    /// are fewer. Two such sketches agree in a share of J + (1 - J) / 256 of their bytes.
+    pub fn sketch(&self, values: usize, out: &mut Vec<u8>) {
+        #[allow(clippy::cast_possible_truncation)]
+        out.extend(self.signature.iter().take(values).map(|&value| value as u8));
+        out.resize(out.len() + values.saturating_sub(self.signature.len()), 0);
+    }
 }
 
 #[cfg(test)]
@@ -96,6 +104,9 @@ mod tests {
         assert_eq!(one.shingles, 3);
         assert_ne!(one.hash, other.hash);
         assert_eq!(bands.len(), 12);
+        let mut sketch = Vec::new();
+        signer.sketch(10, &mut sketch);
+        assert_eq!((sketch.len(), &sketch[8..]), (10, &[0, 0][..]));
         assert_eq!(bands[..4], bands[4..8]);
         assert!((0..4).all(|band| bands[band] != bands[8 + band]));
     }

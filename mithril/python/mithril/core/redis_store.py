@@ -61,6 +61,20 @@ class RedisStore(Store):
         )
         self._exceptions = importlib.import_module("redis.exceptions")
 
+    @property
+    def client(self) -> Any:
+        """The client of redis-py, for what a store does not do."""
+        return self._client
+
+    @property
+    def prefix(self) -> str:
+        """The prefix of all keys."""
+        return self._prefix
+
+    def errors(self, key: str) -> contextlib.AbstractContextManager[None]:
+        """Turns errors of the client into those of stores."""
+        return self._errors(key)
+
     def _name(self, key: str) -> str:
         return f"{self._prefix}{key}"
 

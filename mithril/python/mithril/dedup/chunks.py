@@ -2,18 +2,25 @@
 
 import abc
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mithril.core.store import ObjectInfo, Store
 from mithril.dedup.sink import SinkFile
 
 Booleans = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
 
-MARKS = ("dedup_cluster", "dedup_kept", "dedup_duplicate_of")
+MARKS = ("dedup_cluster", "dedup_kept", "dedup_duplicate_of", "dedup_reason")
+REPEATS = "dedup_repeats"
+
+
+def mark_names(repeats: bool) -> tuple[str, ...]:
+    """The columns of verdicts; with that of repeats where they were looked for."""
+    return (*MARKS, REPEATS) if repeats else MARKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +41,48 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Verdicts on the documents of a chunk. Documents are numbered over all inputs."""
+    """Verdicts on the documents of a chunk, to be written beside them. Documents are numbered over all inputs."""
 
     cluster: Integers
     """The first document of the cluster."""
     kept: Booleans
-    duplicate_of: Integers
-    """The document that is kept instead; -1 for one that is kept."""
+    duplicate_of: list[int | None]
+    """The document that is kept instead."""
+    reason: list[str | None]
+    """The reason why a document is not kept."""
+    repeats: list[list[list[int]]] | None
+    """Ranges of bytes of each text that stand in earlier ones, too; None where they were not looked for."""
+
+    def row(self, index: int) -> dict[str, object]:
+        """The verdicts on a document, by name."""
+        values = (
+            int(self.cluster[index]),
+            bool(self.kept[index]),
+            self.duplicate_of[index],
+            self.reason[index],
+            *(() if self.repeats is None else (self.repeats[index],)),
+        )
+        return dict(zip(mark_names(self.repeats is not None), values, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """The verdicts on the documents of a chunk."""
+
+    kept: Booleans
+    marks: Marks | None = None
+    """What is to be written beside all documents; None where only those that are kept are written."""
+    texts: Any = None
+    """A pyarrow array with the texts of the documents that are kept, where some have been cut."""
+    changed: Booleans = field(default_factory=lambda: np.zeros(0, np.bool_))
+    """The texts that have been cut, among those that are kept."""
 
 
 class ChunkWriter(abc.ABC):
     """A writer of documents in the form of their source."""
 
     @abc.abstractmethod
-    def write(self, chunk: Chunk, kept: Booleans, marks: Marks | None) -> None:
+    def write(self, chunk: Chunk, verdicts: Verdicts) -> None:
         """Writes the documents that are kept, or, with marks, all."""
 
     @abc.abstractmethod
@@ -73,10 +108,18 @@ class Source(abc.ABC):
 class FileSource(Source):
     """Documents in a file of a store."""
 
+    _store: Store
+    _info: ObjectInfo
+
+    @property
+    def version(self) -> str:
+        """The version of the file that is read."""
+        return self._info.version
+
     def check_marks(self) -> None:
         """Raises InputError where it is known before reading that columns for marks are there already."""
         return
 
     @abc.abstractmethod
-    def open_writer(self, target: SinkFile, marked: bool) -> ChunkWriter:
-        """A writer in the form of this source, with columns for marks if `marked`."""
+    def open_writer(self, target: SinkFile, column: str, marked: bool, repeats: bool) -> ChunkWriter:
+        """A writer in the form of this source, with columns for marks if `marked`, of repeats too if `repeats`."""

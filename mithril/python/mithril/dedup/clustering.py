@@ -34,8 +34,10 @@ class Clustering:
     """The first document of the cluster."""
     kept: Numbers
     """The document of the cluster that is kept."""
-    exact: int
+    equal: Booleans
     """Documents whose text an earlier one has."""
+    contaminated: Booleans
+    """Documents that overlap evaluation data: none is kept, and none is in a cluster."""
     candidates: int
     accepted: int
     histogram: list[int]
@@ -44,18 +46,28 @@ class Clustering:
     @property
     def is_kept(self) -> Booleans:
         """The documents that are kept."""
-        return np.asarray(self.kept == np.arange(len(self.kept), dtype=np.uint32))
+        return np.asarray((self.kept == np.arange(len(self.kept), dtype=np.uint32)) & ~self.contaminated)
+
+    def reason(self, document: int) -> str:
+        """The reason why a document is not kept, by the name of what found it."""
+        if self.contaminated[document]:
+            return "contaminated"
+        return "exact" if self.equal[document] else "minhash"
 
 
 def cluster(scan: Scan, settings: DedupSettings) -> Clustering:
     """Finds the clusters of the documents that have been read."""
-    firsts = _firsts(scan)
     numbers = np.arange(scan.documents, dtype=np.uint32)
+    contaminated = np.zeros(scan.documents, np.bool_)
+    if len(scan.overlaps):
+        contaminated = np.asarray(scan.overlaps >= settings.ngram_matches)
+    compared = scan.present & ~contaminated
+    firsts = _firsts(scan, compared) if settings.methods & {"exact", "minhash"} else numbers
     repeats = np.flatnonzero(firsts != numbers)
     equal = _packed(firsts[repeats], numbers[repeats])
     alike, candidates, histogram = np.zeros(0, np.uint64), 0, [0] * HISTOGRAM_BINS
     if scan.plan is not None:
-        pairs = _links(scan, firsts == numbers)
+        pairs = _links(scan, compared & (firsts == numbers))
         candidates = len(pairs)
         alike = pairs
         if settings.verify and candidates:
@@ -65,16 +77,16 @@ def cluster(scan: Scan, settings: DedupSettings) -> Clustering:
     joined = np.concatenate((equal, alike))
     roots = np.frombuffer(_kernels.clusters(scan.documents, _bytes(joined)), np.uint32)
     kept = roots if settings.keep == "first" else _longest(roots, scan.lengths)
-    return Clustering(roots, kept, len(repeats), candidates, len(alike), histogram)
+    return Clustering(roots, kept, firsts != numbers, contaminated, candidates, len(alike), histogram)
 
 
-def _firsts(scan: Scan) -> Numbers:
-    """The first document with the same text. One without a text is like no other."""
+def _firsts(scan: Scan, compared: Booleans) -> Numbers:
+    """The first document with the same text; one that is not compared is like no other."""
     hashes = np.asarray(scan.spill.read(HASHES, np.uint8)).reshape(-1, _HASH_BYTES)
-    if scan.present.all():
+    if compared.all():
         return np.frombuffer(_kernels.first_equal(_bytes(hashes)), np.uint32)
     firsts = np.arange(scan.documents, dtype=np.uint32)
-    present = np.flatnonzero(scan.present).astype(np.uint32)
+    present = np.flatnonzero(compared).astype(np.uint32)
     found = np.frombuffer(_kernels.first_equal(_bytes(hashes[present])), np.uint32)
     firsts[present] = present[found]
     return firsts
@@ -84,7 +96,7 @@ def _links(scan: Scan, distinct: Booleans) -> Pairs:
     """The pairs that agree on a band, among the documents whose texts differ."""
     assert scan.plan is not None
     sizes = np.asarray(scan.spill.read(SIZES, np.uint32))
-    numbers = np.flatnonzero(distinct & scan.present & (sizes > 0)).astype(np.uint32)
+    numbers = np.flatnonzero(distinct & (sizes > 0)).astype(np.uint32)
     links = _kernels.DocumentLinks()
     for index in range(scan.plan.bands if len(numbers) else 0):
         hashes = np.asarray(scan.spill.read(band(index), np.uint64))

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from mithril.core.config import CoreSettings
 from mithril.core.errors import InputError, NotFoundError
 from mithril.core.store import ObjectInfo, Store
+from mithril.dedup.arrow_source import ArrowFileSource
 from mithril.dedup.chunks import FileSource
+from mithril.dedup.csv_source import CsvSource
 from mithril.dedup.jsonl_source import JsonLinesSource
 from mithril.dedup.parquet_source import ParquetSource
 
@@ -17,15 +20,30 @@ def _lines(compression: str | None) -> Opener:
     return lambda store, info, block_bytes: JsonLinesSource(store, info, compression, block_bytes)
 
 
+def _csv(delimiter: str, compression: str | None) -> Opener:
+    return lambda store, info, block_bytes: CsvSource(store, info, compression, block_bytes, delimiter)
+
+
+def _arrow(compression: str | None) -> Opener:
+    return lambda store, info, _: ArrowFileSource(store, info, compression)
+
+
 # The kinds of files by the ends of their names.
 _KINDS: dict[str, Opener] = {
     ".parquet": lambda store, info, _: ParquetSource(store, info),
-    ".jsonl": _lines(None),
-    ".jsonl.gz": _lines("gzip"),
-    ".jsonl.zst": _lines("zstd"),
-    ".ndjson": _lines(None),
-    ".ndjson.gz": _lines("gzip"),
-    ".ndjson.zst": _lines("zstd"),
+    ".arrow": _arrow(None),
+    ".arrows": _arrow(None),
+    ".feather": _arrow("lz4"),
+    **{
+        f".{form}{suffix}": opener(compression)
+        for suffix, compression in (("", None), (".gz", "gzip"), (".zst", "zstd"))
+        for form, opener in (
+            ("jsonl", _lines),
+            ("ndjson", _lines),
+            ("csv", partial(_csv, ",")),
+            ("tsv", partial(_csv, "\t")),
+        )
+    },
 }
 
 
@@ -39,8 +57,11 @@ class InputFile:
     source: FileSource
 
 
-def find(urls: Sequence[str], settings: CoreSettings, block_bytes: int) -> list[InputFile]:
-    """The files at the URLs, in the order given; those of a folder in the order of their names."""
+def find(urls: Sequence[str], settings: CoreSettings, block_bytes: int, *, named: bool = True) -> list[InputFile]:
+    """The files at the URLs, in the order given; those of a folder in the order of their names.
+
+    If `named`, each must have a name of its own below the output.
+    """
     found: list[InputFile] = []
     for url in urls:
         files = _one(url, settings, block_bytes) if _opener(url) else _folder(url, settings, block_bytes)
@@ -51,7 +72,7 @@ def find(urls: Sequence[str], settings: CoreSettings, block_bytes: int) -> list[
         raise InputError("there is no input; name files or folders")
     names: dict[str, str] = {}
     for file in found:
-        if file.name in names:
+        if named and file.name in names:
             raise InputError(f"{names[file.name]} and {file.url} would have one name; give the folder of both")
         names[file.name] = file.url
     return found

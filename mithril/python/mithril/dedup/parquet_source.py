@@ -1,21 +1,17 @@
 """Documents in Parquet files, by row groups."""
 
-import io
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mithril.core.errors import ChangedError, InputError
-from mithril.core.file_store import FileStore
+from mithril.core.errors import InputError
 from mithril.core.store import ObjectInfo, Store
-from mithril.dedup.chunks import Booleans, Chunk, ChunkWriter, FileSource, Marks
+from mithril.dedup.arrow_file import open_version
+from mithril.dedup.chunks import Chunk, ChunkWriter, FileSource, Verdicts
 from mithril.dedup.sink import SinkFile
-from mithril.dedup.table import check_free, filtered, marked, texts_of
-
-_BUFFER_BYTES = 1 << 20
+from mithril.dedup.table import check_free, judged, marked_schema, texts_of
 
 
 class ParquetSource(FileSource):
@@ -26,7 +22,7 @@ class ParquetSource(FileSource):
         self._store = store
         self._info = info
         try:
-            with pq.ParquetFile(self._open()) as file:
+            with pq.ParquetFile(open_version(self._store, self._info)) as file:
                 self._metadata = file.metadata
                 self._schema = file.schema_arrow
         except (pa.ArrowException, OSError) as error:
@@ -47,31 +43,19 @@ class ParquetSource(FileSource):
         """Raises InputError where a column has the name of a mark."""
         check_free(self._schema.names, self.name)
 
-    def open_writer(self, target: SinkFile, marked: bool) -> ChunkWriter:
+    def open_writer(self, target: SinkFile, column: str, marked: bool, repeats: bool) -> ChunkWriter:
         """A writer of the same form."""
-        return _ParquetWriter(target, self._schema, self._compression(), marked)
+        schema = marked_schema(self._schema, repeats) if marked else self._schema
+        return _ParquetWriter(target, schema, self._compression(), column)
 
     def _read(self, index: int, column: str, whole: bool) -> Chunk:
         try:
-            with pq.ParquetFile(self._open(), metadata=self._metadata) as file:
+            with pq.ParquetFile(open_version(self._store, self._info), metadata=self._metadata) as file:
                 table = file.read_row_group(index, columns=None if whole else [column], use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{self.name}: row group {index} cannot be read: {error}") from error
         texts = texts_of(table.column(column), f"{self.name}: column {column!r}")
         return Chunk(texts, table if whole else None, table.nbytes)
-
-    def _open(self) -> Any:
-        if isinstance(self._store, FileStore):
-            if self._store.head(self._info.key).version != self._info.version:
-                raise self._changed()
-            return pa.OSFile(str(self._store.path_of(self._info.key)))
-        reader = self._store.open_reader(self._info.key)
-        if reader.info.version != self._info.version:
-            raise self._changed()
-        return pa.PythonFile(io.BufferedReader(reader, _BUFFER_BYTES), mode="r")
-
-    def _changed(self) -> ChangedError:
-        return ChangedError("the file has changed since it was first read; start again", self.name)
 
     def _compression(self) -> dict[str, str]:
         """The compression of each column, as the first row group has it."""
@@ -86,9 +70,8 @@ _COMPRESSIONS = {"UNCOMPRESSED": "none", "SNAPPY": "snappy", "GZIP": "gzip", "BR
 
 
 class _ParquetWriter(ChunkWriter):
-    def __init__(self, target: SinkFile, schema: pa.Schema, compression: dict[str, str], with_marks: bool) -> None:
-        if with_marks:
-            schema = marked(schema.empty_table(), None).schema
+    def __init__(self, target: SinkFile, schema: pa.Schema, compression: dict[str, str], column: str) -> None:
+        self._column = column
         # Texts hardly repeat when duplicates are gone: a dictionary of them is built for nothing.
         dictionary = [
             name
@@ -102,9 +85,8 @@ class _ParquetWriter(ChunkWriter):
             use_dictionary=dictionary or False,
         )
 
-    def write(self, chunk: Chunk, kept: Booleans, marks: Marks | None) -> None:
-        table: pa.Table = chunk.content
-        table = filtered(table, kept) if marks is None else marked(table, marks)
+    def write(self, chunk: Chunk, verdicts: Verdicts) -> None:
+        table = judged(chunk.content, self._column, verdicts)
         if table.num_rows:
             self._file.write_table(table, row_group_size=table.num_rows)
 

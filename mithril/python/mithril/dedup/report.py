@@ -46,11 +46,19 @@ class Report:
     """Documents whose text an earlier one has."""
     removed_minhash: int
     """Documents that are like another, with another text."""
+    removed_contaminated: int
+    """Documents that overlap evaluation data."""
+    removed_substring: int
+    """Documents of which nothing is left when repeats are cut out."""
     without_text: int
     clusters: int
     """Clusters of two and more documents."""
     text_bytes: int
     text_bytes_kept: int
+    repeated_bytes: int
+    """Bytes of repeats in documents that are kept otherwise."""
+    documents_cut: int
+    """Documents that are kept without some of their bytes."""
     bands: int
     rows: int
     recall_at_threshold: float
@@ -88,6 +96,13 @@ class Report:
             f"{self.removed_minhash} by similarity; {self.kept} kept",
             f"{_megabytes(self.text_bytes)} of text, {_megabytes(self.text_bytes_kept)} kept",
         ]
+        if self.removed_contaminated or self.settings.get("against"):
+            lines.append(f"{self.removed_contaminated} documents overlap evaluation data")
+        if self.repeated_bytes:
+            lines.append(
+                f"{_megabytes(self.repeated_bytes)} of repeats cut out of {self.documents_cut} documents; nothing was "
+                f"left of {self.removed_substring}"
+            )
         if self.bands:
             compared = "compared" if self.verified else "not compared"
             lines.append(

@@ -2,32 +2,45 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mithril.core.config import CoreSettings, load
-from mithril.core.errors import ExistsError, InputError
+from mithril.core.errors import ConfigError, ExistsError, InputError
 from mithril.core.progress import Progress, Step
 from mithril.core.store import Store
 from mithril.dedup.chunks import Integers, Source
 from mithril.dedup.clustering import Clustering, cluster
+from mithril.dedup.contamination import ngrams_of_evaluation
 from mithril.dedup.inputs import InputFile, find
 from mithril.dedup.page import page
 from mithril.dedup.plan import Plan, choose
 from mithril.dedup.report import FileReport, Report
 from mithril.dedup.samples import Samples
-from mithril.dedup.scan import Scan, scan
+from mithril.dedup.scan import Scan, Signing, scan, signer_of
 from mithril.dedup.settings import DedupSettings
 from mithril.dedup.spill import Spill
-from mithril.dedup.table import TableSource, check_free, filtered, marked
-from mithril.dedup.writing import Writing, marks_of
+from mithril.dedup.substring import Repeats, find_repeats
+from mithril.dedup.work import Work
+from mithril.dedup.writing import Judge, Writing
 
 # Readers of folders of Parquet pass over names that begin with _.
 REPORT_JSON = "_dedup.json"
 REPORT_HTML = "_dedup.html"
 
 Callback = Callable[[Step], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """The place and the form of what is written; without a store nothing is."""
+
+    store: Store | None
+    mark: bool
+    overwrite: bool
 
 
 def deduplicate(
@@ -37,42 +50,107 @@ def deduplicate(
     mark: bool = False,
     dry_run: bool = False,
     overwrite: bool = False,
+    work: str | None = None,
+    keep_work: bool = False,
     progress: Callback | None = None,
     **options: Any,
 ) -> Report:
     """Writes the inputs without duplicates below `output`, each file under its name, and gives the report.
 
-    Inputs are URLs or paths of files and folders (Parquet, JSON lines). With `mark` all documents are written, with
-    verdicts. With `dry_run` nothing is written. `options` are those of [dedup].
+    Inputs are URLs or paths of files and folders (Parquet, JSON lines, CSV, Arrow). With `mark` all documents are
+    written, with verdicts. With `dry_run` nothing is written. `work` names a local folder in which a run that was
+    killed goes on where it was; it is removed at the end, unless `keep_work`. `options` are those of [dedup].
     """
     settings = load(DedupSettings, options).settings
     core = load(CoreSettings).settings
     if output is None and not dry_run:
         raise InputError("there is no output; name one, or ask for a dry run")
+    if keep_work and work is None:
+        raise ConfigError("there is no folder for the work; name one by work")
     files = find([inputs] if isinstance(inputs, str) else inputs, core, settings.block_bytes)
-    if dry_run or output is None:
-        return _run(files, settings, None, mark, overwrite, progress)
-    with Store.open(output, core) as store:
-        _check(store, files, mark, overwrite)
-        return _run(files, settings, store, mark, overwrite, progress)
+    with ExitStack() as stack:
+        folder = None
+        plan = choose(settings)
+        if work is not None:
+            bands = [plan.bands, plan.rows] if plan else []
+            folder = stack.enter_context(Work.begin(work, settings, files, bands, [output, mark, dry_run]))
+        # What exists in a run that goes on is its own.
+        again = overwrite or bool(folder and folder.documents)
+        store = None if dry_run or output is None else stack.enter_context(Store.open(output, core))
+        if store is not None:
+            _check(store, files, mark, again)
+        report = _run(files, settings, plan, _Output(store, mark, again), core, progress, folder)
+        if folder is not None and not keep_work:
+            folder.remove()
+        return report
 
 
-def deduplicate_table(table: Any, *, mark: bool = False, **options: Any) -> tuple[Any, Report]:
-    """The pyarrow table without duplicates, or with verdicts if `mark`, and the report."""
-    settings = load(DedupSettings, options).settings
-    if mark:
-        check_free(table.column_names, "table")
+def rethreshold(
+    work: str,
+    output: str | None = None,
+    *,
+    mark: bool = False,
+    dry_run: bool = False,
+    overwrite: bool = False,
+    progress: Callback | None = None,
+    **options: Any,
+) -> Report:
+    """Runs again with other options of clustering (threshold, verify, keep, substring), from kept work.
+
+    Nothing is hashed again: bands and rows stay, and the report says what they find at the new threshold.
+    """
+    core = load(CoreSettings).settings
+    if output is None and not dry_run:
+        raise InputError("there is no output; name one, or ask for a dry run")
+    with ExitStack() as stack:
+        folder = stack.enter_context(Work.open(work))
+        given = {name: value for name, value in options.items() if value is not None}
+        settings = load(DedupSettings, {**folder.run["settings"], **given}).settings
+        plan = Plan(*folder.run["plan"]) if folder.run["plan"] else None
+        if settings.signed != folder.run["signed"] or ("minhash" in settings.methods) > (plan is not None):
+            raise ConfigError("the work was done with other texts, shingles or methods; run again from the inputs")
+        if "minhash" not in settings.methods:
+            plan = None
+        files = find([url for url, _, _ in folder.run["inputs"]], core, settings.block_bytes, named=False)
+        if [[file.url, file.size, file.source.version] for file in files] != folder.run["inputs"]:
+            raise InputError(f"{work}: the inputs have changed since; run again from them")
+        names = folder.run["names"]
+        files = [InputFile(file.url, name, file.size, file.source) for file, name in zip(files, names, strict=True)]
+        folder.forget_written()
+        store = None if dry_run or output is None else stack.enter_context(Store.open(output, core))
+        if store is not None:
+            _check(store, files, mark, overwrite)
+        return _run(files, settings, plan, _Output(store, mark, overwrite), core, progress, folder)
+
+
+def judged_sources(sources: Sequence[Source], settings: DedupSettings, mark: bool) -> tuple[Judge, Scan, Report]:
+    """The verdicts on documents that are all held in memory, and the report."""
     started = time.monotonic()
+    core = load(CoreSettings).settings
+    plan = choose(settings)
     with Spill(settings.temporary_folder) as spill:
-        read = _read([TableSource(table)], settings, spill, None)
+        read = _read(sources, settings, plan, core, spill, None, None)
         clustering = cluster(read, settings)
-    kept = clustering.is_kept
-    samples, first = Samples(clustering, _sizes(clustering)), 0
-    for chunk in read.held[0]:
-        samples.look(first, chunk.texts)
-        first += chunk.rows
-    result = marked(table, marks_of(clustering, 0, len(kept))) if mark else filtered(table, kept)
-    return result, _report(read, clustering, settings, samples, [], [], started, dry_run=False)
+        repeats = None
+        if "substring" in settings.methods:
+            texts = _held_texts(sources, settings)
+            with Progress("compare", None, None) as done:
+                repeats = find_repeats(texts, read.lengths, clustering.is_kept, settings, spill, done)
+    judge = Judge(clustering, repeats, mark)
+    samples = Samples(clustering, _sizes(clustering))
+    for first, texts in _held_texts(sources, settings):
+        samples.look(first, texts)
+    report = _report(read, clustering, judge, repeats, settings, samples, [], [], started, dry_run=False)
+    return judge, read, report
+
+
+def _held_texts(sources: Sequence[Source], settings: DedupSettings) -> Any:
+    first = 0
+    for source in sources:
+        for read in source.chunks(settings.column, whole=False):
+            texts = read().texts
+            yield first, texts
+            first += len(texts)
 
 
 def _check(store: Store, files: Sequence[InputFile], mark: bool, overwrite: bool) -> None:
@@ -92,32 +170,49 @@ def _check(store: Store, files: Sequence[InputFile], mark: bool, overwrite: bool
 def _run(
     files: Sequence[InputFile],
     settings: DedupSettings,
-    store: Store | None,
-    mark: bool,
-    overwrite: bool,
+    plan: Plan | None,
+    output: _Output,
+    core: CoreSettings,
     progress: Callback | None,
+    work: Work | None,
 ) -> Report:
     started = time.monotonic()
-    with Spill(settings.temporary_folder) as spill:
-        read = _read([file.source for file in files], settings, spill, progress)
+    with Spill(settings.temporary_folder, work.columns if work else None) as spill:
+        read = _read([file.source for file in files], settings, plan, core, spill, progress, work)
         clustering = cluster(read, settings)
-    samples = Samples(clustering, _sizes(clustering))
-    with Progress("write", int(read.lengths.sum(dtype=np.int64)), progress) as written:
-        writing = Writing(read, clustering, settings, samples, written)
-        writing.run(files, store, mark, overwrite)
-    outputs = [] if store is None else [store.url_of(file.name) for file in files]
-    reports = _file_reports(files, read, clustering)
-    report = _report(read, clustering, settings, samples, reports, outputs, started, dry_run=store is None)
-    if store is not None:
-        store.put(REPORT_JSON, report.to_json())
-        store.put(REPORT_HTML, page(report))
+        samples = Samples(clustering, _sizes(clustering))
+        total = int(read.lengths.sum(dtype=np.int64))
+        repeats = None
+        if "substring" in settings.methods:
+            with Progress("compare", total, progress) as compared:
+                texts = Writing(read, Judge(clustering, None, mark=False), settings, samples, compared).texts(files)
+                repeats = find_repeats(texts, read.lengths, clustering.is_kept, settings, spill, compared)
+    judge = Judge(clustering, repeats, output.mark)
+    with Progress("write", total, progress) as written:
+        writing = Writing(read, judge, settings, samples, written, work)
+        writing.run(files, output.store, output.mark, output.overwrite)
+    outputs = [] if output.store is None else [output.store.url_of(file.name) for file in files]
+    reports = _file_reports(files, read, judge)
+    dry = output.store is None
+    report = _report(read, clustering, judge, repeats, settings, samples, reports, outputs, started, dry_run=dry)
+    if output.store is not None:
+        output.store.put(REPORT_JSON, report.to_json())
+        output.store.put(REPORT_HTML, page(report))
     return report
 
 
-def _read(sources: Sequence[Source], settings: DedupSettings, spill: Spill, progress: Callback | None) -> Scan:
-    plan = choose(settings)
+def _read(
+    sources: Sequence[Source],
+    settings: DedupSettings,
+    plan: Plan | None,
+    core: CoreSettings,
+    spill: Spill,
+    progress: Callback | None,
+    work: Work | None,
+) -> Scan:
+    signing = Signing(signer_of(settings, plan), plan, ngrams_of_evaluation(settings, core))
     with Progress("read", None, progress) as done:
-        return scan(sources, settings, plan, spill, done)
+        return scan(sources, settings, signing, spill, done, work)
 
 
 def _sizes(clustering: Clustering) -> Integers:
@@ -125,11 +220,11 @@ def _sizes(clustering: Clustering) -> Integers:
     return np.bincount(clustering.roots, minlength=len(clustering.roots)).astype(np.int64)
 
 
-def _file_reports(files: Sequence[InputFile], read: Scan, clustering: Clustering) -> list[FileReport]:
-    reports, first, kept = [], 0, clustering.is_kept
+def _file_reports(files: Sequence[InputFile], read: Scan, judge: Judge) -> list[FileReport]:
+    reports, first = [], 0
     for file, rows in zip(files, read.rows, strict=True):
         count = sum(rows)
-        reports.append(FileReport(file.url, first, count, int(kept[first : first + count].sum()), file.size))
+        reports.append(FileReport(file.url, first, count, int(judge.kept[first : first + count].sum()), file.size))
         first += count
     return reports
 
@@ -137,6 +232,8 @@ def _file_reports(files: Sequence[InputFile], read: Scan, clustering: Clustering
 def _report(
     read: Scan,
     clustering: Clustering,
+    judge: Judge,
+    repeats: Repeats | None,
     settings: DedupSettings,
     samples: Samples,
     files: list[FileReport],
@@ -145,20 +242,25 @@ def _report(
     *,
     dry_run: bool,
 ) -> Report:
-    kept, sizes = clustering.is_kept, _sizes(clustering)
+    kept, sizes = judge.kept, _sizes(clustering)
     several = sizes[sizes > 1]
-    plan: Plan | None = read.plan
+    plan = read.plan
     counts = np.unique(several, return_counts=True)
+    contaminated = int(clustering.contaminated.sum())
     return Report(
         settings=settings.model_dump(),
         documents=read.documents,
         kept=int(kept.sum()),
-        removed_exact=clustering.exact,
-        removed_minhash=read.documents - int(kept.sum()) - clustering.exact,
+        removed_exact=int(clustering.equal.sum()),
+        removed_minhash=read.documents - int(clustering.is_kept.sum()) - int(clustering.equal.sum()) - contaminated,
+        removed_contaminated=contaminated,
+        removed_substring=0 if repeats is None else int(repeats.emptied.sum()),
         without_text=int((~read.present).sum()),
         clusters=len(several),
         text_bytes=int(read.lengths.sum(dtype=np.int64)),
-        text_bytes_kept=int(read.lengths[kept].sum(dtype=np.int64)),
+        text_bytes_kept=int(read.lengths[clustering.is_kept].sum(dtype=np.int64)) - (repeats.bytes if repeats else 0),
+        repeated_bytes=repeats.bytes if repeats else 0,
+        documents_cut=repeats.documents if repeats else 0,
         bands=plan.bands if plan else 0,
         rows=plan.rows if plan else 0,
         recall_at_threshold=plan.probability(settings.threshold) if plan else 0.0,

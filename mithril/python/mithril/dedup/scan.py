@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +17,15 @@ from mithril.dedup.ordered import in_order
 from mithril.dedup.plan import Plan
 from mithril.dedup.settings import DedupSettings
 from mithril.dedup.spill import Spill
+from mithril.dedup.texts import lengths_of, place_of
+from mithril.dedup.work import Work
 
 DOCUMENTS_MAX = (1 << 32) - 1
 HASHES, SIZES, STARTS, SHINGLES = "hashes", "sizes", "starts", "shingles"
+LENGTHS, PRESENT, OVERLAPS = "lengths", "present", "overlaps"
 # Documents that are signed in one call: what they need stays in the caches of the processor.
 _SLICE_ROWS = 512
 _SHINGLE_BYTES = 4
-# Buffers of an Arrow array of strings.
-_OFFSETS, _DATA = 1, 2
-_EMPTY = bytes(8)
 
 
 def band(index: int) -> str:
@@ -34,10 +34,29 @@ def band(index: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Signing:
+    """The way from texts to what is compared."""
+
+    signer: _kernels.DocumentSigner
+    plan: Plan | None
+    evaluation: _kernels.NgramSet | None
+
+    def widths(self) -> dict[str, int]:
+        """The columns that have one value for each document, and its bytes."""
+        widths = {HASHES: 16, LENGTHS: 4, PRESENT: 1}
+        if self.evaluation is not None:
+            widths[OVERLAPS] = 4
+        if self.plan is not None:
+            widths |= {SIZES: 4, STARTS: 8}
+            widths |= {band(index): 8 for index in range(self.plan.bands)}
+        return widths
+
+
+@dataclass(frozen=True, slots=True)
 class _Signed:
     chunk: Chunk
-    lengths: npt.NDArray[np.uint32]
-    present: Booleans
+    text_bytes: int
+    present: bool
     columns: dict[str, list[bytes]]
     """Parts of the columns, in order."""
 
@@ -54,6 +73,8 @@ class Scan:
     """The chunks of sources that need not be read again."""
     lengths: npt.NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
     present: Booleans = field(default_factory=lambda: np.zeros(0, np.bool_))
+    overlaps: npt.NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
+    """N-grams shared with evaluation data; of no documents where there is none."""
 
     @property
     def documents(self) -> int:
@@ -62,28 +83,35 @@ class Scan:
 
 
 def scan(
-    sources: Sequence[Source], settings: DedupSettings, plan: Plan | None, spill: Spill, progress: Progress
+    sources: Sequence[Source],
+    settings: DedupSettings,
+    signing: Signing,
+    spill: Spill,
+    progress: Progress,
+    work: Work | None = None,
 ) -> Scan:
-    """Reads all documents. Without a plan only their texts are hashed."""
-    found = Scan(spill, plan)
+    """Reads all documents, those that the work has not yet. Without a plan only their texts are hashed."""
+    found = Scan(spill, signing.plan)
     # Half of the memory holds inputs until the second pass, half compares.
     free = settings.memory_bytes // 2
-    lengths, present, documents = [], [], 0
-    signer = _signer(settings, plan)
+    documents = 0 if work is None else _continued(work, signing, spill)
     for index, source in enumerate(sources):
-        hold = source.size_in_memory() <= free
+        found.rows.append([] if work is None else list(work.rows[index]))
+        hold = not found.rows[-1] and source.size_in_memory() <= free
         held: list[Chunk] = []
-        found.rows.append([])
-        for signed in in_order(_tasks(source, settings, signer, plan, spill, hold), settings.workers):
+        present = bool(found.rows[-1])
+        tasks = islice(_tasks(source, settings, signing, spill, hold), len(found.rows[-1]), None)
+        for signed in in_order(tasks, settings.workers):
             documents += signed.chunk.rows
             if documents > DOCUMENTS_MAX:
                 raise InputError(f"{source.name}: a run takes at most {DOCUMENTS_MAX} documents; divide the inputs")
             for name, parts in signed.columns.items():
                 spill.append(name, b"".join(parts))
-            lengths.append(signed.lengths)
-            present.append(signed.present)
+            if work is not None:
+                work.add_chunk(index, signed.chunk.rows)
+            present |= signed.present
             found.rows[-1].append(signed.chunk.rows)
-            progress.add(int(signed.lengths.sum(dtype=np.int64)))
+            progress.add(signed.text_bytes)
             if hold:
                 free -= signed.chunk.bytes
                 held.append(signed.chunk)
@@ -93,56 +121,62 @@ def scan(
                 hold, held = False, []
         if hold:
             found.held[index] = held
-        if sum(found.rows[-1]) and not any(part.any() for part in present[-len(found.rows[-1]) :]):
+        if sum(found.rows[-1]) and not present:
             raise InputError(f"{source.name}: no document has a text in {settings.column!r}; name the column")
-    found.lengths = np.concatenate(lengths) if lengths else found.lengths
-    found.present = np.concatenate(present) if present else found.present
+    found.lengths = np.asarray(spill.read(LENGTHS, np.uint32))
+    found.present = np.asarray(spill.read(PRESENT, np.bool_))
+    found.overlaps = np.asarray(spill.read(OVERLAPS, np.uint32))
     return found
 
 
-def _signer(settings: DedupSettings, plan: Plan | None) -> _kernels.DocumentSigner:
+def _continued(work: Work, signing: Signing, spill: Spill) -> int:
+    """Drops what the columns have of chunks that did not become complete, and gives the number of documents."""
+    for name, width in signing.widths().items():
+        spill.truncate(name, work.documents * width)
+    return work.documents
+
+
+def signer_of(settings: DedupSettings, plan: Plan | None) -> _kernels.DocumentSigner:
+    """The signer of the settings."""
     bands, rows = (plan.bands, plan.rows) if plan else (1, 1)
     folded = settings.normalization == "folded"
     return _kernels.DocumentSigner(settings.shingle_unit, settings.shingle_size, folded, bands, rows, settings.seed)
 
 
 def _tasks(
-    source: Source,
-    settings: DedupSettings,
-    signer: _kernels.DocumentSigner,
-    plan: Plan | None,
-    spill: Spill,
-    hold: bool,
+    source: Source, settings: DedupSettings, signing: Signing, spill: Spill, hold: bool
 ) -> Iterator[Callable[[], _Signed]]:
     for read in source.chunks(settings.column, hold):
-        yield partial(_sign, read, signer, plan, spill)
+        yield partial(_sign, read, signing, spill)
 
 
-def _sign(read: Callable[[], Chunk], signer: _kernels.DocumentSigner, plan: Plan | None, spill: Spill) -> _Signed:
+def _sign(read: Callable[[], Chunk], signing: Signing, spill: Spill) -> _Signed:
     chunk = read()
     texts = chunk.texts
     present = np.ones(len(texts), np.bool_) if not texts.null_count else ~np.asarray(texts.is_null())
-    offsets, width, data = _buffers(texts)
-    starts = np.frombuffer(offsets, f"<i{width}")[texts.offset : texts.offset + len(texts) + 1]
-    lengths = np.diff(starts).astype(np.uint32) if len(texts) else np.zeros(0, np.uint32)
+    whole = place_of(texts)
+    lengths = lengths_of(whole)
     columns: dict[str, list[bytes]] = defaultdict(list)
+    columns[LENGTHS].append(lengths.tobytes())
+    columns[PRESENT].append(present.tobytes())
     for first in range(0, len(texts), _SLICE_ROWS):
-        count = min(_SLICE_ROWS, len(texts) - first)
-        place = (offsets, width, data, texts.offset + first, count)
-        if plan is None:
-            columns[HASHES].append(signer.hash(*place))
+        place = (*whole[:3], whole[3] + first, min(_SLICE_ROWS, len(texts) - first))
+        if signing.evaluation is not None:
+            columns[OVERLAPS].append(signing.evaluation.count(place))
+        if signing.plan is None:
+            columns[HASHES].append(signing.signer.hash(*place))
             continue
-        hashes, bands, sizes, shingles = signer.sign(*place)
+        hashes, bands, sizes, shingles = signing.signer.sign(*place)
         columns[HASHES].append(hashes)
         columns[SIZES].append(sizes)
         # The longest column goes at once, in whatever order the threads come.
         columns[STARTS].append(_starts(spill.append(SHINGLES, shingles), sizes))
-        by_band = np.ascontiguousarray(np.frombuffer(bands, np.uint64).reshape(-1, plan.bands).T)
-        for index in range(plan.bands):
+        by_band = np.ascontiguousarray(np.frombuffer(bands, np.uint64).reshape(-1, signing.plan.bands).T)
+        for index in range(signing.plan.bands):
             columns[band(index)].append(by_band[index].tobytes())
     if chunk.content is None:
         chunk = Chunk(_Counted(len(texts)), None, 0)
-    return _Signed(chunk, lengths, present, columns)
+    return _Signed(chunk, int(lengths.sum(dtype=np.int64)), bool(present.any()), columns)
 
 
 def _starts(first: int, sizes: bytes) -> bytes:
@@ -161,10 +195,3 @@ class _Counted:
 
     def __len__(self) -> int:
         return self._rows
-
-
-def _buffers(texts: Any) -> tuple[memoryview, int, memoryview]:
-    wide = str(texts.type).startswith("large_")
-    buffers = texts.buffers()
-    offsets, data = (memoryview(buffers[index] or _EMPTY).cast("B") for index in (_OFFSETS, _DATA))
-    return offsets, 8 if wide else 4, data

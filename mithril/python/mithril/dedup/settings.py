@@ -1,5 +1,6 @@
 """The section [dedup] of the configuration."""
 
+import json
 import os
 from typing import Literal
 
@@ -7,7 +8,20 @@ from pydantic import Field, field_validator
 
 from mithril.core.config import Settings
 
-METHODS = ("exact", "minhash")
+METHODS = ("exact", "minhash", "substring")
+
+_SIGNED = (
+    "column",
+    "normalization",
+    "shingle_unit",
+    "shingle_size",
+    "seed",
+    "against",
+    "against_column",
+    "ngram_size",
+    # Chunks end at the same places.
+    "block_bytes",
+)
 
 
 class DedupSettings(Settings):
@@ -16,7 +30,7 @@ class DedupSettings(Settings):
     section = "dedup"
 
     column: str = Field("text", min_length=1, description="Column or field that holds the text.")
-    method: str = Field("exact,minhash", description="Methods, with commas between: exact, minhash.")
+    method: str = Field("exact,minhash", description="Methods, with commas between: exact, minhash, substring.")
     threshold: float = Field(0.8, gt=0, le=1, description="Jaccard similarity from which documents are duplicates.")
     normalization: Literal["folded", "none"] = Field(
         "folded", description="Texts are compared folded (lower case, white space as one space), or as they are."
@@ -29,6 +43,14 @@ class DedupSettings(Settings):
     rows: int = Field(0, ge=0, le=4096, description="Rows of a band; 0 chooses them.")
     seed: int = Field(1, ge=0, lt=1 << 64, description="Seed of the permutations.")
     verify: bool = Field(True, description="Pairs are compared by their whole sets of shingles before they count.")
+    substring_bytes: int = Field(100, ge=8, le=1 << 16, description="Bytes from which a repeated run is cut out.")
+    substring_border: Literal["character", "word", "line"] = Field(
+        "character", description="Places where a text may be cut."
+    )
+    against: str = Field("", description="URLs of evaluation data, with commas between, that must not be trained on.")
+    against_column: str = Field("", description="Column or field of evaluation data; empty for that of the documents.")
+    ngram_size: int = Field(13, ge=1, le=1024, description="Units of an n-gram shared with evaluation data.")
+    ngram_matches: int = Field(1, ge=1, description="Shared n-grams from which a document is removed.")
     keep: Literal["first", "longest"] = Field("first", description="Document of a cluster that is kept.")
     threads: int = Field(0, ge=0, le=256, description="Threads that read and hash; 0 for one for each core.")
     memory_bytes: int = Field(1 << 30, ge=1 << 20, description="Memory for inputs that are held and for comparing.")
@@ -47,6 +69,11 @@ class DedupSettings(Settings):
     def methods(self) -> frozenset[str]:
         """The names of the methods."""
         return frozenset(self.method.split(","))
+
+    @property
+    def signed(self) -> str:
+        """What hashes and signatures depend on: as long as this is the same, they need not be made again."""
+        return json.dumps({name: getattr(self, name) for name in _SIGNED})
 
     @property
     def workers(self) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from mithril.core.errors import InputError
-from mithril.dedup.chunks import MARKS, Booleans, Chunk, Marks, Source
+from mithril.dedup.chunks import Booleans, Chunk, Marks, Source, Verdicts, mark_names
 
 _CHUNK_ROWS = 8192
 
@@ -37,24 +37,48 @@ def texts_of(column: Any, where: str) -> Any:
 
 def check_free(names: Sequence[str], where: str) -> None:
     """Raises InputError where a column has the name of a mark."""
-    for name in MARKS:
+    for name in mark_names(repeats=True):
         if name in names:
             raise InputError(f"{where}: there is a column {name} already; remove it, or do without marks")
 
 
-def marked(table: Any, marks: Marks | None) -> Any:
-    """The table with the columns of verdicts; without any, with empty ones."""
-    if marks is None:
-        none = np.zeros(0, np.int64)
-        marks = Marks(none, np.zeros(0, np.bool_), none)
-    columns = (
+def marked(table: Any, marks: Marks) -> Any:
+    """The table with the columns of verdicts."""
+    columns = [
         pa.array(marks.cluster),
         pa.array(marks.kept),
-        pa.array(marks.duplicate_of, mask=marks.kept),
-    )
-    for name, column in zip(MARKS, columns, strict=True):
+        pa.array(marks.duplicate_of, pa.int64()),
+        pa.array(marks.reason, pa.string()),
+    ]
+    if marks.repeats is not None:
+        columns.append(pa.array(marks.repeats, pa.list_(pa.list_(pa.int64()))))
+    for name, column in zip(mark_names(marks.repeats is not None), columns, strict=True):
         table = table.append_column(name, column)
     return table
+
+
+def marked_schema(schema: Any, repeats: bool) -> Any:
+    """The schema with the columns of verdicts."""
+    none = np.zeros(0, np.int64)
+    return marked(schema.empty_table(), Marks(none, np.zeros(0, np.bool_), [], [], [] if repeats else None)).schema
+
+
+def judged(table: Any, column: str, verdicts: Verdicts) -> Any:
+    """The table as it is to be written: all rows with marks, or those that are kept."""
+    if verdicts.marks is not None:
+        return marked(table, verdicts.marks)
+    table = filtered(table, verdicts.kept)
+    return table if verdicts.texts is None else _replaced(table, column, verdicts.texts)
+
+
+def _replaced(table: Any, column: str, texts: Any) -> Any:
+    place = table.schema.get_field_index(column)
+    kind = table.schema.field(place)
+    try:
+        texts = texts.cast(kind.type)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        texts = pa.array(texts.to_pylist(), kind.type)
+    return table.set_column(place, kind, texts)
 
 
 class TableSource(Source):

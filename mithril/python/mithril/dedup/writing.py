@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from mithril.core.errors import ChangedError
 from mithril.core.progress import Progress
 from mithril.core.store import Store
-from mithril.dedup.chunks import Booleans, Chunk, ChunkWriter, Integers, Marks
+from mithril.dedup.chunks import Booleans, Chunk, Integers, Marks, Verdicts
 from mithril.dedup.clustering import Clustering
 from mithril.dedup.inputs import InputFile
 from mithril.dedup.ordered import in_order
@@ -16,28 +18,72 @@ from mithril.dedup.samples import Samples
 from mithril.dedup.scan import Scan
 from mithril.dedup.settings import DedupSettings
 from mithril.dedup.sink import SinkFile
+from mithril.dedup.substring import Repeats
+from mithril.dedup.work import Work
 
 
-def marks_of(clustering: Clustering, first: int, count: int) -> Marks:
-    """The verdicts on `count` documents from `first` on."""
-    part = slice(first, first + count)
-    kept = clustering.is_kept[part]
-    instead = clustering.kept[part].astype(np.int64)
-    return Marks(clustering.roots[part].astype(np.int64), kept, np.where(kept, -1, instead))
+class Judge:
+    """The verdicts of a run."""
+
+    def __init__(self, clustering: Clustering, repeats: Repeats | None, mark: bool) -> None:
+        self._clustering = clustering
+        self._repeats = repeats
+        self._mark = mark
+        self._distinct = clustering.is_kept
+        self.kept: Booleans = self._distinct if repeats is None else self._distinct & ~repeats.emptied
+        """The documents that are kept."""
+
+    @property
+    def looks_for_repeats(self) -> bool:
+        """True where repeats are cut out."""
+        return self._repeats is not None
+
+    def verdicts(self, first: int, texts: Any) -> Verdicts:
+        """The verdicts on documents from `first` on, with their texts."""
+        part = slice(first, first + len(texts))
+        distinct, kept = self._distinct[part], self.kept[part]
+        if self._repeats is None:
+            return Verdicts(kept, self._marks(first, len(texts), None) if self._mark else None)
+        cut, repeats = self._repeats.of(first, texts.filter(pa.array(distinct)))
+        if self._mark:
+            places = np.cumsum(distinct) - 1
+            ranges = [repeats[places[row]] if distinct[row] else [] for row in range(len(texts))]
+            return Verdicts(kept, self._marks(first, len(texts), ranges))
+        still = kept[distinct]
+        changed = np.fromiter(map(bool, repeats), np.bool_, len(repeats))
+        return Verdicts(kept, None, cut.filter(pa.array(still)), changed[still])
+
+    def _marks(self, first: int, count: int, repeats: list[list[list[int]]] | None) -> Marks:
+        part = slice(first, first + count)
+        clustering = self._clustering
+        instead: list[int | None] = [None] * count
+        reasons: list[str | None] = [None] * count
+        for row in np.flatnonzero(~self.kept[part]).tolist():
+            number = first + row
+            representative = int(clustering.kept[number])
+            instead[row] = representative if representative != number else None
+            reasons[row] = "substring" if self._distinct[number] else clustering.reason(number)
+        return Marks(clustering.roots[part].astype(np.int64), self.kept[part], instead, reasons, repeats)
 
 
 class Writing:
     """The second pass over the files of a run."""
 
     def __init__(
-        self, read: Scan, clustering: Clustering, settings: DedupSettings, samples: Samples, progress: Progress
+        self,
+        read: Scan,
+        judge: Judge,
+        settings: DedupSettings,
+        samples: Samples,
+        progress: Progress,
+        work: Work | None = None,
     ) -> None:
         self._read = read
-        self._clustering = clustering
-        self._kept: Booleans = clustering.is_kept
+        self._judge = judge
         self._settings = settings
         self._samples = samples
         self._progress = progress
+        self._work = work
         counts = [sum(rows) for rows in read.rows]
         self._firsts: Integers = np.cumsum([0, *counts])
 
@@ -51,31 +97,37 @@ class Writing:
         for _ in in_order(tasks, workers if wide else 1):
             pass
 
+    def texts(self, files: Sequence[InputFile]) -> Iterator[tuple[int, Any]]:
+        """The texts of all documents, by chunks with their first number."""
+        for index, file in enumerate(files):
+            for first, chunk in self._chunks(index, file, self._settings.workers, whole=False):
+                yield first, chunk.texts
+
     def _file(
         self, index: int, file: InputFile, store: Store | None, mark: bool, overwrite: bool, threads: int
     ) -> None:
-        chunks = self._chunks(index, file, threads, store is not None)
-        if store is None:
-            if self._samples.needs(int(self._firsts[index]), sum(self._read.rows[index])):
-                for first, chunk in chunks:
-                    self._look(first, chunk)
+        first, count = int(self._firsts[index]), sum(self._read.rows[index])
+        done = self._work is not None and file.name in self._work.written
+        if store is None or done:
+            if self._samples.needs(first, count):
+                for start, chunk in self._chunks(index, file, threads, whole=False):
+                    self._look(start, chunk)
             return
+        chunks = self._chunks(index, file, threads, whole=True)
         with store.open_writer(file.name, if_absent=not overwrite) as target:
             sink = SinkFile(target)
-            writer = file.source.open_writer(sink, mark)
+            writer = file.source.open_writer(sink, self._settings.column, mark, self._judge.looks_for_repeats)
             try:
-                self._write(chunks, writer, mark)
+                for start, chunk in chunks:
+                    self._look(start, chunk)
+                    writer.write(chunk, self._judge.verdicts(start, chunk.texts))
             except BaseException:
                 sink.dropped = True
                 raise
             finally:
                 writer.close()
-
-    def _write(self, chunks: Iterator[tuple[int, Chunk]], writer: ChunkWriter, mark: bool) -> None:
-        for first, chunk in chunks:
-            self._look(first, chunk)
-            marks = marks_of(self._clustering, first, chunk.rows) if mark else None
-            writer.write(chunk, self._kept[first : first + chunk.rows], marks)
+        if self._work is not None:
+            self._work.add_written(file.name)
 
     def _look(self, first: int, chunk: Chunk) -> None:
         self._samples.look(first, chunk.texts)

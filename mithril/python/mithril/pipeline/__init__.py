@@ -4,20 +4,69 @@ from mithril.pipeline import JsonlSource, Pipeline
 for batch in Pipeline(JsonlSource("s3://bucket/data")).shuffle(1000).map(encode).batch(32).to_torch(): ...
 """
 
-from mithril.pipeline.errors import MemoryBudgetError, PipelineError, SourceError, TransformError
-from mithril.pipeline.images import DecodeImage
-from mithril.pipeline.pipeline import Pipeline
-from mithril.pipeline.sinks import JsonlSink, ParquetSink
-from mithril.pipeline.sources.archive import TarSource
-from mithril.pipeline.sources.arrow import ArrowSource, ParquetSource
-from mithril.pipeline.sources.files import FileSource
-from mithril.pipeline.sources.memory import IterableSource, MemorySource
-from mithril.pipeline.sources.text import CsvSource, JsonlSource, TextSource
-from mithril.pipeline.stages import IndexedSource, Sink, Source, Transform
-from mithril.pipeline.statistics import Statistics
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mithril.pipeline.array_sinks import NumpySink, SafetensorsSink
+    from mithril.pipeline.errors import MemoryBudgetError, PipelineError, SourceError, TransformError
+    from mithril.pipeline.images import DecodeImage
+    from mithril.pipeline.pipeline import Pipeline
+    from mithril.pipeline.sinks import ArrowSink, JsonlSink, ParquetSink
+    from mithril.pipeline.sources.archive import TarSource
+    from mithril.pipeline.sources.arrow import ArrowSource, ParquetSource
+    from mithril.pipeline.sources.database import SqlSource
+    from mithril.pipeline.sources.files import FileSource
+    from mithril.pipeline.sources.memory import IterableSource, MemorySource
+    from mithril.pipeline.sources.streamed import StreamedJsonlSource, StreamedTextSource
+    from mithril.pipeline.sources.text import CsvSource, JsonlSource, TextSource
+    from mithril.pipeline.sources.yggdrasil import ChannelSource, KeySource, StreamSource
+    from mithril.pipeline.stages import IndexedSource, Sink, Source, Transform
+    from mithril.pipeline.statistics import Statistics
+    from mithril.pipeline.store_sinks import KeySink, SqlSink, StoreSink
+
+# The module of each name: a worker process imports only what it needs.
+_MODULES = {
+    "ArrowSink": "mithril.pipeline.sinks",
+    "ArrowSource": "mithril.pipeline.sources.arrow",
+    "ChannelSource": "mithril.pipeline.sources.yggdrasil",
+    "CsvSource": "mithril.pipeline.sources.text",
+    "DecodeImage": "mithril.pipeline.images",
+    "FileSource": "mithril.pipeline.sources.files",
+    "IndexedSource": "mithril.pipeline.stages",
+    "IterableSource": "mithril.pipeline.sources.memory",
+    "JsonlSink": "mithril.pipeline.sinks",
+    "JsonlSource": "mithril.pipeline.sources.text",
+    "KeySink": "mithril.pipeline.store_sinks",
+    "KeySource": "mithril.pipeline.sources.yggdrasil",
+    "MemoryBudgetError": "mithril.pipeline.errors",
+    "MemorySource": "mithril.pipeline.sources.memory",
+    "NumpySink": "mithril.pipeline.array_sinks",
+    "ParquetSink": "mithril.pipeline.sinks",
+    "ParquetSource": "mithril.pipeline.sources.arrow",
+    "Pipeline": "mithril.pipeline.pipeline",
+    "PipelineError": "mithril.pipeline.errors",
+    "SafetensorsSink": "mithril.pipeline.array_sinks",
+    "Sink": "mithril.pipeline.stages",
+    "Source": "mithril.pipeline.stages",
+    "SourceError": "mithril.pipeline.errors",
+    "SqlSink": "mithril.pipeline.store_sinks",
+    "SqlSource": "mithril.pipeline.sources.database",
+    "Statistics": "mithril.pipeline.statistics",
+    "StoreSink": "mithril.pipeline.store_sinks",
+    "StreamSource": "mithril.pipeline.sources.yggdrasil",
+    "StreamedJsonlSource": "mithril.pipeline.sources.streamed",
+    "StreamedTextSource": "mithril.pipeline.sources.streamed",
+    "TarSource": "mithril.pipeline.sources.archive",
+    "TextSource": "mithril.pipeline.sources.text",
+    "Transform": "mithril.pipeline.stages",
+    "TransformError": "mithril.pipeline.errors",
+}
 
 __all__ = [
+    "ArrowSink",
     "ArrowSource",
+    "ChannelSource",
     "CsvSource",
     "DecodeImage",
     "FileSource",
@@ -25,18 +74,36 @@ __all__ = [
     "IterableSource",
     "JsonlSink",
     "JsonlSource",
+    "KeySink",
+    "KeySource",
     "MemoryBudgetError",
     "MemorySource",
+    "NumpySink",
     "ParquetSink",
     "ParquetSource",
     "Pipeline",
     "PipelineError",
+    "SafetensorsSink",
     "Sink",
     "Source",
     "SourceError",
+    "SqlSink",
+    "SqlSource",
     "Statistics",
+    "StoreSink",
+    "StreamSource",
+    "StreamedJsonlSource",
+    "StreamedTextSource",
     "TarSource",
     "TextSource",
     "Transform",
     "TransformError",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = found
+    return found

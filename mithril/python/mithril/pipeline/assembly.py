@@ -13,14 +13,16 @@ from mithril.pipeline.run import Driver
 from mithril.pipeline.segment import Events, Segment, StageStatistics
 from mithril.pipeline.settings import PipelineSettings
 from mithril.pipeline.stages import IndexedSource, Source
+from mithril.pipeline.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionStage:
-    """A function, and how many threads run it."""
+    """A function, and how many threads run it, or processes."""
 
     function: Function
     workers: int | Literal["auto"]
+    processes: bool = False
 
     @property
     def shape(self) -> str:
@@ -93,6 +95,7 @@ class Assembled:
     settings: PipelineSettings
     budget: Budget
     events: Events
+    trace: Trace | None = None
     segments: list[Segment] = field(default_factory=list)
     last: Upstream = field(init=False)
 
@@ -123,6 +126,8 @@ class _Assembler:
             self._segment(workers=1)
 
     def function(self, stage: FunctionStage) -> None:
+        if self._functions and self._functions[-1].processes != stage.processes:
+            self.finish()
         if self._feeder is None:
             assert self._stage is not None
             self._feeder = StageFeeder(self._stage, self._result.budget)
@@ -150,6 +155,8 @@ class _Assembler:
             workers=workers,
             refuse=result.settings.oversize == "refuse",
             ordered=self._ordered,
+            processes=any(stage.processes for stage in self._functions),
+            trace=result.trace,
         )
         result.segments.append(segment)
         self._stage, self._feeder, self._functions = segment, None, []
@@ -161,9 +168,10 @@ def assemble(
     settings: PipelineSettings,
     key: tuple[int, int],
     ordered: bool,
+    trace: Trace | None = None,
 ) -> Assembled:
     """The segments and stages of one run, from the source to the last one."""
-    result = Assembled(settings, Budget(settings.memory_bytes), Events())
+    result = Assembled(settings, Budget(settings.memory_bytes), Events(), trace)
     assembler = _Assembler(result, ordered)
     assembler.source(source, key, bool(stages) and isinstance(stages[0], ShuffleStage))
     for number, stage in enumerate(stages):

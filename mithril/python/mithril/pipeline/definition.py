@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mithril.core.errors import ConfigError
+from mithril.pipeline import plugins
 from mithril.pipeline.pipeline import Pipeline
 from mithril.pipeline.stages import Sink
 
@@ -18,6 +19,10 @@ SOURCES = {
     "text": "mithril.pipeline.sources.text:TextSource",
     "jsonl": "mithril.pipeline.sources.text:JsonlSource",
     "csv": "mithril.pipeline.sources.text:CsvSource",
+    "streamed-text": "mithril.pipeline.sources.streamed:StreamedTextSource",
+    "streamed-jsonl": "mithril.pipeline.sources.streamed:StreamedJsonlSource",
+    "keys": "mithril.pipeline.sources.yggdrasil:KeySource",
+    "stream": "mithril.pipeline.sources.yggdrasil:StreamSource",
     "parquet": "mithril.pipeline.sources.arrow:ParquetSource",
     "tar": "mithril.pipeline.sources.archive:TarSource",
     "files": "mithril.pipeline.sources.files:FileSource",
@@ -25,6 +30,11 @@ SOURCES = {
 SINKS = {
     "jsonl": "mithril.pipeline.sinks:JsonlSink",
     "parquet": "mithril.pipeline.sinks:ParquetSink",
+    "arrow": "mithril.pipeline.sinks:ArrowSink",
+    "numpy": "mithril.pipeline.array_sinks:NumpySink",
+    "safetensors": "mithril.pipeline.array_sinks:SafetensorsSink",
+    "store": "mithril.pipeline.store_sinks:StoreSink",
+    "keys": "mithril.pipeline.store_sinks:KeySink",
 }
 _WITH_FUNCTION = frozenset({"map", "filter", "flat_map"})
 _STAGES = _WITH_FUNCTION | {"batch", "shuffle", "pack", "shard"}
@@ -64,17 +74,25 @@ def read(path: Path) -> tuple[Pipeline, Callable[[], Sink]]:
     folder = str(path.absolute().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    source = _made(f"{path}: source", _class(path, "source", SOURCES, definition.source), definition.source.arguments)
+    source = _made(
+        f"{path}: source",
+        _class(path, "source", SOURCES, plugins.SOURCES, definition.source),
+        definition.source.arguments,
+    )
     pipeline: Pipeline = _made(f"{path}: options", lambda **options: Pipeline(source, **options), definition.options)
     for number, stage in enumerate(definition.stage):
         pipeline = _add(pipeline, f"{path}: stage {number}", stage)
-    sink = _class(path, "sink", SINKS, definition.sink)
+    sink = _class(path, "sink", SINKS, plugins.SINKS, definition.sink)
     return pipeline, lambda: _made(f"{path}: sink", sink, definition.sink.arguments)
 
 
 def _add(pipeline: Pipeline, where: str, stage: _Named) -> Pipeline:
     if stage.type not in _STAGES:
-        raise ConfigError(f"{where}: no stage {stage.type}; there are {', '.join(sorted(_STAGES))}")
+        made = plugins.find(plugins.TRANSFORMS, stage.type, where)
+        if made is None:
+            there = ", ".join(sorted({*_STAGES, *plugins.names(plugins.TRANSFORMS)}))
+            raise ConfigError(f"{where}: no stage {stage.type}; there are {there}")
+        return pipeline.map(_made(where, made, stage.arguments))
     arguments = stage.arguments
     if stage.type in _WITH_FUNCTION:
         name = arguments.get("function")
@@ -85,11 +103,13 @@ def _add(pipeline: Pipeline, where: str, stage: _Named) -> Pipeline:
     return added
 
 
-def _class(path: Path, part: str, known: dict[str, str], named: _Named) -> Any:
+def _class(path: Path, part: str, known: dict[str, str], group: str, named: _Named) -> Any:
     if named.type not in known and ":" not in named.type:
-        raise ConfigError(
-            f"{path}: {part}: no type {named.type}; there are {', '.join(sorted(known))}, and package.module:Class"
-        )
+        found = plugins.find(group, named.type, f"{path}: {part}")
+        if found is not None:
+            return found
+        there = ", ".join(sorted({*known, *plugins.names(group)}))
+        raise ConfigError(f"{path}: {part}: no type {named.type}; there are {there}, and package.module:Class")
     return _imported(f"{path}: {part}", known.get(named.type, named.type))
 
 

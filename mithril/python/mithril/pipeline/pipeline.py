@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from mithril.core.config import load
@@ -17,6 +18,7 @@ from mithril.pipeline.sources.memory import as_source
 from mithril.pipeline.stages import IndexedSource, Sink, Source, Transform
 from mithril.pipeline.state import State
 from mithril.pipeline.statistics import Statistics
+from mithril.pipeline.trace import Trace
 
 Workers = int | Literal["auto"]
 
@@ -26,13 +28,15 @@ class _Options:
     settings: PipelineSettings
     seed: int
     ordered: bool
+    trace: Trace | None
 
 
 class Pipeline(Iterable[Any]):
     """A pipeline. Every method that adds a stage gives a new one, and leaves this one as it was.
 
     Iterating gives the elements of one epoch, and the next epoch the next time. The order depends on `seed` and epoch
-    alone. With `ordered=False` chunks come as they are done, and `state_dict` is not available.
+    alone. With `ordered=False` chunks come as they are done, and `state_dict` is not available. `trace` names a file
+    for Perfetto, which is written at the end of each epoch.
     """
 
     def __init__(
@@ -44,10 +48,13 @@ class Pipeline(Iterable[Any]):
         memory_bytes: int | None = None,
         prefetch: int | None = None,
         oversize: Literal["run", "refuse"] | None = None,
+        trace: str | Path | None = None,
     ) -> None:
         arguments = {"memory_bytes": memory_bytes, "prefetch": prefetch, "oversize": oversize}
         self._source = as_source(source)
-        self._options = _Options(load(PipelineSettings, arguments).settings, seed, ordered)
+        self._options = _Options(
+            load(PipelineSettings, arguments).settings, seed, ordered, None if trace is None else Trace(trace)
+        )
         self._stages: tuple[Stage, ...] = ()
         self._epoch = 0
         self._start: State | None = None
@@ -65,28 +72,44 @@ class Pipeline(Iterable[Any]):
         workers: Workers = "auto",
         on_error: OnError = "raise",
         reserve: int = 0,
+        processes: bool = False,
     ) -> "Pipeline":
         """Calls a function for each element, on several threads. With `chunks` it takes and gives lists of elements.
+
+        With `processes` it runs in worker processes: for functions that hold Python's global lock. Samples go there and
+        back in shared memory.
 
         `reserve` is the memory that one call needs beyond its result. A result that does not fit into the memory budget
         is dropped and made again: the function must give the same for the same element. `on_error` is `raise`, `skip`,
         or a function of the error, whose result takes the element's place.
         """
         if isinstance(function, Transform):
-            return self._function(Kind.CHUNKS, function.transform, type(function).__name__, workers, on_error, reserve)
-        return self._function(Kind.CHUNKS if chunks else Kind.MAP, function, "", workers, on_error, reserve)
+            name, call = type(function).__name__, function.transform
+            return self._function(Kind.CHUNKS, call, name, workers, on_error, reserve, processes)
+        kind = Kind.CHUNKS if chunks else Kind.MAP
+        return self._function(kind, function, "", workers, on_error, reserve, processes)
 
     def filter(
-        self, function: Callable[[Any], Any], *, workers: Workers = "auto", on_error: OnError = "raise"
+        self,
+        function: Callable[[Any], Any],
+        *,
+        workers: Workers = "auto",
+        on_error: OnError = "raise",
+        processes: bool = False,
     ) -> "Pipeline":
         """Leaves out the elements for which the function is false."""
-        return self._function(Kind.FILTER, function, "", workers, on_error)
+        return self._function(Kind.FILTER, function, "", workers, on_error, 0, processes)
 
     def flat_map(
-        self, function: Callable[[Any], Iterable[Any]], *, workers: Workers = "auto", on_error: OnError = "raise"
+        self,
+        function: Callable[[Any], Iterable[Any]],
+        *,
+        workers: Workers = "auto",
+        on_error: OnError = "raise",
+        processes: bool = False,
     ) -> "Pipeline":
         """Puts what the function gives for an element in its place, one by one."""
-        return self._function(Kind.FLAT_MAP, function, "", workers, on_error)
+        return self._function(Kind.FLAT_MAP, function, "", workers, on_error, 0, processes)
 
     def shuffle(self, window: int = 0) -> "Pipeline":
         """Puts each window of so many elements in a random order.
@@ -145,7 +168,8 @@ class Pipeline(Iterable[Any]):
         if start is None:
             start = State(self._epoch, 0, 0, None)
         self._epoch = start.epoch
-        assembled = assemble(self._source, self._stages, self._options.settings, self._key, self._options.ordered)
+        options = self._options
+        assembled = assemble(self._source, self._stages, options.settings, self._key, options.ordered, options.trace)
         assembled.last.reset(start.up)
         self._run_stages = assembled.statistics
         self._run_epoch = start.epoch
@@ -158,6 +182,8 @@ class Pipeline(Iterable[Any]):
 
     def _ended(self) -> None:
         self._epoch = self._run_epoch + 1
+        if self._options.trace is not None:
+            self._options.trace.write()
 
     def epochs(self, count: int | None = None) -> Iterator[Any]:
         """The elements of so many epochs, one after the other; without a number, of all."""
@@ -231,6 +257,7 @@ class Pipeline(Iterable[Any]):
         workers: Workers,
         on_error: OnError,
         reserve: int = 0,
+        processes: bool = False,
     ) -> "Pipeline":
         if workers != "auto":
             _positive("workers", workers)
@@ -239,7 +266,7 @@ class Pipeline(Iterable[Any]):
         if not callable(call):
             raise PipelineError(f"{kind.value} takes a function or a Transform, not {type(call).__name__}")
         name = name or getattr(call, "__name__", type(call).__name__)
-        return self._with(FunctionStage(Function(kind, call, name, on_error, reserve), workers))
+        return self._with(FunctionStage(Function(kind, call, name, on_error, reserve), workers, processes))
 
     def _with(self, stage: Stage) -> "Pipeline":
         return self._copy((*self._stages, stage))

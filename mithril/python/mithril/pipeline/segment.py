@@ -11,7 +11,9 @@ from mithril.pipeline.budget import Budget
 from mithril.pipeline.chunk import WAIT, Chunk, Pulled, Token, Wait
 from mithril.pipeline.feeders import Feeder, SequentialFeeder
 from mithril.pipeline.functions import Function
+from mithril.pipeline.processes import Processes
 from mithril.pipeline.tasks import State, Task, Worker
+from mithril.pipeline.trace import Trace
 
 _LEAVE_SHARE = 4
 _DEPTH = 8
@@ -61,11 +63,15 @@ class Segment:
         workers: int,
         refuse: bool,
         ordered: bool,
+        processes: bool = False,
+        trace: Trace | None = None,
     ) -> None:
+        self._trace = trace
+        self._processes = Processes(functions) if processes else None
         self._feeder = feeder
         self._budget = budget
         self._events = events
-        self._worker = Worker(functions, budget, refuse)
+        self._worker = Worker(functions, budget, refuse, self._processes)
         self._ordered = ordered
         self._depth = _DEPTH * workers
         self._window: deque[Task] = deque()
@@ -211,6 +217,13 @@ class Segment:
     # The workers.
 
     def _work(self) -> None:
+        try:
+            self._serve()
+        finally:
+            if self._processes is not None:
+                self._processes.close_thread()
+
+    def _serve(self) -> None:
         events = self._events
         while True:
             with events.condition:
@@ -225,6 +238,9 @@ class Segment:
             except BaseException as error:  # noqa: BLE001 (the driver raises it where the caller waits)
                 task.error = error
             busy = time.perf_counter() - start
+            if self._trace is not None:
+                self._trace.span(self.statistics.name, start, busy, samples=len(task.results), room=task.room)
+                self._trace.memory(self._budget.used)
             with events.condition:
                 self._settle(task)
                 self.statistics.busy_s += busy

@@ -15,7 +15,8 @@ from mithril.pipeline.stages import Sink
 _GROUP_ROWS = 10_000
 
 
-def _writer(url: str | Path) -> Writer:
+def writer_at(url: str | Path) -> Writer:
+    """A writer of the object at a path or URL."""
     absolute = str(url) if "://" in str(url) else str(Path(url).absolute())
     base, _, name = absolute.rpartition("/")
     return Store.open(base or "/").open_writer(name)
@@ -26,7 +27,7 @@ class JsonlSink(Sink):
 
     def __init__(self, url: str | Path) -> None:
         self._url = str(url)
-        self._output = _writer(url)
+        self._output = writer_at(url)
 
     def consume(self, value: Any) -> None:
         """Writes a line."""
@@ -51,20 +52,22 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no form in JSON; map it to numbers, strings, lists or dictionaries")
 
 
-class ParquetSink(Sink):
-    """A sink that writes rows (dictionaries) or Arrow tables as Parquet. The first ones decide the schema."""
+class ArrowSink(Sink):
+    """A sink that writes rows (dictionaries) or Arrow tables as an Arrow file. The first ones decide the schema."""
+
+    form = "Arrow"
 
     def __init__(self, url: str | Path, *, group_rows: int = _GROUP_ROWS) -> None:
         self._arrow = pyarrow()
-        self._parquet = pyarrow("pyarrow.parquet")
         self._url = str(url)
-        self._output = _writer(url)
+        self._output = writer_at(url)
         self._group_rows = group_rows
         self._rows: list[Mapping[str, Any]] = []
         self._file: Any = None
+        self._schema: Any = None
 
     def consume(self, value: Any) -> None:
-        """Writes rows, a row group at a time."""
+        """Writes rows, a group at a time."""
         if isinstance(value, self._arrow.Table):
             self._write_rows()
             self._write(value)
@@ -74,7 +77,7 @@ class ParquetSink(Sink):
                 self._write_rows()
         else:
             raise PipelineError(
-                f"{self._url}: rows of Parquet are dictionaries or Arrow tables, not {type(value).__name__}"
+                f"{self._url}: rows of {self.form} are dictionaries or Arrow tables, not {type(value).__name__}"
             )
 
     def flush(self) -> None:
@@ -92,7 +95,7 @@ class ParquetSink(Sink):
     def _write_rows(self) -> None:
         if self._rows:
             rows, self._rows = self._rows, []
-            schema = None if self._file is None else self._file.schema
+            schema = self._schema
             try:
                 self._write(self._arrow.Table.from_pylist(rows, schema=schema))
             except (self._arrow.ArrowInvalid, self._arrow.ArrowTypeError) as error:
@@ -101,8 +104,21 @@ class ParquetSink(Sink):
     def _write(self, table: Any) -> None:
         if self._file is None:
             target = self._arrow.PythonFile(_Output(self._output), mode="w")
-            self._file = self._parquet.ParquetWriter(target, table.schema)
+            self._file = self._opened(target, table.schema)
+            self._schema = table.schema
         self._file.write_table(table)
+
+    def _opened(self, target: Any, schema: Any) -> Any:
+        return self._arrow.ipc.new_file(target, schema)
+
+
+class ParquetSink(ArrowSink):
+    """A sink that writes rows (dictionaries) or Arrow tables as Parquet. The first ones decide the schema."""
+
+    form = "Parquet"
+
+    def _opened(self, target: Any, schema: Any) -> Any:
+        return pyarrow("pyarrow.parquet").ParquetWriter(target, schema)
 
 
 def _listed(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from mithril.pipeline import metrics
@@ -10,9 +11,11 @@ from mithril.pipeline.budget import Budget, Hold, measure
 from mithril.pipeline.chunk import Item, Token
 from mithril.pipeline.errors import MemoryBudgetError
 from mithril.pipeline.functions import Function, Kind, Sample, Tally, apply, apply_one
+from mithril.pipeline.processes import Processes
 
 _PIECE_MAX = 512
 _PIECE_SHARE = 16
+_MESSAGE_BYTES = 4 << 20
 # Larger results are handed on in parts, so that stages behind can use and free them.
 _RESULT_SHARE = 16
 _FORGET = 0.99
@@ -86,17 +89,22 @@ class Estimate:
 class Worker:
     """The work on tasks, by as many threads as want to."""
 
-    def __init__(self, functions: Sequence[Function], budget: Budget, refuse: bool) -> None:
+    def __init__(
+        self, functions: Sequence[Function], budget: Budget, refuse: bool, processes: Processes | None = None
+    ) -> None:
         self._functions = functions
+        self._apply = partial(apply, functions) if processes is None else processes.apply
         self._budget = budget
+        # What goes to a process in one message fits into its caches, and into segments that are used again.
+        self._piece_limit = budget.limit if processes is None else min(budget.limit, _PIECE_SHARE * _MESSAGE_BYTES)
         self._refuse = refuse
-        self._by_chunks = any(function.kind is Kind.CHUNKS for function in functions)
+        self._by_chunks = processes is not None or any(function.kind is Kind.CHUNKS for function in functions)
         self.estimate = Estimate(functions)
         self._chunk = Estimate(())
 
     def need(self, task: Task) -> int:
         """Bytes to reserve before a task starts."""
-        own = self.estimate.sample * self.estimate.piece(self._budget.limit)
+        own = self.estimate.sample * self.estimate.piece(self._piece_limit)
         if task.inputs is None:
             own += max(task.load_hint or 0, self._chunk.sample)
         return max(own, task.need)
@@ -163,7 +171,7 @@ class Worker:
     def _room_for(self, task: Task, left: int) -> int:
         """How many samples to transform next: as many as are usual, or as the room that there is allows."""
         sample = self.estimate.sample
-        count = 1 if task.alone else min(self.estimate.piece(self._budget.limit), left)
+        count = 1 if task.alone else min(self.estimate.piece(self._piece_limit), left)
         wanted = sample * count - task.room
         if wanted <= 0:
             return count
@@ -178,7 +186,7 @@ class Worker:
         Functions of single samples stop at one that is larger than those before, so that it is accounted for at once.
         """
         if self._by_chunks:
-            samples, skipped = apply(self._functions, [Sample(item.value, item.place, item.row) for item in piece])
+            samples, skipped = self._apply([Sample(item.value, item.place, item.row) for item in piece])
             results = [Item(sample.value, sample.place, sample.row, measure(sample.value)) for sample in samples]
             self.estimate.learn(_size([item.hold for item in results]) / len(piece))
             return results, skipped, len(piece)

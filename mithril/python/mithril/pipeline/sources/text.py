@@ -31,7 +31,7 @@ class TextSource(IndexedSource):
         self._chunks = [(file, start) for file in self._files for start in range(0, file.size, chunk_bytes)]
         for file in self._files:
             if file.range(0, 4)[:2] == b"\x1f\x8b" or file.range(0, 4) == b"\x28\xb5\x2f\xfd":
-                raise SourceError(f"{file.url}: is compressed; decompress it, or store it as Parquet")
+                raise SourceError(f"{file.url}: is compressed; use StreamedTextSource or StreamedJsonlSource")
 
     def __len__(self) -> int:
         """The number of chunks."""

@@ -1,0 +1,38 @@
+"""Texts of pyarrow arrays as the kernels take them."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Place = tuple[memoryview, int, memoryview, int, int]
+"""Offsets, their width, data, the first text and the number of texts."""
+
+# Buffers of an Arrow array of strings.
+_OFFSETS, _DATA = 1, 2
+_EMPTY = bytes(8)
+
+
+def place_of(texts: Any) -> Place:
+    """The place of all texts of an array."""
+    wide = str(texts.type).startswith("large_")
+    buffers = texts.buffers()
+    offsets, data = (memoryview(buffers[index] or _EMPTY).cast("B") for index in (_OFFSETS, _DATA))
+    return offsets, 8 if wide else 4, data, texts.offset, len(texts)
+
+
+def lengths_of(place: Place) -> npt.NDArray[np.uint32]:
+    """The bytes of each text."""
+    offsets, width, _, first, count = place
+    if not count:
+        return np.zeros(0, np.uint32)
+    return np.diff(np.frombuffer(offsets, f"<i{width}")[first : first + count + 1]).astype(np.uint32)
+
+
+def bytes_of(place: Place) -> memoryview:
+    """The bytes of all texts, one after the other."""
+    offsets, width, data, first, count = place
+    if not count:
+        return memoryview(b"")
+    bounds = np.frombuffer(offsets, f"<i{width}")
+    return data[int(bounds[first]) : int(bounds[first + count])]

@@ -1,0 +1,164 @@
+"""Worker processes: results, order, errors, deaths, and what is left when the parent is killed."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.wire import eventually
+
+from mithril.pipeline import Pipeline, PipelineError, TransformError
+from mithril.pipeline.shared_memory import Mailbox, pair
+
+
+def test_functions_run_in_other_processes_and_results_come_in_order() -> None:
+    offset = 7
+    found = list(
+        Pipeline(range(500))
+        .map(lambda number: (number + offset, os.getpid()), processes=True, workers=2)
+        .filter(lambda pair: pair[0] % 2 == 0)
+        .flat_map(lambda pair: [pair] * 2, processes=True, workers=1)
+    )
+    assert [number for number, _ in found] == [number for number in range(offset, 507) if number % 2 == 0 for _ in "ab"]
+    assert os.getpid() not in {process for _, process in found}
+
+
+def test_arrays_come_back_whole_while_others_are_held() -> None:
+    def make(number: int) -> dict[str, Any]:
+        return {"a": np.full(50_000, number), "b": [np.arange(number % 7)], "c": "x" * (number % 100)}
+
+    run = Pipeline(range(300)).map(make, processes=True, workers=2)
+    held = list(run)
+    gc.collect()
+    for number, found in enumerate(held):
+        assert (found["a"] == number).all()
+        assert found["b"][0].tolist() == list(range(number % 7))
+        assert found["c"] == "x" * (number % 100)
+
+
+def test_the_budget_holds_with_processes() -> None:
+    limit = 20_000_000
+    pipeline = Pipeline(range(100), memory_bytes=limit).map(lambda _: np.zeros(1_500_000, np.uint8), processes=True)
+    pipeline = pipeline.batch(4)
+    assert sum(int(array.nbytes) for array in pipeline) == 150_000_000
+    assert pipeline.statistics().memory_peak_bytes <= limit
+
+
+def test_an_error_names_its_sample_and_has_its_trace() -> None:
+    def reciprocal(number: int) -> float:
+        return 1 / (number - 3)
+
+    with pytest.raises(TransformError, match="number 3, sample 0: reciprocal raised ZeroDivisionError") as caught:
+        list(Pipeline(list(range(10))).map(reciprocal, processes=True, workers=1))
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert "in reciprocal" in "".join(caught.value.__cause__.__notes__)
+    skipped = Pipeline(list(range(10))).map(reciprocal, processes=True, workers=1, on_error="skip")
+    assert len(list(skipped)) == 9
+    assert skipped.statistics().skipped == 1
+
+
+def test_an_error_that_cannot_be_pickled_is_told_all_the_same() -> None:
+    class OddError(Exception):
+        def __init__(self) -> None:
+            super().__init__("odd")
+            self.handle = sys.stdin
+
+    def fail(_: int) -> None:
+        raise OddError
+
+    with pytest.raises(TransformError, match="fail raised RuntimeError: OddError: odd"):
+        list(Pipeline(range(3)).map(fail, processes=True, workers=1))
+
+
+def test_a_process_that_dies_is_replaced_and_its_samples_are_done_again(tmp_path: Path) -> None:
+    def die_once(number: int) -> int:
+        marker = tmp_path / "died"
+        if number == 137 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+    assert list(Pipeline(range(300)).map(die_once, processes=True, workers=2)) == list(range(300))
+    assert (tmp_path / "died").exists()
+
+
+def test_samples_that_kill_every_process_are_an_error() -> None:
+    def die(number: int) -> int:
+        if number == 5:
+            os._exit(3)
+        return number
+
+    with pytest.raises(TransformError, match="ended with status 3, 3 times"):
+        list(Pipeline(list(range(10))).map(die, processes=True, workers=1))
+
+
+def test_what_cannot_be_sent_is_said() -> None:
+    lock = threading.Lock()
+    with pytest.raises(PipelineError, match="cannot be sent to a process"):
+        list(Pipeline(range(3)).map(lambda _: lock, processes=True))
+    with pytest.raises(PipelineError, match="a sample cannot be sent"):
+        list(Pipeline([(number for number in range(2))]).map(list, processes=True))
+
+
+def test_segments_are_used_again_and_given_back() -> None:
+    ours, theirs = pair()
+    left, right = Mailbox(ours), Mailbox(theirs)
+    try:
+        for number in range(20):
+            left.send(np.full(100_000, number))
+            found = right.receive()
+            assert (found == number).all()
+            del found
+            right.send(None)
+            left.receive()
+        # One is on its way while the word that the one before is free comes back.
+        assert len(left._outbox.maps) <= 2
+        for _ in range(3):
+            left.send(np.zeros(20_000_000))
+            right.receive()
+            right.send(None)
+            left.receive()
+        left.send(0)
+        assert sum(map(len, left._outbox.maps.values())) < 400_000_000
+    finally:
+        left.close()
+        right.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        right.receive()
+
+
+PARENT = """
+import os, sys, time
+from mithril.pipeline import Pipeline
+def busy(number):
+    import pathlib
+    pathlib.Path(FOLDER, str(os.getpid())).touch()
+    while True:
+        pass
+FOLDER = sys.argv[1]
+for _ in Pipeline(range(64)).map(busy, processes=True, workers=2):
+    pass
+"""
+
+
+def _lives(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_nothing_is_left_of_a_parent_that_is_killed(tmp_path: Path) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)])
+    eventually(lambda: len(list(tmp_path.iterdir())) == 2)
+    parent.kill()
+    parent.wait()
+    children = [int(path.name) for path in tmp_path.iterdir()]
+    eventually(lambda: not any(map(_lives, children)))
