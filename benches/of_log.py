@@ -1,4 +1,4 @@
-"""What it costs to keep changes: beside Redis with its append only file on the same disk, and beside ourselves without."""
+"""What it costs to keep changes, beside Redis with its append only file on the same disk and beside ourselves without."""
 
 import socket
 import statistics
@@ -78,9 +78,11 @@ def _keeping(kind: Kind, keeping: Keeping, **more: object) -> Iterator[Server]:
             yield server
         return
     root = Path(kind.command[1])
-    with tempfile.TemporaryDirectory(dir=root / "tmp") as directory:
-        with running(kind, dir=f"/{Path(directory).relative_to(root)}", **options) as server:
-            yield server
+    with (
+        tempfile.TemporaryDirectory(dir=root / "tmp") as directory,
+        running(kind, dir=f"/{Path(directory).relative_to(root)}", **options) as server,
+    ):
+        yield server
 
 
 Samples = dict[tuple[str, str], list[Sample]]
@@ -182,7 +184,7 @@ def _recovery(kinds: dict[str, Kind], keys: int) -> tuple[list[dict[str, Any]], 
             continue
         root = Path(kind.command[1]) / "tmp" if kind.command[0] == "chroot" else None
         with tempfile.TemporaryDirectory(prefix="yggdrasil-bench-", dir=root) as directory:
-            place = directory if root is None else f"/tmp/{Path(directory).name}"  # noqa: S108 (below another root)
+            place = directory if root is None else f"/tmp/{Path(directory).name}"
             with _keeping_in(kind, place) as server:
                 empty = server.cpu_seconds()
                 load.fill(server, keys)

@@ -623,9 +623,7 @@ class Worker:
     def replay(self, log: LogRecovery, step: int) -> bool:
         """Makes changes from about so many bytes of a log. True when all are made."""
 
-    def begin_log(
-        self, log: LogRecovery, *, segment_bytes: int, flush_interval_ms: int, unflushed_max: int
-    ) -> None:
+    def begin_log(self, log: LogRecovery, *, segment_bytes: int, flush_interval_ms: int, unflushed_max: int) -> None:
         """Goes on with a log that was read."""
 
     def restore_moved(self, loader: SnapshotLoader, other: MovedShard) -> bool:

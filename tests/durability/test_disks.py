@@ -118,17 +118,19 @@ def cause_of(c: Wire) -> str:
 
 
 def test_a_file_system_that_turns_read_only_is_named_and_reads_go_on(tmp_path: Path) -> None:
-    with disk(tmp_path, "ext4", "errors=remount-ro", "data_err=abort", "commit=1") as failing:
-        with serving(failing.root, shards=1, namespaces=NAMESPACES) as (node, c):
-            assert c("SET", "key:0", VALUE) == OK
-            assert c("WAITAOF", 1, 0, 0) == [1, 0]
-            failing.fail()
-            eventually(lambda: isinstance(c("SET", "key:1", VALUE), Error))
-            eventually(lambda: is_read_only(failing.root))
-            check_refusing(node, c, cause_of(c))
-            failing.mend()
-            # Nothing can be written to it before it is mounted again.
-            check_refusing(node, c, cause_of(c))
+    with (
+        disk(tmp_path, "ext4", "errors=remount-ro", "data_err=abort", "commit=1") as failing,
+        serving(failing.root, shards=1, namespaces=NAMESPACES) as (node, c),
+    ):
+        assert c("SET", "key:0", VALUE) == OK
+        assert c("WAITAOF", 1, 0, 0) == [1, 0]
+        failing.fail()
+        eventually(lambda: isinstance(c("SET", "key:1", VALUE), Error))
+        eventually(lambda: is_read_only(failing.root))
+        check_refusing(node, c, cause_of(c))
+        failing.mend()
+        # Nothing can be written to it before it is mounted again.
+        check_refusing(node, c, cause_of(c))
 
 
 def is_read_only(root: Path) -> bool:

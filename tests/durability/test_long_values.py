@@ -49,12 +49,14 @@ def test_long_values_come_back_from_many_segments(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ack", ["fast", "sync"])
 def test_a_value_that_has_not_come_whole_is_not_there(tmp_path: Path, ack: str) -> None:
     request = encode("SET", "half", LONG)
-    with serving(tmp_path, shards=1, ack=ack, log_segment_size=SEGMENT) as (node, c):
-        with Wire(HOST, node.port) as sender:
-            sender.send_raw(request[: len(request) // 2])
-            eventually(lambda: is_receiving(c, "half"))
-            assert c("SET", "whole", LONG) == OK
-            kill(node)
+    with (
+        serving(tmp_path, shards=1, ack=ack, log_segment_size=SEGMENT) as (node, c),
+        Wire(HOST, node.port) as sender,
+    ):
+        sender.send_raw(request[: len(request) // 2])
+        eventually(lambda: is_receiving(c, "half"))
+        assert c("SET", "whole", LONG) == OK
+        kill(node)
     with serving(tmp_path, shards=1, ack=ack, log_segment_size=SEGMENT) as (_, c):
         assert c("EXISTS", "half") == 0
         assert c("GET", "whole") == LONG

@@ -38,7 +38,7 @@ def mark_unlogged(logs: Path) -> None:
 
 
 def take_up(logs: Path, snapshot: str = "", ended_ms: int = 0) -> None:
-    """Goes on with logs; StartError where the newest snapshot, which ended then, is from a run that they know nothing of."""
+    """Goes on with logs; StartError where the newest snapshot is from a run that they know nothing of."""
     try:
         mark = _read(logs)
         if mark is None:
