@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from benches import beside, full, get_into, hit_ratio, load, long, near, of_types, processes
+from benches import beside, full, get_into, hit_ratio, load, long, near, of_log, of_types, processes
 from benches.load import Sample, Shape
 from benches.results import Figure, detail, ratio, ratios
 from benches.servers import SERVER_CPU, Kind, Server, running
@@ -307,6 +307,12 @@ def commands_of_types(kinds: Kinds, sizes: Sizes) -> Findings:
     return of_types.measure(_and_redis(kinds), requests=2 * sizes.keys, keys=sizes.keys, rounds=rounds)
 
 
+def keeping(kinds: Kinds, sizes: Sizes) -> Findings:
+    """Changes that are kept in the log, and how they come back."""
+    rounds, seconds = min(sizes.rounds, 5), min(sizes.seconds, 1.0)
+    return of_log.measure(_and_redis(kinds), keys=sizes.keys, rounds=rounds, seconds=seconds)
+
+
 def hit_ratios(_kinds: Kinds, sizes: Sizes) -> Findings:
     """The engine's policy in the simulator, against other policies."""
     figures, details = hit_ratio.measure(sizes.generated_requests)
@@ -327,6 +333,7 @@ SCENARIOS = (
     Scenario("get-into", "Large values into memory of a Python program", fill_memory),
     Scenario("near-readers", "Reads through shared memory", near_readers),
     Scenario("types", "Commands of the types, one worker", commands_of_types),
+    Scenario("log", "Changes that are kept, one worker", keeping),
     Scenario("hit-ratio", "Hit ratio on traces", hit_ratios, only_ours=True),
 )
 

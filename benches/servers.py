@@ -135,13 +135,14 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     pinned = ["taskset", "-c", str(SERVER_CPU), *kind.command]
     options: dict[str, object] = {"port": port, "bind": "127.0.0.1", "maxclients": MAXCLIENTS}
+    by_default: dict[str, object]
     options |= {name.replace("_", "-"): value for name, value in others.items()}
     if kind.ours:
-        options |= {"shards": shards, "dir": directory, "admin-port": port + _ADMIN_PORT_OFFSET}
         # As the others, which keep nothing unless they are told to.
-        options.setdefault("ack", "none")
+        by_default = {"shards": shards, "dir": directory, "admin-port": port + _ADMIN_PORT_OFFSET, "ack": "none"}
     else:
-        options |= {"save": "", "appendonly": "no", "daemonize": "no"}
+        by_default = {"save": "", "appendonly": "no", "daemonize": "no"}
+    options = by_default | options
     arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
     # What the caller configured for a node of their own is not what is measured.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("YGGDRASIL_")}

@@ -515,6 +515,9 @@ class LogRecovery:
     def found(self) -> tuple[int, int, int, int]:
         """Number of the last change, changes, bytes of records, and bytes of a torn tail."""
 
+    def forget(self) -> None:
+        """Gives back the memory of what was found, which is not asked for any more."""
+
     def open_groups(self) -> list[tuple[int, int, bool]]:
         """Groups of changes whose coordinator knows whether they count: coordinator, tag, and whether it said so."""
 
@@ -622,7 +625,7 @@ class Worker:
     def replay(self, log: LogRecovery, step: int) -> bool:
         """Makes changes from about so many bytes of a log. True when all are made."""
 
-    def begin_log(self, log: LogRecovery, *, segment_bytes: int, flush_interval_ms: int) -> None:
+    def begin_log(self, log: LogRecovery, *, segment_bytes: int, flush_interval_ms: int, unflushed_max: int) -> None:
         """Goes on with a log that was read."""
 
     def restore_moved(self, loader: SnapshotLoader, other: MovedShard) -> bool:

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use crate::disk::{Area, Disk, Syncer};
 
+/// Waits so long for more to be written that shares a sync.
+const GATHER: Duration = Duration::from_micros(500);
 /// Waits so long before it tries again what the disk has refused.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -58,6 +60,12 @@ pub struct Progress {
     durable_position: AtomicU64,
     syncs: AtomicU64,
     has_failed: AtomicBool,
+    /// The next segment was asked for, and nothing is known of it.
+    is_preparing: AtomicBool,
+    /// Somebody waits for this position, and more is to come before.
+    wanted_soon: AtomicU64,
+    /// The flusher looks at that from time to time.
+    is_alert: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -73,6 +81,8 @@ struct State {
     /// Bytes of the segment that is to be prepared.
     to_prepare: u64,
     prepared: Option<Prepared>,
+    /// Segments that are not written to any more. Their mappings take long to end.
+    retired: Vec<Box<dyn Area>>,
     failure: Option<Failure>,
     is_closing: bool,
 }
@@ -111,6 +121,9 @@ impl Progress {
             durable_position: AtomicU64::new(position),
             syncs: AtomicU64::new(0),
             has_failed: AtomicBool::new(false),
+            is_preparing: AtomicBool::new(false),
+            wanted_soon: AtomicU64::new(0),
+            is_alert: AtomicBool::new(false),
             state: Mutex::default(),
             changed: Condvar::new(),
         }
@@ -175,6 +188,18 @@ impl Progress {
         }
     }
 
+    /// Asks for a sync of all that is written, in a moment: more of it will come. Mostly without a system call.
+    pub fn demand_soon(&self) {
+        self.wanted_soon.store(self.position(), SeqCst);
+        if !self.is_alert.load(SeqCst) {
+            self.demand();
+        }
+    }
+
+    fn is_wanted_soon(&self) -> bool {
+        self.wanted_soon.load(SeqCst) > self.durable_position()
+    }
+
     #[inline]
     pub(crate) fn wrote(&self, number: u64, position: u64) {
         self.number.store(number, Relaxed);
@@ -211,7 +236,21 @@ impl Progress {
     pub(crate) fn ask_to_prepare(&self, bytes: u64) {
         let mut state = self.lock();
         state.to_prepare = bytes;
+        if state.prepared.is_none() {
+            self.is_preparing.store(true, Relaxed);
+        }
         self.changed.notify_all();
+    }
+
+    /// True from when the next segment is asked for until it is there, or the disk has refused it.
+    #[inline]
+    pub(crate) fn is_preparing(&self) -> bool {
+        self.is_preparing.load(Relaxed)
+    }
+
+    /// Leaves it to the flusher to end the mapping of a segment.
+    pub(crate) fn retire(&self, area: Box<dyn Area>) {
+        self.lock().retired.push(area);
     }
 
     pub(crate) fn take_prepared(&self) -> Option<Prepared> {
@@ -261,13 +300,17 @@ impl Progress {
             state.to_prepare = 0;
         }
         let bytes = state.to_prepare;
+        let retired = std::mem::take(&mut state.retired);
         drop(state);
+        drop(retired);
         if bytes == 0 {
+            self.is_preparing.store(false, Relaxed);
             return false;
         }
         let path = directory.join("next.new");
         let made = disk.create(&path, bytes);
         let mut state = self.lock();
+        self.is_preparing.store(false, Relaxed);
         match made {
             Ok(area) => {
                 state.to_prepare = 0;
@@ -347,7 +390,12 @@ fn run(
             continue;
         }
         match progress.flush(disk, directory) {
-            Ok(true) | Err(_) => tell(),
+            Ok(true) => {
+                tell();
+                // Those who are answered now will ask again.
+                progress.is_alert.store(true, SeqCst);
+            }
+            Err(_) => tell(),
             Ok(false) => {}
         }
         due = Instant::now() + interval;
@@ -359,20 +407,33 @@ fn run(
 
 /// Waits until there is something to do: whether it is the last, and whether it is a flush.
 fn wait(progress: &Progress, due: Instant, prepare_due: Instant) -> (bool, bool) {
+    let mut gathered = Instant::now() + GATHER;
     let mut state = progress.lock();
     loop {
         let now = Instant::now();
-        let is_wanted = state.wanted > progress.durable_position() && !state.has_lost();
+        let mut is_wanted = state.wanted > progress.durable_position();
+        let mut is_alert = progress.is_alert.load(SeqCst);
+        if is_alert && now >= gathered {
+            is_wanted |= progress.is_wanted_soon();
+            // Nobody has come: who comes next wakes this thread. One who has come just now is seen.
+            is_alert = false;
+            progress.is_alert.store(false, SeqCst);
+            is_wanted |= progress.is_wanted_soon();
+        }
         let prepares = state.to_prepare != 0 && now >= prepare_due;
-        let flushes = state.is_closing || is_wanted || now >= due;
+        let flushes = state.is_closing || is_wanted && !state.has_lost() || now >= due;
         if flushes || prepares {
             return (state.is_closing, flushes);
         }
-        let until = if state.to_prepare != 0 {
-            due.min(prepare_due)
+        let mut until = due;
+        if state.to_prepare != 0 {
+            until = until.min(prepare_due);
+        }
+        if is_alert {
+            until = until.min(gathered);
         } else {
-            due
-        };
+            gathered = due;
+        }
         let (guard, _) = progress
             .changed
             .wait_timeout(state, until.saturating_duration_since(now))

@@ -3,7 +3,7 @@
 use crc32c::{crc32c, crc32c_append};
 
 /// The version of the format that is written. Older ones are read.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// Bytes of the head of a segment.
 pub const HEADER_BYTES: u64 = 64;
 /// Bytes of a record before its contents.
@@ -18,13 +18,17 @@ const COMMIT_BYTES: usize = 32;
 /// Shards that may take part in a transaction.
 const PARTS_MAX: usize = 64;
 
-const CHANGE: u8 = 1;
+pub(crate) const CHANGE: u8 = 1;
 const COMMIT: u8 = 2;
 const BEGIN: u8 = 3;
 const DECISION: u8 = 4;
 const END: u8 = 5;
 const SEALED: u8 = 6;
 const SETTLED: u8 = 7;
+pub(crate) const PIECE: u8 = 8;
+pub(crate) const PIECED: u8 = 9;
+const ABANDONED: u8 = 10;
+const OPEN: u8 = 11;
 
 /// A fault in the bytes of a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -51,6 +55,8 @@ pub enum FormatError {
     Stale,
     #[error("a record has a lower number than the one before it")]
     Order,
+    #[error("pieces of a long value are missing")]
+    Pieces,
 }
 
 /// The head of a segment.
@@ -202,9 +208,39 @@ pub enum Content<'a> {
     Sealed,
     /// What has become of all groups before is known and marked.
     Settled,
+    /// Bytes of a long value whose change has not come yet, from an offset of the value on. They end what was there.
+    Piece {
+        draft: u64,
+        offset: u64,
+        bytes: &'a [u8],
+    },
+    /// A change of which some bytes stand in pieces before: between its head and its tail, `len` of them.
+    Pieced {
+        draft: u64,
+        len: u64,
+        head: &'a [u8],
+        tail: &'a [u8],
+    },
+    /// The change of a long value does not come.
+    Abandoned {
+        draft: u64,
+    },
+    /// Pieces without their change stand in the segments from this one on. The first record of a segment.
+    Open {
+        sequence: u64,
+    },
 }
 
 impl<'a> Content<'a> {
+    /// True for what a reader needs that puts long values together.
+    #[inline]
+    pub(crate) fn is_of_pieces(&self) -> bool {
+        matches!(
+            self,
+            Self::Piece { .. } | Self::Pieced { .. } | Self::Abandoned { .. } | Self::Settled
+        )
+    }
+
     /// The number that stands for the kind in the head of a record.
     #[must_use]
     pub fn kind(&self) -> u8 {
@@ -216,6 +252,10 @@ impl<'a> Content<'a> {
             Self::End { .. } => END,
             Self::Sealed => SEALED,
             Self::Settled => SETTLED,
+            Self::Piece { .. } => PIECE,
+            Self::Pieced { .. } => PIECED,
+            Self::Abandoned { .. } => ABANDONED,
+            Self::Open { .. } => OPEN,
         }
     }
 
@@ -250,6 +290,28 @@ impl<'a> Content<'a> {
                 out.push(*outcome as u8);
             }
             Self::Sealed | Self::Settled => {}
+            Self::Piece {
+                draft,
+                offset,
+                bytes,
+            } => {
+                out.extend_from_slice(&draft.to_le_bytes());
+                out.extend_from_slice(&offset.to_le_bytes());
+                out.extend_from_slice(bytes);
+            }
+            Self::Pieced {
+                draft,
+                len,
+                head,
+                tail,
+            } => {
+                put_pieced(out, *draft, *len, head.len());
+                out.extend_from_slice(head);
+                out.extend_from_slice(tail);
+            }
+            Self::Abandoned { draft: word } | Self::Open { sequence: word } => {
+                out.extend_from_slice(&word.to_le_bytes());
+            }
         }
     }
 
@@ -279,7 +341,19 @@ impl<'a> Content<'a> {
             }
             SEALED if bytes.is_empty() => Ok(Self::Sealed),
             SETTLED if bytes.is_empty() => Ok(Self::Settled),
-            BEGIN | END | SEALED | SETTLED => Err(unsound),
+            PIECE if bytes.len() >= 16 => Ok(Self::Piece {
+                draft: word_at(bytes, 0),
+                offset: word_at(bytes, 8),
+                bytes: &bytes[16..],
+            }),
+            PIECED => pieced(bytes).ok_or(unsound),
+            ABANDONED if bytes.len() == 8 => Ok(Self::Abandoned {
+                draft: word_at(bytes, 0),
+            }),
+            OPEN if bytes.len() == 8 => Ok(Self::Open {
+                sequence: word_at(bytes, 0),
+            }),
+            BEGIN | END | SEALED | SETTLED | PIECE | ABANDONED | OPEN => Err(unsound),
             other => Err(FormatError::Kind(other)),
         }
     }
@@ -289,6 +363,24 @@ fn commit_at(bytes: &[u8]) -> Content<'_> {
     Content::Commit(Commit {
         number: word_at(bytes, 16),
         position: word_at(bytes, 24),
+    })
+}
+
+/// Appends what stands before the head of a change in pieces.
+pub(crate) fn put_pieced(out: &mut Vec<u8>, draft: u64, len: u64, head_bytes: usize) {
+    out.extend_from_slice(&draft.to_le_bytes());
+    out.extend_from_slice(&len.to_le_bytes());
+    out.extend_from_slice(&(head_bytes as u64).to_le_bytes());
+}
+
+fn pieced(bytes: &[u8]) -> Option<Content<'_>> {
+    let (words, rest) = bytes.split_at_checked(24)?;
+    let (head, tail) = rest.split_at_checked(usize::try_from(word_at(words, 16)).ok()?)?;
+    Some(Content::Pieced {
+        draft: word_at(words, 0),
+        len: word_at(words, 8),
+        head,
+        tail,
     })
 }
 
@@ -328,24 +420,19 @@ pub struct Frame<'a> {
     pub bytes: u64,
 }
 
-/// The head of a record whose contents are these pieces, one behind the other.
+/// Fills in the head at the beginning of a record, whose contents stand behind it and go on in a piece elsewhere.
 #[inline]
-pub(crate) fn frame_header(
-    kind: u8,
-    number: u64,
-    epoch: u64,
-    pieces: [&[u8]; 2],
-) -> [u8; RECORD_HEADER_BYTES as usize] {
-    let mut header = [0; RECORD_HEADER_BYTES as usize];
-    let length = (pieces[0].len() + pieces[1].len()) as u64;
-    header[4] = kind;
-    header[8..16].copy_from_slice(&length.to_le_bytes());
-    header[16..24].copy_from_slice(&number.to_le_bytes());
-    header[24..].copy_from_slice(&epoch.to_le_bytes());
-    let crc = crc32c(&header[4..]);
-    let crc = crc32c_append(crc32c_append(crc, pieces[0]), pieces[1]);
-    header[..4].copy_from_slice(&crc.to_le_bytes());
-    header
+pub(crate) fn seal_frame(kind: u8, number: u64, epoch: u64, frame: &mut [u8], piece: &[u8]) {
+    let length = (frame.len() - RECORD_HEADER_BYTES as usize + piece.len()) as u64;
+    frame[4..8].copy_from_slice(&[kind, 0, 0, 0]);
+    frame[8..16].copy_from_slice(&length.to_le_bytes());
+    frame[16..24].copy_from_slice(&number.to_le_bytes());
+    frame[24..32].copy_from_slice(&epoch.to_le_bytes());
+    let mut crc = crc32c(&frame[4..]);
+    if !piece.is_empty() {
+        crc = crc32c_append(crc, piece);
+    }
+    frame[..4].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// Bytes that a record with so many bytes of contents takes in a segment.
@@ -400,20 +487,13 @@ impl<'a> Frame<'a> {
 
     /// Appends the record, as a segment has it.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let mut contents = Vec::new();
-        self.content.encode(&mut contents);
-        let pieces = [&contents[..], &[]];
-        out.extend_from_slice(&frame_header(
-            self.content.kind(),
-            self.number,
-            self.epoch,
-            pieces,
-        ));
-        out.extend_from_slice(&contents);
-        let padding = frame_bytes(contents.len() as u64) as usize
-            - RECORD_HEADER_BYTES as usize
-            - contents.len();
-        out.extend(std::iter::repeat_n(0, padding));
+        let start = out.len();
+        out.extend([0; RECORD_HEADER_BYTES as usize]);
+        self.content.encode(out);
+        let kind = self.content.kind();
+        seal_frame(kind, self.number, self.epoch, &mut out[start..], b"");
+        let length = (out.len() - start).next_multiple_of(ALIGNMENT as usize);
+        out.resize(start + length, 0);
     }
 }
 
@@ -464,6 +544,19 @@ mod tests {
             end(Outcome::Whole),
             Content::Sealed,
             Content::Settled,
+            Content::Piece {
+                draft: 7,
+                offset: 1 << 33,
+                bytes: b"some bytes",
+            },
+            Content::Pieced {
+                draft: 7,
+                len: 1 << 33,
+                head: b"the head",
+                tail: b"and the tail",
+            },
+            Content::Abandoned { draft: 7 },
+            Content::Open { sequence: 9 },
         ]
     }
 
@@ -555,13 +648,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_are_too_strange_to_be_read(mut bytes: Vec<u8>, kind in 0_u8..9, length in 0_u64..64) {
+        fn no_bytes_are_too_strange_to_be_read(mut bytes: Vec<u8>, kind in 0_u8..13, length in 0_u64..64) {
             let _ = SegmentHeader::decode(&bytes, 4096);
             let _ = Frame::decode(&bytes, 0);
             let contents = bytes.clone();
             let _ = Content::decode(kind, &contents);
-            let header = frame_header(kind, length, 1, [&contents, &[]]);
-            bytes.splice(0..0, header);
+            bytes.splice(0..0, [0; RECORD_HEADER_BYTES as usize]);
+            seal_frame(kind, length, 1, &mut bytes, b"");
             bytes.extend([0; 8]);
             if let Ok(frame) = Frame::decode(&bytes, 0) {
                 let mut again = Vec::new();

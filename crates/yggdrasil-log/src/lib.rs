@@ -5,6 +5,7 @@
 pub mod disk;
 mod flusher;
 mod format;
+mod pieces;
 mod reader;
 mod recovery;
 mod shard_log;
@@ -15,7 +16,8 @@ pub use format::{
     Commit, Content, Decision, FORMAT_VERSION, FormatError, Frame, HEADER_BYTES, Outcome,
     RECORD_HEADER_BYTES, SegmentHeader, segment_name, sequence_of,
 };
-pub use reader::{End, Entry, LogError, Place, Reader};
+pub use pieces::Pieces;
+pub use reader::{End, Entry, LogError, Place, Reader, first_needed};
 pub use recovery::{Found, Open, Outcomes, Recovery, RecoveryError};
 pub use shard_log::{LogListener, ShardLog, shard_directory};
-pub use writer::{Writer, WriterOptions};
+pub use writer::{Given, Writer, WriterOptions};

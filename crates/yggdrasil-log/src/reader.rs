@@ -9,6 +9,7 @@ use crate::format::{
     Commit, Content, FormatError, Frame, HEADER_BYTES, RECORD_HEADER_BYTES, SegmentHeader,
     last_commit_behind, segment_name, sequence_of,
 };
+use crate::pieces::Pieces;
 
 /// A reason why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +87,11 @@ pub struct Reader {
     end: End,
     is_over: bool,
     bytes_read: u64,
+    pieces: Pieces,
+    /// Changes in pieces are put together.
+    is_whole: bool,
+    /// Pieces before the first segment that is read were removed: a snapshot has the changes that they belong to.
+    is_cut: bool,
 }
 
 impl Reader {
@@ -116,6 +122,9 @@ impl Reader {
             end: End::default(),
             is_over: false,
             bytes_read: 0,
+            pieces: Pieces::default(),
+            is_whole: true,
+            is_cut: false,
         })
     }
 
@@ -127,10 +136,17 @@ impl Reader {
         self.end = End::default();
         self.is_over = false;
         self.bytes_read = 0;
+        self.pieces = Pieces::default();
     }
 
-    /// Passes over all but the last segments. For a reader that has read nothing.
+    /// Says whether changes that stand in pieces are given as a whole, or as [`Content::Pieced`], which takes no memory.
+    pub fn put_together(&mut self, is_whole: bool) {
+        self.is_whole = is_whole;
+    }
+
+    /// Passes over all but the last segments. For a reader that has read nothing, and puts nothing together.
     pub fn skip_to_last(&mut self, segments: usize) {
+        self.is_whole = false;
         self.current = self.segments.len().saturating_sub(segments);
     }
 
@@ -145,14 +161,27 @@ impl Reader {
             }
             self.current += 1;
         }
+        let Some(sequence) = self.segments.get(self.current) else {
+            return Ok(());
+        };
+        let needed = first_needed(&*self.disk, &self.directory, *sequence);
+        let needed = needed.map_err(|error| LogError::Disk {
+            path: self.path(self.current),
+            error,
+        })?;
+        while self.current > 0 && self.segments[self.current] > needed {
+            self.current -= 1;
+        }
         Ok(())
     }
 
-    /// The next record; `None` at the end of the log.
+    /// The next record; `None` at the end of the log. A change in pieces that begins before a log that was cut is given
+    /// as it stands.
     ///
     /// # Errors
     /// The disk fails, or what was durable is damaged.
     pub fn read(&mut self) -> Result<Option<Entry<'_>>, LogError> {
+        self.pieces.release();
         loop {
             if self.is_over || self.segments.is_empty() {
                 return Ok(None);
@@ -177,15 +206,28 @@ impl Reader {
             sequence: loaded.header.sequence,
             offset: self.offset,
         };
-        let frame = Frame::decode_checked(&loaded.contents, place.offset)
-            .map_err(|reason| damaged(&loaded.path, place.offset, reason))?;
+        let damage = |reason| damaged(&loaded.path, place.offset, reason);
+        let mut frame = Frame::decode_checked(&loaded.contents, place.offset).map_err(damage)?;
         self.offset += frame.bytes;
         self.bytes_read += frame.bytes;
         self.end.number = frame.number;
         self.end.epoch = frame.epoch;
+        if let Content::Open { sequence } = frame.content {
+            let is_first = self.bytes_read == frame.bytes;
+            self.is_cut |= is_first && sequence < place.sequence;
+        }
         if let Content::Commit(commit) = &frame.content {
             self.end.durable_number = commit.number;
             self.end.durable_position = commit.position;
+        }
+        if self.is_whole && frame.content.is_of_pieces() {
+            match self.pieces.take(&frame.content) {
+                Ok(()) if matches!(frame.content, Content::Pieced { .. }) => {
+                    frame.content = Content::Change(self.pieces.whole());
+                }
+                Err(_) if self.is_cut => {}
+                outcome => outcome.map_err(damage)?,
+            }
         }
         Ok(Some(Entry { frame, place }))
     }
@@ -333,7 +375,7 @@ impl Reader {
         if frame.epoch < self.end.epoch {
             return Err(FormatError::Stale);
         }
-        let is_change = matches!(frame.content, Content::Change(_));
+        let is_change = matches!(frame.content, Content::Change(_) | Content::Pieced { .. });
         if frame.number < self.end.number || is_change && frame.number == self.end.number {
             return Err(FormatError::Order);
         }
@@ -387,6 +429,22 @@ impl Reader {
         }
         Ok((commit, torn))
     }
+}
+
+/// The first segment that is needed to read a log from a segment on: pieces of long values may stand before it.
+///
+/// # Errors
+/// It cannot be read.
+pub fn first_needed(disk: &dyn Disk, directory: &Path, sequence: u64) -> io::Result<u64> {
+    const AT_MOST: usize = HEADER_BYTES as usize + 64;
+    let (head, _) = disk.read_head(&directory.join(segment_name(sequence)), AT_MOST)?;
+    Ok(match Frame::decode(&head, HEADER_BYTES) {
+        Ok(Frame {
+            content: Content::Open { sequence: first },
+            ..
+        }) => first.min(sequence),
+        _ => sequence,
+    })
 }
 
 fn damaged(path: &Path, offset: u64, reason: FormatError) -> LogError {

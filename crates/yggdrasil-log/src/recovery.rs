@@ -76,6 +76,7 @@ impl Recovery {
     /// It cannot be read, or is damaged.
     pub fn scan(disk: Arc<dyn Disk>, directory: &Path) -> Result<Self, RecoveryError> {
         let mut reader = Reader::open(disk, directory)?;
+        reader.put_together(false);
         let mut found = Found::default();
         let mut group = None;
         while let Some(entry) = reader.read()? {
@@ -88,6 +89,7 @@ impl Recovery {
         found.bytes = reader.bytes_read();
         found.end = reader.end();
         reader.rewind();
+        reader.put_together(true);
         Ok(Self {
             reader,
             found,
@@ -211,7 +213,7 @@ pub(crate) fn find_decision(
 impl Found {
     fn note(&mut self, entry: &Entry<'_>, group: &mut Option<Open>) {
         match &entry.frame.content {
-            Content::Change(_) => self.changes += 1,
+            Content::Change(_) | Content::Pieced { .. } => self.changes += 1,
             Content::Begin { coordinator, tag } => {
                 // One that was not ended was in hand when the process died.
                 if let Some(open) = group.take() {
@@ -246,7 +248,7 @@ impl Found {
                 self.decisions.insert(decision.tag, decision.parts.clone());
             }
             Content::Settled => self.open.clear(),
-            Content::Commit(_) | Content::Sealed => {}
+            _ => {}
         }
     }
 

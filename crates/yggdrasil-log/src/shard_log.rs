@@ -4,14 +4,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use yggdrasil_core::engine::{AckChoice, Log, LogStatus};
+use yggdrasil_core::engine::{AckChoice, Log, LogStatus, Pressure};
 use yggdrasil_core::keyspace::{ChangeListener, KeyspaceError, Mark, Millis, Record};
 use yggdrasil_core::namespaces::{Ack, Namespaces};
 
 use crate::flusher::{Failure, Progress};
 use crate::format::{Content, Decision, Outcome};
 use crate::recovery::find_decision;
-use crate::writer::Writer;
+use crate::writer::{Given, Writer};
 
 /// Waits so long, in ms, before it tries again to write what a failed sync has left.
 const HEAL_MS: u64 = 500;
@@ -45,6 +45,12 @@ struct State {
     /// Nothing is kept of the key that the next change is for.
     is_exempt: bool,
     heal_at: Millis,
+    /// Bytes that may be written and not durable.
+    unflushed_max: u64,
+    /// Names given to long values in pieces, so far.
+    drafts: u64,
+    /// The next change is that of a value in pieces.
+    published: Option<Given>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,9 +73,14 @@ struct Due {
 }
 
 impl ShardLog {
-    /// The log that a writer writes, and what is to listen to the shard.
+    /// The log that a writer writes, and what is to listen to the shard. Beyond `unflushed_max` bytes that are not
+    /// durable, writers are to wait.
     #[must_use]
-    pub fn new(writer: Writer, namespaces: Arc<Namespaces>) -> (Self, LogListener) {
+    pub fn new(
+        writer: Writer,
+        namespaces: Arc<Namespaces>,
+        unflushed_max: u64,
+    ) -> (Self, LogListener) {
         let state = State {
             progress: Arc::clone(writer.progress()),
             writer,
@@ -78,6 +89,9 @@ impl ShardLog {
             due: Due::default(),
             is_exempt: false,
             heal_at: 0,
+            unflushed_max,
+            drafts: 0,
+            published: None,
         };
         let shared = Rc::new(RefCell::new(state));
         let listener = LogListener {
@@ -104,8 +118,14 @@ impl State {
             let namespace = self.namespaces.of(record.key);
             (namespace.ack, namespace.may_lower)
         };
+        let published = self.published.take();
         match ack {
-            Ack::None => return,
+            Ack::None => {
+                if let Some(given) = published {
+                    self.writer.abandon(given.draft);
+                }
+                return;
+            }
             Ack::Fast => {}
             Ack::Sync if may_lower => self.due.by_default = number,
             Ack::Sync => self.due.always = number,
@@ -118,7 +138,10 @@ impl State {
             let (coordinator, tag) = (group.coordinator, group.tag);
             self.writer.mark(&Content::Begin { coordinator, tag });
         }
-        self.writer.change(number, record);
+        match published {
+            Some(given) => self.writer.change_in_pieces(number, record, given),
+            None => self.writer.change(number, record),
+        }
     }
 
     fn mark(&mut self, number: u64, mark: &Mark<'_>) {
@@ -181,6 +204,28 @@ impl ChangeListener for LogListener {
         self.shared.borrow_mut().writer.reserve(bytes).is_ok()
     }
 
+    fn name_draft(&mut self, key: &[u8]) -> u64 {
+        let mut state = self.shared.borrow_mut();
+        if state.namespaces.of(key).ack == Ack::None {
+            return 0;
+        }
+        state.drafts += 1;
+        state.drafts
+    }
+
+    fn piece(&mut self, draft: u64, offset: u64, bytes: &[u8]) -> bool {
+        let mut state = self.shared.borrow_mut();
+        !state.progress.has_failed() && state.writer.piece(draft, offset, bytes)
+    }
+
+    fn publish_pieces(&mut self, draft: u64, bytes: u64) {
+        self.shared.borrow_mut().published = Some(Given { draft, bytes });
+    }
+
+    fn abandon_pieces(&mut self, draft: u64) {
+        self.shared.borrow_mut().writer.abandon(draft);
+    }
+
     fn mark(&mut self, number: u64, mark: &Mark<'_>) {
         self.shared.borrow_mut().mark(number, mark);
     }
@@ -217,6 +262,10 @@ impl Log for ShardLog {
         self.shared.borrow().progress.demand();
     }
 
+    fn demand_soon(&self) {
+        self.shared.borrow().progress.demand_soon();
+    }
+
     #[inline]
     fn must_be_durable(&self, ack: AckChoice) -> u64 {
         let due = self.shared.borrow().due;
@@ -242,6 +291,24 @@ impl Log for ShardLog {
 
     fn set_namespaces(&mut self, namespaces: Arc<Namespaces>) {
         self.shared.borrow_mut().namespaces = namespaces;
+    }
+
+    fn pressure(&self) -> Pressure {
+        let state = self.shared.borrow();
+        let progress = &state.progress;
+        if progress.has_failed() {
+            return Pressure::None;
+        }
+        let unflushed = progress
+            .position()
+            .saturating_sub(progress.durable_position());
+        if unflushed > state.unflushed_max || state.writer.waits_for_segment() {
+            Pressure::Wait
+        } else if unflushed > state.unflushed_max / 2 {
+            Pressure::Flush
+        } else {
+            Pressure::None
+        }
     }
 
     fn work(&mut self, now: Millis) {

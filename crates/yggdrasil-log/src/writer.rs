@@ -1,5 +1,6 @@
 //! Writing a log: behind its end, in segments that are mapped.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,13 +10,15 @@ use yggdrasil_core::keyspace::{Effect, Record, Value};
 use crate::disk::{Area, Contents, Disk};
 use crate::flusher::{Failure, FailureKind, Prepared, Progress};
 use crate::format::{
-    Commit, Content, Frame, HEADER_BYTES, RECORD_HEADER_BYTES, SegmentHeader, frame_bytes,
-    frame_header, segment_name, sequence_of,
+    ALIGNMENT, CHANGE, Commit, Content, Frame, HEADER_BYTES, PIECE, PIECED, RECORD_HEADER_BYTES,
+    SegmentHeader, frame_bytes, put_pieced, seal_frame, segment_name, sequence_of,
 };
 use crate::reader::{End, LogError, Place};
 
 /// Bytes that are written without being copied before.
 const PIECE_BYTES: usize = 4096;
+/// Bytes of a piece of a long value before its own.
+const PIECE_HEAD_BYTES: u64 = 16;
 /// Room that a segment keeps for marks.
 const MARKS_BYTES: u64 = 2048;
 /// The part of a segment that is kept for changes that cannot be refused, as a divisor.
@@ -50,6 +53,30 @@ pub struct Writer {
     has_asked: bool,
     /// Changes that found no room though nothing may refuse them.
     lost: u64,
+    drafts: Drafts,
+}
+
+/// Long values of which pieces are written and whose changes have not come yet.
+#[derive(Default, Debug)]
+struct Drafts {
+    /// The segment in which the first piece of each stands.
+    begun: HashMap<u64, u64>,
+}
+
+impl Drafts {
+    /// The first segment with a piece.
+    fn first(&self) -> Option<u64> {
+        self.begun.values().copied().min()
+    }
+}
+
+/// The pieces of a value that stand in the log before its change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Given {
+    /// Names the value among those of the run.
+    pub draft: u64,
+    /// Bytes of it, from its beginning on.
+    pub bytes: u64,
 }
 
 impl Writer {
@@ -82,6 +109,7 @@ impl Writer {
             progress: Arc::new(progress),
             has_asked: false,
             lost: 0,
+            drafts: Drafts::default(),
         })
     }
 
@@ -106,13 +134,19 @@ impl Writer {
         self.lost
     }
 
+    /// Bytes of a segment without which a record with so many bytes of contents is not begun.
+    #[inline]
+    fn needed_for(&self, contents: u64) -> u64 {
+        frame_bytes(contents) + MARKS_BYTES + self.options.segment_bytes / KEPT_PART
+    }
+
     /// Makes sure that a record with so many bytes of contents finds room.
     ///
     /// # Errors
     /// The disk has no room, or has failed.
     #[inline]
     pub fn reserve(&mut self, contents: u64) -> Result<(), Failure> {
-        let needed = frame_bytes(contents) + MARKS_BYTES + self.options.segment_bytes / KEPT_PART;
+        let needed = self.needed_for(contents);
         if self.offset + needed <= self.header.bytes && self.has_asked {
             return Ok(());
         }
@@ -145,17 +179,68 @@ impl Writer {
         }
     }
 
+    /// True while a part of the segment in hand is left and nothing is known of the next one.
+    #[inline]
+    pub fn waits_for_segment(&self) -> bool {
+        self.progress.is_preparing() && self.header.bytes - self.offset < self.header.bytes / 4
+    }
+
+    /// Appends bytes of a long value whose change comes later. False where the disk has no room for them just now; then
+    /// they come with the change.
+    pub fn piece(&mut self, draft: u64, offset: u64, bytes: &[u8]) -> bool {
+        let contents = PIECE_HEAD_BYTES + bytes.len() as u64;
+        let needs_segment = self.offset + self.needed_for(contents) > self.header.bytes;
+        if needs_segment && self.progress.is_preparing() || self.reserve(contents).is_err() {
+            return false;
+        }
+        let mut frame = self.begin_frame();
+        frame.extend(draft.to_le_bytes());
+        frame.extend(offset.to_le_bytes());
+        if !self.append(PIECE, self.number, frame, bytes) {
+            return false;
+        }
+        let sequence = self.header.sequence;
+        self.drafts.begun.entry(draft).or_insert(sequence);
+        true
+    }
+
+    /// Says that the change of a long value does not come, if pieces of it were written.
+    pub fn abandon(&mut self, draft: u64) {
+        if self.drafts.begun.remove(&draft).is_some() {
+            self.mark(&Content::Abandoned { draft });
+        }
+    }
+
+    /// Appends a change of a value of which pieces are written.
+    pub fn change_in_pieces(&mut self, number: u64, record: &Record<'_>, given: Given) {
+        let mut head = Vec::new();
+        let piece = encode(record, &mut head);
+        assert!(
+            piece.len() as u64 >= given.bytes,
+            "the pieces of a value are its beginning"
+        );
+        let mut frame = self.begin_frame();
+        put_pieced(&mut frame, given.draft, given.bytes, head.len());
+        frame.extend_from_slice(&head);
+        self.append(PIECED, number, frame, &piece[given.bytes as usize..]);
+        self.drafts.begun.remove(&given.draft);
+    }
+
     /// Appends a change.
     #[inline]
     pub fn change(&mut self, number: u64, record: &Record<'_>) {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        let piece = encode(record, &mut scratch);
-        self.append(1, number, &scratch, piece);
-        if scratch.capacity() > 64 * PIECE_BYTES {
-            scratch = Vec::new();
-        }
-        self.scratch = scratch;
+        let mut frame = self.begin_frame();
+        let piece = encode(record, &mut frame);
+        self.append(CHANGE, number, frame, piece);
+    }
+
+    /// The beginning of a record: room for its head, which comes when its contents are there.
+    #[inline]
+    fn begin_frame(&mut self) -> Vec<u8> {
+        let mut frame = std::mem::take(&mut self.scratch);
+        frame.clear();
+        frame.extend([0; RECORD_HEADER_BYTES as usize]);
+        frame
     }
 
     /// The run that writes.
@@ -183,51 +268,50 @@ impl Writer {
 
     /// The same for what has a number of its own.
     pub fn mark_numbered(&mut self, number: u64, content: &Content<'_>) {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        content.encode(&mut scratch);
-        self.append(content.kind(), number, &scratch, b"");
-        self.scratch = scratch;
+        let mut frame = self.begin_frame();
+        content.encode(&mut frame);
+        self.append(content.kind(), number, frame, b"");
     }
 
+    /// Appends a record whose contents end with a piece that was not copied. False where it found no room.
     #[inline]
-    fn append(&mut self, kind: u8, number: u64, head: &[u8], piece: &[u8]) {
+    fn append(&mut self, kind: u8, number: u64, frame: Vec<u8>, piece: &[u8]) -> bool {
         let durable = self.progress.durable_position();
         if durable > self.marked {
             self.mark_durable(durable);
         }
-        let bytes = frame_bytes((head.len() + piece.len()) as u64);
-        if self.offset + bytes + MARKS_BYTES / 2 > self.header.bytes
-            && self.roll(bytes + MARKS_BYTES).is_err()
-        {
+        let bytes = (frame.len() + piece.len()) as u64;
+        let has_room = self.offset + bytes + MARKS_BYTES / 2 <= self.header.bytes
+            || self.roll(bytes + MARKS_BYTES).is_ok();
+        if has_room {
+            self.put(kind, number, frame, piece);
+            self.number = number;
+            self.progress
+                .wrote(number, self.header.position + self.offset);
+        } else {
             self.lost += 1;
-            return;
         }
-        self.put(kind, number, [head, piece], bytes);
-        self.number = number;
-        self.progress
-            .wrote(number, self.header.position + self.offset);
+        has_room
     }
 
-    /// Writes a record; its head last, so that a process that dies meanwhile leaves none.
+    /// Writes a record. Its head comes last, and its checksum tells of a process that has died meanwhile.
     #[inline]
-    fn put(&mut self, kind: u8, number: u64, pieces: [&[u8]; 2], bytes: u64) {
-        let header = frame_header(kind, number, self.options.epoch, pieces);
-        let contents = self.offset + RECORD_HEADER_BYTES;
-        self.area.write(contents, pieces[0]);
-        if !pieces[1].is_empty() {
-            self.area
-                .write(contents + pieces[0].len() as u64, pieces[1]);
+    fn put(&mut self, kind: u8, number: u64, mut frame: Vec<u8>, piece: &[u8]) {
+        seal_frame(kind, number, self.options.epoch, &mut frame, piece);
+        if !piece.is_empty() {
+            self.area.write(self.offset + frame.len() as u64, piece);
         }
-        self.area.write(self.offset, &header);
-        self.offset += bytes;
+        self.area.write(self.offset, &frame);
+        self.offset += (frame.len() + piece.len()).next_multiple_of(ALIGNMENT as usize) as u64;
+        if frame.capacity() <= 64 * PIECE_BYTES {
+            self.scratch = frame;
+        }
     }
 
     fn put_content(&mut self, content: &Content<'_>) {
-        let mut bytes = Vec::new();
-        content.encode(&mut bytes);
-        let length = frame_bytes(bytes.len() as u64);
-        self.put(content.kind(), self.number, [&bytes, b""], length);
+        let mut frame = self.begin_frame();
+        content.encode(&mut frame);
+        self.put(content.kind(), self.number, frame, b"");
     }
 
     fn mark_durable(&mut self, position: u64) {
@@ -269,10 +353,14 @@ impl Writer {
             .rename(&path, &self.options.directory.join(name))?;
         self.put_content(&Content::Sealed);
         self.progress.begin_segment(area.syncer(), true);
-        self.area = area;
+        self.progress
+            .retire(std::mem::replace(&mut self.area, area));
         self.header = header;
         self.offset = HEADER_BYTES;
         self.has_asked = false;
+        if let Some(sequence) = self.drafts.first() {
+            self.put_content(&Content::Open { sequence });
+        }
         Ok(())
     }
 
@@ -286,7 +374,19 @@ impl Writer {
             path: directory.clone(),
             error,
         };
-        let (from, records) = self.unsynced().map_err(failed)?;
+        let (from, mut records) = self.unsynced().map_err(failed)?;
+        if let Some(sequence) = self.drafts.first() {
+            // Its pieces may come first in the new segment, too.
+            let open = Frame {
+                content: Content::Open { sequence },
+                number: self.progress.durable_number(),
+                epoch: self.options.epoch + 1,
+                bytes: 0,
+            };
+            let mut first = Vec::new();
+            open.encode(&mut first);
+            records.splice(0..0, first);
+        }
         let needed = HEADER_BYTES + records.len() as u64 + 2 * MARKS_BYTES;
         let bytes = self
             .options
@@ -311,6 +411,9 @@ impl Writer {
         self.disk.sync_directory(&directory).map_err(failed)?;
         remove_behind(&*self.disk, &directory, header.sequence).map_err(failed)?;
         self.options.epoch += 1;
+        for begun in self.drafts.begun.values_mut() {
+            *begun = header.sequence.min(*begun);
+        }
         self.area = area;
         self.header = header;
         self.offset = HEADER_BYTES + records.len() as u64;

@@ -7,10 +7,17 @@ use std::sync::Arc;
 
 use yggdrasil_core::keyspace::{Effect, Kind, Record, Value};
 use yggdrasil_log::disk::{Disk, RealDisk, SimulatedDisk};
-use yggdrasil_log::{Content, Decision, End, Outcome, Reader, Writer, WriterOptions};
+use yggdrasil_log::{
+    Content, Decision, End, FORMAT_VERSION, Given, Outcome, Reader, Writer, WriterOptions,
+    segment_name,
+};
 
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/version-1")
+/// A value in pieces.
+const LONG: &[u8] = &[b'l'; 20_000];
+
+fn golden(version: u32) -> PathBuf {
+    let folder = format!("tests/golden/version-{version}");
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)
 }
 
 fn value(bytes: &'static [u8]) -> Effect<'static> {
@@ -26,7 +33,7 @@ fn value(bytes: &'static [u8]) -> Effect<'static> {
 fn write(disk: &SimulatedDisk, directory: &Path) {
     let options = WriterOptions {
         directory: directory.to_path_buf(),
-        segment_bytes: 4096,
+        segment_bytes: 16_384,
         epoch: 2,
     };
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
@@ -47,8 +54,18 @@ fn write(disk: &SimulatedDisk, directory: &Path) {
         tag,
         outcome,
     });
-    writer.reserve(4000).expect("there is room");
-    writer.change(8, &change(Effect::Clear));
+    assert!(writer.piece(1, 0, &LONG[..7000]));
+    assert!(progress.prepare(disk, directory));
+    assert!(writer.piece(2, 0, b"what does not come"));
+    assert!(writer.piece(1, 7000, &LONG[7000..14_000]));
+    writer.reserve(9000).expect("there is room");
+    writer.abandon(2);
+    let given = Given {
+        draft: 1,
+        bytes: 14_000,
+    };
+    writer.change_in_pieces(8, &change(value(LONG)), given);
+    writer.change(9, &change(Effect::Clear));
 }
 
 #[test]
@@ -57,21 +74,22 @@ fn the_files_of_this_version_are_those_that_are_kept() {
     write(&disk, &directory);
     let mut names = disk.list(&directory).expect("the log is there");
     names.sort();
-    assert_eq!(names, ["0000000000000001.log", "0000000000000002.log"]);
+    assert_eq!(names, [1, 2, 3].map(segment_name));
     for name in names {
         let written = disk.read(&directory.join(&name)).expect("a file").bytes;
+        let folder = golden(FORMAT_VERSION);
         if std::env::var_os("YGGDRASIL_WRITE_GOLDEN").is_some() {
-            std::fs::create_dir_all(golden()).expect("a directory");
-            std::fs::write(golden().join(&name), &written).expect("a file");
+            std::fs::create_dir_all(&folder).expect("a directory");
+            std::fs::write(folder.join(&name), &written).expect("a file");
         }
-        let kept = std::fs::read(golden().join(&name)).expect("the kept file");
+        let kept = std::fs::read(folder.join(&name)).expect("the kept file");
         assert!(written == kept, "{name} differs");
     }
 }
 
-#[test]
-fn version_1_is_read() {
-    let mut reader = Reader::open(Arc::new(RealDisk), &golden()).expect("the kept files");
+/// What the kept files of a version have: numbers, runs, segments and contents; and the end.
+fn found(version: u32) -> (Vec<(u64, u64, u64, String)>, End) {
+    let mut reader = Reader::open(Arc::new(RealDisk), &golden(version)).expect("the kept files");
     let mut found = Vec::new();
     while let Some(entry) = reader.read().expect("a sound log") {
         let place = entry.place;
@@ -81,41 +99,74 @@ fn version_1_is_read() {
                 assert_eq!((record.db, record.key), (3, &b"a key"[..]));
                 format!("{:?}", record.effect)
             }
+            Content::Piece { draft, bytes, .. } => format!("{} of {draft}", bytes.len()),
             other => format!("{other:?}"),
         };
         found.push((entry.frame.number, entry.frame.epoch, place.sequence, what));
     }
-    let expected = [
-        (5, 2, 1, format!("{:?}", value(b"a value"))),
-        (
-            5,
-            2,
-            1,
-            "Commit(Commit { number: 5, position: 128 })".into(),
-        ),
-        (
-            5,
-            2,
-            1,
-            "Begin { coordinator: 1, tag: 1099511627785 }".into(),
-        ),
-        (7, 2, 1, "Remove".into()),
+    (found, reader.end())
+}
+
+/// What all versions begin with.
+fn beginning() -> Vec<(u64, u64, u64, String)> {
+    [
+        (5, format!("{:?}", value(b"a value"))),
+        (5, "Commit(Commit { number: 5, position: 128 })".into()),
+        (5, "Begin { coordinator: 1, tag: 1099511627785 }".into()),
+        (7, "Remove".into()),
         (
             7,
-            2,
-            1,
             "Decision(Decision { tag: 1099511627785, parts: [(0, 7), (1, 90)] })".into(),
         ),
         (
             7,
-            2,
-            1,
             "End { coordinator: 1, tag: 1099511627785, outcome: Released }".into(),
         ),
-        (8, 2, 2, "Clear".into()),
-    ];
+    ]
+    .map(|(number, what): (u64, String)| (number, 2, 1, what))
+    .to_vec()
+}
+
+#[test]
+fn version_1_is_read() {
+    let (found, end) = found(1);
+    let mut expected = beginning();
+    expected.push((8, 2, 2, "Clear".into()));
     assert_eq!(found, expected);
-    let end = reader.end();
     assert_eq!((end.number, end.epoch, end.torn_bytes), (8, 2, 0));
     assert_eq!((end.durable_number, end.durable_position), (5, 128));
+}
+
+#[test]
+fn version_2_is_read() {
+    let (found, end) = found(2);
+    let mut expected = beginning();
+    expected.extend([
+        (7, 2, 1, "7000 of 1".into()),
+        (7, 2, 1, "18 of 2".into()),
+        (7, 2, 2, "Open { sequence: 1 }".into()),
+        (7, 2, 2, "7000 of 1".into()),
+        (7, 2, 3, "Open { sequence: 1 }".into()),
+        (7, 2, 3, "Abandoned { draft: 2 }".into()),
+        (8, 2, 3, format!("{:?}", value(LONG))),
+        (9, 2, 3, "Clear".into()),
+    ]);
+    assert_eq!(found, expected);
+    assert_eq!((end.number, end.epoch, end.torn_bytes), (9, 2, 0));
+}
+
+#[test]
+fn a_change_whose_pieces_were_cut_off_is_passed_over() {
+    let (disk, directory) = (SimulatedDisk::new(), PathBuf::from("/log"));
+    write(&disk, &directory);
+    disk.remove(&directory.join(segment_name(1)))
+        .expect("a segment");
+    let mut reader = Reader::open(Arc::new(disk), &directory).expect("the other segments");
+    let mut numbers = Vec::new();
+    while let Some(entry) = reader.read().expect("a sound log") {
+        if matches!(entry.frame.content, Content::Change(_)) {
+            numbers.push(entry.frame.number);
+        }
+    }
+    assert_eq!(numbers, [9]);
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use yggdrasil_core::keyspace::{Effect, Kind, Record, Value};
 use yggdrasil_log::disk::{Damage, Disk, SimulatedDisk};
-use yggdrasil_log::{Content, End, Reader, Writer, WriterOptions};
+use yggdrasil_log::{Content, End, Given, Reader, Writer, WriterOptions};
 
 const CASES: u64 = 300;
 
@@ -38,6 +38,9 @@ struct Case {
     written: Vec<(u64, Vec<u8>)>,
     /// The last change that was called durable.
     durable: u64,
+    /// Values of which pieces are written: their names, bytes, and how many of them are written.
+    drafts: Vec<(u64, Vec<u8>, usize)>,
+    last_draft: u64,
 }
 
 fn read(disk: &SimulatedDisk, directory: &Path) -> (Vec<(u64, Vec<u8>)>, End) {
@@ -76,6 +79,47 @@ impl Case {
             writer,
             written: Vec::new(),
             durable: 0,
+            drafts: Vec::new(),
+            last_draft: 0,
+        }
+    }
+
+    /// Writes a piece of a long value, or its change, or says that it does not come.
+    fn write_in_pieces(&mut self) {
+        if self.writer.check().is_err() {
+            return;
+        }
+        if self.drafts.is_empty() || self.draw.below(4) == 0 {
+            self.last_draft += 1;
+            let byte = self.draw.below(256) as u8;
+            // Pieces that are put together wrongly are noticed.
+            let value = (0..12_000).map(|place: u32| byte ^ place.to_le_bytes()[1]);
+            self.drafts.push((self.last_draft, value.collect(), 0));
+        }
+        let chosen = self.draw.below(self.drafts.len() as u64) as usize;
+        match self.draw.below(8) {
+            0 => {
+                let (name, ..) = self.drafts.swap_remove(chosen);
+                self.writer.abandon(name);
+            }
+            1 => {
+                let (draft, value, given) = self.drafts.swap_remove(chosen);
+                let bytes = given as u64;
+                self.put(value, (given > 0).then_some(Given { draft, bytes }));
+            }
+            // What was received last is forgotten.
+            2 => self.drafts[chosen].2 /= 2,
+            _ => {
+                let length = self.draw.below(2_500) as usize;
+                let (name, value, given) = &mut self.drafts[chosen];
+                let until = (*given + length).min(value.len());
+                if self
+                    .writer
+                    .piece(*name, *given as u64, &value[*given..until])
+                {
+                    *given = until;
+                }
+            }
         }
     }
 
@@ -86,7 +130,10 @@ impl Case {
             _ => self.draw.below(100),
         };
         let byte = self.draw.below(256) as u8;
-        let value = vec![byte; length as usize];
+        self.put(vec![byte; length as usize], None);
+    }
+
+    fn put(&mut self, value: Vec<u8>, given: Option<Given>) {
         let record = Record {
             db: 0,
             key: b"a key",
@@ -99,10 +146,16 @@ impl Case {
         };
         let is_refused = self.writer.check().is_err();
         if is_refused || self.writer.reserve(record.encoded_len()).is_err() {
+            if let Some(given) = given {
+                self.writer.abandon(given.draft);
+            }
             return;
         }
         let number = self.written.last().map_or(0, |last| last.0) + 1 + self.draw.below(3);
-        self.writer.change(number, &record);
+        match given {
+            Some(given) => self.writer.change_in_pieces(number, &record, given),
+            None => self.writer.change(number, &record),
+        }
         self.written.push((number, value));
     }
 
@@ -134,6 +187,7 @@ impl Case {
                 let directory = &self.options.directory;
                 self.writer.progress().prepare(&self.disk, directory);
             }
+            15..25 => self.write_in_pieces(),
             _ => self.write(),
         }
     }
@@ -173,6 +227,8 @@ impl Case {
         let open = || Writer::open(Arc::clone(&disk), self.options.clone(), &end);
         // A sync that was to fail may fail here.
         self.writer = open().or_else(|_| open()).expect("the log goes on");
+        self.writer.mark(&Content::Settled);
+        self.drafts.clear();
         // What was found must be there again, whatever happens to the power.
         self.durable = last;
     }

@@ -86,6 +86,11 @@ impl LogRecovery {
         })
     }
 
+    /// Gives back the memory of what the first reading has found, which is not asked for any more. It can be read again.
+    fn forget(&self) {
+        *self.lock() = None;
+    }
+
     /// Groups of changes whose coordinator knows whether they count: coordinator, tag, and whether they were ended.
     fn open_groups(&self) -> PyResult<Vec<(u16, u64, bool)>> {
         self.with(|recovery| {
@@ -148,12 +153,13 @@ impl Worker {
     }
 
     /// Goes on with a log that was read.
-    #[pyo3(signature = (log, *, segment_bytes, flush_interval_ms))]
+    #[pyo3(signature = (log, *, segment_bytes, flush_interval_ms, unflushed_max))]
     fn begin_log(
         &self,
         log: &LogRecovery,
         segment_bytes: u64,
         flush_interval_ms: u64,
+        unflushed_max: u64,
     ) -> PyResult<()> {
         let (end, marks) = log.with(|recovery| (recovery.found().end, recovery.closing_marks()))?;
         let options = WriterOptions {
@@ -169,7 +175,7 @@ impl Worker {
         let progress = Arc::clone(writer.progress());
         let mut engine = self.engine.borrow_mut();
         let namespaces = Arc::clone(&engine.options().namespaces);
-        let (shard_log, listener) = ShardLog::new(writer, namespaces);
+        let (shard_log, listener) = ShardLog::new(writer, namespaces, unflushed_max);
         engine.begin_log(end.number, Box::new(shard_log), Box::new(listener));
         drop(engine);
         let wake = self.wake_descriptor()?;

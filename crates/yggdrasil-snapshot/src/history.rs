@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use yggdrasil_log::disk::Disk;
 use yggdrasil_log::{
-    Content, Frame, HEADER_BYTES, Outcome, SegmentHeader, segment_name, sequence_of,
+    Content, Frame, HEADER_BYTES, Outcome, Pieces, SegmentHeader, first_needed, segment_name,
+    sequence_of,
 };
 
 use crate::error::SnapshotError;
@@ -60,10 +61,17 @@ impl LogHistory {
     /// A segment cannot be read or removed. What is left goes on without a gap.
     pub fn drop_before(&self, start: u64) -> Result<u64, SnapshotError> {
         let segments = self.segments()?;
+        let covered = segments.windows(2).take_while(|pair| {
+            // The next one begins behind the last change of this one.
+            pair[1].header.number < start
+        });
+        let Some(first) = segments.get(covered.count()) else {
+            return Ok(0);
+        };
+        let needed = self.first_needed(first.sequence)?;
         let mut bytes = 0;
         for pair in segments.windows(2) {
-            // The next one begins behind the last change of this one.
-            if pair[1].header.number >= start {
+            if pair[0].sequence >= needed {
                 break;
             }
             let path = self.directory.join(segment_name(pair[0].sequence));
@@ -77,6 +85,12 @@ impl LogHistory {
             synced.map_err(|error| self.failed(error))?;
         }
         Ok(bytes)
+    }
+
+    /// The first segment with something that is needed from a segment on.
+    fn first_needed(&self, sequence: u64) -> Result<u64, SnapshotError> {
+        let needed = first_needed(&*self.disk, &self.directory, sequence);
+        needed.map_err(|error| self.failed(error))
     }
 
     /// Reads from a segment on, up to the end of the log. Gives the groups that had ended and do not count.
@@ -94,6 +108,7 @@ impl LogHistory {
             number: 0,
             epoch: 0,
             pending: Pending::default(),
+            pieces: Pieces::default(),
             dropped,
             visit,
         };
@@ -175,6 +190,7 @@ struct Cursor<'v, 'w> {
     number: u64,
     epoch: u64,
     pending: Pending,
+    pieces: Pieces,
     /// Groups that had ended, and did not count when the log was read after a power cut.
     dropped: HashSet<Group>,
     /// Hears of each change that counts; nobody while the groups are found out that do not.
@@ -196,6 +212,17 @@ impl Cursor<'_, '_> {
             }
             (self.epoch, self.number) = (frame.epoch, frame.number);
             self.offset += frame.bytes;
+            if self.visit.is_some() {
+                // Where pieces are missing, their change is older than what is asked for.
+                let is_whole = self.pieces.take(&frame.content).is_ok();
+                if matches!(frame.content, Content::Pieced { .. }) && frame.number >= self.first {
+                    if !is_whole {
+                        return Ok(false);
+                    }
+                    let record = self.pieces.take_whole();
+                    self.change(frame.number, &record)?;
+                }
+            }
             match frame.content {
                 Content::Change(record) if frame.number >= self.first => {
                     self.change(frame.number, record)?;
@@ -212,7 +239,7 @@ impl Cursor<'_, '_> {
                 // What a process left unfinished does not reach beyond its end.
                 Content::Settled => self.pending = Pending::default(),
                 Content::Sealed => return Ok(true),
-                Content::Change(_) | Content::Commit(_) | Content::Decision(_) => {}
+                _ => {}
             }
         }
     }
@@ -259,7 +286,7 @@ impl History for LogHistory {
         let Some(begin) = begin else {
             return Ok(false);
         };
-        let begin = segments[begin].sequence;
+        let begin = self.first_needed(segments[begin].sequence)?;
         let dropped = self.read(begin, first, HashSet::new(), None)?;
         self.read(begin, first, dropped, Some(visit))?;
         Ok(true)

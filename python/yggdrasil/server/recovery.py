@@ -65,11 +65,13 @@ class ShardRecovery:
         self._shard = shard
         self._shards = config.node.shards
         self._durability = config.durability
-        self._log = LogRecovery(shard_directory(logs, shard))
+        self._directory = shard_directory(logs, shard)
+        self._log = LogRecovery(self._directory)
         self._link = link
         self._is_successor = is_successor
         """The node has run on: all that its other workers were told is in their logs."""
         self._scanned = asyncio.Event()
+        self._last_number = 0
         self._serves = False
         self._began = time.monotonic()
         self._began_ms = time.time_ns() // 1_000_000
@@ -85,6 +87,7 @@ class ShardRecovery:
         number, changes, _, torn = self._log.found()
         if torn:
             log.warning("the end of the log was torn and is cut", bytes=torn, last_number=number)
+        self._last_number = number
         self._scanned.set()
         self._log.decide(await self._counting())
         await self._restore.fill()
@@ -123,11 +126,14 @@ class ShardRecovery:
             self._log,
             segment_bytes=self._durability.log_segment_size,
             flush_interval_ms=self._durability.flush_interval,
+            unflushed_max=self._durability.log_unflushed_max,
         )
 
     def _end(self, changes: int) -> None:
         self._worker.end_loading()
         self._serves = True
+        # Transactions of long ago: whoever still asks has them read again.
+        self._log.forget()
         if changes:
             log.info("shard was recovered", changes=changes, seconds=round(time.monotonic() - self._began, 3))
 
@@ -189,14 +195,28 @@ class ShardRecovery:
 
     async def _answer_end(self, _payload: bytes) -> bytes:
         await self._scanned.wait()
-        return _TAG.pack(self._log.found()[0])
+        return _TAG.pack(self._last_number)
+
+    async def _readable(self) -> LogRecovery:
+        """What the first reading of the log has found; it is read again where that was forgotten."""
+        await self._scanned.wait()
+        while self._serves:
+            again = LogRecovery(self._directory)
+            try:
+                await _scan(again)
+            except OSError:
+                # It is written meanwhile.
+                await asyncio.sleep(_RETRY_S)
+            else:
+                return again
+        return self._log
 
     async def _answer_decisions(self, payload: bytes) -> bytes:
         """The parts of each transaction that was decided, after their number."""
-        await self._scanned.wait()
+        one = await self._readable()
         answer = bytearray()
         for (tag,) in _TAG.iter_unpack(payload):
-            parts = self._log.decision(tag) or []
+            parts = one.decision(tag) or []
             answer.append(len(parts))
             answer += b"".join(_PART.pack(*part) for part in parts)
         return bytes(answer)

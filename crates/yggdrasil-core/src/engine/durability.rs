@@ -7,8 +7,12 @@ use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+mod gathering;
 mod groups;
 mod moved;
+mod pressure;
+
+use gathering::Gathering;
 
 use super::Engine;
 use super::execute::Nesting;
@@ -68,6 +72,11 @@ pub trait Log: Debug {
     /// Asks for all that is written to be made durable, at once.
     fn demand(&self);
 
+    /// Asks for it soon: there will be more to make durable with it.
+    fn demand_soon(&self) {
+        self.demand();
+    }
+
     /// Number of the last change that has to be durable before a connection with this choice is answered.
     fn must_be_durable(&self, ack: AckChoice) -> u64;
 
@@ -82,6 +91,22 @@ pub trait Log: Debug {
 
     /// Does from time to time what is to be done.
     fn work(&mut self, now: Millis);
+
+    /// Says how far the disk is behind.
+    fn pressure(&self) -> Pressure {
+        Pressure::None
+    }
+}
+
+/// How far the disk is behind what is written to a log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Pressure {
+    #[default]
+    None,
+    /// What is written is to be made durable, whether or not anybody waits for it.
+    Flush,
+    /// Nothing more is to be written before some of it is durable.
+    Wait,
 }
 
 pub(super) use groups::Unsettled;
@@ -137,6 +162,10 @@ pub(super) struct Durability {
     wanted: u64,
     /// The highest number that a sync alone is waited for.
     wanted_synced: u64,
+    gathering: Gathering,
+    /// What was durable, and what was settled, when it was last looked who waits for that.
+    synced: u64,
+    released: u64,
     /// Groups of several shards that may not be durable everywhere, in order.
     unsettled: VecDeque<Unsettled>,
     /// Names of groups in `unsettled`, given away so far.
@@ -155,6 +184,9 @@ impl Engine {
             gated: Vec::new(),
             wanted: 0,
             wanted_synced: 0,
+            gathering: Gathering::default(),
+            synced: 0,
+            released: 0,
             unsettled: VecDeque::new(),
             groups: 0,
         });
@@ -228,7 +260,11 @@ impl Engine {
         self.sessions[index].hold_back(start, number);
         if let Some(durability) = &mut self.durability {
             durability.wanted = durability.wanted.max(number);
-            durability.gated.push(index);
+            // Requests of a pipeline wait as one.
+            if durability.gated.last() != Some(&index) {
+                durability.gated.push(index);
+                durability.gathering.add();
+            }
         }
     }
 
@@ -248,6 +284,7 @@ impl Engine {
         match &mut self.durability {
             Some(durability) if number > durability.settled() => {
                 durability.wanted = durability.wanted.max(number);
+                durability.gathering.add();
                 let reply = reply.to_vec();
                 durability.withheld.push(Withheld {
                     number,
@@ -264,6 +301,7 @@ impl Engine {
         match &mut self.durability {
             Some(durability) if number > durability.log.durable() => {
                 durability.wanted_synced = durability.wanted_synced.max(number);
+                durability.gathering.add();
                 let reply = reply.to_vec();
                 durability.asked.push(Withheld {
                     number,
@@ -378,6 +416,10 @@ impl Engine {
             return;
         };
         let (synced, durable) = (durability.log.durable(), durability.settled());
+        if synced == durability.synced && durable == durability.released {
+            return;
+        }
+        (durability.synced, durability.released) = (synced, durable);
         let mut ready = take_ready(&mut durability.asked, synced);
         ready.extend(take_ready(&mut durability.withheld, durable));
         let gated = std::mem::take(&mut durability.gated);
@@ -399,6 +441,8 @@ impl Engine {
         still.dedup();
         if let Some(durability) = &mut self.durability {
             durability.gated.append(&mut still);
+            let waiting = durability.waiting();
+            durability.gathering.synced(waiting);
         }
     }
 
@@ -409,8 +453,13 @@ impl Engine {
         };
         let wanted = durability.wanted.max(durability.wanted_synced);
         if wanted > durability.demanded {
-            durability.demanded = wanted;
-            durability.log.demand();
+            let waiting = durability.waiting();
+            if durability.gathering.is_enough(waiting) {
+                durability.demanded = wanted;
+                durability.log.demand();
+            } else {
+                durability.log.demand_soon();
+            }
         }
         self.ask_for_groups();
     }
@@ -463,6 +512,11 @@ impl Durability {
         let durable = self.log.durable();
         let open = self.unsettled.front();
         open.map_or(durable, |group| durable.min(group.before))
+    }
+
+    /// Clients and workers that wait for anything.
+    fn waiting(&self) -> usize {
+        self.gated.len() + self.withheld.len() + self.asked.len()
     }
 
     fn number_due(&self, ack: AckChoice, before: u64) -> u64 {

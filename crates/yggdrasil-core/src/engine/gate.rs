@@ -46,6 +46,12 @@ pub(super) struct Gate {
     monitored: bool,
     /// A script that runs for long holds the own shard.
     busy: bool,
+    /// The disk of the log is behind.
+    log_behind: bool,
+    /// Workers with requests that wait for that disk.
+    held_workers: u64,
+    /// Sessions with bytes of long values that the log has not taken yet.
+    ahead: Vec<usize>,
     /// Any of these is in force.
     closed: bool,
 }
@@ -85,14 +91,49 @@ impl Gate {
         self.state
     }
 
-    /// Remembers a session that the pause holds.
+    pub fn is_log_behind(&self) -> bool {
+        self.log_behind
+    }
+
+    pub fn set_log_behind(&mut self, on: bool) {
+        self.log_behind = on;
+        self.held_workers = 0;
+        self.refresh();
+    }
+
+    /// True where a request of one of these workers waits for the disk of the log.
+    pub fn has_held(&self, workers: u64) -> bool {
+        self.held_workers & workers != 0
+    }
+
+    /// Remembers a session with bytes of a long value that the log has not taken yet.
+    pub fn add_ahead(&mut self, index: usize) {
+        if self.ahead.last() != Some(&index) {
+            self.ahead.push(index);
+        }
+    }
+
+    pub fn take_ahead(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.ahead)
+    }
+
+    /// Remembers that a request of these workers waits for the disk of the log.
+    pub fn hold_behind(&mut self, workers: u64) {
+        self.held_workers |= workers;
+    }
+
+    /// True while long values are not received into their pages.
+    pub fn keeps_values_out(&self) -> bool {
+        self.monitored || self.busy || self.pause.is_on() || self.state != ShardState::Serving
+    }
+
+    /// Remembers a session that the pause, or the disk of the log, holds.
     pub fn add_paused(&mut self, index: usize) {
         self.pause.sessions.push(index);
     }
 
     fn refresh(&mut self) {
-        self.closed =
-            self.monitored || self.busy || self.pause.is_on() || self.state != ShardState::Serving;
+        self.closed = self.keeps_values_out() || self.log_behind;
     }
 }
 
@@ -123,6 +164,12 @@ impl Engine {
     pub fn unpause(&mut self) {
         self.gate.pause.until = 0;
         self.gate.refresh();
+        self.resume_held();
+        self.settle();
+    }
+
+    /// Lets sessions try again that the pause, or the disk of the log, has held.
+    pub(super) fn resume_held(&mut self) {
         for index in std::mem::take(&mut self.gate.pause.sessions) {
             if self
                 .sessions
@@ -132,7 +179,6 @@ impl Engine {
                 self.resume(index);
             }
         }
-        self.settle();
     }
 
     /// Ends a pause whose time is over.
@@ -169,7 +215,7 @@ impl Engine {
     /// True for a session whose next request has to pass the gate for another reason than the rules of its user.
     #[inline]
     pub(super) fn is_held(&self, index: usize) -> bool {
-        self.sessions[index].gates.is_held() || self.gate.is_closed()
+        self.sessions[index].gates.is_held() || self.gate.keeps_values_out()
     }
 
     /// `Some` when the request is not to be executed now.
@@ -216,7 +262,9 @@ impl Engine {
             self.refuse(index, Some(command), &error);
             return Some(Flow::Done);
         }
-        if self.must_pause(index, command, &run) {
+        let waits = self.must_pause(index, command, &run)
+            || self.gate.is_log_behind() && self.must_wait_for_log(index, command, args);
+        if waits {
             return Some(Flow::Again(Wait::Pause));
         }
         if gates.any(Gates::REPLY_SKIP) {

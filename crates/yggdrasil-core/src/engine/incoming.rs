@@ -8,12 +8,15 @@ use super::dispatch::{Flow, Plan};
 use super::pending::SessionRef;
 use super::session::Wait;
 use crate::commands::{CommandError, CommandId, Flags, Route, parts};
-use crate::keyspace::{Draft, Received, UploadError, UploadId};
+use crate::keyspace::{Draft, Received, Shard, UploadError, UploadId};
 use crate::resp::{Args, Arriving};
 use crate::stats::Counter;
 
 /// Arguments from here on are received where they stay.
 const LONG_BYTES_MIN: usize = 64 * 1024;
+
+/// Bytes of a value that a client may send ahead of a log whose disk is behind.
+const AHEAD_BYTES_MAX: u64 = 4 << 20;
 
 /// Where the bytes of a long argument go.
 #[derive(Debug)]
@@ -119,6 +122,10 @@ impl Engine {
         session.active_at = now;
         session.input_total += bytes as u64;
         self.incoming_advanced(at.index, Err(bytes as u64));
+        self.note_pressure();
+        if self.gate.is_log_behind() {
+            self.pace_reading(at.index);
+        }
     }
 
     /// Takes the bytes of a long argument from `bytes`; how many they are.
@@ -166,6 +173,12 @@ impl Engine {
             return;
         };
         incoming.received += bytes.map_or_else(|count| count, |bytes| bytes.len() as u64);
+        if let Target::Draft(draft) = &mut incoming.target {
+            self.shard.give_pieces(draft, incoming.received);
+            if Shard::lacks_pieces(draft, incoming.received) {
+                self.gate.add_ahead(index);
+            }
+        }
         if incoming.missing() == 0 {
             session.input = std::mem::take(&mut incoming.head);
             session.input_wanted = 0;
@@ -181,6 +194,32 @@ impl Engine {
         self.free_target(target);
         self.refuse(index, None, error);
         self.touch(index);
+    }
+
+    /// True for a session that is to send nothing more of a long value before the log has more of it.
+    pub(super) fn is_ahead_of_log(&self, index: usize) -> bool {
+        let incoming = self.sessions[index].incoming.as_deref();
+        self.gate.is_log_behind()
+            && incoming.is_some_and(|incoming| match &incoming.target {
+                Target::Draft(draft) => Shard::behind(draft, incoming.received) > AHEAD_BYTES_MAX,
+                _ => false,
+            })
+    }
+
+    /// Gives the log what it has not of a long value, and lets its client go on sending.
+    pub(super) fn catch_up_with(&mut self, index: usize) {
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
+        if let Some(incoming) = &mut session.incoming
+            && let Target::Draft(draft) = &mut incoming.target
+        {
+            self.shard.give_pieces(draft, incoming.received);
+            if Shard::lacks_pieces(draft, incoming.received) {
+                self.gate.add_ahead(index);
+            }
+        }
+        self.pace_reading(index);
     }
 
     /// True while the bytes of a long argument are missing.
@@ -277,7 +316,9 @@ impl Engine {
             return Ok(Target::Upload(id));
         }
         let key = &args[1];
-        Ok(Target::Draft(self.shard.draft(key.len(), len)?))
+        let mut draft = self.shard.draft(key.len(), len)?;
+        self.shard.name_draft(&mut draft, key);
+        Ok(Target::Draft(draft))
     }
 
     /// Executes the first request of a session's input, whose long argument has arrived before.
@@ -309,6 +350,7 @@ impl Engine {
                 // All of it is counted already where the request is tried again.
                 let uncounted = len - draft.filled();
                 self.shard.fill_draft(&mut draft, uncounted);
+                self.shard.give_pieces(&mut draft, len);
                 self.shard.give_received(Received::Value(draft));
             }
             Target::Upload(id) => self.shard.give_received(Received::Part { id, len }),

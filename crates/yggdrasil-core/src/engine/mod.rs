@@ -60,7 +60,7 @@ pub use clients::{ClientFilter, ClientInfo, ClientKind, Page};
 pub use clock::Clock;
 pub use denials::{DenialEntry, DeniedWhat, DeniedWhere};
 pub use dispatch::Ended;
-pub use durability::{AckChoice, Log, LogStatus, Origin, OtherShard};
+pub use durability::{AckChoice, Log, LogStatus, Origin, OtherShard, Pressure};
 pub use execute::Executor;
 pub use gate::ShardState;
 pub use incoming::Room;
@@ -688,6 +688,7 @@ impl Engine {
 
     /// Runs sessions that may go on until none is left, then publishes what was sent to other workers.
     fn settle(&mut self) {
+        self.look_at_pressure();
         loop {
             while let Some(index) = self.resumable.pop_front() {
                 if self
@@ -696,6 +697,7 @@ impl Engine {
                     .is_some_and(|session| session.wait == Wait::None)
                 {
                     self.run_buffered(index);
+                    self.note_pressure();
                 }
             }
             if self.shard.has_ready() {

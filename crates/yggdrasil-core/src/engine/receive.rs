@@ -130,10 +130,13 @@ impl Engine {
 
     /// Stops reading from a client that is far ahead of what can be executed, and starts again.
     pub(super) fn pace_reading(&mut self, index: usize) {
-        let Some(session) = self.sessions.get_mut(index) else {
+        if !self.sessions.contains(index) {
             return;
-        };
-        let full = session.wait != Wait::None && session.input.len() > 4 * KEEP_BUFFER_BYTES;
+        }
+        let is_ahead = self.is_ahead_of_log(index);
+        let session = &mut self.sessions[index];
+        let waits = session.wait != Wait::None && session.input.len() > 4 * KEEP_BUFFER_BYTES;
+        let full = waits || is_ahead;
         if full != session.reading_stopped {
             session.reading_stopped = full;
             let event = Event::Reading {

@@ -274,10 +274,10 @@ impl Engine {
         }
     }
 
-    /// True for a message that needs the shard while that is reserved for somebody else.
-    fn must_defer(&self, message: &Message<'_>) -> bool {
+    /// True for a message that needs the shard while that is reserved for somebody else, or has to wait for the disk.
+    fn must_defer(&mut self, message: &Message<'_>) -> bool {
         let Some(reservation) = &self.reserved else {
-            return false;
+            return self.gate.is_log_behind() && self.is_held_by_log(message);
         };
         // The tag of a long argument is a number of its own kind, and it is never part of a transaction.
         message.header.kind == FrameKind::Finish

@@ -74,7 +74,7 @@ impl Reservation {
     }
 }
 
-/// What waits for the end of a reservation, in order of arrival.
+/// What waits for the end of a reservation, or for the disk of the log, in order of arrival.
 pub(super) enum Deferred {
     Session(SessionRef),
     Message(Message<'static>),
@@ -170,6 +170,7 @@ impl Engine {
                 self.deferred.push_back(deferred);
             } else {
                 self.run_one_deferred(deferred);
+                self.note_pressure();
             }
         }
     }
@@ -185,7 +186,13 @@ impl Engine {
                     self.run_buffered(at.index);
                 }
             }
-            Deferred::Message(message) => self.take_shard_message(&message),
+            Deferred::Message(message) => {
+                if self.gate.is_log_behind() && self.is_held_by_log(&message) {
+                    self.deferred.push_back(Deferred::Message(message));
+                } else {
+                    self.take_shard_message(&message);
+                }
+            }
             Deferred::Execution(execution) => self.start_execution(execution),
             Deferred::Transaction(id) => {
                 if self.transactions.contains(id) {

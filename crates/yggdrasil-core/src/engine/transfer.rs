@@ -259,6 +259,9 @@ impl Engine {
             return;
         }
         inbound.received += bytes.len() as u64;
+        if let Target::Draft(draft) = &mut inbound.target {
+            self.shard.give_pieces(draft, inbound.received);
+        }
         self.inbound.insert(key, inbound);
     }
 

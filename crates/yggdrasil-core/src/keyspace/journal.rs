@@ -33,6 +33,23 @@ pub trait ChangeListener: Debug {
         false
     }
 
+    /// Names a long value of a key that is still coming, whose bytes may be given piece by piece; 0 where its change
+    /// brings all of it.
+    fn name_draft(&mut self, _key: &[u8]) -> u64 {
+        0
+    }
+
+    /// Takes bytes of such a value from an offset on, which end what was there. False where that cannot be now.
+    fn piece(&mut self, _draft: u64, _offset: u64, _bytes: &[u8]) -> bool {
+        false
+    }
+
+    /// Hears that the next change puts such a value, of which so many bytes were given.
+    fn publish_pieces(&mut self, _draft: u64, _bytes: u64) {}
+
+    /// Hears that such a value does not come.
+    fn abandon_pieces(&mut self, _draft: u64) {}
+
     /// Hears where a group of changes begins or ends. `number` is that of the last change, or of the decision.
     fn mark(&mut self, _number: u64, _mark: &Mark<'_>) {}
 
@@ -250,6 +267,10 @@ impl Journal {
         self.listener
             .as_ref()
             .is_none_or(|listener| listener.has_room(bytes))
+    }
+
+    pub(super) fn listener(&mut self) -> Option<&mut (dyn ChangeListener + 'static)> {
+        self.listener.as_deref_mut()
     }
 
     pub(super) fn mark(&mut self, mark: &Mark<'_>) {

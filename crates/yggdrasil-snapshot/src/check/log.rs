@@ -84,7 +84,7 @@ pub(super) fn check_log(
 fn read_all(directory: &Path, report: &mut LogReport) -> Result<(), LogError> {
     let mut reader = Reader::open(Arc::new(RealDisk), directory)?;
     while let Some(entry) = reader.read()? {
-        report.changes += u64::from(matches!(entry.frame.content, Content::Change(_)));
+        report.changes += u64::from(is_change(&entry.frame.content));
         report.last = entry.frame.number;
     }
     report.torn_bytes = reader.end().torn_bytes;
@@ -137,12 +137,17 @@ fn changes_behind(
             HEADER_BYTES
         };
         for frame in whole_frames(&contents, from) {
-            if matches!(frame.content, Content::Change(_)) && frame.number > last {
+            if is_change(&frame.content) && frame.number > last {
                 numbers.push(frame.number);
             }
         }
     }
     Ok(numbers)
+}
+
+/// True for a change, whole or in pieces.
+pub(super) fn is_change(content: &Content<'_>) -> bool {
+    matches!(content, Content::Change(_) | Content::Pieced { .. })
 }
 
 /// The whole records of a segment from an offset on, wherever they begin.

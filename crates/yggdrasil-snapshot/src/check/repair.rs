@@ -9,7 +9,7 @@ use yggdrasil_log::{Content, Frame, HEADER_BYTES, SegmentHeader, segment_name, s
 
 use crate::name::manifest_object;
 
-use super::log::{LogDamage, LogReport, head_of, segments_of, whole_frames};
+use super::log::{LogDamage, LogReport, head_of, is_change, segments_of, whole_frames};
 use super::{CheckError, Report};
 
 /// Beginning of the names of the directories that originals are set aside in.
@@ -194,10 +194,14 @@ impl Repair<'_> {
 /// A segment with the whole records behind an offset, as the first one of a log.
 fn mended(contents: &[u8], sequence: u64, offset: u64, last: u64) -> Vec<u8> {
     let frames: Vec<Frame<'_>> = whole_frames(contents, offset.max(HEADER_BYTES))
-        .skip_while(|frame| !matches!(frame.content, Content::Change(_)) || frame.number <= last)
+        .skip_while(|frame| {
+            let is_piece = matches!(frame.content, Content::Piece { .. });
+            !is_piece && (!is_change(&frame.content) || frame.number <= last)
+        })
         .collect();
     let head = head_of(contents);
-    let number = frames.first().map_or(last, |frame| frame.number - 1);
+    let first = frames.first();
+    let number = first.map_or(last, |frame| frame.number.saturating_sub(1));
     let epoch = frames.first().map_or(0, |frame| frame.epoch);
     let header = SegmentHeader {
         sequence,

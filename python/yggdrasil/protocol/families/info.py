@@ -242,6 +242,7 @@ def _persistence(node: NodeReport) -> Fields:
     yield "log_ack", node.option("ack")
     yield "log_unflushed_bytes", node.count("log_unflushed_bytes")
     yield "log_syncs", node.count("log_syncs")
+    yield "log_waits", node.count("log_waits")
     yield "log_lost_changes", node.count("log_lost_changes")
     yield from _zeros(_NONE_OF_PERSISTENCE)
 

@@ -40,6 +40,15 @@ class Durability(Section):
         Field(ge=1, le=60_000),
         Option(help="What is not waited for is made durable so often: a power cut loses no more.", unit="milliseconds"),
     ] = 200
+    log_unflushed_max: Annotated[
+        Size,
+        Field(ge=MIB, le=64 * GIB),
+        Option(
+            help="Bytes that each shard's log may have written and not made durable. Beyond that writers wait for the "
+            "disk; they are not refused.",
+            unit="bytes",
+        ),
+    ] = 256 * MIB
     log_segment_size: Annotated[
         Size,
         Field(ge=MIB, le=4 * GIB),

@@ -12,6 +12,7 @@ from yggdrasil.server.errors import StartError
 from yggdrasil.server.log_layout import LogLayout, open_layout
 from yggdrasil.server.messages import SnapshotState
 from yggdrasil.server.snapshots.places import open_store
+from yggdrasil.server.unlogged import mark_unlogged, take_up
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -34,10 +35,16 @@ def find_beginning(config: Config, node: str) -> Beginning:
     StartError where that cannot be found out: a node that began without them would seem to have lost them.
     """
     rows = _rows(config, node)
+    logs = config.directory / "log"
     if not config.has_log:
+        mark_unlogged(logs)
         return Beginning(None, _state(rows[0]) if rows else SnapshotState())
     newest = (rows[0]["generation"], len(rows[0]["shards"])) if rows else None
-    layout = open_layout(config.directory / "log", config.node.shards, newest)
+    if rows:
+        take_up(logs, rows[0]["id"], rows[0]["ended_ms"])
+    else:
+        take_up(logs)
+    layout = open_layout(logs, config.node.shards, newest)
     usable = [row for row in rows if layout.begins_with(row["generation"], len(row["shards"]))]
     if len(usable) < len(rows) and (not usable or usable[0] is not rows[0]):
         log.info("a snapshot is of other logs than those in force", id=rows[0]["id"])

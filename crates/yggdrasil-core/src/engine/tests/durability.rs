@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::staged::OPTIONS;
 use super::{ClientId, Node, encoded};
-use crate::engine::{AckChoice, Log, LogStatus};
+use crate::engine::{AckChoice, Log, LogStatus, Pressure};
 use crate::keyspace::{ChangeListener, KeyspaceError, Mark, Millis, Record};
 use crate::namespaces::Namespaces;
+use crate::stats::Counter;
 
 /// Keys of the shards of worker 0 and 1.
 const OWN: &[u8] = b"{b}key";
@@ -24,6 +25,7 @@ struct Numbers {
     marks: RefCell<String>,
     /// A coordinator that is asked for has decided.
     has_decided: Cell<bool>,
+    pressure: Cell<Pressure>,
 }
 
 #[derive(Clone, Debug)]
@@ -95,6 +97,17 @@ impl Log for TestLog {
     fn set_namespaces(&mut self, _: Arc<Namespaces>) {}
 
     fn work(&mut self, _: Millis) {}
+
+    fn pressure(&self) -> Pressure {
+        self.0.pressure.get()
+    }
+}
+
+/// Lets the disk of a worker be behind, or not.
+fn press(node: &mut Node, logs: &[TestLog], worker: usize, pressure: Pressure) {
+    logs[worker].0.pressure.set(pressure);
+    node.engines[worker].poll();
+    node.settle();
 }
 
 /// A node whose workers keep logs, and a client of worker 0.
@@ -221,4 +234,82 @@ fn several_keys_of_one_shard_are_a_group_of_their_own() {
     node.put(client, &encoded(&[b"SET", OWN, b"3"]));
     node.settle();
     assert_eq!(logs[0].marks(), "BW");
+}
+
+#[test]
+fn writers_wait_while_the_disk_is_behind_and_readers_do_not() {
+    let (mut node, logs, _) = node();
+    let [writer, other, reader] = [0, 1, 0].map(|worker| node.connect(worker));
+    assert_eq!(node.ask(writer, &[b"SET", OWN, b"1"]), b"+OK\r\n");
+    press(&mut node, &logs, 0, Pressure::Flush);
+    assert!(logs[0].0.demands.get() > 0, "it is flushed ahead of time");
+    assert_eq!(node.ask(writer, &[b"SET", OWN, b"2"]), b"+OK\r\n");
+    press(&mut node, &logs, 0, Pressure::Wait);
+    node.put(writer, &encoded(&[b"INCR", OWN]));
+    node.put(writer, &encoded(&[b"GET", OWN]));
+    node.put(other, &encoded(&[b"INCR", OWN]));
+    node.put(other, &encoded(&[b"GET", OWN]));
+    node.settle();
+    assert_eq!(node.replies(writer), b"");
+    assert_eq!(node.replies(other), b"");
+    assert_eq!(node.ask(reader, &[b"GET", OWN]), b"$1\r\n2\r\n");
+    assert_eq!(
+        node.ask(reader, &[b"SET", OTHER, b"1"]),
+        b"+OK\r\n",
+        "its own log is not behind"
+    );
+    press(&mut node, &logs, 0, Pressure::None);
+    let mut replies = [node.replies(writer), node.replies(other)];
+    replies.sort();
+    assert_eq!(
+        replies,
+        [b":3\r\n$1\r\n3\r\n".to_vec(), b":4\r\n$1\r\n4\r\n".to_vec()]
+    );
+    assert_eq!(node.engines[0].stats.get(Counter::LogWaits), 2);
+}
+
+#[test]
+fn what_the_log_has_nothing_of_does_not_wait_for_its_disk() {
+    let (mut node, logs, _) = node();
+    let writer = node.connect(0);
+    let (no, own) = (hex(b"{b}no"), hex(OWN));
+    node.engines[0]
+        .set_option("namespaces", &format!("none:0:{no} fast:1:{own}"))
+        .expect("two namespaces");
+    press(&mut node, &logs, 0, Pressure::Wait);
+    assert_eq!(node.ask(writer, &[b"SET", b"{b}no", b"1"]), b"+OK\r\n");
+    assert_eq!(node.ask(writer, &[b"MULTI"]), b"+OK\r\n");
+    assert_eq!(node.ask(writer, &[b"SET", b"{b}no", b"2"]), b"+QUEUED\r\n");
+    assert_eq!(node.ask(writer, &[b"EXEC"]), b"*1\r\n+OK\r\n");
+    assert_eq!(node.ask(writer, &[b"MULTI"]), b"+OK\r\n");
+    assert_eq!(node.ask(writer, &[b"SET", OWN, b"2"]), b"+QUEUED\r\n");
+    assert_eq!(node.ask(writer, &[b"EXEC"]), b"");
+    press(&mut node, &logs, 0, Pressure::None);
+    assert_eq!(node.replies(writer), b"*1\r\n+OK\r\n");
+}
+
+#[test]
+fn a_transaction_over_shards_waits_at_the_shard_whose_disk_is_behind() {
+    let (mut node, logs, _) = node();
+    let [one, two] = [0, 0].map(|worker| node.connect(worker));
+    press(&mut node, &logs, 1, Pressure::Wait);
+    node.put(one, &encoded(&[b"MSET", OWN, b"1", OTHER, b"2"]));
+    node.put(two, &encoded(&[b"SET", OWN, b"3"]));
+    // It keeps what it has reserved.
+    for _ in 0..4 {
+        for worker in 0..2 {
+            node.engines[worker].poll();
+            node.deliver(worker);
+        }
+    }
+    assert!(node.engines[0].reserved.is_some());
+    assert_eq!(node.replies(one), b"");
+    press(&mut node, &logs, 1, Pressure::None);
+    assert_eq!(node.replies(one), b"+OK\r\n");
+    assert_eq!(node.replies(two), b"+OK\r\n");
+    assert_eq!(node.ask(one, &[b"GET", OWN]), b"$1\r\n3\r\n");
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -17,6 +17,9 @@ use super::{Place, Shard, UploadId};
 /// Bytes that room is made for at a time where others have to go for it: a value comes in as fast as that, and others
 /// are served between.
 const STEP_BYTES: u64 = 32 * 1024;
+/// Bytes of a value that a listener is given at a time, and most of what it gets in one step.
+const PIECE_BYTES: u64 = 64 * 1024;
+const GIVEN_AT_ONCE: u64 = 4 << 20;
 /// Address space for a value of unknown length to grow into before it has to move.
 const GROWTH_BYTES_MAX: u64 = 4 << 30;
 
@@ -34,6 +37,10 @@ pub struct Draft {
     /// Bytes of the value that are there.
     filled: u64,
     wide: bool,
+    /// The name that the listener has for it; 0 where its change brings all of it.
+    name: u64,
+    /// Bytes of the value that the listener has.
+    given: u64,
 }
 
 /// A long argument that was received where it stays. The command sees an empty one in its place.
@@ -155,6 +162,8 @@ impl Shard {
             room,
             filled: 0,
             wide,
+            name: 0,
+            given: 0,
         };
         let bytes = draft.bytes_for(room);
         draft.at = self.with_room_for_draft(effort, |shard| {
@@ -278,6 +287,55 @@ impl Shard {
         draft.filled += bytes;
     }
 
+    /// Lets the listener have the value piece by piece as it comes, so that its change is a small one.
+    pub fn name_draft(&mut self, draft: &mut Draft, key: &[u8]) {
+        if let Some(listener) = self.journal.listener() {
+            draft.name = listener.name_draft(key);
+        }
+    }
+
+    /// Gives the listener what it has not of the first `there` bytes of the value, as far as it takes that now. A small
+    /// rest waits for more, or comes with the change.
+    pub fn give_pieces(&mut self, draft: &mut Draft, there: u64) {
+        if draft.name == 0 || draft.given + PIECE_BYTES > there {
+            return;
+        }
+        let value_at = draft.value_at();
+        let Self { arena, journal, .. } = self;
+        let Some(listener) = journal.listener() else {
+            return;
+        };
+        let until = there.min(draft.given + GIVEN_AT_ONCE);
+        while draft.given + PIECE_BYTES <= until {
+            let bytes = arena.mapping.slice(value_at + draft.given, PIECE_BYTES);
+            if !listener.piece(draft.name, draft.given, bytes) {
+                return;
+            }
+            draft.given += PIECE_BYTES;
+        }
+    }
+
+    /// Bytes among the first `there` of a value that the listener is still to be given before its change.
+    #[must_use]
+    pub fn behind(draft: &Draft, there: u64) -> u64 {
+        if draft.name == 0 {
+            0
+        } else {
+            there.saturating_sub(draft.given)
+        }
+    }
+
+    /// True where the listener could not take all that it might have had of the first `there` bytes.
+    #[must_use]
+    pub fn lacks_pieces(draft: &Draft, there: u64) -> bool {
+        Self::behind(draft, there) >= PIECE_BYTES
+    }
+
+    /// What stands behind the bytes that are filled was forgotten.
+    pub(super) fn take_back_pieces(draft: &mut Draft) {
+        draft.given = draft.given.min(draft.filled);
+    }
+
     /// Bytes that drafts take.
     #[must_use]
     pub fn draft_bytes(&self) -> u64 {
@@ -289,6 +347,11 @@ impl Shard {
         let bytes = draft.bytes_for(draft.room);
         self.draft_bytes -= bytes;
         self.arena.release(draft.at, bytes);
+        if draft.name != 0
+            && let Some(listener) = self.journal.listener()
+        {
+            listener.abandon_pieces(draft.name);
+        }
     }
 
     /// Makes the value of a draft, as far as it is filled, that of a key.
@@ -312,7 +375,7 @@ impl Shard {
         }
         let physical = self.map[usize::from(key.db)];
         let extent = draft.extent(draft.filled);
-        let target = match self.prepare_publishing(&extent, key, now) {
+        let target = match self.prepare_publishing(&extent, draft.given, key, now) {
             Ok(target) => target,
             Err(error) => {
                 self.abandon(draft);
@@ -371,6 +434,11 @@ impl Shard {
     fn commit_draft(&mut self, draft: &Draft, key: &Key<'_>, expire_at: Option<Millis>) -> u64 {
         let subject = self.subject(key, draft.filled);
         let offset = draft.value_at();
+        if draft.given > 0
+            && let Some(listener) = self.journal.listener()
+        {
+            listener.publish_pieces(draft.name, draft.given);
+        }
         self.commit_landed(&subject, offset, |bytes| Effect::Put {
             kind: Kind::String,
             value: Value::Bytes(bytes),
@@ -395,10 +463,11 @@ impl Shard {
     fn prepare_publishing(
         &mut self,
         extent: &Extent,
+        given: u64,
         key: &Key<'_>,
         now: Millis,
     ) -> Result<Target, KeyspaceError> {
-        self.reserve_record(extent.total_bytes())?;
+        self.reserve_record(extent.total_bytes() - given)?;
         if let Some((place, header)) = self.locate_live(key, now) {
             self.check_pinned_growth(&header, key.bytes, extent.total_bytes())?;
             return Ok(Target::Place(place));

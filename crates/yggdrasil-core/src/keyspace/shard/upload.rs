@@ -62,7 +62,8 @@ impl Shard {
         lifetime: Option<Millis>,
         now: Millis,
     ) -> Result<(), KeyspaceError> {
-        let draft = self.growing_draft(key.bytes.len(), expected)?;
+        let mut draft = self.growing_draft(key.bytes.len(), expected)?;
+        self.name_draft(&mut draft, key.bytes);
         let upload = Upload {
             db: key.db,
             key: key.bytes.into(),
@@ -111,7 +112,9 @@ impl Shard {
             shard.fill_draft(&mut upload.draft, bytes.len() as u64);
             upload.hasher.update(bytes);
             upload.active_at = now;
-            Ok(upload.draft.filled())
+            let there = upload.draft.filled();
+            shard.give_pieces(&mut upload.draft, there);
+            Ok(there)
         })
     }
 
@@ -168,6 +171,7 @@ impl Shard {
             if let Some(hasher) = &mut upload.receiving {
                 hasher.update(shard.draft_slice(&upload.draft, start, len));
             }
+            shard.give_pieces(&mut upload.draft, start + len);
             upload.active_at = now;
             Ok(())
         })
@@ -190,6 +194,7 @@ impl Shard {
                 upload.active_at = now;
             }
             upload.draft.give_up_missing();
+            Self::take_back_pieces(&mut upload.draft);
             Ok(upload.draft.filled())
         })
     }
