@@ -47,6 +47,7 @@ impl Waiting {
             seed,
             keys: Vec::new(),
             len: 0,
+            removals: 0,
             ready: VecDeque::new(),
         }
     }
