@@ -93,8 +93,9 @@ def tools(source: Path, folder: Path, text_dedup: str | None) -> list[Tool]:
 
 
 def run(tool: Tool, folder: Path) -> Run:
+    # What has been compiled once stays, as where a tool is used.
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
         "OMP_NUM_THREADS": "1",
         "HF_HOME": str(folder / "hf"),
         "TOKENIZERS_PARALLELISM": "false",

@@ -1,33 +1,41 @@
 """The command line: `mithril cache | checkpoint | dedup | pipeline ...`, and `mithril config`."""
 
+import importlib
 import sys
 from typing import NoReturn
 
 import click
 
 from mithril import __version__
-from mithril.cache.commands import cache
-from mithril.cache.settings import CacheSettings
-from mithril.checkpoint.commands import checkpoint
-from mithril.checkpoint.settings import CheckpointSettings
 from mithril.core.config import CoreSettings, Settings, load, variable
 from mithril.core.errors import MithrilError
-from mithril.dedup.commands import dedup
-from mithril.dedup.settings import DedupSettings
-from mithril.pipeline.commands import pipeline
-from mithril.pipeline.settings import PipelineSettings
 
 _EXIT_USAGE = 2
-_SECTIONS: tuple[type[Settings], ...] = (
-    CoreSettings,
-    CacheSettings,
-    CheckpointSettings,
-    DedupSettings,
-    PipelineSettings,
-)
+# The products: each has the module `commands` with a group of its name, and `settings` with its section.
+_PRODUCTS = {
+    "cache": "CacheSettings",
+    "checkpoint": "CheckpointSettings",
+    "dedup": "DedupSettings",
+    "pipeline": "PipelineSettings",
+}
 
 
-@click.group(context_settings={"max_content_width": 110})
+class _Products(click.Group):
+    """A group that imports a product when its commands are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands."""
+        return sorted({*super().list_commands(ctx), *_PRODUCTS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name."""
+        if cmd_name in _PRODUCTS:
+            command: click.Command = getattr(importlib.import_module(f"mithril.{cmd_name}.commands"), cmd_name)
+            return command
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Products, context_settings={"max_content_width": 110})
 @click.version_option(__version__, message="mithril %(version)s")
 def mithril() -> None:
     """Products that save machine time in training and serving."""
@@ -36,19 +44,17 @@ def mithril() -> None:
 @mithril.command(name="config")
 def show_config() -> None:
     """Print the configuration in force, and where each value came from."""
-    for model in _SECTIONS:
+    sections: list[type[Settings]] = [CoreSettings]
+    sections += [
+        getattr(importlib.import_module(f"mithril.{product}.settings"), name) for product, name in _PRODUCTS.items()
+    ]
+    for model in sections:
         loaded = load(model)
         click.echo(f"[{model.section}]")
         for name, field in model.model_fields.items():
             value = getattr(loaded.settings, name)
             click.echo(f"# {field.description} Variable: {variable(model, name)}")
             click.echo(f"{name} = {_toml(value)}  # {loaded.origins[name]}")
-
-
-mithril.add_command(cache)
-mithril.add_command(checkpoint)
-mithril.add_command(dedup)
-mithril.add_command(pipeline)
 
 
 def _toml(value: object) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mithril.dedup.data import deduplicate_table
     from mithril.dedup.index import DocumentIndex, open_index
     from mithril.dedup.index_run import add_files, query_files
+    from mithril.dedup.process import own_process
     from mithril.dedup.report import ClusterReport, FileReport, Report, Sample
     from mithril.dedup.running import deduplicate, rethreshold
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _RUNNING, _DATA = "mithril.dedup.running", "mithril.dedup.data"
 _FUNCTIONS = {"deduplicate": _RUNNING, "rethreshold": _RUNNING, "deduplicate_table": _DATA}
 _FUNCTIONS |= dict.fromkeys(("DocumentIndex", "open_index"), "mithril.dedup.index")
+_FUNCTIONS["own_process"] = "mithril.dedup.process"
 _FUNCTIONS |= dict.fromkeys(("add_files", "query_files"), "mithril.dedup.index_run")
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "deduplicate",
     "deduplicate_table",
     "open_index",
+    "own_process",
     "query_files",
     "rethreshold",
 ]

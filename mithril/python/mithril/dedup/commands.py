@@ -92,6 +92,7 @@ def run(
 ) -> None:
     """Write INPUTS, URLs of files and folders of Parquet, JSON lines, CSV or Arrow, without their duplicates."""
     options["verify"] = False if no_verify else None
+    mithril.dedup.own_process()
     _print(mithril.dedup.deduplicate(list(inputs), output, dry_run=dry_run, **options), as_json, output)
 
 

@@ -14,7 +14,7 @@ from mithril.core.progress import Progress
 from mithril.dedup.chunks import Booleans, Integers
 from mithril.dedup.settings import DedupSettings
 from mithril.dedup.spill import Spill
-from mithril.dedup.texts import Place, bytes_of, lengths_of, place_of
+from mithril.dedup.texts import Place, bytes_of, lengths_of, mask, place_of
 
 TEXT = "text"
 # Bytes of the finder for each byte of text: filter, and the windows of text of which a sixth repeats.
@@ -66,7 +66,7 @@ def find_repeats(
     places = np.concatenate(([0], np.cumsum(sizes)))
     spill.truncate(TEXT, 0)
     for first, chunk in texts:
-        spill.append(TEXT, bytes_of(place_of(chunk.filter(pa.array(kept[first : first + len(chunk)])))))
+        spill.append(TEXT, bytes_of(place_of(chunk.filter(mask(kept[first : first + len(chunk)])))))
         progress.add(int(lengths[first : first + len(chunk)].sum(dtype=np.int64)))
     if spill.size(TEXT) != places[-1]:
         raise DamagedError("the documents have changed since they were first read; start again", settings.column)

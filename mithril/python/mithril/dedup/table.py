@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from mithril.core.errors import InputError
 from mithril.dedup.chunks import Booleans, Chunk, Marks, Source, Verdicts, mark_names
+from mithril.dedup.texts import mask, numbers
 
 _CHUNK_ROWS = 8192
 
@@ -45,8 +46,8 @@ def check_free(names: Sequence[str], where: str) -> None:
 def marked(table: Any, marks: Marks) -> Any:
     """The table with the columns of verdicts."""
     columns = [
-        pa.array(marks.cluster),
-        pa.array(marks.kept),
+        numbers(marks.cluster),
+        mask(marks.kept),
         pa.array(marks.duplicate_of, pa.int64()),
         pa.array(marks.reason, pa.string()),
     ]
@@ -110,7 +111,7 @@ def filtered(table: Any, kept: Booleans) -> Any:
     if kept.all():
         return table
     try:
-        return table.filter(pa.array(kept))
+        return table.filter(mask(kept))
     except pa.ArrowNotImplementedError:
         # Arrow does not filter columns of views yet; slices it has of every type.
         edges = np.flatnonzero(np.diff(kept, prepend=False, append=False))

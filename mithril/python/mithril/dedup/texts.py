@@ -4,6 +4,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+
+from mithril.dedup.chunks import Booleans, Integers
 
 Place = tuple[memoryview, int, memoryview, int, int]
 """Offsets, their width, data, the first text and the number of texts."""
@@ -36,3 +39,14 @@ def bytes_of(place: Place) -> memoryview:
         return memoryview(b"")
     bounds = np.frombuffer(offsets, f"<i{width}")
     return data[int(bounds[first]) : int(bounds[first + count])]
+
+
+def mask(values: Booleans) -> Any:
+    """Booleans as a pyarrow array. pyarrow's own way from numpy imports pandas where it is installed, for nothing."""
+    packed = np.packbits(values, bitorder="little").tobytes()
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(packed)])
+
+
+def numbers(values: Integers) -> Any:
+    """Numbers as a pyarrow array, likewise."""
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values.astype(np.int64).tobytes())])

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from mithril.core.errors import ChangedError
 from mithril.core.progress import Progress
@@ -19,6 +18,7 @@ from mithril.dedup.scan import Scan
 from mithril.dedup.settings import DedupSettings
 from mithril.dedup.sink import SinkFile
 from mithril.dedup.substring import Repeats
+from mithril.dedup.texts import mask
 from mithril.dedup.work import Work
 
 
@@ -44,14 +44,14 @@ class Judge:
         distinct, kept = self._distinct[part], self.kept[part]
         if self._repeats is None:
             return Verdicts(kept, self._marks(first, len(texts), None) if self._mark else None)
-        cut, repeats = self._repeats.of(first, texts.filter(pa.array(distinct)))
+        cut, repeats = self._repeats.of(first, texts.filter(mask(distinct)))
         if self._mark:
             places = np.cumsum(distinct) - 1
             ranges = [repeats[places[row]] if distinct[row] else [] for row in range(len(texts))]
             return Verdicts(kept, self._marks(first, len(texts), ranges))
         still = kept[distinct]
         changed = np.fromiter(map(bool, repeats), np.bool_, len(repeats))
-        return Verdicts(kept, None, cut.filter(pa.array(still)), changed[still])
+        return Verdicts(kept, None, cut.filter(mask(still)), changed[still])
 
     def _marks(self, first: int, count: int, repeats: list[list[list[int]]] | None) -> Marks:
         part = slice(first, first + count)
