@@ -16,6 +16,7 @@ __all__ = [
     "DATABASES_MAX",
     "HASH_SLOTS",
     "LEASES_MAX",
+    "LOG_PERSISTS",
     "NEAR_PROTOCOL_VERSION",
     "PIN_PREFIXES_MAX",
     "SHARDS_MAX",
@@ -73,6 +74,8 @@ HASH_SLOTS: int
 """Hash slots, as in Redis Cluster."""
 LEASES_MAX: int
 """Large values that a process may look at in place at a time, at most."""
+LOG_PERSISTS: list[str]
+"""The ways in which a log is made durable, by the numbers of the statistic from 1 on."""
 NEAR_PROTOCOL_VERSION: int
 """The version of what is said on a near socket."""
 PIN_PREFIXES_MAX: int
