@@ -521,6 +521,9 @@ class LogRecovery:
     def forget(self) -> None:
         """Gives back the memory of what was found, which is not asked for any more."""
 
+    def begins_behind(self) -> int:
+        """Number of the last change before the log: those up to there are in a snapshot."""
+
     def open_groups(self) -> list[tuple[int, int, bool]]:
         """Groups of changes whose coordinator knows whether they count: coordinator, tag, and whether it said so."""
 
@@ -954,6 +957,10 @@ class SnapshotLoader:
     """A shard in a snapshot, on its way into memory. Threads read and unpack ahead."""
 
     def __new__(cls, store: SnapshotStore, snapshot: str, shard: int, shards: int) -> SnapshotLoader: ...
+    @property
+    def start(self) -> int:
+        """The number from which on a log goes on."""
+
     def progress(self) -> tuple[int, int, int]:
         """Records and bytes before compression that were loaded, and all bytes."""
 

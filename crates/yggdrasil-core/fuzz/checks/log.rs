@@ -10,7 +10,7 @@ use yggdrasil_log::{
 };
 
 /// Bytes that stand for a segment that begins here.
-const SEPARATOR: &[u8] = b"\x1aSEG";
+pub const SEPARATOR: &[u8] = b"\x1aSEG";
 
 /// Reads bytes as a record, and as the records of segments, whose checksums are right where the first byte is odd.
 pub fn log(data: &[u8]) {
@@ -56,7 +56,10 @@ pub fn log(data: &[u8]) {
 fn lay(disk: &SimulatedDisk, directory: &std::path::Path, data: &[u8], seals: bool) {
     let mut pieces = Vec::new();
     let mut rest = data;
-    while let Some(at) = rest.windows(SEPARATOR.len()).position(|bytes| bytes == SEPARATOR) {
+    while let Some(at) = rest
+        .windows(SEPARATOR.len())
+        .position(|bytes| bytes == SEPARATOR)
+    {
         pieces.push(&rest[..at]);
         rest = &rest[at + SEPARATOR.len()..];
     }
