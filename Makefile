@@ -27,7 +27,7 @@ unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve mithril test test-rust test-python test-mithril test-clients clients peers transcripts lint fmt bench fuzz simulate crash damage client-versions docs lock clean \
+.PHONY: help serve mithril test test-rust test-python test-mithril test-clients clients peers transcripts lint fmt bench fuzz simulate crash pmem damage client-versions docs lock clean \
 	tools
 
 help: ## Show this list
@@ -106,6 +106,9 @@ crash: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Kill processes for ROUNDS round
 	YGGDRASIL_LOG_CASES=10000 cargo test --profile quick --locked --package yggdrasil-log --test power
 	$(BIN)/python -m tests.durability.crash --rounds $(or $(ROUNDS),1000) $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m tests.durability.crash --power --rounds $(or $(POWER_ROUNDS),200) $(if $(SEED),--seed $(SEED))
+
+pmem: $(VENV)/.stamp-dev ## Kill ROUNDS guests (20) that write to persistent memory; HWLAB names the script that starts them
+	$(BIN)/python -m tests.durability.pmem --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED))
 
 damage: ## Damage snapshots and logs in CASES ways (10,000) each
 	YGGDRASIL_DAMAGE_CASES=$(CASES) cargo test --profile quick --locked --package yggdrasil-snapshot --package yggdrasil-log --test damage -- --nocapture

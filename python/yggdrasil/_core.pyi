@@ -16,6 +16,7 @@ __all__ = [
     "DATABASES_MAX",
     "HASH_SLOTS",
     "LEASES_MAX",
+    "LOG_PERSISTS",
     "NEAR_PROTOCOL_VERSION",
     "PIN_PREFIXES_MAX",
     "SHARDS_MAX",
@@ -73,6 +74,8 @@ HASH_SLOTS: int
 """Hash slots, as in Redis Cluster."""
 LEASES_MAX: int
 """Large values that a process may look at in place at a time, at most."""
+LOG_PERSISTS: list[str]
+"""The ways in which a log is made durable, by the numbers of the statistic from 1 on."""
 NEAR_PROTOCOL_VERSION: int
 """The version of what is said on a near socket."""
 PIN_PREFIXES_MAX: int
@@ -518,6 +521,9 @@ class LogRecovery:
     def forget(self) -> None:
         """Gives back the memory of what was found, which is not asked for any more."""
 
+    def begins_behind(self) -> int:
+        """Number of the last change before the log: those up to there are in a snapshot."""
+
     def open_groups(self) -> list[tuple[int, int, bool]]:
         """Groups of changes whose coordinator knows whether they count: coordinator, tag, and whether it said so."""
 
@@ -951,6 +957,10 @@ class SnapshotLoader:
     """A shard in a snapshot, on its way into memory. Threads read and unpack ahead."""
 
     def __new__(cls, store: SnapshotStore, snapshot: str, shard: int, shards: int) -> SnapshotLoader: ...
+    @property
+    def start(self) -> int:
+        """The number from which on a log goes on."""
+
     def progress(self) -> tuple[int, int, int]:
         """Records and bytes before compression that were loaded, and all bytes."""
 

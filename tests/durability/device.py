@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 BYTES = 256 << 20
-UNMOUNTED_WITHIN_S = 30.0
+UNMOUNTED_WITHIN_S = 120.0
 
 
 class NoDeviceError(Exception):
@@ -49,7 +49,7 @@ class Device:
         while subprocess.run(["umount", str(self.directory)], check=False, capture_output=True).returncode:
             # Who was killed has its files open until all of it has gone.
             if time.monotonic() > deadline:
-                raise NoDeviceError(f"{self.directory} is still used by somebody")
+                raise NoDeviceError(f"{self.directory} is still used by {users_of(self.directory)}")
             time.sleep(0.01)
         run("losetup", "--detach", self.loop)
         self._order("on")
@@ -80,6 +80,17 @@ class Device:
         assert self.server.stdout is not None
         if self.server.stdout.readline() != b"done\n":
             raise NoDeviceError("the server of the file has ended")
+
+
+def users_of(directory: Path) -> list[str]:
+    """The processes that have something open below a directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            links = [process / "cwd", *(process / "fd").iterdir()]
+            if any(str(link.readlink()).startswith(str(directory)) for link in links):
+                found.append(f"{process.name} {(process / 'cmdline').read_bytes()!r}")
+    return found
 
 
 def run(*command: str) -> str:

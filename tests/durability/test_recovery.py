@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.node import HOST, Node, wait_until_gone
+from tests.node import HOST, Node, NodeError, wait_until_gone
 from tests.wire import OK, Wire, eventually
 
 KEYS = [f"key:{number}" for number in range(40)]
@@ -165,3 +165,17 @@ def test_another_number_of_shards_has_the_same_keys(tmp_path: Path) -> None:
                 assert c("SELECT", 2) == OK
                 assert (c("DBSIZE"), c("GET", "after")) == (1, b"1")
     assert sorted(path.name for path in (tmp_path / "log").iterdir()) == ["generation-4", "layout.json"]
+
+
+def test_a_log_whose_beginning_is_in_no_snapshot_is_refused(tmp_path: Path) -> None:
+    with serving(tmp_path, shards=1) as (_, c):
+        for number in range(4):
+            assert c("SET", f"long:{number}", "x" * 500_000) == OK
+    first, *others = sorted((tmp_path / "log").rglob("*.log"))
+    assert others
+    first.rename(tmp_path / "first")
+    with pytest.raises(NodeError, match=r"begins behind change \d+, and the snapshot has those up to 0"):
+        Node(1, directory=tmp_path, ack="fast").start()
+    (tmp_path / "first").rename(first)
+    with serving(tmp_path, shards=1) as (_, c):
+        assert c("DBSIZE") == 4

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::disk::{Area, Disk, Syncer};
+use crate::disk::{Area, Disk, Persist, Syncer};
 
 /// Waits so long for more to be written that shares a sync.
 const GATHER: Duration = Duration::from_micros(500);
@@ -66,6 +66,8 @@ pub struct Progress {
     wanted_soon: AtomicU64,
     /// The flusher looks at that from time to time.
     is_alert: AtomicBool,
+    /// Held by whoever makes something durable: one at a time says how far it has come.
+    flushing: Mutex<()>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -124,6 +126,7 @@ impl Progress {
             is_preparing: AtomicBool::new(false),
             wanted_soon: AtomicU64::new(0),
             is_alert: AtomicBool::new(false),
+            flushing: Mutex::default(),
             state: Mutex::default(),
             changed: Condvar::new(),
         }
@@ -176,6 +179,15 @@ impl Progress {
     /// True where what was written has to be written anew.
     pub fn must_heal(&self) -> bool {
         self.lock().has_lost()
+    }
+
+    /// The way in which what is being written becomes durable.
+    pub fn persist(&self) -> Persist {
+        let state = self.lock();
+        state
+            .unsynced
+            .last()
+            .map_or(Persist::Fdatasync, |last| last.persist())
     }
 
     /// Asks for a sync of all that is written, at once.
@@ -262,6 +274,7 @@ impl Progress {
     /// # Errors
     /// The disk fails. What was written since the last sync counts as lost until it is written anew.
     pub fn flush(&self, disk: &dyn Disk, directory: &Path) -> io::Result<bool> {
+        let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let (number, position) = (self.number(), self.position());
         // What the number stands for lies before the position, whatever is written meanwhile.
         let mut state = self.lock();

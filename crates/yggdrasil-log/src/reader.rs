@@ -238,6 +238,17 @@ impl Reader {
         self.bytes_read
     }
 
+    /// Number of the last change before the first segment: 0 where the log has all changes there were.
+    ///
+    /// # Errors
+    /// That segment cannot be read.
+    pub fn begins_behind(&self) -> Result<u64, LogError> {
+        if self.segments.is_empty() {
+            return Ok(0);
+        }
+        Ok(self.header(0)?.number)
+    }
+
     /// Bytes of all segments, written or not.
     ///
     /// # Errors

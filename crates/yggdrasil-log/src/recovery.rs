@@ -43,6 +43,8 @@ pub struct Open {
 #[derive(Clone, Debug, Default)]
 pub struct Found {
     pub end: End,
+    /// Number of the last change before the log: those up to there are in a snapshot.
+    pub begins_behind: u64,
     /// Bytes of all records.
     pub bytes: u64,
     pub changes: u64,
@@ -77,7 +79,10 @@ impl Recovery {
     pub fn scan(disk: Arc<dyn Disk>, directory: &Path) -> Result<Self, RecoveryError> {
         let mut reader = Reader::open(disk, directory)?;
         reader.put_together(false);
-        let mut found = Found::default();
+        let mut found = Found {
+            begins_behind: reader.begins_behind()?,
+            ..Found::default()
+        };
         let mut group = None;
         while let Some(entry) = reader.read()? {
             found.note(&entry, &mut group);

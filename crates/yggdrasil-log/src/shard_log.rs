@@ -259,11 +259,11 @@ impl Log for ShardLog {
     }
 
     fn demand(&self) {
-        self.shared.borrow().progress.demand();
+        self.shared.borrow().writer.demand();
     }
 
     fn demand_soon(&self) {
-        self.shared.borrow().progress.demand_soon();
+        self.shared.borrow().writer.demand_soon();
     }
 
     #[inline]
@@ -284,6 +284,7 @@ impl Log for ShardLog {
             bytes,
             unflushed_bytes: bytes.saturating_sub(progress.durable_position()),
             syncs: progress.syncs(),
+            persist: progress.persist() as u8,
             errno: progress.failure().map_or(0, |failure| failure.errno),
             lost_changes: state.writer.lost(),
         }

@@ -140,6 +140,30 @@ impl Writer {
         frame_bytes(contents) + MARKS_BYTES + self.options.segment_bytes / KEPT_PART
     }
 
+    /// Has all that is written made durable: at once where that takes no system call, otherwise by the flusher.
+    pub fn demand(&self) {
+        if !self.flush_directly() {
+            self.progress.demand();
+        }
+    }
+
+    /// The same where more is to be written in a moment.
+    pub fn demand_soon(&self) {
+        if !self.flush_directly() {
+            self.progress.demand_soon();
+        }
+    }
+
+    /// Makes all durable where that takes no system call; False where it does.
+    fn flush_directly(&self) -> bool {
+        let is_direct = self.progress.persist().is_direct() && !self.progress.has_failed();
+        if is_direct {
+            // A directory that cannot be synced is told by the progress.
+            let _ = self.progress.flush(&*self.disk, &self.options.directory);
+        }
+        is_direct
+    }
+
     /// Makes sure that a record with so many bytes of contents finds room.
     ///
     /// # Errors

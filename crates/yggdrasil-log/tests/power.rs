@@ -2,11 +2,12 @@
 //!
 //! `YGGDRASIL_LOG_CASES` says how many cases there are, and `YGGDRASIL_LOG_SEED` with which one it begins.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use yggdrasil_core::keyspace::{Effect, Kind, Record, Value};
-use yggdrasil_log::disk::{Damage, Disk, SimulatedDisk};
+use yggdrasil_log::disk::{Damage, Disk, Mistake, SimulatedDisk};
 use yggdrasil_log::{Content, End, Given, Reader, Writer, WriterOptions};
 
 const CASES: u64 = 300;
@@ -63,8 +64,7 @@ fn read(disk: &SimulatedDisk, directory: &Path) -> (Vec<(u64, Vec<u8>)>, End) {
 }
 
 impl Case {
-    fn new(seed: u64) -> Self {
-        let disk = SimulatedDisk::new();
+    fn new(seed: u64, disk: SimulatedDisk) -> Self {
         let options = WriterOptions {
             directory: PathBuf::from("/log"),
             segment_bytes: 8192,
@@ -234,27 +234,60 @@ impl Case {
     }
 }
 
-#[test]
-fn what_was_durable_survives_power_cuts_and_nothing_is_invented() {
+/// Runs a case: some steps, and a restart, four times.
+fn run(seed: u64, disk: SimulatedDisk) {
+    let mut case = Case::new(seed, disk);
+    for _ in 0..4 {
+        for _ in 0..case.draw.below(120) {
+            case.step();
+        }
+        case.restart();
+    }
+}
+
+fn run_all(disk: impl Fn() -> SimulatedDisk) {
     let (seed, cases) = (
         number_from("YGGDRASIL_LOG_SEED", 1),
         number_from("YGGDRASIL_LOG_CASES", CASES),
     );
+    println!("YGGDRASIL_LOG_SEED={seed} YGGDRASIL_LOG_CASES={cases}");
     for seed in seed..seed + cases {
-        println!("YGGDRASIL_LOG_SEED={seed}");
-        let mut case = Case::new(seed);
-        for _ in 0..4 {
-            for _ in 0..case.draw.below(120) {
-                case.step();
-            }
-            case.restart();
-        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| run(seed, disk())));
+        assert!(outcome.is_ok(), "YGGDRASIL_LOG_SEED={seed}");
+    }
+}
+
+#[test]
+fn what_was_durable_survives_power_cuts_and_nothing_is_invented() {
+    run_all(SimulatedDisk::new);
+}
+
+#[test]
+fn what_was_written_back_survives_power_cuts_of_persistent_memory() {
+    run_all(SimulatedDisk::persistent_memory);
+}
+
+#[test]
+fn a_missing_write_back_or_fence_is_caught() {
+    let mistakes = [
+        Mistake::NoWriteBack,
+        Mistake::FirstLine,
+        Mistake::LastLine,
+        Mistake::NoFence,
+    ];
+    for mistake in mistakes {
+        let mut caught = (1..=CASES).filter(|seed| {
+            let disk = SimulatedDisk::persistent_memory();
+            disk.make_mistake(mistake);
+            catch_unwind(AssertUnwindSafe(|| run(*seed, disk))).is_err()
+        });
+        assert!(caught.next().is_some(), "{mistake:?} goes unnoticed");
     }
 }
 
 #[test]
 fn damage_before_what_was_durable_is_an_error_that_names_the_place() {
-    let mut case = Case::new(7);
+    let mut case = Case::new(7, SimulatedDisk::new());
     for _ in 0..30 {
         case.write();
         case.flush();
@@ -278,7 +311,7 @@ fn damage_before_what_was_durable_is_an_error_that_names_the_place() {
 
 #[test]
 fn a_segment_that_is_missing_is_named() {
-    let mut case = Case::new(3);
+    let mut case = Case::new(3, SimulatedDisk::new());
     for _ in 0..300 {
         case.write();
     }

@@ -70,6 +70,7 @@ mod _core {
         use pyo3::types::PyModuleMethods;
         use yggdrasil_admission::simulator::capture;
         use yggdrasil_core::{control, engine, keyspace, lease};
+        use yggdrasil_log::disk::Persist;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("ARENA_BYTES_MAX", keyspace::SEGMENT_BYTES_MAX)?;
         module.add("ACL_CATEGORIES", yggdrasil_core::acl::CATEGORIES)?;
@@ -78,6 +79,7 @@ mod _core {
         module.add("DATABASES_MAX", keyspace::DATABASES_MAX)?;
         module.add("HASH_SLOTS", keyspace::slot::SLOTS)?;
         module.add("LEASES_MAX", lease::SLOTS_MAX)?;
+        module.add("LOG_PERSISTS", Persist::ALL.map(Persist::name))?;
         module.add("NEAR_PROTOCOL_VERSION", yggdrasil_near::PROTOCOL_VERSION)?;
         module.add("PIN_PREFIXES_MAX", keyspace::PIN_RULES_MAX)?;
         module.add("SHARDS_MAX", control::SHARDS_MAX)

@@ -91,6 +91,11 @@ impl LogRecovery {
         *self.lock() = None;
     }
 
+    /// Number of the last change before the log: those up to there are in a snapshot.
+    fn begins_behind(&self) -> PyResult<u64> {
+        self.with(|recovery| recovery.found().begins_behind)
+    }
+
     /// Groups of changes whose coordinator knows whether they count: coordinator, tag, and whether they were ended.
     fn open_groups(&self) -> PyResult<Vec<(u16, u64, bool)>> {
         self.with(|recovery| {

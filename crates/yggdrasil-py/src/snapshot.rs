@@ -358,8 +358,11 @@ impl Snapshotter {
         }
     }
 
-    /// Removes what logs have of changes that are in a snapshot.
+    /// Removes what logs have of changes that are in a snapshot. A worker that is reading its log keeps all of it.
     fn drop_covered(&self, taken: &Taken) -> Result<(), SnapshotError> {
+        if self.readers.iter().any(|reader| reader.epoch() % 2 == 1) {
+            return Ok(());
+        }
         for (shard, from) in taken.needed() {
             if let Some(log) = self.log(shard) {
                 log.drop_before(from)?;
@@ -434,6 +437,12 @@ impl SnapshotLoader {
             all_bytes: loader.raw_bytes(),
             loader: Mutex::new(loader),
         })
+    }
+
+    /// The number from which on a log goes on.
+    #[getter]
+    fn start(&self) -> u64 {
+        self.start
     }
 
     /// Records and bytes before compression that were loaded, and all bytes.

@@ -4,6 +4,7 @@ All imports are done before that, so that the successor of a dead worker is at w
 """
 
 import ctypes
+import os
 import signal
 import socket
 import sys
@@ -21,6 +22,9 @@ _PR_SET_PDEATHSIG = 1
 def main() -> int:
     """Runs until the supervisor says otherwise or goes away."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(sys.argv[2]):
+        # The supervisor has died before that. A child without it would go on writing to a log that has a new owner.
+        return 0
     name_process("spare")
     # The supervisor alone decides when a child ends. It blocked these signals until they could be ignored.
     for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -171,7 +171,7 @@ def _start(theirs: socket.socket) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             # -P: modules that lie in the current directory are none of ours.
-            [sys.executable, "-P", "-m", "yggdrasil.server.child", str(theirs.fileno())],
+            [sys.executable, "-P", "-m", "yggdrasil.server.child", str(theirs.fileno()), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
             pass_fds=[theirs.fileno()],

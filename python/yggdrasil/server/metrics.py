@@ -136,6 +136,7 @@ _NUMBERS = (
     _Number("log_unflushed_bytes"),
     _Number("log_syncs"),
     _Number("log_waits"),
+    _Number("log_persist"),
     _Number("log_error"),
     _Number("log_lost_changes"),
     _Number("cross_shard_reads"),

@@ -12,6 +12,7 @@ from yggdrasil._core import LogRecovery, MovedShard, Worker, YggdrasilError
 from yggdrasil.protocol.services import LOG_SYNC
 from yggdrasil.server.config import Config
 from yggdrasil.server.link import Link
+from yggdrasil.server.log_layout import generation_of
 from yggdrasil.server.messages import Loading, ToChild
 from yggdrasil.server.snapshots.restore import ShardRestore
 
@@ -24,6 +25,7 @@ _DECIDED = "log-decided"
 _STEP_BYTES = 1 << 20
 _REPORT_S = 1.0
 _RETRY_S = 0.05
+_ATTEMPTS = 5
 _TAG = struct.Struct("<Q")
 _PART = struct.Struct("<HQ")
 _LOST = struct.Struct("<QH")
@@ -58,9 +60,13 @@ class ShardRecovery:
         link: Link[ToChild],
         restore: ShardRestore,
         *,
+        node: str,
         is_successor: bool,
     ) -> None:
         self._restore = restore
+        self._logs = logs
+        self._node = node
+        """The replication id: snapshots of other nodes may lie at the same place."""
         self._worker = worker
         self._shard = shard
         self._shards = config.node.shards
@@ -83,7 +89,7 @@ class ShardRecovery:
 
     async def run(self) -> None:
         """Until the shard serves. OSError says why its log cannot be used."""
-        await _scan(self._log)
+        await self._find()
         number, changes, _, torn = self._log.found()
         if torn:
             log.warning("the end of the log was torn and is cut", bytes=torn, last_number=number)
@@ -96,6 +102,31 @@ class ShardRecovery:
             await asyncio.sleep(0)
         self._begin_log()
         self._end(changes)
+
+    async def _find(self) -> None:
+        """Reads the log once, and finds the snapshot that it goes on from."""
+        attempts = _ATTEMPTS if self._is_successor else 1
+        while True:
+            attempts -= 1
+            try:
+                await _scan(self._log)
+            except OSError:
+                # A snapshot may just have shortened it.
+                if not attempts:
+                    raise
+                await asyncio.sleep(_RETRY_S)
+                continue
+            if self._is_successor:
+                await self._restore.find_newest(self._node, generation_of(self._logs))
+            behind, start = self._log.begins_behind(), await self._restore.start()
+            if behind <= start:
+                return
+            if not attempts:
+                raise OSError(
+                    f"{shard_directory(self._logs, self._shard)} begins behind change {behind}, and the snapshot has "
+                    f"those up to {start}: what is between them is missing"
+                )
+            await asyncio.sleep(_RETRY_S)
 
     async def run_moved(self, logs: Path, shards: int, snapshot: str, moved: Callable[[], Awaitable[None]]) -> None:
         """The same from snapshot and logs of another number of shards.

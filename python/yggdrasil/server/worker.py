@@ -173,6 +173,7 @@ class _WorkerProcess:
             Path(self.assignment.node.log_directory),
             self.link,
             restore,
+            node=self.assignment.node.replication_id,
             is_successor=self.duty.is_successor,
         )
 

@@ -162,6 +162,9 @@ class Rounds:
                 self.node.stop()
             case _:
                 if self.device is not None and whom == "power":
+                    # Without power nobody sees a disk that fails.
+                    for pid in pids:
+                        kill(pid, signal.SIGSTOP)
                     self.device.cut(self.random.getrandbits(32))
                 for pid in self.random.sample(pids, len(pids)):
                     kill(pid)
@@ -214,7 +217,7 @@ class Rounds:
             self.node.stop(signal.SIGKILL)
 
 
-def kill(pid: int) -> None:
-    """Kills a process, unless it has gone with another."""
+def kill(pid: int, by: signal.Signals = signal.SIGKILL) -> None:
+    """Kills a process, or stops it, unless it has gone with another."""
     with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, by)

@@ -120,6 +120,8 @@ pub struct LogStatus {
     /// Bytes of them that are not durable.
     pub unflushed_bytes: u64,
     pub syncs: u64,
+    /// The number of the way in which it is made durable; 0 for none.
+    pub persist: u8,
     /// The error of the operating system for which nothing more is taken; 0 for none.
     pub errno: i32,
     /// Changes that found no room though nothing could refuse them.
@@ -446,12 +448,14 @@ impl Engine {
         }
     }
 
-    /// Asks the log for what is waited for: once for all that a round has brought.
-    pub(super) fn demand_durable(&mut self) {
+    /// Asks the log for what is waited for: once for all that a round has brought. True where it is durable at once, so
+    /// that something may go on.
+    pub(super) fn demand_durable(&mut self) -> bool {
         let Some(durability) = &mut self.durability else {
-            return;
+            return false;
         };
         let wanted = durability.wanted.max(durability.wanted_synced);
+        let mut is_durable = false;
         if wanted > durability.demanded {
             let waiting = durability.waiting();
             if durability.gathering.is_enough(waiting) {
@@ -460,8 +464,14 @@ impl Engine {
             } else {
                 durability.log.demand_soon();
             }
+            is_durable = durability.log.durable() >= wanted;
+            if is_durable {
+                durability.demanded = wanted;
+                self.note_durable();
+            }
         }
         self.ask_for_groups();
+        is_durable
     }
 }
 

@@ -228,6 +228,7 @@ impl Engine {
             stats.set(Counter::LogBytes, status.bytes);
             stats.set(Counter::LogUnflushed, status.unflushed_bytes);
             stats.set(Counter::LogSyncs, status.syncs);
+            stats.set(Counter::LogPersist, status.persist.into());
             stats.set(Counter::LogErrno, status.errno.unsigned_abs().into());
             stats.set(Counter::LogLost, status.lost_changes);
         }

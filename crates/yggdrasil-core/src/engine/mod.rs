@@ -690,6 +690,16 @@ impl Engine {
     fn settle(&mut self) {
         self.look_at_pressure();
         loop {
+            self.settle_sessions();
+            if !self.demand_durable() {
+                break;
+            }
+        }
+        self.settle_leases();
+    }
+
+    fn settle_sessions(&mut self) {
+        loop {
             while let Some(index) = self.resumable.pop_front() {
                 if self
                     .sessions
@@ -714,8 +724,6 @@ impl Engine {
                 break;
             }
         }
-        self.demand_durable();
-        self.settle_leases();
     }
 }
 

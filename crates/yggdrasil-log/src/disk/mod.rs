@@ -1,8 +1,11 @@
 //! Disks: where the files of a log are. The real one, and one that loses what was not synced.
 
+mod direct;
 mod mapped;
+mod processor;
 mod real;
 mod simulated;
+mod simulated_lines;
 
 use std::fmt::Debug;
 use std::io;
@@ -11,6 +14,52 @@ use std::sync::Arc;
 
 pub use real::RealDisk;
 pub use simulated::{Damage, SimulatedDisk};
+pub use simulated_lines::Mistake;
+
+/// The way in which bytes become durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Persist {
+    /// A system call that waits for the disk.
+    Fdatasync = 1,
+    /// Lines of the processor's caches are written back and stay there.
+    Clwb,
+    /// Lines are written back and given up.
+    Clflushopt,
+    /// The same, one after another.
+    Clflush,
+    /// Lines are cleaned to the point of persistence (arm64).
+    DcCvap,
+}
+
+impl Persist {
+    /// All ways; the place of each is its number less one.
+    pub const ALL: [Self; 5] = [
+        Self::Fdatasync,
+        Self::Clwb,
+        Self::Clflushopt,
+        Self::Clflush,
+        Self::DcCvap,
+    ];
+
+    /// The name of the system call or instruction.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fdatasync => "fdatasync",
+            Self::Clwb => "clwb",
+            Self::Clflushopt => "clflushopt",
+            Self::Clflush => "clflush",
+            Self::DcCvap => "dc cvap",
+        }
+    }
+
+    /// True where it takes no system call.
+    #[must_use]
+    pub fn is_direct(self) -> bool {
+        self != Self::Fdatasync
+    }
+}
 
 /// Files in directories, as a log needs them.
 pub trait Disk: Send + Sync + Debug {
@@ -96,4 +145,9 @@ pub trait Syncer: Send + Sync + Debug {
     /// # Errors
     /// The disk fails. What was not durable before may be lost then, also where a later call succeeds.
     fn sync(&self) -> io::Result<()>;
+
+    /// The way in which it does so.
+    fn persist(&self) -> Persist {
+        Persist::Fdatasync
+    }
 }

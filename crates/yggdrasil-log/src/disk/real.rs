@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
 use rustix::io::Errno;
 
+use super::direct::{DirectArea, Store};
 use super::mapped::Mapped;
 use super::{Area, Contents, Disk, Syncer};
 
@@ -53,9 +54,9 @@ impl Disk for RealDisk {
             .open(path)?;
         let made = set_aside(&file, bytes)
             .and_then(|()| file.sync_all())
-            .and_then(|()| RealArea::new(file, bytes));
+            .and_then(|()| area_of(file, bytes, 0));
         match made {
-            Ok(area) => Ok(Box::new(area)),
+            Ok(area) => Ok(area),
             Err(error) => {
                 // The room that it has taken is needed by others.
                 let _ = fs::remove_file(path);
@@ -71,7 +72,8 @@ impl Disk for RealDisk {
     fn open(&self, path: &Path) -> io::Result<Box<dyn Area>> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let bytes = file.metadata()?.len();
-        Ok(Box::new(RealArea::new(file, bytes)?))
+        let stored = end_of_data(&file, bytes);
+        area_of(file, bytes, stored)
     }
 
     fn read(&self, path: &Path) -> io::Result<Contents> {
@@ -130,16 +132,19 @@ fn set_aside(file: &File, bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
-impl RealArea {
-    fn new(file: File, bytes: u64) -> io::Result<Self> {
-        let mapped = Mapped::new(&file, bytes)?;
-        let file = Arc::new(RealFile(file));
-        Ok(Self {
-            mapped,
-            bytes,
-            file,
-        })
+/// The area of a file with data up to `stored`: persistent memory where it is that.
+fn area_of(file: File, bytes: u64, stored: u64) -> io::Result<Box<dyn Area>> {
+    if let Some((mapped, lines)) = Mapped::direct(&file, bytes)? {
+        let area = DirectArea::new(mapped, bytes, stored, Box::new(lines));
+        return Ok(Box::new(area));
     }
+    let mapped = Mapped::new(&file, bytes)?;
+    let file = Arc::new(RealFile(file));
+    Ok(Box::new(RealArea {
+        mapped,
+        bytes,
+        file,
+    }))
 }
 
 impl Area for RealArea {
@@ -149,7 +154,7 @@ impl Area for RealArea {
 
     #[inline]
     fn write(&mut self, offset: u64, bytes: &[u8]) {
-        self.mapped.write(offset, bytes);
+        self.mapped.store(offset, bytes);
     }
 
     fn syncer(&self) -> Arc<dyn Syncer> {

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Area, Contents, Disk, Syncer};
+use super::direct::{DirectArea, Lines, Store};
+use super::simulated_lines::{CachedLines, Mistake};
+use super::{Area, Contents, Disk, Persist, Syncer};
 
 /// What a power cut leaves of bytes that were written and not synced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +39,10 @@ struct State {
     /// Syncs that succeed before the next one fails.
     syncs_before_failure: Option<u64>,
     syncs: u64,
+    /// Files are persistent memory.
+    is_memory: bool,
+    /// What is always done wrong with persistent memory.
+    mistake: Option<Mistake>,
 }
 
 /// A change of a name that no sync of its directory has made durable: what the name stood for before.
@@ -53,6 +60,8 @@ struct SimulatedFile {
     durable: Vec<u8>,
     /// First and last changed byte since the last sync, the last one excluded.
     changed: Option<(usize, usize)>,
+    /// The same where the file is persistent memory.
+    cached: Option<CachedLines>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -64,6 +73,19 @@ impl SimulatedDisk {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Persistent memory with nothing in it.
+    #[must_use]
+    pub fn persistent_memory() -> Self {
+        let disk = Self::default();
+        lock(&disk.state).is_memory = true;
+        disk
+    }
+
+    /// Lets a mistake be made with persistent memory from now on.
+    pub fn make_mistake(&self, mistake: Mistake) {
+        lock(&self.state).mistake = Some(mistake);
     }
 
     /// Cuts the power. `draw(n)` gives a number below `n`, by which it is decided what is left.
@@ -109,6 +131,25 @@ impl SimulatedDisk {
         }
     }
 
+    /// The area of a file that is new, or may have what was stored by somebody else.
+    fn area(&self, file: SharedFile, is_new: bool) -> Box<dyn Area> {
+        let disk = self.clone();
+        if !lock(&self.state).is_memory {
+            return Box::new(SimulatedArea { file, disk });
+        }
+        let bytes = lock(&file).current.len() as u64;
+        let lines = SimulatedLines {
+            file: Arc::clone(&file),
+            disk,
+        };
+        Box::new(DirectArea::new(
+            SimulatedMemory(file),
+            bytes,
+            if is_new { 0 } else { bytes },
+            Box::new(lines),
+        ))
+    }
+
     fn file(&self, path: &Path) -> io::Result<SharedFile> {
         let state = lock(&self.state);
         let file = state.files.get(path);
@@ -138,6 +179,10 @@ impl State {
 
 impl SimulatedFile {
     fn write(&mut self, offset: usize, bytes: &[u8]) {
+        if let Some(cached) = &mut self.cached {
+            cached.store(&mut self.current, offset, bytes);
+            return;
+        }
         let end = offset + bytes.len();
         self.current[offset..end].copy_from_slice(bytes);
         let (first, last) = self.changed.unwrap_or((offset, end));
@@ -167,6 +212,9 @@ impl SimulatedFile {
                 }
             }
         }
+        if let Some(cached) = &mut self.cached {
+            cached.cut_power(&mut self.durable, damage, draw);
+        }
         self.current.clone_from(&self.durable);
     }
 }
@@ -194,14 +242,12 @@ impl Disk for SimulatedDisk {
             durable: contents.clone(),
             current: contents,
             changed: None,
+            cached: state.is_memory.then(CachedLines::default),
         };
         let file = Arc::new(Mutex::new(file));
         state.change(path, Some(Arc::clone(&file)));
         drop(state);
-        Ok(Box::new(SimulatedArea {
-            file,
-            disk: self.clone(),
-        }))
+        Ok(self.area(file, true))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -213,9 +259,7 @@ impl Disk for SimulatedDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Area>> {
-        let file = self.file(path)?;
-        let disk = self.clone();
-        Ok(Box::new(SimulatedArea { file, disk }))
+        Ok(self.area(self.file(path)?, false))
     }
 
     fn read(&self, path: &Path) -> io::Result<Contents> {
@@ -299,6 +343,7 @@ impl Syncer for SimulatedSyncer {
             current,
             durable,
             changed,
+            ..
         } = &mut *file;
         let Some((first, last)) = changed.take() else {
             return Ok(());
@@ -309,5 +354,51 @@ impl Syncer for SimulatedSyncer {
         }
         durable[first..last].copy_from_slice(&current[first..last]);
         Ok(())
+    }
+}
+
+/// Persistent memory as programs store to it.
+#[derive(Debug)]
+struct SimulatedMemory(SharedFile);
+
+/// Its lines as programs write them back.
+#[derive(Debug)]
+struct SimulatedLines {
+    file: SharedFile,
+    disk: SimulatedDisk,
+}
+
+impl Store for SimulatedMemory {
+    fn store(&mut self, offset: u64, bytes: &[u8]) {
+        lock(&self.0).write(offset as usize, bytes);
+    }
+}
+
+impl SimulatedLines {
+    /// Does something with the lines of the file, and perhaps a mistake.
+    fn with(&self, act: impl FnOnce(&mut CachedLines, &mut [u8], Option<Mistake>)) {
+        let state = lock(&self.disk.state);
+        let mut file = lock(&self.file);
+        let SimulatedFile {
+            durable, cached, ..
+        } = &mut *file;
+        if let Some(cached) = cached {
+            act(cached, durable, state.mistake);
+        }
+    }
+}
+
+impl Lines for SimulatedLines {
+    fn write_back(&self, range: Range<u64>) {
+        let range = range.start as usize..range.end as usize;
+        self.with(|cached, _, mistake| cached.write_back(range, mistake));
+    }
+
+    fn fence(&self) {
+        self.with(|cached, durable, mistake| cached.fence(durable, mistake));
+    }
+
+    fn persist(&self) -> Persist {
+        Persist::Clwb
     }
 }

@@ -4,7 +4,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from yggdrasil._core import COMPATIBLE_VERSION, Verbatim
+from yggdrasil._core import COMPATIBLE_VERSION, LOG_PERSISTS, Verbatim
 from yggdrasil.protocol.command import command
 from yggdrasil.protocol.histogram import histograms
 from yggdrasil.protocol.node import CommandContext
@@ -243,6 +243,8 @@ def _persistence(node: NodeReport) -> Fields:
     yield "log_unflushed_bytes", node.count("log_unflushed_bytes")
     yield "log_syncs", node.count("log_syncs")
     yield "log_waits", node.count("log_waits")
+    persists = {counters["log_persist"] for counters in node.counters.values()} - {0}
+    yield "log_persist", ",".join(LOG_PERSISTS[number - 1] for number in sorted(persists))
     yield "log_lost_changes", node.count("log_lost_changes")
     yield from _zeros(_NONE_OF_PERSISTENCE)
 

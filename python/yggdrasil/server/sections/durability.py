@@ -18,9 +18,9 @@ class Durability(Section):
         Choice,
         Option(
             help="The promise behind the reply to a write. none: nothing is kept on disk. fast: the change survives "
-            "any end of the node's processes, and a power cut after the next flush. sync: it survives everything. "
-            "strong waits for replicas, and cannot be used before there are any. auto: fast where dir is given, "
-            "otherwise none.",
+            "any end of the node's processes, and a power cut after the next flush. sync: it survives everything, "
+            "without a system call where dir lies in persistent memory (a DAX mount). strong waits for replicas, and "
+            "cannot be used before there are any. auto: fast where dir is given, otherwise none.",
             engine=True,
         ),
     ] = "auto"

@@ -12,6 +12,7 @@ from yggdrasil.server.config import Config
 from yggdrasil.server.link import Link
 from yggdrasil.server.messages import Loading, ToChild
 from yggdrasil.server.snapshots.places import open_store
+from yggdrasil.server.snapshots.start import newest_snapshot
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -43,6 +44,18 @@ class ShardRestore:
         """Until all of the snapshot is there. YggdrasilError says why it cannot be used."""
         if self._snapshot:
             await self._load(self._snapshot, self._shard, self._worker.shards, self._worker.restore)
+
+    async def find_newest(self, node: str, generation: int) -> None:
+        """Begins with the newest snapshot there is: one may have been taken since the worker was started."""
+        newest = await asyncio.to_thread(newest_snapshot, self._config, node, generation)
+        self._snapshot = newest or self._snapshot
+
+    async def start(self) -> int:
+        """The number from which on a log has to go on behind the snapshot; 0 without one."""
+        if not self._snapshot:
+            return 0
+        place = self._snapshot, self._shard, self._worker.shards
+        return (await asyncio.to_thread(SnapshotLoader, open_store(self._config), *place)).start
 
     async def fill_moved(self, snapshot: str, moved: Sequence[MovedShard]) -> None:
         """The same from a snapshot of another number of shards, if there is one."""

@@ -55,6 +55,12 @@ def find_beginning(config: Config, node: str) -> Beginning:
     return Beginning(layout, _state(usable[0]))
 
 
+def newest_snapshot(config: Config, node: str, generation: int) -> str:
+    """The newest snapshot that logs of a generation go on from; empty for none."""
+    usable = (row["id"] for row in _rows(config, node) if row["generation"] == generation)
+    return next(usable, "")
+
+
 def _rows(config: Config, node: str) -> list[dict[str, Any]]:
     """The readable snapshots of the node, the newest first."""
     try:

@@ -21,6 +21,8 @@ struct Numbers {
     written: Cell<u64>,
     durable: Cell<u64>,
     demands: Cell<u32>,
+    /// What is written is durable as soon as that is demanded.
+    is_direct: Cell<bool>,
     /// Begins, ends and decisions, by their first letters.
     marks: RefCell<String>,
     /// A coordinator that is asked for has decided.
@@ -77,6 +79,9 @@ impl Log for TestLog {
 
     fn demand(&self) {
         self.0.demands.set(self.0.demands.get() + 1);
+        if self.0.is_direct.get() {
+            self.flush();
+        }
     }
 
     fn must_be_durable(&self, ack: AckChoice) -> u64 {
@@ -312,4 +317,23 @@ fn a_transaction_over_shards_waits_at_the_shard_whose_disk_is_behind() {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn a_log_that_is_durable_at_once_keeps_nobody_waiting() {
+    let (mut node, logs, client) = node();
+    for log in &logs {
+        log.0.is_direct.set(true);
+    }
+    let requests = [
+        encoded(&[b"SET", OWN, b"1"]),
+        encoded(&[b"INCR", OTHER]),
+        encoded(&[b"MSET", OWN, b"2", OTHER, b"7"]),
+        encoded(&[b"INCR", OWN]),
+    ];
+    node.put(client, &requests.concat());
+    node.settle();
+    assert_eq!(node.replies(client), b"+OK\r\n:1\r\n+OK\r\n:3\r\n");
+    let demands: u32 = logs.iter().map(|log| log.0.demands.get()).sum();
+    assert!(demands >= 2, "the logs of both shards were asked");
 }
