@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from benches import beside, full, get_into, hit_ratio, load, long, near, of_log, of_types, processes
+from benches import beside, full, get_into, hit_ratio, load, long, near, of_large, of_log, of_types, processes
 from benches.load import Sample, Shape
 from benches.results import Figure, detail, ratio, ratios
 from benches.servers import SERVER_CPU, Kind, Server, running
@@ -313,6 +313,17 @@ def keeping(kinds: Kinds, sizes: Sizes) -> Findings:
     return of_log.measure(_and_redis(kinds), keys=sizes.keys, rounds=rounds, seconds=seconds)
 
 
+def large_collections(kinds: Kinds, sizes: Sizes) -> Findings:
+    """PINGs while a sorted set of many members is built, read and unlinked."""
+    return of_large.stalls(_and_redis(kinds), members=sizes.keys_many, idle_s=sizes.stall_idle_s)
+
+
+def waiting_clients(kinds: Kinds, sizes: Sizes) -> Findings:
+    """Elements that are handed over to clients that wait for them."""
+    elements = min(sizes.keys, 2_000)
+    return of_large.handovers(_and_redis(kinds), elements=elements, rounds=sizes.rounds)
+
+
 def hit_ratios(_kinds: Kinds, sizes: Sizes) -> Findings:
     """The engine's policy in the simulator, against other policies."""
     figures, details = hit_ratio.measure(sizes.generated_requests)
@@ -334,6 +345,8 @@ SCENARIOS = (
     Scenario("near-readers", "Reads through shared memory", near_readers),
     Scenario("types", "Commands of the types, one worker", commands_of_types),
     Scenario("log", "Changes that are kept, one worker", keeping),
+    Scenario("large-collections", "PING beside a very large sorted set", large_collections),
+    Scenario("waiting", "Elements for clients that wait", waiting_clients),
     Scenario("hit-ratio", "Hit ratio on traces", hit_ratios, only_ours=True),
 )
 

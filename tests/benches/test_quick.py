@@ -23,9 +23,11 @@ SCENARIOS = (
     "beside-many-values",
     "near-readers",
     "get-into",
+    "large-collections",
+    "waiting",
     "hit-ratio",
 )
-FIGURES_WITHOUT_PEERS = 27
+FIGURES_WITHOUT_PEERS = 28
 
 pytestmark = [
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the benchmarks need two cores"),

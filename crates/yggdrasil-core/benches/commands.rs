@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use yggdrasil_core::commands::{KeyLimits, Registry, ShardContext};
+use yggdrasil_core::commands::{InSteps, KeyLimits, Registry, ShardContext};
 use yggdrasil_core::keyspace::{Shard, ShardShape};
 use yggdrasil_core::random::Random;
 use yggdrasil_core::resp::{Limits, Parsed, Parser, Protocol, Reply, Requests};
@@ -91,6 +91,7 @@ fn execute(sets: &[u8], gets: &[u8]) {
                     limits: &limits,
                     may_wait: false,
                     waits: None,
+                    in_steps: InSteps::AtOnce,
                     random: &mut Random::new(0),
                     scripts: &mut Scripts::new(0),
                     shard_index: 0,

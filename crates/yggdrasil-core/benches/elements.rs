@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use yggdrasil_core::commands::{KeyLimits, Registry, ShardContext};
+use yggdrasil_core::commands::{InSteps, KeyLimits, Registry, ShardContext};
 use yggdrasil_core::keyspace::{Key, Shard, ShardShape, hash_key};
 use yggdrasil_core::random::Random;
 use yggdrasil_core::resp::{ArgsBuffer, Protocol, Reply};
@@ -58,6 +58,7 @@ impl Node {
             scripts: &mut Scripts::new(0),
             untouched: false,
             waits: None,
+            in_steps: InSteps::AtOnce,
             random: &mut Random::new(0),
             shard_index: 0,
             shard_count: 1,

@@ -15,9 +15,9 @@ pub use families::{parts, scan, session};
 pub use table::error::CommandError;
 pub use table::flags::Flags;
 pub use table::handler::{
-    CalledBy, Change, EachHandler, Further, KeyLimits, Look, MayWait, Outcome, PlanContext,
-    ReadContext, ReadHandler, Run, ScriptCall, ShardContext, ShardHandler, Together, Waits,
-    check_kind,
+    CalledBy, Change, EachHandler, Further, InSteps, KeyLimits, Look, MayWait, Outcome,
+    PlanContext, ReadContext, ReadHandler, Run, ScriptCall, ShardContext, ShardHandler, Together,
+    Waits, Work, check_kind,
 };
 pub use table::key_use::KeyUse;
 pub use table::keys::Keys;

@@ -1,6 +1,6 @@
 //! Whole commands on one shard: what Redis cannot show. The replies that it gives are in `tests/transcripts`.
 
-use super::handler::{KeyLimits, ShardContext};
+use super::handler::{InSteps, KeyLimits, ShardContext};
 use super::scan;
 use super::{EXPIRE_AT_MAX, Keys, Registry};
 use crate::keyspace::{
@@ -64,6 +64,7 @@ impl Node {
                 limits: &self.limits,
                 may_wait: false,
                 waits: None,
+                in_steps: InSteps::AtOnce,
                 random: &mut Random::new(12345),
                 scripts: &mut Scripts::new(0),
                 shard_index: self.shard_index,

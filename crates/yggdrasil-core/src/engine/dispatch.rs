@@ -2,14 +2,15 @@
 
 use std::ops::Range;
 
-use super::job::{Job, Ran};
+use super::job::{Job, Lends, MaySteps, Ran};
+use super::output::Tails;
 use super::parked::{Asker, Blocked};
 use super::pending::{SessionRef, Waiter};
 use super::session::{Gates, Queued, Wait};
-use super::{Engine, Event, OUTPUT_PAUSE_BYTES};
+use super::{Engine, Event};
 use crate::commands::{CommandError, CommandId, Flags, Keys, Route, Run, parts};
 use crate::keyspace::{Key, hash_key, slot::key_slot};
-use crate::resp::{Args, Limits, Parsed, Parser, Reply, Requests};
+use crate::resp::{Args, Limits, Parsed, Parser, Reply, Requests, finish_at_once};
 use crate::stats::Counter;
 
 /// Requests parsed and prefetched together.
@@ -138,9 +139,7 @@ impl Engine {
                 Flow::Done if session.wait != Wait::None => {
                     Some((session.wait, requests.wire(request).end))
                 }
-                Flow::Done if session.output.len() > OUTPUT_PAUSE_BYTES => {
-                    Some((Wait::Output, requests.wire(request).end))
-                }
+                Flow::Done if session.is_full() => Some((Wait::Output, requests.wire(request).end)),
                 Flow::Done => None,
             };
             if let Some((wait, stopped)) = wait {
@@ -456,7 +455,7 @@ impl Engine {
         }
         let session = &mut self.sessions[index];
         let (db, protocol, ack) = (session.db, session.protocol, session.ack);
-        let lends = session.slots.is_empty();
+        let is_first = session.slots.is_empty();
         let origin = self.origin_of(index);
         let (start, before) = (self.reply_start(index), self.shard.number());
         let session = &mut self.sessions[index];
@@ -468,12 +467,27 @@ impl Engine {
             db,
             protocol,
             may_wait: true,
+            in_steps: MaySteps::MayAsk,
             origin,
             ack,
+        };
+        // Behind replies that are not there yet, what is long would have to be copied.
+        let lends = match is_first {
+            true => Lends::All,
+            false if self.table.spec(command).flags.has(Flags::READONLY) => Lends::NotYet,
+            false => Lends::Rests,
         };
         let ran = self.run_job(&job, &mut target, lends);
         let session = &mut self.sessions[index];
         *session.reply_target() = target;
+        match ran {
+            Ran::TooEarly => return Flow::Again(Wait::Slots),
+            Ran::Long => {
+                self.lending.clear();
+                return self.start_alone(index, command, args);
+            }
+            _ => {}
+        }
         if let Ran::Later(waits) = ran {
             let (session, slot) = (session.at, session.open_slot());
             let asker = Asker::Here(Waiter::Slot { session, slot });
@@ -482,8 +496,12 @@ impl Engine {
             self.sessions[index].blocked = Some(Blocked::Here(token));
             return Flow::Done;
         }
+        if !is_first && let Some(rest) = self.lending.take_rest() {
+            finish_at_once(rest, session.reply_target());
+        }
         if !self.lending.is_empty() {
             session.output.add_views(self.lending.drain());
+            self.keep_rest(index);
         }
         let due = self.number_due(ack, before);
         if due != 0 {
@@ -567,10 +585,15 @@ impl Engine {
 
     /// Fills a reply slot; a session that waited for it goes on.
     pub(super) fn answer(&mut self, at: SessionRef, slot: u64, reply: &[u8]) {
+        self.answer_with(at, slot, reply, Tails::new());
+    }
+
+    /// The same with what is made of the reply later.
+    pub(super) fn answer_with(&mut self, at: SessionRef, slot: u64, reply: &[u8], tails: Tails) {
         let Some(session) = self.session(at) else {
             return;
         };
-        session.fill_slot(slot, reply);
+        session.fill_slot(slot, reply, tails);
         self.note_answered(at.index, slot);
         let session = &mut self.sessions[at.index];
         let goes_on = match session.wait {
@@ -582,6 +605,9 @@ impl Engine {
         }
         if goes_on {
             self.resume(at.index);
+        }
+        if self.sessions[at.index].output.has_rests() {
+            self.line_up(at.index);
         }
     }
 

@@ -18,6 +18,7 @@ use super::Engine;
 use super::execute::Nesting;
 use super::gate::ShardState;
 use super::links::Envelope;
+use super::output::Tails;
 use super::parked::Asker;
 use super::pending::{Receiver, SessionRef, Waiter};
 use super::remote::RESTARTED;
@@ -145,7 +146,12 @@ pub(super) struct Acknowledged {
 
 /// The receiver of the reply of a transaction.
 pub(super) enum Finished {
-    Slot { session: SessionRef, slot: u64 },
+    Slot {
+        session: SessionRef,
+        slot: u64,
+        /// What is made of it later.
+        tails: Tails,
+    },
     Nested(Nesting),
     Told(Asker),
 }
@@ -352,6 +358,9 @@ impl Engine {
         };
         if said.is_none() {
             waiting.reply = RESTARTED.to_vec();
+            if let Finished::Slot { tails, .. } = &mut waiting.then {
+                tails.clear();
+            }
         }
         waiting.waits_for -= 1;
         if waiting.waits_for == 0 {
@@ -362,7 +371,11 @@ impl Engine {
 
     fn finish_with(&mut self, then: Finished, reply: Vec<u8>) {
         match then {
-            Finished::Slot { session, slot } => self.answer(session, slot, &reply),
+            Finished::Slot {
+                session,
+                slot,
+                tails,
+            } => self.answer_with(session, slot, &reply, tails),
             Finished::Nested(nesting) => self.nested_done(nesting, reply),
             Finished::Told(asker) => self.tell(asker, &reply),
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::denials::DeniedWhere;
 use super::durability::AckChoice;
-use super::job::Job;
+use super::job::{Job, Lends, MaySteps};
 use super::parked::Asker;
 use super::pending::{SessionRef, Waiter};
 use super::reservation::Deferred;
@@ -222,11 +222,12 @@ impl Engine {
                 db,
                 protocol: Protocol::Resp3,
                 may_wait: false,
+                in_steps: MaySteps::No,
                 origin: Origin::default(),
                 ack: AckChoice::Default,
             };
             let before = self.shard.number();
-            let ran = self.run_job(&job, &mut reply, false);
+            let ran = self.run_job(&job, &mut reply, Lends::Nothing);
             assert!(ran.is_done(), "it was not allowed to wait");
             self.account(&job, 0, &reply);
             let due = self.number_due(job.ack, before);

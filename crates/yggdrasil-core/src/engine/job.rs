@@ -3,7 +3,8 @@
 use super::Engine;
 use super::durability::AckChoice;
 use super::tracking::Origin;
-use crate::commands::{CommandId, Flags, ShardContext, Waits};
+use super::views::{Keeping, TooEarly};
+use crate::commands::{CommandId, Flags, InSteps, ShardContext, Waits, Work};
 use crate::keyspace::Mark;
 use crate::resp::{Args, Protocol, Reply};
 use crate::stats::Counter;
@@ -19,10 +20,32 @@ pub(super) struct Job<'a> {
     pub protocol: Protocol,
     /// True where it may be answered later.
     pub may_wait: bool,
+    /// True where it may be executed in steps; otherwise it may ask for that.
+    pub in_steps: MaySteps,
     /// The client behind it.
     pub origin: Origin,
     /// The acknowledgement that its client has chosen.
     pub ack: AckChoice,
+}
+
+/// Whether a job may be executed in steps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum MaySteps {
+    No,
+    MayAsk,
+    Yes,
+}
+
+/// What of a reply need not be written where it is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Lends {
+    Nothing,
+    /// What is made in steps.
+    Rests,
+    /// Long values, too.
+    All,
+    /// A reply that would be made in steps is not made: it is to come when it is its turn.
+    NotYet,
 }
 
 /// An outcome of a job.
@@ -33,6 +56,45 @@ pub(super) enum Ran {
     Done,
     /// A change of one of its keys is waited for: it has changed nothing, and runs again.
     Later(Waits),
+    /// A long reply would come too early: it has changed nothing, and runs again.
+    TooEarly,
+    /// It is to be executed in steps: it has changed nothing, and runs again.
+    Long,
+    /// The rest of it is to be done.
+    Begun(Box<dyn Work>),
+}
+
+/// What a request is executed in, of parts of the engine that are borrowed one by one.
+macro_rules! context {
+    ($engine:ident, $row:expr, $db:expr, $origin:expr) => {
+        ShardContext {
+            shard: &mut $engine.shard,
+            db: $db,
+            now: $engine.now,
+            hash_seed: $engine.shape.hash_seed,
+            first_key_hash: None,
+            limits: &$engine.options.limits,
+            may_wait: false,
+            waits: None,
+            in_steps: InSteps::AtOnce,
+            random: &mut $engine.random,
+            scripts: &mut $engine.scripts,
+            shard_index: if $engine.scans_own_only {
+                0
+            } else {
+                $engine.me as u16
+            },
+            shard_count: if $engine.scans_own_only {
+                1
+            } else {
+                $engine.shape.shards as u16
+            },
+            reads: $row.flags.has(Flags::READONLY),
+            untouched: $origin.untouched,
+            hits: 0,
+            misses: 0,
+        }
+    };
 }
 
 impl Ran {
@@ -42,9 +104,9 @@ impl Ran {
 }
 
 impl Engine {
-    /// Executes a job. When `lends`, long values are not copied into `out`: they are in `lending` then.
+    /// Executes a job. What is not written into `out` by `lends` is in `lending` then.
     #[inline]
-    pub(super) fn run_job(&mut self, job: &Job<'_>, out: &mut Vec<u8>, lends: bool) -> Ran {
+    pub(super) fn run_job(&mut self, job: &Job<'_>, out: &mut Vec<u8>, lends: Lends) -> Ran {
         self.shard.set_author(job.origin.client);
         let ran = self.execute_job(job, out, lends);
         self.shard.set_author(0);
@@ -56,7 +118,7 @@ impl Engine {
         ran
     }
 
-    fn execute_job(&mut self, job: &Job<'_>, out: &mut Vec<u8>, lends: bool) -> Ran {
+    fn execute_job(&mut self, job: &Job<'_>, out: &mut Vec<u8>, lends: Lends) -> Ran {
         let row = self.table.spec(job.command);
         let refusal = if self.may_refuse(row.flags) {
             self.refusal(job.command)
@@ -64,37 +126,26 @@ impl Engine {
             None
         };
         let start = out.len();
-        let mut reply = if lends {
-            Reply::lending(out, job.protocol, &mut self.lending)
-        } else {
-            Reply::new(out, job.protocol)
+        let (mut keeping, mut too_early) = (Keeping(&mut self.lending), TooEarly(false));
+        let mut reply = match lends {
+            Lends::Nothing => Reply::new(out, job.protocol),
+            Lends::All => Reply::lending(out, job.protocol, keeping.0),
+            Lends::Rests => Reply::lending(out, job.protocol, &mut keeping),
+            Lends::NotYet => Reply::lending(out, job.protocol, &mut too_early),
         };
         if let Some(error) = refusal {
             error.write(&mut reply);
             return Ran::Done;
         }
-        let own_only = self.scans_own_only;
         let mut context = ShardContext {
-            shard: &mut self.shard,
-            db: job.db,
-            now: self.now,
-            hash_seed: self.shape.hash_seed,
             first_key_hash: job.hash,
-            limits: &self.options.limits,
             may_wait: job.may_wait,
-            waits: None,
-            random: &mut self.random,
-            scripts: &mut self.scripts,
-            shard_index: if own_only { 0 } else { self.me as u16 },
-            shard_count: if own_only {
-                1
-            } else {
-                self.shape.shards as u16
+            in_steps: match job.in_steps {
+                MaySteps::No => InSteps::AtOnce,
+                MaySteps::MayAsk => InSteps::MayAsk,
+                MaySteps::Yes => InSteps::Allowed,
             },
-            reads: row.flags.has(Flags::READONLY),
-            untouched: job.origin.untouched,
-            hits: 0,
-            misses: 0,
+            ..context!(self, row, job.db, job.origin)
         };
         // Readers from outside look at any moment.
         let excludes = self.reserved.is_none() && row.may_change_several(job.args);
@@ -111,6 +162,7 @@ impl Engine {
             context.shard.release();
         }
         let (hits, misses, waits) = (context.hits, context.misses, context.waits);
+        let in_steps = context.in_steps;
         if hits + misses != 0 {
             self.stats.add(Counter::KeyspaceHits, hits);
             self.stats.add(Counter::KeyspaceMisses, misses);
@@ -120,8 +172,33 @@ impl Engine {
         } else if let Some(waits) = waits {
             out.truncate(start);
             return Ran::Later(waits);
+        } else if too_early.0 {
+            self.stats.subtract(Counter::KeyspaceHits, hits);
+            self.stats.subtract(Counter::KeyspaceMisses, misses);
+            out.truncate(start);
+            return Ran::TooEarly;
+        } else {
+            return match in_steps {
+                InSteps::Asked => {
+                    out.truncate(start);
+                    Ran::Long
+                }
+                InSteps::Begun(work) => Ran::Begun(work),
+                _ => Ran::Done,
+            };
         }
         Ran::Done
+    }
+
+    /// What a further step of a request is executed in.
+    pub(super) fn shard_context(
+        &mut self,
+        command: CommandId,
+        db: u8,
+        origin: Origin,
+    ) -> ShardContext<'_> {
+        let row = self.table.spec(command);
+        context!(self, row, db, origin)
     }
 
     /// Counts an executed job, and notes it where it was slow. Its time began where the last request's ended.

@@ -95,7 +95,7 @@ impl Engine {
             sum: 0,
             tries: 0,
         };
-        self.lists.push_back(list);
+        self.steps.lists.push_back(list);
         self.set_wait(index, Wait::Answer);
         Flow::Done
     }
@@ -109,19 +109,30 @@ impl Engine {
     /// True when [`Engine::step`] has something to do.
     #[must_use]
     pub fn has_steps(&self) -> bool {
-        !self.lists.is_empty() || self.waiting.has_steps()
+        !self.steps.lists.is_empty()
+            || !self.steps.works.is_empty()
+            || self.waiting.has_steps()
+            || self.steps.rests.has_steps()
     }
 
-    /// A step of one list, and of one script. To be called once in a round of the loop while there are any.
+    /// A step of one list, of one script, of one long change and of one long reply. To be called once in a round of the loop while there are any.
     pub fn step(&mut self) {
         if self.waiting.has_steps() {
             self.step_scripts();
         }
         self.step_list();
+        if !self.steps.works.is_empty() {
+            self.step_work();
+            self.settle();
+        }
+        if self.steps.rests.has_steps() {
+            self.step_rest();
+            self.settle();
+        }
     }
 
     fn step_list(&mut self) {
-        let Some(mut list) = self.lists.pop_front() else {
+        let Some(mut list) = self.steps.lists.pop_front() else {
             return;
         };
         self.read_clock();
@@ -132,10 +143,10 @@ impl Engine {
         if self.reserved.is_some() || !is_read && !self.read_some(&mut list) {
             self.reserve_for(list);
         } else if list.next < list.positions.len() {
-            self.lists.push_back(list);
+            self.steps.lists.push_back(list);
         } else if self.check_some(&mut list) {
             if list.checked < list.seen.len() {
-                self.lists.push_back(list);
+                self.steps.lists.push_back(list);
             } else {
                 self.finish_list(list);
             }
@@ -144,7 +155,7 @@ impl Engine {
             (list.next, list.checked, list.sum) = (0, 0, 0);
             list.parts.clear();
             list.seen.clear();
-            self.lists.push_back(list);
+            self.steps.lists.push_back(list);
         } else {
             self.reserve_for(list);
         }
@@ -172,7 +183,11 @@ impl Engine {
             list.next = until;
         }
         let views = list.lending.drain().collect();
-        list.parts.push(Part { bytes, views });
+        list.parts.push(Part {
+            rest: None,
+            bytes,
+            views,
+        });
         true
     }
 

@@ -28,6 +28,7 @@ mod reads;
 mod receive;
 mod remote;
 mod reservation;
+mod rests;
 mod routing;
 mod savepoint;
 mod script_queries;
@@ -50,6 +51,7 @@ mod users;
 mod views;
 mod watch;
 mod wire;
+mod works;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -206,8 +208,8 @@ pub struct Engine {
     /// Long arguments that other workers are sending for requests to this shard.
     inbound: transfer::Inbounds,
     transfer_serial: u64,
-    /// Reads of many keys under way.
-    lists: VecDeque<lists::List>,
+    /// What is made in steps.
+    steps: works::Steps,
     /// Scripts and libraries, and scripts that wait.
     scripts: Scripts,
     waiting: scripts::Waiting,
@@ -284,7 +286,7 @@ impl Engine {
             recent_buffers: clients::RecentBuffers::default(),
             inbound: transfer::Inbounds::default(),
             transfer_serial: 0,
-            lists: VecDeque::new(),
+            steps: works::Steps::default(),
             scripts: Scripts::new(0),
             waiting: scripts::Waiting::default(),
             scans_own_only: false,
@@ -490,8 +492,7 @@ impl Engine {
         self.ready.is_empty()
             && self.staged.is_empty()
             && self.events.is_empty()
-            && self.lists.is_empty()
-            && !self.waiting.has_steps()
+            && !self.has_steps()
             && !self.links.has_wakes()
     }
 
@@ -614,9 +615,9 @@ impl Engine {
         if self.close_when_answered(at.index) {
             return;
         }
-        let session = &self.sessions[at.index];
-        if session.wait == Wait::Output && session.output.len() < OUTPUT_PAUSE_BYTES && writable {
-            self.resume(at.index);
+        self.line_up(at.index);
+        self.resume_after_output(at.index);
+        if !self.resumable.is_empty() {
             self.settle();
         }
     }
@@ -716,6 +717,7 @@ impl Engine {
             self.publish_events();
             self.tell_stale();
             self.report_libraries();
+            self.give_up_rests();
             let relieved = self.links.flush();
             if relieved != 0 {
                 self.wake_ring_waiters(relieved);

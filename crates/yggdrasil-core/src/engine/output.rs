@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 
+use crate::engine::rests::Afar;
 use crate::engine::views::{Unsent, View};
 use crate::keyspace::{Shard, ShardReader};
+use crate::resp::{Progress, Rest};
 use crate::shm::Exposed;
 
 /// Sent bytes are cut off when they are at least so many, and more than those that have to be moved then.
@@ -11,9 +13,25 @@ const COMPACT_BYTES: usize = 256 * 1024;
 /// How many times more, where these are not few: moving them holds everybody up.
 const MOVED_SHARE: usize = 8;
 
+/// Unsent bytes below which more of a reply is made that goes on in steps.
+const REST_ROOM_BYTES: usize = 256 * 1024;
+
+/// The rest of a reply that is made as the output drains.
+#[derive(Debug)]
+pub enum Tail {
+    Here(Box<dyn Rest>),
+    /// Another worker makes it.
+    There(Afar),
+}
+
+/// What is made later of a reply, each behind so many bytes of the rest of it.
+pub type Tails = Vec<(usize, Tail)>;
+
 /// A part of a long reply. Each has memory of its own, so that no step of sending it frees or moves much.
 #[derive(Debug, Default)]
 pub struct Part {
+    /// What comes before `bytes` and is not made yet.
+    pub rest: Option<Tail>,
     pub bytes: Vec<u8>,
     /// Their places count from the beginning of `bytes`.
     pub views: VecDeque<View>,
@@ -84,6 +102,14 @@ impl Gates {
         opened
     }
 
+    /// So many bytes were put before all places from one on.
+    pub fn move_behind(&mut self, from: u64, by: u64) {
+        let places = self.0.iter_mut().flat_map(|gates| gates.iter_mut());
+        for (place, _) in places.filter(|(place, _)| *place >= from) {
+            *place += by;
+        }
+    }
+
     /// The bytes that the places count were moved to the front.
     pub fn move_back(&mut self, by: u64) {
         for (place, _) in self.0.iter_mut().flat_map(|gates| gates.iter_mut()) {
@@ -122,10 +148,102 @@ impl Output {
     pub fn append(&mut self, parts: impl Iterator<Item = Part>) {
         for part in parts.filter(|part| !part.bytes.is_empty()) {
             self.view_bytes += part.views.iter().map(|view| view.len).sum::<u64>();
-            if self.bytes.is_empty() {
+            if self.bytes.is_empty() && self.later.is_empty() {
                 (self.bytes, self.views) = (part.bytes, part.views);
             } else {
                 self.later.push_back(part);
+            }
+        }
+    }
+
+    /// Appends a whole reply with what is made of it later.
+    pub fn append_with(&mut self, reply: &[u8], tails: Tails) {
+        let mut from = 0;
+        for (at, tail) in tails {
+            self.buffer().extend_from_slice(&reply[from..at]);
+            self.add_rest(tail);
+            from = at;
+        }
+        self.buffer().extend_from_slice(&reply[from..]);
+    }
+
+    /// Adds what is made later behind all that there is.
+    #[cold]
+    pub fn add_rest(&mut self, rest: Tail) {
+        self.later.push_back(Part {
+            rest: Some(rest),
+            ..Part::default()
+        });
+    }
+
+    /// True while some of what was added is not made yet.
+    #[inline]
+    pub fn has_rests(&self) -> bool {
+        !self.later.is_empty() && self.later.iter().any(|part| part.rest.is_some())
+    }
+
+    /// True when more of a rest may be made: little is left to be sent before it.
+    #[inline]
+    pub fn wants_more(&self) -> bool {
+        let next = self.later.front();
+        next.is_some_and(|part| part.rest.is_some())
+            && self.bytes.len() - self.sent + (self.view_bytes as usize) < REST_ROOM_BYTES
+    }
+
+    /// The first rest, where it is made elsewhere.
+    pub fn first_afar(&mut self) -> Option<&mut Afar> {
+        match self.later.front_mut()?.rest.as_mut()? {
+            Tail::There(afar) => Some(afar),
+            Tail::Here(_) => None,
+        }
+    }
+
+    /// Makes more of the first rest, a step.
+    pub fn make_more(&mut self) {
+        let from = self.end_of_first();
+        let before = self.bytes.len();
+        let Some(Tail::Here(rest)) = self.later.front_mut().and_then(|part| part.rest.as_mut())
+        else {
+            return;
+        };
+        let progress = rest.go_on(&mut self.bytes);
+        self.note_made(from, self.bytes.len() - before, progress);
+    }
+
+    /// Adds bytes of the first rest, which were made elsewhere.
+    pub fn take_made(&mut self, bytes: &[u8], progress: Progress) {
+        let from = self.end_of_first();
+        self.bytes.extend_from_slice(bytes);
+        self.note_made(from, bytes.len(), progress);
+    }
+
+    /// The place behind what stands before the first rest.
+    fn end_of_first(&self) -> u64 {
+        let views: u64 = self.views.iter().map(|view| view.len).sum();
+        self.sent_total + (self.bytes.len() - self.sent) as u64 + views
+    }
+
+    fn note_made(&mut self, from: u64, bytes: usize, progress: Progress) {
+        self.gates.move_behind(from, bytes as u64);
+        if progress == Progress::Done {
+            if let Some(part) = self.later.front_mut() {
+                part.rest = None;
+            }
+            self.begin_next();
+        }
+    }
+
+    /// Goes on with what comes behind, when all before it has been sent and it is made.
+    fn begin_next(&mut self) {
+        while self.sent == self.bytes.len()
+            && self.views.is_empty()
+            && self.later.front().is_some_and(|part| part.rest.is_none())
+            && let Some(next) = self.later.pop_front()
+        {
+            (self.bytes, self.views) = (next.bytes, next.views);
+            self.sent = 0;
+            if self.later.is_empty() {
+                self.later = VecDeque::new();
             }
         }
     }
@@ -269,15 +387,10 @@ impl Output {
         } else {
             self.advance_over_views(bytes);
         }
-        if self.sent == self.bytes.len()
-            && self.views.is_empty()
-            && let Some(next) = self.later.pop_front()
-        {
-            (self.bytes, self.views) = (next.bytes, next.views);
+        if !self.later.is_empty() && self.sent == self.bytes.len() && self.views.is_empty() {
             self.sent = 0;
-            if self.later.is_empty() {
-                self.later = VecDeque::new();
-            }
+            self.bytes.clear();
+            self.begin_next();
         } else if self.is_empty() {
             self.sent = 0;
             self.bytes.clear();
@@ -350,7 +463,7 @@ mod tests {
             output.buffer().extend_from_slice(b"before ");
             let part = |bytes: &[u8]| Part {
                 bytes: bytes.to_vec(),
-                views: VecDeque::new(),
+                ..Part::default()
             };
             let parts = [part(b"one "), part(b""), part(b"two "), part(b"three ")];
             output.append(parts.into_iter());
@@ -367,6 +480,54 @@ mod tests {
             }
             assert_eq!(received, b"before one two three after");
             assert_eq!((output.len(), output.capacity()), (0, 0));
+        }
+    }
+
+    /// Numbers up to ten, one a step.
+    #[derive(Debug)]
+    struct Counting(u8);
+
+    impl Rest for Counting {
+        fn go_on(&mut self, out: &mut Vec<u8>) -> Progress {
+            out.push(b'0' + self.0);
+            self.0 += 1;
+            if self.0 < 10 {
+                Progress::More
+            } else {
+                Progress::Done
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_made_in_steps_leaves_in_its_place() {
+        for step in [1, 3, 1_000] {
+            let mut output = Output::default();
+            output.buffer().extend_from_slice(b"before ");
+            output.add_rest(Tail::Here(Box::new(Counting(0))));
+            output.add_rest(Tail::Here(Box::new(Counting(7))));
+            output.buffer().extend_from_slice(b" behind ");
+            output.add_gate(output.end(), 5);
+            output.buffer().extend_from_slice(b"the gate");
+            let mut received = Vec::new();
+            let mut send = |output: &mut Output| {
+                while !output.unsent().is_empty() {
+                    let piece = &output.unsent()[..step.min(output.unsent().len())];
+                    received.extend_from_slice(piece);
+                    let sent = piece.len();
+                    output.advance(sent, 0);
+                    if output.wants_more() {
+                        output.make_more();
+                    }
+                }
+                received.clone()
+            };
+            assert_eq!(send(&mut output), b"before 0123456789789 behind ");
+            assert!(!output.has_rests() && !output.is_empty());
+            output.open_gates(5);
+            let all = send(&mut output);
+            assert_eq!(all, b"before 0123456789789 behind the gate");
+            assert!(output.is_empty());
         }
     }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Engine;
 use super::durability::AckChoice;
-use super::job::Job;
+use super::job::{Job, Lends, MaySteps};
 use super::links::Envelope;
 use super::pending::Waiter;
 use super::remote::Message;
@@ -384,12 +384,13 @@ impl Engine {
             db: parked.db,
             protocol: parked.protocol,
             may_wait: true,
+            in_steps: MaySteps::No,
             origin: request.origin,
             ack: parked.ack,
         };
         let before = self.shard.number();
         let mut reply = Vec::new();
-        if !self.run_job(&job, &mut reply, false).is_done() {
+        if !self.run_job(&job, &mut reply, Lends::Nothing).is_done() {
             if let Some(parked) = self.parked.by_token.get_mut(&token) {
                 parked.request = Some(request);
             }

@@ -2,6 +2,7 @@
 
 use slab::Slab;
 
+use super::output::Tail;
 use super::script_queries::{KILLED, NOTHING_RUNS};
 use super::spare::Spare;
 use super::spread::SpreadId;
@@ -35,6 +36,8 @@ pub enum Waiter {
     Script { script: usize },
     /// A reply that waits for changes to be durable.
     Acknowledged { index: usize },
+    /// A session whose reply another worker makes in steps.
+    Rest { session: SessionRef },
     /// A group of changes of several shards that may not be durable everywhere.
     Settled { group: u64 },
 }
@@ -121,6 +124,8 @@ pub struct Gather {
     pub order: Vec<u8>,
     /// The parts that are there.
     pub parts: Vec<Option<Vec<u8>>>,
+    /// What is made later of the reply, of one with a single part.
+    pub tail: Option<Tail>,
     /// Who gets it.
     pub receiver: Receiver,
 }
@@ -132,6 +137,7 @@ impl Gather {
             join,
             order,
             parts: vec![None; parts],
+            tail: None,
             receiver,
         }
     }

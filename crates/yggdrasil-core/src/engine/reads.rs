@@ -3,7 +3,7 @@
 use super::Engine;
 use super::dispatch::{Flow, Plan};
 use super::session::{Gates, Session, Wait};
-use super::views::{Borrowed, LendingHeld};
+use super::views::{Borrowed, LendingHeld, TooEarly};
 use crate::commands::{CommandId, Flags, ReadContext, ReadHandler, check_kind};
 use crate::keyspace::{
     EntryView, EventClasses, Key, KeyEvent, Kind, Leased, LeasedValue, Looked, Value,
@@ -50,11 +50,28 @@ impl Engine {
             now: self.now,
             limits: &self.options.limits,
         };
-        let lending = is_long.then_some(&mut self.lending as &mut dyn Lend);
+        let is_tree = view.is_some_and(|view| matches!(view.value, Value::Tree(_)));
+        let mut too_early = TooEarly::default();
+        let lending = match is_long || is_tree {
+            false => None,
+            true if session.slots.is_empty() => Some(&mut self.lending as &mut dyn Lend),
+            true => Some(&mut too_early as &mut dyn Lend),
+        };
         let run = (row.needs, handler);
+        let start = if is_tree {
+            session.reply_target().len()
+        } else {
+            0
+        };
         reply_read(&self.stats, session, &context, run, view, args, lending);
-        if is_long {
+        if too_early.0 {
+            session.take_back(start);
+            self.stats.subtract(Counter::KeyspaceHits, 1);
+            return Flow::Again(Wait::Slots);
+        }
+        if is_long || is_tree && !self.lending.is_empty() {
             session.output.add_views(self.lending.drain());
+            self.keep_rest(index);
         }
         if self.tracks(index) {
             let origin = self.origin_of(index);

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::durability::{AckChoice, PartOfGroup};
-use super::job::{Job, Ran};
+use super::job::{Job, Lends, MaySteps, Ran};
 use super::links::{Envelope, next_frame};
 use super::parked::Asker;
 use super::pending::{Receiver, Waiter};
@@ -65,6 +65,7 @@ impl Engine {
             origin: self.origin_of_waiter(waiter, command),
             command: command.index() as u16,
             ack: self.ack_of(waiter),
+            takes_parts: self.takes_parts(waiter, command),
         };
         head.put(&mut payload);
         wire::put_args(&mut payload, args.iter());
@@ -95,6 +96,7 @@ impl Engine {
             | Waiter::Execution { .. }
             | Waiter::Spread { .. }
             | Waiter::Acknowledged { .. }
+            | Waiter::Rest { .. }
             | Waiter::Settled { .. } => {
                 return Origin::default();
             }
@@ -118,6 +120,7 @@ impl Engine {
             | Waiter::Execution { .. }
             | Waiter::Spread { .. }
             | Waiter::Acknowledged { .. }
+            | Waiter::Rest { .. }
             | Waiter::Settled { .. } => 0,
         }
     }
@@ -223,7 +226,8 @@ impl Engine {
 
     fn take_message(&mut self, message: Message<'_>) {
         let kind = message.header.kind;
-        if kind != FrameKind::Reply && self.links.is_outdated(message.from, &message.header) {
+        let is_reply = matches!(kind, FrameKind::Reply | FrameKind::Part);
+        if !is_reply && self.links.is_outdated(message.from, &message.header) {
             return;
         }
         match kind {
@@ -235,6 +239,9 @@ impl Engine {
                 let (from, header) = (message.from, message.header);
                 self.tell_when_synced(header.tag, Asker::There { from, header }, b"");
             }
+            FrameKind::Part => self.take_part(&message),
+            FrameKind::More => self.take_more(message.from, message.header, &message.payload),
+            FrameKind::Forget => self.take_forget(message.from, &message.header),
             FrameKind::Publish => self.take_publish(&message),
             FrameKind::Events => self.take_events_of(&message),
             FrameKind::Stale => self.take_stale(&message),
@@ -347,17 +354,20 @@ impl Engine {
                     db: header.db,
                     protocol,
                     may_wait: header.tag == 0,
+                    in_steps: match header.tag {
+                        0 => MaySteps::MayAsk,
+                        _ => MaySteps::No,
+                    },
                     origin: head.origin,
                     ack: head.ack,
                 };
                 let before = self.shard.number();
-                if let Ran::Later(waits) = self.run_job(&job, &mut reply, false) {
-                    let header = *header;
-                    self.park(&job, head.client, Asker::There { from, header }, waits);
-                } else {
-                    self.account(&job, head.client, &reply);
-                    self.reply_to_request(from, header, before, head.ack, &reply);
-                }
+                let lends = match head.takes_parts {
+                    true => Lends::Rests,
+                    false => Lends::Nothing,
+                };
+                let ran = self.run_job(&job, &mut reply, lends);
+                self.conclude(ran, &job, (from, header), &head, (before, &reply));
             }
             _ => {
                 Reply::new(&mut reply, protocol).error(UNREADABLE);
@@ -367,6 +377,37 @@ impl Engine {
         reply.shrink_to(super::KEEP_BUFFER_BYTES);
         self.reply_scratch = reply;
         self.spans = spans;
+    }
+
+    /// Answers a request of another worker, or keeps it.
+    fn conclude(
+        &mut self,
+        ran: Ran,
+        job: &Job<'_>,
+        (from, header): (usize, &FrameHeader),
+        head: &RequestHead,
+        (before, reply): (u64, &[u8]),
+    ) {
+        let asker = Asker::There {
+            from,
+            header: *header,
+        };
+        match ran {
+            Ran::Later(waits) => {
+                self.park(job, head.client, asker, waits);
+            }
+            Ran::Long => {
+                self.lending.clear();
+                self.start_alone_for(asker, job);
+            }
+            Ran::Done | Ran::TooEarly | Ran::Begun(_) => {
+                self.account(job, head.client, reply);
+                match self.lending.take_rest() {
+                    Some(rest) => self.lodge(from, header, rest, reply),
+                    None => self.reply_to_request(from, header, before, head.ack, reply),
+                }
+            }
+        }
     }
 
     /// Answers a request: when what it has changed is durable, or at once with the number inside of a transaction,
@@ -481,6 +522,7 @@ impl Engine {
                     self.end_spread(spread, RESTARTED.to_vec());
                 }
             }
+            Waiter::Rest { session } => self.take_piece(session, reply),
             Waiter::Settled { group } => self.group_settled(group),
             Waiter::Acknowledged { index } => self.acknowledged(index, reply),
             Waiter::Call { call } => self.events.push(Event::CallAnswered {
@@ -518,6 +560,7 @@ impl Engine {
             self.lose_tracked();
             self.lose_inbound(other, incarnation);
             self.lose_parked(other, incarnation);
+            self.lose_rests(other, incarnation);
             self.wake_ring_waiters(1 << other);
         }
     }

@@ -2,8 +2,9 @@
 
 use super::Engine;
 use super::dispatch::Flow;
-use super::job::Job;
+use super::job::{Job, Lends, MaySteps, Ran};
 use super::lists::{KEYS_AHEAD, KEYS_AT_ONCE_MAX, Seen};
+use super::output::Tail;
 use super::pending::{Gather, Receiver, Waiter};
 use super::session::{Gates, Listener, Queued, Wait};
 use super::views::Lending;
@@ -76,15 +77,19 @@ impl Engine {
             {
                 self.gather_for_session(index, command, args)
             }
-            _ => self.start_transaction(
-                index,
-                vec![Queued {
-                    command,
-                    args: (*args).into(),
-                }],
-                false,
-            ),
+            _ => self.start_alone(index, command, args),
         }
+    }
+
+    /// Begins a transaction of one request.
+    pub(super) fn start_alone(
+        &mut self,
+        index: usize,
+        command: CommandId,
+        args: &Args<'_>,
+    ) -> Flow {
+        let args = (*args).into();
+        self.start_transaction(index, vec![Queued { command, args }], false)
     }
 
     /// True while owners have to know of each read, so that nothing is read through shared memory.
@@ -304,6 +309,10 @@ impl Engine {
         }
         if let Some(number) = own {
             let mut reply = Vec::new();
+            let in_steps = match self.gathers_in_steps(gather) {
+                true => MaySteps::Yes,
+                false => MaySteps::No,
+            };
             let job = Job {
                 command,
                 args: &parts[number].args.as_args(),
@@ -311,11 +320,21 @@ impl Engine {
                 db,
                 protocol,
                 may_wait: false,
+                in_steps,
                 origin: self.origin_of_receiver(receiver, command),
                 ack: self.ack_of_gather(gather),
             };
             let before = self.shard.number();
-            let ran = self.run_job(&job, &mut reply, false);
+            let lends = match self.gathers_for_client(gather) {
+                true => Lends::Rests,
+                false => Lends::Nothing,
+            };
+            let ran = self.run_job(&job, &mut reply, lends);
+            self.gathers[gather].tail = self.lending.take_rest().map(Tail::Here);
+            if let Ran::Begun(work) = ran {
+                self.begin_work(gather, &job, before, reply, work);
+                return gather;
+            }
             assert!(ran.is_done(), "it was not allowed to wait");
             self.note_part(gather, self.me, self.part_of_group(job.ack, before));
             self.gathers[gather].parts[number] = Some(reply);

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::denials::DeniedWhere;
-use super::job::Job;
+use super::job::{Job, Lends, MaySteps};
 use super::pending::{SessionRef, Waiter};
 use super::reservation::Ending;
 use super::scripts::{Held, Origin, ScriptRun};
@@ -310,11 +310,12 @@ impl Engine {
             db: script.db,
             protocol: script.run.protocol(),
             may_wait: false,
+            in_steps: MaySteps::No,
             origin: tracking::Origin::of(script.client),
             ack: script.ack,
         };
         let before = self.shard.number();
-        let ran = self.run_job(&job, answer, false);
+        let ran = self.run_job(&job, answer, Lends::Nothing);
         assert!(ran.is_done(), "it was not allowed to wait");
         self.account(&job, script.client, answer);
         if let Held::Transaction(id) = script.held {

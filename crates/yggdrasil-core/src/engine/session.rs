@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::acl::User;
 use crate::commands::{CommandId, CommandSpec};
+use crate::engine::OUTPUT_PAUSE_BYTES;
 use crate::engine::durability::AckChoice;
 use crate::engine::incoming::Incoming;
-use crate::engine::output::Output;
+use crate::engine::output::{Output, Tails};
 use crate::engine::parked::Blocked;
 use crate::engine::pending::SessionRef;
 use crate::engine::pubsub::Subscribed;
@@ -192,6 +193,8 @@ pub struct Session {
     pub input_ended: bool,
     /// In the engine's list of sessions with output.
     pub listed: bool,
+    /// In the engine's list of sessions of whose reply more can be made.
+    pub lined_up: bool,
     /// What it has sent is among what is executed at the end of the round.
     pub staged: bool,
     /// The driver was asked to stop reading from the client.
@@ -255,6 +258,7 @@ impl Session {
             secure: peer.secure,
             input_ended: false,
             listed: false,
+            lined_up: false,
             staged: false,
             reading_stopped: false,
             is_shown: false,
@@ -322,7 +326,16 @@ impl Session {
 
     /// True when nothing more will come for the client than what is in the output.
     pub fn ends_after_output(&self) -> bool {
-        self.closing && self.slots.is_empty() && !self.output.has_gates()
+        self.closing
+            && self.slots.is_empty()
+            && !self.output.has_gates()
+            && !self.output.has_rests()
+    }
+
+    /// True while its next request waits until more of its replies has been sent.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.output.len() > OUTPUT_PAUSE_BYTES || self.output.has_rests()
     }
 
     /// True when a read must wait for an earlier one: that one may be answered later than this one would be, and from
@@ -407,8 +420,8 @@ impl Session {
     }
 
     /// Gives a slot its reply.
-    pub fn fill_slot(&mut self, slot: u64, reply: &[u8]) {
-        self.slots.fill(slot, reply, &mut self.output);
+    pub fn fill_slot(&mut self, slot: u64, reply: &[u8], tails: Tails) {
+        self.slots.fill(slot, reply, tails, &mut self.output);
     }
 
     /// Whether to send now: replies that will be complete as soon as other workers have answered leave together.

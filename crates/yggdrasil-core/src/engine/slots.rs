@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::output::{Gates, Output};
+use super::output::{Gates, Output, Tails};
 
 /// Replies that have left are cut off the held ones when they are at least so many bytes, and more than half of all.
 const COMPACT_BYTES: usize = 64 * 1024;
@@ -11,8 +11,8 @@ const COMPACT_BYTES: usize = 64 * 1024;
 struct Slot {
     /// Nobody wants the reply.
     muted: bool,
-    /// Given before the replies in front of it.
-    reply: Option<Vec<u8>>,
+    /// Given before the replies in front of it, with what is made of it later.
+    reply: Option<(Vec<u8>, Tails)>,
     /// Where in the held bytes the replies begin that stand behind it and needed no slot; they end where those of the
     /// next slot begin.
     behind: usize,
@@ -62,7 +62,7 @@ impl ReplySlots {
     }
 
     /// Fills a slot and moves what is complete to `output`. A slot that is gone is ignored: its session was reset.
-    pub fn fill(&mut self, number: u64, reply: &[u8], output: &mut Output) {
+    pub fn fill(&mut self, number: u64, reply: &[u8], tails: Tails, output: &mut Output) {
         let first = self.opened - self.queue.len() as u64;
         let Some(place) = number
             .checked_sub(first)
@@ -72,15 +72,19 @@ impl ReplySlots {
             return;
         };
         let slot = &mut self.queue[place];
-        let reply = if slot.muted { &[] } else { reply };
+        let (reply, tails) = if slot.muted {
+            (&[][..], Tails::new())
+        } else {
+            (reply, tails)
+        };
         if place > 0 {
-            slot.reply = Some(reply.to_vec());
+            slot.reply = Some((reply.to_vec(), tails));
             return;
         }
-        output.buffer().extend_from_slice(reply);
+        output.append_with(reply, tails);
         self.pop_front(output);
-        while let Some(reply) = self.queue.front_mut().and_then(|slot| slot.reply.take()) {
-            output.buffer().extend_from_slice(&reply);
+        while let Some((reply, tails)) = self.queue.front_mut().and_then(|slot| slot.reply.take()) {
+            output.append_with(&reply, tails);
             self.pop_front(output);
         }
         self.forget_what_left();
@@ -153,7 +157,7 @@ impl ReplySlots {
     /// Bytes held back.
     pub fn bytes(&self) -> usize {
         let replies = self.queue.iter().filter_map(|slot| slot.reply.as_ref());
-        self.held.len() - self.left + replies.map(Vec::len).sum::<usize>()
+        self.held.len() - self.left + replies.map(|(bytes, _)| bytes.len()).sum::<usize>()
     }
 
     /// Gives memory back that holds nothing.
@@ -179,9 +183,9 @@ mod tests {
         let d = slots.open(false);
         slots.target(output.buffer()).extend_from_slice(b"e");
         assert_eq!(output.unsent(), b"a");
-        slots.fill(d, b"d", &mut output);
+        slots.fill(d, b"d", Tails::new(), &mut output);
         assert_eq!(output.unsent(), b"a");
-        slots.fill(b, b"b", &mut output);
+        slots.fill(b, b"b", Tails::new(), &mut output);
         assert_eq!(output.unsent(), b"abcde");
         assert!(slots.is_empty());
     }
@@ -191,9 +195,9 @@ mod tests {
         let mut slots = ReplySlots::default();
         let mut output = Output::default();
         let number = slots.open(false);
-        slots.fill(number, b"x", &mut output);
-        slots.fill(number, b"y", &mut output);
-        slots.fill(number + 7, b"z", &mut output);
+        slots.fill(number, b"x", Tails::new(), &mut output);
+        slots.fill(number, b"y", Tails::new(), &mut output);
+        slots.fill(number + 7, b"z", Tails::new(), &mut output);
         assert_eq!(output.unsent(), b"x");
     }
 
@@ -203,8 +207,8 @@ mod tests {
         let mut output = Output::default();
         let muted = slots.open(true);
         let wanted = slots.open(false);
-        slots.fill(wanted, b"w", &mut output);
-        slots.fill(muted, b"m", &mut output);
+        slots.fill(wanted, b"w", Tails::new(), &mut output);
+        slots.fill(muted, b"m", Tails::new(), &mut output);
         assert_eq!(output.unsent(), b"w");
     }
 
@@ -217,7 +221,7 @@ mod tests {
             let held = vec![round as u8; 100];
             slots.target(output.buffer()).extend_from_slice(&held);
             let next = slots.open(false);
-            slots.fill(open, b"reply", &mut output);
+            slots.fill(open, b"reply", Tails::new(), &mut output);
             open = next;
             expected.extend_from_slice(b"reply");
             expected.extend_from_slice(&held);

@@ -68,7 +68,7 @@ impl Engine {
         self.ready.give_back();
         self.ring_waiters.give_back();
         self.events.give_back();
-        self.lists.give_back();
+        self.steps.lists.give_back();
         self.links.give_back();
         for buffer in [
             &mut self.scratch,

@@ -1,14 +1,19 @@
 //! Commands over several keys that look before they change (RENAME, COPY, MSETNX, LCS ...) when the keys belong to
 //! several shards: steps of a transaction, which has reserved the shards.
 
+use std::cell::RefCell;
+
 use super::Engine;
 use super::links::Envelope;
+use super::output::Tail;
 use super::pending::{Gather, Receiver, Waiter};
 use super::tracking::Origin;
+use super::views::Keeping;
 use super::wire;
 use crate::commands::together::{decode, encode_look};
 use crate::commands::{
-    Change, CommandError, Further, Join, KeyLimits, Look, Made, MayWait, PlanContext, Together,
+    Change, CommandError, Further, InSteps, Join, KeyLimits, Look, Made, MayWait, PlanContext,
+    Together,
 };
 use crate::keyspace::{Key, Millis, PinRoom, hash_key};
 use crate::resp::{ArgsBuffer, Protocol, Reply};
@@ -19,8 +24,11 @@ pub(super) enum Step {
     /// The entries it wants to see are being fetched.
     Looking { asked: Asked, gather: usize },
     /// Its changes are being made; then this is the reply.
-    Changing { gather: usize, reply: Vec<u8> },
+    Changing { gather: usize, reply: Decided },
 }
+
+/// A reply that holds when all changes are made, and what is made of it later.
+pub(super) type Decided = (Vec<u8>, Option<Tail>);
 
 /// What was asked for, and what has been seen for it so far.
 pub(super) struct Asked {
@@ -37,6 +45,7 @@ struct Ground {
     made: Made,
     may_wait: MayWait,
     further: Further,
+    in_steps: RefCell<InSteps>,
 }
 
 impl Ground {
@@ -47,6 +56,7 @@ impl Ground {
             made: Made::default(),
             may_wait: MayWait::new(may_wait),
             further: Further::default(),
+            in_steps: RefCell::default(),
         }
     }
 
@@ -59,6 +69,7 @@ impl Ground {
             made: &self.made,
             may_wait: &self.may_wait,
             further: &self.further,
+            in_steps: &self.in_steps,
         }
     }
 }
@@ -166,7 +177,10 @@ impl Engine {
             Some(Step::Changing { reply, .. }) => {
                 let error = parts.into_iter().find(|part| part.first() == Some(&b'-'));
                 self.end_savepoint(id, error.is_none());
-                self.step_done(id, &error.unwrap_or(reply));
+                match error {
+                    Some(error) => self.step_done(id, &error),
+                    None => self.step_done_with(id, &reply.0, reply.1),
+                }
                 self.finish_savepoint(id)
             }
             None => true,
@@ -191,7 +205,12 @@ impl Engine {
         };
         let mut changes = Vec::new();
         let mut reply = Vec::new();
-        let mut writer = Reply::new(&mut reply, protocol);
+        let is_for_client = transaction.is_for_client();
+        let mut keeping = Keeping(&mut self.lending);
+        let mut writer = match is_for_client {
+            true => Reply::lending(&mut reply, protocol, &mut keeping),
+            false => Reply::new(&mut reply, protocol),
+        };
         let outcome = (asked.together.decide)(
             &ground.plan(db, self.now),
             &asked.args.as_args(),
@@ -199,13 +218,14 @@ impl Engine {
             &mut changes,
             &mut writer,
         );
+        let tail = self.lending.take_rest().map(Tail::Here);
         match (outcome, ground.may_wait.asked()) {
             (Err(error), _) => self.together_failed(id, protocol, &error),
             (Ok(()), Some(waits)) => self.found_nothing(id, waits),
             (Ok(()), None) => {
                 let further = ground.further.take();
                 if further.is_empty() {
-                    self.send_changes(id, &changes, reply);
+                    self.send_changes(id, &changes, (reply, tail));
                 } else {
                     self.look_further(id, asked, &further);
                 }
@@ -228,7 +248,7 @@ impl Engine {
     }
 
     /// Sends changes to the owners. Where one may be refused, none is made.
-    fn send_changes(&mut self, id: usize, changes: &[Change<'_>], reply: Vec<u8>) {
+    fn send_changes(&mut self, id: usize, changes: &[Change<'_>], reply: Decided) {
         let transaction = &self.transactions[id];
         let (author, tag, ack) = (transaction.session.client, transaction.tag, transaction.ack);
         if changes.len() > 1 && changes.iter().any(|change| change.effect.may_be_refused()) {

@@ -10,7 +10,9 @@ use std::collections::VecDeque;
 use super::dispatch::Flow;
 use super::durability::{AckChoice, Finished, note_due};
 use super::execute::{Execution, Nesting};
+use super::job::Job;
 use super::links::Envelope;
+use super::output::{Tail, Tails};
 use super::parked::Asker;
 use super::pending::{Receiver, SessionRef, Waiter};
 use super::reservation::{Deferred, Ending, Granted, Reservation};
@@ -57,6 +59,8 @@ pub(super) struct Transaction {
     /// The changes that are in logs, of each shard the last.
     pub parts: Vec<(usize, u64)>,
     reply: Vec<u8>,
+    /// What is made of it later.
+    tails: Tails,
     /// Requests under way, in order.
     gathers: VecDeque<usize>,
     /// A request over several keys that looks before it changes.
@@ -114,6 +118,7 @@ impl Transaction {
             due: Vec::new(),
             parts: Vec::new(),
             reply: Vec::new(),
+            tails: Tails::new(),
             gathers: VecDeque::new(),
             step: None,
             waits_for_code: false,
@@ -138,6 +143,26 @@ impl Transaction {
             db,
             ..Self::new(None, wanted, vec![execution.into_queued()])
         }
+    }
+
+    /// True where a client gets the reply as it is.
+    pub(super) fn is_for_client(&self) -> bool {
+        self.asker.is_none() && self.nesting.parent.is_none() && self.nesting.execution.is_none()
+    }
+
+    /// True for a request by itself, which may be executed in steps: nothing comes behind it.
+    pub(super) fn is_lone(&self) -> bool {
+        !self.exec
+            && self.nesting.parent.is_none()
+            && self.nesting.execution.is_none()
+            && self.spread.is_none()
+    }
+
+    /// Takes what is made later of a reply that has so many bytes, the replies of its requests last.
+    fn take_tails(&mut self, bytes: usize) -> Tails {
+        let before = bytes.saturating_sub(self.reply.len());
+        let tails = std::mem::take(&mut self.tails).into_iter();
+        tails.map(|(at, tail)| (before + at, tail)).collect()
     }
 
     fn write_reply(&self, writer: &mut Reply<'_>) {
@@ -273,6 +298,23 @@ impl Engine {
         };
         self.begin_transaction(transaction);
         Flow::Done
+    }
+
+    /// Begins a transaction of a job of another worker, which executes it in steps.
+    pub(super) fn start_alone_for(&mut self, asker: Asker, job: &Job<'_>) {
+        let queued = Queued {
+            command: job.command,
+            args: (*job.args).into(),
+        };
+        let transaction = Transaction {
+            tag: self.next_tag(),
+            db: job.db,
+            protocol: job.protocol,
+            ack: job.ack,
+            asker: Some(asker),
+            ..Transaction::new(None, 1 << self.me, vec![queued])
+        };
+        self.begin_transaction(transaction);
     }
 
     /// A number that no other transaction of this worker, or of its predecessors, has.
@@ -534,11 +576,23 @@ impl Engine {
                 return;
             }
             self.transactions[id].gathers.pop_front();
-            let reply = self.gathers.remove(gather).finish();
+            let mut gathering = self.gathers.remove(gather);
+            let (tail, reply) = (gathering.tail.take(), gathering.finish());
             if self.transactions[id].gathers.is_empty() {
                 self.end_savepoint(id, reply.first() != Some(&b'-'));
             }
-            self.step_done(id, &reply);
+            self.step_done_with(id, &reply, tail);
+        }
+    }
+
+    /// The reply of a request, with what is made of it later.
+    pub(super) fn step_done_with(&mut self, id: usize, reply: &[u8], tail: Option<Tail>) {
+        self.step_done(id, reply);
+        if let Some(tail) = tail
+            && !self.is_exec_muted(id)
+        {
+            let transaction = &mut self.transactions[id];
+            transaction.tails.push((transaction.reply.len(), tail));
         }
     }
 
@@ -583,8 +637,12 @@ impl Engine {
             Settled::Ended(ended) => writer.raw(&ended),
             Settled::Done => transaction.write_reply(&mut writer),
         }
-        if muted && (transaction.lost || transaction.touched || transaction.refusal.is_some()) {
+        let has_failed = transaction.lost || transaction.touched || transaction.refusal.is_some();
+        if muted && has_failed {
             reply.clear();
+        }
+        if has_failed {
+            transaction.tails.clear();
         }
         if transaction.exec
             && let Some(session) = self.session(transaction.session)
@@ -643,7 +701,7 @@ impl Engine {
     }
 
     /// Gives the reply of a transaction to who waits for it, when it may be given.
-    fn hand_over(&mut self, transaction: Transaction, reply: Vec<u8>) {
+    fn hand_over(&mut self, mut transaction: Transaction, reply: Vec<u8>) {
         let parent = transaction.nesting.parent;
         if let Some(parent) = parent.and_then(|id| self.transactions.get_mut(id)) {
             for (shard, number) in transaction.parts {
@@ -655,12 +713,14 @@ impl Engine {
             self.nested_done(transaction.nesting, reply);
             return;
         }
+        let tails = transaction.take_tails(reply.len());
         let then = match (transaction.nesting.execution, transaction.asker) {
             (Some(_), _) => Finished::Nested(transaction.nesting),
             (None, Some(asker)) => Finished::Told(asker),
             (None, None) => Finished::Slot {
                 session: transaction.session,
                 slot: transaction.slot,
+                tails,
             },
         };
         self.finish_when_durable(&transaction.due, then, reply);

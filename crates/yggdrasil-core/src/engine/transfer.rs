@@ -62,6 +62,7 @@ impl Engine {
             origin: Origin::of(client),
             command: command.index() as u16,
             ack: self.sessions[index].ack,
+            takes_parts: false,
         };
         head.put(&mut payload);
         payload.extend_from_slice(&len.to_le_bytes());
@@ -132,6 +133,7 @@ impl Engine {
             origin: Origin::of(session.at.client),
             command: command.index() as u16,
             ack: session.ack,
+            takes_parts: false,
         };
         let (protocol, db) = (session.protocol, session.db);
         head.put(&mut payload);

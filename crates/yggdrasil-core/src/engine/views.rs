@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::keyspace::{Lease, LeasedValue, Lender, Shard, ShardReader};
 use crate::lease::RunLease;
-use crate::resp::Lend;
+use crate::resp::{Lend, Rest};
 use crate::shm::Exposed;
 
 /// Bytes of a shard that belong into an output behind its byte `at`.
@@ -145,11 +145,12 @@ impl Lend for LendingHeld {
     }
 }
 
-/// Lends values of the own shard to the reply in hand.
+/// Lends values of the own shard to the reply in hand, and keeps what is to be made of it later.
 #[derive(Debug)]
 pub struct Lending {
     lender: Lender,
     views: Vec<View>,
+    rest: Option<Box<dyn Rest>>,
 }
 
 impl Lending {
@@ -157,12 +158,25 @@ impl Lending {
         Self {
             lender,
             views: Vec::new(),
+            rest: None,
         }
     }
 
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.views.is_empty()
+        self.views.is_empty() && self.rest.is_none()
+    }
+
+    /// Forgets all of a reply that is not given.
+    pub fn clear(&mut self) {
+        self.views.clear();
+        self.rest = None;
+    }
+
+    /// Takes what ends the reply.
+    #[inline]
+    pub fn take_rest(&mut self) -> Option<Box<dyn Rest>> {
+        self.rest.take()
     }
 
     /// What was lent since last asked.
@@ -187,6 +201,45 @@ impl Lend for Lending {
 
     fn take_back(&mut self, position: usize) {
         self.views.retain(|view| view.at < position);
+        self.rest = None;
+    }
+
+    fn keep(&mut self, _position: usize, rest: Box<dyn Rest>) -> Option<Box<dyn Rest>> {
+        self.rest.replace(rest)
+    }
+}
+
+/// Keeps what is to be made later of a reply that is sent elsewhere, where nothing can be lent.
+pub struct Keeping<'a>(pub &'a mut Lending);
+
+impl Lend for Keeping<'_> {
+    fn lend(&mut self, _position: usize, _bytes: &[u8]) -> bool {
+        false
+    }
+
+    fn take_back(&mut self, position: usize) {
+        self.0.take_back(position);
+    }
+
+    fn keep(&mut self, position: usize, rest: Box<dyn Rest>) -> Option<Box<dyn Rest>> {
+        self.0.keep(position, rest)
+    }
+}
+
+/// Notices that a reply would be long, and drops what is made of it: it is made when it is its turn.
+#[derive(Debug, Default)]
+pub struct TooEarly(pub bool);
+
+impl Lend for TooEarly {
+    fn lend(&mut self, _position: usize, _bytes: &[u8]) -> bool {
+        false
+    }
+
+    fn take_back(&mut self, _position: usize) {}
+
+    fn keep(&mut self, _position: usize, _rest: Box<dyn Rest>) -> Option<Box<dyn Rest>> {
+        self.0 = true;
+        None
     }
 }
 

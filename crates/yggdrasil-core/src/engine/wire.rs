@@ -75,6 +75,8 @@ pub struct RequestHead {
     pub command: u16,
     /// The acknowledgement that the client has chosen.
     pub ack: AckChoice,
+    /// The reply may come in parts.
+    pub takes_parts: bool,
 }
 
 impl RequestHead {
@@ -83,7 +85,10 @@ impl RequestHead {
         let mut bytes = [0; 28];
         let tracks = self.origin.tracked_by.is_some();
         let untouched = self.origin.untouched;
-        bytes[0] = u8::from(self.hash.is_some()) | u8::from(tracks) << 1 | u8::from(untouched) << 2;
+        bytes[0] = u8::from(self.hash.is_some())
+            | u8::from(tracks) << 1
+            | u8::from(untouched) << 2
+            | u8::from(self.takes_parts) << 3;
         bytes[1..9].copy_from_slice(&self.hash.unwrap_or_default().to_le_bytes());
         bytes[9..17].copy_from_slice(&self.client.to_le_bytes());
         bytes[17..25].copy_from_slice(&self.origin.client.to_le_bytes());
@@ -107,6 +112,7 @@ impl RequestHead {
             },
             command: reader.u16()?,
             ack: AckChoice::numbered(reader.u8()?),
+            takes_parts: flags & 8 != 0,
         })
     }
 }

@@ -12,4 +12,4 @@ pub use double::{Double, parse_double, write_double};
 pub use inline::split_words;
 pub use integer::{parse_i64, parse_u64};
 pub use parser::{Arriving, Limits, Parsed, Parser, ProtocolError, Requests};
-pub use reply::{Lend, Protocol, Reply};
+pub use reply::{Lend, Progress, Protocol, Reply, Rest, finish_at_once};

@@ -27,8 +27,33 @@ pub trait Lend {
     /// True when `bytes` will be sent at `position` of the output: then they are not appended to it.
     fn lend(&mut self, position: usize, bytes: &[u8]) -> bool;
 
-    /// Forgets what was lent for places from `position` on.
+    /// Forgets what was lent, or kept, for places from `position` on.
     fn take_back(&mut self, position: usize);
+
+    /// Keeps the rest of a reply that goes on at `position`, to make it later; given back where that cannot be.
+    fn keep(&mut self, _position: usize, rest: Box<dyn Rest>) -> Option<Box<dyn Rest>> {
+        Some(rest)
+    }
+}
+
+/// The rest of a reply that is too long to be made at once. It stands on nothing that may change.
+pub trait Rest: fmt::Debug {
+    /// Does a bounded part of what is left, and appends what came of it, which may be nothing yet.
+    fn go_on(&mut self, out: &mut Vec<u8>) -> Progress;
+}
+
+/// Makes all of a rest, where it cannot be made in steps.
+pub fn finish_at_once(mut rest: Box<dyn Rest>, out: &mut Vec<u8>) {
+    while rest.go_on(out) == Progress::More {}
+}
+
+/// How far the rest of a reply has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// More is to be made.
+    More,
+    /// The reply is complete.
+    Done,
 }
 
 /// Bulk strings from here on are worth more than a copy.
@@ -77,6 +102,19 @@ impl<'a> Reply<'a> {
         if let Some(lend) = &mut self.lend {
             lend.take_back(position);
         }
+    }
+
+    /// Ends the reply by what is made in steps; at once where nobody makes it later.
+    pub fn end_in_steps(&mut self, rest: Box<dyn Rest>) {
+        let position = self.out.len();
+        let rest = match &mut self.lend {
+            Some(lend) => match lend.keep(position, rest) {
+                Some(rest) => rest,
+                None => return,
+            },
+            None => rest,
+        };
+        finish_at_once(rest, self.out);
     }
 
     #[inline]

@@ -61,6 +61,12 @@ pub enum FrameKind {
     Durable = 26,
     /// Keep what the transaction changes from now on, or let it stay or undo it, by tag.
     Savepoint = 27,
+    /// The beginning of the reply to a request; the tag is the name of its rest.
+    Part = 28,
+    /// Send the next piece of such a rest.
+    More = 29,
+    /// Nobody wants such a rest any more; the tag is its name.
+    Forget = 30,
 }
 
 impl FrameKind {
@@ -93,6 +99,9 @@ impl FrameKind {
             25 => Self::Busy,
             26 => Self::Durable,
             27 => Self::Savepoint,
+            28 => Self::Part,
+            29 => Self::More,
+            30 => Self::Forget,
             _ => return None,
         })
     }

@@ -25,6 +25,76 @@ pub(in crate::commands) fn distinct(len: u64, count: u64, random: &mut Random) -
     chosen.into_iter().collect()
 }
 
+/// Choices up to which a reply is made at once.
+const AT_ONCE_MAX: u64 = 1024;
+
+/// True for a count, negative for choices that may come again, of so many that it takes steps.
+pub(in crate::commands) fn is_many(count: i64, len: u64) -> bool {
+    let number = count.unsigned_abs();
+    number > AT_ONCE_MAX && (count < 0 || len > AT_ONCE_MAX)
+}
+
+/// The number of choices, and where they come from.
+pub(in crate::commands) type Drawn = (u64, Draws);
+
+/// The choices of a count that is many.
+pub(in crate::commands) fn draws(count: i64, len: u64, random: &mut Random) -> Drawn {
+    let (number, random) = (count.unsigned_abs(), Random::new(random.draw()));
+    if count < 0 {
+        return (number, Draws::repeated(len, random));
+    }
+    let number = number.min(len);
+    (number, Draws::distinct(len, number, random))
+}
+
+/// Choices that are drawn one after another, so that many of many need neither much time at once nor much memory: each
+/// costs a bit of a map.
+#[derive(Debug)]
+pub(in crate::commands) struct Draws {
+    random: Random,
+    len: u64,
+    /// Of different ones: the choice that is due has to be one up to this.
+    last: u64,
+    /// Those that were chosen.
+    chosen: Option<Vec<u64>>,
+}
+
+impl Draws {
+    /// `count` different ones of `len`, in any order.
+    pub(in crate::commands) fn distinct(len: u64, count: u64, random: Random) -> Self {
+        Self {
+            random,
+            len,
+            last: len.saturating_sub(count),
+            chosen: Some(vec![0; len.div_ceil(64) as usize]),
+        }
+    }
+
+    /// Any of `len`, again and again.
+    pub(in crate::commands) fn repeated(len: u64, random: Random) -> Self {
+        Self {
+            random,
+            len,
+            last: 0,
+            chosen: None,
+        }
+    }
+
+    /// The next choice.
+    pub(in crate::commands) fn draw(&mut self) -> u64 {
+        let Some(chosen) = &mut self.chosen else {
+            return one_of(self.len, &mut self.random);
+        };
+        let mut drawn = one_of(self.last + 1, &mut self.random);
+        if chosen[(drawn / 64) as usize] & (1 << (drawn % 64)) != 0 {
+            drawn = self.last;
+        }
+        chosen[(drawn / 64) as usize] |= 1 << (drawn % 64);
+        self.last += 1;
+        drawn
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -38,6 +108,17 @@ mod tests {
             prop_assert_eq!(chosen.len() as u64, count.min(len));
             prop_assert!(chosen.is_sorted_by(|one, next| one < next));
             prop_assert!(chosen.iter().all(|place| *place < len));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_drawn_is_there_and_once(len in 1..300_u64, part in 0..300_u64, seed: u64) {
+            let count = part.min(len);
+            let mut draws = Draws::distinct(len, count, Random::new(seed));
+            let drawn: BTreeSet<u64> = (0..count).map(|_| draws.draw()).collect();
+            prop_assert_eq!(drawn.len() as u64, count);
+            prop_assert!(drawn.iter().all(|place| *place < len));
         }
     }
 

@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
+use crate::commands::families::sorting::{Manner, sort_in_steps};
+use crate::commands::families::steps::AT_ONCE_MAX;
 use crate::commands::families::value::{int_argument, text};
 use crate::commands::table::error::CommandError;
 use crate::commands::table::flags::Flags;
@@ -17,7 +19,7 @@ use crate::keyspace::collection::list::{ListView, Side, put_push};
 use crate::keyspace::collection::listpack::Element;
 use crate::keyspace::collection::set::SetView;
 use crate::keyspace::collection::sorted_set::SortedSetView;
-use crate::keyspace::{Effect, EntryView, KeyEvent, Kind, Millis, Value};
+use crate::keyspace::{Collection, Effect, EntryView, KeyEvent, Kind, Millis, Value};
 use crate::resp::{Args, Double, Reply};
 
 pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
@@ -209,6 +211,20 @@ fn run<'a>(
         // A set has no order to keep: what is stored shall not depend on how it is packed.
         (sorts, options.alpha, options.by) = (true, true, None);
     }
+    if sorts
+        && options.destination.is_none()
+        && options.weights().is_none()
+        && options.get.is_empty()
+        && let Some(large) = large(entry.as_ref())
+    {
+        let manner = Manner {
+            alpha: options.alpha,
+            descending: options.descending,
+        };
+        let part = options.part(large.len() as usize);
+        sort_in_steps(reply, large, manner, &part);
+        return Ok(());
+    }
     let mut elements = elements(entry.as_ref(), !sorts && options.descending)?;
     let first_other = 1 + usize::from(options.destination.is_some());
     let keys = other_keys(&options, &elements, sorts);
@@ -246,6 +262,16 @@ fn run<'a>(
         }
     }
     Ok(())
+}
+
+/// A clone of what is sorted, where that is so much that it takes steps.
+fn large(entry: Option<&EntryView<'_>>) -> Option<Collection> {
+    let entry = entry?;
+    let Value::Tree(tree) = entry.value else {
+        return None;
+    };
+    let has_elements = matches!(entry.kind, Kind::List | Kind::Set | Kind::SortedSet);
+    (has_elements && tree.len() > AT_ONCE_MAX).then(|| tree.clone())
 }
 
 /// The elements, in the order that they have, which is turned on request.
@@ -334,7 +360,7 @@ fn sorted(
 }
 
 /// The decimal number that a text is: nothing is 0, and what is too large is infinite.
-fn number(text: &[u8]) -> Option<f64> {
+pub(super) fn number(text: &[u8]) -> Option<f64> {
     if text.is_empty() {
         return Some(0.0);
     }

@@ -1,6 +1,7 @@
 //! Who runs a command: the kinds of handlers, what they are given and what they give back.
 
 use std::cell::RefCell;
+use std::fmt;
 
 use crate::keyspace::collection::Part;
 use crate::keyspace::{
@@ -8,7 +9,7 @@ use crate::keyspace::{
     Millis, PinRoom, Received, Shard, Value, hash_key,
 };
 use crate::random::Random;
-use crate::resp::{Args, ArgsBuffer, Reply};
+use crate::resp::{Args, ArgsBuffer, Progress, Reply};
 use crate::script::Scripts;
 
 use crate::commands::families::session::SessionCommand;
@@ -159,6 +160,49 @@ pub struct Waits {
     pub instead: Option<Box<ArgsBuffer>>,
 }
 
+/// A change of so much that it is made in steps. All the while the shard is held for it, as for a transaction.
+pub trait Work: fmt::Debug {
+    /// Makes a bounded part of the change. What may be refused is refused before its first part, as nothing is undone.
+    ///
+    /// # Errors
+    /// The reply.
+    fn go_on(
+        &mut self,
+        context: &mut ShardContext<'_>,
+        reply: &mut Reply<'_>,
+    ) -> Result<Progress, CommandError>;
+}
+
+/// Whether a request may be executed in steps, and whether it is.
+#[derive(Debug, Default)]
+pub enum InSteps {
+    #[default]
+    AtOnce,
+    /// It begins again where it may be, if it asks for that.
+    MayAsk,
+    Asked,
+    Allowed,
+    Begun(Box<dyn Work>),
+}
+
+impl InSteps {
+    fn is_possible(&self) -> bool {
+        matches!(self, Self::MayAsk | Self::Allowed)
+    }
+
+    fn leave(self, work: impl FnOnce() -> Box<dyn Work>) -> Self {
+        match self {
+            Self::Allowed => Self::Begun(work()),
+            _ => Self::Asked,
+        }
+    }
+
+    /// True where the request has been left to be done in steps.
+    pub fn is_left(&self) -> bool {
+        matches!(self, Self::Asked | Self::Begun(_))
+    }
+}
+
 /// Whether a request may be answered later, and whether it is to be.
 #[derive(Debug, Default)]
 pub struct MayWait {
@@ -210,6 +254,7 @@ pub struct PlanContext<'a> {
     /// Takes keys that only what was found has told. The shards of a row whose [`Keys::reach_everywhere`] are all
     /// reserved.
     pub further: &'a Further,
+    pub in_steps: &'a RefCell<InSteps>,
 }
 
 impl PlanContext<'_> {
@@ -224,6 +269,17 @@ impl PlanContext<'_> {
             self.may_wait.asked.replace(Some(Waits { until, instead }));
         }
         self.may_wait.allowed
+    }
+
+    /// True where [`PlanContext::work_in_steps`] may be asked for.
+    pub fn may_work_in_steps(&self) -> bool {
+        self.in_steps.borrow().is_possible()
+    }
+
+    /// Leaves the whole request to be done in steps: nothing is decided then.
+    pub fn work_in_steps(&self, work: impl FnOnce() -> Box<dyn Work>) {
+        let mut in_steps = self.in_steps.borrow_mut();
+        *in_steps = std::mem::take(&mut *in_steps).leave(work);
     }
 
     /// A look at a key of the database in use.
@@ -258,6 +314,7 @@ pub struct ShardContext<'a> {
     pub may_wait: bool,
     /// The request waits for a change of one of its keys, and runs again then: what was written of a reply is dropped.
     pub waits: Option<Waits>,
+    pub in_steps: InSteps,
     pub random: &'a mut Random,
     pub scripts: &'a mut Scripts,
     pub shard_index: u16,
@@ -345,6 +402,17 @@ impl ShardContext<'_> {
             });
         }
         self.may_wait
+    }
+
+    /// True where [`ShardContext::work_in_steps`] may be asked for.
+    pub fn may_work_in_steps(&self) -> bool {
+        self.in_steps.is_possible()
+    }
+
+    /// Leaves the rest of the request to be done in steps. A handler that does so has changed nothing, and may be called
+    /// again.
+    pub fn work_in_steps(&mut self, work: impl FnOnce() -> Box<dyn Work>) {
+        self.in_steps = std::mem::take(&mut self.in_steps).leave(work);
     }
 
     /// Changes a collection by operations, see [`Shard::change`].

@@ -7,6 +7,7 @@
 //! present: u8 | bytes: u64 LE | effect that puts the entry
 //! ```
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use crate::commands::table::handler::{
@@ -147,6 +148,7 @@ pub fn run_together(
     let (may_wait, further) = (MayWait::new(context.may_wait), Further::default());
     let mut looks = Vec::new();
     let (made, pins) = (Made::default(), context.shard.pins().room());
+    let in_steps = RefCell::new(std::mem::take(&mut context.in_steps));
     let plan = PlanContext {
         db: context.db,
         now: context.now,
@@ -155,6 +157,7 @@ pub fn run_together(
         made: &made,
         may_wait: &may_wait,
         further: &further,
+        in_steps: &in_steps,
     };
     (together.look)(&plan, args, &mut looks)?;
     let mut bytes = Vec::new();
@@ -168,6 +171,10 @@ pub fn run_together(
         // The arguments are narrowed to the life of what was seen.
         let args: Args<'_> = *args;
         (together.decide)(&plan, &args, &found, &mut changes, reply)?;
+        if in_steps.borrow().is_left() {
+            context.in_steps = in_steps.take();
+            return Ok(());
+        }
         let asked = further.take();
         if asked.is_empty() {
             return finish(context, &changes, &may_wait);

@@ -8,6 +8,7 @@ mod kinds;
 mod later;
 mod long_values;
 mod order;
+mod rests;
 mod room;
 mod rules;
 mod savepoint;

@@ -6,6 +6,7 @@
 //! a collection by them alone, and so do followers and whoever replays a log.
 
 pub mod hash;
+mod held;
 pub mod intset;
 pub mod list;
 pub mod listpack;
@@ -21,6 +22,7 @@ pub mod wire;
 use std::fmt::Debug;
 
 use self::hash::Hash;
+pub use self::held::Held;
 use self::list::List;
 pub use self::part::Part;
 use self::set::Set;

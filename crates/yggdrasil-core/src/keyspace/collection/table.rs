@@ -103,6 +103,17 @@ impl Table {
         self.tree.walk_all().flat_map(|found| found.leaf.rows())
     }
 
+    /// The members from a position on.
+    pub fn rows_from(&self, position: u64) -> impl Iterator<Item = Row<'_>> {
+        let mut leaves = self.tree.walk_from_position(position);
+        let first = leaves.next();
+        let inside = first.as_ref().map_or(0, |found| position - found.start);
+        let first = first.into_iter().flat_map(|found| found.leaf.rows());
+        first
+            .skip(inside as usize)
+            .chain(leaves.flat_map(|found| found.leaf.rows()))
+    }
+
     /// Visits about `count` members from a cursor on. Returns the next cursor; 0 begins and ends.
     pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(Row<'_>)) -> u64 {
         let Ok(from) = u32::try_from(cursor) else {

@@ -6,6 +6,7 @@ use crate::keyspace::layout::PAGE_BUCKETS;
 use crate::keyspace::types::Millis;
 use crate::keyspace::wheel::Due;
 
+use super::fields::FIELDS_AT_ONCE;
 use super::{Place, Shard};
 
 /// Freed runs that are looked at in one call, whether they are still held.
@@ -44,7 +45,7 @@ impl Shard {
                 left -= 1;
             }
             while left > 0 && self.expire_fields(now) {
-                left -= 1;
+                left = left.saturating_sub(FIELDS_AT_ONCE);
             }
         }
         self.arena.cut_off_overdue(now, self.lease_age_max);

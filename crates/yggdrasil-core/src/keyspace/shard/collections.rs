@@ -7,7 +7,7 @@ use slab::Slab;
 use crate::keyspace::bucket::{close, open};
 use crate::keyspace::classes::footprint;
 use crate::keyspace::collection::tree::Wreckage;
-use crate::keyspace::collection::{Collection, Fit, Packing};
+use crate::keyspace::collection::{Collection, Fit, Held, Packing};
 use crate::keyspace::effect::Effect;
 use crate::keyspace::entry::Header;
 use crate::keyspace::journal::Cause;
@@ -24,6 +24,8 @@ const SPLIT_BYTES: u64 = 4096;
 pub(super) struct Trees {
     all: Slab<Collection>,
     wrecks: VecDeque<Box<dyn Wreckage>>,
+    /// Remains of what was held beside its key.
+    given_up: Vec<Box<dyn Wreckage>>,
     packing: Packing,
     /// Bytes of a packed collection while it is changed.
     scratch: Vec<u8>,
@@ -44,6 +46,7 @@ impl Trees {
         Self {
             all: Slab::new(),
             wrecks: VecDeque::new(),
+            given_up: Vec::new(),
             packing: Packing {
                 seed,
                 ..Packing::default()
@@ -421,6 +424,7 @@ impl Shard {
 
     /// Frees about `budget` nodes of trees that are gone. Returns what is left of the budget.
     pub(super) fn free_wrecks(&mut self, budget: usize) -> usize {
+        self.trees.given_up.extend(Held::take_given_up());
         let mut left = budget;
         while left > 0
             && let Some(wreck) = self.trees.wrecks.front_mut()
@@ -430,6 +434,16 @@ impl Shard {
             left = rest;
             if left > 0 {
                 self.trees.wrecks.pop_front();
+                left -= 1;
+            }
+        }
+        // What was held beside its key is not counted.
+        while left > 0
+            && let Some(wreck) = self.trees.given_up.last_mut()
+        {
+            (_, left) = wreck.free(left);
+            if left > 0 {
+                self.trees.given_up.pop();
                 left -= 1;
             }
         }

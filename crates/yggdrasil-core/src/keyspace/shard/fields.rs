@@ -8,7 +8,7 @@ use crate::keyspace::types::{Key, Millis, hash_key};
 use super::{Place, Shard};
 
 /// Fields that are removed from a hash in one step.
-const FIELDS_AT_ONCE: usize = 16;
+pub(super) const FIELDS_AT_ONCE: usize = 16;
 /// Milliseconds after which a removal that was refused is tried again.
 const RETRY_AFTER: Millis = 100;
 

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 
 use crate::commands::families::scan::{Scanned, scan_elements};
+use crate::commands::families::steps::{long, write_in_steps};
 use crate::commands::families::value::write_element;
 use crate::commands::table::error::CommandError;
 use crate::commands::table::handler::{Outcome, ReadContext, ShardContext};
-use crate::keyspace::collection::hash::{Cell, put_remove, put_set};
-use crate::keyspace::{EntryView, KeyEvent, Kind};
+use crate::keyspace::collection::hash::{Cell, HashView, Row, put_remove, put_set};
+use crate::keyspace::{EntryView, KeyEvent, Kind, Millis, Packing, Value};
 use crate::resp::{Args, Reply};
 
 use super::hash_of;
@@ -148,10 +149,10 @@ pub(super) fn hgetall(
 ) -> Outcome {
     let hash = hash_of(entry, context.now);
     reply.map(hash.live_len() as usize);
-    for row in hash.rows() {
+    write_rows(context.now, entry, &hash, reply, |reply, row| {
         write_element(reply, row.field);
         write_element(reply, row.cell.value);
-    }
+    });
     Ok(())
 }
 
@@ -163,9 +164,9 @@ pub(super) fn hkeys(
 ) -> Outcome {
     let hash = hash_of(entry, context.now);
     reply.array(hash.live_len() as usize);
-    for row in hash.rows() {
+    write_rows(context.now, entry, &hash, reply, |reply, row| {
         write_element(reply, row.field);
-    }
+    });
     Ok(())
 }
 
@@ -177,10 +178,28 @@ pub(super) fn hvals(
 ) -> Outcome {
     let hash = hash_of(entry, context.now);
     reply.array(hash.live_len() as usize);
-    for row in hash.rows() {
+    write_rows(context.now, entry, &hash, reply, |reply, row| {
         write_element(reply, row.cell.value);
-    }
+    });
     Ok(())
+}
+
+/// Writes something of each field, in steps where there are many.
+fn write_rows(
+    now: Millis,
+    entry: Option<&EntryView<'_>>,
+    hash: &HashView<'_>,
+    reply: &mut Reply<'_>,
+    write: impl Fn(&mut Reply<'_>, Row<'_>) + 'static,
+) {
+    let Some(tree) = long(entry, hash.len()) else {
+        hash.rows().for_each(|row| write(reply, row));
+        return;
+    };
+    write_in_steps(reply, tree, 0..hash.len(), move |tree, positions, reply| {
+        let hash = HashView::of(&Value::Tree(tree), &Packing::default(), now);
+        hash.rows_at(positions).for_each(|row| write(reply, row));
+    });
 }
 
 pub(super) fn hlen(

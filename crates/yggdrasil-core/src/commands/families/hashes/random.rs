@@ -1,11 +1,12 @@
 //! Fields that are chosen by chance.
 
-use crate::commands::codecs::sample::{distinct, one_of};
+use crate::commands::codecs::sample::{distinct, draws, is_many, one_of};
+use crate::commands::families::steps::{STEP_SOUGHT, hold, write_held};
 use crate::commands::families::value::{random_count, write_element};
 use crate::commands::table::error::CommandError;
 use crate::commands::table::handler::{Outcome, ShardContext};
-use crate::keyspace::Kind;
-use crate::keyspace::collection::hash::{HashView, Row};
+use crate::keyspace::collection::hash::{HashView, Row, put_remove};
+use crate::keyspace::{EntryView, Kind, Millis, Packing, Value};
 use crate::random::Random;
 use crate::resp::{Args, Protocol, Reply};
 
@@ -47,6 +48,16 @@ pub(super) fn hrandfield(
         _ => wanted.min(live),
     };
     write_length(reply, number as usize, with_values);
+    if number > 0 && is_many(count, live) {
+        write_drawn(
+            reply,
+            entry.as_ref(),
+            (count, with_values),
+            now,
+            &mut random,
+        );
+        return Ok(());
+    }
     if count > 0 {
         visit_distinct(&hash, number, &mut random, |row| {
             write_row(reply, row, with_values);
@@ -59,6 +70,34 @@ pub(super) fn hrandfield(
         }
     }
     Ok(())
+}
+
+/// Gives fields that are drawn, in steps.
+fn write_drawn(
+    reply: &mut Reply<'_>,
+    entry: Option<&EntryView<'_>>,
+    (count, with_values): (i64, bool),
+    now: Millis,
+    random: &mut Random,
+) {
+    let Some(mut hash) = entry.and_then(hold) else {
+        return;
+    };
+    let mut ops = Vec::new();
+    for field in HashView::of(&Value::Tree(&hash), &Packing::default(), now).expired(usize::MAX) {
+        put_remove(&mut ops, &field);
+    }
+    hash.apply(&ops, &Packing::default());
+    let (number, mut draws) = draws(count, hash.len(), random);
+    let part = 0..number;
+    write_held(reply, hash, part, STEP_SOUGHT, move |tree, part, reply| {
+        let hash = HashView::of(&Value::Tree(tree), &Packing::default(), now);
+        for _ in part {
+            if let Some(row) = hash.at(draws.draw()) {
+                write_row(reply, row, with_values);
+            }
+        }
+    });
 }
 
 /// One field, each as likely as the others.

@@ -3,6 +3,7 @@
 use super::arguments::{Range, integer, signed};
 use super::list_of;
 use super::read::position_of;
+use crate::commands::families::removing::{Removal, remove};
 use crate::commands::table::error::CommandError;
 use crate::commands::table::handler::{Outcome, ShardContext};
 use crate::keyspace::collection::list::{ListView, Side, put_insert, put_pop, put_remove, put_set};
@@ -82,14 +83,26 @@ pub(super) fn lrem(
         reply.int(0);
         return Ok(());
     }
-    let ops = removals(&positions);
-    context.reduce(&key, Kind::List, &ops)?;
-    context.notify(KeyEvent::LRem, &key);
-    if positions.len() as u64 == len {
-        context.notify(KeyEvent::Del, &key);
-    }
     reply.count(positions.len() as u64);
-    Ok(())
+    if positions.len() as u64 == len {
+        context.shard.remove(&key, context.now);
+        context.notify(KeyEvent::LRem, &key);
+        context.notify(KeyEvent::Del, &key);
+        return Ok(());
+    }
+    let mut next = 0;
+    let removal = Removal {
+        kind: Kind::List,
+        count: positions.len() as u64,
+        bytes: 10 * positions.len() as u64,
+        event: KeyEvent::LRem,
+        ops: move |ops: &mut Vec<u8>, some: u64| {
+            let end = next + some as usize;
+            ops.extend(removals(&positions[next..end]));
+            next = end;
+        },
+    };
+    remove(context, &key, removal)
 }
 
 /// The positions of equal elements, the highest first: so many first ones, last ones, or all.
@@ -134,19 +147,33 @@ pub(super) fn ltrim(
     let kept = Range::of(start, stop, len);
     let (before, behind) =
         kept.map_or((len, 0), |kept| (kept.start, len - kept.start - kept.count));
-    let mut ops = Vec::new();
-    for (side, count) in [(Side::Front, before), (Side::Back, behind)] {
-        if count > 0 {
-            put_pop(&mut ops, side, count);
-        }
-    }
-    if !ops.is_empty() {
-        context.reduce(&key, Kind::List, &ops)?;
-    }
-    context.notify(KeyEvent::LTrim, &key);
-    if kept.is_none() {
-        context.notify(KeyEvent::Del, &key);
-    }
     reply.ok();
-    Ok(())
+    if kept.is_none() {
+        // What is left of a long one is freed in steps.
+        context.shard.remove(&key, context.now);
+        context.notify(KeyEvent::LTrim, &key);
+        context.notify(KeyEvent::Del, &key);
+        return Ok(());
+    }
+    if before + behind == 0 {
+        context.notify(KeyEvent::LTrim, &key);
+        return Ok(());
+    }
+    let mut front = before;
+    let removal = Removal {
+        kind: Kind::List,
+        count: before + behind,
+        bytes: 0,
+        event: KeyEvent::LTrim,
+        ops: move |ops: &mut Vec<u8>, some: u64| {
+            let of_front = some.min(front);
+            front -= of_front;
+            for (side, count) in [(Side::Front, of_front), (Side::Back, some - of_front)] {
+                if count > 0 {
+                    put_pop(ops, side, count);
+                }
+            }
+        },
+    };
+    remove(context, &key, removal)
 }

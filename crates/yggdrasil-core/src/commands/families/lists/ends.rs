@@ -1,10 +1,12 @@
 //! Pushing and popping at the ends of a list.
 
 use super::{arguments, list_of, write_element};
+use crate::commands::families::removing::{Removal, remove};
+use crate::commands::families::steps::{long, write_in_steps};
 use crate::commands::table::error::CommandError;
 use crate::commands::table::handler::{Outcome, ShardContext};
-use crate::keyspace::collection::list::{Side, put_pop, put_push};
-use crate::keyspace::{Key, KeyEvent, Kind};
+use crate::keyspace::collection::list::{ListView, Side, put_pop, put_push};
+use crate::keyspace::{Key, KeyEvent, Kind, Packing, Value};
 use crate::resp::{Args, Reply};
 
 pub(super) fn lpush(
@@ -124,8 +126,23 @@ fn pop(
     if wanted.is_some() {
         reply.array(count as usize);
     }
-    for element in list.from_end(side, count) {
-        write_element(reply, element);
+    if let Some(tree) = long(Some(&found), count) {
+        write_in_steps(reply, tree, 0..count, move |tree, part, reply| {
+            let list = ListView::of(&Value::Tree(tree), &Packing::default());
+            let some = (part.end - part.start) as usize;
+            let mut write = |element| write_element(reply, element);
+            match side {
+                Side::Front => list.from(part.start).take(some).for_each(&mut write),
+                Side::Back => {
+                    let last = len - 1 - part.start;
+                    list.back_from(last).take(some).for_each(&mut write);
+                }
+            }
+        });
+    } else {
+        for element in list.from_end(side, count) {
+            write_element(reply, element);
+        }
     }
     if count > 0 {
         remove_from_end(context, &key, side, count, count == len)?;
@@ -141,12 +158,19 @@ fn remove_from_end(
     count: u64,
     all: bool,
 ) -> Outcome {
-    let mut ops = Vec::with_capacity(10);
-    put_pop(&mut ops, side, count);
-    context.reduce(key, Kind::List, &ops)?;
-    context.notify(popped(side), key);
     if all {
+        // What is left of a long one is freed in steps.
+        context.shard.remove(key, context.now);
+        context.notify(popped(side), key);
         context.notify(KeyEvent::Del, key);
+        return Ok(());
     }
-    Ok(())
+    let removal = Removal {
+        kind: Kind::List,
+        count,
+        bytes: 0,
+        event: popped(side),
+        ops: move |ops: &mut Vec<u8>, some| put_pop(ops, side, some),
+    };
+    remove(context, key, removal)
 }

@@ -2,12 +2,14 @@
 
 use super::arguments::{Range, at_least, integer, signed};
 use super::{list_of, write_element};
+use crate::commands::families::steps::{STEP_NEXT, long, write_in_steps};
 use crate::commands::table::error::CommandError;
 use crate::commands::table::handler::{Outcome, ReadContext, check_kind};
+use crate::keyspace::collection::Held;
 use crate::keyspace::collection::list::ListView;
 use crate::keyspace::collection::listpack::Element;
-use crate::keyspace::{EntryView, Kind};
-use crate::resp::{Args, Reply};
+use crate::keyspace::{EntryView, Kind, Packing, Value};
+use crate::resp::{Args, Progress, Protocol, Reply, Rest};
 
 pub(super) fn llen(
     _: &ReadContext<'_>,
@@ -60,6 +62,17 @@ pub(super) fn lrange(
         return Ok(());
     };
     reply.array(range.count as usize);
+    if let Some(tree) = long(entry, range.count) {
+        let positions = range.start..range.start + range.count;
+        write_in_steps(reply, tree, positions, |tree, positions, reply| {
+            let list = ListView::of(&Value::Tree(tree), &Packing::default());
+            let count = (positions.end - positions.start) as usize;
+            for element in list.from(positions.start).take(count) {
+                write_element(reply, element);
+            }
+        });
+        return Ok(());
+    }
     for element in list.from(range.start).take(range.count as usize) {
         write_element(reply, element);
     }
@@ -67,6 +80,7 @@ pub(super) fn lrange(
 }
 
 /// The options of LPOS.
+#[derive(Debug)]
 struct Search {
     /// Matches from this one on count, 1 being the first.
     rank: u64,
@@ -110,6 +124,18 @@ impl Search {
             at += 2;
         }
         Ok(search)
+    }
+
+    /// Gives the positions that were found.
+    fn write(&self, found: &[u64], reply: &mut Reply<'_>) {
+        match (self.count, found.first()) {
+            (Some(_), _) => {
+                reply.array(found.len());
+                found.iter().for_each(|position| reply.count(*position));
+            }
+            (None, Some(position)) => reply.count(*position),
+            (None, None) => reply.null(),
+        }
     }
 
     /// The positions that are found.
@@ -157,14 +183,95 @@ pub(super) fn lpos(
 ) -> Outcome {
     let search = Search::parse(args)?;
     check_kind(Some(Kind::List), entry)?;
-    let found = search.run(&list_of(entry), args.at(2));
-    match (search.count, found.first()) {
-        (Some(_), _) => {
-            reply.array(found.len());
-            found.iter().for_each(|position| reply.count(*position));
-        }
-        (None, Some(position)) => reply.count(*position),
-        (None, None) => reply.null(),
+    let list = list_of(entry);
+    let compared = match search.compared_max {
+        0 => list.len(),
+        most => most.min(list.len()),
+    };
+    if let Some(tree) = long(entry, compared) {
+        let left = match search.backwards {
+            false => 0..compared,
+            true => list.len() - compared..list.len(),
+        };
+        reply.end_in_steps(Box::new(Searching {
+            list: Held::new(tree.clone()),
+            sought: args.at(2).to_vec(),
+            found: Vec::new(),
+            passed: 0,
+            protocol: reply.protocol(),
+            search,
+            left,
+        }));
+        return Ok(());
     }
+    search.write(&search.run(&list, args.at(2)), reply);
     Ok(())
+}
+
+/// A search under way, in a long list.
+#[derive(Debug)]
+struct Searching {
+    search: Search,
+    list: Held,
+    sought: Vec<u8>,
+    /// Positions that are not compared yet.
+    left: std::ops::Range<u64>,
+    /// Matches before the first that counts.
+    passed: u64,
+    found: Vec<u64>,
+    protocol: Protocol,
+}
+
+impl Searching {
+    fn note(&mut self, position: u64) {
+        self.passed += 1;
+        if self.passed >= self.search.rank {
+            self.found.push(position);
+        }
+    }
+
+    fn has_all(&self) -> bool {
+        match self.search.count {
+            Some(0) => false,
+            Some(count) => self.found.len() as u64 >= count,
+            None => !self.found.is_empty(),
+        }
+    }
+}
+
+impl Rest for Searching {
+    fn go_on(&mut self, out: &mut Vec<u8>) -> Progress {
+        if self.left.is_empty() || self.has_all() {
+            if let Some(count) = self.search.count.filter(|count| *count > 0) {
+                self.found
+                    .truncate(usize::try_from(count).unwrap_or(usize::MAX));
+            }
+            self.search
+                .write(&self.found, &mut Reply::new(out, self.protocol));
+            return Progress::Done;
+        }
+        let count = STEP_NEXT.min(self.left.end - self.left.start);
+        let list = ListView::of(&Value::Tree(&self.list), &Packing::default());
+        let sought = Element::of(&self.sought);
+        let is_it =
+            |(position, element): (u64, Element<'_>)| (element == sought).then_some(position);
+        let some = count as usize;
+        let found: Vec<u64> = if self.search.backwards {
+            let elements = list.back_from(self.left.end - 1).take(some);
+            let positions = (0..self.left.end).rev();
+            positions.zip(elements).filter_map(is_it).collect()
+        } else {
+            let elements = list.from(self.left.start).take(some);
+            (self.left.start..)
+                .zip(elements)
+                .filter_map(is_it)
+                .collect()
+        };
+        match self.search.backwards {
+            true => self.left.end -= count,
+            false => self.left.start += count,
+        }
+        found.into_iter().for_each(|position| self.note(position));
+        Progress::More
+    }
 }

@@ -5,10 +5,12 @@ use std::collections::HashSet;
 use crate::commands::families::value::{int_argument, write_element};
 use crate::commands::table::error::CommandError;
 use crate::commands::table::handler::{Change, Found, Look, Outcome, PlanContext, check_kind};
+use crate::keyspace::collection::Part;
 use crate::keyspace::collection::set::{Member, SetView, put_add, put_remove};
 use crate::keyspace::{Effect, KeyEvent, Kind, Value};
 use crate::resp::{Args, Reply};
 
+use super::combining::{Given, Operation, combine_in_steps, store_in_steps};
 use super::set_of;
 
 pub(super) fn look_all<'a>(
@@ -86,7 +88,10 @@ pub(super) fn sinter<'a>(
     _: &mut Vec<Change<'a>>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
-    write(&intersection(&sets(found)?, usize::MAX), reply);
+    let sets = sets(found)?;
+    if !combine_in_steps(Operation::Intersection, Given::Members, found, &sets, reply) {
+        write(&intersection(&sets, usize::MAX), reply);
+    }
     Ok(())
 }
 
@@ -97,7 +102,10 @@ pub(super) fn sunion<'a>(
     _: &mut Vec<Change<'a>>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
-    write(&union(&sets(found)?), reply);
+    let sets = sets(found)?;
+    if !combine_in_steps(Operation::Union, Given::Members, found, &sets, reply) {
+        write(&union(&sets), reply);
+    }
     Ok(())
 }
 
@@ -108,7 +116,10 @@ pub(super) fn sdiff<'a>(
     _: &mut Vec<Change<'a>>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
-    write(&difference(&sets(found)?), reply);
+    let sets = sets(found)?;
+    if !combine_in_steps(Operation::Difference, Given::Members, found, &sets, reply) {
+        write(&difference(&sets), reply);
+    }
     Ok(())
 }
 
@@ -157,8 +168,11 @@ pub(super) fn sintercard_decide<'a>(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let (_, limit) = counted(args)?;
-    let count = intersection(&sets(found)?, limit).len();
-    reply.count(count as u64);
+    let sets = sets(found)?;
+    let given = Given::Count(limit);
+    if !combine_in_steps(Operation::Intersection, given, found, &sets, reply) {
+        reply.count(intersection(&sets, limit).len() as u64);
+    }
     Ok(())
 }
 
@@ -181,6 +195,10 @@ pub(super) fn sinterstore<'a>(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let sets = sets(&found[1..])?;
+    let (at, event) = ((context, args), KeyEvent::SInterStore);
+    if store_in_steps(Operation::Intersection, at, &found[1..], &sets, event) {
+        return Ok(());
+    }
     let members = intersection(&sets, usize::MAX);
     let events = &[KeyEvent::SInterStore];
     store(
@@ -201,6 +219,10 @@ pub(super) fn sunionstore<'a>(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let sets = sets(&found[1..])?;
+    let (at, event) = ((context, args), KeyEvent::SUnionStore);
+    if store_in_steps(Operation::Union, at, &found[1..], &sets, event) {
+        return Ok(());
+    }
     let events = &[KeyEvent::SUnionStore];
     store(
         (context, args),
@@ -220,6 +242,10 @@ pub(super) fn sdiffstore<'a>(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let sets = sets(&found[1..])?;
+    let (at, event) = ((context, args), KeyEvent::SDiffStore);
+    if store_in_steps(Operation::Difference, at, &found[1..], &sets, event) {
+        return Ok(());
+    }
     let events = &[KeyEvent::SDiffStore];
     store(
         (context, args),
@@ -274,7 +300,8 @@ pub(super) fn smove_look<'a>(
     args: &Args<'a>,
     looks: &mut Vec<Look<'a>>,
 ) -> Outcome {
-    looks.extend([1, 2].map(|place| context.look(args.at(place), true)));
+    let member = Part::Member(args.at(3));
+    looks.extend([1, 2].map(|place| context.look_at_part(args.at(place), member)));
     Ok(())
 }
 

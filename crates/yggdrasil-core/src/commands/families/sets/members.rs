@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 
 use crate::commands::families::scan::{Scanned, scan_elements};
+use crate::commands::families::steps::{long, write_in_steps};
 use crate::commands::families::value::write_element;
 use crate::commands::table::handler::{Outcome, ReadContext, ShardContext};
 use crate::keyspace::collection::set::{SetView, put_add, put_remove};
-use crate::keyspace::{EntryView, KeyEvent, Kind};
+use crate::keyspace::{EntryView, KeyEvent, Kind, Packing, Value};
 use crate::resp::{Args, Reply};
 
 use super::set_of;
@@ -114,13 +115,21 @@ pub(super) fn smembers(
     _: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
-    write_members(&set_of(entry), reply);
+    write_members(entry, reply);
     Ok(())
 }
 
 /// All members, as a set.
-pub(super) fn write_members(set: &SetView<'_>, reply: &mut Reply<'_>) {
+pub(super) fn write_members(entry: Option<&EntryView<'_>>, reply: &mut Reply<'_>) {
+    let set = set_of(entry);
     reply.set(set.len() as usize);
+    if let Some(tree) = long(entry, set.len()) {
+        write_in_steps(reply, tree, 0..set.len(), |tree, positions, reply| {
+            let set = SetView::of(&Value::Tree(tree), &Packing::default());
+            set.visit_at(positions, |member| write_element(reply, member));
+        });
+        return;
+    }
     for member in set.members() {
         write_element(reply, member);
     }

@@ -1,6 +1,7 @@
 //! Sets: rows of their commands.
 
 mod combine;
+mod combining;
 mod members;
 mod random;
 

@@ -1,11 +1,14 @@
 //! Members that are chosen by chance.
 
-use crate::commands::codecs::sample::{distinct, one_of};
+use crate::commands::codecs::sample::{Drawn, Draws, distinct, draws, is_many, one_of};
+use crate::commands::families::removing::{Removal, remove};
+use crate::commands::families::steps::{STEP_SOUGHT, hold, long, write_held};
 use crate::commands::families::value::{int_argument, random_count, write_element};
 use crate::commands::table::error::CommandError;
 use crate::commands::table::handler::{Outcome, ShardContext};
+use crate::keyspace::collection::Held;
 use crate::keyspace::collection::set::{Member, SetView, put_remove};
-use crate::keyspace::{Key, KeyEvent, Kind};
+use crate::keyspace::{Collection, EntryView, Key, KeyEvent, Kind, Packing, Value};
 use crate::random::Random;
 use crate::resp::{Args, Reply};
 
@@ -56,6 +59,10 @@ pub(super) fn srandmember(
             None => reply.null(),
         },
         Some(_) if set.is_empty() => reply.array(0),
+        Some(count) if is_many(count, set.len()) => {
+            let draws = draws(count, set.len(), &mut random);
+            write_drawn(reply, entry.as_ref(), draws);
+        }
         Some(count) if count < 0 => {
             let count = count.unsigned_abs();
             reply.array(count as usize);
@@ -75,6 +82,28 @@ pub(super) fn srandmember(
     }
     *context.random = random;
     Ok(())
+}
+
+/// Gives members that are drawn, in steps.
+fn write_drawn(reply: &mut Reply<'_>, entry: Option<&EntryView<'_>>, (count, mut draws): Drawn) {
+    reply.array(count as usize);
+    let Some(set) = entry.and_then(hold) else {
+        return;
+    };
+    write_held(
+        reply,
+        set,
+        0..count,
+        STEP_SOUGHT,
+        move |tree, part, reply| {
+            let set = SetView::of(&Value::Tree(tree), &Packing::default());
+            for _ in part {
+                if let Some(member) = set.at(draws.draw()) {
+                    write_element(reply, member);
+                }
+            }
+        },
+    );
 }
 
 pub(super) fn spop(
@@ -133,11 +162,15 @@ fn pop_some(
         return Ok(());
     }
     if count >= set.len() {
-        write_members(&set, reply);
+        write_members(entry.as_ref(), reply);
         context.shard.remove(key, context.now);
         context.notify(KeyEvent::SPop, key);
         context.notify(KeyEvent::Del, key);
         return Ok(());
+    }
+    if let Some(tree) = long(entry.as_ref(), count) {
+        let tree = tree.clone();
+        return pop_many(context, key, tree, count, random, reply);
     }
     let mut ops = Vec::new();
     let mut buffer = itoa::Buffer::new();
@@ -149,4 +182,49 @@ fn pop_some(
     context.reduce(key, Kind::Set, &ops)?;
     context.notify(KeyEvent::SPop, key);
     Ok(())
+}
+
+/// The same of many members of a large set, of which some are left.
+fn pop_many(
+    context: &mut ShardContext<'_>,
+    key: &Key<'_>,
+    set: Collection,
+    count: u64,
+    random: Random,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let draws = |random: &Random| Draws::distinct(set.len(), count, random.clone());
+    let (mut given, mut removed) = (draws(&random), draws(&random));
+    let held = Held::new(set.clone());
+    reply.set(count as usize);
+    let bytes = count * (set.heap_bytes() / set.len().max(1));
+    write_held(
+        reply,
+        set,
+        0..count,
+        STEP_SOUGHT,
+        move |tree, part, reply| {
+            let set = SetView::of(&Value::Tree(tree), &Packing::default());
+            for _ in part {
+                if let Some(member) = set.at(given.draw()) {
+                    write_element(reply, member);
+                }
+            }
+        },
+    );
+    let removal = Removal {
+        kind: Kind::Set,
+        count,
+        bytes,
+        event: KeyEvent::SPop,
+        ops: move |ops: &mut Vec<u8>, some| {
+            let set = SetView::of(&Value::Tree(&held), &Packing::default());
+            for _ in 0..some {
+                if let Some(member) = set.at(removed.draw()) {
+                    put_remove(ops, member.text(&mut itoa::Buffer::new()));
+                }
+            }
+        },
+    };
+    remove(context, key, removal)
 }

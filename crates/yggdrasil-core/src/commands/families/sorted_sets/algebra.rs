@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use crate::commands::families::sorted_sets::combining::{combine_in_steps, store_in_steps};
 use crate::commands::families::sorted_sets::store::{Row, store, transient_packing};
 use crate::commands::families::sorted_sets::{begin_pairs, docs, score_argument, write_pair};
 use crate::commands::families::value::int_argument;
@@ -149,14 +150,14 @@ const fn storing(name: &'static str, decide: DecideHandler, docs: Docs) -> Comma
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operation {
+pub(super) enum Operation {
     Union,
     Inter,
     Diff,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Aggregate {
+pub(super) enum Aggregate {
     Sum,
     Min,
     Max,
@@ -175,7 +176,7 @@ impl Aggregate {
     }
 
     /// Two scores put together. Infinities that cancel each other out give 0.
-    fn put_together(self, one: f64, other: f64) -> f64 {
+    pub(super) fn put_together(self, one: f64, other: f64) -> f64 {
         match self {
             Self::Sum => number_or_zero(one + other),
             Self::Min if other < one => other,
@@ -185,7 +186,7 @@ impl Aggregate {
     }
 }
 
-fn number_or_zero(score: f64) -> f64 {
+pub(super) fn number_or_zero(score: f64) -> f64 {
     if score.is_nan() { 0.0 } else { score }
 }
 
@@ -233,9 +234,11 @@ enum Members<'a> {
     Sorted(SortedSetView<'a>),
 }
 
-struct Input<'a> {
+pub(super) struct Input<'a> {
+    /// What has them.
+    pub(super) entry: Found<'a>,
     members: Members<'a>,
-    weight: f64,
+    pub(super) weight: f64,
 }
 
 impl<'a> Input<'a> {
@@ -253,12 +256,13 @@ impl<'a> Input<'a> {
             }
         };
         Ok(Self {
+            entry: *found,
             members,
             weight: 1.0,
         })
     }
 
-    fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         match &self.members {
             Members::None => 0,
             Members::Set(set) => set.len(),
@@ -290,11 +294,11 @@ impl<'a> Input<'a> {
 }
 
 /// A union, an intersection or a difference.
-struct Combination<'a> {
-    operation: Operation,
-    inputs: Vec<Input<'a>>,
-    aggregate: Aggregate,
-    with_scores: bool,
+pub(super) struct Combination<'a> {
+    pub(super) operation: Operation,
+    pub(super) inputs: Vec<Input<'a>>,
+    pub(super) aggregate: Aggregate,
+    pub(super) with_scores: bool,
     /// Members that are counted at most; 0 for all.
     limit: u64,
 }
@@ -476,6 +480,9 @@ fn write(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let combination = Combination::parse(operation, Form::Reads, args, found)?;
+    if combine_in_steps(&combination, reply) {
+        return Ok(());
+    }
     let rows = combination.rows();
     if combination.with_scores {
         begin_pairs(reply, rows.len() as u64);
@@ -546,6 +553,11 @@ fn store_result<'a>(
         return Err(CommandError::Syntax);
     };
     let combination = Combination::parse(operation, Form::Stores, args, inputs)?;
+    if let [event] = events
+        && store_in_steps(&combination, context, args.at(1), *event)
+    {
+        return Ok(());
+    }
     let rows = combination.rows();
     reply.count(rows.len() as u64);
     store(context, (args.at(1), destination), &rows, events, changes);

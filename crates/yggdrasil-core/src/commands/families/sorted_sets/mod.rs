@@ -9,6 +9,7 @@ pub(in crate::commands) mod removals;
 pub(in crate::commands) mod sampling;
 pub(in crate::commands) mod store;
 
+mod combining;
 mod query;
 
 use crate::commands::families::value::write_element;

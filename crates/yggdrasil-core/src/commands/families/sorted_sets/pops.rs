@@ -15,9 +15,10 @@ use crate::commands::table::key_use;
 use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::{self, AtLeast};
 use crate::commands::table::spec::{CommandSpec, Docs, Group, Route};
+use crate::keyspace::collection::Part;
 use crate::keyspace::collection::listpack::Element;
-use crate::keyspace::collection::sorted_set::{SortedSetView, put_remove_span};
-use crate::keyspace::{Effect, EntryView, KeyEvent, Kind, Millis};
+use crate::keyspace::collection::sorted_set::{SortedSetView, put_remove, put_remove_span};
+use crate::keyspace::{Effect, EntryView, KeyEvent, Kind, Millis, Value};
 use crate::resp::{Args, Reply};
 
 const MANY: &str = "O(K + M * log N) for K keys and M of N members";
@@ -170,7 +171,13 @@ impl Pop {
 
     fn look<'a>(&self, plan: &PlanContext<'_>, args: &Args<'a>, looks: &mut Vec<Look<'a>>) {
         let keys = args.from(self.first).iter().take(self.keys);
-        looks.extend(keys.map(|key| plan.look(key, true)));
+        // One more tells whether any is left.
+        let count = self.count.unwrap_or(1).saturating_add(1);
+        let part = match self.end {
+            End::Lowest => Part::First(count),
+            End::Highest => Part::Last(count),
+        };
+        looks.extend(keys.map(|key| plan.look_at_part(key, part)));
     }
 
     /// Takes members from the first key that is there, or waits for one.
@@ -227,7 +234,16 @@ impl Pop {
             Effect::Remove
         } else {
             let mut ops = Vec::new();
-            put_remove_span(&mut ops, &span);
+            match entry.value {
+                // Positions of a part are none of the whole.
+                Value::Written(_) => {
+                    let mut buffer = itoa::Buffer::new();
+                    view.visit(&span, |member, _| {
+                        put_remove(&mut ops, member.text(&mut buffer));
+                    });
+                }
+                _ => put_remove_span(&mut ops, &span),
+            }
             Effect::Delta {
                 kind: Kind::SortedSet,
                 is_new: false,

@@ -1,14 +1,18 @@
 //! Sorted sets: members in their order.
 
+use std::ops::Range;
+
 use crate::commands::families::sorted_sets::query::{By, Form, RangeQuery};
 use crate::commands::families::sorted_sets::{begin_pairs, docs, view_of, write_pair};
+use crate::commands::families::steps::{long, write_in_steps};
 use crate::commands::families::value::write_element;
 use crate::commands::table::flags::Flags;
 use crate::commands::table::handler::{Outcome, ReadContext, ReadHandler, Run};
 use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::AtLeast;
 use crate::commands::table::spec::{CommandSpec, Docs, Group, Route};
-use crate::keyspace::EntryView;
+use crate::keyspace::collection::sorted_set::SortedSetView;
+use crate::keyspace::{EntryView, Packing, Value};
 use crate::resp::{Args, Reply};
 
 const COMPLEXITY: &str = "O(log N + M) for M of N members";
@@ -173,11 +177,33 @@ fn write_range(
     } else {
         reply.array(count as usize);
     }
-    match (query.is_back, query.with_scores) {
-        (false, false) => view.visit(&span, |member, _| write_element(reply, member)),
-        (false, true) => view.visit(&span, |member, score| write_pair(reply, member, score)),
-        (true, false) => view.visit_back(&span, |member, _| write_element(reply, member)),
-        (true, true) => view.visit_back(&span, |member, score| write_pair(reply, member, score)),
+    let (is_back, with_scores) = (query.is_back, query.with_scores);
+    if let Some(tree) = long(found, count) {
+        write_in_steps(reply, tree, 0..count, move |tree, part, reply| {
+            let view = SortedSetView::of(&Value::Tree(tree), &Packing::default());
+            let part = match is_back {
+                false => span.start + part.start..span.start + part.end,
+                true => span.end - part.end..span.end - part.start,
+            };
+            write_span(&view, &part, is_back, with_scores, reply);
+        });
+    } else {
+        write_span(&view, &span, is_back, with_scores, reply);
     }
     Ok(())
+}
+
+fn write_span(
+    view: &SortedSetView<'_>,
+    span: &Range<u64>,
+    is_back: bool,
+    with_scores: bool,
+    reply: &mut Reply<'_>,
+) {
+    match (is_back, with_scores) {
+        (false, false) => view.visit(span, |member, _| write_element(reply, member)),
+        (false, true) => view.visit(span, |member, score| write_pair(reply, member, score)),
+        (true, false) => view.visit_back(span, |member, _| write_element(reply, member)),
+        (true, true) => view.visit_back(span, |member, score| write_pair(reply, member, score)),
+    }
 }

@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
+use crate::commands::families::removing::{Removal, remove};
 use crate::commands::families::sorted_sets::changes::notify_removal;
 use crate::commands::families::sorted_sets::query::{Bounds, By};
 use crate::commands::families::sorted_sets::{begin_pairs, docs, view_of, write_pair};
+use crate::commands::families::steps::{long, write_in_steps};
 use crate::commands::families::value::{int_argument, write_element};
 use crate::commands::table::error::CommandError;
 use crate::commands::table::flags::Flags;
@@ -14,8 +16,8 @@ use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::{AtLeast, Exact};
 use crate::commands::table::spec::{CommandSpec, Docs, Group, Route};
 use crate::keyspace::collection::listpack::Element;
-use crate::keyspace::collection::sorted_set::put_remove_span;
-use crate::keyspace::{Key, KeyEvent, Kind};
+use crate::keyspace::collection::sorted_set::{SortedSetView, put_remove_span};
+use crate::keyspace::{Key, KeyEvent, Kind, Packing, Value};
 use crate::resp::{Args, Reply};
 
 const COMPLEXITY: &str = "O(log N + M) for M of N members";
@@ -156,13 +158,18 @@ fn remove_span(
     if count == len {
         // All at once: what is left of a large one is freed in steps.
         context.shard.remove(key, context.now);
-    } else {
-        let mut ops = Vec::new();
-        put_remove_span(&mut ops, span);
-        context.reduce(key, Kind::SortedSet, &ops)?;
+        notify_removal(context, event, key, true);
+        return Ok(());
     }
-    notify_removal(context, event, key, count == len);
-    Ok(())
+    let start = span.start;
+    let removal = Removal {
+        kind: Kind::SortedSet,
+        count,
+        bytes: 0,
+        event,
+        ops: move |ops: &mut Vec<u8>, some| put_remove_span(ops, &(start..start + some)),
+    };
+    remove(context, key, removal)
 }
 
 fn zpopmin(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
@@ -234,9 +241,23 @@ fn take(
             write_pair(reply, member, score);
         }
     };
-    match end {
-        End::Lowest => view.visit(&span, write),
-        End::Highest => view.visit_back(&span, write),
+    if let Some(tree) = long(found.as_ref(), count.min(len)) {
+        let taken = span.clone();
+        write_in_steps(reply, tree, 0..count.min(len), move |tree, part, reply| {
+            let view = SortedSetView::of(&Value::Tree(tree), &Packing::default());
+            let write = |member: Element<'_>, score: f64| write_pair(reply, member, score);
+            match end {
+                End::Lowest => view.visit(&part, write),
+                End::Highest => {
+                    view.visit_back(&(taken.end - part.end..taken.end - part.start), write);
+                }
+            }
+        });
+    } else {
+        match end {
+            End::Lowest => view.visit(&span, write),
+            End::Highest => view.visit_back(&span, write),
+        }
     }
     remove_span(context, &key, &span, len, end.event())
 }

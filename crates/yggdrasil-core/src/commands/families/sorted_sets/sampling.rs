@@ -1,8 +1,9 @@
 //! Sorted sets: members that are chosen by chance, and walks over all of them.
 
-use crate::commands::codecs::sample::{distinct, one_of};
+use crate::commands::codecs::sample::{distinct, draws, is_many, one_of};
 use crate::commands::families::scan::{Scanned, scan_elements};
 use crate::commands::families::sorted_sets::{begin_pairs, docs, view_of, write_pair};
+use crate::commands::families::steps::{STEP_SOUGHT, hold, write_held};
 use crate::commands::families::value::{int_argument, write_element};
 use crate::commands::table::error::CommandError;
 use crate::commands::table::flags::Flags;
@@ -12,7 +13,7 @@ use crate::commands::table::spec::Arity::{self, AtLeast};
 use crate::commands::table::spec::{CommandSpec, Docs, Group, Route};
 use crate::keyspace::collection::listpack::Element;
 use crate::keyspace::collection::sorted_set::SortedSetView;
-use crate::keyspace::{EntryView, Kind, Packing};
+use crate::keyspace::{EntryView, Kind, Packing, Value};
 use crate::random::Random;
 use crate::resp::{Args, Reply, write_double};
 
@@ -117,6 +118,10 @@ fn zrandmember(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Repl
         reply.array(0);
         return Ok(());
     }
+    if is_many(sample.count, view.len()) {
+        write_drawn(reply, found.as_ref(), sample, &mut random);
+        return Ok(());
+    }
     let positions = sample.positions(view.len(), &mut random);
     if sample.with_scores {
         begin_pairs(reply, positions.len() as u64);
@@ -131,6 +136,40 @@ fn zrandmember(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Repl
         }
     });
     Ok(())
+}
+
+/// Gives members that are drawn, in steps.
+fn write_drawn(
+    reply: &mut Reply<'_>,
+    found: Option<&EntryView<'_>>,
+    sample: Sample,
+    random: &mut Random,
+) {
+    let Some(set) = found.and_then(hold) else {
+        return;
+    };
+    let (number, mut draws) = draws(sample.count, set.len(), random);
+    if sample.with_scores {
+        begin_pairs(reply, number);
+    } else {
+        reply.array(number as usize);
+    }
+    write_held(
+        reply,
+        set,
+        0..number,
+        STEP_SOUGHT,
+        move |tree, part, reply| {
+            let view = SortedSetView::of(&Value::Tree(tree), &Packing::default());
+            for _ in part {
+                match view.at(draws.draw()) {
+                    Some((member, score)) if sample.with_scores => write_pair(reply, member, score),
+                    Some((member, _)) => write_element(reply, member),
+                    None => {}
+                }
+            }
+        },
+    );
 }
 
 /// Visits the members of some positions.

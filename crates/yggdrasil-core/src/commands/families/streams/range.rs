@@ -1,17 +1,22 @@
 //! Commands that give entries of streams.
 
+use crate::commands::families::steps::{AT_ONCE_MAX, STEP_BYTES, long};
 use crate::commands::families::value::int_argument;
 use crate::commands::table::error::CommandError;
 use crate::commands::table::handler::{
     Change, Found, Look, Outcome, PlanContext, ReadContext, check_kind,
 };
-use crate::keyspace::collection::Part;
 use crate::keyspace::collection::stream::{Direction, Stream, StreamId, StreamPart};
-use crate::keyspace::{EntryView, Kind, Millis};
-use crate::resp::{Args, ArgsBuffer, Protocol, Reply};
+use crate::keyspace::collection::{Held, Part};
+use crate::keyspace::{Collection, EntryView, Kind, Millis};
+use crate::resp::{Args, ArgsBuffer, Progress, Protocol, Reply, Rest};
 
 use super::ids::{Side, id, range_end, strict_id};
 use super::{begin_streams, made_stream, stream_of, write_entries, write_entry};
+
+/// Entries that are given, and such that are counted, in a step.
+const STEP_ENTRIES: usize = 512;
+const STEP_COUNTED: usize = 4096;
 
 pub(super) fn xrange(
     _: &ReadContext<'_>,
@@ -63,8 +68,98 @@ fn range(
         Some(count) => usize::try_from(count).unwrap_or(0),
         None => usize::MAX,
     };
-    write_entries(reply, stream.range(start, end, direction).take(count));
+    let first = stream.range(start, end, direction).take(count);
+    let first: Vec<_> = first.take(AT_ONCE_MAX as usize + 1).collect();
+    match entry.and_then(|entry| long(Some(entry), first.len() as u64)) {
+        Some(tree) => reply.end_in_steps(Box::new(Ranging {
+            stream: Held::new(tree.clone()),
+            ends: (start, end),
+            direction,
+            next: Some(match direction {
+                Direction::Forward => start,
+                Direction::Back => end,
+            }),
+            left: count,
+            counted: 0,
+            gives: false,
+            protocol: reply.protocol(),
+        })),
+        None => write_entries(reply, first.into_iter()),
+    }
     Ok(())
+}
+
+/// A range under way: its entries are counted, and then given.
+#[derive(Debug)]
+struct Ranging {
+    stream: Held,
+    ends: (StreamId, StreamId),
+    direction: Direction,
+    /// The id to go on from; none at the end.
+    next: Option<StreamId>,
+    /// Entries that may still be counted, or are to be given.
+    left: usize,
+    counted: usize,
+    gives: bool,
+    protocol: Protocol,
+}
+
+impl Rest for Ranging {
+    fn go_on(&mut self, out: &mut Vec<u8>) -> Progress {
+        let mut reply = Reply::new(out, self.protocol);
+        let (Some(next), Collection::Stream(stream)) = (self.next, &*self.stream) else {
+            return self.turn(&mut reply);
+        };
+        let (start, end) = match self.direction {
+            Direction::Forward => (next, self.ends.1),
+            Direction::Back => (self.ends.0, next),
+        };
+        let some = self.left.min(if self.gives {
+            STEP_ENTRIES
+        } else {
+            STEP_COUNTED
+        });
+        let begun = reply.position();
+        let (mut taken, mut last) = (0, None);
+        for entry in stream.range(start, end, self.direction).take(some) {
+            if self.gives {
+                write_entry(&mut reply, &entry);
+            }
+            (taken, last) = (taken + 1, Some(entry.id));
+            if reply.position() - begun > STEP_BYTES {
+                break;
+            }
+        }
+        self.left -= taken;
+        self.counted += taken;
+        self.next = last
+            .filter(|_| self.left > 0)
+            .and_then(|id| match self.direction {
+                Direction::Forward => id.next(),
+                Direction::Back => id.previous(),
+            });
+        if self.next.is_none() {
+            return self.turn(&mut reply);
+        }
+        Progress::More
+    }
+}
+
+impl Ranging {
+    /// Goes on with what comes behind a walk over all entries.
+    fn turn(&mut self, reply: &mut Reply<'_>) -> Progress {
+        if self.gives {
+            return Progress::Done;
+        }
+        reply.array(self.counted);
+        self.gives = true;
+        self.left = self.counted;
+        self.next = Some(match self.direction {
+            Direction::Forward => self.ends.0,
+            Direction::Back => self.ends.1,
+        });
+        Progress::More
+    }
 }
 
 /// The id behind which a stream is read.

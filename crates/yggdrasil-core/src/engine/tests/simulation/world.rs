@@ -741,7 +741,9 @@ impl Engine {
             ),
             (!self.deadlines.is_empty(), "a deadline"),
             (!self.inbound.is_empty(), "a long argument"),
-            (!self.lists.is_empty(), "a list"),
+            (!self.steps.lists.is_empty(), "a list"),
+            (!self.steps.rests.is_empty(), "the rest of a reply"),
+            (!self.steps.works.is_empty(), "a change under way"),
             (
                 !self.delayed_executions.is_empty(),
                 "a request of a Python command",

@@ -1,5 +1,7 @@
 //! The fields of a hash, whatever form it has.
 
+use std::ops::Range;
+
 use crate::keyspace::collection::listpack::Element;
 use crate::keyspace::collection::{Collection, Elements, Packing};
 use crate::keyspace::kind::Value;
@@ -161,6 +163,14 @@ impl<'a> HashView<'a> {
                 Box::new(rows.map(row).filter(lasts))
             }
         }
+    }
+
+    /// The fields that have not expired among those of some positions.
+    pub fn rows_at(&self, positions: Range<u64>) -> impl Iterator<Item = Row<'_>> {
+        let count = (positions.end - positions.start) as usize;
+        let hash = self.tree().into_iter();
+        let rows = hash.flat_map(move |hash| hash.table.rows_from(positions.start).take(count));
+        rows.map(row).filter(|row| row.cell.lasts(self.now))
     }
 
     /// The field at a position, even if it has expired; positions mean nothing but that each field has one.

@@ -1,5 +1,7 @@
 //! The members of a set, whatever form it has.
 
+use std::ops::Range;
+
 use crate::keyspace::collection::listpack::Element;
 use crate::keyspace::collection::{Collection, Elements, Packing};
 use crate::keyspace::kind::Value;
@@ -95,6 +97,21 @@ impl<'a> SetView<'a> {
                         .flatten()
                         .map(|(member, _)| Element::Str(member)),
                 )
+            }
+        }
+    }
+
+    /// Visits the members of some positions.
+    pub fn visit_at(&self, positions: Range<u64>, mut visit: impl FnMut(Member<'_>)) {
+        let count = (positions.end - positions.start) as usize;
+        match self.tree() {
+            Some(set) => {
+                let rows = set.table.rows_from(positions.start).take(count);
+                rows.for_each(|(member, _)| visit(Element::Str(member)));
+            }
+            None => {
+                let members = self.members().skip(positions.start as usize);
+                members.take(count).for_each(visit);
             }
         }
     }

@@ -1,0 +1,63 @@
+//! Results of so many elements that they are made in steps before they are stored.
+
+use std::fmt::Debug;
+
+use crate::commands::table::error::CommandError;
+use crate::commands::table::handler::{ShardContext, Work};
+use crate::keyspace::{Collection, Effect, KeyEvent, Value};
+use crate::resp::{Progress, Reply};
+
+/// Elements up to which a result may be small enough to be packed.
+const PACKED_MAX: u64 = 4096;
+
+/// A collection in the making.
+pub(in crate::commands) trait Making: Debug {
+    /// Makes a bounded part of it. False when it is whole.
+    fn go_on(&mut self) -> bool;
+
+    fn result(&self) -> &Collection;
+}
+
+/// A result under way to its key.
+#[derive(Debug)]
+pub(in crate::commands) struct Storing<M> {
+    pub making: M,
+    pub destination: Vec<u8>,
+    pub event: KeyEvent,
+}
+
+impl<M: Making> Work for Storing<M> {
+    fn go_on(
+        &mut self,
+        context: &mut ShardContext<'_>,
+        reply: &mut Reply<'_>,
+    ) -> Result<Progress, CommandError> {
+        if self.making.go_on() {
+            return Ok(Progress::More);
+        }
+        let (result, key) = (self.making.result(), context.key(&self.destination));
+        reply.count(result.len());
+        if result.is_empty() {
+            if context.shard.remove(&key, context.now) {
+                context.notify(KeyEvent::Del, &key);
+            }
+            return Ok(Progress::Done);
+        }
+        let mut ops = Vec::new();
+        let value = if result.len() <= PACKED_MAX {
+            result.write(&mut ops);
+            Value::Written(&ops)
+        } else {
+            Value::Tree(result)
+        };
+        let effect = Effect::Put {
+            kind: result.kind(),
+            value,
+            expire_at: None,
+            pinned_until: None,
+        };
+        context.shard.make(&key, &effect, context.now)?;
+        context.notify(self.event, &key);
+        Ok(Progress::Done)
+    }
+}
