@@ -224,6 +224,7 @@ mod tests {
         for (token, removal) in [(4, false), (2, true), (6, true)] {
             waiting.add(&key(b"a"), token, removal);
         }
+        assert_eq!(waiting.sizes(), (1, 1));
         let next = |from, is_missing| waiting.next(&ready(b"a", from), is_missing);
         assert_eq!(
             [0, 3, 5, 7].map(|from| next(from, false)),
@@ -235,6 +236,10 @@ mod tests {
         );
         waiting.note_removal(3, b"a");
         assert!(waiting.has_ready());
+        for (token, sizes) in [(2, (1, 1)), (6, (1, 0)), (4, (0, 0))] {
+            waiting.remove(3, b"a", token);
+            assert_eq!(waiting.sizes(), sizes);
+        }
         let mut waiting = Waiting::new(1);
         waiting.add(&key(b"a"), 1, false);
         waiting.note_removal(3, b"a");

@@ -95,8 +95,10 @@ fn a_hash_that_leaves_takes_its_times_along() {
         .put(&other, Kind::Hash, value, Expiry::Clear, NOW)
         .unwrap();
     assert_eq!(rig.shard.next_expiry(), Some(NOW + 1));
+    assert_eq!([0, 1].map(|db| rig.shard.hashes_with_times(db)), [0, 1]);
     advance(&mut rig, NOW + 2);
     assert_eq!(len(&rig, &other, NOW + 2), Some((1, 1)));
+    assert_eq!(rig.shard.counters().expired_fields, 2);
 }
 
 #[test]
