@@ -1,7 +1,9 @@
 """TLS for clients, workers and the admin port, with certificates that are made here."""
 
 import contextlib
+import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -245,6 +247,60 @@ def test_certificates_are_renewed_while_clients_stay(papers: Papers, tmp_path: P
         assert "absent.pem cannot be read" in before("CONFIG", "SET", "tls-cert-file", "absent.pem").text
         assert {seen(port, papers) for port in ports} == {"second"}
         assert before("PING") == "PONG"
+
+
+def answers(port: int, papers: Papers) -> bool:
+    try:
+        with secure(port, papers.context()) as connection:
+            return bool(connection("PING") == "PONG")
+    except OSError:
+        return False
+
+
+def test_the_port_for_tls_is_set_while_clients_stay(papers: Papers) -> None:
+    first, second = free(), free()
+    with Node(shards=3, **papers.options) as node, Wire(HOST, node.port) as c:
+        assert c("CONFIG", "SET", "tls-port", first) == OK
+        with secure(first, papers.context()) as client:
+            assert client("SET", "k", "v") == OK
+            # The own ports of the workers for TLS are told to who comes by TLS.
+            ports = {entry[2][1] for entry in client("CLUSTER", "SLOTS")}
+            assert len(ports) == 3
+            assert ports.isdisjoint(node.worker_ports)
+            assert all(answers(port, papers) for port in ports)
+            assert f"port={first}" in info(c, "server")["listener1"]
+            assert c("CONFIG", "SET", "tls-port", second) == OK
+            assert client("GET", "k") == b"v"
+            assert answers(second, papers)
+            assert not answers(first, papers)
+            assert not any(answers(port, papers) for port in ports)
+            # A worker that comes later listens there too.
+            pids = node.all_pids()
+            os.kill(pids["shard-1"], signal.SIGKILL)
+            eventually(lambda: node.pids().get("shard-1", pids["shard-1"]) != pids["shard-1"])
+            newer = [entry[2][1] for entry in c("CLUSTER", "SLOTS")]
+            assert newer == node.worker_ports
+            eventually(lambda: all(answers(second, papers) for _ in range(10)))
+            assert c("CONFIG", "SET", "tls-port", 0) == OK
+            assert not answers(second, papers)
+
+
+def test_a_port_for_tls_that_cannot_be_had_changes_nothing(papers: Papers) -> None:
+    port = free()
+    with socket.socket() as taken, Node(shards=2, tls_port=port, **papers.options) as node:
+        taken.bind((HOST, 0))
+        taken.listen()
+        with Wire(HOST, node.port) as c:
+            refused = c("CONFIG", "SET", "tls-port", taken.getsockname()[1])
+            assert "is in use" in refused.text
+            assert "is in use" in c("CONFIG", "SET", "timeout", 5, "tls-port", taken.getsockname()[1]).text
+            assert c("CONFIG", "GET", "timeout", "tls-port") == [b"timeout", b"0", b"tls-port", str(port).encode()]
+            assert c("CONFIG", "SET", "tls-port", port) == OK
+            assert "another port" in c("CONFIG", "SET", "tls-port", node.port).text
+        assert answers(port, papers)
+    with Node(shards=2) as node, Wire(HOST, node.port) as c:
+        assert "tls-cert-file is needed" in c("CONFIG", "SET", "tls-port", free()).text
+        assert c("CONFIG", "GET", "tls-port") == [b"tls-port", b"0"]
 
 
 def test_nothing_but_tls(papers: Papers) -> None:

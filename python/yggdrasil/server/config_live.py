@@ -54,8 +54,11 @@ def changed(config: Config, pairs: Pairs) -> Config:
     try:
         return config.with_values(update)
     except ValidationError as error:
-        row = OPTIONS[explain(error)[0]]
-        raise _refused(row.name, _reason(row, given.get(row.name, ""))) from None
+        name, allowed = explain(error)
+        row = OPTIONS[name]
+        # What options want of each other says more than the kind of the value.
+        reason = _reason(row, given.get(name, "")) if allowed == row.allowed else f"argument must be {allowed}"
+        raise _refused(name, reason) from None
 
 
 def settable(pairs: Pairs) -> dict[str, str]:

@@ -24,14 +24,41 @@ _ADMIN_BACKLOG = 128
 log = structlog.stdlib.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class TlsSockets:
+    """Those for TLS; `common` and `own` as below."""
+
+    common: list[list[socket.socket]] = field(default_factory=list)
+    own: list[list[socket.socket]] = field(default_factory=list)
+
+    @property
+    def own_ports(self) -> list[int]:
+        """The own port of each worker; empty without TLS."""
+        return _ports(self.own)
+
+    def of(self, shard: int) -> tuple[list[int], list[int]]:
+        """The descriptors of a worker: on the common port, and on its own."""
+        common, own = ([one.fileno() for one in all_of[shard]] if all_of else [] for all_of in (self.common, self.own))
+        return common, own
+
+    def all(self) -> Iterator[socket.socket]:
+        """Those of all workers."""
+        for sockets in (*self.common, *self.own):
+            yield from sockets
+
+    def close(self) -> None:
+        """Closes them."""
+        for one in self.all():
+            one.close()
+
+
 @dataclass(slots=True)
 class Listeners:
     """Sockets by their use. `common` and `own` have one list a worker, with one socket for each address."""
 
     common: list[list[socket.socket]] = field(default_factory=list)
     own: list[list[socket.socket]] = field(default_factory=list)
-    tls_common: list[list[socket.socket]] = field(default_factory=list)
-    tls_own: list[list[socket.socket]] = field(default_factory=list)
+    tls: TlsSockets = field(default_factory=TlsSockets)
     unix: socket.socket | None = None
     near: socket.socket | None = None
     admin: socket.socket | None = None
@@ -44,11 +71,6 @@ class Listeners:
         return _ports(self.own)
 
     @property
-    def tls_own_ports(self) -> list[int]:
-        """The own port of each worker for TLS; empty without TLS."""
-        return _ports(self.tls_own)
-
-    @property
     def admin_port(self) -> int:
         """The port of the admin HTTP server; 0 without one."""
         return _ports([[self.admin]])[0] if self.admin is not None else 0
@@ -56,13 +78,14 @@ class Listeners:
     @property
     def hosts(self) -> list[str]:
         """The addresses that are listened on."""
-        common = self.common or self.tls_common
+        common = self.common or self.tls.common
         return [str(one.getsockname()[0]) for one in common[0]] if common else []
 
     def tcp(self) -> Iterator[socket.socket]:
         """All sockets for clients but the Unix one."""
-        for sockets in (*self.common, *self.own, *self.tls_common, *self.tls_own):
+        for sockets in (*self.common, *self.own):
             yield from sockets
+        yield from self.tls.all()
 
     def set_keepalive(self, seconds: int) -> None:
         """Connections inherit these settings from the socket that accepted them."""
@@ -77,7 +100,7 @@ class Listeners:
         """No new client is taken; the Unix socket's path goes too."""
         for one in self.tcp():
             one.close()
-        self.common, self.own, self.tls_common, self.tls_own = [], [], [], []
+        self.common, self.own, self.tls = [], [], TlsSockets()
         for local in (self.unix, self.near):
             if local is not None:
                 local.close()
@@ -100,14 +123,12 @@ def open_listeners(config: Config) -> Listeners:
     """Opens all sockets of a node; none stays open when one cannot be had."""
     listeners = Listeners()
     try:
-        addresses = _addresses(config) if config.network.port or config.tls.port else []
         if config.network.port:
+            addresses = _addresses(config)
             listeners.common = _open_common(config, addresses, config.network.port, "port")
             if not config.tls.cluster:
                 listeners.own = _open_own_or_others(config, addresses)
-        if config.tls.port:
-            listeners.tls_common = _open_common(config, addresses, config.tls.port, "tls-port")
-            listeners.tls_own = _open_own(config, addresses, config.tls_worker_ports, "tls-worker-port-base")
+        listeners.tls = open_tls(config)
         listeners.set_keepalive(config.network.tcp_keepalive)
         if config.network.unixsocket:
             path = config.directory / config.network.unixsocket
@@ -121,6 +142,20 @@ def open_listeners(config: Config) -> Listeners:
         listeners.close()
         raise
     return listeners
+
+
+def open_tls(config: Config) -> TlsSockets:
+    """Opens the sockets for TLS; none stays open when one cannot be had."""
+    if not config.tls.port:
+        return TlsSockets()
+    addresses = _addresses(config)
+    opened = TlsSockets(common=_open_common(config, addresses, config.tls.port, "tls-port"))
+    try:
+        own = _open_own(config, addresses, config.tls_worker_ports, "tls-worker-port-base")
+    except BaseException:
+        opened.close()
+        raise
+    return TlsSockets(opened.common, own)
 
 
 def _addresses(config: Config) -> list[str]:

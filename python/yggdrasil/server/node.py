@@ -181,7 +181,7 @@ def _node_info(live: LiveConfig, listeners: Listeners, identity: Identity, begin
         port=config.network.port,
         worker_ports=tuple(listeners.own_ports),
         tls_port=config.tls.port,
-        tls_worker_ports=tuple(listeners.tls_own_ports),
+        tls_worker_ports=tuple(listeners.tls.own_ports),
         unixsocket=str(config.directory / config.network.unixsocket) if config.network.unixsocket else "",
         admin_port=config.admin.port,
     )

@@ -12,6 +12,7 @@ from yggdrasil.server.listeners import Listeners
 from yggdrasil.server.messages import Duty, ErrandDone, Loading, StewardDuty, WorkerDuty
 from yggdrasil.server.segments import Segments
 from yggdrasil.server.snapshots.door import address_of
+from yggdrasil.server.tls_listening import TlsListening
 from yggdrasil.server.users import NodeUsers
 
 Handover = tuple[Duty, dict[str, list[int]]]
@@ -64,6 +65,7 @@ class WorkerRole(AssignedRole):
         segments: Segments,
         listeners: Listeners,
         guests: Guests,
+        tls: TlsListening,
         control: Control,
         users: NodeUsers,
         snapshot: Callable[[], str],
@@ -75,6 +77,7 @@ class WorkerRole(AssignedRole):
         self._segments = segments
         self._listeners = listeners
         self._guests = guests
+        self._tls = tls
         self._control = control
         self._users = users
         self.loading: Loading | None = None
@@ -85,7 +88,8 @@ class WorkerRole(AssignedRole):
         """The shared memory, its listening sockets, and the guests that read its shard."""
         sockets = self._listeners
         infos, pages, channel = self._guests.connect(self._shard)
-        with channel:
+        tls_common, tls_own = sockets.tls.of(self._shard)
+        with channel, self._tls.connect(self._shard) as tls_channel:
             yield (
                 WorkerDuty(
                     shard=self._shard,
@@ -101,10 +105,9 @@ class WorkerRole(AssignedRole):
                     "events": self._segments.events,
                     "common": [one.fileno() for one in sockets.common[self._shard]] if sockets.common else [],
                     "own": [one.fileno() for one in sockets.own[self._shard]] if sockets.own else [],
-                    "tls-common": [one.fileno() for one in sockets.tls_common[self._shard]]
-                    if sockets.tls_common
-                    else [],
-                    "tls-own": [one.fileno() for one in sockets.tls_own[self._shard]] if sockets.tls_own else [],
+                    "tls-common": tls_common,
+                    "tls-own": tls_own,
+                    "tls-channel": [tls_channel.fileno()],
                     "unix": [sockets.unix.fileno()] if sockets.unix is not None else [],
                     "door": [self._segments.doors[self._shard].fileno()],
                     "guest-pages": pages,
@@ -117,6 +120,7 @@ class WorkerRole(AssignedRole):
         self.loading = None
         self._control.next_incarnation(self._shard)
         self._guests.disconnect(self._shard)
+        self._tls.disconnect(self._shard)
 
 
 class StewardRole(AssignedRole):

@@ -47,6 +47,7 @@ from yggdrasil.server.roles import AssignedRole, Role, SpareRole, StewardRole, W
 from yggdrasil.server.segments import Segments
 from yggdrasil.server.tls import OPTIONS as TLS_OPTIONS
 from yggdrasil.server.tls import contexts
+from yggdrasil.server.tls_listening import TlsListening
 from yggdrasil.server.users import NodeUsers, password_rules
 
 log = structlog.stdlib.get_logger(__name__)
@@ -100,8 +101,9 @@ class Supervisor:
         self._users = users
         self._log_format = log_format
         self.snapshots = snapshots
+        self._tls = TlsListening(listeners)
         self._workers = [
-            WorkerRole(shard, segments, listeners, guests, control, users, lambda: self.snapshots.id)
+            WorkerRole(shard, segments, listeners, guests, self._tls, control, users, lambda: self.snapshots.id)
             for shard in range(shape.shards)
         ]
         self._steward = StewardRole(segments)
@@ -374,14 +376,7 @@ class Supervisor:
     async def _config_set(self, values: dict[str, str]) -> None:
         before = self.live.config
         after = changed(before, values.items())
-        if TLS_OPTIONS & values.keys():
-            try:
-                contexts(after)
-            except ConfigError as refused:
-                named = min(TLS_OPTIONS & values.keys())
-                raise ConfigSetError(
-                    f"ERR CONFIG SET failed (possibly related to argument '{named}') - {refused}"
-                ) from None
+        _check_contexts(after, values)
         if after.has_log and not self.node.log_directory:
             raise ConfigSetError(
                 "ERR CONFIG SET failed (possibly related to argument 'namespaces') - this node keeps no log from its "
@@ -390,12 +385,17 @@ class Supervisor:
         if "maxclients" in values:
             self._allow_files(after.clients.maxclients + files_reserved(after))
         # In force before anyone is told: a worker that starts meanwhile gets it with its assignment.
-        self.live.config = after
+        replaced = self._tls.replace(after) if after.tls.port != before.tls.port else None
+        self._is_configured(after)
         refusals = await self._broadcast(values)
         if refusals:
-            self.live.config = before
+            if replaced is not None:
+                self._tls.put(before.tls.port, replaced).close()
+            self._is_configured(before)
             await self._broadcast({name: before.text(name) for name in values})
             raise ConfigSetError(refusals[0])
+        if replaced is not None:
+            replaced.close()
         if "requirepass" in values:
             rules = password_rules(after.clients.requirepass)
             await self._change_users(UsersChange(name="set", arguments=(b"default", *rules)), is_password=True)
@@ -406,6 +406,11 @@ class Supervisor:
             keep_namespaces(after.directory, after.durability.namespaces)
         logs.set_level(after.log.loglevel)
         self._listeners.set_keepalive(after.network.tcp_keepalive)
+
+    def _is_configured(self, config: Config) -> None:
+        self.live.config = config
+        ports = {"tls_port": config.tls.port, "tls_worker_ports": tuple(self._listeners.tls.own_ports)}
+        self.node = self.node.model_copy(update=ports)
 
     async def _broadcast(self, values: dict[str, str]) -> list[str]:
         number = next(self._numbers)
@@ -457,6 +462,19 @@ class Supervisor:
             log.error("a task of the supervisor failed", exc_info=error)
             self._failure = self._failure or f"the supervisor failed: {error}"
             self._happened.set()
+
+
+def _check_contexts(config: Config, values: dict[str, str]) -> None:
+    """Refuses what TLS cannot be spoken with, where one of its options is set."""
+    named = {"tls-port", *TLS_OPTIONS} & values.keys()
+    if not named:
+        return
+    try:
+        contexts(config)
+    except ConfigError as refused:
+        raise ConfigSetError(
+            f"ERR CONFIG SET failed (possibly related to argument '{min(named)}') - {refused}"
+        ) from None
 
 
 def install_signals(supervisor: Supervisor) -> None:

@@ -44,6 +44,7 @@ from yggdrasil.server.services import Services
 from yggdrasil.server.snapshots.door import serve_door
 from yggdrasil.server.snapshots.restore import ShardRestore
 from yggdrasil.server.tls import OPTIONS as TLS_OPTIONS
+from yggdrasil.server.tls_listening import Received
 from yggdrasil.shards import cluster, cluster_changes
 
 log = structlog.stdlib.get_logger(__name__)
@@ -79,7 +80,10 @@ class _WorkerProcess:
         self.link: Link[ToChild] = Link(TO_CHILD, self._on_message, self.stopped.set)
         self.services = Services(assignment.node, duty.shard, config, self.link)
         self._acceptor: Acceptor | None = None
+        self._tls_channel: socket.socket | None = None
+        self._listens = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
+        self._setting: asyncio.Task[None] | None = None
         self._worker: Worker | None = None
         self._guests: GuestListener | None = None
         self._here: protocol.Here | None = None
@@ -119,7 +123,9 @@ class _WorkerProcess:
         worker.start(loop)
         unixsocket, backlog = self.assignment.node.unixsocket, self.services.config.network.tcp_backlog
         self._acceptor = Acceptor(worker, unixsocket, backlog)
+        self._tls_channel = socket.socket(fileno=descriptors.take_one("tls-channel"))
         await self._acceptor.listen(descriptors, self.services.config)
+        self._listens.set()
         door = socket.socket(fileno=descriptors.take_one("door"))
         self._door = await serve_door(worker, door)
         descriptors.close()
@@ -194,6 +200,9 @@ class _WorkerProcess:
 
     def _on_message(self, message: ToChild) -> None:
         match message:
+            case SetOptions() if "tls-port" in message.values:
+                # Kept as below. The supervisor sends one such message at a time.
+                self._setting = asyncio.get_running_loop().create_task(self._set_port(message))
             case SetOptions():
                 self.link.send(OptionsSet(id=message.id, error=self._set_options(message.values)))
             case ChangeUsers():
@@ -211,6 +220,33 @@ class _WorkerProcess:
             case Errand():
                 # The steward's alone.
                 pass
+
+    async def _set_port(self, message: SetOptions) -> None:
+        """Sets options with tls-port among them; on an error everything is as it was."""
+        await self._listens.wait()
+        error = None
+        try:
+            await self._listen_securely(changed(self.services.config, message.values.items()))
+        except ConfigSetError as refused:
+            error = str(refused)
+        except ConfigError as refused:
+            error = f"ERR CONFIG SET failed - {refused}"
+        self.link.send(OptionsSet(id=message.id, error=error or self._set_options(message.values)))
+
+    async def _listen_securely(self, config: Config) -> None:
+        assert self._acceptor is not None
+        assert self._tls_channel is not None, "it listens"
+        port = config.tls.port
+        if port == self.services.node.tls_port:
+            return
+        received = Received.from_channel(self._tls_channel, port)
+        try:
+            await self._acceptor.listen_securely(received.descriptors, config)
+        except ConfigError:
+            received.close()
+            raise
+        ports = {"tls_port": port, "tls_worker_ports": received.worker_ports}
+        self.services.node = self.services.node.model_copy(update=ports)
 
     def _set_options(self, values: dict[str, str]) -> str | None:
         """Sets options in the engine; on an error everything is as it was."""

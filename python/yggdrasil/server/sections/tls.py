@@ -19,6 +19,7 @@ class Tls(Section):
             help="The TCP port for TLS that all workers share; 0 for none. Each worker has a port of its own for TLS, "
             "too, which cluster-aware clients are told that have come by TLS.",
             redis=True,
+            runtime=True,
         ),
     ] = 0
     worker_port_base: Annotated[
