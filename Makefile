@@ -48,7 +48,7 @@ test-python: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run the tests of the prod
 	$(BIN)/pytest --ignore=tests/mithril --ignore=tests/clients/programs $(ARGS)
 
 peers: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run against the peer Redis whatever our node is tested with
-	$(BIN)/pytest --peers -m peer $(ARGS)
+	$(BIN)/pytest --peers -m peer --ignore=tests/clients/programs $(ARGS)
 
 transcripts: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Fill in what the peer Redis replies, and check the rest
 	$(BIN)/python -m tests.transcripts
