@@ -14,8 +14,11 @@ import pytest
 from tests.mithril.dedup.documents import planted
 
 from mithril import _kernels
+from mithril.core.config import load
 from mithril.core.errors import ConfigError, DamagedError, InputError
 from mithril.dedup import deduplicate, rethreshold
+from mithril.dedup.settings import DedupSettings
+from mithril.dedup.spill import Spill
 
 PARTS = 6
 THRESHOLD = 0.7
@@ -139,3 +142,20 @@ def test_a_threshold_that_the_work_cannot_give_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="inputs have changed"):
         rethreshold(work, str(folder / "again"), threshold=0.9)
     assert json.loads((folder / "work" / "run.json").read_text())["format"] == 1
+
+
+def test_little_memory_means_fewer_threads_and_no_mapping(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(DedupSettings, {"threads": 8, "memory_bytes": 30 << 20}).settings
+    assert [settings.workers_for(size << 20) for size in (0, 1, 2, 4, 100)] == [8, 8, 4, 1, 1]
+    parts = []
+    real = Spill.part
+
+    def part(self: Spill, name: str, start: int, size: int) -> bytes:
+        parts.append(name)
+        return real(self, name, start, size)
+
+    monkeypatch.setattr(Spill, "part", part)
+    monkeypatch.setattr("mithril.dedup.clustering._MAPPED_SHARE", 1 << 30)
+    deduplicate(str(folder / "in"), str(folder / "out"), threshold=THRESHOLD)
+    assert "shingles" in parts
+    assert texts_of(folder / "out") == texts_of(folder / "whole")

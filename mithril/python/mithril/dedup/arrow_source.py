@@ -39,6 +39,10 @@ class ArrowFileSource(FileSource):
         """Estimated bytes in memory."""
         return self._info.size * _EXPANSION
 
+    def chunk_bytes(self) -> int:
+        """Estimated bytes of the largest chunk in memory."""
+        return self.size_in_memory() // max(self._batches, 1)
+
     def chunks(self, column: str, whole: bool) -> Iterator[Callable[[], Chunk]]:
         """The readers of the chunks."""
         if column not in self._schema.names:

@@ -101,6 +101,10 @@ class Source(abc.ABC):
         """Estimated bytes of all documents in memory."""
 
     @abc.abstractmethod
+    def chunk_bytes(self) -> int:
+        """Estimated bytes of the largest chunk in memory."""
+
+    @abc.abstractmethod
     def chunks(self, column: str, whole: bool) -> Iterator[Callable[[], Chunk]]:
         """The readers of the chunks, in order; they may run at the same time. `whole` asks for all columns."""
 

@@ -2,6 +2,7 @@
 
 import mmap
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +14,7 @@ from mithril.dedup.chunks import Booleans
 from mithril.dedup.ordered import in_order
 from mithril.dedup.scan import HASHES, SHINGLES, SIZES, STARTS, Scan, band
 from mithril.dedup.settings import DedupSettings
+from mithril.dedup.spill import Spill
 
 Numbers = npt.NDArray[np.uint32]
 Pairs = npt.NDArray[np.uint64]
@@ -22,6 +24,7 @@ _HASH_BYTES = 16
 _SHINGLE_BYTES = 4
 # A comparison sorts copies of its sets.
 _COPIES = 2
+_MAPPED_SHARE = 4
 _LATER = np.uint64(0xFFFF_FFFF)
 _EARLIER_SHIFT = np.uint64(32)
 
@@ -105,17 +108,18 @@ def _links(scan: Scan, distinct: Booleans) -> Pairs:
 
 
 def _similarities(scan: Scan, pairs: Pairs, settings: DedupSettings) -> npt.NDArray[np.float64]:
-    mapped = scan.spill.map(SHINGLES)
-    assert mapped is not None, "documents of a pair have shingles"
+    # What is mapped counts as memory of this process, so only what is small against its memory is.
+    small = scan.spill.size(SHINGLES) <= settings.memory_bytes // _MAPPED_SHARE
+    mapped = scan.spill.map(SHINGLES) if small else None
     sizes = np.asarray(scan.spill.read(SIZES, np.uint32))
     starts = np.asarray(scan.spill.read(STARTS, np.uint64))
-    tasks = _comparisons(mapped, pairs, sizes, starts, settings)
-    with mapped:
+    tasks = _comparisons(mapped or scan.spill, pairs, sizes, starts, settings)
+    with mapped or nullcontext():
         return np.concatenate(list(in_order(tasks, settings.workers)))
 
 
 def _comparisons(
-    mapped: mmap.mmap, pairs: Pairs, sizes: Numbers, starts: Pairs, settings: DedupSettings
+    shingles: mmap.mmap | Spill, pairs: Pairs, sizes: Numbers, starts: Pairs, settings: DedupSettings
 ) -> Iterator[Callable[[], npt.NDArray[np.float64]]]:
     """Tasks whose sets fit into half of the memory, all threads together."""
     budget = settings.memory_bytes // 2 // (settings.workers + 1)
@@ -124,20 +128,32 @@ def _comparisons(
     start, done = 0, 0
     while start < len(pairs):
         end = max(int(np.searchsorted(cost, done + budget, side="right")), start + 1)
-        yield partial(_compare, mapped, pairs[start:end], sizes, starts, settings.threshold)
+        yield partial(_compare, shingles, pairs[start:end], sizes, starts, settings.threshold)
         start, done = end, int(cost[end - 1])
 
 
 def _compare(
-    mapped: mmap.mmap, pairs: Pairs, sizes: Numbers, starts: Pairs, threshold: float
+    shingles: mmap.mmap | Spill, pairs: Pairs, sizes: Numbers, starts: Pairs, threshold: float
 ) -> npt.NDArray[np.float64]:
     earlier, later = _unpacked(pairs)
     documents = np.unique(np.concatenate((earlier, later)))
     local = _packed(np.searchsorted(documents, earlier), np.searchsorted(documents, later))
-    found = _kernels.similarities(mapped, _bytes(starts[documents]), _bytes(sizes[documents]), _bytes(local), threshold)
+    counts, places = sizes[documents], starts[documents]
+    if isinstance(shingles, Spill):
+        data = b"".join(
+            shingles.part(SHINGLES, start * _SHINGLE_BYTES, count * _SHINGLE_BYTES)
+            for start, count in zip(places.tolist(), counts.tolist(), strict=True)
+        )
+        places = np.cumsum(counts, dtype=np.uint64) - counts
+        return np.frombuffer(_similar(data, places, counts, local, threshold), np.float64)
+    found = _similar(shingles, places, counts, local, threshold)
     # What was read of the file need not stay in this process.
-    mapped.madvise(mmap.MADV_DONTNEED)
+    shingles.madvise(mmap.MADV_DONTNEED)
     return np.frombuffer(found, np.float64)
+
+
+def _similar(shingles: bytes | mmap.mmap, places: Pairs, counts: Numbers, pairs: Pairs, threshold: float) -> bytes:
+    return _kernels.similarities(shingles, _bytes(places), _bytes(counts), _bytes(pairs), threshold)
 
 
 def _longest(roots: Numbers, lengths: Numbers) -> Numbers:

@@ -32,6 +32,11 @@ class ParquetSource(FileSource):
         """Estimated bytes in memory."""
         return sum(self._metadata.row_group(index).total_byte_size for index in range(self._metadata.num_row_groups))
 
+    def chunk_bytes(self) -> int:
+        """Estimated bytes of the largest chunk in memory."""
+        groups = (self._metadata.row_group(index) for index in range(self._metadata.num_row_groups))
+        return max((group.total_byte_size for group in groups), default=0)
+
     def chunks(self, column: str, whole: bool) -> Iterator[Callable[[], Chunk]]:
         """The readers of the chunks."""
         if column not in self._schema.names:

@@ -1,15 +1,25 @@
 """Settings of a process that does nothing but deduplicate."""
 
+import contextlib
+import ctypes
 import gc
+import platform
 
 import pyarrow as pa
 
+# The name that glibc's mallopt has for the number of arenas.
+_M_ARENA_MAX = -8
+
 
 def own_process() -> None:
-    """Saves a fifth of the time of a run, where all of the process is ours.
+    """Saves memory and a tenth of the time of a run, where all of the process is ours.
 
-    Arrow's allocator gives memory back at once, and the system clears it again for the next row group; that of the C
-    library keeps it. What was imported is not looked at by the garbage collector any more.
+    Of Arrow's allocators jemalloc keeps pages for the next row group, and gives back what is not used soon. The C
+    library gets one arena, as memory that is free in one does not help a thread of another. What was imported is not
+    looked at by the garbage collector any more.
     """
     gc.freeze()
-    pa.set_memory_pool(pa.system_memory_pool())
+    with contextlib.suppress(NotImplementedError):
+        pa.set_memory_pool(pa.jemalloc_memory_pool())
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)

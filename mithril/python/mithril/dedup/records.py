@@ -72,6 +72,10 @@ class RecordsSource(FileSource):
         """Estimated bytes in memory."""
         return self._info.size * (_EXPANSION if self._compression else 1)
 
+    def chunk_bytes(self) -> int:
+        """Estimated bytes of the largest chunk in memory."""
+        return min(2 * self._block_bytes, self.size_in_memory())
+
     def chunks(self, column: str, whole: bool) -> Iterator[Callable[[], Chunk]]:
         """The readers of the chunks."""
         line, first = 1, True

@@ -101,7 +101,7 @@ def scan(
         held: list[Chunk] = []
         present = bool(found.rows[-1])
         tasks = islice(_tasks(source, settings, signing, spill, hold), len(found.rows[-1]), None)
-        for signed in in_order(tasks, settings.workers):
+        for signed in in_order(tasks, settings.workers_for(source.chunk_bytes())):
             documents += signed.chunk.rows
             if documents > DOCUMENTS_MAX:
                 raise InputError(f"{source.name}: a run takes at most {DOCUMENTS_MAX} documents; divide the inputs")

@@ -10,6 +10,8 @@ from mithril.core.config import Settings
 
 METHODS = ("exact", "minhash", "substring")
 
+# A chunk in work is there as it was stored, decoded, and in the form that is written.
+_COPIES = 3
 _SIGNED = (
     "column",
     "normalization",
@@ -79,3 +81,7 @@ class DedupSettings(Settings):
     def workers(self) -> int:
         """The number of threads in use."""
         return self.threads or min(os.cpu_count() or 1, 16)
+
+    def workers_for(self, chunk_bytes: int) -> int:
+        """The number of threads for chunks of so many bytes: with little memory fewer are in work at once."""
+        return max(min(self.workers, self.memory_bytes // (_COPIES * max(chunk_bytes, 1)) - 1), 1)

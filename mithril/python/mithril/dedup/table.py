@@ -94,6 +94,10 @@ class TableSource(Source):
         """Estimated bytes in memory."""
         return 0
 
+    def chunk_bytes(self) -> int:
+        """Estimated bytes of the largest chunk in memory."""
+        return 0
+
     def chunks(self, column: str, whole: bool) -> Iterator[Callable[[], Chunk]]:
         """The readers of the chunks."""
         if column not in self._table.column_names:

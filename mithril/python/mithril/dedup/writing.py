@@ -89,7 +89,8 @@ class Writing:
 
     def run(self, files: Sequence[InputFile], store: Store | None, mark: bool, overwrite: bool) -> None:
         """Writes all files into the store; without one only the samples are looked at."""
-        workers = self._settings.workers
+        largest = max((file.source.chunk_bytes() for file in files), default=0)
+        workers = self._settings.workers_for(largest)
         # Files beside each other where there are enough of them, otherwise the chunks of one file.
         wide = len(files) >= workers
         threads = 1 if wide else workers
@@ -100,7 +101,9 @@ class Writing:
     def texts(self, files: Sequence[InputFile]) -> Iterator[tuple[int, Any]]:
         """The texts of all documents, by chunks with their first number."""
         for index, file in enumerate(files):
-            for first, chunk in self._chunks(index, file, self._settings.workers, whole=False):
+            for first, chunk in self._chunks(
+                index, file, self._settings.workers_for(file.source.chunk_bytes()), whole=False
+            ):
                 yield first, chunk.texts
 
     def _file(
