@@ -1,4 +1,4 @@
-"""What it costs to keep changes, beside Redis with its append only file on the same disk and beside ourselves without."""
+"""What it costs to keep changes: beside Redis with its append only file, and beside ourselves without a log."""
 
 import socket
 import statistics
@@ -29,8 +29,8 @@ class Keeping:
     """A promise, as both servers are told to give it."""
 
     name: str
-    ours: dict[str, object]
-    redis: dict[str, object]
+    ours: dict[str, Any]
+    redis: dict[str, Any]
 
 
 FAST = Keeping("fast", {"ack": "fast"}, {"appendonly": "yes", "appendfsync": "everysec"})
@@ -70,7 +70,7 @@ def measure(kinds: dict[str, Kind], *, keys: int, rounds: int, seconds: float) -
 
 
 @contextmanager
-def _keeping(kind: Kind, keeping: Keeping, **more: object) -> Iterator[Server]:
+def _keeping(kind: Kind, keeping: Keeping, **more: Any) -> Iterator[Server]:
     """A server that keeps its promise on the disk on which ours does."""
     options = dict(keeping.ours if kind.ours else keeping.redis) | more
     if kind.ours or kind.command[0] != "chroot":

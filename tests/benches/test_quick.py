@@ -25,9 +25,10 @@ SCENARIOS = (
     "get-into",
     "large-collections",
     "waiting",
+    "log",
     "hit-ratio",
 )
-FIGURES_WITHOUT_PEERS = 28
+FIGURES_WITHOUT_PEERS = 30
 
 pytestmark = [
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the benchmarks need two cores"),

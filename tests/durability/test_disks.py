@@ -127,6 +127,7 @@ def test_a_file_system_that_turns_read_only_is_named_and_reads_go_on(tmp_path: P
         failing.fail()
         eventually(lambda: isinstance(c("SET", "key:1", VALUE), Error))
         eventually(lambda: is_read_only(failing.root))
+        eventually(lambda: cause_of(c) == "Read-only file system (os error 30)")
         check_refusing(node, c, cause_of(c))
         failing.mend()
         # Nothing can be written to it before it is mounted again.

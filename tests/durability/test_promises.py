@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.durability.test_recovery import readyz, serving
-from tests.node import HOST, Node
+from tests.node import HOST, Node, wait_until_gone
 from tests.wire import OK, SYNTAX, Error, Wire, eventually, pairs
 
 MARK_BYTES = 64
@@ -76,6 +76,24 @@ def test_a_connection_asks_for_more_and_for_less_only_where_that_is_allowed(slow
             assert c("CLIENT", "ACK", ack) == OK
             assert c("SET", key, "x" * 1000) == OK
             eventually(partial(is_durable_or_not, c, promise))
+
+
+def test_what_is_written_and_not_durable_has_a_limit_and_writers_wait_for_that(tmp_path: Path) -> None:
+    values = [("SET", f"key:{number}", str(number) * 50_000) for number in range(100, 200)]
+    limits: dict[str, str | int] = {"flush_interval": 60_000, "log_unflushed_max": "1mb", "log_segment_size": "1mb"}
+    with serving(tmp_path, shards=2, **limits) as (node, c):
+        with Wire(HOST, node.worker_ports[1]) as other:
+            for number, value in enumerate(values):
+                (other if number % 2 else c).send(*value)
+            assert [c.read() for _ in values[::2]] == [OK] * 50
+            assert [other.read() for _ in values[::2]] == [OK] * 50
+        # Nobody has asked for a flush.
+        eventually(lambda: int(info(c)["log_unflushed_bytes"]) <= 2 << 20)
+        pids = node.all_pids()
+        node.kill()
+        wait_until_gone(pids)
+    with serving(tmp_path, shards=2) as (_, c):
+        assert c("MGET", *[key for _, key, _ in values]) == [value.encode() for *_, value in values]
 
 
 def test_what_none_is_promised_for_is_gone(tmp_path: Path) -> None:

@@ -235,8 +235,15 @@ impl Progress {
         self.durable_position.store(position, Release);
     }
 
-    pub(crate) fn set_failure(&self, failure: Option<Failure>) {
-        self.fail(&mut self.lock(), failure);
+    /// Says why nothing more is taken. A sync that has failed stays one that has, whatever fails behind it.
+    pub(crate) fn set_failure(&self, failure: Failure) {
+        let mut state = self.lock();
+        let what = if state.has_lost() {
+            FailureKind::Sync
+        } else {
+            failure.what
+        };
+        self.fail(&mut state, Some(Failure { what, ..failure }));
     }
 
     fn fail(&self, state: &mut State, failure: Option<Failure>) {

@@ -627,8 +627,11 @@ mod tests {
         let (expected, found) = (4096, 4000);
         assert_eq!(error, Err(FormatError::Length { expected, found }));
         assert_eq!(
-            SegmentHeader::decode(&file[..40], 4096),
-            Err(FormatError::NoSegment)
+            SegmentHeader::decode(&file[..40], 40),
+            Err(FormatError::Length {
+                expected: HEADER_BYTES,
+                found: 40
+            })
         );
     }
 

@@ -8,8 +8,9 @@ use yggdrasil_core::engine::{AckChoice, Log, LogStatus, Pressure};
 use yggdrasil_core::keyspace::{ChangeListener, KeyspaceError, Mark, Millis, Record};
 use yggdrasil_core::namespaces::{Ack, Namespaces};
 
-use crate::flusher::{Failure, Progress};
+use crate::flusher::{Failure, FailureKind, Progress};
 use crate::format::{Content, Decision, Outcome};
+use crate::reader::LogError;
 use crate::recovery::find_decision;
 use crate::writer::{Given, Writer};
 
@@ -318,9 +319,12 @@ impl Log for ShardLog {
             return;
         }
         state.heal_at = now + HEAL_MS;
-        if state.progress.must_heal() {
-            // Where it fails again, the failure stays.
-            let _ = state.writer.heal();
+        if state.progress.must_heal()
+            && let Err(LogError::Disk { error, .. }) = state.writer.heal()
+        {
+            // The cause may be another one by now.
+            let failure = Failure::new(FailureKind::Sync, &error);
+            state.progress.set_failure(failure);
         }
     }
 }

@@ -192,11 +192,15 @@ impl Writer {
             self.progress.ask_to_prepare(self.options.segment_bytes);
             return Ok(());
         }
+        if self.progress.must_heal() {
+            // What a failed sync has left comes first.
+            return self.check();
+        }
         match self.roll(needed) {
             Ok(()) => Ok(()),
             Err(error) => {
                 let failure = Failure::new(FailureKind::Room, &error);
-                self.progress.set_failure(Some(failure));
+                self.progress.set_failure(failure);
                 self.progress.ask_to_prepare(self.options.segment_bytes);
                 Err(failure)
             }

@@ -326,3 +326,27 @@ fn a_segment_that_is_missing_is_named() {
         "/log/0000000000000002.log is missing: the log has segments before it and behind it"
     );
 }
+
+#[test]
+fn a_sync_that_has_failed_is_not_forgotten_for_want_of_room() {
+    let mut case = Case::new(5, SimulatedDisk::new());
+    case.put(b"durable".to_vec(), None);
+    case.flush();
+    case.put(b"not durable".to_vec(), None);
+    case.disk.fail_sync_after(0);
+    case.flush();
+    case.disk.set_room(Some(0));
+    assert!(case.writer.reserve(1 << 20).is_err());
+    case.disk.set_room(None);
+    let progress = Arc::clone(case.writer.progress());
+    progress.prepare(&case.disk, &case.options.directory);
+    assert!(
+        case.writer.check().is_err(),
+        "it is to be written anew first"
+    );
+    case.writer.heal().expect("the disk works again");
+    assert!(case.writer.check().is_ok());
+    case.disk.cut_power(Damage::Drop, &mut |_| 0);
+    let (found, _) = read(&case.disk, &case.options.directory);
+    assert!(found == case.written);
+}

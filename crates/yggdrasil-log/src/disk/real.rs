@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ use super::direct::{DirectArea, Store};
 use super::mapped::Mapped;
 use super::{Area, Contents, Disk, Syncer};
 
+/// From so many bytes on a system call costs less than a fault for each new page that is stored to.
+const CALL_BYTES_MIN: usize = 16 * 1024;
 /// Zeros are written in pieces of so many bytes, where the file system cannot set room aside.
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -154,7 +156,13 @@ impl Area for RealArea {
 
     #[inline]
     fn write(&mut self, offset: u64, bytes: &[u8]) {
-        self.mapped.store(offset, bytes);
+        let end = offset.checked_add(bytes.len() as u64);
+        let is_inside = end.is_some_and(|end| end <= self.bytes);
+        let is_long = bytes.len() >= CALL_BYTES_MIN && is_inside;
+        // Both ways lead to the same pages. Where the call fails, the stores do not.
+        if !is_long || self.file.0.write_all_at(bytes, offset).is_err() {
+            self.mapped.store(offset, bytes);
+        }
     }
 
     fn syncer(&self) -> Arc<dyn Syncer> {
