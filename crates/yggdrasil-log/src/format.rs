@@ -104,10 +104,12 @@ impl SegmentHeader {
     /// # Errors
     /// It is not that of a segment that can be read.
     pub fn decode(file: &[u8], found: u64) -> Result<Self, FormatError> {
-        let expected = HEADER_BYTES;
-        let head: &[u8; HEADER_BYTES as usize] = file
-            .first_chunk()
-            .ok_or(FormatError::Length { expected, found })?;
+        if found < HEADER_BYTES {
+            let expected = HEADER_BYTES;
+            return Err(FormatError::Length { expected, found });
+        }
+        let head: &[u8; HEADER_BYTES as usize] =
+            file.first_chunk().ok_or(FormatError::NoSegment)?;
         if head[..8] != MAGIC {
             return Err(FormatError::NoSegment);
         }

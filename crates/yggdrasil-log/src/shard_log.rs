@@ -205,6 +205,14 @@ impl ChangeListener for LogListener {
         self.shared.borrow_mut().writer.reserve(bytes).is_ok()
     }
 
+    fn certain_room(&self) -> u64 {
+        let state = self.shared.borrow();
+        if state.progress.has_failed() {
+            return 0;
+        }
+        state.writer.room()
+    }
+
     fn name_draft(&mut self, key: &[u8]) -> u64 {
         let mut state = self.shared.borrow_mut();
         if state.namespaces.of(key).ack == Ack::None {

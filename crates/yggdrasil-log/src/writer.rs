@@ -177,6 +177,13 @@ impl Writer {
         self.make_room(needed)
     }
 
+    /// Bytes of contents for which the segment in hand has room.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        let left = self.header.bytes.saturating_sub(self.offset);
+        left.saturating_sub(self.needed_for(0)) / ALIGNMENT * ALIGNMENT
+    }
+
     /// True while nothing has failed.
     ///
     /// # Errors

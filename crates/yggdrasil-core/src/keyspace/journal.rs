@@ -33,6 +33,11 @@ pub trait ChangeListener: Debug {
         false
     }
 
+    /// Bytes of records for which there is room already. Nothing is made ready for more.
+    fn certain_room(&self) -> u64 {
+        0
+    }
+
     /// Names a long value of a key that is still coming, whose bytes may be given piece by piece; 0 where its change
     /// brings all of it.
     fn name_draft(&mut self, _key: &[u8]) -> u64 {
@@ -267,6 +272,12 @@ impl Journal {
         self.listener
             .as_ref()
             .is_none_or(|listener| listener.has_room(bytes))
+    }
+
+    /// Bytes of records for which the listener has room already.
+    pub(super) fn certain_room(&self) -> u64 {
+        let listener = self.listener.as_ref();
+        listener.map_or(u64::MAX, |listener| listener.certain_room())
     }
 
     pub(super) fn listener(&mut self) -> Option<&mut (dyn ChangeListener + 'static)> {

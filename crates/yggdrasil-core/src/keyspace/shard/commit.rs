@@ -283,11 +283,12 @@ impl Shard {
     /// Bytes that new entries may take together, each as by [`Shard::certain_need`], without a chance of refusal.
     #[must_use]
     pub fn certain_room(&self) -> u64 {
-        let room = self.room().min(MOST_CERTAIN_BYTES);
-        if self.pins.bytes() > 0 || !self.journal.has_room(room) {
+        if self.pins.bytes() > 0 {
             return 0;
         }
-        room
+        // Nothing is set aside for it: most requests need little of it.
+        let room = self.room().min(MOST_CERTAIN_BYTES);
+        room.min(self.journal.certain_room())
     }
 
     /// What an entry may take at most: a page of another size class, and one of the index, may be begun for it.
