@@ -19,7 +19,7 @@ from mithril.dedup.index import NONE, SKETCH_BYTES, Bytes, DocumentIndex, Entrie
 # Documents of one transaction, which nobody else is served during.
 _BATCH = 512
 # Entries of a hash for which it is made: such hashes stay packed, and are quick to search.
-_BUCKET_ENTRIES = 32
+_BUCKET_ENTRIES = 64
 _BUCKETS_MAX = 1 << 24
 _BAND_FIELD, _TEXT_FIELD, _NUMBER = 5, 12, 5
 # Sketches in one string.
