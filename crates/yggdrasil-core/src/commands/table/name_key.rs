@@ -47,16 +47,18 @@ impl NameKey {
         })
     }
 
-    /// The key of a name of up to eight bytes. As a rule others follow it, so that eight can be read at once.
+    /// The key of a name of up to 16 bytes. As a rule others follow it, so that eight can be read at once.
     #[inline]
-    pub(in crate::commands) fn short(bytes: &[u8], name: Span) -> Option<Self> {
+    pub(in crate::commands) fn whole(bytes: &[u8], name: Span) -> Option<Self> {
         let head = word(bytes, name.start)?;
-        if !(1..=8).contains(&name.len) {
-            return None;
-        }
+        let (head, tail) = match name.len {
+            1..=8 => (head & (u64::MAX >> (64 - 8 * name.len)), 0),
+            9..=Self::WHOLE_BYTES_MAX => (head, lower(word(bytes, name.start + name.len - 8)?)),
+            _ => return None,
+        };
         Some(Self {
-            head: lower(head & (u64::MAX >> (64 - 8 * name.len))),
-            tail: 0,
+            head: lower(head),
+            tail,
             kind: name.len as u32 | u32::from(NO_CONTAINER) << 8,
         })
     }
@@ -110,6 +112,9 @@ mod tests {
         fn short_names_have_keys_of_their_own(a in "[a-z]{1,16}", b in "[a-z]{1,16}") {
             let (key_a, key_b) = (NameKey::of(NO_CONTAINER, a.as_bytes()), NameKey::of(NO_CONTAINER, b.as_bytes()));
             prop_assert_eq!(a == b, key_a == key_b);
+            let request = format!("{a}\r\n$3\r\nkey\r\n");
+            let name = Span { start: 0, len: a.len() };
+            prop_assert_eq!(NameKey::whole(request.as_bytes(), name), key_a);
         }
     }
 }

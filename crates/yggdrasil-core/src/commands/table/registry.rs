@@ -248,17 +248,14 @@ impl Registry {
         }
     }
 
-    /// Finds nearly everything: a right request with a name of up to eight bytes that is not hidden behind another.
+    /// Finds nearly everything: a right request with a name of up to 16 bytes that is not hidden behind another.
     #[inline]
     fn quick_lookup(&self, args: &Args<'_>) -> Option<CommandId> {
-        let key = NameKey::short(args.bytes(), *args.spans().first()?)?;
+        let key = NameKey::whole(args.bytes(), *args.spans().first()?)?;
         let slot = self
             .slots
             .get(key.hash() as usize & (self.slots.len() - 1))?;
-        let is_right = slot.key.head == key.head
-            && slot.key.kind == key.kind
-            && slot.arity.allows(args.len())
-            && !slot.is_container;
+        let is_right = slot.key == key && slot.arity.allows(args.len()) && !slot.is_container;
         is_right.then_some(CommandId(slot.row))
     }
 
