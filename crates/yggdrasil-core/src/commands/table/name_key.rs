@@ -47,18 +47,28 @@ impl NameKey {
         })
     }
 
-    /// The key of a name of up to 16 bytes. As a rule others follow it, so that eight can be read at once.
+    /// The key of a name of up to eight bytes. As a rule others follow it, so that eight can be read at once.
     #[inline]
-    pub(in crate::commands) fn whole(bytes: &[u8], name: Span) -> Option<Self> {
+    pub(in crate::commands) fn short(bytes: &[u8], name: Span) -> Option<Self> {
         let head = word(bytes, name.start)?;
-        let (head, tail) = match name.len {
-            1..=8 => (head & (u64::MAX >> (64 - 8 * name.len)), 0),
-            9..=Self::WHOLE_BYTES_MAX => (head, lower(word(bytes, name.start + name.len - 8)?)),
-            _ => return None,
-        };
+        if !(1..=8).contains(&name.len) {
+            return None;
+        }
         Some(Self {
-            head: lower(head),
-            tail,
+            head: lower(head & (u64::MAX >> (64 - 8 * name.len))),
+            tail: 0,
+            kind: name.len as u32 | u32::from(NO_CONTAINER) << 8,
+        })
+    }
+
+    /// The key of a name of nine to 16 bytes.
+    pub(in crate::commands) fn long(bytes: &[u8], name: Span) -> Option<Self> {
+        if !(9..=Self::WHOLE_BYTES_MAX).contains(&name.len) {
+            return None;
+        }
+        Some(Self {
+            head: lower(word(bytes, name.start)?),
+            tail: lower(word(bytes, name.start + name.len - 8)?),
             kind: name.len as u32 | u32::from(NO_CONTAINER) << 8,
         })
     }
@@ -114,7 +124,8 @@ mod tests {
             prop_assert_eq!(a == b, key_a == key_b);
             let request = format!("{a}\r\n$3\r\nkey\r\n");
             let name = Span { start: 0, len: a.len() };
-            prop_assert_eq!(NameKey::whole(request.as_bytes(), name), key_a);
+            let (short, long) = (NameKey::short(request.as_bytes(), name), NameKey::long(request.as_bytes(), name));
+            prop_assert_eq!(short.xor(long), key_a);
         }
     }
 }
