@@ -106,6 +106,22 @@ fn words(line: &str) -> ArgsBuffer {
 }
 
 #[test]
+fn a_field_that_has_expired_is_new_when_it_is_set() {
+    for others in [0, 600] {
+        let mut node = Node::new();
+        for other in 0..others {
+            assert_eq!(node.ask(&format!("HSET h other:{other} 0")), ":1");
+        }
+        assert_eq!(node.ask("HSET h a 1 b 2 c 3"), ":3");
+        assert_eq!(node.ask("HPEXPIRE h 100 FIELDS 2 a b"), "*2 :1 :1");
+        node.now += 100;
+        assert_eq!(node.ask("HSET h a 1 a 2 c 3 d 4"), ":2");
+        assert_eq!(node.ask("HSET h a 3 c 4"), ":0");
+        assert_eq!(node.ask("HMGET h a b c d"), "*4 $1 3 $-1 $1 4 $1 4");
+    }
+}
+
+#[test]
 fn keys_expire() {
     let mut node = Node::new();
     assert_eq!(node.ask("SET a 1 PX 1500"), "+OK");

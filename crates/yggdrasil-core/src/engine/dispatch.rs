@@ -7,6 +7,7 @@ use super::output::Tails;
 use super::parked::{Asker, Blocked};
 use super::pending::{SessionRef, Waiter};
 use super::session::{Gates, Queued, Wait};
+use super::tracking::Origin;
 use super::{Engine, Event};
 use crate::commands::{CommandError, CommandId, Flags, Keys, Route, Run, parts};
 use crate::keyspace::{Key, hash_key, slot::key_slot};
@@ -349,10 +350,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(index) else {
             return;
         };
-        if session.gates.any(Gates::TRACKING) {
-            self.end_caching(index, command);
-        }
-        let session = &mut self.sessions[index];
+        let is_tracking = session.gates.any(Gates::TRACKING);
         let is_answered = session.slots.opened() == slots_before;
         if is_answered {
             let muted = session.is_muted();
@@ -373,6 +371,9 @@ impl Engine {
             }
             self.stats.executed(command.index(), spent, failed);
             self.stats.add(Counter::CommandsProcessed, 1);
+        }
+        if is_tracking {
+            self.end_caching(index, command);
         }
         if spent >= self.observations.slow_ns && (is_answered || self.is_spread(command)) {
             let client = self.sessions[index].at.client;
@@ -447,18 +448,17 @@ impl Engine {
         if self.reserved.is_some() {
             return Flow::Again(Wait::Release);
         }
-        if self.reads_out_of_turn(index, command, self.me) {
-            return Flow::Again(Wait::Slots);
-        }
         if let Some(shard) = self.event_backlog() {
             return Flow::Again(Wait::Ring(shard));
         }
-        let session = &mut self.sessions[index];
-        let (db, protocol, ack) = (session.db, session.protocol, session.ack);
-        let is_first = session.slots.is_empty();
-        let origin = self.origin_of(index);
         let (start, before) = (self.reply_start(index), self.shard.number());
         let session = &mut self.sessions[index];
+        if session.must_read_later(self.me) && self.table.spec(command).flags.has(Flags::READONLY) {
+            return Flow::Again(Wait::Slots);
+        }
+        let (db, protocol, ack) = (session.db, session.protocol, session.ack);
+        let is_first = session.slots.is_empty();
+        let origin = Origin::of_session(session, self.me);
         let mut target = std::mem::take(session.reply_target());
         let job = Job {
             command,
@@ -477,7 +477,7 @@ impl Engine {
             false if self.table.spec(command).flags.has(Flags::READONLY) => Lends::NotYet,
             false => Lends::Rests,
         };
-        let ran = self.run_job(&job, &mut target, lends);
+        let ran = self.run_job_inline(&job, &mut target, lends);
         let session = &mut self.sessions[index];
         *session.reply_target() = target;
         match ran {

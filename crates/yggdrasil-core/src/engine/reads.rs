@@ -63,6 +63,7 @@ impl Engine {
         } else {
             0
         };
+        let view = view.as_ref();
         reply_read(&self.stats, session, &context, run, view, args, lending);
         if too_early.0 {
             session.take_back(start);
@@ -156,6 +157,7 @@ impl Engine {
             limits: &self.options.limits,
         };
         let run = (needs, handler);
+        let view = view.as_ref();
         reply_read(&self.stats, session, &context, run, view, args, None);
         Flow::Done
     }
@@ -205,7 +207,7 @@ impl Engine {
             session,
             &context,
             (Some(Kind::String), handler),
-            Some(view),
+            Some(&view),
             args,
             Some(&mut lending),
         );
@@ -227,7 +229,7 @@ fn reply_read(
     session: &mut Session,
     context: &ReadContext<'_>,
     (needs, handler): (Option<Kind>, ReadHandler),
-    view: Option<EntryView<'_>>,
+    view: Option<&EntryView<'_>>,
     args: &Args<'_>,
     lending: Option<&mut dyn Lend>,
 ) {
@@ -243,8 +245,8 @@ fn reply_read(
         None => Reply::new(target, protocol),
         Some(lending) => Reply::lending(target, protocol, lending),
     };
-    let fits = check_kind(needs, view.as_ref());
-    if let Err(error) = fits.and_then(|()| handler(context, view.as_ref(), args, &mut reply)) {
+    let fits = check_kind(needs, view);
+    if let Err(error) = fits.and_then(|()| handler(context, view, args, &mut reply)) {
         error.write(&mut reply);
     }
 }

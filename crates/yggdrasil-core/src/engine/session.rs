@@ -312,6 +312,12 @@ impl Session {
         !self.gates.any(Gates::RESTRICTED) || self.user.check(command, row, args).is_ok()
     }
 
+    /// True while the owners remember what the request in hand reads.
+    #[inline(always)]
+    pub fn tracks_now(&self) -> bool {
+        self.gates.any(Gates::TRACKING) && self.tracks
+    }
+
     /// True while replies are not wanted.
     #[inline]
     pub fn is_muted(&self) -> bool {

@@ -42,6 +42,16 @@ impl Origin {
             ..Self::default()
         }
     }
+
+    /// The client of a session of the worker `me`.
+    #[inline(always)]
+    pub(super) fn of_session(session: &Session, me: usize) -> Self {
+        Self {
+            client: session.at.client,
+            untouched: session.gates.any(Gates::NO_TOUCH),
+            tracked_by: session.tracks_now().then_some(me),
+        }
+    }
 }
 
 /// Another client, which hears what is meant for the one that reads.
@@ -136,8 +146,7 @@ impl Engine {
     /// True where the owner has to execute what this session reads, and remember it.
     #[inline(always)]
     pub(super) fn tracks(&self, index: usize) -> bool {
-        let session = &self.sessions[index];
-        session.gates.any(Gates::TRACKING) && session.tracks
+        self.sessions[index].tracks_now()
     }
 
     /// Decides whether what a command of a session reads is remembered.
@@ -191,11 +200,7 @@ impl Engine {
 
     /// The client behind a request of a session.
     pub(super) fn origin_of(&self, index: usize) -> Origin {
-        Origin {
-            client: self.sessions[index].at.client,
-            untouched: self.sessions[index].gates.any(Gates::NO_TOUCH),
-            tracked_by: self.tracks(index).then_some(self.me),
-        }
+        Origin::of_session(&self.sessions[index], self.me)
     }
 
     /// Remembers what was read on behalf of a client.

@@ -67,8 +67,46 @@ impl Double {
 }
 
 /// The double of a text that is one and nothing else, and in the range of doubles.
+#[inline]
 #[must_use]
 pub fn parse_double(text: &[u8]) -> Option<f64> {
+    short_decimal(text).or_else(|| parse_any(text))
+}
+
+/// The number of up to 15 digits, perhaps with a sign and a point. A quotient of numbers that are exact is rounded
+/// once.
+#[inline]
+fn short_decimal(text: &[u8]) -> Option<f64> {
+    const DIGITS_MAX: usize = 15;
+    const POWERS: [f64; DIGITS_MAX + 1] = [
+        1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+    ];
+    let (is_negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    if digits.len() > DIGITS_MAX {
+        return None;
+    }
+    let (mut number, mut point) = (0_u64, None);
+    for (place, byte) in digits.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => number = number * 10 + u64::from(byte - b'0'),
+            b'.' if point.is_none() => point = Some(place),
+            _ => return None,
+        }
+    }
+    if digits.len() == usize::from(point.is_some()) {
+        return None;
+    }
+    let behind = point.map_or(0, |point| digits.len() - point - 1);
+    let size = number as f64 / POWERS[behind];
+    Some(if is_negative { -size } else { size })
+}
+
+#[inline(never)]
+fn parse_any(text: &[u8]) -> Option<f64> {
     let double = Double::parse(text).filter(|double| !double.is_out_of_range);
     double.map(|double| double.value)
 }
@@ -275,6 +313,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn short_decimals_are_read_exactly(text in "[-+]?[0-9]{0,9}\\.?[0-9]{0,8}") {
+            let read = |parse: fn(&[u8]) -> Option<f64>| parse(text.as_bytes()).map(f64::to_bits);
+            prop_assert_eq!(read(parse_double), read(parse_any));
+        }
+
         #[test]
         fn no_bytes_are_too_strange_to_be_read(bytes: Vec<u8>, hexadecimal in "[-+]?0x[0-9a-f.p+-]{0,40}") {
             let _ = Double::parse(&bytes);

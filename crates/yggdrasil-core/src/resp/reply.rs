@@ -313,7 +313,7 @@ impl<'a> Reply<'a> {
     }
 
     /// A line that holds a number.
-    #[inline]
+    #[inline(always)]
     fn header<N: itoa::Integer + Copy>(&mut self, kind: u8, value: N)
     where
         u8: TryFrom<N>,
@@ -328,11 +328,14 @@ impl<'a> Reply<'a> {
                 self.out
                     .extend_from_slice(&[kind, digits[0], digits[1], b'\r', b'\n']);
             }
-            _ => {
-                let mut buffer = itoa::Buffer::new();
-                self.line(kind, buffer.format(value).as_bytes());
-            }
+            _ => self.long_header(kind, value),
         }
+    }
+
+    #[inline(never)]
+    fn long_header<N: itoa::Integer>(&mut self, kind: u8, value: N) {
+        let mut buffer = itoa::Buffer::new();
+        self.line(kind, buffer.format(value).as_bytes());
     }
 
     #[inline]

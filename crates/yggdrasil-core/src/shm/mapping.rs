@@ -293,6 +293,18 @@ impl SharedMapping {
         self.region.words().get((offset >> 3) as usize)
     }
 
+    /// The `N` words at a byte offset; `None` when outside or not aligned.
+    #[inline]
+    pub fn words<const N: usize>(&self, offset: u64) -> Option<&[AtomicU64; N]> {
+        if !offset.is_multiple_of(8) {
+            return None;
+        }
+        self.region
+            .words()
+            .get((offset >> 3) as usize..)?
+            .first_chunk()
+    }
+
     #[inline]
     pub fn u32(&self, offset: u64) -> Option<&AtomicU32> {
         self.region.u32(offset)

@@ -22,6 +22,12 @@ fn word(mapping: &SharedMapping, offset: usize) -> &AtomicU64 {
         .expect("statistics lie inside the control segment")
 }
 
+/// Adds to a word of which this process is the only writer.
+#[inline]
+fn bump(word: &AtomicU64, by: u64) {
+    word.store(word.load(Relaxed).wrapping_add(by), Relaxed);
+}
+
 /// What was counted for one command.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub struct CommandStats {
@@ -54,8 +60,15 @@ impl StatsBlock {
 
     #[inline]
     fn bump(&self, offset: usize, by: u64) {
-        let word = self.word(offset);
-        word.store(word.load(Relaxed).wrapping_add(by), Relaxed);
+        bump(self.word(offset), by);
+    }
+
+    /// The words of a command: calls, nanoseconds, rejected, failed.
+    #[inline]
+    fn row(&self, command: usize) -> &[AtomicU64; COMMAND_WORDS] {
+        let offset = self.base + COMMANDS_OFFSET + command * COMMAND_WORDS * WORD;
+        let words = self.mapping.words(offset as u64);
+        words.expect("statistics lie inside the control segment")
     }
 
     /// Adds to a counter.
@@ -86,11 +99,11 @@ impl StatsBlock {
     #[inline]
     pub fn executed(&self, command: usize, nanoseconds: u64, failed: bool) {
         let command = command.min(COMMANDS_MAX - 1);
-        let row = COMMANDS_OFFSET + command * COMMAND_WORDS * WORD;
-        self.bump(row, 1);
-        self.bump(row + WORD, nanoseconds);
+        let [calls, spent, _, failures] = self.row(command);
+        bump(calls, 1);
+        bump(spent, nanoseconds);
         if failed {
-            self.bump(row + 3 * WORD, 1);
+            bump(failures, 1);
         }
         let bucket = bucket_of_ns(nanoseconds);
         self.bump(
@@ -101,11 +114,8 @@ impl StatsBlock {
 
     /// Counts a command that was refused before its execution.
     pub fn rejected(&self, command: usize) {
-        let command = command.min(COMMANDS_MAX - 1);
-        self.bump(
-            COMMANDS_OFFSET + command * COMMAND_WORDS * WORD + 2 * WORD,
-            1,
-        );
+        let [_, _, rejected, _] = self.row(command.min(COMMANDS_MAX - 1));
+        bump(rejected, 1);
     }
 
     /// Sets counters and command statistics to zero (CONFIG RESETSTAT); gauges keep their value.

@@ -351,6 +351,15 @@ fn misfit(needs: Option<Kind>, entry: &EntryView<'_>) -> CommandError {
     }
 }
 
+/// Bytes of an operation beside the arguments that it names.
+const OP_BYTES: usize = 32;
+
+/// An empty buffer with room for operations that name arguments of a request.
+#[inline]
+pub fn ops_of(args: &Args<'_>) -> Vec<u8> {
+    Vec::with_capacity(args.bytes().len() + OP_BYTES)
+}
+
 impl ShardContext<'_> {
     /// The string of a key, used by this.
     ///
@@ -596,8 +605,12 @@ impl CommandSpec {
             reply.array(args.len() - 1);
         }
         let mut sum = 0;
-        for argument in args.iter().skip(1) {
-            let key = context.key(argument);
+        for argument in args.from(1).iter() {
+            let key = Key {
+                db: context.db,
+                hash: hash_key(context.hash_seed, argument),
+                bytes: argument,
+            };
             sum += each(context.look_up(&key, self.flags), reply);
         }
         if is_sum {

@@ -61,6 +61,18 @@ impl NameKey {
         })
     }
 
+    /// The key of a name of nine to 16 bytes.
+    pub(in crate::commands) fn long(bytes: &[u8], name: Span) -> Option<Self> {
+        if !(9..=Self::WHOLE_BYTES_MAX).contains(&name.len) {
+            return None;
+        }
+        Some(Self {
+            head: lower(word(bytes, name.start)?),
+            tail: lower(word(bytes, name.start + name.len - 8)?),
+            kind: name.len as u32 | u32::from(NO_CONTAINER) << 8,
+        })
+    }
+
     #[inline]
     pub(in crate::commands) fn hash(&self) -> u64 {
         let mixed = self.head ^ self.tail.rotate_left(29) ^ u64::from(self.kind).rotate_right(24);
@@ -110,6 +122,10 @@ mod tests {
         fn short_names_have_keys_of_their_own(a in "[a-z]{1,16}", b in "[a-z]{1,16}") {
             let (key_a, key_b) = (NameKey::of(NO_CONTAINER, a.as_bytes()), NameKey::of(NO_CONTAINER, b.as_bytes()));
             prop_assert_eq!(a == b, key_a == key_b);
+            let request = format!("{a}\r\n$3\r\nkey\r\n");
+            let name = Span { start: 0, len: a.len() };
+            let (short, long) = (NameKey::short(request.as_bytes(), name), NameKey::long(request.as_bytes(), name));
+            prop_assert_eq!(short.xor(long), key_a);
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::commands::table::keys::Keys;
 use crate::commands::table::name_key::{NO_CONTAINER, NameKey, is_name};
 use crate::commands::table::spec::{Arity, CommandSpec, Docs, Group, Route};
 use crate::commands::table::{help, syntax};
-use crate::resp::{Args, Reply};
+use crate::resp::{Args, Reply, Span};
 
 /// Every command that is written in Rust.
 pub const FAMILIES: &[&[CommandSpec]] = &[
@@ -248,17 +248,28 @@ impl Registry {
         }
     }
 
-    /// Finds nearly everything: a right request with a name of up to eight bytes that is not hidden behind another.
+    /// Finds nearly everything: a right request with a name of up to 16 bytes that is not hidden behind another.
     #[inline]
     fn quick_lookup(&self, args: &Args<'_>) -> Option<CommandId> {
-        let key = NameKey::short(args.bytes(), *args.spans().first()?)?;
+        let name = *args.spans().first()?;
+        match NameKey::short(args.bytes(), name) {
+            Some(key) => self.in_its_place(&key, args),
+            None => self.quick_lookup_of_long(name, args),
+        }
+    }
+
+    #[inline(never)]
+    fn quick_lookup_of_long(&self, name: Span, args: &Args<'_>) -> Option<CommandId> {
+        self.in_its_place(&NameKey::long(args.bytes(), name)?, args)
+    }
+
+    /// The command of a name that stands where it is looked for first, if the request is right for it.
+    #[inline(always)]
+    fn in_its_place(&self, key: &NameKey, args: &Args<'_>) -> Option<CommandId> {
         let slot = self
             .slots
             .get(key.hash() as usize & (self.slots.len() - 1))?;
-        let is_right = slot.key.head == key.head
-            && slot.key.kind == key.kind
-            && slot.arity.allows(args.len())
-            && !slot.is_container;
+        let is_right = slot.key == *key && slot.arity.allows(args.len()) && !slot.is_container;
         is_right.then_some(CommandId(slot.row))
     }
 

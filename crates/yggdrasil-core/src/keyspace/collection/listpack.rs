@@ -366,7 +366,7 @@ impl ListpackBuf {
 
     #[inline]
     pub fn push_back(&mut self, element: Element<'_>) {
-        self.insert(self.bytes.len() - 1, element);
+        self.extend([element]);
     }
 
     #[inline]
@@ -458,8 +458,10 @@ impl ListpackBuf {
         if new > old {
             self.bytes.resize(len + (new - old), 0);
         }
-        self.bytes.copy_within(at + old..len, at + new);
-        self.bytes.truncate(len - old + new);
+        if new != old {
+            self.bytes.copy_within(at + old..len, at + new);
+            self.bytes.truncate(len - old + new);
+        }
         &mut self.bytes[at..at + new]
     }
 
@@ -480,9 +482,14 @@ impl ListpackBuf {
 
 impl<'a> Extend<Element<'a>> for ListpackBuf {
     fn extend<T: IntoIterator<Item = Element<'a>>>(&mut self, elements: T) {
+        self.bytes.pop();
+        let mut added = 0;
         for element in elements {
-            self.push_back(element);
+            Encoded::of(element).append(&mut self.bytes);
+            added += 1;
         }
+        self.bytes.push(END);
+        self.change_len(|count| count.saturating_add(added));
     }
 }
 

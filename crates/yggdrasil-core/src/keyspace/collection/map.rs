@@ -78,6 +78,10 @@ impl<K: MapKey + Default, V: MapValue> Leaf for Rows<K, V> {
         Some(Self { rows, outside })
     }
 
+    fn is_small(&self) -> bool {
+        self.rows.len() < ROWS_MAX / 2
+    }
+
     fn absorb(&mut self, next: &Self) -> bool {
         if self.rows.len() + next.rows.len() > ROWS_MAX / 2 {
             return false;

@@ -142,26 +142,32 @@ enum Small {
 }
 
 impl Small {
-    fn open(packed: &[u8]) -> Self {
-        match packed.split_first() {
-            Some((&LISTPACK, bytes)) => Self::Listpack(ListpackBuf::trusted(bytes.to_vec())),
-            Some((_, bytes)) => Self::Integers(IntsetBuf::trusted(bytes.to_vec())),
-            None => Self::Integers(IntsetBuf::new()),
+    /// Takes the bytes of an entry, until [`Small::close`].
+    fn open(packed: &mut Vec<u8>) -> Self {
+        let mut bytes = std::mem::take(packed);
+        if bytes.is_empty() {
+            return Self::Integers(IntsetBuf::new());
+        }
+        match bytes.remove(0) {
+            LISTPACK => Self::Listpack(ListpackBuf::trusted(bytes)),
+            _ => Self::Integers(IntsetBuf::trusted(bytes)),
         }
     }
 
     fn close(self, packed: &mut Vec<u8>) {
-        packed.clear();
-        match self {
-            Self::Integers(integers) if !integers.view().is_empty() => {
-                packed.push(INTEGERS);
-                packed.extend_from_slice(integers.bytes());
+        let (first, is_empty, bytes) = match self {
+            Self::Integers(integers) => {
+                (INTEGERS, integers.view().is_empty(), integers.into_bytes())
             }
-            Self::Listpack(listpack) if !listpack.view().is_empty() => {
-                packed.push(LISTPACK);
-                packed.extend_from_slice(listpack.bytes());
+            Self::Listpack(listpack) => {
+                (LISTPACK, listpack.view().is_empty(), listpack.into_bytes())
             }
-            Self::Integers(_) | Self::Listpack(_) => {}
+        };
+        *packed = bytes;
+        if is_empty {
+            packed.clear();
+        } else {
+            packed.insert(0, first);
         }
     }
 

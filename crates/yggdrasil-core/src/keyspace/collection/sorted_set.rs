@@ -109,27 +109,31 @@ impl SortedSet {
     }
 
     fn put(&mut self, member: &[u8], score: f64) {
-        let before = self.score(member);
+        let row = [&score.to_le_bytes()[..]];
+        let before = self
+            .scores
+            .replace(member, &row, |before| before.map(score_in));
         if before == Some(score) {
             return;
         }
         if let Some(before) = before {
-            self.order.edit_by_key(&Mark::new(before, member), |block| {
-                block.remove(before, member);
-            });
+            self.take_from_order(member, before);
         }
-        self.scores.insert(member, &score.to_le_bytes());
         self.order.edit_by_key(&Mark::new(score, member), |block| {
             block.insert(score, member);
+        });
+    }
+
+    fn take_from_order(&mut self, member: &[u8], score: f64) {
+        self.order.edit_by_key(&Mark::new(score, member), |block| {
+            block.remove(score, member);
         });
     }
 
     fn remove(&mut self, member: &[u8]) {
         if let Some(score) = self.score(member) {
             self.scores.remove(member);
-            self.order.edit_by_key(&Mark::new(score, member), |block| {
-                block.remove(score, member);
-            });
+            self.take_from_order(member, score);
         }
     }
 

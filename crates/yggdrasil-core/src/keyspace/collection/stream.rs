@@ -28,8 +28,8 @@ pub use self::group::{Consumer, Group, Name, Pending};
 pub use self::id::StreamId;
 use self::node::NodeLimits;
 pub use self::node::{StreamEntry, StreamNode};
-use self::ops::Op;
 pub use self::ops::StreamOps;
+use self::ops::{Op, Pairs};
 pub use self::part::StreamPart;
 use super::map::Map;
 use super::tree::{Tree, Wreckage, Wrecks};
@@ -218,7 +218,7 @@ impl Stream {
 
     fn change(&mut self, op: Op<'_>, packing: &Packing) {
         match op {
-            Op::Add { id, pairs } => self.add(id, &pairs, packing),
+            Op::Add { id, pairs } => self.add(id, pairs, packing),
             Op::Delete(id) => self.delete(id),
             Op::Trim(entries) => {
                 self.nodes
@@ -258,7 +258,7 @@ impl Stream {
         }
     }
 
-    fn add(&mut self, id: StreamId, pairs: &[(&[u8], &[u8])], packing: &Packing) {
+    fn add(&mut self, id: StreamId, pairs: Pairs<'_>, packing: &Packing) {
         let limits = NodeLimits {
             bytes: packing.stream_node_bytes_max,
             entries: packing.stream_node_entries_max,

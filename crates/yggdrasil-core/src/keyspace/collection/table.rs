@@ -75,16 +75,23 @@ impl Table {
 
     /// The same with a value whose parts lie in several places.
     pub fn insert_parts(&mut self, member: &[u8], parts: &[&[u8]]) -> bool {
+        self.replace(member, parts, |before| before.is_none())
+    }
+
+    /// The same; `see` sees the value that the member had.
+    pub fn replace<R>(
+        &mut self,
+        member: &[u8],
+        parts: &[&[u8]],
+        see: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> R {
         let hash = hash_of(self.seed, member);
         self.tree
-            .edit_by_key(&hash, |bucket| bucket.insert(hash, member, parts))
+            .edit_by_key(&hash, |bucket| bucket.insert(hash, member, parts, see))
     }
 
     /// Removes a member. False for one that was not there.
     pub fn remove(&mut self, member: &[u8]) -> bool {
-        if !self.contains(member) {
-            return false;
-        }
         let hash = hash_of(self.seed, member);
         self.tree
             .edit_by_key(&hash, |bucket| bucket.remove(hash, member))
@@ -112,6 +119,14 @@ impl Table {
         first
             .skip(inside as usize)
             .chain(leaves.flat_map(|found| found.leaf.rows()))
+    }
+
+    /// Visits all members, in the order of their hashes.
+    #[inline]
+    pub fn visit(&self, mut visit: impl FnMut(Row<'_>)) {
+        for found in self.tree.walk_all() {
+            found.leaf.rows().for_each(&mut visit);
+        }
     }
 
     /// Visits about `count` members from a cursor on. Returns the next cursor; 0 begins and ends.

@@ -46,6 +46,9 @@ pub trait Leaf: Clone + Debug + Default + Send + Sync + 'static {
     /// Gives up the upper part of a leaf that is too long.
     fn split(&mut self) -> Option<Self>;
 
+    /// True for a leaf that is short enough to belong together with another one.
+    fn is_small(&self) -> bool;
+
     /// Takes in the elements of the next leaf if both are so short that they belong together.
     fn absorb(&mut self, next: &Self) -> bool;
 }
@@ -123,14 +126,18 @@ pub struct Found<'a, L> {
 /// The element that a way down leads to.
 enum Seek<'k, K> {
     Key(&'k K),
-    /// The leaf of a position; the end belongs to the last leaf.
-    Position(u64),
+    /// The leaf of a position in a node of `len` elements; the end belongs to the last leaf.
+    Position {
+        at: u64,
+        len: u64,
+    },
 }
 
 /// The outcome of a change for the node above.
 struct Change<L: Leaf> {
     heap_bytes: i64,
-    len: u64,
+    /// Elements that came, or went.
+    len: i64,
     /// Nodes that come behind the changed one.
     behind: Vec<Child<L>>,
 }
@@ -150,25 +157,44 @@ fn children_of<L: Leaf>(children: impl Iterator<Item = Child<L>>) -> Vec<Child<L
     all
 }
 
+/// The child that has a key if any has it.
+#[inline]
+fn child_of_key<L: Leaf>(children: &[Child<L>], key: &L::Key) -> usize {
+    let behind = children.partition_point(|child| child.least <= *key);
+    behind.saturating_sub(1)
+}
+
+/// The child that has a position in a node of `len` elements, and the position of its first element. It is searched
+/// from the nearer end.
+fn child_of_position<L: Leaf>(children: &[Child<L>], at: u64, len: u64) -> (usize, u64) {
+    if at < len / 2 {
+        let mut start = 0;
+        for (index, child) in children.iter().enumerate() {
+            if at < start + child.len {
+                return (index, start);
+            }
+            start += child.len;
+        }
+    }
+    let mut start = len;
+    for (index, child) in children.iter().enumerate().rev() {
+        start -= child.len;
+        if at >= start && (child.len > 0 || index == 0) {
+            return (index, start);
+        }
+    }
+    (0, 0)
+}
+
 /// The child that a way down leads through, and the position of its first element below the node.
 fn choose<L: Leaf>(children: &[Child<L>], seek: Seek<'_, L::Key>) -> (usize, u64) {
     match seek {
         Seek::Key(key) => {
-            let behind = children.partition_point(|child| child.least <= *key);
-            let index = behind.saturating_sub(1);
+            let index = child_of_key(children, key);
             let start = children[..index].iter().map(|child| child.len).sum();
             (index, start)
         }
-        Seek::Position(position) => {
-            let mut start = 0;
-            for (index, child) in children.iter().enumerate() {
-                if position < start + child.len || index + 1 == children.len() {
-                    return (index, start);
-                }
-                start += child.len;
-            }
-            (0, 0)
-        }
+        Seek::Position { at, len } => child_of_position(children, at, len),
     }
 }
 
@@ -181,11 +207,14 @@ impl<K> Clone for Seek<'_, K> {
 impl<K> Copy for Seek<'_, K> {}
 
 impl<'k, K> Seek<'k, K> {
-    /// The same below a child that begins at a position.
-    fn below(self, start: u64) -> Self {
+    /// The same below a child that begins at a position and has so many elements.
+    fn below(self, start: u64, len: u64) -> Self {
         match self {
             Self::Key(key) => Self::Key(key),
-            Self::Position(position) => Self::Position(position - start),
+            Self::Position { at, .. } => Self::Position {
+                at: at - start,
+                len,
+            },
         }
     }
 }
@@ -204,7 +233,7 @@ impl<L: Leaf> Node<L> {
 
     fn is_small(&self) -> bool {
         match self {
-            Self::Leaf(_) => true,
+            Self::Leaf(leaf) => leaf.is_small(),
             Self::Inner(children) => children.len() < CHILDREN_FEW,
         }
     }
@@ -216,18 +245,19 @@ fn change_leaf<L: Leaf, R>(
     change: impl FnOnce(&mut L, usize) -> R,
 ) -> (R, Change<L>) {
     let leaf = Arc::make_mut(leaf);
-    let before = leaf_bytes(leaf) as i64;
+    let (bytes_before, len_before) = (leaf_bytes(leaf), leaf.len());
     let offset = match seek {
         Seek::Key(_) => 0,
-        Seek::Position(position) => position as usize,
+        Seek::Position { at, .. } => at as usize,
     };
     let outcome = change(leaf, offset);
     let mut behind = Vec::new();
     let mut rest = leaf.split();
-    let mut after = leaf_bytes(leaf);
+    let (mut bytes, mut len) = (leaf_bytes(leaf), leaf.len());
     while let Some(mut part) = rest {
         rest = part.split();
-        after += leaf_bytes(&part);
+        bytes += leaf_bytes(&part);
+        len += part.len();
         behind.push(Child {
             least: part.first_key(),
             len: part.len() as u64,
@@ -235,8 +265,8 @@ fn change_leaf<L: Leaf, R>(
         });
     }
     let change = Change {
-        heap_bytes: after as i64 - before,
-        len: leaf.len() as u64,
+        heap_bytes: bytes as i64 - bytes_before as i64,
+        len: len as i64 - len_before as i64,
         behind,
     };
     (outcome, change)
@@ -248,21 +278,38 @@ fn change_inner<L: Leaf, R>(
     change: impl FnOnce(&mut L, usize) -> R,
 ) -> (R, Change<L>) {
     let children = unshared(children);
-    let (index, start) = choose(children, seek);
+    let (index, start) = match seek {
+        Seek::Key(key) => (child_of_key(children, key), 0),
+        Seek::Position { at, len } => child_of_position(children, at, len),
+    };
     let child = &mut children[index];
-    let (outcome, below) = child.node.change(seek.below(start), change);
+    let (outcome, below) = child.node.change(seek.below(start, child.len), change);
     if let Seek::Key(key) = seek
         && *key < child.least
     {
         child.least = key.clone();
     }
-    child.len = below.len;
-    let is_grown = !below.behind.is_empty();
-    children.splice(index + 1..index + 1, below.behind);
+    let len_behind: u64 = below.behind.iter().map(|child| child.len).sum();
+    child.len = child.len.saturating_add_signed(below.len) - len_behind;
     let mut heap_bytes = below.heap_bytes;
-    if !is_grown {
+    let mut behind = Vec::new();
+    if !below.behind.is_empty() {
+        children.splice(index + 1..index + 1, below.behind);
+        behind = overflow(children, index);
+        heap_bytes += (behind.len() as u64 * inner_bytes::<L>()) as i64;
+    } else if below.len <= 0 {
         heap_bytes -= tidy(children, index);
     }
+    let change = Change {
+        heap_bytes,
+        len: below.len,
+        behind,
+    };
+    (outcome, change)
+}
+
+/// Moves children for which a node has no room to nodes behind it; `index` is the child that was split.
+fn overflow<L: Leaf>(children: &mut Vec<Child<L>>, index: usize) -> Vec<Child<L>> {
     let mut behind = Vec::new();
     while children.len() > CHILDREN_MAX {
         // Whoever only appends gets full nodes.
@@ -271,23 +318,15 @@ fn change_inner<L: Leaf, R>(
         } else {
             children.len() / 2
         };
-        let upper = children_of(children.drain(at..));
-        heap_bytes += inner_bytes::<L>() as i64;
-        behind.push(parent(upper));
+        behind.push(parent(children_of(children.drain(at..))));
     }
     behind.reverse();
-    let len = children.iter().map(|child| child.len).sum();
-    let change = Change {
-        heap_bytes,
-        len,
-        behind,
-    };
-    (outcome, change)
+    behind
 }
 
 /// The children of a node that nobody else holds.
 fn unshared<L: Leaf>(children: &mut Arc<Vec<Child<L>>>) -> &mut Vec<Child<L>> {
-    if Arc::get_mut(children).is_none() {
+    if Arc::strong_count(children) > 1 {
         *children = Arc::new(children_of(children.iter().cloned()));
     }
     Arc::make_mut(children)
@@ -390,29 +429,36 @@ impl<L: Leaf> Tree<L> {
         position: u64,
         change: impl FnOnce(&mut L, usize) -> R,
     ) -> R {
-        self.edit(Seek::Position(position.min(self.len)), change)
+        self.edit(self.seek(position), change)
+    }
+
+    fn seek<'k>(&self, position: u64) -> Seek<'k, L::Key> {
+        Seek::Position {
+            at: position.min(self.len),
+            len: self.len,
+        }
     }
 
     fn edit<R>(&mut self, seek: Seek<'_, L::Key>, change: impl FnOnce(&mut L, usize) -> R) -> R {
         let (outcome, change) = self.root.change(seek, change);
-        self.len = change.len;
+        self.len = self.len.saturating_add_signed(change.len);
         self.heap_bytes = self.heap_bytes.saturating_add_signed(change.heap_bytes);
         if !change.behind.is_empty() {
-            self.raise(change);
+            self.raise(change.behind);
         }
         self.lower();
         outcome
     }
 
-    /// Puts a new root above the old one and what came behind it.
-    fn raise(&mut self, change: Change<L>) {
+    /// Puts a new root above the old one and what came behind it, which is counted already.
+    fn raise(&mut self, behind: Vec<Child<L>>) {
+        let len_behind: u64 = behind.iter().map(|child| child.len).sum();
         let first = Child {
             least: first_key(&self.root),
-            len: change.len,
+            len: self.len - len_behind,
             node: self.root.clone(),
         };
-        let mut level = children_of(std::iter::once(first).chain(change.behind));
-        self.len = level.iter().map(|child| child.len).sum();
+        let mut level = children_of(std::iter::once(first).chain(behind));
         loop {
             if level.len() <= CHILDREN_MAX {
                 self.heap_bytes += inner_bytes::<L>();
@@ -449,7 +495,7 @@ impl<L: Leaf> Tree<L> {
     /// The leaf that has the element of a position.
     #[must_use]
     pub fn find_by_position(&self, position: u64) -> Found<'_, L> {
-        self.find(Seek::Position(position.min(self.len)))
+        self.find(self.seek(position))
     }
 
     fn find(&self, mut seek: Seek<'_, L::Key>) -> Found<'_, L> {
@@ -460,7 +506,7 @@ impl<L: Leaf> Tree<L> {
                 Node::Leaf(leaf) => return Found { leaf, start },
                 Node::Inner(children) => {
                     let (index, before) = choose(children, seek);
-                    seek = seek.below(before);
+                    seek = seek.below(before, children[index].len);
                     start += before;
                     node = &children[index].node;
                 }
@@ -476,8 +522,7 @@ impl<L: Leaf> Tree<L> {
             match node {
                 Node::Leaf(leaf) => return leaf,
                 Node::Inner(children) => {
-                    let behind = children.partition_point(|child| child.least <= *key);
-                    node = &children[behind.saturating_sub(1)].node;
+                    node = &children[child_of_key(children, key)].node;
                 }
             }
         }
@@ -526,12 +571,8 @@ impl<L: Leaf> Tree<L> {
             })
             .collect();
         if !behind.is_empty() {
-            let len = tree.len;
-            tree.raise(Change {
-                heap_bytes: 0,
-                len,
-                behind,
-            });
+            tree.len += behind.iter().map(|child| child.len).sum::<u64>();
+            tree.raise(behind);
         }
         tree
     }

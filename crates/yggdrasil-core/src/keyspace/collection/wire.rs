@@ -18,6 +18,32 @@ pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// Bytes that a length takes.
+#[inline]
+pub fn length_bytes(length: usize) -> usize {
+    const BITS: u32 = 7;
+    (usize::BITS - (length | 1).leading_zeros()).div_ceil(BITS) as usize
+}
+
+/// Writes a length at the front of a place, and leaves what is behind it.
+#[inline]
+pub fn write_length(place: &mut &mut [u8], length: usize) {
+    let mut left = length;
+    while left >= 0x80 {
+        write_bytes(place, &[left as u8 | 0x80]);
+        left >>= 7;
+    }
+    write_bytes(place, &[left as u8]);
+}
+
+/// Writes bytes at the front of a place that has room for them, and leaves what is behind it.
+#[inline]
+pub fn write_bytes(place: &mut &mut [u8], bytes: &[u8]) {
+    let (front, behind) = std::mem::take(place).split_at_mut(bytes.len());
+    front.copy_from_slice(bytes);
+    *place = behind;
+}
+
 /// The length at the front of some bytes, and what follows it.
 #[inline]
 pub fn length_at(bytes: &[u8]) -> Option<(usize, &[u8])> {
@@ -114,6 +140,13 @@ mod tests {
             put_bytes(&mut out, &bytes);
             out.extend(number.to_le_bytes());
             let mut wire = Wire::new(&out);
+            let mut written = vec![0; length_bytes(length as usize) + bytes.len()];
+            let mut place = &mut written[..];
+            write_length(&mut place, length as usize);
+            write_bytes(&mut place, &bytes);
+            prop_assert!(place.is_empty());
+            prop_assert!(out.starts_with(&written[..length_bytes(length as usize)]));
+            prop_assert!(written.ends_with(&bytes));
             prop_assert_eq!(wire.length(), Some(length as usize));
             prop_assert_eq!(wire.bytes(), Some(&bytes[..]));
             prop_assert_eq!(wire.u64(), Some(number));

@@ -248,7 +248,6 @@ impl Shard {
         if header.is_pinned() {
             self.pins.room().check(&[(key.bytes, ops.len() as u64)])?;
         }
-        let before = self.weight(place.at, header);
         let effect = || Effect::Delta {
             kind,
             is_new: false,
@@ -256,15 +255,16 @@ impl Shard {
         };
         let number = self.commit(key, header.value_bytes(), effect);
         let root = number_of_root(self.value_bytes_at(place.at, header));
-        let packing = self.trees.packing;
-        let tree = &mut self.trees.all[root];
+        let Trees { all, packing, .. } = &mut self.trees;
+        let tree = &mut all[root];
         let bytes_before = tree.heap_bytes();
-        tree.apply(ops, &packing);
+        tree.apply(ops, packing);
         let is_empty = tree.is_empty();
         let bytes_after = tree.heap_bytes();
         self.count_tree_bytes(bytes_before, bytes_after);
         let access = self.eviction.used(place, key.hash, now, bytes_before);
-        let after = before + bytes_after - bytes_before;
+        let own = footprint(header.total_bytes());
+        let (before, after) = (own + bytes_before, own + bytes_after);
         self.eviction.resized(access, before, after);
         self.note_pinned_weight(key, place, after);
         if is_empty {

@@ -91,6 +91,12 @@ impl Eviction {
         }
     }
 
+    /// True where the policy asks for the weight of what is used.
+    #[inline(always)]
+    pub(super) fn weighs_uses(&self) -> bool {
+        self.bits == AccessBits::Queued
+    }
+
     /// Access bits after one more use of an entry whose tree takes `tree_bytes`.
     #[inline(always)]
     pub(super) fn used(&mut self, place: &Place, hash: u64, now: Millis, tree_bytes: u64) -> u32 {

@@ -252,7 +252,11 @@ impl Shard {
             return None;
         }
         self.note_read(key, header.key_bytes() + header.value_bytes());
-        let tree_bytes = self.tree_bytes(place.at, header);
+        let tree_bytes = if self.eviction.weighs_uses() {
+            self.tree_bytes(place.at, header)
+        } else {
+            0
+        };
         let access = self.eviction.used(&place, key.hash, now, tree_bytes);
         if header.access() != access {
             self.arena

@@ -6,7 +6,7 @@ use crate::commands::families::scan::{Scanned, scan_elements};
 use crate::commands::families::steps::{long, write_in_steps};
 use crate::commands::families::value::write_element;
 use crate::commands::table::error::CommandError;
-use crate::commands::table::handler::{Outcome, ReadContext, ShardContext};
+use crate::commands::table::handler::{Outcome, ReadContext, ShardContext, ops_of};
 use crate::keyspace::collection::hash::{Cell, HashView, Row, put_remove, put_set};
 use crate::keyspace::{EntryView, KeyEvent, Kind, Millis, Packing, Value};
 use crate::resp::{Args, Reply};
@@ -46,19 +46,26 @@ fn set_all(
     let now = context.now;
     let entry = context.of_kind(Kind::Hash, &key)?;
     let hash = hash_of(entry.as_ref(), now);
-    let mut ops = Vec::with_capacity(args.bytes().len());
-    let mut new = 0;
-    let may_repeat = args.len() > 4;
-    let mut seen = HashSet::new();
+    let (before, overwritten) = (hash.len(), expired_fields(&hash, args));
+    let mut ops = ops_of(args);
     for place in (2..args.len()).step_by(2) {
-        let (field, value) = (args.at(place), args.at(place + 1));
-        let is_first = !may_repeat || seen.insert(field);
-        new += u64::from(is_first && hash.get(field).is_none());
-        put_set(&mut ops, field, value, None);
+        put_set(&mut ops, args.at(place), args.at(place + 1), None);
     }
     context.change(&key, Kind::Hash, &ops)?;
     context.notify(KeyEvent::HSet, &key);
-    Ok(new)
+    let after = hash_of(context.shard.look(&key, now).as_ref(), now).len();
+    Ok(after - before + overwritten)
+}
+
+/// The number of fields among arguments that are in a hash but have expired.
+fn expired_fields(hash: &HashView<'_>, args: &Args<'_>) -> u64 {
+    if !hash.has_expired() {
+        return 0;
+    }
+    let fields = args.iter().skip(2).step_by(2);
+    let fields: HashSet<&[u8]> = fields.collect();
+    let has_expired = |field: &&&[u8]| hash.has(field) && hash.get(field).is_none();
+    fields.iter().filter(has_expired).count() as u64
 }
 
 pub(super) fn hsetnx(
@@ -71,7 +78,7 @@ pub(super) fn hsetnx(
     let entry = context.of_kind(Kind::Hash, &key)?;
     let is_there = hash_of(entry.as_ref(), now).get(args.at(2)).is_some();
     if !is_there {
-        let mut ops = Vec::new();
+        let mut ops = ops_of(args);
         put_set(&mut ops, args.at(2), args.at(3), None);
         context.change(&key, Kind::Hash, &ops)?;
         context.notify(KeyEvent::HSet, &key);
@@ -90,7 +97,7 @@ pub(super) fn hdel(
     let entry = context.of_kind(Kind::Hash, &key)?;
     let hash = hash_of(entry.as_ref(), now);
     let mut gone = HashSet::new();
-    let mut ops = Vec::new();
+    let mut ops = ops_of(args);
     for field in args.iter().skip(2) {
         if hash.get(field).is_some() && gone.insert(field) {
             put_remove(&mut ops, field);
@@ -193,7 +200,7 @@ fn write_rows(
     write: impl Fn(&mut Reply<'_>, Row<'_>) + 'static,
 ) {
     let Some(tree) = long(entry, hash.len()) else {
-        hash.rows().for_each(|row| write(reply, row));
+        hash.visit(|row| write(reply, row));
         return;
     };
     write_in_steps(reply, tree, 0..hash.len(), move |tree, positions, reply| {

@@ -1,10 +1,11 @@
 //! Pushing and popping at the ends of a list.
 
-use super::{arguments, list_of, write_element};
+use super::{arguments, list_of};
 use crate::commands::families::removing::{Removal, remove};
 use crate::commands::families::steps::{long, write_in_steps};
+use crate::commands::families::value::write_element;
 use crate::commands::table::error::CommandError;
-use crate::commands::table::handler::{Outcome, ShardContext};
+use crate::commands::table::handler::{Outcome, ShardContext, ops_of};
 use crate::keyspace::collection::list::{ListView, Side, put_pop, put_push};
 use crate::keyspace::{Key, KeyEvent, Kind, Packing, Value};
 use crate::resp::{Args, Reply};
@@ -71,8 +72,8 @@ fn push(
         return Ok(());
     }
     let before = list_of(found.as_ref()).len();
-    let mut ops = Vec::with_capacity(args.iter().skip(2).map(|element| element.len() + 6).sum());
-    for element in args.iter().skip(2) {
+    let mut ops = ops_of(args);
+    for element in args.from(2).iter() {
         put_push(&mut ops, side, element);
     }
     context.change(&key, Kind::List, &ops)?;
@@ -126,7 +127,11 @@ fn pop(
     if wanted.is_some() {
         reply.array(count as usize);
     }
-    if let Some(tree) = long(Some(&found), count) {
+    if count == 1 {
+        if let Some(element) = list.end(side) {
+            write_element(reply, element);
+        }
+    } else if let Some(tree) = long(Some(&found), count) {
         write_in_steps(reply, tree, 0..count, move |tree, part, reply| {
             let list = ListView::of(&Value::Tree(tree), &Packing::default());
             let some = (part.end - part.start) as usize;

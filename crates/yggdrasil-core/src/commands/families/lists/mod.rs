@@ -14,9 +14,7 @@ use crate::commands::table::spec::Arity::{AtLeast, Exact};
 use crate::commands::table::spec::{Arity, CommandSpec, Docs, Group, Route};
 use crate::keyspace::collection::Packing;
 use crate::keyspace::collection::list::ListView;
-use crate::keyspace::collection::listpack::Element;
 use crate::keyspace::{EntryView, Kind};
-use crate::resp::Reply;
 
 const ADDS: Flags = Flags::of(&[Flags::WRITE, Flags::DENYOOM]);
 const ADDS_FAST: Flags = Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST]);
@@ -433,13 +431,5 @@ fn list_of<'a>(entry: Option<&EntryView<'a>>) -> ListView<'a> {
     match entry {
         Some(entry) => ListView::of(&entry.value, &Packing::default()),
         None => ListView::packed(b""),
-    }
-}
-
-#[inline]
-fn write_element(reply: &mut Reply<'_>, element: Element<'_>) {
-    match element {
-        Element::Str(text) => reply.bulk(text),
-        Element::Int(number) => reply.bulk_int(number),
     }
 }

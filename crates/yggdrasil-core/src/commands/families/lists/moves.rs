@@ -2,8 +2,9 @@
 //! is one.
 
 use super::arguments::{at_least, side};
-use super::{list_of, write_element};
+use super::list_of;
 use crate::commands::codecs::timeout::until_in_seconds;
+use crate::commands::families::value::write_element;
 use crate::commands::table::error::CommandError;
 use crate::commands::table::handler::{Change, Found, Look, Outcome, PlanContext, check_kind};
 use crate::keyspace::collection::Part;

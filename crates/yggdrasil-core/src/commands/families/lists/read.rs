@@ -1,8 +1,9 @@
 //! Reading of lists.
 
 use super::arguments::{Range, at_least, integer, signed};
-use super::{list_of, write_element};
+use super::list_of;
 use crate::commands::families::steps::{STEP_NEXT, long, write_in_steps};
+use crate::commands::families::value::write_element;
 use crate::commands::table::error::CommandError;
 use crate::commands::table::handler::{Outcome, ReadContext, check_kind};
 use crate::keyspace::collection::Held;
@@ -62,20 +63,15 @@ pub(super) fn lrange(
         return Ok(());
     };
     reply.array(range.count as usize);
+    let span = range.start..range.start + range.count;
     if let Some(tree) = long(entry, range.count) {
-        let positions = range.start..range.start + range.count;
-        write_in_steps(reply, tree, positions, |tree, positions, reply| {
+        write_in_steps(reply, tree, span, |tree, positions, reply| {
             let list = ListView::of(&Value::Tree(tree), &Packing::default());
-            let count = (positions.end - positions.start) as usize;
-            for element in list.from(positions.start).take(count) {
-                write_element(reply, element);
-            }
+            list.visit(positions, |element| write_element(reply, element));
         });
         return Ok(());
     }
-    for element in list.from(range.start).take(range.count as usize) {
-        write_element(reply, element);
-    }
+    list.visit(span, |element| write_element(reply, element));
     Ok(())
 }
 

@@ -5,28 +5,31 @@ use std::collections::HashSet;
 use crate::commands::families::scan::{Scanned, scan_elements};
 use crate::commands::families::steps::{long, write_in_steps};
 use crate::commands::families::value::write_element;
-use crate::commands::table::handler::{Outcome, ReadContext, ShardContext};
+use crate::commands::table::handler::{Outcome, ReadContext, ShardContext, ops_of};
 use crate::keyspace::collection::set::{SetView, put_add, put_remove};
 use crate::keyspace::{EntryView, KeyEvent, Kind, Packing, Value};
 use crate::resp::{Args, Reply};
 
 use super::set_of;
 
-/// The members among arguments, each once, that a set has (or has not).
-fn chosen<'a>(
+/// The operations of `put` on the members among arguments, each once, that a set has (or has not), and their number.
+fn ops_on(
     set: &SetView<'_>,
-    members: impl ExactSizeIterator<Item = &'a [u8]>,
+    args: &Args<'_>,
     are_there: bool,
-) -> Vec<&'a [u8]> {
+    put: fn(&mut Vec<u8>, &[u8]),
+) -> (Vec<u8>, u64) {
+    let members = args.from(2).iter();
     let may_repeat = members.len() > 1;
     let mut seen = HashSet::new();
-    let mut chosen = Vec::with_capacity(members.len());
+    let (mut ops, mut count) = (ops_of(args), 0);
     for member in members {
         if set.contains(member) == are_there && (!may_repeat || seen.insert(member)) {
-            chosen.push(member);
+            put(&mut ops, member);
+            count += 1;
         }
     }
-    chosen
+    (ops, count)
 }
 
 pub(super) fn sadd(
@@ -36,16 +39,12 @@ pub(super) fn sadd(
 ) -> Outcome {
     let key = context.first_key(&args[1]);
     let entry = context.of_kind(Kind::Set, &key)?;
-    let new = chosen(&set_of(entry.as_ref()), args.iter().skip(2), false);
-    if !new.is_empty() {
-        let mut ops = Vec::new();
-        for member in &new {
-            put_add(&mut ops, member);
-        }
+    let (ops, new) = ops_on(&set_of(entry.as_ref()), args, false, put_add);
+    if new > 0 {
         context.change(&key, Kind::Set, &ops)?;
         context.notify(KeyEvent::SAdd, &key);
     }
-    reply.count(new.len() as u64);
+    reply.count(new);
     Ok(())
 }
 
@@ -57,14 +56,9 @@ pub(super) fn srem(
     let key = context.first_key(&args[1]);
     let entry = context.of_kind(Kind::Set, &key)?;
     let set = set_of(entry.as_ref());
-    let gone = chosen(&set, args.iter().skip(2), true);
-    let count = gone.len() as u64;
+    let (ops, count) = ops_on(&set, args, true, put_remove);
     let is_last = set.len() == count;
     if count > 0 {
-        let mut ops = Vec::new();
-        for member in &gone {
-            put_remove(&mut ops, member);
-        }
         context.reduce(&key, Kind::Set, &ops)?;
         context.notify(KeyEvent::SRem, &key);
         if is_last {
@@ -130,9 +124,7 @@ pub(super) fn write_members(entry: Option<&EntryView<'_>>, reply: &mut Reply<'_>
         });
         return;
     }
-    for member in set.members() {
-        write_element(reply, member);
-    }
+    set.visit(|member| write_element(reply, member));
 }
 
 pub(super) fn sscan(

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::commands::families::sorted_sets::{docs, score_argument, view_of};
 use crate::commands::table::error::CommandError;
 use crate::commands::table::flags::Flags;
-use crate::commands::table::handler::{Outcome, Run, ShardContext};
+use crate::commands::table::handler::{Outcome, Run, ShardContext, ops_of};
 use crate::commands::table::key_use;
 use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::{AtLeast, Exact};
@@ -13,9 +13,6 @@ use crate::commands::table::spec::{CommandSpec, Group, Route};
 use crate::keyspace::collection::sorted_set::{SortedSetView, put_remove, put_score};
 use crate::keyspace::{Key, KeyEvent, Kind};
 use crate::resp::{Args, Reply};
-
-/// Bytes of the operation on a member, beside its name.
-const OP_BYTES: usize = 18;
 
 pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
@@ -165,8 +162,12 @@ impl Addition {
         view: &SortedSetView<'_>,
         options: AddOptions,
         pairs: &[(f64, &[u8])],
+        ops: Vec<u8>,
     ) -> Result<Self, CommandError> {
-        let mut addition = Self::default();
+        let mut addition = Self {
+            ops,
+            ..Self::default()
+        };
         // A member may be named again: then what was decided before counts.
         let mut decided = HashMap::new();
         for (given, member) in pairs {
@@ -187,7 +188,6 @@ impl Addition {
             if pairs.len() > 1 {
                 decided.insert(*member, score);
             }
-            addition.ops.reserve(member.len() + OP_BYTES);
             put_score(&mut addition.ops, member, score);
         }
         Ok(addition)
@@ -221,7 +221,7 @@ pub(in crate::commands::families) fn add(
 ) -> Outcome {
     let key = context.first_key(args.at(1));
     let found = context.of_kind(Kind::SortedSet, &key)?;
-    let addition = Addition::of(&view_of(found.as_ref())?, options, pairs)?;
+    let addition = Addition::of(&view_of(found.as_ref())?, options, pairs, ops_of(args))?;
     if !addition.ops.is_empty() {
         context.change(&key, Kind::SortedSet, &addition.ops)?;
         let event = match options.increments {
@@ -251,7 +251,7 @@ fn zrem(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) 
         there.sort_unstable();
         there.dedup();
     }
-    let mut ops = Vec::new();
+    let mut ops = ops_of(args);
     for member in &there {
         put_remove(&mut ops, member);
     }

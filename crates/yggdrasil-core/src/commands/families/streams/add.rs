@@ -2,7 +2,7 @@
 
 use crate::commands::families::value::int_argument;
 use crate::commands::table::error::CommandError;
-use crate::commands::table::handler::{Outcome, ReadContext, ShardContext};
+use crate::commands::table::handler::{Outcome, ReadContext, ShardContext, ops_of};
 use crate::keyspace::collection::stream::{Stream, StreamId, StreamOps, Trim};
 use crate::keyspace::{EntryView, Key, KeyEvent, Kind};
 use crate::resp::{Args, Reply};
@@ -40,40 +40,39 @@ fn options(
     let mut parsed = Options::default();
     let (mut limit, mut trim, mut is_approximate) = (None, None, false);
     while at < args.len() {
-        let option = args.at(at).to_ascii_lowercase();
+        let option = args.at(at);
+        let is = |name: &[u8]| option.eq_ignore_ascii_case(name);
         let more = args.len() - at - 1;
-        match &option[..] {
-            b"maxlen" | b"minid" if more > 0 => {
+        if more > 0 && (is(b"maxlen") || is(b"minid")) {
+            at += 1;
+            if more > 1 && matches!(args.at(at), b"~" | b"=") {
+                is_approximate = args.at(at) == b"~";
                 at += 1;
-                if more > 1 && matches!(args.at(at), b"~" | b"=") {
-                    is_approximate = args.at(at) == b"~";
-                    at += 1;
-                }
-                if trim.is_some() {
-                    return Err(CommandError::Plain(
-                        "syntax error, MAXLEN and MINID options at the same time are not compatible",
-                    ));
-                }
-                trim =
-                    Some(if option == b"maxlen" {
-                        let length = u64::try_from(int_argument(args.at(at))?);
-                        Trim::Length(length.map_err(|_| {
-                            CommandError::Plain("The MAXLEN argument must be >= 0.")
-                        })?)
-                    } else {
-                        Trim::From(strict_id(args.at(at), 0)?)
-                    });
             }
-            b"limit" if more > 0 => {
-                at += 1;
-                let count = u64::try_from(int_argument(args.at(at))?);
-                limit = Some(
-                    count.map_err(|_| CommandError::Plain("The LIMIT argument must be >= 0."))?,
-                );
+            if trim.is_some() {
+                return Err(CommandError::Plain(
+                    "syntax error, MAXLEN and MINID options at the same time are not compatible",
+                ));
             }
-            b"nomkstream" if is_add => parsed.no_stream = true,
-            _ if is_add => break,
-            _ => return Err(CommandError::Syntax),
+            trim = Some(if is(b"maxlen") {
+                let length = u64::try_from(int_argument(args.at(at))?);
+                Trim::Length(
+                    length.map_err(|_| CommandError::Plain("The MAXLEN argument must be >= 0."))?,
+                )
+            } else {
+                Trim::From(strict_id(args.at(at), 0)?)
+            });
+        } else if more > 0 && is(b"limit") {
+            at += 1;
+            let count = u64::try_from(int_argument(args.at(at))?);
+            limit =
+                Some(count.map_err(|_| CommandError::Plain("The LIMIT argument must be >= 0."))?);
+        } else if is_add && is(b"nomkstream") {
+            parsed.no_stream = true;
+        } else if is_add {
+            break;
+        } else {
+            return Err(CommandError::Syntax);
         }
         at += 1;
     }
@@ -149,7 +148,7 @@ pub(super) fn xadd(
     }
     let last = found.map_or(StreamId::MIN, Stream::last_id);
     let id = new.resolve(last, now)?;
-    let mut ops = Vec::new();
+    let mut ops = ops_of(args);
     StreamOps::new(&mut ops).add(id, args.slice(fields..args.len()).iter());
     context.change(&key, Kind::Stream, &ops)?;
     context.notify(KeyEvent::XAdd, &key);

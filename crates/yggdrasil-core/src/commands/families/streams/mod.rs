@@ -522,7 +522,7 @@ fn last_entry_id(stream: &Stream) -> Option<StreamId> {
 }
 
 fn write_id(reply: &mut Reply<'_>, id: StreamId) {
-    reply.bulk(id.to_string().as_bytes());
+    reply.bulk(id.text(&mut [0; StreamId::TEXT_BYTES_MAX]));
 }
 
 fn write_entry(reply: &mut Reply<'_>, entry: &StreamEntry<'_>) {

@@ -53,6 +53,10 @@ impl Leaf for Times {
         Some(Self::of(upper))
     }
 
+    fn is_small(&self) -> bool {
+        self.rows.len() < ROWS_MAX / 2
+    }
+
     fn absorb(&mut self, next: &Self) -> bool {
         if self.rows.len() + next.rows.len() > ROWS_MAX / 2 {
             return false;

@@ -101,12 +101,22 @@ impl<'a> HashView<'a> {
     #[inline]
     #[must_use]
     pub fn get(&self, field: &[u8]) -> Option<Cell<'_>> {
-        let found = match &self.form {
+        self.stored(field).filter(|cell| cell.lasts(self.now))
+    }
+
+    /// True for a field that is there, even if it has expired.
+    #[must_use]
+    pub fn has(&self, field: &[u8]) -> bool {
+        self.stored(field).is_some()
+    }
+
+    #[inline]
+    fn stored(&self, field: &[u8]) -> Option<Cell<'_>> {
+        match &self.form {
             Form::Packed(packed) => packed.get(field),
             Form::Tree(hash) => hash.get(field),
             Form::Made(hash) => hash.get(field),
-        };
-        found.filter(|cell| cell.lasts(self.now))
+        }
     }
 
     /// The earliest time at which a field expires, or has.
@@ -173,6 +183,21 @@ impl<'a> HashView<'a> {
         rows.map(row).filter(|row| row.cell.lasts(self.now))
     }
 
+    /// Visits all fields.
+    #[inline]
+    pub fn visit(&self, mut visit: impl FnMut(Row<'_>)) {
+        let mut visit = |row: Row<'_>| {
+            if row.cell.lasts(self.now) {
+                visit(row);
+            }
+        };
+        match (&self.form, self.tree()) {
+            (Form::Packed(packed), _) => packed.rows().for_each(visit),
+            (_, Some(hash)) => hash.table.visit(|found| visit(row(found))),
+            (_, None) => {}
+        }
+    }
+
     /// The field at a position, even if it has expired; positions mean nothing but that each field has one.
     #[must_use]
     pub fn at(&self, position: u64) -> Option<Row<'_>> {
@@ -191,7 +216,7 @@ impl<'a> HashView<'a> {
     /// Visits about `count` fields from a cursor on. Returns the next cursor; 0 begins and ends.
     pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(Row<'_>)) -> u64 {
         let Some(hash) = self.tree() else {
-            self.rows().for_each(visit);
+            self.visit(visit);
             return 0;
         };
         hash.table.scan(cursor, count, |found| {

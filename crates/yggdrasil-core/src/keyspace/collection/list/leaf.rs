@@ -24,7 +24,7 @@ impl Part {
         Self::Pack(pack)
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match self {
             Self::Pack(pack) => pack.view().len(),
             Self::Plain(_) => 1,
@@ -194,6 +194,16 @@ impl Leaf for ListLeaf {
             part: next,
             behind: parts.collect(),
         })
+    }
+
+    fn is_small(&self) -> bool {
+        match &self.part {
+            Part::Pack(pack) => {
+                pack.bytes().len() < ListNode::SMALL_BYTES
+                    && pack.view().len() < ListNode::SMALL_LEN
+            }
+            Part::Plain(_) => false,
+        }
     }
 
     fn absorb(&mut self, next: &Self) -> bool {

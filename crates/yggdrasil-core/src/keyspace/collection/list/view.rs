@@ -1,5 +1,7 @@
 //! The elements of a list, whatever form it has.
 
+use std::ops::Range;
+
 use super::leaf::{ListLeaf, Part};
 use super::{List, Side, put_push};
 use crate::keyspace::collection::listpack::{self, Element, Listpack};
@@ -68,16 +70,15 @@ impl<'a> ListView<'a> {
         if position >= self.len() {
             return None;
         }
-        match self.tree() {
-            None => self.packed_at(position),
-            Some(_) => self.from(position).next(),
-        }
-    }
-
-    fn packed_at(&self, position: u64) -> Option<Element<'_>> {
-        match self {
-            Self::Packed(pack) => pack.get(i64::try_from(position).ok()?),
-            Self::Tree(_) | Self::Made(_) => None,
+        match (self, self.tree()) {
+            (Self::Packed(pack), _) => pack.get(i64::try_from(position).ok()?),
+            (_, list) => {
+                let found = list?.tree.find_by_position(position);
+                match &found.leaf.part {
+                    Part::Pack(pack) => pack.view().get((position - found.start) as i64),
+                    Part::Plain(element) => Some(Element::Str(element)),
+                }
+            }
         }
     }
 
@@ -107,6 +108,33 @@ impl<'a> ListView<'a> {
                 ..Forward::default()
             },
             (_, None) => Forward::default(),
+        }
+    }
+
+    /// Visits the elements of some positions.
+    #[inline]
+    pub fn visit(&self, span: Range<u64>, mut visit: impl FnMut(Element<'_>)) {
+        let span = span.start..span.end.min(self.len());
+        if span.is_empty() {
+            return;
+        }
+        match (self, self.tree()) {
+            (Self::Packed(pack), _) => visit_part(*pack, &(0..span.end), &span, visit),
+            (_, Some(list)) => {
+                for found in list.tree.walk_from_position(span.start) {
+                    let positions = found.start..found.start + found.leaf.part.len() as u64;
+                    match &found.leaf.part {
+                        Part::Pack(pack) => {
+                            visit_part(pack.view(), &positions, &span, &mut visit);
+                        }
+                        Part::Plain(element) => visit(Element::Str(element)),
+                    }
+                    if positions.end >= span.end {
+                        break;
+                    }
+                }
+            }
+            (_, None) => {}
         }
     }
 
@@ -196,6 +224,20 @@ fn node_of(leaf: &ListLeaf) -> Node<'_> {
         Part::Pack(pack) => Node::Pack(pack.view()),
         Part::Plain(element) => Node::Plain(element),
     }
+}
+
+/// Visits the elements of a pack that lie in a span; `positions` are those of the pack.
+#[inline]
+fn visit_part(
+    pack: Listpack<'_>,
+    positions: &Range<u64>,
+    span: &Range<u64>,
+    mut visit: impl FnMut(Element<'_>),
+) {
+    let offset = span.start.saturating_sub(positions.start);
+    let count = span.end.min(positions.end) - positions.start - offset;
+    let elements = from_offset(pack, offset as usize).take(count as usize);
+    elements.for_each(|(_, element)| visit(element));
 }
 
 fn from_offset(pack: Listpack<'_>, offset: usize) -> listpack::Entries<'_> {

@@ -105,6 +105,9 @@ const INT_64: u8 = 0xf4;
 /// The longest first part of an entry: that of an integer of 64 bits.
 const HEAD_BYTES_MAX: usize = 9;
 
+/// The longest length that stands behind an entry.
+const BACK_BYTES_MAX: usize = 5;
+
 /// An entry without its length at the end.
 pub(super) struct Encoded<'a> {
     head: [u8; HEAD_BYTES_MAX],
@@ -168,6 +171,22 @@ impl<'a> Encoded<'a> {
     #[inline]
     pub(super) fn entry_len(&self) -> usize {
         self.len() + back_len_bytes(self.len())
+    }
+
+    /// Appends the whole entry.
+    pub(super) fn append(&self, out: &mut Vec<u8>) {
+        let len = self.len();
+        out.reserve(len + BACK_BYTES_MAX);
+        out.extend_from_slice(&self.head[..self.head_len]);
+        out.extend_from_slice(self.text);
+        match back_len_bytes(len) {
+            1 => out.push(len as u8),
+            bytes => {
+                let mut back = [0; BACK_BYTES_MAX];
+                write_back_len(&mut back[..bytes], len);
+                out.extend_from_slice(&back[..bytes]);
+            }
+        }
     }
 
     /// Writes the whole entry to a place of its length.

@@ -116,6 +116,22 @@ impl<'a> SetView<'a> {
         }
     }
 
+    /// Visits all members.
+    #[inline]
+    pub fn visit(&self, mut visit: impl FnMut(Member<'_>)) {
+        match self {
+            Self::Packed(PackedSet::Integers(integers)) => {
+                integers.iter().map(Element::from).for_each(visit);
+            }
+            Self::Packed(PackedSet::Listpack(listpack)) => listpack.iter().for_each(visit),
+            Self::Tree(_) | Self::Made(_) => {
+                if let Some(set) = self.tree() {
+                    set.table.visit(|(member, _)| visit(Element::Str(member)));
+                }
+            }
+        }
+    }
+
     /// The member at a position; positions mean nothing but that each member has one.
     #[must_use]
     pub fn at(&self, position: u64) -> Option<Member<'_>> {
@@ -140,7 +156,7 @@ impl<'a> SetView<'a> {
                 .table
                 .scan(cursor, count, |(member, _)| visit(Element::Str(member))),
             None => {
-                self.members().for_each(visit);
+                self.visit(visit);
                 0
             }
         }

@@ -146,6 +146,10 @@ impl Leaf for Block {
         Some(upper)
     }
 
+    fn is_small(&self) -> bool {
+        self.bytes.len() < BYTES_MAX / 2 && self.starts.len() < ROWS_MAX / 2
+    }
+
     fn absorb(&mut self, next: &Self) -> bool {
         let bytes = self.bytes.len() + next.bytes.len();
         let rows = self.starts.len() + next.starts.len();

@@ -14,38 +14,8 @@ const PACKED_BYTES_MAX: usize = 1 << 29;
 pub(super) fn score_of(element: Element<'_>) -> f64 {
     match element {
         Element::Int(number) => number as f64,
-        Element::Str(text) => match short_decimal(text) {
-            Some(score) => score,
-            None => parse_double(text).map_or(0.0, |score| score + 0.0),
-        },
+        Element::Str(text) => parse_double(text).map_or(0.0, |score| score + 0.0),
     }
-}
-
-/// The number of some digits with a point between them. A quotient of numbers that are exact is rounded once.
-#[inline]
-fn short_decimal(text: &[u8]) -> Option<f64> {
-    const DIGITS_MAX: usize = 15;
-    const POWERS: [f64; DIGITS_MAX + 1] = [
-        1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-    ];
-    let (is_negative, digits) = match text {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    if digits.len() > DIGITS_MAX {
-        return None;
-    }
-    let (mut number, mut point) = (0_u64, None);
-    for (place, byte) in digits.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' => number = number * 10 + u64::from(byte - b'0'),
-            b'.' if point.is_none() => point = Some(place),
-            _ => return None,
-        }
-    }
-    let behind = point.map(|point| digits.len() - point - 1)?;
-    let size = number as f64 / POWERS[behind];
-    Some(if is_negative { -size } else { size })
 }
 
 /// Members and their scores in their order, from both ends.
@@ -247,14 +217,6 @@ mod tests {
     use super::*;
 
     proptest! {
-        #[test]
-        fn short_decimals_are_read_exactly(text in "-?[0-9]{0,8}\\.[0-9]{0,8}") {
-            if let Some(score) = short_decimal(text.as_bytes()) {
-                let expected: f64 = text.parse().unwrap_or(0.0);
-                prop_assert_eq!(score, expected);
-            }
-        }
-
         #[test]
         fn scores_come_back(score in any::<f64>().prop_filter("a number", |score| !score.is_nan())) {
             let mut text = Vec::new();

@@ -26,6 +26,23 @@ impl StreamId {
         }
     }
 
+    /// Bytes of the longest text of an id.
+    pub const TEXT_BYTES_MAX: usize = 41;
+
+    /// The text, which is written to `buffer`.
+    #[must_use]
+    pub fn text(self, buffer: &mut [u8; Self::TEXT_BYTES_MAX]) -> &[u8] {
+        let (mut first, mut second) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let first = first.format(self.milliseconds).as_bytes();
+        let second = second.format(self.sequence).as_bytes();
+        let dash = first.len();
+        let end = dash + 1 + second.len();
+        buffer[..dash].copy_from_slice(first);
+        buffer[dash] = b'-';
+        buffer[dash + 1..end].copy_from_slice(second);
+        &buffer[..end]
+    }
+
     /// The id behind this one, if it is not the last.
     #[must_use]
     pub fn next(self) -> Option<Self> {
@@ -57,5 +74,23 @@ impl StreamId {
 impl fmt::Display for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.milliseconds, self.sequence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_text_of_an_id_is_what_it_prints(milliseconds: u64, sequence: u64) {
+            for id in [StreamId::new(milliseconds, sequence), StreamId::MIN, StreamId::MAX] {
+                let mut buffer = [0; StreamId::TEXT_BYTES_MAX];
+                let printed = id.to_string();
+                prop_assert_eq!(id.text(&mut buffer), printed.as_bytes());
+            }
+        }
     }
 }

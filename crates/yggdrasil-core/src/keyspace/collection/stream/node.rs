@@ -10,6 +10,7 @@ use crate::keyspace::collection::listpack::{Element, Listpack, ListpackBuf};
 use crate::keyspace::collection::tree::Leaf;
 
 use super::id::StreamId;
+use super::ops::Pairs;
 
 const DELETED: i64 = 1;
 const SAME_FIELDS: i64 = 2;
@@ -110,12 +111,11 @@ fn skip(pack: Listpack<'_>, at: usize, count: usize) -> Option<usize> {
 
 impl StreamNode {
     /// A node whose first entry will be this.
-    fn new(id: StreamId, pairs: &[(&[u8], &[u8])]) -> Self {
+    fn new(id: StreamId, pairs: Pairs<'_>) -> Self {
         let mut pack = ListpackBuf::with_capacity(BYTES_STEP);
-        let numbers = [0, 0, pairs.len() as i64];
-        pack.extend(numbers.map(Element::Int));
-        pack.extend(pairs.iter().map(|(field, _)| Element::of(field)));
-        pack.push_back(Element::Int(0));
+        let numbers = [0, 0, pairs.len() as i64].map(Element::Int);
+        let fields = pairs.iter().map(|(field, _)| Element::of(field));
+        pack.extend(numbers.into_iter().chain(fields).chain([Element::Int(0)]));
         Self {
             id,
             pack,
@@ -256,7 +256,7 @@ impl StreamNode {
     }
 
     /// Appends an entry behind all others.
-    pub(super) fn push(&mut self, id: StreamId, pairs: &[(&[u8], &[u8])], limits: NodeLimits) {
+    pub(super) fn push(&mut self, id: StreamId, pairs: Pairs<'_>, limits: NodeLimits) {
         if self.pack.view().is_empty() {
             *self = Self::new(id, pairs);
         } else if !self.has_room(id, pairs, limits) {
@@ -269,7 +269,7 @@ impl StreamNode {
         self.append(id, pairs);
     }
 
-    fn has_room(&self, id: StreamId, pairs: &[(&[u8], &[u8])], limits: NodeLimits) -> bool {
+    fn has_room(&self, id: StreamId, pairs: Pairs<'_>, limits: NodeLimits) -> bool {
         let bytes: usize = pairs
             .iter()
             .map(|(field, value)| field.len() + value.len())
@@ -281,7 +281,7 @@ impl StreamNode {
         has_bytes && has_entries && i64::try_from(distance).is_ok()
     }
 
-    fn has_fields(&self, pairs: &[(&[u8], &[u8])]) -> bool {
+    fn has_fields(&self, pairs: Pairs<'_>) -> bool {
         let Some((fields, at)) = self.master_fields() else {
             return false;
         };
@@ -289,29 +289,33 @@ impl StreamNode {
         fields == pairs.len()
             && pack
                 .entries_between(at, pack.end())
-                .zip(pairs)
+                .zip(pairs.iter())
                 .all(|((_, known), (field, _))| known == Element::of(field))
     }
 
-    fn append(&mut self, id: StreamId, pairs: &[(&[u8], &[u8])]) {
+    fn append(&mut self, id: StreamId, pairs: Pairs<'_>) {
         let same = self.has_fields(pairs);
-        let mut added = 3;
         let milliseconds = id.milliseconds.wrapping_sub(self.id.milliseconds);
         let sequence = id.sequence.wrapping_sub(self.id.sequence);
         let flags = if same { SAME_FIELDS } else { 0 };
-        let pack = &mut self.pack;
-        let head = [flags, milliseconds as i64, sequence as i64];
-        pack.extend(head.map(Element::Int));
-        if same {
-            added += pairs.len();
-            pack.extend(pairs.iter().map(|(_, value)| Element::of(value)));
+        let head = [flags, milliseconds as i64, sequence as i64].map(Element::Int);
+        let head = head.into_iter();
+        let elements = if same {
+            pairs.len()
         } else {
-            added += 2 * pairs.len() + 1;
-            pack.push_back(Element::Int(pairs.len() as i64));
-            let elements = pairs.iter().flat_map(|(field, value)| [*field, *value]);
-            pack.extend(elements.map(Element::of));
+            2 * pairs.len() + 1
+        };
+        let behind = [Element::Int((head.len() + elements) as i64)];
+        if same {
+            let values = pairs.iter().map(|(_, value)| Element::of(value));
+            self.pack.extend(head.chain(values).chain(behind));
+        } else {
+            let len = [Element::Int(pairs.len() as i64)];
+            let elements = pairs.iter().flat_map(|(field, value)| [field, value]);
+            let elements = elements.map(Element::of);
+            self.pack
+                .extend(head.chain(len).chain(elements).chain(behind));
         }
-        pack.push_back(Element::Int(added as i64));
         self.count += 1;
         self.write_counts();
     }
@@ -381,6 +385,10 @@ impl Leaf for StreamNode {
 
     fn split(&mut self) -> Option<Self> {
         self.behind.take().map(|behind| *behind)
+    }
+
+    fn is_small(&self) -> bool {
+        false
     }
 
     fn absorb(&mut self, _: &Self) -> bool {

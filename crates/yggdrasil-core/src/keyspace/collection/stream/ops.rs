@@ -132,11 +132,41 @@ impl<'o> StreamOps<'o> {
     }
 }
 
+/// Fields and values of an entry, as an operation has them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pairs<'a> {
+    wire: Wire<'a>,
+    len: usize,
+}
+
+impl<'a> Pairs<'a> {
+    /// Those behind their number; `None` where some are missing.
+    fn read(wire: &mut Wire<'a>) -> Option<Self> {
+        let len = wire.length()?;
+        let pairs = Self { wire: *wire, len };
+        for _ in 0..len {
+            wire.bytes()?;
+            wire.bytes()?;
+        }
+        Some(pairs)
+    }
+
+    pub(super) fn len(self) -> usize {
+        self.len
+    }
+
+    /// Fields and values in order.
+    pub(super) fn iter(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let mut wire = self.wire;
+        (0..self.len).map_while(move |_| Some((wire.bytes()?, wire.bytes()?)))
+    }
+}
+
 /// An operation on a stream.
 pub(super) enum Op<'a> {
     Add {
         id: StreamId,
-        pairs: Vec<(&'a [u8], &'a [u8])>,
+        pairs: Pairs<'a>,
     },
     Delete(StreamId),
     Trim(u64),
@@ -176,10 +206,8 @@ impl<'a> Op<'a> {
         match wire.byte()? {
             ADD => {
                 let id = StreamId::read(wire)?;
-                let count = wire.length()?;
-                let pairs = (0..count).map(|_| Some((wire.bytes()?, wire.bytes()?)));
-                let pairs: Vec<_> = pairs.collect::<Option<_>>()?;
-                (!pairs.is_empty()).then_some(Self::Add { id, pairs })
+                let pairs = Pairs::read(wire)?;
+                (pairs.len() > 0).then_some(Self::Add { id, pairs })
             }
             DELETE => StreamId::read(wire).map(Self::Delete),
             TRIM => wire.length().map(|entries| Self::Trim(entries as u64)),

@@ -1,7 +1,7 @@
 //! The leaves of a table.
 
 use crate::keyspace::collection::tree::Leaf;
-use crate::keyspace::collection::wire::{length_at, put_length};
+use crate::keyspace::collection::wire::{length_at, length_bytes, write_bytes, write_length};
 
 use super::Row;
 
@@ -66,6 +66,10 @@ impl Leaf for Bucket {
         Some(upper)
     }
 
+    fn is_small(&self) -> bool {
+        self.bytes.len() < BYTES_MAX / 2 && self.slots.len() < ROWS_MAX / 2
+    }
+
     fn absorb(&mut self, next: &Self) -> bool {
         let bytes = self.bytes.len() + next.bytes.len();
         let rows = self.slots.len() + next.slots.len();
@@ -117,38 +121,40 @@ impl Bucket {
         hashes.zip(self.rows())
     }
 
-    /// The position of a member, or that where it belongs.
-    fn position(&self, hash: u32, member: &[u8]) -> Result<usize, usize> {
+    /// The position and the value of a member, or the position where it belongs.
+    #[inline]
+    fn find(&self, hash: u32, member: &[u8]) -> Result<(usize, &[u8]), usize> {
         let mut index = self.slots.partition_point(|slot| slot.hash < hash);
         while self.slots.get(index).is_some_and(|slot| slot.hash == hash) {
-            if self.row(index).is_some_and(|(found, _)| found == member) {
-                return Ok(index);
+            match self.row(index) {
+                Some((found, value)) if found == member => return Ok((index, value)),
+                _ => index += 1,
             }
-            index += 1;
         }
         Err(index)
     }
 
+    #[inline]
     pub(super) fn get(&self, hash: u32, member: &[u8]) -> Option<&[u8]> {
-        let index = self.position(hash, member).ok()?;
-        self.row(index).map(|(_, value)| value)
+        self.find(hash, member).ok().map(|(_, value)| value)
     }
 
-    /// Gives a member a value. True for a member that was not there.
-    pub(super) fn insert(&mut self, hash: u32, member: &[u8], parts: &[&[u8]]) -> bool {
+    /// Gives a member a value; `see` sees the one that it had.
+    pub(super) fn insert<R>(
+        &mut self,
+        hash: u32,
+        member: &[u8],
+        parts: &[&[u8]],
+        see: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> R {
         let value_bytes = parts.iter().map(|part| part.len()).sum();
-        let mut row = Vec::with_capacity(member.len() + value_bytes + 10);
-        put_length(&mut row, member.len());
-        row.extend_from_slice(member);
-        put_length(&mut row, value_bytes);
-        for part in parts {
-            row.extend_from_slice(part);
-        }
-        match self.position(hash, member) {
-            Ok(index) => {
+        let lengths = length_bytes(member.len()) + length_bytes(value_bytes);
+        let row_bytes = lengths + member.len() + value_bytes;
+        let (index, old, seen) = match self.find(hash, member) {
+            Ok((index, value)) => {
+                let seen = see(Some(value));
                 let start = self.slots[index].start as usize;
-                self.replace(index, start..self.end_of(index), &row);
-                false
+                (index, start..self.end_of(index), seen)
             }
             Err(index) => {
                 let start = self.end_of_before(index);
@@ -160,10 +166,17 @@ impl Bucket {
                     start: start as u32,
                 };
                 self.slots.insert(index, slot);
-                self.replace(index, start..start, &row);
-                true
+                (index, start..start, see(None))
             }
+        };
+        let mut place = self.open(index, old, row_bytes);
+        write_length(&mut place, member.len());
+        write_bytes(&mut place, member);
+        write_length(&mut place, value_bytes);
+        for part in parts {
+            write_bytes(&mut place, part);
         }
+        seen
     }
 
     /// Where the row of a position begins, or would.
@@ -173,39 +186,36 @@ impl Bucket {
             .map_or(self.bytes.len(), |slot| slot.start as usize)
     }
 
-    /// Puts bytes in place of those of a row, and shifts the rows behind it.
-    fn replace(&mut self, index: usize, range: std::ops::Range<usize>, row: &[u8]) {
-        let (from, to) = (range.len(), row.len());
-        let needed = (self.bytes.len() - from + to).saturating_sub(self.bytes.capacity());
-        if needed > 0 {
-            let more = self.bytes.capacity() + needed.next_multiple_of(BYTES_STEP);
-            self.bytes.reserve_exact(more - self.bytes.len());
-        }
-        let end = range.end;
-        if from == to {
-            self.bytes[range].copy_from_slice(row);
-        } else {
+    /// Makes room of so many bytes in place of those of a row, and shifts the rows behind it.
+    fn open(&mut self, index: usize, old: std::ops::Range<usize>, to: usize) -> &mut [u8] {
+        let (start, from) = (old.start, old.len());
+        if from != to {
+            let needed = (self.bytes.len() - from + to).saturating_sub(self.bytes.capacity());
+            if needed > 0 {
+                let more = self.bytes.capacity() + needed.next_multiple_of(BYTES_STEP);
+                self.bytes.reserve_exact(more - self.bytes.len());
+            }
             let old_len = self.bytes.len();
             if to > from {
                 self.bytes.resize(old_len + to - from, 0);
             }
-            self.bytes.copy_within(end..old_len, range.start + to);
+            self.bytes.copy_within(old.end..old_len, start + to);
             self.bytes.truncate(old_len - from + to);
-            self.bytes[range.start..range.start + to].copy_from_slice(row);
+            let shift = (to as u32).wrapping_sub(from as u32);
+            for slot in &mut self.slots[index + 1..] {
+                slot.start = slot.start.wrapping_add(shift);
+            }
         }
-        let shift = (to as u32).wrapping_sub(from as u32);
-        for slot in &mut self.slots[index + 1..] {
-            slot.start = slot.start.wrapping_add(shift);
-        }
+        &mut self.bytes[start..start + to]
     }
 
     /// Removes a member. False for one that is not there.
     pub(super) fn remove(&mut self, hash: u32, member: &[u8]) -> bool {
-        let Ok(index) = self.position(hash, member) else {
+        let Ok((index, _)) = self.find(hash, member) else {
             return false;
         };
         let range = self.slots[index].start as usize..self.end_of(index);
-        self.replace(index, range, b"");
+        self.open(index, range, 0);
         self.slots.remove(index);
         if self.bytes.capacity() > 2 * self.bytes.len() + 4 * BYTES_STEP {
             self.bytes.shrink_to(self.bytes.len() + BYTES_STEP);

@@ -25,6 +25,10 @@ impl Leaf for Numbers {
         (self.0.len() > 4).then(|| Self(self.0.split_off(self.0.len().min(4) / 2 + 1)))
     }
 
+    fn is_small(&self) -> bool {
+        self.0.len() < 3
+    }
+
     fn absorb(&mut self, next: &Self) -> bool {
         let fits = self.0.len() + next.0.len() <= 3;
         if fits {

@@ -22,7 +22,7 @@ impl<L: Leaf> Tree<L> {
     /// The leaves from that of a position on.
     #[must_use]
     pub fn walk_from_position(&self, position: u64) -> Walk<'_, L> {
-        self.walk(Seek::Position(position.min(self.len)))
+        self.walk(self.seek(position))
     }
 
     /// The leaves from that on which has a key if any has it.
@@ -34,13 +34,13 @@ impl<L: Leaf> Tree<L> {
     /// All leaves.
     #[must_use]
     pub fn walk_all(&self) -> Walk<'_, L> {
-        self.walk(Seek::Position(0))
+        self.walk(self.seek(0))
     }
 
     /// The leaves from that of a position back to the first.
     #[must_use]
     pub fn back_from_position(&self, position: u64) -> Back<'_, L> {
-        self.back(Seek::Position(position.min(self.len)))
+        self.back(self.seek(position))
     }
 
     /// The leaves back to the first, from that which has a key if any has it.
@@ -80,7 +80,7 @@ impl<L: Leaf> Tree<L> {
                 Node::Inner(children) => {
                     let (index, before) = choose(children, seek);
                     pass(children, index);
-                    seek = seek.below(before);
+                    seek = seek.below(before, children[index].len);
                     start += before;
                     node = &children[index].node;
                 }
