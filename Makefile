@@ -111,7 +111,7 @@ pmem: $(VENV)/.stamp-dev ## Kill ROUNDS guests (20) that write to persistent mem
 	$(BIN)/python -m tests.durability.pmem --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED))
 
 damage: ## Damage snapshots and logs in CASES ways (10,000) each
-	YGGDRASIL_DAMAGE_CASES=$(CASES) cargo test --profile quick --locked --package yggdrasil-snapshot --package yggdrasil-log --test damage -- --nocapture
+	YGGDRASIL_DAMAGE_CASES=$(CASES) cargo test --profile quick --locked --package yggdrasil-snapshot --package yggdrasil-log --test damage --test archive -- --nocapture
 
 client-versions: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run the clients with redis-py 5 to 8
 	$(BIN)/python -m tests.clients.versions

@@ -537,6 +537,53 @@ class LogRecovery:
         """Bytes of records, and changes that are made so far."""
 
 @final
+class RdbItem:
+    """A part of a file of Redis."""
+
+    @property
+    def kind(self) -> Literal["entry", "library", "note", "skipped"]: ...
+    @property
+    def db(self) -> int: ...
+    @property
+    def key(self) -> bytes:
+        """The key of an entry, the name of a note."""
+
+    @property
+    def value(self) -> bytes:
+        """The payload of an entry, the source of a library, the value of a note, the name of a module."""
+
+    @property
+    def expire_at(self) -> int | None:
+        """Unix time in milliseconds; None for never."""
+
+    @property
+    def idle(self) -> int | None: ...
+    @property
+    def frequency(self) -> int | None: ...
+
+@final
+class RdbReader:
+    """A file of Redis that is read from its beginning to its end."""
+
+    def __new__(cls, path: Path, value_bytes_max: int, databases: int) -> RdbReader: ...
+    def read(self, count: int, bytes: int) -> list[RdbItem]:  # noqa: A002
+        """Up to so many items, of about so many bytes; none at the end."""
+
+    def progress(self) -> tuple[int, int]:
+        """The version of the file, and bytes read so far."""
+
+@final
+class RecordParts:
+    """The record of an entry with a tree, as it was at one moment."""
+
+    @property
+    def number(self) -> int:
+        """Its version."""
+
+    def next(self, bytes: int) -> builtins.bytes | None:  # noqa: A002
+        """The next part, of about so many bytes; an empty one while the copy is given up, None at the end."""
+
+@final
 class MovedShard:
     """A shard of another number of shards, while its snapshot and its log are read."""
 
@@ -593,6 +640,9 @@ class Worker:
 
         None for no such entry. BlockingIOError while a transaction is changing the shard.
         """
+
+    def record_parts(self, physical: int, key: bytes) -> RecordParts | None:
+        """The record of an entry of a physical database in parts; None for one without a tree. Errors as above."""
 
     def pin_records(self, physical: int, cursor: int, count: int) -> tuple[int, list[tuple[int, bytes]]]:
         """About `count` pins of a physical database from a cursor on.
@@ -853,6 +903,13 @@ class Context:
         client's user do not count.
         """
 
+    def send_raw(self, data: bytes) -> int | None:
+        """Sends bytes that are no reply, before that of this command; how many are not sent yet.
+
+        None while replies to earlier requests are still due: nothing is taken then. ConnectionError when the client has
+        gone.
+        """
+
     def client_line(self) -> str | None:
         """The client's line of CLIENT LIST; None when it has gone."""
 
@@ -949,6 +1006,24 @@ class SnapshotStore:
     def copy_to(self, target: SnapshotStore, snapshot: str | None) -> str:
         """Copies a snapshot, the newest one without a name, to an empty store. All is checked on the way."""
 
+    def restore_until(
+        self,
+        node: str,
+        time: int | None,
+        numbers: Sequence[tuple[int, int]],
+        target: SnapshotStore,
+        logs: Path,
+        as_node: str,
+    ) -> str:
+        """Restores a node: a snapshot to a store, and logs to a directory. It has another name from then on.
+
+        As it was at a time (Unix time in milliseconds), at changes of some shards, or with neither as far as its
+        archived logs go.
+        """
+
+    def nodes(self) -> builtins.list[str]:
+        """The nodes that have snapshots or archived logs here."""
+
     def remove_drafts(self) -> int:
         """Removes what earlier writers have left unfinished. Nobody may be writing."""
 
@@ -983,6 +1058,25 @@ class Snapshotter:
         logs: Path | None,
         generation: int,
     ) -> Snapshotter: ...
+    def note(self) -> None:
+        """Notes how far all shards have come, for the archive."""
+
+    def archive_logs(self) -> int:
+        """Archives what the logs have that is not archived yet; the bytes written."""
+
+    def prune_archive(self) -> int:
+        """Removes archived logs that no snapshot which is kept goes on with; how many objects."""
+
+    def verify_logs(self, bytes_per_second: int, progress: Callable[[int], bool]) -> builtins.list[tuple[Path, int]]:
+        """Reads again what logs have that is not written to any more; the file and the offset of each damage."""
+
+    def export(self, file: Path, version: str, libraries: bytes, with_keys: bool) -> tuple[int, int, int]:
+        """Writes all keys to a file of Redis, each as it is at some moment, and libraries of functions.
+
+        Those as FUNCTION DUMP has them, without its last ten bytes. Gives entries, those for which Redis has no form,
+        and bytes.
+        """
+
     def log_bytes(self) -> int:
         """Bytes of the logs of all shards."""
 

@@ -1,6 +1,7 @@
 """Snapshots of a node: taken while it serves, and what it begins with after a restart."""
 
 import os
+import shutil
 import signal
 import urllib.request
 from functools import partial
@@ -288,3 +289,90 @@ def test_a_place_that_cannot_be_written_fails_the_snapshot_alone(tmp_path: Path)
         assert "Not a directory" in refused.text
         assert client("GET", "a") == b"1"
         assert _persistence(client)["rdb_last_bgsave_status"] == "err"
+
+
+@pytest.mark.parametrize(
+    ("options", "request_", "is_kept"),
+    [
+        ({}, None, False),
+        ({"snapshot_at_shutdown": "yes"}, None, True),
+        ({"snapshot_interval": 3600}, None, True),
+        ({"snapshot_interval": 3600, "snapshot_at_shutdown": "no"}, None, False),
+        ({}, "SAVE", True),
+        ({"snapshot_at_shutdown": "yes"}, "NOSAVE", False),
+    ],
+)
+def test_a_snapshot_is_taken_at_the_end_where_that_is_wanted(
+    tmp_path: Path, options: dict[str, Any], request_: str | None, is_kept: bool
+) -> None:
+    with yggdrasil.Node(2, directory=tmp_path, ack="none", **options) as node, _client(node) as client:
+        client("HSET", "large", *[part for number in range(2000) for part in (f"field:{number}", "x")])
+        client("SET", "a", "1")
+        if request_ is not None:
+            with pytest.raises(ConnectionEndedError):
+                client("SHUTDOWN", request_)
+            node.process.wait()
+    with yggdrasil.Node(2, directory=tmp_path, ack="none") as node, _client(node) as client:
+        assert client("GET", "a") == (b"1" if is_kept else None)
+        assert client("HLEN", "large") == (2000 if is_kept else 0)
+
+
+def test_a_node_goes_on_where_no_snapshot_can_be_taken_at_its_end(tmp_path: Path) -> None:
+    with Node(1, snapshot_url=str(tmp_path / "below")) as node, _client(node) as client:
+        client("SET", "a", "1")
+        (tmp_path / "below").touch()
+        assert client("SHUTDOWN", "SAVE") == Error("ERR Errors trying to SHUTDOWN. Check logs.")
+        assert client("GET", "a") == b"1"
+        (tmp_path / "below").unlink()
+
+
+def test_damage_of_a_log_is_found_while_the_node_runs(tmp_path: Path) -> None:
+    port = free_port()
+    options: dict[str, Any] = {"directory": tmp_path, "ack": "fast", "log_segment_size": "1mb", "admin_port": port}
+    with yggdrasil.Node(1, **options) as node, _client(node) as client:
+        for number in range(50):
+            client("SET", f"key:{number}", "x" * 100_000)
+        client("SNAPSHOT", "CHECK")
+        assert _metric(port, "yggdrasil_log_damaged_segments") == 0
+        segment = min(tmp_path.glob("log/**/*.log"))
+        content = bytearray(segment.read_bytes())
+        content[5000] ^= 1
+        segment.write_bytes(content)
+        client("SNAPSHOT", "CHECK")
+        assert _metric(port, "yggdrasil_log_damaged_segments") == 1
+
+
+def test_large_collections_are_copied_in_steps_while_they_change(tmp_path: Path) -> None:
+    with yggdrasil.Node(2, directory=tmp_path, ack="fast") as node, _client(node) as client:
+        numbers = range(30_000)
+        for key, build in (
+            ("set", lambda number: ("SADD", f"member:{number}")),
+            ("list", lambda number: ("RPUSH", f"element:{number}")),
+            ("sorted", lambda number: ("ZADD", number, f"member:{number}")),
+            ("hash", lambda number: ("HSET", f"field:{number}", number)),
+        ):
+            name = build(0)[0]
+            client(name, key, *[part for number in numbers for part in build(number)[1:]])
+        for number in range(1, 3000):
+            client("XADD", "stream", f"{number}-1", "field", "x" * 100)
+        client("XGROUP", "CREATE", "stream", "group", "0")
+        client("XREADGROUP", "GROUP", "group", "consumer", "COUNT", "10", "STREAMS", "stream", ">")
+        assert client("BGSAVE") == "Background saving started"
+        for number in numbers[:300]:
+            client("SREM", "set", f"member:{number}")
+            client("LPOP", "list")
+        client("DEL", "hash")
+        eventually(lambda: _persistence(client)["rdb_saves"] == "1")
+        # Old ones are being removed still.
+        eventually(lambda: client("SAVE") == "OK")
+    (log,) = tmp_path.glob("log/generation-1")
+    shutil.rmtree(log)
+    (tmp_path / "log" / "layout.json").unlink()
+    with yggdrasil.Node(3, directory=tmp_path, ack="fast") as node, _client(node) as client:
+        assert client("SCARD", "set") == client("LLEN", "list") == len(numbers) - 300
+        assert client("LINDEX", "list", 0) == b"element:300"
+        assert client("LINDEX", "list", -1) == b"element:29999"
+        assert client("ZRANGE", "sorted", 29_998, -1) == [b"member:29998", b"member:29999"]
+        assert client("EXISTS", "hash") == 0
+        assert client("XLEN", "stream") == 2999
+        assert len(client("XPENDING", "stream", "group", "-", "+", 100)) == 10

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use pyo3::exceptions::PyConnectionError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict};
 use yggdrasil_core::acl::User;
 use yggdrasil_core::commands::CommandId;
-use yggdrasil_core::engine::{Caching, Caller, Executor, Redirect, SessionRef, Tracking};
+use yggdrasil_core::engine::{Caching, Caller, Executor, Raw, Redirect, SessionRef, Tracking};
 use yggdrasil_core::resp::{Args, ArgsBuffer};
 
 use crate::errors::YggdrasilError;
@@ -151,6 +152,23 @@ impl Context {
         };
         let args: ArgsBuffer = args.iter().map(AsRef::as_ref).collect();
         worker.get().execute(py, &by, &args.as_args())
+    }
+
+    /// Sends bytes that are no reply, before that of this command. Gives how many bytes are not sent yet; `None` while
+    /// replies to earlier requests are still due, and nothing is taken then. ConnectionError when the client has gone.
+    fn send_raw(&self, py: Python<'_>, data: &[u8]) -> PyResult<Option<usize>> {
+        let gone = || PyConnectionError::new_err("the client has gone");
+        let worker = self.worker.as_ref().ok_or_else(gone)?.get();
+        let sent = worker
+            .engine
+            .borrow_mut()
+            .send_raw(self.session, self.slot, data);
+        worker.settle(py)?;
+        match sent {
+            Raw::Taken(unsent) => Ok(Some(unsent)),
+            Raw::Early => Ok(None),
+            Raw::Gone => Err(gone()),
+        }
     }
 
     /// The client's line of CLIENT LIST; `None` when it has gone.

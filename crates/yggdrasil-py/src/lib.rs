@@ -15,6 +15,7 @@ mod inspect;
 mod log;
 mod near;
 mod node;
+mod rdb;
 mod rows;
 mod simulate;
 mod snapshot;
@@ -51,11 +52,15 @@ mod _core {
     #[pymodule_export]
     use crate::node::{NodeShape, create_segments, key_slot};
     #[pymodule_export]
+    use crate::rdb::{RdbItem, RdbReader};
+    #[pymodule_export]
     use crate::rows::engine_commands;
     #[pymodule_export]
     use crate::simulate::{
         CaptureWriter, Simulation, detect_trace_format, simulated_policies, trace_formats,
     };
+    #[pymodule_export]
+    use crate::snapshot::parts::RecordParts;
     #[pymodule_export]
     use crate::snapshot::{SnapshotLoader, SnapshotStore, Snapshotter};
     #[pymodule_export]

@@ -1,6 +1,9 @@
 //! Snapshots for the steward, for a worker that starts, and for the command line. Results are JSON.
 
+mod archive;
+mod export;
 mod owner;
+pub mod parts;
 mod store;
 
 use std::path::PathBuf;
@@ -17,9 +20,9 @@ use yggdrasil_core::shm::Segment;
 use yggdrasil_log::disk::RealDisk;
 use yggdrasil_log::shard_directory;
 use yggdrasil_snapshot::{
-    Batch, CheckError, Folder, History, Loader, LogHistory, Manifest, NoHistory, Options, Pace,
-    Progress, SnapshotError, Source, Store, Taken, check_directory, copy, list, newest, prune,
-    read_manifest, repair, take, verify,
+    Archive, Batch, CheckError, Folder, History, Loader, LogHistory, Manifest, NoHistory, Options,
+    Pace, Progress, SnapshotError, Source, Store, Taken, apply_batch, check_directory, copy, list,
+    newest, prune, read_manifest, repair, take, verify,
 };
 
 use crate::errors::to_python;
@@ -213,6 +216,7 @@ impl Manner {
 #[pyclass(frozen, module = "yggdrasil._core")]
 pub struct Snapshotter {
     readers: Vec<ShardReader>,
+    hash_seed: u64,
     store: Arc<dyn Store>,
     node: String,
     progress: Progress,
@@ -221,12 +225,13 @@ pub struct Snapshotter {
     /// The directory of the logs of all shards, and their generation.
     logs: Option<PathBuf>,
     generation: u64,
+    /// Archived logs; none where logs are not archived.
+    archive: Mutex<Option<Archive>>,
 }
 
 #[pymethods]
 impl Snapshotter {
     #[new]
-    #[expect(clippy::too_many_arguments, reason = "each is a different thing")]
     fn new(
         shape: &NodeShape,
         arena_fds: Vec<i32>,
@@ -244,10 +249,12 @@ impl Snapshotter {
         });
         Ok(Self {
             readers: readers.collect::<PyResult<_>>()?,
+            hash_seed: shard_shape.hash_seed,
             store: Arc::clone(&store.store),
             node,
             progress: Progress::default(),
             owners,
+            archive: Mutex::new(None),
             logs,
             generation,
         })
@@ -287,8 +294,7 @@ impl Snapshotter {
     /// Bytes of the logs of all shards.
     fn log_bytes(&self, py: Python<'_>) -> PyResult<u64> {
         py.detach(|| {
-            let shards = 0..self.readers.len() as u32;
-            let logs = shards.filter_map(|shard| self.log(shard));
+            let logs = self.histories().into_iter();
             logs.map(|log| log.bytes()).sum::<Result<u64, _>>()
         })
         .map_err(to_python)
@@ -342,6 +348,7 @@ impl Snapshotter {
             progress,
             &now_ms,
         )?;
+        self.archive_before_removal()?;
         self.drop_covered(&taken)?;
         Ok(taken.manifest)
     }
@@ -408,6 +415,8 @@ pub struct SnapshotLoader {
     first_start: u64,
     start: u64,
     end: u64,
+    /// Keys of the shard when the snapshot was taken.
+    keys: u64,
     begun: AtomicBool,
     records: AtomicU64,
     done_bytes: AtomicU64,
@@ -431,6 +440,7 @@ impl SnapshotLoader {
             first_start: part.layers.first().map_or(0, |layer| layer.start),
             start: part.start(),
             end: part.end(),
+            keys: part.keys,
             begun: AtomicBool::new(false),
             records: AtomicU64::new(0),
             done_bytes: AtomicU64::new(0),
@@ -480,12 +490,9 @@ impl Worker {
             return Ok(false);
         };
         let batch = batch.map_err(to_python)?;
-        let mut records = 0;
-        for change in batch.changes() {
-            let record = Record::decode(change.record).map_err(to_python)?;
-            shard.apply(&record, change.number).map_err(to_python)?;
-            records += 1;
-        }
+        let is_first = loader.done_bytes.load(Relaxed) == 0 && batch.raw_bytes() > 0;
+        let keys = is_first.then_some(loader.keys);
+        let records = apply_batch(shard, &batch, keys).map_err(to_python)?;
         loader.note(&batch, records);
         Ok(true)
     }

@@ -754,6 +754,6 @@ fn abort_on_panic() {
 /// A record, and the number under which it is applied.
 type NumberedRecord<'py> = (u64, Bound<'py, PyBytes>);
 
-fn reserved() -> PyErr {
+pub(crate) fn reserved() -> PyErr {
     PyBlockingIOError::new_err("a transaction is changing the shard")
 }

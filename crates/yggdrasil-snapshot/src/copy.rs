@@ -22,6 +22,17 @@ pub fn copy(from: &dyn Store, to: &dyn Store, id: Option<&str>) -> Result<Manife
                 .ok_or_else(|| SnapshotError::Missing("that can be read".to_owned()))?
         }
     };
+    copy_as(from, to, &manifest, &manifest.node)?;
+    Ok(manifest)
+}
+
+/// Copies a snapshot as one of the node `as_node`, and checks all of it on the way.
+pub(crate) fn copy_as(
+    from: &dyn Store,
+    to: &dyn Store,
+    manifest: &Manifest,
+    as_node: &str,
+) -> Result<(), SnapshotError> {
     let mut copied = HashSet::new();
     for chunk in manifest.chunks() {
         if copied.insert(chunk.name) {
@@ -32,10 +43,13 @@ pub fn copy(from: &dyn Store, to: &dyn Store, id: Option<&str>) -> Result<Manife
         }
     }
     let object = manifest_object(&manifest.id);
+    let renamed = Manifest {
+        node: as_node.to_owned(),
+        ..manifest.clone()
+    };
     let failed = |action| SnapshotError::of_store(action, object.clone());
     to.settle().map_err(failed("made durable"))?;
-    to.put(&object, &manifest.encode())
+    to.put(&object, &renamed.encode())
         .map_err(failed("written"))?;
-    to.settle().map_err(failed("made durable"))?;
-    Ok(manifest)
+    to.settle().map_err(failed("made durable"))
 }

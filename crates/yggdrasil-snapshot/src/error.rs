@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::archive::ArchiveFault;
 use crate::chunk::ChunkFault;
 use crate::manifest::ManifestFault;
 
@@ -18,6 +19,10 @@ pub enum SnapshotError {
     Chunk { name: String, fault: ChunkFault },
     #[error("{name} is damaged: {fault}")]
     Manifest { name: String, fault: ManifestFault },
+    #[error("{name} is damaged: {fault}")]
+    Archive { name: String, fault: ArchiveFault },
+    #[error("{0}")]
+    Archived(String),
     #[error("there is no snapshot {0}")]
     Missing(String),
     #[error("shard {shard} kept changing, or was reserved, for {seconds} s")]

@@ -12,7 +12,9 @@ use yggdrasil_log::{
     sequence_of,
 };
 
+use crate::archive::used_bytes;
 use crate::error::SnapshotError;
+use crate::pace::Pace;
 use crate::scan::{Change, History, Visit};
 
 /// Looks for the end of a segment that has a successor, and the time between two of them.
@@ -27,7 +29,7 @@ pub struct LogHistory {
     shard: u32,
 }
 
-/// A segment of a log, and where its records end where the next one says so.
+/// A segment of a log.
 struct Segment {
     sequence: u64,
     header: SegmentHeader,
@@ -44,7 +46,7 @@ impl LogHistory {
         }
     }
 
-    fn failed(&self, reason: impl std::fmt::Display) -> SnapshotError {
+    pub(crate) fn failed(&self, reason: impl std::fmt::Display) -> SnapshotError {
         SnapshotError::History {
             shard: self.shard,
             reason: reason.to_string(),
@@ -141,6 +143,65 @@ impl LogHistory {
                 }
             }
         }
+    }
+
+    /// Heads of all segments, by sequence number.
+    pub(crate) fn headers(&self) -> Result<Vec<(u64, SegmentHeader)>, SnapshotError> {
+        let segments = self.segments()?.into_iter();
+        Ok(segments
+            .map(|segment| (segment.sequence, segment.header))
+            .collect())
+    }
+
+    /// The first segment that is needed to read the log from a segment on; nothing where that was removed meanwhile.
+    pub(crate) fn needed_from(&self, sequence: u64) -> Result<Option<u64>, SnapshotError> {
+        match first_needed(&*self.disk, &self.directory, sequence) {
+            Ok(first) => Ok(Some(first)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// All of a segment; nothing where it was removed meanwhile.
+    pub(crate) fn contents(&self, sequence: u64) -> Result<Option<Vec<u8>>, SnapshotError> {
+        let path = self.directory.join(segment_name(sequence));
+        match self.disk.read(&path) {
+            Ok(contents) => Ok(Some(contents.bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// Reads again the segments that are not written to any more. Tells of each that is damaged its name and the offset.
+    ///
+    /// # Errors
+    /// The log cannot be read, or `progress` has ended it by false.
+    pub fn verify(
+        &self,
+        pace: &Pace,
+        progress: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Vec<(PathBuf, u64)>, SnapshotError> {
+        let mut damaged = Vec::new();
+        let headers = self.headers()?;
+        for (place, (sequence, _)) in headers.iter().enumerate() {
+            // The last ones may be written anew after a sync that failed.
+            let Some((_, next)) = headers.get(place + 1).filter(|_| place + 2 < headers.len())
+            else {
+                break;
+            };
+            let Some(contents) = self.contents(*sequence)? else {
+                continue;
+            };
+            pace.spend(contents.len() as u64);
+            if !progress(contents.len() as u64) {
+                return Err(SnapshotError::Cancelled);
+            }
+            let used = used_bytes(&contents, Some(next));
+            if !used.is_whole {
+                damaged.push((self.directory.join(segment_name(*sequence)), used.bytes));
+            }
+        }
+        Ok(damaged)
     }
 
     /// Bytes of all segments.

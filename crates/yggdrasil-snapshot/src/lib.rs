@@ -4,10 +4,13 @@
 //! so what was scanned and the log from before the scan give the exact state. A snapshot that follows another holds
 //! only what has changed since, and names the chunks of the one before. `docs/formats.md` says what stands where.
 
+mod archive;
 mod check;
 mod chunk;
 mod copy;
+mod entries;
 mod error;
+mod fill;
 mod history;
 mod load;
 mod manifest;
@@ -19,6 +22,10 @@ mod store;
 mod take;
 mod verify;
 
+pub use archive::{
+    Archive, ArchiveFault, ArchivedKind, Restored, Until, archived_nodes, open_archived,
+    prune_archive, restore_until,
+};
 pub use check::{
     CheckError, LogDamage, LogReport, Repaired, Report, check as check_directory, repair,
 };
@@ -27,7 +34,9 @@ pub use chunk::{
     RAW_BYTES_MAX, RAW_BYTES_TARGET, decode as decode_chunk,
 };
 pub use copy::copy;
+pub use entries::entries;
 pub use error::SnapshotError;
+pub use fill::{FillError, apply_batch};
 pub use history::LogHistory;
 pub use load::{Batch, Catalog, Listed, Loader, list, newest, read_manifest};
 pub use manifest::{

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use yggdrasil_core::keyspace::{Effect, EntryView, Record, ShardReader, Swept, Value};
+use yggdrasil_core::keyspace::{Effect, EntryView, Record, ShardReader, Swept, Value, is_before};
 
 use crate::error::SnapshotError;
 
@@ -101,6 +101,9 @@ pub(crate) struct Scan<'a> {
     pub(crate) keeps: &'a dyn Fn(&[u8]) -> bool,
     /// Entries whose last change has a lower number are passed over.
     pub(crate) since: u64,
+    /// What a scan meets again, because buckets were put together meanwhile, is passed over.
+    /// Keys are hashed with this seed.
+    pub(crate) each_once: Option<u64>,
 }
 
 impl Scan<'_> {
@@ -118,8 +121,10 @@ impl Scan<'_> {
             let mut cursor = 0;
             loop {
                 let mut outcome = Ok(());
+                let (seed, seen) = (self.each_once, cursor);
+                let is_again = |key: &[u8]| seed.is_some_and(|seed| is_before(seed, key, seen));
                 cursor = self.bucket(physical, cursor, &mut swept, &mut |key, view| {
-                    if outcome.is_err() || !keeps(key) {
+                    if outcome.is_err() || !keeps(key) || is_again(key) {
                         return;
                     }
                     if view.value == Value::AtOwner {

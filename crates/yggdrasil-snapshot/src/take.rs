@@ -81,7 +81,7 @@ impl Progress {
         self.cancelled.store(false, Relaxed);
     }
 
-    fn check(&self) -> Result<(), SnapshotError> {
+    pub(crate) fn check(&self) -> Result<(), SnapshotError> {
         if self.cancelled.load(Relaxed) {
             return Err(SnapshotError::Cancelled);
         }
@@ -287,6 +287,7 @@ impl Taking<'_> {
                 shard: source.shard,
                 keeps: source.keeps,
                 since,
+                each_once: None,
             };
             scan.run(&|| self.progress.check(), &mut add)?;
             // Writing keeps a pin, so the records of a log do not tell by themselves what is pinned in the end.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 use yggdrasil_core::keyspace::Record;
 
+use crate::archive::verify_archive;
 use crate::chunk::{ChunkFault, Decoded};
 use crate::error::SnapshotError;
 use crate::load::{Batch, Joiner, list, read_chunk};
@@ -36,6 +37,8 @@ pub struct Verdict {
     /// Snapshots that are damaged, the oldest first.
     pub damaged: Vec<String>,
     pub chunks: u64,
+    /// Archived parts of logs.
+    pub archived: u64,
     pub bytes: u64,
     pub records: u64,
     pub damage: Vec<Damage>,
@@ -81,7 +84,9 @@ pub fn verify(
             Err(error) => return Err(error),
         }
     }
-    Ok(check.verdict)
+    let mut verdict = check.verdict;
+    verify_archive(store, pace, progress, &mut verdict)?;
+    Ok(verdict)
 }
 
 struct Check<'a> {

@@ -34,6 +34,16 @@ class CommandModule:
     """Their names, subcommands included."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a client wants of SYNC, by REPLCONF."""
+
+    is_alone: bool = False
+    """The keys, and no changes behind them."""
+
+    only_functions: bool = False
+
+
 class Here:
     """The worker that a command runs on."""
 
@@ -42,6 +52,9 @@ class Here:
         self.services = services
         self.waiting: dict[int, asyncio.Future[bool]] = {}
         """Clients that wait in a blocking command; the result says whether they get an error."""
+
+        self.wishes: dict[int, Wishes] = {}
+        """What clients have said by REPLCONF, those that said it last at the end."""
 
         self.capturing = Capturing(worker)
         """The capture that this worker writes."""
@@ -132,6 +145,14 @@ class CommandContext:
     def services(self) -> Services:
         """What the node offers."""
         return self.here.services
+
+    def send_raw(self, data: bytes) -> int | None:
+        """Sends bytes that are no reply, before that of this command; how many are not sent yet.
+
+        None while replies to earlier requests are still due: nothing is taken then. ConnectionError when the client has
+        gone.
+        """
+        return self.caller.send_raw(data)
 
     async def execute(self, *request: bytes | str | float, as_node: bool = False) -> Any:
         """Executes a request on the keys of the client's database, whichever shards they are in.

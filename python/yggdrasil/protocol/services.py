@@ -1,10 +1,13 @@
 """What Python commands may ask of the node they run on. The server part provides it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     import ssl
+
+EXPORT_PREFIX = ".export-"
+"""Beginning of the names of files in the directory of a node that are made for a client and sent to it."""
 
 LOG_SYNC = "log-sync"
 """The topic by which a worker is asked to make its log durable."""
@@ -145,6 +148,18 @@ class Snapshots(Protocol):
     def records_written(self) -> int:
         """Records of the one under way."""
 
+    @property
+    def archives(self) -> int:
+        """How often logs were archived since the start of the node."""
+
+    @property
+    def archived_bytes(self) -> int:
+        """Bytes that were archived then."""
+
+    @property
+    def archive_error(self) -> str:
+        """Why logs could not be archived; empty where they could."""
+
 
 class Loading(Protocol):
     """How far a shard is that is made from its log."""
@@ -242,8 +257,8 @@ class Services(Protocol):
     async def snapshot(self, action: str, **values: str) -> str:
         """Has the steward do something about snapshots; a YggdrasilError has the text of the error reply."""
 
-    async def shutdown(self, *, now: bool = False) -> None:
-        """Ends the node: drained as by SIGTERM, or at once."""
+    async def shutdown(self, *, now: bool = False, save: "Literal['auto', 'yes', 'no']" = "auto") -> None:
+        """Ends the node: drained as by SIGTERM, or at once; with a snapshot, without, or as it is configured."""
 
     async def state(self) -> State:
         """Processes and restarts, as they are now."""

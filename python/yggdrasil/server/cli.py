@@ -12,6 +12,7 @@ from yggdrasil._core import ConfigError
 from yggdrasil.server.config import OPTIONS
 from yggdrasil.server.config_sources import FILE_DEFAULT, FILE_VARIABLE, Loaded, load
 from yggdrasil.server.option import Kind
+from yggdrasil.server.rdb_command import export_file, import_file
 from yggdrasil.server.simulate_command import simulate
 from yggdrasil.server.snapshots.check_command import check
 from yggdrasil.server.snapshots.snapshot_command import snapshot
@@ -84,6 +85,8 @@ def show_commands(modules: tuple[str, ...]) -> None:
 
 
 _yggdrasil.add_command(check)
+_yggdrasil.add_command(export_file)
+_yggdrasil.add_command(import_file)
 _yggdrasil.add_command(simulate)
 _yggdrasil.add_command(snapshot)
 

@@ -33,12 +33,12 @@ class Identity(BaseModel):
     @classmethod
     def draw(cls) -> Self:
         """A node that has never been."""
-        return cls(hash_seed=secrets.randbits(64), replication_id=_new_id(), shard_ids=[])
+        return cls(hash_seed=secrets.randbits(64), replication_id=new_id(), shard_ids=[])
 
     def with_shards(self, count: int) -> Self:
         """The same node with names for so many shards."""
         missing = max(count - len(self.shard_ids), 0)
-        return self.model_copy(update={"shard_ids": [*self.shard_ids, *(_new_id() for _ in range(missing))]})
+        return self.model_copy(update={"shard_ids": [*self.shard_ids, *(new_id() for _ in range(missing))]})
 
 
 def load_identity(directory: Path, shards: int) -> Identity:
@@ -82,5 +82,6 @@ def _read(file: Path) -> Identity | None:
         ) from None
 
 
-def _new_id() -> str:
+def new_id() -> str:
+    """A name that nothing else has."""
     return secrets.token_hex(20)

@@ -63,6 +63,12 @@ class LogLayout:
             shutil.rmtree(_directory(self.root, self.before), ignore_errors=True)
 
 
+def shards_of_logs(root: Path) -> int | None:
+    """How many shards the logs in force are of; None where there are none."""
+    known = _read(root)
+    return None if known is None else known.shards
+
+
 def generation_of(directory: Path) -> int:
     """The generation of the logs in a directory."""
     return int(directory.name.removeprefix(_PREFIX))

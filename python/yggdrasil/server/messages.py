@@ -215,6 +215,16 @@ class SnapshotState(_Message):
     """When it was last done with all of them."""
     damaged: int = 0
     """Objects that it found damaged then."""
+    damaged_segments: int = 0
+    """Segments of the logs that it found damaged then."""
+    archives: int = 0
+    """How often the logs were archived since the start."""
+    archived_ms: int = 0
+    """When that was last done, Unix time; 0 for never."""
+    archived_bytes: int = 0
+    """Bytes that were archived since the start."""
+    archive_error: str = ""
+    """Why the logs could not be archived; empty where they could."""
 
 
 class Loading(_Message):
@@ -334,6 +344,10 @@ Ask = Literal[
 ]
 
 
+Saving = Literal["auto", "yes", "no"]
+"""Whether a snapshot is taken when a node ends: auto is what it is configured to do."""
+
+
 class Request(_Message):
     """From a child: do this for me. It gets an `Answer`."""
 
@@ -342,6 +356,8 @@ class Request(_Message):
     ask: Ask
     values: dict[str, str] = {}
     now: bool = False
+    save: Saving = "auto"
+    """Whether a snapshot is taken at the end."""
     users: UsersChange | None = None
     client_id: int | None = None
 

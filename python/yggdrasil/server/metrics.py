@@ -209,12 +209,18 @@ def _snapshots(state: SnapshotState) -> Iterator[Metric]:
         "snapshot_bytes_written": ("Bytes of the snapshot under way", state.bytes_written),
         "snapshot_checked_time_seconds": ("When all snapshots were last checked; 0 for never", state.checked_ms / 1000),
         "snapshot_damaged_objects": ("Objects that the last check found damaged", state.damaged),
+        "log_damaged_segments": ("Segments of logs that the last check found damaged", state.damaged_segments),
+        "log_archived_time_seconds": ("When logs were last archived, Unix time; 0 for never", state.archived_ms / 1000),
+        "log_archive_failing": ("Whether logs could not be archived", float(bool(state.archive_error))),
     }
     for name, (help_text, value) in gauges.items():
         yield GaugeMetricFamily(f"yggdrasil_{name}", help_text, value=value)
     yield CounterMetricFamily(
-        "yggdrasil_snapshot_checked_bytes", "Bytes of snapshots that were read again", value=state.checked_bytes
+        "yggdrasil_snapshot_checked_bytes",
+        "Bytes of snapshots and logs that were read again",
+        value=state.checked_bytes,
     )
+    yield CounterMetricFamily("yggdrasil_log_archived_bytes", "Bytes of archived logs", value=state.archived_bytes)
 
 
 def _numbers(stats: dict[str, dict[str, Any]]) -> Iterator[Metric]:

@@ -100,7 +100,9 @@ async def _run(supervisor: Supervisor, near: NearServer, listeners: Listeners) -
             await supervisor.wait()
         notifier.stopping("finishing requests under way")
         await near.stop()
-        status = 0 if await supervisor.drain() else 1
+        drained = await supervisor.drain()
+        saved = await supervisor.save()
+        status = 0 if drained and saved else 1
     finally:
         notifier.stopping("ending")
         if watchdog is not None:

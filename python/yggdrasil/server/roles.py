@@ -148,6 +148,12 @@ class StewardRole(AssignedRole):
             return ErrandDone(id=0, error="ERR the steward is being replaced; try again")
         return await self.errands.run(self.child, values)
 
+    async def run_last(self, values: dict[str, str]) -> ErrandDone:
+        """The same when it has nothing else to do any more."""
+        if self.child is None or self.child.stage is not Stage.DRAINED:
+            return ErrandDone(id=0, error="ERR the steward has ended")
+        return await self.errands.run(self.child, values)
+
     def lost(self) -> None:
         """Who waits for it is told."""
         self.errands.lost()

@@ -9,7 +9,7 @@ from yggdrasil.server.config import Config
 from yggdrasil.server.config_live import changed, matching, settable
 from yggdrasil.server.errors import ConfigSetError, ErrandError, SupervisorError, UsersChangeError
 from yggdrasil.server.link import Link
-from yggdrasil.server.messages import Answer, Ask, NodeInfo, NodeState, Request, ToChild, UsersChange
+from yggdrasil.server.messages import Answer, Ask, NodeInfo, NodeState, Request, Saving, ToChild, UsersChange
 from yggdrasil.server.namespaces import Namespace, make_namespace, namespaces_text, parse_namespaces
 from yggdrasil.server.tls import client_context
 
@@ -61,9 +61,9 @@ class Services:
         """Writes options that were set back to the configuration file. ConfigSetError as above."""
         await self._ask("config-rewrite")
 
-    async def shutdown(self, *, now: bool = False) -> None:
-        """Ends the node: drained as by SIGTERM, or at once."""
-        await self._ask("shutdown", now=now)
+    async def shutdown(self, *, now: bool = False, save: Saving = "auto") -> None:
+        """Ends the node: drained as by SIGTERM, or at once; with a snapshot, without, or as it is configured."""
+        await self._ask("shutdown", now=now, save=save)
 
     async def change_users(self, change: UsersChange) -> int:
         """Changes users on all workers; how many were removed. UsersChangeError has the text of the error reply."""
@@ -111,10 +111,13 @@ class Services:
         *,
         values: dict[str, str] | None = None,
         now: bool = False,
+        save: Saving = "auto",
         users: UsersChange | None = None,
         client_id: int | None = None,
     ) -> Answer:
-        request = Request(id=next(self._ids), ask=ask, values=values or {}, now=now, users=users, client_id=client_id)
+        request = Request(
+            id=next(self._ids), ask=ask, values=values or {}, now=now, save=save, users=users, client_id=client_id
+        )
         waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[request.id] = waiting
         self._link.send(request)

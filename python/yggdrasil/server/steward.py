@@ -101,14 +101,16 @@ class _Steward:
                 self.stopped.set()
 
     async def _run(self, errand: Errand) -> None:
+        done = ErrandDone(id=errand.id, error="ERR the steward failed; its log says why")
         try:
             done = ErrandDone(id=errand.id, result=json.dumps(await self.keeper.run(errand.values)))
         except ErrandError as error:
             done = ErrandDone(id=errand.id, error=str(error))
         except Exception:
             log.exception("an errand failed", errand=errand.values)
-            done = ErrandDone(id=errand.id, error="ERR the steward failed; its log says why")
-        self.link.send(done)
+        finally:
+            # A panic of the engine is no Exception, and somebody waits.
+            self.link.send(done)
 
     async def _node_state(self) -> NodeState:
         request = Request(id=next(self._numbers), ask="state")

@@ -35,6 +35,7 @@ from yggdrasil.server.messages import (
     OptionsSet,
     Ready,
     Request,
+    Saving,
     ShapeInfo,
     SnapshotState,
     StewardState,
@@ -117,6 +118,9 @@ class Supervisor:
         self._stop_asked = False
         self._now_asked = False
         self._forced = False
+        self._saving: Saving = "auto"
+        self._was_whole = False
+        """All shards were there when the node began to stop."""
         self._happened = asyncio.Event()
         self._numbers = itertools.count(1)
         self._config_lock = asyncio.Lock()
@@ -198,6 +202,7 @@ class Supervisor:
     async def drain(self) -> bool:
         """Takes nothing new and lets requests under way end; false when it was cut short by a second signal."""
         timeout_s = self.live.config.node.shutdown_timeout
+        self._was_whole = self.phase is Phase.READY and self._all_ready()
         self._begin_stopping()
         for child in list(self._children):
             if child.stage is Stage.READY:
@@ -212,6 +217,29 @@ class Supervisor:
         if not drained:
             log.warning("connections are closed with requests under way", shutdown_timeout=timeout_s)
         return not self._forced
+
+    async def save(self) -> bool:
+        """Takes the snapshot of the end, if one is due; false when that failed. It comes between `drain` and `stop`."""
+        if not self._was_whole or self._now_asked or not self._is_snapshot_due():
+            return True
+        saving = asyncio.get_running_loop().create_task(self._steward.run_last({"action": "end"}))
+        saving.add_done_callback(lambda _: self._happened.set())
+        await self._until(lambda: self._now_asked or saving.done())
+        if not saving.done():
+            saving.cancel()
+            log.warning("stopping without the snapshot that was begun")
+            return False
+        error = saving.result().error
+        if error is not None:
+            log.error("no snapshot could be taken at the end", error=error)
+        return error is None
+
+    def _is_snapshot_due(self) -> bool:
+        config = self.live.config
+        choice = config.snapshot.at_shutdown if self._saving == "auto" else self._saving
+        if choice == "auto":
+            return bool(config.snapshot.interval) and not config.has_log
+        return choice == "yes"
 
     async def stop(self) -> None:
         """Ends all children. Workers serve each other until all are done, so this comes after `drain`."""
@@ -352,6 +380,7 @@ class Supervisor:
                     self._users.save()
                 case "shutdown":
                     self._now_asked = self._now_asked or request.now
+                    self._saving = request.save
                     self._stop_asked = True
                     self._happened.set()
                 case "state":

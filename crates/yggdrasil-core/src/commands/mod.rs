@@ -6,7 +6,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use codecs::{glob, libraries};
+pub use codecs::{glob, libraries, rdb};
 pub use families::object::encoding_name;
 pub use families::scripting::ScriptingQuery;
 pub use families::session::SessionCommand;

@@ -53,7 +53,12 @@ impl Database {
     }
 
     pub(super) fn wants_split(&self) -> bool {
-        self.keys * 10 > self.buckets * SPLIT_ABOVE_TENTHS
+        self.would_split(self.keys)
+    }
+
+    /// True where so many keys want more buckets than there are.
+    pub(super) fn would_split(&self, keys: u64) -> bool {
+        keys.saturating_mul(10) > self.buckets * SPLIT_ABOVE_TENTHS
     }
 
     pub(super) fn wants_merge(&self) -> bool {

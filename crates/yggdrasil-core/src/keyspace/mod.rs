@@ -47,7 +47,7 @@ pub use shard::{
     ApplyError, Draft, OwnStamp, Published, Received, Shard, UPLOAD_SERIAL_BITS, UploadError,
     UploadId,
 };
-pub use sweep::Swept;
+pub use sweep::{Swept, is_before};
 pub use tracking::{Stale, Tracker};
 pub use types::{
     AdmissionState, EntryView, Expiry, Key, KeyspaceError, LeasedValue, MemoryUse, Millis,

@@ -6,7 +6,7 @@ use super::kind::{Encoding, Kind, Value};
 use super::layout::{EPOCH, LINK, NUMBER, PAGE_WORDS, State, TXN_SEQ, bucket_mask, home_bucket};
 use super::reader::{ATTEMPTS, CHAIN_MAX, NO_BUCKET, ShardReader, same_home};
 use super::shard::scan::cursor_after;
-use super::types::{EntryView, Millis};
+use super::types::{EntryView, Millis, hash_key};
 
 /// Entries from here on are checked before they are copied, not only afterwards.
 const LARGE_ENTRY: u64 = 1024;
@@ -55,6 +55,13 @@ struct Moment {
     state: State,
     home: u64,
     home_word: u64,
+}
+
+/// True for a key that a scan has come past before it had this cursor.
+#[must_use]
+pub fn is_before(hash_seed: u64, key: &[u8], cursor: u64) -> bool {
+    // A scan goes through hashes by their lowest bits first, whatever the number of buckets.
+    hash_key(hash_seed, key).reverse_bits() < cursor.reverse_bits()
 }
 
 impl ShardReader {

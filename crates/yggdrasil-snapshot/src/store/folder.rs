@@ -9,10 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Store, Stored, too_long};
+use crate::archive::{SEGMENTS, TAILS, TIMES};
 use crate::name::{CHUNKS, MANIFESTS};
 
 /// Beginning of the names of what is not whole yet.
 const DRAFT: &str = ".draft-";
+
+/// The folders of all objects.
+const PARTS: [&str; 5] = [CHUNKS, SEGMENTS, TAILS, TIMES, MANIFESTS];
 
 /// A folder as a store.
 #[derive(Debug)]
@@ -43,7 +47,7 @@ impl Folder {
     /// The folder cannot be read or changed.
     pub fn remove_drafts(&self) -> io::Result<u64> {
         let mut removed = 0;
-        for part in [CHUNKS, MANIFESTS] {
+        for part in PARTS {
             for entry in entries(&self.root.join(part))? {
                 if entry
                     .file_name()
@@ -105,11 +109,8 @@ impl Store for Folder {
     }
 
     fn settle(&self) -> io::Result<()> {
-        for folder in [
-            self.root.join(CHUNKS),
-            self.root.join(MANIFESTS),
-            self.root.clone(),
-        ] {
+        let parts = PARTS.iter().map(|part| self.root.join(part));
+        for folder in parts.chain([self.root.clone()]) {
             match File::open(&folder) {
                 Ok(opened) => opened.sync_all()?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -18,7 +18,7 @@ pub struct Stored {
 
 /// A store of objects: a folder, or a bucket of a cloud.
 ///
-/// Names are paths of two parts, `chunks/...` and `manifests/...`.
+/// Names are paths of two parts: `chunks/...`, `manifests/...`, and those of archived logs.
 pub trait Store: Send + Sync {
     /// Gives a whole object, of at most `limit` bytes.
     ///

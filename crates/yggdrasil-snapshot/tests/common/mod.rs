@@ -1,6 +1,8 @@
 //! Shards, their logs, and a store in memory.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub mod place;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};

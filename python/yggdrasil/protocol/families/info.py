@@ -230,6 +230,9 @@ def _persistence(node: NodeReport) -> Fields:
     yield "snapshot_last_keys", snapshots.keys
     yield "snapshot_last_bytes", snapshots.bytes
     yield "snapshot_last_new_bytes", snapshots.new_bytes
+    yield "log_archives", snapshots.archives
+    yield "log_archived_bytes", snapshots.archived_bytes
+    yield "log_archive_last_status", "err" if snapshots.archive_error else "ok"
     yield "snapshot_records_written", snapshots.records_written
     yield "snapshot_error", snapshots.error
     yield "aof_enabled", int(node.option("appendonly") == "yes")

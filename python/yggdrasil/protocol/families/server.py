@@ -1,8 +1,9 @@
 """WAIT, SHUTDOWN and others about the node as a whole."""
 
 import asyncio
+from typing import Literal
 
-from yggdrasil._core import COMPATIBLE_VERSION, ReplyError, Verbatim
+from yggdrasil._core import COMPATIBLE_VERSION, ReplyError, Verbatim, YggdrasilError
 from yggdrasil.protocol.command import command
 from yggdrasil.protocol.node import CommandContext
 from yggdrasil.protocol.picture import picture
@@ -116,7 +117,13 @@ async def shutdown(ctx: CommandContext, args: list[bytes]) -> Reply:
     if abort:
         raise ReplyError("ERR No shutdown in progress.")
     if b"SAVE" in chosen:
-        raise ReplyError("ERR nothing can be written to disk yet: use SHUTDOWN NOSAVE")
-    await ctx.services.shutdown(now=b"NOW" in chosen)
+        # What is changed meanwhile is in another one, at the end.
+        try:
+            await ctx.services.snapshot("take")
+        except YggdrasilError as error:
+            if b"FORCE" not in chosen:
+                raise ReplyError("ERR Errors trying to SHUTDOWN. Check logs.") from error
+    save: Literal["auto", "yes", "no"] = "yes" if b"SAVE" in chosen else "no" if b"NOSAVE" in chosen else "auto"
+    await ctx.services.shutdown(now=b"NOW" in chosen, save=save)
     ctx.worker.kill_client(ctx.client_id, at_once=True)
     return None

@@ -1,10 +1,10 @@
 """Snapshots: where they lie, when they are taken, and how many are kept."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from yggdrasil.server.option import MIB, Count, Option, Section, Size, Whole
+from yggdrasil.server.option import MIB, Choice, Count, Option, Section, Size, Switch, Whole
 
 
 class Snapshot(Section):
@@ -71,6 +71,32 @@ class Snapshot(Section):
             runtime=True,
         ),
     ] = 4
+    at_shutdown: Annotated[
+        Literal["auto", "yes", "no"],
+        Choice,
+        Option(
+            help="A snapshot is taken when the node ends in good order, unless SHUTDOWN says otherwise. auto: where "
+            "snapshot-interval is set and no log keeps the keys.",
+            runtime=True,
+        ),
+    ] = "auto"
+    archive: Annotated[
+        Switch,
+        Option(
+            help="Segments of the log are copied to where snapshots lie, so that `yggdrasil snapshot restore --until` "
+            "can go back to any time since the oldest snapshot.",
+            runtime=True,
+        ),
+    ] = False
+    archive_interval: Annotated[
+        Whole,
+        Field(ge=1, le=86_400),
+        Option(
+            help="What has come to the log is archived so often; a lost disk loses no more.",
+            unit="seconds",
+            runtime=True,
+        ),
+    ] = 60
     check_rate: Annotated[
         Size,
         Option(

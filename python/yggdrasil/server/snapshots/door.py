@@ -2,7 +2,8 @@
 
 ```text
 question   kind: u8 (1 entries, 2 pins) | physical database: u8 | keys: u32 | of each key: bytes: u32, the key
-answer     of each record: its number: u64 | bytes: u64 | the record; at the end two zeros
+answer     of each part of a record: its number: u64 | bytes * 2, and 1 more where the record goes on: u64 | the part;
+           at the end two zeros
 ```
 """
 
@@ -11,16 +12,21 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import IO, ParamSpec, TypeVar
 
 from yggdrasil._core import Worker
+
+Asked = ParamSpec("Asked")
+Answer = TypeVar("Answer")
 
 _ENTRIES, _PINS = 1, 2
 _QUESTION = struct.Struct("<BBI")
 _KEY = struct.Struct("<I")
-_RECORD = struct.Struct("<QQ")
+_PART = struct.Struct("<QQ")
 _CREDENTIALS = struct.Struct("3i")
 _PINS_AT_ONCE = 200
+_BYTES_AT_ONCE = 64 << 10
 _BUSY_S = 0.001
 _TIMEOUT_S = 60.0
 
@@ -48,11 +54,11 @@ async def serve_door(worker: Worker, door: socket.socket) -> asyncio.Server:
             if _is_ours(writer.get_extra_info("socket")):
                 kind, physical, keys = await _question(reader)
                 records = _entries(worker, physical, keys) if kind == _ENTRIES else _pins(worker, physical)
-                async for number, record in records:
-                    writer.write(_RECORD.pack(number, len(record)))
-                    writer.write(record)
+                async for number, part, goes_on in records:
+                    writer.write(_PART.pack(number, len(part) << 1 | goes_on))
+                    writer.write(part)
                     await writer.drain()
-                writer.write(_RECORD.pack(0, 0))
+                writer.write(_PART.pack(0, 0))
                 await writer.drain()
         writer.close()
 
@@ -75,33 +81,44 @@ async def _question(reader: asyncio.StreamReader) -> tuple[int, int, list[bytes]
     return kind, physical, keys
 
 
-async def _entries(worker: Worker, physical: int, keys: list[bytes]) -> AsyncIterator[tuple[int, bytes]]:
+Part = tuple[int, bytes, bool]
+"""The number of a record, a part of it, and whether it goes on."""
+
+
+async def _entries(worker: Worker, physical: int, keys: list[bytes]) -> AsyncIterator[Part]:
     for key in keys:
-        while True:
-            try:
-                found = worker.record_of(physical, key)
-                break
-            except BlockingIOError:
-                await asyncio.sleep(_BUSY_S)
+        parts = await _settled(worker.record_parts, physical, key)
+        if parts is not None:
+            while (part := parts.next(_BYTES_AT_ONCE)) is not None:
+                yield parts.number, part, True
+                # Clients have their turn after each.
+                await asyncio.sleep(0)
+            yield parts.number, b"", False
+            continue
+        found = await _settled(worker.record_of, physical, key)
         if found is not None:
-            yield found
-        # Clients have their turn after each: one may have been long.
+            yield *found, False
         await asyncio.sleep(0)
 
 
-async def _pins(worker: Worker, physical: int) -> AsyncIterator[tuple[int, bytes]]:
+async def _pins(worker: Worker, physical: int) -> AsyncIterator[Part]:
     cursor = 0
     while True:
-        try:
-            cursor, found = worker.pin_records(physical, cursor, _PINS_AT_ONCE)
-        except BlockingIOError:
-            await asyncio.sleep(_BUSY_S)
-            continue
-        for record in found:
-            yield record
+        cursor, found = await _settled(worker.pin_records, physical, cursor, _PINS_AT_ONCE)
+        for number, record in found:
+            yield number, record, False
         if not cursor:
             return
         await asyncio.sleep(0)
+
+
+async def _settled(ask: Callable[Asked, Answer], *asked: Asked.args, **named: Asked.kwargs) -> Answer:
+    """Asks while no transaction is changing the shard."""
+    while True:
+        try:
+            return ask(*asked, **named)
+        except BlockingIOError:
+            await asyncio.sleep(_BUSY_S)
 
 
 class Owners:
@@ -125,14 +142,19 @@ class Owners:
             connection.connect(self._doors[shard])
             connection.sendall(question)
             with connection.makefile("rb") as answer:
+                begun: list[bytes] = []
                 while True:
-                    head = answer.read(_RECORD.size)
-                    if len(head) < _RECORD.size:
-                        raise ConnectionError("the worker has ended")
-                    number, length = _RECORD.unpack(head)
+                    number, length = _PART.unpack(_whole(answer, _PART.size))
                     if not number:
                         return
-                    record = answer.read(length)
-                    if len(record) < length:
-                        raise ConnectionError("the worker has ended")
-                    yield number, record
+                    begun.append(_whole(answer, length >> 1))
+                    if not length & 1:
+                        yield number, b"".join(begun)
+                        begun.clear()
+
+
+def _whole(answer: IO[bytes], length: int) -> bytes:
+    read = answer.read(length)
+    if len(read) < length:
+        raise ConnectionError("the worker has ended")
+    return read

@@ -11,9 +11,11 @@ from typing import Any
 
 import structlog
 
-from yggdrasil._core import NodeShape, SnapshotStore, Snapshotter, YggdrasilError
+from yggdrasil._core import COMPATIBLE_VERSION, NodeShape, SnapshotStore, Snapshotter, YggdrasilError
+from yggdrasil.protocol.services import EXPORT_PREFIX
 from yggdrasil.server.config import Config
 from yggdrasil.server.errors import ErrandError
+from yggdrasil.server.libraries import read_libraries
 from yggdrasil.server.log_layout import generation_of
 from yggdrasil.server.messages import NodeState, SnapshotState
 from yggdrasil.server.snapshots.door import Owners
@@ -26,6 +28,9 @@ DRAFT_AGE_S = 3600.0
 """Chunks of no snapshot are removed at this age: younger ones may belong to one that somebody is taking."""
 
 _TICK_S = 0.5
+_NOTE_S = 1.0
+_FOOTER_BYTES = 10
+"""Version and checksum behind what FUNCTION DUMP gives."""
 _CHECK_PAUSE_S = 3600.0
 _LOG_LOOK_S = 5.0
 _LEAST_BYTES = 64 << 20
@@ -61,6 +66,10 @@ class Keeper:
         self._tasks: list[asyncio.Task[None]] = []
         self._is_closing = False
         self._is_checking = False
+        self._is_last = False
+        """The node has ended all else."""
+        self._has_logs = logs is not None
+        self._directory = config.directory
 
     async def start(self) -> None:
         """Goes on from the state that the supervisor has kept, and begins what is due by itself."""
@@ -73,7 +82,12 @@ class Keeper:
             # The next snapshot says so, too.
             log.error("unfinished snapshots could not be removed", error=str(error))
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(work) for work in (self._keep_schedule(), self._keep_checking())]
+        self._tasks = [
+            loop.create_task(work)
+            for work in (self._keep_schedule(), self._keep_checking(), self._keep_noting(), self._keep_archiving())
+        ]
+        for left in self._directory.glob(f"{EXPORT_PREFIX}*"):
+            left.unlink(missing_ok=True)
 
     async def stop(self) -> None:
         """Ends everything; a snapshot under way is given up."""
@@ -84,6 +98,7 @@ class Keeper:
         with contextlib.suppress(YggdrasilError):
             if self._under_way is not None:
                 await self._under_way
+        await self._archive()
 
     async def run(self, values: dict[str, str]) -> Any:
         """Does what a command wants. ErrandError has the text of the error reply."""
@@ -91,6 +106,10 @@ class Keeper:
             match values["action"]:
                 case "take":
                     return await self.take(is_full=values.get("full") == "yes")
+                case "end":
+                    return await self._take_last()
+                case "export":
+                    return await self._export(Path(values["file"]), with_keys=values["keys"] == "yes")
                 case "begin":
                     self.begin(is_full=values.get("full") == "yes")
                     return None
@@ -119,6 +138,32 @@ class Keeper:
     async def take(self, *, is_full: bool) -> dict[str, Any]:
         """Takes a snapshot and tells what is in it."""
         return await asyncio.shield(self.begin(is_full=is_full))
+
+    async def _take_last(self) -> None:
+        """Takes a snapshot of a node that serves nobody any more, if anything has changed since the last one."""
+        if self._under_way is not None and not self._under_way.done():
+            await asyncio.wait([self._under_way])
+        if tuple(self._snapshotter.numbers()) != self._state.numbers:
+            self._is_last = True
+            await self.take(is_full=False)
+
+    async def _export(self, file: Path, *, with_keys: bool) -> dict[str, int]:
+        """Writes all keys and functions, or the functions alone, to a file of Redis."""
+        if with_keys:
+            await self._all_ready()
+        libraries = (read_libraries(self._directory) or b"")[:-_FOOTER_BYTES]
+        entries, skipped, written = await asyncio.to_thread(
+            self._snapshotter.export, file, COMPATIBLE_VERSION, libraries, with_keys
+        )
+        return {"entries": entries, "skipped": skipped, "bytes": written}
+
+    async def _all_ready(self) -> NodeState:
+        """The state of the node. What is being filled is no state to keep."""
+        state = await self._node_state()
+        absent = [shard for shard, ready in enumerate(state.ready) if not ready]
+        if absent and not self._is_last:
+            raise YggdrasilError(f"shard {absent[0]} is not ready")
+        return state
 
     async def _take(self, is_full: bool) -> dict[str, Any]:
         numbers = tuple(self._snapshotter.numbers())
@@ -153,11 +198,7 @@ class Keeper:
         return taken
 
     async def _written(self, is_full: bool) -> str:
-        """Writes one. What is being filled is no state to keep."""
-        before = await self._node_state()
-        absent = [shard for shard, ready in enumerate(before.ready) if not ready]
-        if absent:
-            raise YggdrasilError(f"shard {absent[0]} is not ready")
+        before = await self._all_ready()
         options = self.config.snapshot
         manner = {
             "level": options.level,
@@ -184,6 +225,8 @@ class Keeper:
         pruned = json.loads(await asyncio.to_thread(self._store.prune, keep, DRAFT_AGE_S))
         if pruned["unreadable"]:
             log.warning("snapshots cannot be read, so no chunks are removed", ids=pruned["unreadable"])
+        else:
+            await asyncio.to_thread(self._snapshotter.prune_archive)
         return pruned
 
     async def _keep_schedule(self) -> None:
@@ -216,6 +259,39 @@ class Keeper:
         segments = 2 * self.config.node.shards * self.config.durability.log_segment_size
         return log_bytes > segments + options.log_growth * max(self._state.bytes, _LEAST_BYTES)
 
+    async def _keep_noting(self) -> None:
+        """Notes how far the shards have come, so that archived logs can be read up to a time."""
+        while True:
+            await asyncio.sleep(_NOTE_S)
+            if self._is_archiving:
+                self._snapshotter.note()
+
+    async def _keep_archiving(self) -> None:
+        while True:
+            await asyncio.sleep(self.config.snapshot.archive_interval)
+            await self._archive()
+
+    @property
+    def _is_archiving(self) -> bool:
+        return self._has_logs and self.config.snapshot.archive
+
+    async def _archive(self) -> None:
+        if not self._is_archiving:
+            return
+        try:
+            written = await asyncio.to_thread(self._snapshotter.archive_logs)
+        except YggdrasilError as error:
+            if str(error) != self._state.archive_error:
+                log.error("logs could not be archived", error=str(error))
+            self._tell(archive_error=str(error))
+        else:
+            self._tell(
+                archives=self._state.archives + 1,
+                archived_ms=time.time_ns() // 1_000_000,
+                archived_bytes=self._state.archived_bytes + written,
+                archive_error="",
+            )
+
     async def _keep_checking(self) -> None:
         while True:
             await asyncio.sleep(_CHECK_PAUSE_S)
@@ -237,9 +313,14 @@ class Keeper:
         self._is_checking = True
         try:
             verdict = json.loads(await asyncio.to_thread(self._store.verify, self._longest, rate, read))
+            segments = await asyncio.to_thread(self._snapshotter.verify_logs, rate, read)
         finally:
             self._is_checking = False
-        self._tell(checked_ms=time.time_ns() // 1_000_000, damaged=len(verdict["damage"]))
+        self._tell(
+            checked_ms=time.time_ns() // 1_000_000, damaged=len(verdict["damage"]), damaged_segments=len(segments)
+        )
+        for file, offset in segments:
+            log.error("a log is damaged", file=str(file), offset=offset)
         for damage in verdict["damage"]:
             log.error("a snapshot is damaged", object=damage["object"], fault=damage["fault"], ids=damage["snapshots"])
         return verdict

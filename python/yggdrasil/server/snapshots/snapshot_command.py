@@ -2,20 +2,58 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
 from yggdrasil import YggdrasilError
-from yggdrasil._core import ARENA_BYTES_MAX
-from yggdrasil.server.identity import adopt_history
+from yggdrasil._core import ARENA_BYTES_MAX, SnapshotStore
+from yggdrasil.server.identity import adopt_history, new_id
 from yggdrasil.server.log_layout import write_layout
 from yggdrasil.server.option import readable_size
 from yggdrasil.server.snapshots.check_command import alone, store_of
 from yggdrasil.server.snapshots.places import folder_of, open_place
 
 _EXIT_DAMAGE = 1
+_LATEST = -1
+
+
+class _Time(click.ParamType[int]):
+    """A point in time, as Unix time in milliseconds; -1 for `latest`."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Click's: what is wrong is its error."""
+        if value == "latest":
+            return _LATEST
+        try:
+            return int(float(value) * 1000)
+        except ValueError:
+            pass
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time; write Unix seconds, 2026-11-28T18:30:00 or latest", param, ctx)
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+class _Change(click.ParamType[tuple[int, int]]):
+    """The change of a shard."""
+
+    name = "change"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Click's: what is wrong is its error."""
+        shard, _, number = str(value).partition(":")
+        if not (shard.isdecimal() and number.isdecimal()):
+            self.fail(f"{value!r} is no change; write SHARD:NUMBER", param, ctx)
+        return int(shard), int(number)
+
+
 _URL = click.option("--url", metavar="URL", help="Where snapshots lie. [default: snapshots in DIRECTORY]")
 _DIRECTORY = click.argument("directory", type=click.Path(path_type=Path))
 
@@ -90,20 +128,94 @@ def prune(directory: Path, url: str | None, keep: int) -> None:
 @click.argument("source", metavar="URL")
 @_DIRECTORY
 @click.option("--id", "wanted", metavar="ID", help="The snapshot. [default: the newest]")
-def restore(source: str, directory: Path, wanted: str | None) -> None:
-    """Copy a snapshot from URL to DIRECTORY, where a new node begins with it. All is checked on the way."""
+@click.option(
+    "--until",
+    metavar="TIME",
+    type=_Time(),
+    help="Go on from the snapshot with archived logs up to a time: Unix seconds, a date and time as in ISO 8601 (UTC "
+    "unless it says otherwise), or `latest` for all that is archived.",
+)
+@click.option(
+    "--until-change",
+    "changes",
+    metavar="SHARD:NUMBER",
+    multiple=True,
+    type=_Change(),
+    help="The same up to the change of a shard with this number, for as many shards as are named.",
+)
+@click.option("--node", metavar="NAME", help="The node, where URL has more than one: its replication id.")
+def restore(
+    source: str,
+    directory: Path,
+    wanted: str | None,
+    until: int | None,
+    changes: tuple[tuple[int, int], ...],
+    node: str | None,
+) -> None:
+    """Copy a snapshot from URL to DIRECTORY, where a new node begins with it. All is checked on the way.
+
+    With --until or --until-change archived logs go along; what the node does then is another history, under a new name.
+    The node may have any number of shards.
+    """
+    if wanted is not None and (until is not None or changes):
+        raise click.UsageError("--id is for a snapshot alone; --until chooses one by itself")
+    if until is not None and changes:
+        raise click.UsageError("--until and --until-change exclude one another")
     directory = directory.absolute()
     directory.mkdir(exist_ok=True)
     with alone(directory):
         if any((folder_of(directory) / "manifests").glob("*")) or any(directory.glob("**/*.log")):
             raise click.ClickException(f"{directory} belongs to a node that has data already")
         try:
-            copied = json.loads(open_place(source).copy_to(open_place(str(folder_of(directory))), wanted))
-            adopt_history(directory, copied["node"])
-            write_layout(directory / "log", max(copied["generation"], 1), len(copied["shards"]))
+            store = open_place(source)
+            if until is not None or changes:
+                time_ms = None if until == _LATEST else until
+                told = _restore_until(store, directory, _only_node(store, node), time_ms, changes)
+            else:
+                told = _restore_snapshot(store, directory, wanted)
         except YggdrasilError as error:
             raise click.ClickException(str(error)) from None
-    click.echo(
+    click.echo(told)
+
+
+def _restore_snapshot(store: SnapshotStore, directory: Path, wanted: str | None) -> str:
+    copied = json.loads(store.copy_to(open_place(str(folder_of(directory))), wanted))
+    adopt_history(directory, copied["node"])
+    write_layout(directory / "log", max(copied["generation"], 1), len(copied["shards"]))
+    return (
         f"restored snapshot {copied['id']}: {copied['keys']:,} keys of {len(copied['shards'])} shards, "
         f"{readable_size(copied['bytes'])}"
     )
+
+
+def _only_node(store: SnapshotStore, wanted: str | None) -> str:
+    nodes = store.nodes()
+    if wanted is not None:
+        if wanted not in nodes:
+            raise click.ClickException(f"nothing there is of node {wanted}")
+        return wanted
+    if len(nodes) != 1:
+        raise click.ClickException(f"{len(nodes)} nodes have something there; choose one by --node: {', '.join(nodes)}")
+    return nodes[0]
+
+
+def _restore_until(
+    store: SnapshotStore, directory: Path, node: str, time_ms: int | None, changes: Sequence[tuple[int, int]]
+) -> str:
+    logs, name = directory / "log", new_id()
+    draft = logs / "restoring"
+    logs.mkdir(exist_ok=True)
+    target = open_place(str(folder_of(directory)))
+    restored = json.loads(store.restore_until(node, time_ms, list(changes), target, draft, name))
+    adopt_history(directory, name)
+    generation, numbers = restored["generation"], restored["numbers"]
+    place = write_layout(logs, generation, len(numbers))
+    if draft.exists():
+        place.rmdir()
+        draft.rename(place)
+    row = restored["snapshot"]
+    begin = f"snapshot {row['id']}" if row else "the first change"
+    moment = restored["moment"]
+    when = "" if moment is None else f", as of {datetime.fromtimestamp(moment / 1000, UTC):%Y-%m-%d %H:%M:%S.%f} UTC"
+    ends = ", ".join(f"{shard}:{number}" for shard, number in enumerate(numbers))
+    return f"restored from {begin} up to changes {ends}{when}; {readable_size(restored['log_bytes'])} of logs"

@@ -9,5 +9,6 @@ pub(in crate::commands) mod lcs;
 pub mod libraries;
 pub(in crate::commands) mod long_double;
 pub(in crate::commands) mod lzf;
+pub mod rdb;
 pub(in crate::commands) mod sample;
 pub(in crate::commands) mod timeout;

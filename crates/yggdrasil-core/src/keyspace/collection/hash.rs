@@ -253,11 +253,16 @@ impl Elements for Hash {
         hash
     }
 
-    fn write(&self, ops: &mut Vec<u8>) {
-        for (field, stored) in self.table.rows() {
+    fn write_from(&self, position: u64, bytes: usize, ops: &mut Vec<u8>) -> Option<u64> {
+        let end = ops.len().saturating_add(bytes);
+        for (position, (field, stored)) in (position..).zip(self.table.rows_from(position)) {
+            if ops.len() >= end {
+                return Some(position);
+            }
             let Cell { value, expire_at } = cell(stored);
             put_set(ops, field, value.text(&mut itoa::Buffer::new()), expire_at);
         }
+        None
     }
 
     fn into_wreck(self) -> Box<dyn Wreckage> {

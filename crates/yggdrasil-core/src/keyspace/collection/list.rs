@@ -280,10 +280,15 @@ impl Elements for List {
         list
     }
 
-    fn write(&self, ops: &mut Vec<u8>) {
-        for found in self.tree.walk_all() {
+    fn write_from(&self, position: u64, bytes: usize, ops: &mut Vec<u8>) -> Option<u64> {
+        let end = ops.len().saturating_add(bytes);
+        for found in self.tree.walk_from_position(position) {
+            if ops.len() >= end {
+                return Some(found.start);
+            }
             found.leaf.write(ops);
         }
+        None
     }
 
     fn into_wreck(self) -> Box<dyn Wreckage> {

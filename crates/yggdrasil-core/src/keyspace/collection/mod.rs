@@ -165,7 +165,13 @@ pub trait Elements: Clone + Debug {
     fn unpack(packed: &[u8], packing: &Packing) -> Self;
 
     /// Appends the operations that make the collection from nothing.
-    fn write(&self, ops: &mut Vec<u8>);
+    fn write(&self, ops: &mut Vec<u8>) {
+        self.write_from(0, usize::MAX, ops);
+    }
+
+    /// Appends a part of them, of about so many bytes: that which begins with the element at a position. Gives the
+    /// position of the next part; none after the last one. All parts one after another make the collection.
+    fn write_from(&self, position: u64, bytes: usize, ops: &mut Vec<u8>) -> Option<u64>;
 
     /// Gives the collection up, to be freed in steps.
     fn into_wreck(self) -> Box<dyn Wreckage>;
@@ -294,6 +300,12 @@ impl Collection {
     /// Appends the operations that make it from nothing.
     pub fn write(&self, ops: &mut Vec<u8>) {
         each!(self, elements => elements.write(ops));
+    }
+
+    /// Appends a part of these operations, of about so many bytes: that which begins with the element at a position, which
+    /// is 0 or what the part before gave. None after the last one.
+    pub fn write_from(&self, position: u64, bytes: usize, ops: &mut Vec<u8>) -> Option<u64> {
+        each!(self, elements => elements.write_from(position, bytes, ops))
     }
 
     /// Gives it up, to be freed in steps.

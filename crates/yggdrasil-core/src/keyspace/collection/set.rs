@@ -124,10 +124,15 @@ impl Elements for Set {
         set
     }
 
-    fn write(&self, ops: &mut Vec<u8>) {
-        for (member, _) in self.table.rows() {
+    fn write_from(&self, position: u64, bytes: usize, ops: &mut Vec<u8>) -> Option<u64> {
+        let end = ops.len().saturating_add(bytes);
+        for (position, (member, _)) in (position..).zip(self.table.rows_from(position)) {
+            if ops.len() >= end {
+                return Some(position);
+            }
             put_add(ops, member);
         }
+        None
     }
 
     fn into_wreck(self) -> Box<dyn Wreckage> {

@@ -276,11 +276,18 @@ impl Elements for SortedSet {
         set
     }
 
-    fn write(&self, ops: &mut Vec<u8>) {
-        let _ = self.visit(&(0..self.len()), |member, score| {
+    fn write_from(&self, position: u64, bytes: usize, ops: &mut Vec<u8>) -> Option<u64> {
+        let end = ops.len().saturating_add(bytes);
+        let mut next = position;
+        let _ = self.visit(&(position..self.len()), |member, score| {
+            if ops.len() >= end {
+                return ControlFlow::Break(());
+            }
             put_score(ops, member, score);
+            next += 1;
             ControlFlow::Continue(())
         });
+        (next < self.len()).then_some(next)
     }
 
     fn into_wreck(self) -> Box<dyn Wreckage> {

@@ -330,13 +330,22 @@ impl Elements for Stream {
         Self::new(packing)
     }
 
-    fn write(&self, ops: &mut Vec<u8>) {
-        let mut ops = StreamOps::new(ops);
-        for node in self.nodes() {
-            for entry in node.entries() {
+    /// The groups come with the last entries.
+    fn write_from(&self, position: u64, bytes: usize, out: &mut Vec<u8>) -> Option<u64> {
+        let end = out.len().saturating_add(bytes);
+        for found in self.nodes.walk_from_position(position) {
+            if super::tree::Leaf::is_empty(found.leaf) {
+                continue;
+            }
+            if out.len() >= end {
+                return Some(found.start);
+            }
+            let mut ops = StreamOps::new(out);
+            for entry in found.leaf.entries() {
                 ops.add_entry(&entry);
             }
         }
+        let mut ops = StreamOps::new(out);
         ops.set(self.last_id, self.entries_added, self.max_deleted_id);
         for (name, group) in self.groups.iter() {
             ops.group(name, group.last_id, group.entries_read);
@@ -347,6 +356,7 @@ impl Elements for Stream {
                 ops.deliver(name, *id, pending);
             }
         }
+        None
     }
 
     fn into_wreck(self) -> Box<dyn Wreckage> {

@@ -53,6 +53,19 @@ impl Shard {
         Ok(outcome?)
     }
 
+    /// Asks for the index line of the key of a record that is applied some records later.
+    #[inline]
+    pub fn prefetch_record(&self, record: &Record<'_>) {
+        if usize::from(record.db) >= self.databases.len() {
+            return;
+        }
+        let database = &self.databases[usize::from(record.db)];
+        if database.buckets() != 0 {
+            let home = database.home(hash_key(self.shape.hash_seed, record.key));
+            self.arena.mapping.prefetch(home * 8);
+        }
+    }
+
     fn apply_after(
         &mut self,
         last: u64,

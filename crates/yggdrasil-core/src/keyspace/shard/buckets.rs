@@ -199,6 +199,18 @@ impl Shard {
         }
     }
 
+    /// Makes the buckets that so many keys of a database are going to need, while there are few: later ones would be split
+    /// with keys in them. Without memory for them they come as they are needed.
+    pub fn expect_keys(&mut self, physical: u8, keys: u64) {
+        let databases = self.databases.len();
+        while usize::from(physical) < databases {
+            let database = &self.databases[usize::from(physical)];
+            if !database.would_split(keys) || database.buckets() == 0 || !self.split(physical) {
+                return;
+            }
+        }
+    }
+
     fn split(&mut self, physical: u8) -> bool {
         let Some(created) = self.room_for_bucket(physical) else {
             return false;

@@ -1,7 +1,9 @@
 //! Entries as records, for who copies the shard and finds not everything from outside.
 
+use crate::keyspace::collection::Collection;
 use crate::keyspace::effect::{Effect, Record};
-use crate::keyspace::types::hash_key;
+use crate::keyspace::kind::Value;
+use crate::keyspace::types::{EntryView, hash_key};
 
 use super::Shard;
 
@@ -20,6 +22,30 @@ impl Shard {
         };
         record.encode(out);
         Some(view.version)
+    }
+
+    /// The tree of an entry of a physical database as it is now, its version, and the record that puts it elsewhere up to
+    /// the operations that make the tree. None for an entry without a tree.
+    pub fn tree_record_of(&self, physical: u8, key: &[u8]) -> Option<(u64, Vec<u8>, Collection)> {
+        let hash = hash_key(self.shape.hash_seed, key);
+        let is_known = usize::from(physical) < self.databases.len();
+        let place = is_known.then(|| self.locate_in(physical, hash, key))??;
+        let view = self.view(place.at, &place.header);
+        let Value::Tree(tree) = view.value else {
+            return None;
+        };
+        let empty = EntryView {
+            value: Value::Written(b""),
+            ..view
+        };
+        let mut head = Vec::new();
+        Record {
+            db: physical,
+            key,
+            effect: empty.as_put(),
+        }
+        .encode(&mut head);
+        Some((view.version, head, tree.clone()))
     }
 
     /// Visits about `count` pins of a physical database from a cursor on: the version of the entry, and a record.

@@ -89,14 +89,24 @@ pub(in crate::commands) enum Restored<'a> {
 /// The value is of a kind, or in a place, that has no payload here.
 pub(in crate::commands) fn dump(kind: Kind, value: Value<'_>) -> Result<Vec<u8>, CommandError> {
     let mut out = Vec::new();
+    append(&mut out, kind, value)?;
+    seal(&mut out);
+    Ok(out)
+}
+
+/// Appends type and value, as all that Redis writes has them.
+///
+/// # Errors
+/// As [`dump`]; nothing is appended then.
+pub(super) fn append(out: &mut Vec<u8>, kind: Kind, value: Value<'_>) -> Result<(), CommandError> {
     match (kind, value) {
         (_, Value::Absent(_)) => return Err(CommandError::NotInMemory),
-        (Kind::String, value) => string::write(&mut out, value),
-        (Kind::List, value) => list::write(&mut out, value),
-        (Kind::Set, value) => set::write(&mut out, value),
-        (Kind::Hash, value) => hash::write(&mut out, value),
-        (Kind::Stream, value) => stream::write(&mut out, value),
-        (Kind::SortedSet, value) => sorted_set::write(&mut out, value),
+        (Kind::String, value) => string::write(out, value),
+        (Kind::List, value) => list::write(out, value),
+        (Kind::Set, value) => set::write(out, value),
+        (Kind::Hash, value) => hash::write(out, value),
+        (Kind::Stream, value) => stream::write(out, value),
+        (Kind::SortedSet, value) => sorted_set::write(out, value),
         (kind, _) => {
             return Err(CommandError::text(format!(
                 "ERR values of type {} have no DUMP payload; read them by the commands of their type",
@@ -104,8 +114,7 @@ pub(in crate::commands) fn dump(kind: Kind, value: Value<'_>) -> Result<Vec<u8>,
             )));
         }
     }
-    seal(&mut out);
-    Ok(out)
+    Ok(())
 }
 
 /// Appends version and checksum.

@@ -19,7 +19,7 @@ pub(super) fn write_int(out: &mut Vec<u8>, int: i64) {
     }
 }
 
-pub(super) fn write_number(out: &mut Vec<u8>, number: u64) {
+pub(in crate::commands::codecs) fn write_number(out: &mut Vec<u8>, number: u64) {
     if number < 1 << 6 {
         out.push(number as u8);
     } else if number < 1 << 14 {

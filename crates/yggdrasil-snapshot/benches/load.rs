@@ -1,0 +1,113 @@
+//! Cost of loading a snapshot, by its parts: `cargo bench -p yggdrasil-snapshot --bench load -- [KEYS] [VALUE_BYTES]`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use yggdrasil_core::keyspace::{
+    Expiry, Key, Kind, Record, Shard, ShardReader, ShardShape, Value, hash_key,
+};
+use yggdrasil_core::shm::Segment;
+use yggdrasil_snapshot::{
+    Batch, Folder, Loader, NoHistory, Options, Progress, Source, Store, Unowned, apply_batch, take,
+};
+
+const SEED: u64 = 0x5eed;
+const NOW: u64 = 1_700_000_000_000;
+const ROUNDS: u32 = 5;
+const RECORD_BYTES_MAX: u64 = 1 << 30;
+
+fn shape() -> ShardShape {
+    ShardShape {
+        databases: 16,
+        segment_bytes: 1 << 38,
+        memory_limit: 1 << 36,
+        hash_seed: SEED,
+        value_bytes_max: 512 << 20,
+    }
+}
+
+fn new_shard() -> (Segment, Shard) {
+    let segment = Segment::create("bench", shape().segment_bytes).expect("a segment");
+    let shard = Shard::create(segment.own().expect("an owner"), shape()).expect("a shard");
+    (segment, shard)
+}
+
+/// A value that text is like: it shrinks by half.
+fn value(number: u64, bytes: usize) -> Vec<u8> {
+    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut draw = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    (0..bytes)
+        .map(|_| b"etaoin shrdlu.,:"[(draw() % 16) as usize])
+        .collect()
+}
+
+fn main() {
+    let mut arguments = std::env::args()
+        .skip(1)
+        .filter_map(|argument| argument.parse::<u64>().ok());
+    let keys = arguments.next().unwrap_or(200_000);
+    let bytes = arguments.next().unwrap_or(400) as usize;
+    let root = std::env::temp_dir().join(format!("yggdrasil-load-{}", std::process::id()));
+    let store: Arc<dyn Store> = Arc::new(Folder::new(&root));
+    let (segment, mut shard) = new_shard();
+    for number in 0..keys {
+        let name = format!("text:{number}");
+        let key = Key {
+            db: 0,
+            hash: hash_key(SEED, name.as_bytes()),
+            bytes: name.as_bytes(),
+        };
+        let value = value(number, bytes);
+        let stored = shard.put(&key, Kind::String, Value::Bytes(&value), Expiry::Clear, NOW);
+        stored.expect("room");
+    }
+    let reader = ShardReader::open(segment.read().expect("a mapping"), &shape()).expect("a reader");
+    let mut sources = [Source {
+        shard: 0,
+        reader: &reader,
+        history: &mut NoHistory,
+        owner: &mut Unowned(0),
+        keeps: &|_| true,
+    }];
+    let (options, progress) = (Options::default(), Progress::default());
+    let taken = take(
+        &*store,
+        "n",
+        &mut sources,
+        None,
+        &options,
+        &progress,
+        &|| NOW,
+    );
+    let manifest = taken.expect("a snapshot").manifest;
+    println!("{keys} keys, values of {bytes} bytes, ns a key");
+    let each = |began: Instant| began.elapsed().as_nanos() as u64 / keys;
+    for _ in 0..ROUNDS {
+        let began = Instant::now();
+        let loader = Loader::new(&store, &manifest.shards[0], 1, RECORD_BYTES_MAX);
+        let batches: Vec<Batch> = loader.map(|batch| batch.expect("a chunk")).collect();
+        let unpacked = each(began);
+        let (_segment, mut shard) = new_shard();
+        let began = Instant::now();
+        for change in batches.iter().flat_map(Batch::changes) {
+            let record = Record::decode(change.record).expect("a record");
+            shard.apply(&record, change.number).expect("room");
+        }
+        let one_by_one = each(began);
+        drop(shard);
+        let (_segment, mut shard) = new_shard();
+        let began = Instant::now();
+        for (place, batch) in batches.iter().enumerate() {
+            let expected = (place == 0).then_some(keys);
+            apply_batch(&mut shard, batch, expected).expect("room");
+        }
+        let ahead = each(began);
+        println!("read, check and unpack {unpacked}; apply one by one {one_by_one}, ahead {ahead}");
+    }
+    let _ = std::fs::remove_dir_all(root);
+}
