@@ -7,7 +7,9 @@
 
 mod chance;
 mod elements;
+mod leftovers;
 mod lists;
+mod logs;
 mod model;
 mod order;
 mod replies;
@@ -38,6 +40,7 @@ fn plan_of(seed: u64) -> Plan {
         modelled,
         leaving: random.percent(40),
         killing: random.percent(20),
+        logging: random.percent(40),
         memory: small.then_some(2_000_000),
     }
 }
