@@ -587,8 +587,7 @@ impl World {
             *missing -= 1;
             if *missing == 0 {
                 happened.replied = Some(self.time);
-                // Of a worker that was killed, nothing says any more what it had made durable.
-                if client.syncs && !self.plan.killing {
+                if client.syncs {
                     assert!(
                         !self.logs.risk_of(&happened.operation),
                         "client {number} was answered too early: {:?}",
