@@ -27,7 +27,7 @@ unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve mithril test test-rust test-python test-mithril test-clients clients peers transcripts lint fmt bench fuzz simulate crash pmem damage client-versions docs lock clean \
+.PHONY: help serve mithril test test-rust test-python test-mithril test-clients clients peers transcripts lint fmt bench fuzz simulate differential crash pmem damage client-versions docs lock clean \
 	tools
 
 help: ## Show this list
@@ -101,6 +101,9 @@ fuzz: ## Fuzz the parsers for FUZZ_SECONDS (an hour) in all
 simulate: ## Simulate nodes by SEEDS seeds (a million), from seed FIRST on; SEED=n runs one again
 	YGGDRASIL_SIMULATE_SEEDS=$(SEEDS) YGGDRASIL_SIMULATE_FIRST=$(FIRST) $(if $(SEED),YGGDRASIL_SIMULATE_SEED=$(SEED)) \
 		cargo test --profile quick --locked --package yggdrasil-core --lib -- simulation --nocapture
+
+differential: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Ask our node and the peer the same REQUESTS (200,000), by random sequences; SEED=n does it again
+	$(BIN)/python -m tests.differential --requests $(or $(REQUESTS),200000) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 crash: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Kill processes for ROUNDS rounds (1,000), cut the power of a device POWER_ROUNDS times (200) and of simulated disks 10,000 times
 	YGGDRASIL_LOG_CASES=10000 cargo test --profile quick --locked --package yggdrasil-log --test power

@@ -678,6 +678,9 @@ class Worker:
     def restore_libraries(self, payload: bytes) -> None:
         """Loads the libraries of functions that were kept, in the form of FUNCTION DUMP."""
 
+    def keep_libraries(self, keep: Callable[[bytes], object]) -> None:
+        """Has all libraries of functions given to a callable at each change, whose exception is the request's error."""
+
     def replay(self, log: LogRecovery, step: int) -> bool:
         """Makes changes from about so many bytes of a log. True when all are made."""
 

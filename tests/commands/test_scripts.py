@@ -44,13 +44,35 @@ def node(shards: int) -> Iterator[Node]:
         yield node
 
 
+def test_libraries_are_kept_before_their_change_is_answered(node: Node) -> None:
+    """Whichever worker answers: a node that is killed with the answer on its way has the change."""
+    for number, port in enumerate(node.worker_ports * 3):
+        with Wire(HOST, port) as wire:
+            code = LIBRARY.replace("lib", f"lib{number}").replace("count", f"count{number}")
+            assert wire("FUNCTION", "LOAD", code) == b"lib%d" % number
+            assert b"lib%d" % number in (node.dir / "functions.rdb").read_bytes()
+    with Wire(HOST, node.port) as wire:
+        assert wire("FUNCTION", "DELETE", "lib0") == "OK"
+        assert b"lib0" not in (node.dir / "functions.rdb").read_bytes()
+        assert wire("FUNCTION", "FLUSH") == "OK"
+        assert b"lib1" not in (node.dir / "functions.rdb").read_bytes()
+
+
+def test_a_change_of_libraries_that_cannot_be_kept_is_an_error(node: Node) -> None:
+    (node.dir / "functions.rdb.new").mkdir()
+    with Wire(HOST, node.port) as wire:
+        reply = wire("FUNCTION", "LOAD", LIBRARY)
+    assert isinstance(reply, Error)
+    assert "would not survive a restart" in reply.text
+
+
 def test_libraries_survive_a_restart(shards: int, tmp_path: Path) -> None:
     first, other = tmp_path / "first", tmp_path / "other"
     first.mkdir()
     other.mkdir()
     with started(first, shards) as node, Wire(HOST, node.port) as wire:
         assert wire("FUNCTION", "LOAD", LIBRARY) == b"lib"
-        kept = eventually(lambda: (first / "functions.rdb").is_file() and (first / "functions.rdb").read_bytes())
+        kept = (first / "functions.rdb").read_bytes()
         assert wire("FUNCTION", "DUMP") == kept
         (other / "functions.rdb").write_bytes(kept)
     with started(other, shards) as node, ExitStack() as stack:
@@ -67,7 +89,6 @@ def test_a_damaged_file_of_libraries_ends_the_start(tmp_path: Path) -> None:
 def test_a_worker_that_was_killed_has_the_libraries(node: Node) -> None:
     with Wire(HOST, node.port) as wire:
         assert wire("FUNCTION", "LOAD", LIBRARY) == b"lib"
-    eventually((node.dir / "functions.rdb").is_file)
     last = max(name for name in node.pids() if name.startswith("shard-"))
     killed = node.pids()[last]
     os.kill(killed, signal.SIGKILL)

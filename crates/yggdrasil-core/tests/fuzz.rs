@@ -6,6 +6,8 @@ mod effect_check;
 mod packed_check;
 #[path = "../fuzz/checks/resp.rs"]
 mod resp_check;
+#[path = "../fuzz/checks/restored.rs"]
+mod restored_check;
 
 use std::path::Path;
 
@@ -87,6 +89,9 @@ fn every_kept_input_passes() {
     corpus("packed")
         .iter()
         .for_each(|input| packed_check::packed(input));
+    corpus("restored")
+        .iter()
+        .for_each(|input| restored_check::restored(input));
 }
 
 proptest! {

@@ -543,6 +543,17 @@ impl Worker {
         restored.map_err(|error| YggdrasilError::new_err(error.to_string()))
     }
 
+    /// Has all libraries of functions given to a callable at each change, before that is answered.
+    fn keep_libraries(&self, keep: Py<PyAny>) {
+        let keeper = move |payload: &[u8]| {
+            Python::attach(|py| match keep.call1(py, (PyBytes::new(py, payload),)) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.value(py).to_string()),
+            })
+        };
+        self.engine.borrow_mut().keep_libraries(Box::new(keeper));
+    }
+
     fn _settle(&self, py: Python<'_>) -> PyResult<()> {
         self.settle_due.set(false);
         self.end_rest(py)?;

@@ -33,8 +33,8 @@ def refused(directory: Path, error: YggdrasilError) -> StartError:
     return StartError(f"{file}: {error}; put the right file back, or remove it to start without functions")
 
 
-def keep_libraries(directory: Path, payload: bytes) -> bytes:
-    """Writes all libraries; what was kept before stays where that fails. There is nothing to answer."""
+def keep_libraries(directory: Path, payload: bytes) -> None:
+    """Makes all libraries durable; what was kept before stays where that fails."""
     file = directory / FILE_NAME
     draft = file.with_name(f"{file.name}.new")
     try:
@@ -43,11 +43,20 @@ def keep_libraries(directory: Path, payload: bytes) -> bytes:
             opened.flush()
             os.fsync(opened.fileno())
         draft.replace(file)
+        _sync_directory(directory)
     except OSError as error:
         log.error("the libraries of functions are not kept", file=str(file), reason=error.strerror)
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
-    return b""
+        raise YggdrasilError(f"{file}: {error.strerror}") from None
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 _LEVELS = ("debug", "info", "info", "warning")

@@ -160,13 +160,14 @@ class _WorkerProcess:
     def _restore_libraries(self, worker: Worker) -> None:
         directory = Path(self.services.config.node.dir)
         worker.serve_call("scripts.log", log_line)
-        worker.serve_call("scripts.libraries", partial(keep_libraries, directory))
         payload = read_libraries(directory)
         if payload is not None:
             try:
                 worker.restore_libraries(payload)
             except YggdrasilError as error:
                 raise refused(directory, error) from None
+        if self.duty.shard == 0:
+            worker.keep_libraries(partial(keep_libraries, directory))
 
     def _recovery(self, worker: Worker) -> ShardRecovery | ShardRestore | None:
         restore = ShardRestore(worker, self.duty.shard, self.services.config, self.duty.snapshot, self.link)

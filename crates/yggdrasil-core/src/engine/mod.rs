@@ -117,8 +117,6 @@ pub enum Event {
     CallAnswered { call: u64, answer: Option<Vec<u8>> },
     /// A script has logged a line, at a level of Redis: debug, verbose, notice, warning.
     Logged { level: u8, line: Vec<u8> },
-    /// The libraries of functions were changed: [`Engine::dump_libraries`] is to be kept.
-    LibrariesChanged,
     /// The reply to [`Engine::execute_for`], in RESP3.
     Executed { execution: u64, reply: Vec<u8> },
     /// Stop or resume reading from a client.
@@ -718,7 +716,6 @@ impl Engine {
             }
             self.publish_events();
             self.tell_stale();
-            self.report_libraries();
             self.give_up_rests();
             let relieved = self.links.flush();
             if relieved != 0 {

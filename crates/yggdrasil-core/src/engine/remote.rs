@@ -90,7 +90,11 @@ impl Engine {
         let receiver = match waiter {
             Waiter::Slot { session, slot } => Receiver::Slot { session, slot },
             Waiter::Part { gather, .. } => self.gathers[gather].receiver,
-            Waiter::Script { script } => return Origin::of(self.client_of_script(script)),
+            Waiter::Script { script } => {
+                let script = self.waiting.scripts.get(script);
+                let origin = script.map(|script| self.origin_of_script(script, command));
+                return origin.unwrap_or_default();
+            }
             Waiter::Reserved { .. }
             | Waiter::Call { .. }
             | Waiter::Execution { .. }

@@ -57,7 +57,6 @@ impl Engine {
                 self.scans_own_only = is_own_only;
                 let flow = self.run_own(index, command, args, None);
                 self.scans_own_only = false;
-                self.report_libraries();
                 return flow;
             }
             (Some(shard), Run::Shard(_) | Run::ReadEach(_)) => {

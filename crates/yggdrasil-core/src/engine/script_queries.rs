@@ -12,7 +12,7 @@ use super::session::Wait;
 use crate::commands::{CommandError, Flags, Join, Outcome, ScriptingQuery, glob, libraries};
 use crate::resp::{Args, Reply};
 use crate::ring::{FrameHeader, FrameKind};
-use crate::script::Callee;
+use crate::script::{Callee, LibraryKeeper};
 use crate::stats::Counter;
 
 /// The answers to a worker's question whether it can end a script.
@@ -282,17 +282,9 @@ impl Engine {
         }
     }
 
-    /// Hands on that the libraries were changed, at the worker that keeps them.
-    pub(super) fn report_libraries(&mut self) {
-        if self.scripts.libraries.take_changed() && self.me == 0 {
-            self.events.push(Event::LibrariesChanged);
-        }
-    }
-
-    /// All libraries, to be kept where a restart finds them.
-    #[must_use]
-    pub fn dump_libraries(&self) -> Vec<u8> {
-        libraries::dump(self.scripts.libraries.codes())
+    /// Has all libraries kept at each change, before it is answered.
+    pub fn keep_libraries(&mut self, keeper: LibraryKeeper) {
+        self.scripts.keeper = Some(keeper);
     }
 
     /// Loads the libraries that were kept, instead of those that are there.
@@ -304,7 +296,6 @@ impl Engine {
         let restored = self
             .scripts
             .restore_libraries(&codes, crate::script::Policy::Flush);
-        self.scripts.libraries.take_changed();
         restored.map_err(|error| CommandError::text(format!("ERR {error}")))
     }
 

@@ -7,7 +7,6 @@ use super::pending::{SessionRef, Waiter};
 use super::reservation::Ending;
 use super::scripts::{Held, Origin, ScriptRun};
 use super::session::{Queued, Wait};
-use super::tracking;
 use super::transaction::{ScriptHolder, Transaction};
 use crate::commands::{CommandError, CommandId, Flags, Run, SessionCommand, database_argument};
 use crate::resp::{Args, ArgsBuffer, Reply};
@@ -237,6 +236,7 @@ impl Engine {
             Command::Publish | Command::SPublish => return false,
             Command::Ping if args.len() == 1 => reply.simple("PONG"),
             Command::Ping | Command::Echo if args.len() == 2 => reply.bulk(args.at(1)),
+            Command::Ping => reply.error("ERR wrong number of arguments for 'ping' command"),
             Command::Time => self.write_time(&mut reply),
             Command::Select => {
                 let databases = self.options.limits.databases;
@@ -311,7 +311,7 @@ impl Engine {
             protocol: script.run.protocol(),
             may_wait: false,
             in_steps: MaySteps::No,
-            origin: tracking::Origin::of(script.client),
+            origin: self.origin_of_script(script, command),
             ack: script.ack,
         };
         let before = self.shard.number();
@@ -362,6 +362,7 @@ impl Engine {
     ) {
         script.has_written |= self.table.spec(command).flags.has(Flags::WRITE);
         let (db, protocol) = (script.db, script.run.protocol());
+        let tracks = script.tracks;
         let id = self.suspend_script(script, args);
         let Held::Transaction(parent) = self.waiting.scripts[id].held else {
             return;
@@ -372,7 +373,7 @@ impl Engine {
         };
         let of = &self.transactions[parent];
         let mut nested = Transaction::of_script_request(queued, id, parent, of);
-        (nested.db, nested.protocol) = (db, protocol);
+        (nested.db, nested.protocol, nested.tracks) = (db, protocol, tracks);
         self.transactions[parent].nesting.add_child();
         self.begin_transaction(nested);
     }
@@ -407,7 +408,7 @@ impl Engine {
                 self.reserve_for_script(id, waiting, shards);
                 (None, Step::Gone)
             }
-            _ if script.has_written || matches!(script.origin, Origin::Step) => {
+            _ if script.has_written || self.is_step_of_exec(&script) => {
                 script.run.callee.set_roaming();
                 let mut answer = script.run.take_answer();
                 Reply::new(&mut answer, script.run.protocol()).error(UNDECLARED);
@@ -419,6 +420,16 @@ impl Engine {
                 self.begin_again(script, args);
                 (None, Step::Gone)
             }
+        }
+    }
+
+    /// True for a script whose transaction has done something before it, or will behind it.
+    fn is_step_of_exec(&self, script: &ScriptRun) -> bool {
+        match script.held {
+            Held::Transaction(id) => {
+                matches!(script.origin, Origin::Step) && self.transactions[id].exec
+            }
+            Held::Nothing | Held::Own { .. } => false,
         }
     }
 
@@ -490,7 +501,7 @@ impl Engine {
         };
         let has_held = !reserved.is_empty();
         let mut transaction = Transaction::of_script(holder, tag, reserved);
-        transaction.ack = script.ack;
+        (transaction.ack, transaction.tracks) = (script.ack, script.tracks);
         let id = self.transactions.insert(transaction);
         if has_held && script.has_written {
             let part = self.part_of_group(script.ack, 0);

@@ -62,6 +62,8 @@ pub(super) struct ScriptRun {
     pub user: Option<(SessionRef, Arc<User>)>,
     /// The acknowledgement that its client has chosen.
     pub ack: AckChoice,
+    /// Its client keeps what it reads.
+    pub tracks: bool,
     pub db: u8,
     pub protocol: Protocol,
     pub read_only: bool,
@@ -176,9 +178,9 @@ impl Engine {
         if shards & !own == 0 {
             return self.run_script_here(index, callee, &request, shards == own);
         }
-        // The rules of a user are known here only.
-        let is_restricted = self.sessions[index].gates.any(Gates::RESTRICTED);
-        if shards.is_power_of_two() && !is_restricted {
+        // The rules of a user are known here only, and what a client keeps has to come by the way that says it is stale.
+        let stays = self.sessions[index].gates.any(Gates::RESTRICTED) || self.tracks(index);
+        if shards.is_power_of_two() && !stays {
             return self.forward_script(index, &callee, &request, shards.trailing_zeros() as usize);
         }
         self.show_script(index, command, args);
@@ -238,7 +240,7 @@ impl Engine {
             return Flow::Again(Wait::Ring(shard));
         }
         self.show_script(index, request.command, request.args);
-        let began = self.ticks;
+        let (began, tracks) = (self.ticks, self.tracks(index));
         let session = &mut self.sessions[index];
         let (at, client, ack) = (session.at, session.at.client, session.ack);
         let (db, protocol) = (session.db, session.protocol);
@@ -251,6 +253,7 @@ impl Engine {
                 let mut script = self.new_script(run, request, Origin::Session(index), client);
                 script.user = self.restricted_user(at);
                 script.ack = ack;
+                script.tracks = tracks;
                 (script.db, script.protocol) = (db, protocol);
                 if holds {
                     script.held = self.hold_own();
@@ -321,7 +324,7 @@ impl Engine {
     ) {
         let transaction = &self.transactions[id];
         let (db, protocol, session) = (transaction.db, transaction.protocol, transaction.session);
-        let ack = transaction.ack;
+        let (ack, tracks) = (transaction.ack, transaction.tracks);
         let mut reply = Vec::new();
         let began = self.callee_of(command, call, args);
         let began = began.and_then(|(callee, request)| {
@@ -333,7 +336,7 @@ impl Engine {
             Ok(mut script) => {
                 (script.db, script.protocol) = (db, protocol);
                 script.held = Held::Transaction(id);
-                script.ack = ack;
+                (script.ack, script.tracks) = (ack, tracks);
                 script.user = self.restricted_user(session);
                 if !self.drive(script, Some(args), &mut reply) {
                     return;
@@ -491,6 +494,7 @@ impl Engine {
             client,
             user: None,
             ack: AckChoice::Default,
+            tracks: false,
             db: 0,
             protocol: Protocol::Resp2,
             has_written: false,

@@ -11,9 +11,10 @@ use super::Engine;
 use super::links::Envelope;
 use super::pending::{Receiver, SessionRef};
 use super::remote::Message;
+use super::scripts::ScriptRun;
 use super::session::{Gates, Session};
 use super::wire::{self, Reader};
-use crate::commands::{CommandId, Flags, Group};
+use crate::commands::{CommandId, Flags, Group, Run};
 use crate::hashing::SeededMap;
 use crate::keyspace::{Millis, Stale, Tracker};
 use crate::resp::{Protocol, Reply};
@@ -151,10 +152,11 @@ impl Engine {
 
     /// Decides whether what a command of a session reads is remembered.
     pub(super) fn decide_tracking(&mut self, index: usize, command: CommandId) {
-        let flags = self.table.spec(command).flags;
+        let row = self.table.spec(command);
+        let may_read = row.flags.has(Flags::READONLY) || matches!(row.run, Run::Script(_));
         let session = &mut self.sessions[index];
         let keeps = session.tracking().is_some_and(Tracking::keeps);
-        session.tracks = keeps && flags.has(Flags::READONLY);
+        session.tracks = keeps && may_read;
     }
 
     /// CLIENT CACHING holds for one command, or transaction.
@@ -196,6 +198,16 @@ impl Engine {
     pub(super) fn tracks_transaction(&self, index: usize, exec: bool) -> bool {
         let keeps = || self.sessions[index].tracking().is_some_and(Tracking::keeps);
         if exec { keeps() } else { self.tracks(index) }
+    }
+
+    /// The client behind a request of a script.
+    pub(super) fn origin_of_script(&self, script: &ScriptRun, command: CommandId) -> Origin {
+        let reads = self.table.spec(command).flags.has(Flags::READONLY);
+        Origin {
+            client: script.client,
+            untouched: false,
+            tracked_by: (reads && script.tracks).then_some(self.me),
+        }
     }
 
     /// The client behind a request of a session.

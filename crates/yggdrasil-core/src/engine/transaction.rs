@@ -420,7 +420,9 @@ impl Engine {
         loop {
             self.collect_replies(id);
             let transaction = &self.transactions[id];
+            // A script that begins again waits for more shards.
             if transaction.waits_for_code
+                || !transaction.wanted.is_empty()
                 || (transaction.step.is_some() && !self.continue_together(id))
             {
                 return;

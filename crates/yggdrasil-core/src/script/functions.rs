@@ -46,7 +46,6 @@ pub struct Libraries {
     functions: HashMap<Vec<u8>, Rc<LibraryFunction>>,
     /// Functions that are gone but may still run.
     gone: Vec<Rc<LibraryFunction>>,
-    has_changed: bool,
 }
 
 impl Libraries {
@@ -60,11 +59,6 @@ impl Libraries {
 
     pub fn iter(&self) -> impl Iterator<Item = (&Vec<u8>, &Library)> {
         self.libraries.iter()
-    }
-
-    /// True once after a change.
-    pub fn take_changed(&mut self) -> bool {
-        std::mem::take(&mut self.has_changed)
     }
 
     pub fn bytes(&self) -> usize {
@@ -143,7 +137,6 @@ impl Libraries {
             functions,
         };
         self.libraries.insert(head.name.clone(), library);
-        self.has_changed = true;
         Ok(head.name)
     }
 
@@ -152,7 +145,6 @@ impl Libraries {
         let Some(library) = self.libraries.remove(name) else {
             return false;
         };
-        self.has_changed = true;
         for function in library.functions {
             self.functions.remove(&function.name);
             self.gone.push(function);

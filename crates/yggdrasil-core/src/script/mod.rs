@@ -122,12 +122,17 @@ impl Run {
 }
 
 /// All that a worker has of scripts.
+/// Keeper of all libraries, as one payload, where a restart finds them. Its error says why they are not kept.
+pub type LibraryKeeper = Box<dyn Fn(&[u8]) -> Result<(), String>>;
+
 pub struct Scripts {
     /// Started when it is needed.
     runtime: Option<Runtime>,
     bytes_max: usize,
     pub cache: Cache,
     pub libraries: Libraries,
+    /// At the worker that keeps them.
+    pub keeper: Option<LibraryKeeper>,
     running: usize,
 }
 
@@ -139,6 +144,7 @@ impl Scripts {
             bytes_max: limit_of(bytes_max),
             cache: Cache::default(),
             libraries: Libraries::default(),
+            keeper: None,
             running: 0,
         }
     }

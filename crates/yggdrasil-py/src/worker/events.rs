@@ -53,10 +53,6 @@ impl Worker {
             Event::Logged { level, line } => {
                 self.tell(py, b"scripts.log", &[&[level], &line[..]].concat())
             }
-            Event::LibrariesChanged => {
-                let payload = self.engine.borrow().dump_libraries();
-                self.tell(py, b"scripts.libraries", &payload)
-            }
             Event::Executed { execution, reply } => {
                 let future = self.executions.borrow_mut().remove(&execution);
                 set_future(py, future, decode::value_of(py, &reply))

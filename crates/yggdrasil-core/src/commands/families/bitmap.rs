@@ -58,7 +58,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::READONLY,
         keys: Keys::FIRST,
         group: Group::Bitmap,
-        needs: Some(Kind::String),
+        needs: None,
         route: Route::Key,
         run: Run::Read(bitcount),
         docs: Docs {
@@ -76,7 +76,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::READONLY,
         keys: Keys::FIRST,
         group: Group::Bitmap,
-        needs: Some(Kind::String),
+        needs: None,
         route: Route::Key,
         run: Run::Read(bitpos),
         docs: Docs {
@@ -220,6 +220,7 @@ fn bitcount(
         )),
         _ => return Err(CommandError::Syntax),
     };
+    check_kind(Some(Kind::String), entry)?;
     let mut buffer = itoa::Buffer::new();
     let bytes = entry.map_or(&b""[..], |entry| text(entry.value, &mut buffer));
     reply.count(match range {
@@ -248,6 +249,7 @@ fn bitpos(
     }
     let unit = Unit::named(args.get(5))?;
     let end = args.get(4).map(int_argument).transpose()?;
+    check_kind(Some(Kind::String), entry)?;
     let Some(entry) = entry else {
         reply.int(if wanted { -1 } else { 0 });
         return Ok(());

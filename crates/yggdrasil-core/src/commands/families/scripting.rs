@@ -536,8 +536,23 @@ fn function_load(
         replaces = true;
     }
     let name = context.scripts.load_library(args.at(code_at), replaces);
-    reply.bulk(&name.map_err(failed)?);
+    let name = name.map_err(failed)?;
+    keep_libraries(context)?;
+    reply.bulk(&name);
     Ok(())
+}
+
+/// Keeps the libraries as they are now, before their change is answered.
+fn keep_libraries(context: &ShardContext<'_>) -> Outcome {
+    let Some(keeper) = &context.scripts.keeper else {
+        return Ok(());
+    };
+    let payload = libraries::dump(context.scripts.libraries.codes());
+    keeper(&payload).map_err(|reason| {
+        CommandError::text(format!(
+            "ERR the change is made, but would not survive a restart: {reason}"
+        ))
+    })
 }
 
 fn function_delete(
@@ -548,6 +563,7 @@ fn function_delete(
     if !context.scripts.delete_library(args.at(2)) {
         return Err(CommandError::Plain("Library not found"));
     }
+    keep_libraries(context)?;
     reply.ok();
     Ok(())
 }
@@ -568,6 +584,7 @@ fn function_flush(
         ));
     }
     context.scripts.clear_libraries();
+    keep_libraries(context)?;
     reply.ok();
     Ok(())
 }
@@ -597,6 +614,7 @@ fn function_restore(
         .scripts
         .restore_libraries(&codes, policy)
         .map_err(failed)?;
+    keep_libraries(context)?;
     reply.ok();
     Ok(())
 }

@@ -124,6 +124,10 @@ impl Engine {
         if reservation.coordinator != me {
             note_due(&mut elsewhere, reservation.coordinator, ending.decision);
         }
+        if elsewhere.is_empty() {
+            // The own log has the changes and the decision, in order.
+            return;
+        }
         if let Some(last) = durability.unsettled.back_mut()
             && last.waits_for.is_none()
         {

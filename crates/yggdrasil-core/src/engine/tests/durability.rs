@@ -337,3 +337,44 @@ fn a_log_that_is_durable_at_once_keeps_nobody_waiting() {
     let demands: u32 = logs.iter().map(|log| log.0.demands.get()).sum();
     assert!(demands >= 2, "the logs of both shards were asked");
 }
+
+#[test]
+fn a_script_is_answered_when_what_it_has_written_is_durable() {
+    let body = b"for _, key in ipairs(KEYS) do redis.call('set', key, 1) end return 7";
+    for keys in [&[OWN][..], &[OTHER], &[OWN, OTHER]] {
+        let (mut node, logs, client) = node();
+        let count = keys.len().to_string();
+        let request = [&[b"EVAL", &body[..], count.as_bytes()][..], keys].concat();
+        node.put(client, &encoded(&request));
+        node.settle();
+        assert_eq!(node.replies(client), b"", "{} keys", keys.len());
+        for (worker, log) in logs.iter().enumerate() {
+            flush(&mut node, log, worker);
+            node.settle();
+        }
+        assert_eq!(node.replies(client), b":7\r\n");
+    }
+}
+
+#[test]
+fn a_group_of_the_own_shard_alone_holds_nothing_back() {
+    let (mut node, logs, client) = node();
+    for request in [
+        &[&b"MULTI"[..]][..],
+        &[b"SET", OWN, b"1"],
+        &[b"GET", OTHER],
+        &[b"EXEC"],
+    ] {
+        node.put(client, &encoded(request));
+    }
+    node.settle();
+    flush(&mut node, &logs[0], 0);
+    node.settle();
+    let queued = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n";
+    let replies = [&queued[..], b"*2\r\n+OK\r\n$-1\r\n"].concat();
+    assert_eq!(node.replies(client), replies);
+    node.put(client, &encoded(&[b"SET", OWN, b"2"]));
+    node.settle();
+    flush(&mut node, &logs[0], 0);
+    assert_eq!(node.replies(client), b"+OK\r\n");
+}

@@ -216,7 +216,7 @@ impl Node {
         }
         for event in engine.take_events() {
             match event {
-                Event::Reading { .. } | Event::Logged { .. } | Event::LibrariesChanged => {}
+                Event::Reading { .. } | Event::Logged { .. } => {}
                 Event::Executed { execution, reply } => self.executed.push((execution, reply)),
                 other => panic!("{other:?}"),
             }

@@ -102,6 +102,42 @@ fn a_key_that_was_not_declared_is_found_before_the_first_write() {
 }
 
 #[test]
+fn a_script_over_shards_that_has_not_written_begins_again_with_all() {
+    let mut node = Node::with_shards(3, &OPTIONS);
+    let key_of = |node: &Node, shard| {
+        let mut names = (0..).map(|number: u32| format!("key{number}").into_bytes());
+        names
+            .find(|name| node.engines[0].shard_of(name) == shard)
+            .unwrap()
+    };
+    let keys = [0, 1, 2].map(|shard| key_of(&node, shard));
+    let [first, second, third] = keys.each_ref().map(Vec::as_slice);
+    for worker in 0..3 {
+        let client = node.connect(worker);
+        node.ask(client, &[b"SET", third, b"v"]);
+        let tag = worker.to_string();
+        let call = format!("redis.call('get', '{}')", String::from_utf8_lossy(third));
+        let body =
+            format!("local v = {call} redis.call('mset', KEYS[1], v, KEYS[2], {tag}) return v");
+        let reply = node.eval(client, body.as_bytes(), &[first, second]);
+        assert_eq!(reply, b"$1\r\nv\r\n");
+        let reply = node.ask(client, &[b"MGET", first, second]);
+        assert_eq!(
+            reply,
+            format!("*2\r\n$1\r\nv\r\n$1\r\n{tag}\r\n").into_bytes()
+        );
+        // In a transaction with other steps it cannot begin again.
+        let body = format!("return {call} or {tag}");
+        node.ask(client, &[b"MULTI"]);
+        let count: &[u8] = b"2";
+        node.ask(client, &[b"EVAL", body.as_bytes(), count, first, second]);
+        let reply = node.ask(client, &[b"EXEC"]);
+        assert!(reply.starts_with(b"*1\r\n-ERR Script attempted to access a key"));
+    }
+    assert_eq!(node.running(), 0);
+}
+
+#[test]
 fn every_worker_knows_a_script_by_its_hash() {
     let (mut node, [one, other]) = node();
     let sha = b"e0e1f9fabfc9d4800c877a703b823ac0578ff8db";

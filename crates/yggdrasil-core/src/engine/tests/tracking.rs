@@ -54,7 +54,7 @@ impl Keeper {
     fn read(&mut self, node: &mut Node, random: &mut Random) {
         let key = |random: &mut Random| KEYS[(random.draw() % KEYS.len() as u64) as usize];
         let (a, b) = (key(random), key(random));
-        let requests = match random.draw() % 4 {
+        let requests = match random.draw() % 6 {
             0 => {
                 self.expected.push_back(Expected::Values(vec![a, b]));
                 encoded(&[b"MGET", a.as_bytes(), b.as_bytes()])
@@ -63,6 +63,22 @@ impl Keeper {
                 (0..3).for_each(|_| self.expected.push_back(Expected::Other));
                 self.expected.push_back(Expected::Values(vec![a, b]));
                 let steps = [a, b].map(|key| encoded(&[b"GET", key.as_bytes()]));
+                [encoded(&[b"MULTI"]), steps.concat(), encoded(&[b"EXEC"])].concat()
+            }
+            2 => {
+                self.expected.push_back(Expected::Values(vec![a, b]));
+                let body = "local function get(key) return redis.call('GET', key) end \
+                            return {get(ARGV[1]), get(ARGV[2])}";
+                let declared = &[a, b][..(random.draw() % 3) as usize];
+                let count = declared.len().to_string();
+                let words = [&["EVAL", body, &count], declared, &[a, b]].concat();
+                encoded(&words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>())
+            }
+            3 => {
+                (0..3).for_each(|_| self.expected.push_back(Expected::Other));
+                self.expected.push_back(Expected::Values(vec![a, b]));
+                let body = b"return redis.call('MGET', KEYS[1])[1]";
+                let steps = [a, b].map(|key| encoded(&[b"EVAL_RO", body, b"1", key.as_bytes()]));
                 [encoded(&[b"MULTI"]), steps.concat(), encoded(&[b"EXEC"])].concat()
             }
             _ => {

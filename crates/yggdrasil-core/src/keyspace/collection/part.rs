@@ -137,6 +137,7 @@ mod tests {
             Part::Last(1 << 40),
             Part::Member(b""),
             Part::Member(b"member"),
+            Part::First(u64::MAX),
             Part::Stream(StreamPart::Last),
         ] {
             let mut bytes = Vec::new();

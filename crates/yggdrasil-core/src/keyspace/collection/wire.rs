@@ -55,9 +55,12 @@ pub fn length_at(bytes: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 fn long_length_at(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    const BYTES_MAX: usize = 9;
+    const BYTES_MAX: usize = 10;
     let mut length = 0_u64;
     for (index, byte) in bytes.iter().take(BYTES_MAX).enumerate() {
+        if index == BYTES_MAX - 1 && *byte > 1 {
+            return None;
+        }
         length |= u64::from(byte & 0x7f) << (7 * index);
         if byte & 0x80 == 0 {
             let length = usize::try_from(length).ok()?;

@@ -197,17 +197,17 @@ pub(super) fn xdel(
     args: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
-    let ids = args.iter().skip(2).map(|id| strict_id(id, 0));
-    let mut ids: Vec<StreamId> = ids.collect::<Result<_, _>>()?;
     let key = context.first_key(args.at(1));
     let entry = context.of_kind(Kind::Stream, &key)?;
-    if let Some(stream) = entry.as_ref().and_then(stream_of) {
-        ids.retain(|id| stream.get(*id).is_some());
-        ids.sort_unstable();
-        ids.dedup();
-    } else {
-        ids.clear();
-    }
+    let Some(stream) = entry.as_ref().and_then(stream_of) else {
+        reply.count(0);
+        return Ok(());
+    };
+    let ids = args.iter().skip(2).map(|id| strict_id(id, 0));
+    let mut ids: Vec<StreamId> = ids.collect::<Result<_, _>>()?;
+    ids.retain(|id| stream.get(*id).is_some());
+    ids.sort_unstable();
+    ids.dedup();
     if !ids.is_empty() {
         let mut bytes = Vec::new();
         let mut ops = StreamOps::new(&mut bytes);

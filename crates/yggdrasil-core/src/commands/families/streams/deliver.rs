@@ -13,7 +13,7 @@ use crate::keyspace::{Effect, KeyEvent, Kind, Millis};
 use crate::resp::{Args, Protocol, Reply};
 
 use super::ids::strict_id;
-use super::range::{From, Read};
+use super::range::{From, Read, Unreadable};
 use super::{begin_streams, last_entry_id, made_stream, stream_of, write_entry, write_id};
 
 pub(super) fn xreadgroup_look<'a>(
@@ -42,6 +42,29 @@ impl Given<'_, '_> {
     }
 }
 
+/// The streams of a request, each of which has the group and an id that can be read.
+fn streams_to_give<'s, 'a>(
+    read: &mut Read<'a>,
+    group: &[u8],
+    found: &'s [Found<'a>],
+) -> Result<Vec<Given<'s, 'a>>, CommandError> {
+    let mut unreadable = read.unreadable.take();
+    let mut all = Vec::with_capacity(found.len());
+    for (entry, (key, from)) in found.iter().zip(&read.streams) {
+        check_kind(Some(Kind::Stream), entry.as_ref())?;
+        let stream = entry.as_ref().and_then(made_stream);
+        let stream = stream.filter(|stream| stream.group(group).is_some());
+        let stream = stream.ok_or_else(|| no_group_of(key, group))?;
+        Unreadable::refuse(&mut unreadable, all.len())?;
+        all.push(Given {
+            key,
+            stream,
+            from: *from,
+        });
+    }
+    Ok(all)
+}
+
 pub(super) fn xreadgroup_decide<'a>(
     context: &PlanContext<'a>,
     args: &Args<'a>,
@@ -49,20 +72,9 @@ pub(super) fn xreadgroup_decide<'a>(
     changes: &mut Vec<Change<'a>>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
-    let read = Read::parse(args, context.now, true)?;
+    let mut read = Read::parse(args, context.now, true)?;
     let (group, consumer) = read.group.ok_or(CommandError::Syntax)?;
-    let mut all = Vec::with_capacity(found.len());
-    for (entry, (key, from)) in found.iter().zip(&read.streams) {
-        check_kind(Some(Kind::Stream), entry.as_ref())?;
-        let stream = entry.as_ref().and_then(made_stream);
-        let stream = stream.filter(|stream| stream.group(group).is_some());
-        let stream = stream.ok_or_else(|| no_group_of(key, group))?;
-        all.push(Given {
-            key,
-            stream,
-            from: *from,
-        });
-    }
+    let all = streams_to_give(&mut read, group, found)?;
     let has_some = |given: &Given<'_, '_>| {
         let group = given.stream.group(group);
         group.is_some_and(|group| given.has_some(group))
@@ -168,7 +180,9 @@ impl Reader<'_> {
         for entry in &entries {
             write_entry(reply, entry);
             read = match read {
-                Some(read) if !stream.has_gaps_from(last) => Some(read + 1),
+                Some(read) if last >= stream.first_id() && !stream.has_gaps_from(last) => {
+                    Some(read.saturating_add(1))
+                }
                 _ => stream.number_of(entry.id),
             };
             last = entry.id;

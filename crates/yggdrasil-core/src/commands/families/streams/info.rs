@@ -23,20 +23,27 @@ fn write_number(reply: &mut Reply<'_>, number: Option<u64>) {
     }
 }
 
-/// Entries that a group has not read yet, where that can be told.
-fn lag(stream: &Stream, group: &Group) -> Option<u64> {
+fn write_lag(reply: &mut Reply<'_>, lag: Option<i64>) {
+    match lag {
+        Some(lag) => reply.int(lag),
+        None => reply.null(),
+    }
+}
+
+/// Entries that a group has not read yet, where that can be told. Negative for one that was said to have read more.
+fn lag(stream: &Stream, group: &Group) -> Option<i64> {
     if stream.entries_added() == 0 || stream.entries() == 0 {
         return Some(0);
     }
     let first = stream.first_id();
     if group.last_id < first && stream.max_deleted_id() < first {
-        return Some(stream.entries());
+        return Some(stream.entries() as i64);
     }
     let read = match group.entries_read {
         Some(read) if !stream.has_gaps_from(group.last_id) => Some(read),
         _ => stream.number_of(group.last_id),
     };
-    read.map(|read| stream.entries_added().saturating_sub(read))
+    read.map(|read| stream.entries_added().wrapping_sub(read) as i64)
 }
 
 fn write_nodes(stream: &Stream, reply: &mut Reply<'_>) {
@@ -64,6 +71,7 @@ pub(super) fn stream(
     args: &Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
+    let stream = found(entry)?;
     let mut full = None;
     if args.len() > 3 {
         if !args.at(3).eq_ignore_ascii_case(b"full") {
@@ -79,7 +87,6 @@ pub(super) fn stream(
             full = Some(if count == 0 { usize::MAX } else { count });
         }
     }
-    let stream = found(entry)?;
     match full {
         Some(count) => write_full(stream, count, reply),
         None => write_short(stream, reply),
@@ -128,10 +135,10 @@ fn write_full(stream: &Stream, count: usize, reply: &mut Reply<'_>) {
         reply.bulk(b"entries-read");
         write_number(reply, group.entries_read);
         reply.bulk(b"lag");
-        write_number(reply, lag(stream, group));
+        write_lag(reply, lag(stream, group));
         reply.bulk(b"pel-count");
         reply.count(group.pending.len());
-        reply.bulk(b"pel");
+        reply.bulk(b"pending");
         reply.array(count.min(group.pending.len() as usize));
         for (id, pending) in group.pending.iter().take(count) {
             reply.array(4);
@@ -166,7 +173,7 @@ fn write_full_consumer(
     }
     reply.bulk(b"pel-count");
     reply.count(consumer.pending.len());
-    reply.bulk(b"pel");
+    reply.bulk(b"pending");
     reply.array(count.min(consumer.pending.len() as usize));
     for (id, ()) in consumer.pending.iter().take(count) {
         let pending = group.pending.get(id);
@@ -198,7 +205,7 @@ pub(super) fn groups(
         reply.bulk(b"entries-read");
         write_number(reply, group.entries_read);
         reply.bulk(b"lag");
-        write_number(reply, lag(stream, group));
+        write_lag(reply, lag(stream, group));
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::commands::families::value::int_argument;
 use crate::commands::table::error::CommandError;
-use crate::commands::table::handler::{Outcome, ReadContext, ShardContext};
+use crate::commands::table::handler::{Outcome, ReadContext, ShardContext, check_kind};
 use crate::keyspace::collection::stream::{Group, Name, Pending, Stream, StreamId, StreamOps};
 use crate::keyspace::{EntryView, KeyEvent, Kind, Millis};
 use crate::resp::{Args, Reply};
@@ -59,6 +59,7 @@ pub(super) fn xpending(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let query = (args.len() > 3).then(|| Query::parse(args)).transpose()?;
+    check_kind(Some(Kind::Stream), entry)?;
     let group = entry
         .and_then(stream_of)
         .and_then(|stream| stream.group(args.at(2)));

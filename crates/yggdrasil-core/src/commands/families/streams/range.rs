@@ -175,6 +175,20 @@ pub(super) enum From {
     New,
 }
 
+/// An id that cannot be read, and the place of its stream.
+pub(super) struct Unreadable {
+    index: usize,
+    error: CommandError,
+}
+
+impl Unreadable {
+    /// Refuses the stream at a place, if it is the one whose id cannot be read.
+    pub(super) fn refuse(found: &mut Option<Self>, place: usize) -> Outcome {
+        let here = found.take_if(|found| found.index == place);
+        here.map_or(Ok(()), |found| Err(found.error))
+    }
+}
+
 /// The arguments of XREAD and XREADGROUP.
 pub(super) struct Read<'a> {
     pub(super) count: usize,
@@ -183,6 +197,8 @@ pub(super) struct Read<'a> {
     pub(super) group: Option<(&'a [u8], &'a [u8])>,
     pub(super) no_ack: bool,
     pub(super) streams: Vec<(&'a [u8], From)>,
+    /// The first id that cannot be read: the streams and groups up to it are looked for before.
+    pub(super) unreadable: Option<Unreadable>,
     /// Place of the first id.
     ids_at: usize,
 }
@@ -199,6 +215,7 @@ impl<'a> Read<'a> {
             group: None,
             no_ack: false,
             streams: Vec::new(),
+            unreadable: None,
             ids_at: 0,
         };
         let mut at = 1;
@@ -267,7 +284,13 @@ impl<'a> Read<'a> {
         }
         self.ids_at = at + left / 2;
         for index in 0..left / 2 {
-            let from = from_argument(args.at(self.ids_at + index), is_group)?;
+            let from = match from_argument(args.at(self.ids_at + index), is_group) {
+                Err(error) => {
+                    self.unreadable.get_or_insert(Unreadable { index, error });
+                    From::New
+                }
+                Ok(from) => from,
+            };
             self.streams.push((args.at(at + index), from));
         }
         Ok(())
@@ -352,10 +375,12 @@ pub(super) fn xread_decide<'a>(
     _: &mut Vec<Change<'a>>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
-    let read = Read::parse(args, context.now, false)?;
+    let mut read = Read::parse(args, context.now, false)?;
+    let mut unreadable = read.unreadable.take();
     let mut streams = Vec::with_capacity(found.len());
     for entry in found {
         check_kind(Some(Kind::Stream), entry.as_ref())?;
+        Unreadable::refuse(&mut unreadable, streams.len())?;
         streams.push(entry.as_ref().and_then(made_stream));
     }
     let mut given: Vec<(&[u8], &Stream, From)> = Vec::new();

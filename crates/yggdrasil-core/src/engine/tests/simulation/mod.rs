@@ -7,7 +7,9 @@
 
 mod chance;
 mod elements;
+mod leftovers;
 mod lists;
+mod logs;
 mod model;
 mod order;
 mod replies;
@@ -31,13 +33,16 @@ fn plan_of(seed: u64) -> Plan {
     let mut random = Chance::new(seed ^ 0x51);
     let modelled = random.percent(60);
     let small = !modelled && random.percent(40);
+    let (leaving, killing) = (random.percent(40), random.percent(20));
     Plan {
         shards: 1 + random.below(3),
         clients: 1 + random.below(4),
         operations: 10 + random.below(40),
         modelled,
-        leaving: random.percent(40),
-        killing: random.percent(20),
+        leaving,
+        killing,
+        // The successor of a killed worker would have to come back with its log.
+        logging: !killing && random.percent(40),
         memory: small.then_some(2_000_000),
     }
 }
