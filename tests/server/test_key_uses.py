@@ -13,7 +13,9 @@ READ, CHANGE, OVERWRITE = ["RO", "access"], ["RW", "access", "update"], ["OW", "
 
 def specifications(uses: list[list[str]], first: int, moving: tuple[int, str | None, bool]) -> list[KeySpecification]:
     row = {"name": "x", "key_uses": uses, "first_key": first, "last_key": first, "step": 1, "moving_keys": moving}
-    return key_specifications(cast("_CommandRow", row | {"migrated_keys": False, "key_words": (0, [])}))
+    return key_specifications(
+        cast("_CommandRow", row | {"migrated_keys": False, "sorted_keys": False, "key_words": (0, [])})
+    )
 
 
 def test_counted_keys() -> None:

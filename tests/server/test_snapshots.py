@@ -60,13 +60,13 @@ def test_a_log_goes_on_where_a_snapshot_ends(tmp_path: Path, shards: int) -> Non
     options: dict[str, Any] = {"directory": tmp_path, "ack": "fast", "log_segment_size": "1mb"}
     with yggdrasil.Node(shards, **options) as node, _client(node) as client:
         _fill(client, 300)
-        for number in range(40):
+        for number in range(160):
             client("SET", f"long:{number}", b"x" * 100_000)
         before = len(list(tmp_path.glob("log/**/*.log")))
         assert client("SAVE") == "OK"
         assert len(list(tmp_path.glob("log/**/*.log"))) < before, "the snapshot has what was in the others"
         assert client("MSET", "one", "1", "two", "2", "three", "3") == "OK"
-        client("DEL", *[f"long:{number}" for number in range(1, 40)])
+        client("DEL", *[f"long:{number}" for number in range(1, 160)])
         client("APPEND", "long:0", "+")
         assert client("SAVE") == "OK"
         assert pairs(client("SNAPSHOT", "LIST")[-1])[b"base"] is not None, "the log tells what has changed"

@@ -3,6 +3,8 @@
 
 use std::cell::RefCell;
 
+use std::collections::VecDeque;
+
 use super::Engine;
 use super::links::Envelope;
 use super::output::Tail;
@@ -23,12 +25,23 @@ use crate::ring::FrameKind;
 pub(super) enum Step {
     /// The entries it wants to see are being fetched.
     Looking { asked: Asked, gather: usize },
-    /// Its changes are being made; then this is the reply.
-    Changing { gather: usize, reply: Decided },
+    /// Its changes are being made, then others; then this is the reply.
+    Changing {
+        gather: usize,
+        rest: VecDeque<Prepared>,
+        reply: Decided,
+    },
 }
 
 /// A reply that holds when all changes are made, and what is made of it later.
 pub(super) type Decided = (Vec<u8>, Option<Tail>);
+
+/// A change as it is sent to the owner of its key.
+pub(super) struct Prepared {
+    shard: usize,
+    db: u8,
+    payload: Vec<u8>,
+}
 
 /// What was asked for, and what has been seen for it so far.
 pub(super) struct Asked {
@@ -174,8 +187,12 @@ impl Engine {
                 self.decide(id, asked);
                 self.continue_together(id)
             }
-            Some(Step::Changing { reply, .. }) => {
+            Some(Step::Changing { rest, reply, .. }) => {
                 let error = parts.into_iter().find(|part| part.first() == Some(&b'-'));
+                if error.is_none() && !rest.is_empty() {
+                    self.send_prepared(id, rest, reply);
+                    return self.continue_together(id);
+                }
                 self.end_savepoint(id, error.is_none());
                 match error {
                     Some(error) => self.step_done(id, &error),
@@ -250,33 +267,56 @@ impl Engine {
     /// Sends changes to the owners. Where one may be refused, none is made.
     fn send_changes(&mut self, id: usize, changes: &[Change<'_>], reply: Decided) {
         let transaction = &self.transactions[id];
-        let (author, tag, ack) = (transaction.session.client, transaction.tag, transaction.ack);
+        let (author, ack) = (transaction.session.client, transaction.ack);
         if changes.len() > 1 && changes.iter().any(|change| change.effect.may_be_refused()) {
             let shards = changes
                 .iter()
                 .fold(0, |shards, change| shards | 1 << self.shard_of(change.key));
             self.begin_savepoint(id, shards);
         }
+        let prepared = changes.iter().map(|change| {
+            let mut payload = vec![ack as u8];
+            wire::put_change(&mut payload, author, change);
+            Prepared {
+                shard: self.shard_of(change.key),
+                db: change.db,
+                payload,
+            }
+        });
+        let prepared = prepared.collect();
+        self.send_prepared(id, prepared, reply);
+    }
+
+    /// Sends changes that are left: all at once, or one after the other where their events have an order.
+    fn send_prepared(&mut self, id: usize, mut changes: VecDeque<Prepared>, reply: Decided) {
+        let (tag, ack) = (self.transactions[id].tag, self.transactions[id].ack);
+        let rest = if self.shard.tells_events() && !changes.is_empty() {
+            changes.split_off(1)
+        } else {
+            VecDeque::new()
+        };
         let gather = self.new_gather(id, changes.len());
-        for (part, change) in changes.iter().enumerate() {
-            let shard = self.shard_of(change.key);
+        for (part, change) in changes.into_iter().enumerate() {
+            let Prepared { shard, db, payload } = change;
             if shard == self.me {
                 let before = self.shard.number();
-                let done = written(self.change(author, change));
+                let done = self.apply(db, &payload[1..]);
                 self.note_part(gather, self.me, self.part_of_group(ack, before));
                 self.gathers[gather].parts[part] = Some(done);
             } else {
                 let envelope = Envelope {
                     tag,
-                    db: change.db,
+                    db,
                     ..Envelope::new(FrameKind::Apply, 0)
                 };
-                let mut payload = vec![ack as u8];
-                wire::put_change(&mut payload, author, change);
                 self.send_asking(shard, Waiter::Part { gather, part }, envelope, &payload);
             }
         }
-        self.transactions[id].step = Some(Step::Changing { gather, reply });
+        self.transactions[id].step = Some(Step::Changing {
+            gather,
+            rest,
+            reply,
+        });
     }
 }
 

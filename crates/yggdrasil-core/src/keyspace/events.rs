@@ -224,6 +224,10 @@ impl Events {
         self.asked = classes.noted();
     }
 
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked != EventClasses::default()
+    }
+
     #[inline(always)]
     pub(super) fn wants(&self, classes: EventClasses) -> bool {
         self.asked.any(classes)

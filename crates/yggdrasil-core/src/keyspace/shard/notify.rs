@@ -19,6 +19,12 @@ impl Shard {
         self.events.wants(classes)
     }
 
+    /// True while events of any class are asked for.
+    #[must_use]
+    pub fn tells_events(&self) -> bool {
+        self.events.is_asked()
+    }
+
     /// Notes an event of a key of a logical database, where its class is asked for.
     #[inline(always)]
     pub fn notify(&mut self, event: KeyEvent, db: u8, key: &[u8]) {
