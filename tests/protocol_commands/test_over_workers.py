@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from tests.node import Node
 from tests.targets import Target, configured
-from tests.wire import OK, Error, Verbatim, Wire, eventually, info, pairs, text_of
+from tests.wire import OK, Verbatim, Wire, eventually, info, pairs, text_of
 
 
 @pytest.fixture
