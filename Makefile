@@ -38,7 +38,7 @@ serve: $(VENV)/.stamp-core ## Start a node (ARGS="--port 6380 ..." for options)
 
 mithril: $(VENV)/.stamp-mithril ## Install the products: .venv/bin/mithril
 
-test: test-rust test-python test-mithril test-clients ## Run all tests
+test: test-rust test-python test-mithril ## Run all tests
 
 test-rust: $(VENV)/.stamp-run ## Run the tests of the engine
 	cargo test --workspace --locked
