@@ -136,7 +136,9 @@ impl<R: Read> Reader<R> {
                 SELECTDB => {
                     self.db = self.source.number()?;
                     if self.db >= self.limits.databases {
-                        return Err(self.source.failed(Fault::Database(self.db + 1)));
+                        return Err(self
+                            .source
+                            .failed(Fault::Database(self.db.saturating_add(1))));
                     }
                 }
                 RESIZEDB => self.pass_numbers(2)?,

@@ -105,7 +105,7 @@ impl<R: Read> Source<R> {
 
     /// Passes over bytes, and keeps them where that is asked for.
     pub fn pass(&mut self, mut bytes: u64) -> Result<(), RdbError> {
-        if self.keeps && self.kept.len() as u64 + bytes > self.kept_max {
+        if self.keeps && bytes.saturating_add(self.kept.len() as u64) > self.kept_max {
             let max = self.kept_max;
             return Err(self.failed(Fault::TooLong { bytes, max }));
         }

@@ -216,6 +216,15 @@ fn what_is_written_is_read() {
 }
 
 #[test]
+fn the_largest_numbers_are_refused() {
+    let most = b"\x81\xff\xff\xff\xff\xff\xff\xff\xff";
+    let database = file("0011", &[&[b"\xfe".as_slice(), most].concat()]);
+    assert!(matches!(read(&database), Err(Fault::Database(_))));
+    let value = file("0011", &[&[b"\x00\x01k".as_slice(), most, b"v"].concat()]);
+    assert!(matches!(read(&value), Err(Fault::TooLong { .. })));
+}
+
+#[test]
 fn no_memory_is_taken_for_what_is_only_claimed() {
     let long = file("0009", &[b"\x00\x01k\x81\0\0\0\x10\0\0\0\0"]);
     assert!(matches!(read(&long), Err(Fault::TooLong { .. })));
