@@ -130,8 +130,6 @@ def test_what_is_not_archived_is_said(tmp_path: Path) -> None:
 def test_old_segments_go_with_old_snapshots(tmp_path: Path) -> None:
     options = {**OPTIONS, "snapshot_keep": 2}
     with yggdrasil.Node(1, directory=tmp_path, **options) as node, _client(node) as c:
-        c("SET", "key:0", "before archiving begins")
-        eventually((tmp_path / "snapshots" / "tails").exists)
         for number in range(6):
             for _ in range(30):
                 c("SET", f"key:{number}", "x" * 100_000)

@@ -3,23 +3,15 @@
 //! `cargo bench -p yggdrasil-core --bench engine` prints nanoseconds a request. For instructions, run one case under
 //! `valgrind --tool=callgrind --toggle-collect='*measured*'` by naming it: `engine GET 16`.
 
+#[path = "setup/engine.rs"]
+mod setup;
+
 use std::hint::black_box;
 use std::time::Instant;
 
-use yggdrasil_core::control::{Control, NodeShape};
-use yggdrasil_core::engine::{Clock, Engine, Listener, Options, Parts, Peer, SessionRef};
-use yggdrasil_core::keyspace::{Shard, ShardShape};
-use yggdrasil_core::lease::Holders;
+use yggdrasil_core::engine::{Engine, SessionRef};
 use yggdrasil_core::random::Random;
-use yggdrasil_core::shm::Segment;
 
-const SHAPE: NodeShape = NodeShape {
-    shards: 1,
-    arena_bytes: 1 << 32,
-    ring_bytes: 1 << 16,
-    databases: 16,
-    hash_seed: 1,
-};
 /// Keys of strings, and elements of large collections.
 const KEYS: usize = 100_000;
 const REQUESTS: usize = 64_000;
@@ -191,7 +183,7 @@ struct Worker {
 impl Worker {
     /// One that has what a case needs.
     fn of(case: &'static Case) -> Self {
-        let (engine, client) = engine();
+        let (engine, client) = setup::engine();
         let mut worker = Self {
             case,
             engine,
@@ -244,50 +236,4 @@ impl Worker {
         let sent = black_box(self.engine.unsent(self.client)).len();
         self.engine.sent(self.client, sent, true);
     }
-}
-
-fn engine() -> (Engine, SessionRef) {
-    let control = Control::open(Control::create(&SHAPE).unwrap(), SHAPE).unwrap();
-    let arena = Segment::create("bench", SHAPE.arena_bytes).unwrap();
-    let mut options = Options::unset();
-    for (name, value) in [
-        ("maxclients", "100"),
-        ("proto-max-bulk-len", "536870912"),
-        ("client-query-buffer-limit", "1073741824"),
-        ("slowlog-log-slower-than", "10000"),
-        ("maxmemory", "1099511627776"),
-        ("maxmemory-policy", "noeviction"),
-    ] {
-        options.set(name, value).unwrap();
-    }
-    let shape = ShardShape {
-        databases: SHAPE.databases as u16,
-        segment_bytes: SHAPE.arena_bytes,
-        memory_limit: options.memory_limit,
-        hash_seed: SHAPE.hash_seed,
-        value_bytes_max: SHAPE.arena_bytes,
-    };
-    let holders = Holders::new(0, [control.lease_page(0)]);
-    let shard = Shard::create_beside(holders, arena.own().unwrap(), shape).unwrap();
-    let mut engine = Engine::new(Parts {
-        shard_index: 0,
-        control,
-        shard,
-        readers: vec![None],
-        options,
-        clock: Clock {
-            unix_ms: || 1_700_000_000_000,
-            unix_us: || 1_700_000_000_000_000,
-            ticks: || 0,
-            ns_per_tick: 1 << 32,
-        },
-    });
-    let client = engine.open(&Peer {
-        address: "127.0.0.1:1".into(),
-        local_address: "127.0.0.1:2".into(),
-        descriptor: -1,
-        listener: Listener::Common,
-        secure: false,
-    });
-    (engine, client.unwrap())
 }

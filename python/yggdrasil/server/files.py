@@ -1,8 +1,30 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and records in them that a node starts with."""
 
 import os
 import tempfile
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from yggdrasil.server.errors import StartError
+
+Record = TypeVar("Record", bound=BaseModel)
+
+_RECORD_BYTES_MAX = 1 << 20
+
+
+def read_record(file: Path, record: type[Record], says: str, remedy: str = "") -> Record | None:
+    """The record in a file, None without the file; StartError where the file does not say what it should."""
+    try:
+        with file.open("rb") as opened:
+            return record.model_validate_json(opened.read(_RECORD_BYTES_MAX))
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        raise StartError(f"{file} does not say {says}: {place}: {first['msg']}{remedy}") from None
 
 
 def replace_file(file: Path, content: bytes) -> None:

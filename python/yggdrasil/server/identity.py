@@ -4,13 +4,12 @@ import secrets
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from yggdrasil.server.errors import StartError
-from yggdrasil.server.files import replace_file
+from yggdrasil.server.files import read_record, replace_file
 
 FILE_NAME = "node.json"
-_FILE_BYTES_MAX = 1 << 20
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
@@ -66,20 +65,8 @@ def adopt_history(directory: Path, replication_id: str) -> None:
 
 
 def _read(file: Path) -> Identity | None:
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(_FILE_BYTES_MAX)
-    except FileNotFoundError:
-        return None
-    try:
-        return Identity.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the whole"
-        raise StartError(
-            f"{file} does not say which node this directory belongs to: {place}: {first['msg']}; put the right file "
-            "back, or remove it to start as another node"
-        ) from None
+    remedy = "; put the right file back, or remove it to start as another node"
+    return read_record(file, Identity, "which node this directory belongs to", remedy)
 
 
 def new_id() -> str:

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from yggdrasil._core import SHARDS_MAX
 from yggdrasil.server.errors import StartError
-from yggdrasil.server.files import replace_file
+from yggdrasil.server.files import read_record, replace_file
 
 FILE_NAME = "layout.json"
-_FILE_BYTES_MAX = 1 << 16
 _PREFIX = "generation-"
 
 
@@ -112,14 +111,7 @@ def _directory(root: Path, layout: _Layout) -> Path:
 
 
 def _read(root: Path) -> _Layout | None:
-    file = root / FILE_NAME
-    try:
-        with file.open("rb") as opened:
-            return _Layout.model_validate_json(opened.read(_FILE_BYTES_MAX))
-    except FileNotFoundError:
-        return None
-    except ValidationError as error:
-        raise StartError(f"{file} does not say where the logs are: {error.errors()[0]['msg']}") from None
+    return read_record(root / FILE_NAME, _Layout, "where the logs are")
 
 
 def _write(root: Path, layout: _Layout) -> None:

@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from yggdrasil.server.errors import StartError
-from yggdrasil.server.files import replace_file
+from yggdrasil.server.files import read_record, replace_file
 
 log = structlog.stdlib.get_logger(__name__)
 
 FILE_NAME = "unlogged.json"
-_FILE_BYTES_MAX = 1 << 16
 
 
 class _Mark(BaseModel):
@@ -56,11 +55,4 @@ def take_up(logs: Path, snapshot: str = "", ended_ms: int = 0) -> None:
 
 
 def _read(logs: Path) -> _Mark | None:
-    file = logs / FILE_NAME
-    try:
-        with file.open("rb") as opened:
-            return _Mark.model_validate_json(opened.read(_FILE_BYTES_MAX))
-    except FileNotFoundError:
-        return None
-    except ValidationError as error:
-        raise StartError(f"{file} does not say since when there was no log: {error.errors()[0]['msg']}") from None
+    return read_record(logs / FILE_NAME, _Mark, "since when there was no log")

@@ -67,8 +67,7 @@ def test_messages_of_a_dead_worker_are_taken_over(broker: Any, url: str) -> None
         act.send(number)
     dead = RedisBroker(url=url, heartbeat_timeout=1000, middleware=[])
     dead.declare_queue("default")
-    taken = [next(dead.consume("default", prefetch=5, timeout=1000)) for _ in range(1)]
-    assert taken[0] is not None
+    assert next(dead.consume("default", prefetch=5, timeout=1000)) is not None
     time.sleep(1.1)  # The heartbeat of the dead one has to be older than its time limit.
     worker = dramatiq.Worker(broker, worker_timeout=50, worker_threads=2)
     worker.start()

@@ -262,9 +262,10 @@ class Keeper:
     async def _keep_noting(self) -> None:
         """Notes how far the shards have come, so that archived logs can be read up to a time."""
         while True:
-            await asyncio.sleep(_NOTE_S)
+            # From the start on: the first snapshot may cut the log at once.
             if self._is_archiving:
                 self._snapshotter.note()
+            await asyncio.sleep(_NOTE_S)
 
     async def _keep_archiving(self) -> None:
         while True:

@@ -85,11 +85,16 @@ pub(super) fn srandmember(
 }
 
 /// Gives members that are drawn, in steps.
-fn write_drawn(reply: &mut Reply<'_>, entry: Option<&EntryView<'_>>, (count, mut draws): Drawn) {
+fn write_drawn(reply: &mut Reply<'_>, entry: Option<&EntryView<'_>>, (count, draws): Drawn) {
     reply.array(count as usize);
     let Some(set) = entry.and_then(hold) else {
         return;
     };
+    write_members_drawn(reply, set, (count, draws));
+}
+
+/// The same where the beginning of the reply is written.
+fn write_members_drawn(reply: &mut Reply<'_>, set: Collection, (count, mut draws): Drawn) {
     write_held(
         reply,
         set,
@@ -194,24 +199,11 @@ fn pop_many(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let draws = |random: &Random| Draws::distinct(set.len(), count, random.clone());
-    let (mut given, mut removed) = (draws(&random), draws(&random));
+    let (given, mut removed) = (draws(&random), draws(&random));
     let held = Held::new(set.clone());
     reply.set(count as usize);
     let bytes = count * (set.heap_bytes() / set.len().max(1));
-    write_held(
-        reply,
-        set,
-        0..count,
-        STEP_SOUGHT,
-        move |tree, part, reply| {
-            let set = SetView::of(&Value::Tree(tree), &Packing::default());
-            for _ in part {
-                if let Some(member) = set.at(given.draw()) {
-                    write_element(reply, member);
-                }
-            }
-        },
-    );
+    write_members_drawn(reply, set, (count, given));
     let removal = Removal {
         kind: Kind::Set,
         count,
