@@ -130,12 +130,17 @@ impl Cell {
         }
     }
 
-    /// The cell so many cells to the east and to the north, around the map.
+    /// The cell so many cells to the east and to the north, around the map. A number beyond the last, which the limits of
+    /// the map have, is kept where nothing is added to it: positions there have such scores.
     fn beside(self, (east, north): (i32, i32)) -> Self {
         let most = (1_u32 << self.step) - 1;
+        let moved = |number: u32, cells: i32| match cells {
+            0 => number,
+            _ => number.wrapping_add_signed(cells) & most,
+        };
         Self {
-            longitude: self.longitude.wrapping_add_signed(east) & most,
-            latitude: self.latitude.wrapping_add_signed(north) & most,
+            longitude: moved(self.longitude, east),
+            latitude: moved(self.latitude, north),
             ..self
         }
     }
