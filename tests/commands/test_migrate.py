@@ -88,7 +88,7 @@ def test_a_transaction_moves_keys(node3: Target, peer: Target) -> None:
 
 @contextmanager
 def listening(answer: bytes | None) -> Iterator[int]:
-    """A port where whoever connects is answered with some bytes and left, or is never answered."""
+    """A port where whoever connects is answered with some bytes and told no more, or is never answered."""
     with socket.create_server((HOST, 0)) as server:
         accepted: list[socket.socket] = []
 
@@ -98,7 +98,8 @@ def listening(answer: bytes | None) -> Iterator[int]:
             if answer is not None:
                 connection.recv(65536)
                 connection.sendall(answer)
-                connection.close()
+                # A connection that is closed with requests unread may lose the answer.
+                connection.shutdown(socket.SHUT_WR)
 
         thread = threading.Thread(target=accept)
         thread.start()

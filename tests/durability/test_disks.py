@@ -18,7 +18,7 @@ from tests.node import HOST, Node
 from tests.wire import OK, Error, Wire, eventually
 
 DISK_BYTES = 64 << 20
-MEMORY_BYTES = 24 << 20
+MEMORY_BYTES = 80 << 20
 VALUE = "x" * 10_000
 NAMESPACES = "no%3A none"
 

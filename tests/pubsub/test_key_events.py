@@ -60,7 +60,7 @@ def test_a_transaction_is_told_when_it_is_done(target: Target, subscribers: list
     replies = writer("EXEC")
     assert [reply for reply in replies if reply == OK] == [OK] * len(KEYS)
     for subscriber in subscribers:
-        assert sorted(heard(subscriber, len(KEYS))) == sorted(("set", key) for key in KEYS)
+        assert heard(subscriber, len(KEYS)) == [("set", key) for key in KEYS]
 
 
 def test_time_is_told(target: Target, subscribers: list[Wire]) -> None:

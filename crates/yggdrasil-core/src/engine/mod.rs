@@ -80,7 +80,7 @@ pub use views::Unsent;
 use crate::acl::Users;
 use crate::commands::{CommandId, CommandSpec, NewCommand, RegistrationError, Registry};
 use crate::control::{Control, NodeShape};
-use crate::keyspace::{Shard, ShardReader};
+use crate::keyspace::{EventMark, Shard, ShardReader};
 use crate::lease::{Holder, HolderId, LeasePage};
 use crate::random::Random;
 use crate::resp::{ArgsBuffer, Protocol, Requests, Span};
@@ -176,8 +176,8 @@ pub struct Engine {
     /// A number that no run of this worker has had before, as far as anybody remembers.
     run: u64,
     reserved: Option<Reservation>,
-    /// The own shard keeps what it changes, for a step that may be undone.
-    is_saved: bool,
+    /// Where the events began when the own shard began to keep what it changes, for a step that may be undone.
+    saved: Option<EventMark>,
     deferred: VecDeque<Deferred>,
     sessions: Slab<Session>,
     subscriptions: Subscriptions,
@@ -259,7 +259,7 @@ impl Engine {
             transaction_serial: 0,
             run,
             reserved: None,
-            is_saved: false,
+            saved: None,
             deferred: VecDeque::new(),
             sessions: Slab::new(),
             subscriptions: Subscriptions::new(shape.hash_seed),

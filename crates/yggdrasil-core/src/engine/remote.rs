@@ -425,6 +425,7 @@ impl Engine {
         reply: &[u8],
     ) {
         if header.tag != 0 && header.kind != FrameKind::Finish {
+            self.hand_over_events(from, header.tag);
             let envelope = Envelope {
                 tag: self.part_of_group(ack, before).encode(),
                 ..Envelope::reply_to(header)

@@ -10,6 +10,7 @@ use super::pending::{Gather, Receiver, Waiter};
 use super::remote::Message;
 use super::routing::Part;
 use crate::commands::{CommandSpec, Flags, Join};
+use crate::keyspace::NotedEvent;
 use crate::resp::Args;
 use crate::ring::FrameKind;
 
@@ -36,8 +37,8 @@ pub(super) enum StepState {
     /// The step has none.
     #[default]
     Free,
-    /// These shards, as bits, keep what they change.
-    Saved(u64),
+    /// These shards, as bits, keep what they change; so many events were there before.
+    Saved(u64, usize),
     /// They undo it; their answers come into this gather.
     Undoing(usize),
 }
@@ -78,7 +79,9 @@ impl Engine {
     /// Has these shards, as bits, keep what the next step of a transaction changes there.
     pub(super) fn begin_savepoint(&mut self, id: usize, shards: u64) {
         debug_assert_eq!(self.transactions[id].saved, StepState::Free);
-        self.transactions[id].saved = StepState::Saved(shards);
+        self.keep_own_events(id);
+        let events = self.transactions[id].events.len();
+        self.transactions[id].saved = StepState::Saved(shards, events);
         self.send_savepoint(id, shards, Savepoint::Begin);
         if shards & 1 << self.me != 0 {
             self.note_savepoint(Savepoint::Begin);
@@ -87,7 +90,7 @@ impl Engine {
 
     /// Ends the savepoint of a step that all shards have answered, if it has one.
     pub(super) fn end_savepoint(&mut self, id: usize, counts: bool) {
-        let StepState::Saved(shards) = self.transactions[id].saved else {
+        let StepState::Saved(shards, events) = self.transactions[id].saved else {
             return;
         };
         let is_own = shards & 1 << self.me != 0;
@@ -106,7 +109,11 @@ impl Engine {
             Receiver::Transaction(id),
         );
         let gather = self.gathers.insert(gather);
-        self.transactions[id].saved = StepState::Undoing(gather);
+        let transaction = &mut self.transactions[id];
+        let undone = transaction.events.split_off(events);
+        let stays = undone.into_iter().filter(NotedEvent::is_of_time_or_memory);
+        transaction.events.extend(stays);
+        transaction.saved = StepState::Undoing(gather);
         let (tag, ack) = (self.transactions[id].tag, self.transactions[id].ack);
         let payload = [Savepoint::Undo as u8, ack as u8];
         let named = (0..64).filter(|shard| shards & 1 << shard != 0);
@@ -131,7 +138,7 @@ impl Engine {
     pub(super) fn finish_savepoint(&mut self, id: usize) -> bool {
         match self.transactions[id].saved {
             StepState::Free => return true,
-            StepState::Saved(_) => return false,
+            StepState::Saved(..) => return false,
             StepState::Undoing(gather) if !self.gathers[gather].is_complete() => return false,
             StepState::Undoing(gather) => self.gathers.remove(gather),
         };
@@ -174,7 +181,7 @@ impl Engine {
     fn note_savepoint(&mut self, word: Savepoint) {
         match word {
             Savepoint::Begin => {
-                self.is_saved = true;
+                self.saved = Some(self.shard.event_mark());
                 self.shard.begin_changes();
             }
             Savepoint::Keep | Savepoint::Undo => self.close_savepoint(word == Savepoint::Keep),
@@ -183,8 +190,12 @@ impl Engine {
 
     /// Ends the savepoint of the own shard, if there is one: what it has changed since counts, or is undone.
     pub(super) fn close_savepoint(&mut self, counts: bool) {
-        if std::mem::take(&mut self.is_saved) {
-            self.shard.end_changes(counts, self.now);
+        let Some(mark) = self.saved.take() else {
+            return;
+        };
+        self.shard.end_changes(counts, self.now);
+        if !counts {
+            self.shard.forget_events_since(mark);
         }
     }
 }

@@ -22,6 +22,7 @@ use super::spread::{Settled, SpreadId};
 use super::together::Step;
 use super::{Engine, Event};
 use crate::commands::{CommandError, CommandId, Flags, Run, SessionCommand};
+use crate::keyspace::NotedEvent;
 use crate::resp::{Args, Protocol, Reply};
 use crate::ring::FrameKind;
 use crate::stats::Counter;
@@ -43,6 +44,8 @@ pub(super) struct Transaction {
     pub rooms: Vec<u64>,
     /// The step under way may be undone.
     pub saved: StepState,
+    /// What happened to keys in steps that other shards have answered, in order.
+    pub events: Vec<NotedEvent>,
     queue: VecDeque<Queued>,
     /// The reply of EXEC is an array of the replies.
     pub exec: bool,
@@ -108,6 +111,7 @@ impl Transaction {
             refusal: None,
             rooms: Vec::new(),
             saved: StepState::Free,
+            events: Vec::new(),
             queue: queue.into(),
             exec: false,
             muted: false,
@@ -434,8 +438,9 @@ impl Engine {
             let Some(next) = transaction.queue.front() else {
                 break;
             };
-            // The reply of what is executed here comes behind those that are awaited.
-            if !transaction.gathers.is_empty() && self.is_answered_here(id, next) {
+            // The reply of what is executed here comes behind those that are awaited, and events come in order.
+            let is_in_order = self.shard.tells_events() || self.is_answered_here(id, next);
+            if !transaction.gathers.is_empty() && is_in_order {
                 return;
             }
             let next = self.transactions[id]
@@ -676,6 +681,9 @@ impl Engine {
         });
         ending.counts = !transaction.lost;
         self.decide_group(&mut ending, transaction);
+        if ending.counts {
+            self.publish_events_of(transaction);
+        }
         self.release(transaction.tag, &transaction.reserved, &ending);
     }
 

@@ -208,6 +208,13 @@ pub struct NotedEvent {
     pub key: Box<[u8]>,
 }
 
+impl NotedEvent {
+    /// True for what has happened in any case, whatever becomes of the command that has come upon it.
+    pub(crate) fn is_of_time_or_memory(&self) -> bool {
+        self.event.is_of_time_or_memory()
+    }
+}
+
 /// A place among the events of a shard.
 #[derive(Clone, Copy, Debug)]
 pub struct EventMark(usize);
@@ -256,9 +263,9 @@ impl Events {
     /// Forgets what was noted since a mark, except for what has happened in any case.
     pub(super) fn forget_since(&mut self, mark: EventMark) {
         if self.noted.len() > mark.0 {
-            let stays = |noted: &NotedEvent| noted.event.is_of_time_or_memory();
             let since = self.noted.split_off(mark.0);
-            self.noted.extend(since.into_iter().filter(stays));
+            let stays = since.into_iter().filter(NotedEvent::is_of_time_or_memory);
+            self.noted.extend(stays);
         }
     }
 }

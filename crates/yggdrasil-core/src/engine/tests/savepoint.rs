@@ -1,6 +1,7 @@
 //! A command over shards that one of them refuses changes none of them.
 
 use super::{ClientId, Node, encoded};
+use crate::keyspace::EventClasses;
 
 /// Keys of the shards of worker 0 and worker 1.
 const OWN: &[u8] = b"{b}key";
@@ -92,5 +93,39 @@ fn a_refused_step_of_a_transaction_changes_nothing_and_the_others_count() {
             node.ask(id, &[b"MGET", OWN, OTHER]),
             b"*2\r\n$1\r\n2\r\n$1\r\n2\r\n"
         );
+    }
+}
+
+#[test]
+fn what_is_undone_is_not_told_and_the_rest_is_told_in_order() {
+    for worker in [0, 1] {
+        let (mut node, id) = half_full(worker);
+        for engine in &mut node.engines {
+            engine.options.event_classes = EventClasses::from_letters("EA").expect("letters");
+            engine.apply_event_classes();
+        }
+        let subscriber = node.connect(worker);
+        node.ask(subscriber, &[b"PSUBSCRIBE", b"__keyevent*"]);
+        let long = vec![b'x'; 500_000];
+        let mut bytes = Vec::new();
+        for request in [
+            vec![b"MULTI".as_slice()],
+            vec![b"DEL", OTHER],
+            vec![b"APPEND", OWN, b"+"],
+            vec![b"MSET", b"{b}new", b"1", b"{a}new", &long],
+            vec![b"SET", OTHER, b"2"],
+            vec![b"SADD", b"{b}set", b"two"],
+            vec![b"EXEC"],
+        ] {
+            bytes.extend(encoded(&request));
+        }
+        node.send(id, &bytes, usize::MAX, false);
+        let heard = node.replies(subscriber);
+        let text = String::from_utf8_lossy(&heard);
+        let told: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("__keyevent@0__:"))
+            .collect();
+        assert_eq!(told, ["del", "append", "set", "sadd"], "{text}");
     }
 }
