@@ -33,8 +33,10 @@ class Keeping:
     redis: dict[str, Any]
 
 
-FAST = Keeping("fast", {"ack": "fast"}, {"appendonly": "yes", "appendfsync": "everysec"})
-SYNC = Keeping("sync", {"ack": "sync"}, {"appendonly": "yes", "appendfsync": "always"})
+# A rewrite of Redis's file would be a second process, and cost that is not of the request.
+_APPENDING = {"appendonly": "yes", "auto_aof_rewrite_percentage": 0}
+FAST = Keeping("fast", {"ack": "fast"}, _APPENDING | {"appendfsync": "everysec"})
+SYNC = Keeping("sync", {"ack": "sync"}, _APPENDING | {"appendfsync": "always"})
 NONE = Keeping("none", {"ack": "none"}, {})
 
 
