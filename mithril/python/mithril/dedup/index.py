@@ -43,6 +43,11 @@ class IndexShape:
     capacity: int
     """The number of documents that it is made for; more are no error, and take more memory each."""
 
+    @property
+    def folded(self) -> bool:
+        """True where texts are compared in their folded form."""
+        return self.normalization == "folded" and self.shingle_unit != "tokens"
+
     def to_json(self) -> bytes:
         """The shape as JSON."""
         return json.dumps(asdict(self), sort_keys=True).encode()
@@ -113,7 +118,7 @@ class DocumentIndex(abc.ABC):
         self.url = url
         self.shape = shape
         self._signer = _kernels.DocumentSigner(
-            shape.shingle_unit, shape.shingle_size, shape.normalization == "folded", shape.bands, shape.rows, shape.seed
+            shape.shingle_unit, shape.shingle_size, shape.folded, shape.bands, shape.rows, shape.seed
         )
 
     def add(self, texts: Any) -> Matches:

@@ -11,7 +11,7 @@ from mithril.core.store import ObjectInfo, Store
 from mithril.dedup.arrow_file import open_version
 from mithril.dedup.chunks import Chunk, ChunkWriter, FileSource, Verdicts
 from mithril.dedup.sink import SinkFile
-from mithril.dedup.table import check_free, judged, marked_schema, texts_of
+from mithril.dedup.table import check_free, chunk_of, judged, marked_schema
 
 
 class ParquetSource(FileSource):
@@ -59,8 +59,7 @@ class ParquetSource(FileSource):
                 table = file.read_row_group(index, columns=None if whole else [column], use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{self.name}: row group {index} cannot be read: {error}") from error
-        texts = texts_of(table.column(column), f"{self.name}: column {column!r}")
-        return Chunk(texts, table if whole else None, table.nbytes)
+        return chunk_of(table, column, f"{self.name}: column {column!r}", table.nbytes, whole=whole)
 
     def _compression(self) -> dict[str, str]:
         """The compression of each column, as the first row group has it."""

@@ -137,11 +137,18 @@ def judged_sources(sources: Sequence[Source], settings: DedupSettings, mark: boo
             with Progress("compare", None, None) as done:
                 repeats = find_repeats(texts, read.lengths, clustering.is_kept, settings, spill, done)
     judge = Judge(clustering, repeats, mark)
-    samples = Samples(clustering, _sizes(clustering))
+    samples = Samples(clustering, _sizes(clustering), tokens=settings.tokens)
     for first, texts in _held_texts(sources, settings):
         samples.look(first, texts)
     report = _report(read, clustering, judge, repeats, settings, samples, [], [], started, dry_run=False)
     return judge, read, report
+
+
+def report_of(read: Scan, clustering: Clustering, settings: DedupSettings) -> Report:
+    """The report on documents whose texts are elsewhere: its samples are empty."""
+    judge = Judge(clustering, None, mark=False)
+    samples = Samples(clustering, _sizes(clustering))
+    return _report(read, clustering, judge, None, settings, samples, [], [], time.monotonic(), dry_run=False)
 
 
 def _held_texts(sources: Sequence[Source], settings: DedupSettings) -> Any:
@@ -180,7 +187,7 @@ def _run(
     with Spill(settings.temporary_folder, work.columns if work else None) as spill:
         read = _read([file.source for file in files], settings, plan, core, spill, progress, work)
         clustering = cluster(read, settings)
-        samples = Samples(clustering, _sizes(clustering))
+        samples = Samples(clustering, _sizes(clustering), tokens=settings.tokens)
         total = int(read.lengths.sum(dtype=np.int64))
         repeats = None
         if "substring" in settings.methods:
@@ -245,6 +252,7 @@ def _report(
     kept, sizes = judge.kept, _sizes(clustering)
     several = sizes[sizes > 1]
     plan = read.plan
+    recall, precision = plan.expected(settings.threshold) if plan else (0.0, 0.0)
     counts = np.unique(several, return_counts=True)
     contaminated = int(clustering.contaminated.sum())
     return Report(
@@ -264,6 +272,8 @@ def _report(
         bands=plan.bands if plan else 0,
         rows=plan.rows if plan else 0,
         recall_at_threshold=plan.probability(settings.threshold) if plan else 0.0,
+        expected_recall=recall,
+        expected_precision=precision,
         curve=plan.curve() if plan else [],
         candidates=clustering.candidates,
         accepted=clustering.accepted,

@@ -37,7 +37,9 @@ class DedupSettings(Settings):
     normalization: Literal["folded", "none"] = Field(
         "folded", description="Texts are compared folded (lower case, white space as one space), or as they are."
     )
-    shingle_unit: Literal["words", "characters", "bytes"] = Field("words", description="Units of a shingle.")
+    shingle_unit: Literal["words", "characters", "bytes", "tokens"] = Field(
+        "words", description="Units of a shingle; tokens where the column holds lists of their numbers."
+    )
     shingle_size: int = Field(5, ge=1, le=1024, description="Number of units of a shingle.")
     permutations: int = Field(128, ge=1, le=4096, description="Most values of a signature.")
     recall: float = Field(0.98, gt=0, lt=1, description="Share of the pairs at the threshold that bands must find.")
@@ -46,6 +48,7 @@ class DedupSettings(Settings):
     seed: int = Field(1, ge=0, lt=1 << 64, description="Seed of the permutations.")
     verify: bool = Field(True, description="Pairs are compared by their whole sets of shingles before they count.")
     substring_bytes: int = Field(100, ge=8, le=1 << 16, description="Bytes from which a repeated run is cut out.")
+    substring_tokens: int = Field(50, ge=2, le=1 << 14, description="The same where documents are lists of tokens.")
     substring_border: Literal["character", "word", "line"] = Field(
         "character", description="Places where a text may be cut."
     )
@@ -71,6 +74,16 @@ class DedupSettings(Settings):
     def methods(self) -> frozenset[str]:
         """The names of the methods."""
         return frozenset(self.method.split(","))
+
+    @property
+    def tokens(self) -> bool:
+        """True where documents are lists of numbers of tokens."""
+        return self.shingle_unit == "tokens"
+
+    @property
+    def folded(self) -> bool:
+        """True where texts are compared in their folded form."""
+        return self.normalization == "folded" and not self.tokens
 
     @property
     def signed(self) -> str:
