@@ -21,7 +21,7 @@ def ngrams_of_evaluation(settings: DedupSettings, core: CoreSettings) -> _kernel
     column = settings.against_column or settings.column
     make = partial(_kernels.text_ngrams, settings.shingle_unit, settings.ngram_size, settings.folded)
     parts: list[bytes] = []
-    for file in find(urls, core, settings.block_bytes, named=False):
+    for file in find(urls, core, settings.piece_bytes, named=False):
         tasks = (partial(_made, make, read) for read in file.source.chunks(column, whole=False))
         found, present = [], False
         for grams, texts in in_order(tasks, settings.workers):

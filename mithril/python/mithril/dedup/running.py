@@ -18,6 +18,7 @@ from mithril.dedup.contamination import ngrams_of_evaluation
 from mithril.dedup.inputs import InputFile, find
 from mithril.dedup.page import page
 from mithril.dedup.plan import Plan, choose
+from mithril.dedup.process import give_back
 from mithril.dedup.report import FileReport, Report
 from mithril.dedup.samples import Samples
 from mithril.dedup.scan import Scan, Signing, scan, signer_of
@@ -67,7 +68,7 @@ def deduplicate(
         raise InputError("there is no output; name one, or ask for a dry run")
     if keep_work and work is None:
         raise ConfigError("there is no folder for the work; name one by work")
-    files = find([inputs] if isinstance(inputs, str) else inputs, core, settings.block_bytes)
+    files = find([inputs] if isinstance(inputs, str) else inputs, core, settings.piece_bytes)
     with ExitStack() as stack:
         folder = None
         plan = choose(settings)
@@ -111,7 +112,7 @@ def rethreshold(
             raise ConfigError("the work was done with other texts, shingles or methods; run again from the inputs")
         if "minhash" not in settings.methods:
             plan = None
-        files = find([url for url, _, _ in folder.run["inputs"]], core, settings.block_bytes, named=False)
+        files = find([url for url, _, _ in folder.run["inputs"]], core, settings.piece_bytes, named=False)
         if [[file.url, file.size, file.source.version] for file in files] != folder.run["inputs"]:
             raise InputError(f"{work}: the inputs have changed since; run again from them")
         names = folder.run["names"]
@@ -186,7 +187,9 @@ def _run(
     started = time.monotonic()
     with Spill(settings.temporary_folder, work.columns if work else None) as spill:
         read = _read([file.source for file in files], settings, plan, core, spill, progress, work)
+        give_back()
         clustering = cluster(read, settings)
+        give_back()
         samples = Samples(clustering, _sizes(clustering), tokens=settings.tokens)
         total = int(read.lengths.sum(dtype=np.int64))
         repeats = None

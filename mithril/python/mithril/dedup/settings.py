@@ -12,6 +12,9 @@ METHODS = ("exact", "minhash", "substring")
 
 # A chunk in work is there as it was stored, decoded, and in the form that is written.
 _COPIES = 3
+# Pieces that memory has room for at least.
+_PIECES = 16
+_PIECE_MIN = 1 << 20
 _SIGNED = (
     "column",
     "normalization",
@@ -22,7 +25,7 @@ _SIGNED = (
     "against_column",
     "ngram_size",
     # Chunks end at the same places.
-    "block_bytes",
+    "piece_bytes",
 )
 
 
@@ -59,7 +62,9 @@ class DedupSettings(Settings):
     keep: Literal["first", "longest"] = Field("first", description="Document of a cluster that is kept.")
     threads: int = Field(0, ge=0, le=256, description="Threads that read and hash; 0 for one for each core.")
     memory_bytes: int = Field(1 << 30, ge=1 << 20, description="Memory for inputs that are held and for comparing.")
-    block_bytes: int = Field(8 << 20, ge=1 << 10, le=1 << 30, description="Bytes of JSON lines that are read at once.")
+    block_bytes: int = Field(
+        8 << 20, ge=1 << 10, le=1 << 30, description="Bytes that are read at once, but for row groups."
+    )
     temporary_folder: str = Field("", description="Folder for bands and shingles; the system's where empty.")
 
     @field_validator("method")
@@ -74,6 +79,11 @@ class DedupSettings(Settings):
     def methods(self) -> frozenset[str]:
         """The names of the methods."""
         return frozenset(self.method.split(","))
+
+    @property
+    def piece_bytes(self) -> int:
+        """Bytes that are read at once: fewer than asked for where memory is short."""
+        return min(self.block_bytes, max(self.memory_bytes // _PIECES, _PIECE_MIN))
 
     @property
     def tokens(self) -> bool:

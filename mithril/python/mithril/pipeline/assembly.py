@@ -29,7 +29,7 @@ class FunctionStage:
     @property
     def shape(self) -> str:
         """The part of it that positions depend on."""
-        return self.function.kind.value
+        return f"{self.function.kind.value}{' in processes' if self.processes else ''}"
 
     def for_epoch(self, seed: int, epoch: int) -> "FunctionStage":
         """The same with a function that knows the epoch, where it asks for that."""

@@ -9,6 +9,7 @@ from typing import Any, Literal, TextIO
 
 from mithril.core.config import load
 from mithril.core.progress import Progress, Step
+from mithril.pipeline import ray_data
 from mithril.pipeline.assembly import BatchStage, FunctionStage, PackStage, ShardStage, ShuffleStage, Stage, assemble
 from mithril.pipeline.collation import as_tokens, collate, concatenate, to_torch
 from mithril.pipeline.errors import PipelineError
@@ -159,6 +160,14 @@ class Pipeline(Iterable[Any]):
     def to_torch(self) -> "Pipeline":
         """Makes torch tensors of numpy arrays; they share their memory."""
         return self._with(_built_in(to_torch, "to_torch"))
+
+    def to_ray(self, workers: int = 2) -> Any:
+        """The next epoch as a data set of Ray, for sources of numbered chunks and stages of functions.
+
+        Dictionaries are rows, and other values rows with the column `value`. The memory budget is Ray's.
+        """
+        _positive("workers", workers)
+        return ray_data.to_ray(self._source, self._stages, self._key, workers)
 
     # Iteration.
 
