@@ -41,4 +41,4 @@ def test_what_ray_has_stages_for_is_refused() -> None:
     with pytest.raises(PipelineError, match="functions alone"):
         Pipeline(range(3)).batch(2).to_ray()
     with pytest.raises(PipelineError, match="numbered chunks"):
-        Pipeline(iter([1])).to_ray()
+        Pipeline(lambda: iter([1])).to_ray()
