@@ -12,7 +12,7 @@ FIRST ?= 0
 SEED ?=
 CASES ?= 10000
 # The extras of Mithril whose frameworks its tests use.
-MITHRIL_EXTRAS := arrow datasets dedup images jax lz4 mirror orbax processes redis signing torch
+MITHRIL_EXTRAS := arrow datasets datatrove dedup images jax lz4 mirror orbax processes ray redis signing tokenize torch
 MITHRIL_COMPILE := --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade -c requirements-dev.lock
 # The cargo profile of the extension modules and of the load generator: release, or quick or dev, which build sooner.
 PROFILE ?= release

@@ -1,19 +1,23 @@
 """Pipelines: cost of the engine, memory, slow samples, resume, and tokenising beside a plain loop.
 
-    python -m benches.mithril.pipeline [engine|memory|slow|resume|tokens ...]
+    python -m benches.mithril.pipeline [engine|memory|slow|resume|tokens|images ...]
 
 `tokens` needs the package tokenizers. It trains a BPE on the source of the standard library, then encodes and packs it.
+`images` needs Pillow. SPDL is measured where it can be imported.
 """
 
 import argparse
+import importlib.util
+import io
 import json
 import os
 import resource
+import statistics
 import sysconfig
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +25,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mithril.pipeline import ParquetSource, Pipeline
+from mithril.pipeline import DecodeImage, ParquetSource, Pipeline, Tokenize
 
 WORKERS = 2
+ROUNDS = 3
 BUDGET = 300_000_000
 LARGE = range(300, 360)
 
@@ -147,38 +152,120 @@ def tokens() -> None:
     files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
     texts = [file.read_text(errors="replace") for file in files]
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
-    tokenizer.train_from_iterator(texts[:60], trainers.BpeTrainer(vocab_size=8000, show_progress=False))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=8000, show_progress=False, initial_alphabet=alphabet)
+    tokenizer.train_from_iterator(texts[:60], trainer)
 
     def encode(some: list[str]) -> list[Any]:
         return [np.array([*found.ids, 0], np.int32) for found in tokenizer.encode_batch_fast(some)]
 
+    native = Tokenize(tokenizer, end=0)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "text.parquet"
         pieces = [text[at : at + 4000] for text in texts for at in range(0, len(text), 4000)]
         pq.write_table(pa.table({"text": pieces}), path, row_group_size=200)
-        pipeline = Pipeline(ParquetSource(path, column="text")).map(encode, chunks=True, workers=WORKERS)
-        packed = pipeline.pack(2048).batch(16, drop_last=True)
-        rates: dict[str, list[float]] = {"plain": [], "mithril": []}
-        for _ in range(3):
-            for name, found in rates.items():
-                start = cpu()
-                count = sum(batch.size for batch in (plain(path, encode) if name == "plain" else packed))
-                found.append(count / (cpu() - start) / 1e3)
-    shares = sorted(ours / theirs for ours, theirs in zip(rates["mithril"], rates["plain"], strict=True))
-    print(f"tokenise and pack: {shares[1]:.2f} of the tokens per CPU second of a plain loop (median of 3 rounds)")
-    print(
-        {name: [round(rate) for rate in measured] for name, measured in rates.items()}, "thousand tokens a CPU second"
-    )
+
+        def packed(function: Any, chunks: bool) -> Iterator[Any]:
+            made = Pipeline(ParquetSource(path, column="text")).map(function, chunks=chunks, workers=WORKERS)
+            return iter(made.pack(2048).batch(16, drop_last=True))
+
+        ways: dict[str, Callable[[], Iterator[Any]]] = {
+            "a plain loop": lambda: plain(path, encode),
+            "mithril with Python's tokenizer": lambda: packed(encode, True),
+            "mithril, native": lambda: packed(native, False),
+        }
+        if importlib.util.find_spec("spdl"):
+            ways["SPDL"] = lambda: by_spdl(path, encode)
+        compared(ways, lambda batch: int(batch.size), "tokens")
+
+
+def by_spdl(path: Path, encode: Callable[[list[str]], list[Any]]) -> Iterator[np.ndarray[Any, Any]]:
+    """The same batches by SPDL, a row group at a time."""
+    building = importlib.import_module("spdl.pipeline")
+    file = pq.ParquetFile(path)
+    builder = building.PipelineBuilder().add_source(range(file.num_row_groups))
+
+    def read(group: int) -> list[Any]:
+        with pq.ParquetFile(path) as opened:
+            return encode(opened.read_row_group(group, columns=["text"])["text"].to_pylist())
+
+    built = builder.pipe(read, concurrency=WORKERS, output_order="input").add_sink(4).build(num_threads=WORKERS)
+    with built.auto_stop():
+        yield from cut(built)
+
+
+def images() -> None:
+    from PIL import Image  # noqa: PLC0415 (few measure with it)
+
+    chance = np.random.default_rng(1)
+    encoded = []
+    for _ in range(40):
+        small = Image.fromarray(chance.integers(0, 256, (25, 34, 3), np.uint8))
+        file = io.BytesIO()
+        small.resize((500, 375), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
+        encoded.append({"data": file.getvalue()})
+    samples = encoded * 20
+    by_pillow = DecodeImage(size=(224, 224), decoder="pillow")
+
+    def loop() -> Iterator[Any]:
+        for at in range(0, len(samples), 32):
+            yield np.stack([by_pillow(sample)["data"] for sample in samples[at : at + 32]])
+
+    def by(function: Any) -> Iterator[Any]:
+        made = Pipeline(samples).map(function, workers=WORKERS).map(lambda sample: sample["data"])
+        return iter(made.batch(32))
+
+    ways: dict[str, Callable[[], Iterator[Any]]] = {
+        "a plain loop with Pillow": loop,
+        "mithril with Pillow": lambda: by(by_pillow),
+        "mithril, native": lambda: by(DecodeImage(size=(224, 224))),
+    }
+    if importlib.util.find_spec("spdl"):
+        ways["SPDL with Pillow"] = lambda: spdl_images(samples, by_pillow)
+    compared(ways, len, "images")
+
+
+def spdl_images(samples: list[dict[str, bytes]], decode: Callable[[Any], Any]) -> Iterator[Any]:
+    """The same images by SPDL, a batch at a time."""
+    building = importlib.import_module("spdl.pipeline")
+
+    def batch(some: list[dict[str, bytes]]) -> Any:
+        return np.stack([decode(sample)["data"] for sample in some])
+
+    builder = building.PipelineBuilder().add_source(samples).aggregate(32)
+    built = builder.pipe(batch, concurrency=WORKERS, output_order="input").add_sink(4).build(num_threads=WORKERS)
+    with built.auto_stop():
+        yield from built
+
+
+def compared(ways: dict[str, Callable[[], Iterator[Any]]], count: Callable[[Any], int], what: str) -> None:
+    """Prints how much each way makes in a CPU second, and the median of its ratios to the first one."""
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, way in ways.items():
+            start = cpu()
+            made = sum(count(batch) for batch in way())
+            rates[name].append(made / (cpu() - start))
+    first = next(iter(rates.values()))
+    for name, found in rates.items():
+        ratio = statistics.median(one / other for one, other in zip(found, first, strict=True))
+        print(f"{what}, {name}: {statistics.median(found):,.0f} a CPU second, {ratio:.2f} of a plain loop")
 
 
 def plain(path: Path, encode: Callable[[list[str]], list[Any]]) -> Iterator[np.ndarray[Any, Any]]:
     """The same batches by a loop."""
+    file = pq.ParquetFile(path)
+    groups = range(file.num_row_groups)
+    yield from cut(encode(file.read_row_group(group, columns=["text"])["text"].to_pylist()) for group in groups)
+
+
+def cut(groups: Iterable[list[Any]]) -> Iterator[np.ndarray[Any, Any]]:
+    """Batches of 16 rows of 2,048 tokens."""
     held: list[Any] = []
     length = 0
-    file = pq.ParquetFile(path)
-    for group in range(file.num_row_groups):
-        for row in encode(file.read_row_group(group, columns=["text"])["text"].to_pylist()):
+    for group in groups:
+        for row in group:
             held.append(row)
             length += len(row)
             while length >= 2048 * 16:
@@ -190,7 +277,7 @@ def plain(path: Path, encode: Callable[[list[str]], list[Any]]) -> Iterator[np.n
 
 def main() -> None:
     """Measures what is asked for."""
-    known = {"engine": engine, "memory": memory, "slow": slow, "resume": resume, "tokens": tokens}
+    known = {"engine": engine, "memory": memory, "slow": slow, "resume": resume, "tokens": tokens, "images": images}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", nargs="*", default=list(known))
     for name in parser.parse_args().what:

@@ -1,7 +1,8 @@
 //! Kernels of Mithril: pure functions over byte slices that know nothing of storage or Python.
 //!
-//! Two families: of tensors, and of documents ([`dedup`]). A tensor is cut into *chunks*, and a chunk into *blocks*, each coded on its own. [`chunk`] is the way in: it frames
-//! the blocks, hashes them and checks them.
+//! Three families: of tensors, of documents ([`dedup`]), and of samples ([`tokens`], [`images`]). A tensor is cut into
+//! *chunks*, and a chunk into *blocks*, each coded on its own. [`chunk`] is the way in: it frames the blocks, hashes them
+//! and checks them.
 
 mod bits;
 pub mod block;
@@ -10,11 +11,13 @@ pub mod dedup;
 mod delta;
 mod element;
 mod error;
+pub mod images;
 mod model;
 mod planes;
 pub mod quantize;
 mod rans;
 mod simd;
+pub mod tokens;
 mod word;
 
 pub use element::Element;

@@ -43,7 +43,7 @@ impl DocumentSigner {
     ) -> PyResult<Self> {
         let unit = Unit::named(unit).ok_or_else(|| {
             PyValueError::new_err(format!(
-                "shingles are of words, characters or bytes, not of {unit:?}"
+                "shingles are of words, characters, bytes or tokens, not of {unit:?}"
             ))
         })?;
         let shingler = Shingler::new(unit, size).map_err(to_python)?;

@@ -6,6 +6,7 @@ mod dedup;
 mod errors;
 mod overlaps;
 mod quantize;
+mod samples;
 mod values;
 
 use pyo3::pymodule;
@@ -24,9 +25,11 @@ mod _kernels {
     #[pymodule_export]
     use crate::errors::KernelError;
     #[pymodule_export]
-    use crate::overlaps::{NgramSet, RepeatFinder, cut_texts, text_ngrams};
+    use crate::overlaps::{AnchorFinder, NgramSet, RepeatFinder, cut_texts, text_ngrams};
     #[pymodule_export]
     use crate::quantize::{dequantize, quantize};
+    #[pymodule_export]
+    use crate::samples::{TokenEncoder, decode_jpeg};
 
     #[pymodule_init]
     fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {

@@ -1,6 +1,6 @@
 //! Repeats within texts, and n-grams that texts share with others.
 
-use mithril_kernels::dedup::{Border, Ngrams, Repeats, Shingler, Unit, ngrams};
+use mithril_kernels::dedup::{Anchors, Border, Ngrams, Repeats, Shingler, Unit, ngrams};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -13,6 +13,50 @@ use crate::values::{bounds, bytes_of, values};
 /// Texts of an Arrow array: offsets, their width, data, the first text and the number of texts.
 type Texts = (Input, usize, Input, usize, usize);
 
+/// A collector of the places around which repeats may lie.
+#[pyclass(module = "mithril._kernels")]
+pub struct AnchorFinder {
+    anchors: Option<Anchors>,
+}
+
+#[pymethods]
+impl AnchorFinder {
+    #[new]
+    fn new(length: usize, part: u32, parts: u32) -> PyResult<Self> {
+        let anchors = Anchors::new(length, part, parts).map_err(to_python)?;
+        Ok(Self {
+            anchors: Some(anchors),
+        })
+    }
+
+    /// Looks at texts. The first byte of the first one is at position `base` of all texts.
+    fn observe(&mut self, py: Python<'_>, texts: Texts, base: u64) -> PyResult<()> {
+        let (offsets, width, data, first, count) = texts;
+        let data = data.as_slice();
+        let bounds = bounds(&offsets, width, first, count, data.len())?;
+        let anchors = self.anchors.as_mut().ok_or_else(finished)?;
+        py.detach(|| {
+            for pair in bounds.windows(2) {
+                let before = (pair[0] - bounds[0]) as u64;
+                anchors.observe(&data[pair[0]..pair[1]], base + before);
+            }
+        });
+        Ok(())
+    }
+
+    /// The bytes that are held.
+    fn held(&self) -> PyResult<usize> {
+        Ok(self.anchors.as_ref().ok_or_else(finished)?.held())
+    }
+
+    /// Ends the search: ranges (twice 8 bytes) in which all repeats lie, in order.
+    fn finish<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let anchors = self.anchors.take().ok_or_else(finished)?;
+        let ranges = py.detach(|| flat(anchors.finish()));
+        bytes_of!(py, ranges)
+    }
+}
+
 /// A finder of repeats among one of `parts` parts of the hashes.
 #[pyclass(module = "mithril._kernels")]
 pub struct RepeatFinder {
@@ -22,65 +66,47 @@ pub struct RepeatFinder {
 #[pymethods]
 impl RepeatFinder {
     #[new]
-    fn new(length: usize, text_bytes: u64, part: u32, parts: u32) -> PyResult<Self> {
-        let finder = Repeats::new(length, text_bytes, part, parts).map_err(to_python)?;
+    fn new(length: usize, unit: usize, windows: usize, part: u32, parts: u32) -> PyResult<Self> {
+        let finder = Repeats::new(length, unit, windows, part, parts).map_err(to_python)?;
         Ok(Self {
             finder: Some(finder),
         })
     }
 
-    /// Remembers the windows of texts.
-    fn observe(&mut self, py: Python<'_>, texts: Texts) -> PyResult<()> {
-        let (offsets, width, data, first, count) = texts;
-        let data = data.as_slice();
-        let bounds = bounds(&offsets, width, first, count, data.len())?;
-        let finder = self.finder()?;
+    /// Looks for repeats in stretches (twice 8 bytes, in order) of all texts. `places` has the position of each text and
+    /// the end of the last one (8 bytes each).
+    fn search(
+        &mut self,
+        py: Python<'_>,
+        text: Input,
+        places: Input,
+        stretches: Input,
+    ) -> PyResult<()> {
+        let places: Vec<u64> = values!(places, u64)?.collect();
+        let stretches: Vec<u64> = values!(stretches, u64)?.collect();
+        if !places.is_sorted() {
+            return Err(PyValueError::new_err("the places are not in order"));
+        }
+        let finder = self.finder.as_mut().ok_or_else(finished)?;
+        let (stretches, _) = stretches.as_chunks::<2>();
         py.detach(|| {
-            for pair in bounds.windows(2) {
-                finder.observe(&data[pair[0]..pair[1]]);
-            }
-        });
-        Ok(())
-    }
-
-    /// Collects windows that were met twice. The first byte of the first text is at position `base` of all texts.
-    fn collect(&mut self, py: Python<'_>, texts: Texts, base: u64) -> PyResult<()> {
-        let (offsets, width, data, first, count) = texts;
-        let data = data.as_slice();
-        let bounds = bounds(&offsets, width, first, count, data.len())?;
-        let finder = self.finder()?;
-        py.detach(|| {
-            for pair in bounds.windows(2) {
-                let before = (pair[0] - bounds[0]) as u64;
-                finder.collect(&data[pair[0]..pair[1]], base + before);
-            }
-        });
-        Ok(())
-    }
-
-    /// The bytes that are held.
-    fn held(&mut self) -> PyResult<usize> {
-        Ok(self.finder()?.held())
+            stretches
+                .iter()
+                .try_for_each(|&[start, end]| finder.search(text.as_slice(), &places, start, end))
+        })
+        .map_err(to_python)
     }
 
     /// Ends the search: ranges (twice 8 bytes) of bytes that stand at an earlier position, too.
     fn finish<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let finder = self.finder.take().ok_or_else(finished)?;
-        let ranges: Vec<u64> = py.detach(|| {
-            finder
-                .finish()
-                .into_iter()
-                .flat_map(<[u64; 2]>::from)
-                .collect()
-        });
+        let ranges = py.detach(|| flat(finder.finish()));
         bytes_of!(py, ranges)
     }
 }
 
-impl RepeatFinder {
-    fn finder(&mut self) -> PyResult<&mut Repeats> {
-        self.finder.as_mut().ok_or_else(finished)
-    }
+fn flat(ranges: Vec<(u64, u64)>) -> Vec<u64> {
+    ranges.into_iter().flat_map(<[u64; 2]>::from).collect()
 }
 
 fn finished() -> PyErr {
@@ -95,7 +121,7 @@ type Cut<'py> = (
 );
 
 /// Cuts ranges (twice 8 bytes, in order, counted from the first byte of the first text) out of texts, each one moved
-/// inwards to borders. Gives the offsets of the texts that are left (8 bytes each), their bytes, and the ranges that
+/// inwards to borders; units of more than a byte have no other borders. Gives the offsets of the texts that are left (8 bytes each), their bytes, and the ranges that
 /// were cut: text, start and end within it (8 bytes each).
 #[pyfunction]
 pub fn cut_texts<'py>(
@@ -103,15 +129,20 @@ pub fn cut_texts<'py>(
     texts: Texts,
     ranges: Input,
     border: &str,
+    unit: usize,
 ) -> PyResult<Cut<'py>> {
     let (offsets, width, data, first, count) = texts;
     let data = data.as_slice();
     let bounds = bounds(&offsets, width, first, count, data.len())?;
-    let border = Border::named(border).ok_or_else(|| {
-        PyValueError::new_err(format!(
-            "borders are those of a character, word or line, not of a {border:?}"
-        ))
-    })?;
+    let border = match unit {
+        1 => Border::named(border).ok_or_else(|| {
+            PyValueError::new_err(format!(
+                "borders are those of a character, word or line, not of a {border:?}"
+            ))
+        })?,
+        0 => return Err(PyValueError::new_err("a unit has at least a byte")),
+        bytes => Border::Unit(bytes),
+    };
     let ranges: Vec<u64> = values!(ranges, u64)?.collect();
     let (ranges, rest) = ranges.as_chunks::<2>();
     let ordered = ranges.windows(2).all(|pair| pair[0][1] <= pair[1][0]);
@@ -161,7 +192,7 @@ fn cut(
 fn shingler(unit: &str, size: usize) -> PyResult<Shingler> {
     let unit = Unit::named(unit).ok_or_else(|| {
         PyValueError::new_err(format!(
-            "n-grams are of words, characters or bytes, not of {unit:?}"
+            "n-grams are of words, characters, bytes or tokens, not of {unit:?}"
         ))
     })?;
     Shingler::new(unit, size).map_err(to_python)

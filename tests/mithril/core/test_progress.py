@@ -40,7 +40,7 @@ def test_a_terminal_gets_a_bar() -> None:
         progress.add(1_000_000)
         progress.add(1_000_000)
     _, first, last = terminal.getvalue().removesuffix("\n").split("\r\x1b[K")
-    assert first == f"[{'#' * 7:<30}] save  25% 1.0 MB, 0.5 MB/s, 2.0 s"
+    assert first == f"[{'#' * 7:<30}] save  25% 1.0 MB, 0.5 MB/s, 2.0 s, 6 s left"
     assert last == f"[{'#' * 15:<30}] save  50% 2.0 MB, 1.0 MB/s, 2.0 s"
     assert terminal.getvalue().endswith("\n")
 

@@ -65,6 +65,17 @@ def test_parquet_keeps_order_schema_metadata_and_row_groups(
     assert report.kept == len(expected)
 
 
+def test_a_row_group_that_is_large_against_memory_is_read_in_parts(
+    tmp_path: Path, table: pa.Table, expected: list[int]
+) -> None:
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=table.num_rows)
+    report = deduplicate(str(tmp_path / "in.parquet"), str(tmp_path / "out"), block_bytes=4096)
+    written = pq.ParquetFile(tmp_path / "out" / "in.parquet")
+    assert written.metadata.num_row_groups > 1
+    assert written.read().to_pylist() == table.take(expected).to_pylist()
+    assert report.documents == table.num_rows
+
+
 @pytest.mark.parametrize("suffix", COMPRESS)
 @pytest.mark.parametrize("block_bytes", [1024, 8 << 20])
 def test_json_lines_are_kept_byte_for_byte(

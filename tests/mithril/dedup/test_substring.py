@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mithril import _kernels
 from mithril.core.config import load
 from mithril.core.progress import Progress
 from mithril.dedup import deduplicate, deduplicate_table
@@ -63,11 +64,23 @@ def test_parts_and_memory_do_not_change_what_is_found(seed: int, monkeypatch: py
     texts = ["".join(chance.choices(pieces, k=chance.randint(1, 12))) for _ in range(200)]
     expected = cut(texts)
     monkeypatch.setattr("mithril.dedup.substring._READ_BYTES", 700)
+    # As if anchors and windows were so large that the hashes are looked at in parts.
+    monkeypatch.setattr("mithril.dedup.substring._ANCHOR_BYTES", 3000)
+    monkeypatch.setattr("mithril.dedup.substring._WINDOW_BYTES", 200)
+    parts: list[int] = []
+    finder = _kernels.RepeatFinder
+
+    def counted(length: int, unit: int, windows: int, part: int, of: int) -> _kernels.RepeatFinder:
+        parts.append(of)
+        return finder(length, unit, windows, part, of)
+
+    monkeypatch.setattr("mithril._kernels.RepeatFinder", counted)
     assert cut(texts, memory_bytes=1 << 20) == expected
+    assert len(parts) == parts[0] > 1
     assert len("".join(expected)) < len("".join(texts))
 
 
-def test_a_part_with_more_repeats_than_memory_is_divided() -> None:
+def test_a_run_that_repeats_itself_is_one_range() -> None:
     texts = pa.array([NOTICE * 3000, "x" * 50_000])
     settings = load(DedupSettings, {**OPTIONS, "memory_bytes": 1 << 20}).settings
     lengths = pa.compute.binary_length(texts).to_numpy().astype("int64")
@@ -110,3 +123,18 @@ def test_marks_have_the_ranges_and_leave_the_text(tmp_path: Path) -> None:
     assert table["dedup_kept"].to_pylist() == [True, True, False]
     assert table["dedup_reason"].to_pylist() == [None, None, "substring"]
     assert table["dedup_repeats"].to_pylist() == [[], [[2, 3 + len(NOTICE)]], [[0, len(NOTICE)]]]
+
+
+def test_lists_of_tokens_are_cut_at_tokens(tmp_path: Path) -> None:
+    run = list(range(1000, 1030))
+    lists = [[1, 2, *run, 3], [4, *run, 5], None, run, [6, *run[:19]]]
+    kind = pa.list_(pa.uint16())
+    pq.write_table(pa.table({"id": range(5), "tokens": pa.array(lists, kind)}), tmp_path / "in.parquet")
+    options: dict[str, Any] = {
+        "column": "tokens", "method": "substring", "shingle_unit": "tokens", "substring_tokens": 20,
+    }  # fmt: skip
+    report = deduplicate(str(tmp_path / "in.parquet"), str(tmp_path / "out"), **options)
+    found = pq.read_table(tmp_path / "out" / "in.parquet")
+    assert found.schema.field("tokens").type == kind
+    assert found["tokens"].to_pylist() == [lists[0], [4, 5], None, lists[4]]
+    assert (report.removed_substring, report.repeated_bytes) == (1, 4 * 60)

@@ -1,6 +1,7 @@
 """Duplicates in a table: which they are, which one is kept, and what the report says."""
 
 import json
+import random
 from typing import Any
 
 import pyarrow as pa
@@ -154,3 +155,25 @@ def test_a_column_that_cannot_be_used_is_named(options: dict[str, Any], message:
 def test_settings_that_cannot_be_used_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         deduplicate_table(pa.table({"text": ["a"]}), **options)
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.uint16()])
+def test_lists_of_tokens_are_documents(kind: pa.DataType) -> None:
+    chance = random.Random(3)
+    base = [chance.randrange(60_000) for _ in range(200)]
+    lists = [base, [*base[:100], 7, *base[101:]], base, base[::-1], None, []]
+    table = pa.table({"text": pa.chunked_array([pa.array(lists, pa.list_(kind))]).slice(0, 6)})
+    kept, report = deduplicate_table(table, shingle_unit="tokens")
+    assert kept["text"].to_pylist() == [base, base[::-1], None, []]
+    assert (report.removed_exact, report.removed_minhash) == (1, 1)
+    assert report.largest[0].samples[0].text.startswith(f"{base[0]} {base[1]} ")
+
+
+def test_tokens_are_told_from_texts() -> None:
+    lists = pa.table({"text": pa.array([[1, 2], [3, -1]])})
+    with pytest.raises(InputError, match="holds lists; set shingle_unit to tokens"):
+        deduplicate_table(lists.slice(0, 1))
+    with pytest.raises(InputError, match="whole number of 32 bits"):
+        deduplicate_table(lists, shingle_unit="tokens")
+    with pytest.raises(InputError, match="holds texts; set shingle_unit to words"):
+        deduplicate_table(pa.table({"text": ["a"]}), shingle_unit="tokens")

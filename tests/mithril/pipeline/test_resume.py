@@ -1,13 +1,16 @@
 """Exact resume: a state is followed by what would have followed, whatever the workers, stages and ranks."""
 
 import json
+import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.mithril.pipeline import kills
 
 from mithril.pipeline import MemorySource, Pipeline, PipelineError
 
@@ -170,3 +173,14 @@ def test_a_state_for_other_ranks_is_refused_where_it_cannot_hold() -> None:
 def test_without_order_there_is_no_state() -> None:
     with pytest.raises(PipelineError, match="use ordered=True"):
         Pipeline(range(9), ordered=False).state_dict()
+
+
+def test_a_state_of_functions_in_processes_is_refused_where_they_are_not() -> None:
+    made = [Pipeline(range(9)).map(abs, processes=processes).shuffle(3) for processes in (True, False)]
+    with pytest.raises(PipelineError, match="map in processes > shuffle 3"):
+        made[1].load_state_dict(made[0].state_dict())
+
+
+def test_a_run_that_is_killed_goes_on_with_the_next_batch(tmp_path: Path) -> None:
+    # A failure names its seed.
+    assert kills.check(4, random.randrange(1 << 32), tmp_path) >= 0

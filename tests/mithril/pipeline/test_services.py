@@ -25,6 +25,7 @@ from mithril.pipeline import (
     SqlSource,
     StoreSink,
     StreamSource,
+    ValueSource,
 )
 
 
@@ -76,6 +77,18 @@ def test_a_stream_is_read_from_its_beginning_in_every_epoch(url: str, client: "r
     again.load_state_dict(state)
     assert list(again) == list(range(700, 1200))
     assert len(list(Pipeline(StreamSource(url, "s", first="5", last="9")))) == 5
+
+
+@pytest.mark.parametrize("scheme", ["ygg", "redis"])
+def test_long_values_come_in_pieces(url: str, client: "redis.Redis", scheme: str) -> None:
+    value = bytes(range(256)) * 40
+    client.set(prefix(url) + "long", value)
+    address = url if scheme == "ygg" else url.replace("ygg", "redis").replace(prefix(url), f"0/{prefix(url)}")
+    source = ValueSource(address, "long", chunk_bytes=1000)
+    for _ in range(2):
+        pieces = list(Pipeline(source))
+        assert b"".join(piece["data"] for piece in pieces) == value
+        assert [piece["offset"] for piece in pieces] == list(range(0, len(value), 1000))
 
 
 def test_messages_of_channels_come_as_they_are_published(url: str, client: "redis.Redis") -> None:

@@ -1,26 +1,31 @@
 //! Kernels of deduplication: normal forms, shingles, MinHash signatures, bands, true similarity, clusters.
 //!
 //! [`Signer`] takes documents from text to what is compared; [`Links`] finds the pairs worth comparing; [`Sets`]
-//! compares them; [`Clusters`] joins those that are alike. [`Repeats`] finds runs of bytes that stand in other texts;
-//! [`Ngrams`] finds texts that share a run of words with given ones.
+//! compares them; [`Clusters`] joins those that are alike. [`Anchors`] and [`Repeats`] find runs of bytes that stand in
+//! other texts; [`Ngrams`] finds texts that share a run of words with given ones.
 
+mod anchors;
+mod border;
 mod clusters;
 mod links;
 mod minhash;
 mod ngrams;
 mod plan;
 mod repeats;
+mod rolling;
 mod sets;
 mod shingles;
 mod signer;
 mod text;
 
+pub use anchors::Anchors;
+pub use border::Border;
 pub use clusters::{Clusters, first_equal};
 pub use links::Links;
 pub use minhash::MinHash;
 pub use ngrams::{Ngrams, ngrams};
 pub use plan::{Plan, collision_probability};
-pub use repeats::{Border, Repeats};
+pub use repeats::{Repeats, TEXT_BYTES_MAX};
 pub use sets::Sets;
 pub use shingles::{Shingler, Unit};
 pub use signer::{Document, Signer};

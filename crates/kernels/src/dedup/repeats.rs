@@ -1,170 +1,240 @@
 //! Runs of bytes that stand in a text a second time.
 //!
-//! All windows of a length are hashed. A filter of two bits a slot leaves those whose slot was met twice; their hashes
-//! are sorted, and all but the first of equal ones are repeats. What is remembered of a text is so little that any
-//! number of texts can be looked at in parts, one part of the hashes after the other.
+//! The windows of a length are looked at in their order, each by its hash in a table of the first ones. Where one is met
+//! again, the run goes on for as long as the bytes are equal, without a look at the table. Only windows in the stretches
+//! that [`crate::dedup::Anchors`] gives are looked at.
 
-use xxhash_rust::xxh3::xxh3_64;
+use std::cmp::Ordering;
+use std::ops::Range;
 
 use crate::dedup::mix;
+use crate::dedup::rolling::Rolling;
 use crate::error::{KernelError, Result};
 
 /// The least and the largest length of a repeat in bytes.
 pub const LENGTH_MIN: usize = 8;
 pub const LENGTH_MAX: usize = 1 << 16;
 
-/// The most slots of a filter: half a gigabyte.
-const SLOTS_MAX: usize = 1 << 31;
-const SLOTS_A_WORD: usize = 32;
+/// The most bytes of all texts together.
+pub const TEXT_BYTES_MAX: u64 = (1 << PLACE_BITS) - 2;
 
-/// The odd base of the rolling hash.
-const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Windows whose slots are asked for at once, so that memory answers all of them meanwhile.
+const AHEAD: usize = 16;
 
-/// A window whose slot was met twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Window {
-    rolling: u64,
-    /// A second hash, of another family: 128 bits in all.
-    check: u64,
-    at: u64,
-}
+/// A slot has the position of a window plus one, and the upper bits of its hash.
+const PLACE_BITS: u32 = 42;
+const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
 
 /// A finder of repeats among the windows of one part of the hashes.
-///
-/// Every text is given to `observe` and then, in the same order, to `collect`.
 #[derive(Clone, Debug)]
 pub struct Repeats {
-    length: usize,
+    rolling: Rolling,
+    /// Windows begin at multiples of so many bytes of their text.
+    unit: usize,
     part: u64,
     parts: u64,
-    entering: [u64; 256],
-    leaving: [u64; 256],
-    filter: Vec<u64>,
-    windows: Vec<Window>,
+    slots: Vec<u64>,
+    taken: usize,
+    ranges: Vec<(u64, u64)>,
 }
 
 impl Repeats {
-    /// A finder of repeats of at least `length` bytes in about `bytes` bytes of text.
-    pub fn new(length: usize, bytes: u64, part: u32, parts: u32) -> Result<Self> {
+    /// A finder of repeats of at least `length` bytes, in units of `unit` bytes, among at most `windows` windows.
+    pub fn new(length: usize, unit: usize, windows: usize, part: u32, parts: u32) -> Result<Self> {
         if !(LENGTH_MIN..=LENGTH_MAX).contains(&length) {
             return Err(KernelError::Parameter("a repeat has 8 to 65536 bytes"));
+        }
+        if unit == 0 || !length.is_multiple_of(unit) {
+            return Err(KernelError::Parameter("a repeat has whole units"));
         }
         if part >= parts {
             return Err(KernelError::Parameter(
                 "the part is below the number of parts",
             ));
         }
-        let power = (0..length).fold(1_u64, |power, _| power.wrapping_mul(BASE));
-        let entering: [u64; 256] = std::array::from_fn(|byte| mix(byte as u64 + 1));
-        let slots = usize::try_from(bytes / u64::from(parts) * 8)
-            .unwrap_or(SLOTS_MAX)
-            .clamp(1 << 10, SLOTS_MAX)
-            .next_power_of_two();
+        let windows = windows / unit / parts as usize;
         Ok(Self {
-            length,
+            rolling: Rolling::new(length),
+            unit,
             part: u64::from(part),
             parts: u64::from(parts),
-            entering,
-            leaving: entering.map(|unit| unit.wrapping_mul(power)),
-            filter: vec![0; slots / SLOTS_A_WORD],
-            windows: Vec::new(),
+            slots: vec![0; windows + windows / 2 + 64],
+            taken: 0,
+            ranges: Vec::new(),
         })
     }
 
-    /// Remembers the windows of a text.
-    pub fn observe(&mut self, text: &[u8]) {
-        let mut filter = std::mem::take(&mut self.filter);
-        let mask = filter.len() - 1;
-        self.each(text, |_, hash| {
-            let (word, bit) = place(hash, mask);
-            let met = filter[word] >> bit & 1;
-            filter[word] |= 1 << bit | met << (bit + 1);
-        });
-        self.filter = filter;
-    }
-
-    /// Collects the windows of a text that were met twice. Its first byte is at position `base` of all texts.
-    pub fn collect(&mut self, text: &[u8], base: u64) {
-        let mut windows = std::mem::take(&mut self.windows);
-        let mask = self.filter.len() - 1;
-        self.each(text, |index, rolling| {
-            let (word, bit) = place(rolling, mask);
-            if self.filter[word] >> (bit + 1) & 1 == 1 {
-                windows.push(Window {
-                    rolling,
-                    check: xxh3_64(&text[index..index + self.length]),
-                    at: base + index as u64,
-                });
-            }
-        });
-        self.windows = windows;
+    /// Looks for repeats in the stretch `start..end` of all texts, document by document. `bounds` has the begin of each
+    /// document and the end of the last one, in order. Stretches come in order.
+    pub fn search(&mut self, text: &[u8], bounds: &[u64], start: u64, end: u64) -> Result<()> {
+        let last = bounds.last().copied().unwrap_or(0);
+        if end > last || last != text.len() as u64 || last > TEXT_BYTES_MAX {
+            return Err(KernelError::Parameter("a stretch lies within the texts"));
+        }
+        let mut document = bounds.partition_point(|&bound| bound <= start).max(1) - 1;
+        while document + 1 < bounds.len() && bounds[document] < end {
+            let (begin, stop) = (bounds[document], bounds[document + 1].min(end));
+            self.search_document(text, bounds, begin, start.max(begin)..stop)?;
+            document += 1;
+        }
+        Ok(())
     }
 
     /// The bytes that are held.
     pub fn held(&self) -> usize {
-        size_of_val(self.filter.as_slice()) + self.windows.capacity() * size_of::<Window>()
+        size_of_val(self.slots.as_slice()) + self.ranges.capacity() * size_of::<(u64, u64)>()
     }
 
     /// The ranges of bytes that stand at an earlier position, too, in order and apart from each other. The first of
     /// equal windows stays whole where the next ones overlap it.
-    pub fn finish(mut self) -> Vec<(u64, u64)> {
-        self.windows.sort_unstable();
-        let length = self.length as u64;
-        let mut ranges = Vec::new();
-        let alike = |left: &Window, right: &Window| {
-            left.rolling == right.rolling && left.check == right.check
-        };
-        for run in self.windows.chunk_by(alike) {
-            let kept = run[0].at + length;
-            ranges.extend(
-                run[1..]
-                    .iter()
-                    .map(|window| (window.at.max(kept), window.at + length))
-                    .filter(|(start, end)| start < end),
-            );
-        }
-        self.windows = Vec::new();
-        joined(ranges)
+    pub fn finish(self) -> Vec<(u64, u64)> {
+        joined(self.ranges)
     }
 
-    fn each(&self, text: &[u8], mut take: impl FnMut(usize, u64)) {
-        if text.len() < self.length {
-            return;
+    #[allow(clippy::cast_possible_truncation)]
+    fn search_document(
+        &mut self,
+        text: &[u8],
+        bounds: &[u64],
+        begin: u64,
+        part: Range<u64>,
+    ) -> Result<()> {
+        let (begin, start, end) = (begin as usize, part.start as usize, part.end as usize);
+        let mut at = begin + (start - begin).next_multiple_of(self.unit);
+        while at + self.rolling.length() <= end {
+            at = self.run(text, bounds, at, end)?;
         }
-        let mut hash = 0_u64;
-        for &byte in &text[..self.length] {
-            hash = hash
-                .wrapping_mul(BASE)
-                .wrapping_add(self.entering[usize::from(byte)]);
-        }
-        let mut offer = |index: usize, hash: u64| {
-            let mixed = mix(hash);
-            if (mixed >> 32).wrapping_mul(self.parts) >> 32 == self.part {
-                take(index, mixed);
+        Ok(())
+    }
+
+    /// Looks at windows from `at` on up to one that is met again, and gives the place behind what is known then.
+    fn run(&mut self, text: &[u8], bounds: &[u64], at: usize, end: usize) -> Result<usize> {
+        let length = self.rolling.length();
+        let mut hash = self.rolling.first(&text[at..]);
+        let mut first = at;
+        loop {
+            let mut hashes = [0_u64; AHEAD];
+            let mut count = 0;
+            while count < AHEAD && first + count + length <= end {
+                hashes[count] = mix(hash);
+                if let Some(&come) = text[..end].get(first + count + length) {
+                    hash = self.rolling.next(hash, text[first + count], come);
+                }
+                count += 1;
             }
-        };
-        offer(0, hash);
-        for (index, (&gone, &come)) in text.iter().zip(&text[self.length..]).enumerate() {
-            hash = hash
-                .wrapping_mul(BASE)
-                .wrapping_add(self.entering[usize::from(come)])
-                .wrapping_sub(self.leaving[usize::from(gone)]);
-            offer(index + 1, hash);
+            // What a slot holds now tells nothing for sure; that it is read brings it here.
+            let _ = std::hint::black_box(self.touch(&hashes[..count]));
+            for (step, &hash) in hashes[..count].iter().enumerate() {
+                let place = first + step;
+                if !(place - at).is_multiple_of(self.unit) || !self.is_mine(hash) {
+                    continue;
+                }
+                if let Some(earlier) = self.met(text, place, hash)? {
+                    let document = bounds.partition_point(|&bound| bound <= earlier as u64);
+                    #[allow(clippy::cast_possible_truncation)]
+                    let earlier = earlier..bounds[document] as usize;
+                    return Ok(self.follow(text, earlier, place, end));
+                }
+            }
+            first += count;
+            if first + length > end {
+                return Ok(end);
+            }
+        }
+    }
+
+    fn touch(&self, hashes: &[u64]) -> u64 {
+        hashes
+            .iter()
+            .fold(0, |all, &hash| all ^ self.slots[self.slot(hash)])
+    }
+
+    fn is_mine(&self, hash: u64) -> bool {
+        self.parts == 1 || (hash & 0xffff_ffff).wrapping_mul(self.parts) >> 32 == self.part
+    }
+
+    /// The slot at which a hash is looked for first.
+    #[allow(clippy::cast_possible_truncation)]
+    fn slot(&self, hash: u64) -> usize {
+        let mixed = u128::from(mix(hash)) * self.slots.len() as u128;
+        (mixed >> 64) as usize
+    }
+
+    /// The first window with the same bytes; None where this is it.
+    fn met(&mut self, text: &[u8], place: usize, hash: u64) -> Result<Option<usize>> {
+        let length = self.rolling.length();
+        let tag = hash & !PLACE_MASK;
+        let mut slot = self.slot(hash);
+        loop {
+            let found = self.slots[slot];
+            if found == 0 {
+                self.taken += 1;
+                if self.taken >= self.slots.len() {
+                    return Err(KernelError::Parameter("more windows than were said"));
+                }
+                self.slots[slot] = tag | (place as u64 + 1);
+                return Ok(None);
+            }
+            if found & !PLACE_MASK == tag {
+                #[allow(clippy::cast_possible_truncation)]
+                let earlier = (found & PLACE_MASK) as usize - 1;
+                if text[earlier..earlier + length] == text[place..place + length] {
+                    return Ok(Some(earlier));
+                }
+            }
+            slot += 1;
+            if slot == self.slots.len() {
+                slot = 0;
+            }
+        }
+    }
+
+    /// Notes the repeat that begins at `place`, and gives the next window to look at. `earlier` is what stands from the
+    /// first window on, up to the end of its document.
+    fn follow(&mut self, text: &[u8], earlier: Range<usize>, place: usize, end: usize) -> usize {
+        let length = self.rolling.length();
+        let behind = earlier.start + length;
+        if behind > place {
+            // They overlap: the next window may have an earlier first one than this one's neighbour.
+            self.note(behind, place + length);
+            return place + self.unit;
+        }
+        let more = equal(&text[behind..earlier.end], &text[place + length..end]);
+        let more = more - more % self.unit;
+        self.note(place, place + length + more);
+        place + more + self.unit
+    }
+
+    fn note(&mut self, start: usize, end: usize) {
+        let (start, end) = (start as u64, end as u64);
+        match self.ranges.last_mut() {
+            Some(last) if last.0 <= start && start <= last.1 => last.1 = last.1.max(end),
+            _ if start < end => self.ranges.push((start, end)),
+            _ => {}
         }
     }
 }
 
-/// The word and the bit of a hash in a filter. The upper half of the hash chooses its part.
-fn place(hash: u64, mask: usize) -> (usize, u32) {
-    let slot = mix(hash);
-    #[allow(clippy::cast_possible_truncation)]
-    let (word, bit) = ((slot >> 5) as usize & mask, (slot & 31) as u32 * 2);
-    (word, bit)
+/// The number of bytes at the beginning that two texts share.
+fn equal(left: &[u8], right: &[u8]) -> usize {
+    const WIDTH: usize = 32;
+    let (lefts, _) = left.as_chunks::<WIDTH>();
+    let (rights, _) = right.as_chunks::<WIDTH>();
+    let whole = lefts
+        .iter()
+        .zip(rights)
+        .take_while(|(left, right)| left == right)
+        .count()
+        * WIDTH;
+    let rest = left[whole..].iter().zip(&right[whole..]);
+    whole + rest.take_while(|(left, right)| left == right).count()
 }
 
 /// Ranges in order, those that touch joined.
 pub fn joined(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
-    ranges.sort_unstable();
+    if !ranges.is_sorted_by(|left, right| left.cmp(right) != Ordering::Greater) {
+        ranges.sort_unstable();
+    }
     let mut found: Vec<(u64, u64)> = Vec::new();
     for (start, end) in ranges {
         match found.last_mut() {
@@ -175,75 +245,47 @@ pub fn joined(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
     found
 }
 
-/// Borders at which a text may be cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Border {
-    /// Between two characters.
-    Character,
-    /// After white space.
-    Word,
-    /// After a line feed.
-    Line,
-}
-
-impl Border {
-    pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "character" => Some(Self::Character),
-            "word" => Some(Self::Word),
-            "line" => Some(Self::Line),
-            _ => None,
-        }
-    }
-
-    fn stands(self, text: &[u8], at: usize) -> bool {
-        if at == 0 || at >= text.len() {
-            return true;
-        }
-        match self {
-            // The first byte of a character of UTF-8 is no continuation.
-            Self::Character => text[at] & 0xc0 != 0x80,
-            Self::Word => text[at - 1].is_ascii_whitespace(),
-            Self::Line => text[at - 1] == b'\n',
-        }
-    }
-
-    /// The largest range within one that begins and ends at borders; None where there is none.
-    pub fn within(self, text: &[u8], start: usize, end: usize) -> Option<(usize, usize)> {
-        let start = (start..end).find(|&at| self.stands(text, at))?;
-        let end = (start + 1..=end).rev().find(|&at| self.stands(text, at))?;
-        Some((start, end))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::dedup::Anchors;
 
-    fn found(texts: &[&[u8]], length: usize, parts: u32) -> Vec<(u64, u64)> {
-        let mut all = Vec::new();
+    fn found(texts: &[&[u8]], length: usize, unit: usize, parts: u32) -> Vec<(u64, u64)> {
+        let all = texts.concat();
+        let mut stretches = Vec::new();
         for part in 0..parts {
-            let bytes = texts.iter().map(|text| text.len() as u64).sum();
-            let mut finder = Repeats::new(length, bytes, part, parts).expect("valid parameters");
-            texts.iter().for_each(|text| finder.observe(text));
+            let mut anchors = Anchors::new(length, part, parts).expect("valid parameters");
             let mut base = 0;
             for text in texts {
-                finder.collect(text, base);
+                anchors.observe(text, base);
                 base += text.len() as u64;
             }
-            all.extend(finder.finish());
+            stretches.extend(anchors.finish());
         }
-        joined(all)
+        let mut ranges = Vec::new();
+        for part in 0..parts {
+            let mut finder =
+                Repeats::new(length, unit, all.len(), part, parts).expect("valid parameters");
+            let mut bounds = vec![0];
+            for text in texts {
+                bounds.push(bounds[bounds.len() - 1] + text.len() as u64);
+            }
+            for &(start, end) in &joined(stretches.clone()) {
+                finder.search(&all, &bounds, start, end).expect("room");
+            }
+            ranges.extend(finder.finish());
+        }
+        joined(ranges)
     }
 
     /// The definition: every window that stands at an earlier position, byte by byte.
-    fn by_definition(texts: &[&[u8]], length: usize) -> Vec<(u64, u64)> {
+    fn by_definition(texts: &[&[u8]], length: usize, unit: usize) -> Vec<(u64, u64)> {
         let mut windows: Vec<(&[u8], u64)> = Vec::new();
         let (mut base, mut ranges) = (0, Vec::new());
         for text in texts {
-            for (index, window) in text.windows(length).enumerate() {
+            for (index, window) in text.windows(length).enumerate().step_by(unit) {
                 let at = base + index as u64;
                 match windows.iter().find(|(other, _)| *other == window) {
                     Some(&(_, first)) => {
@@ -261,33 +303,29 @@ mod tests {
     #[test]
     fn the_second_of_equal_runs_is_found() {
         let texts: [&[u8]; 3] = [b"see 0123456789ab", b"and 0123456789", b"or 01234567 no"];
-        assert_eq!(found(&texts, 10, 1), [(19, 30)]);
-        assert_eq!(found(&texts, 8, 3), [(19, 30), (32, 41)]);
-        assert_eq!(found(&texts, 12, 1), []);
+        assert_eq!(found(&texts, 10, 1, 1), [(19, 30)]);
+        assert_eq!(found(&texts, 8, 1, 3), [(19, 30), (32, 41)]);
+        assert_eq!(found(&texts, 12, 1, 1), []);
     }
 
     #[test]
     fn the_first_of_a_run_that_repeats_itself_stays_whole() {
-        assert_eq!(found(&[&[b'a'; 100]], 10, 1), [(10, 100)]);
+        assert_eq!(found(&[&[b'a'; 100]], 10, 1, 1), [(10, 100)]);
     }
 
     #[test]
     fn what_cannot_be_is_refused() {
-        assert!(Repeats::new(7, 1, 0, 1).is_err());
-        assert!(Repeats::new(LENGTH_MAX + 1, 1, 0, 1).is_err());
-        assert!(Repeats::new(8, 1, 1, 1).is_err());
-    }
-
-    #[test]
-    fn a_cut_is_moved_to_borders() {
-        let text = "ab ÄÖ cd\nefg\nh".as_bytes();
-        assert_eq!(Border::Character.within(text, 4, 6), None);
-        assert_eq!(Border::Character.within(text, 4, 7), Some((5, 7)));
-        assert_eq!(Border::Character.within(text, 3, 6), Some((3, 5)));
-        assert_eq!(Border::Word.within(text, 1, 9), Some((3, 8)));
-        assert_eq!(Border::Line.within(text, 1, 15), Some((11, 15)));
-        assert_eq!(Border::Line.within(text, 1, 14), None);
-        assert_eq!(Border::Line.within(text, 1, 5), None);
+        assert!(Repeats::new(7, 1, 1, 0, 1).is_err());
+        assert!(Repeats::new(LENGTH_MAX + 1, 1, 1, 0, 1).is_err());
+        assert!(Repeats::new(8, 1, 1, 1, 1).is_err());
+        assert!(Repeats::new(10, 4, 1, 0, 1).is_err());
+        assert!(Anchors::new(7, 0, 1).is_err());
+        assert!(Anchors::new(8, 1, 1).is_err());
+        let mut finder = Repeats::new(8, 1, 0, 0, 1).expect("valid parameters");
+        assert!(finder.search(b"0123456789", &[0, 10], 0, 11).is_err());
+        assert!(finder.search(b"0123456789", &[0, 11], 0, 10).is_err());
+        let text: Vec<u8> = (0..=255).collect();
+        assert!(finder.search(&text, &[0, 256], 0, 256).is_err(), "no room");
     }
 
     proptest! {
@@ -298,20 +336,29 @@ mod tests {
             parts in 1_u32..4,
         ) {
             let texts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
-            prop_assert_eq!(found(&texts, length, parts), by_definition(&texts, length));
+            prop_assert_eq!(found(&texts, length, 1, parts), by_definition(&texts, length, 1));
         }
 
         #[test]
-        fn a_cut_at_borders_lies_within_and_leaves_whole_characters(text in "[aÄ語 \n]{0,30}", start in 0_usize..40, more in 0_usize..40) {
-            let bytes = text.as_bytes();
-            let start = start.min(bytes.len());
-            let end = (start + more).min(bytes.len());
-            for border in [Border::Character, Border::Word, Border::Line] {
-                if let Some((first, last)) = border.within(bytes, start, end) {
-                    prop_assert!(start <= first && first < last && last <= end);
-                    prop_assert!(text.is_char_boundary(first) && text.is_char_boundary(last));
-                }
-            }
+        fn repeats_of_units_are_of_whole_units(
+            texts in prop::collection::vec(prop::collection::vec(0_u8..3, 0..30), 0..8),
+            parts in 1_u32..3,
+        ) {
+            let texts: Vec<Vec<u8>> =
+                texts.iter().map(|text| text.iter().flat_map(|&unit| [unit, 0, 0, 0]).collect()).collect();
+            let texts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
+            prop_assert_eq!(found(&texts, 12, 4, parts), by_definition(&texts, 12, 4));
+        }
+
+        #[test]
+        fn long_repeats_are_found_whatever_stands_around(
+            texts in prop::collection::vec("[ab]{0,6}", 2..12),
+            run in "[abc]{40,90}",
+            length in 20_usize..40,
+        ) {
+            let texts: Vec<Vec<u8>> = texts.iter().map(|text| format!("{text}{run}{text}").into_bytes()).collect();
+            let texts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
+            prop_assert_eq!(found(&texts, length, 1, 1), by_definition(&texts, length, 1));
         }
     }
 }

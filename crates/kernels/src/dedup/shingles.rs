@@ -13,6 +13,8 @@ pub enum Unit {
     Words,
     Characters,
     Bytes,
+    /// Four bytes: the number of a token.
+    Tokens,
 }
 
 impl Unit {
@@ -21,6 +23,7 @@ impl Unit {
             "words" => Some(Self::Words),
             "characters" => Some(Self::Characters),
             "bytes" => Some(Self::Bytes),
+            "tokens" => Some(Self::Tokens),
             _ => None,
         }
     }
@@ -84,6 +87,12 @@ impl Shingler {
             Unit::Bytes => self
                 .units
                 .extend(text.iter().map(|&unit| mix(u64::from(unit) + 1))),
+            Unit::Tokens => self.units.extend(
+                text.as_chunks::<4>()
+                    .0
+                    .iter()
+                    .map(|&unit| mix(u64::from(u32::from_le_bytes(unit)) + 1)),
+            ),
         }
     }
 
@@ -214,6 +223,7 @@ mod tests {
         assert_eq!(shingles(Unit::Characters, 5, "").len(), 0);
         assert_eq!(shingles(Unit::Bytes, 2, "äb").len(), 2);
         assert_eq!(shingles(Unit::Characters, 2, "äb").len(), 1);
+        assert_eq!(shingles(Unit::Tokens, 2, "aaaabbbbaaaabbbb").len(), 3);
     }
 
     #[test]
@@ -240,7 +250,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_taken(text in prop::collection::vec(any::<u8>(), 0..200), size in 1_usize..9) {
-            for unit in [Unit::Words, Unit::Characters, Unit::Bytes] {
+            for unit in [Unit::Words, Unit::Characters, Unit::Bytes, Unit::Tokens] {
                 let mut out = Vec::new();
                 Shingler::new(unit, size).expect("a valid size").append(&text, &mut out);
                 prop_assert!(out.len() <= text.len().max(1));

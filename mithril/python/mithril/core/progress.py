@@ -26,11 +26,19 @@ class Step:
     seconds: float
     finished: bool = False
 
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until all is done, at the rate up to now; None where that is not known."""
+        if not self.total or not self.done or self.finished:
+            return None
+        return self.seconds * max(self.total - self.done, 0) / self.done
+
     def text(self) -> str:
         """One line for people."""
         share = f" {self.done / self.total:4.0%}" if self.total else ""
         rate = self.done / self.seconds / 1e6 if self.seconds else 0.0
-        return f"{self.name}{share} {self.done / 1e6:.1f} MB, {rate:.1f} MB/s, {self.seconds:.1f} s"
+        left = "" if self.seconds_left is None else f", {self.seconds_left:.0f} s left"
+        return f"{self.name}{share} {self.done / 1e6:.1f} MB, {rate:.1f} MB/s, {self.seconds:.1f} s{left}"
 
 
 class Progress:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mithril.dedup.index import DocumentIndex, open_index
     from mithril.dedup.index_run import add_files, query_files
     from mithril.dedup.process import own_process
+    from mithril.dedup.ray_data import deduplicate_ray
     from mithril.dedup.report import ClusterReport, FileReport, Report, Sample
     from mithril.dedup.running import deduplicate, rethreshold
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _RUNNING, _DATA = "mithril.dedup.running", "mithril.dedup.data"
 _FUNCTIONS = {"deduplicate": _RUNNING, "rethreshold": _RUNNING, "deduplicate_table": _DATA}
 _FUNCTIONS |= dict.fromkeys(("DocumentIndex", "open_index"), "mithril.dedup.index")
+_FUNCTIONS["deduplicate_ray"] = "mithril.dedup.ray_data"
 _FUNCTIONS["own_process"] = "mithril.dedup.process"
 _FUNCTIONS |= dict.fromkeys(("add_files", "query_files"), "mithril.dedup.index_run")
 
@@ -32,6 +34,7 @@ __all__ = [
     "Sample",
     "add_files",
     "deduplicate",
+    "deduplicate_ray",
     "deduplicate_table",
     "open_index",
     "own_process",

@@ -11,7 +11,7 @@ from mithril.core.store import ObjectInfo, Store
 from mithril.dedup.arrow_file import open_version
 from mithril.dedup.chunks import Chunk, ChunkWriter, FileSource, Verdicts
 from mithril.dedup.sink import SinkFile
-from mithril.dedup.table import check_free, judged, marked_schema, texts_of
+from mithril.dedup.table import check_free, chunk_of, judged, marked_schema
 
 _MAGIC = b"ARROW1"
 _EXPANSION = 3
@@ -87,8 +87,7 @@ class ArrowFileSource(FileSource):
 
     def _chunk(self, batch: Any, column: str, whole: bool) -> Chunk:
         table = pa.Table.from_batches([batch])
-        texts = texts_of(table.column(column), f"{self.name}: column {column!r}")
-        return Chunk(texts, table if whole else None, table.nbytes)
+        return chunk_of(table, column, f"{self.name}: column {column!r}", table.nbytes, whole=whole)
 
     def _damaged(self, index: int, error: Exception) -> InputError:
         return InputError(f"{self.name}: record batch {index} cannot be read: {error}")

@@ -32,6 +32,8 @@ class Chunk:
     content: Any
     """The whole documents, as their source writes them again; None where only the texts were asked for."""
     bytes: int
+    tokens: bool = False
+    """The texts are lists of tokens, four bytes each."""
 
     @property
     def rows(self) -> int:

@@ -41,6 +41,7 @@ _CLUSTERING = (
         "--memory", "--memory-bytes", "memory_bytes", callback=_bytes, help="Memory for the run, such as 500MB or 4GB."
     ),
     _option("substring_bytes", int),
+    _option("substring_tokens", int),
     _option("substring_border", click.Choice(["character", "word", "line"])),
     _option("ngram_matches", int),
     click.option(
@@ -78,7 +79,7 @@ def _print(report: Any, as_json: bool, output: str | None) -> None:
 @click.option("--keep-work", is_flag=True, help="Keep the folder of work for `mithril dedup rethreshold`.")
 @_option("column")
 @_option("normalization", click.Choice(["folded", "none"]))
-@_option("shingle_unit", click.Choice(["words", "characters", "bytes"]))
+@_option("shingle_unit", click.Choice(["words", "characters", "bytes", "tokens"]))
 @_option("shingle_size", int)
 @_option("permutations", int)
 @_option("bands", int)
@@ -114,7 +115,7 @@ def index() -> None:
 _SHAPE = (
     _option("threshold", float),
     _option("normalization", click.Choice(["folded", "none"])),
-    _option("shingle_unit", click.Choice(["words", "characters", "bytes"])),
+    _option("shingle_unit", click.Choice(["words", "characters", "bytes", "tokens"])),
     _option("shingle_size", int),
 )
 

@@ -19,10 +19,9 @@ def ngrams_of_evaluation(settings: DedupSettings, core: CoreSettings) -> _kernel
     if not urls:
         return None
     column = settings.against_column or settings.column
-    folded = settings.normalization == "folded"
-    make = partial(_kernels.text_ngrams, settings.shingle_unit, settings.ngram_size, folded)
+    make = partial(_kernels.text_ngrams, settings.shingle_unit, settings.ngram_size, settings.folded)
     parts: list[bytes] = []
-    for file in find(urls, core, settings.block_bytes, named=False):
+    for file in find(urls, core, settings.piece_bytes, named=False):
         tasks = (partial(_made, make, read) for read in file.source.chunks(column, whole=False))
         found, present = [], False
         for grams, texts in in_order(tasks, settings.workers):
@@ -31,7 +30,7 @@ def ngrams_of_evaluation(settings: DedupSettings, core: CoreSettings) -> _kernel
         if found and not present:
             raise InputError(f"{file.url}: no document has a text in {column!r}; name it by against_column")
         parts.extend(found)
-    return _kernels.NgramSet(settings.shingle_unit, settings.ngram_size, folded, b"".join(parts))
+    return _kernels.NgramSet(settings.shingle_unit, settings.ngram_size, settings.folded, b"".join(parts))
 
 
 def _made(make: Callable[[Place], bytes], read: Callable[[], Chunk]) -> tuple[bytes, int]:

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ _SKETCHES = "sketches"
 # Documents in memory beyond which they are written.
 _PENDING_MAX = 200_000
 _TEXT = "V16"
+_SEGMENT_NAME = re.compile(r"\d{12}-\d{1,10}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,8 @@ class FolderIndex(DocumentIndex):
             names = json.loads((self._folder / _SEGMENTS).read_bytes())
         except (OSError, ValueError) as error:
             raise DamagedError(f"{self._folder}: the list of segments cannot be read: {error}") from None
+        if not isinstance(names, list) or any(not _SEGMENT_NAME.fullmatch(str(name)) for name in names):
+            raise DamagedError(f"{self._folder}: the list of segments names what is no segment")
         return [str(name) for name in names]
 
     def _tidy(self, names: set[str]) -> None:

@@ -4,10 +4,11 @@ import abc
 import json
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, TypeAdapter
 
 from mithril import _kernels
 from mithril.core.config import CoreSettings, load
@@ -37,11 +38,16 @@ class IndexShape:
     shingle_unit: str
     shingle_size: int
     seed: int
-    bands: int
-    rows: int
+    bands: Annotated[int, Field(ge=1)]
+    rows: Annotated[int, Field(ge=1)]
     threshold: float
-    capacity: int
+    capacity: Annotated[int, Field(ge=1)]
     """The number of documents that it is made for; more are no error, and take more memory each."""
+
+    @property
+    def folded(self) -> bool:
+        """True where texts are compared in their folded form."""
+        return self.normalization == "folded" and self.shingle_unit != "tokens"
 
     def to_json(self) -> bytes:
         """The shape as JSON."""
@@ -53,11 +59,16 @@ class IndexShape:
         try:
             values = json.loads(data)
             found = cls(**values)
-        except (ValueError, TypeError) as error:
+            if found.format != FORMAT:
+                raise ConfigError(f"{url}: the index is of format {found.format}, and this release reads {FORMAT}")
+            _SHAPES.validate_json(data, strict=True)
+            DedupSettings(**{name: values[name] for name in DedupSettings.model_fields if name in values})
+        except (ValueError, TypeError, RecursionError) as error:
             raise ConfigError(f"{url}: this is no index of documents: {error}") from None
-        if found.format != FORMAT:
-            raise ConfigError(f"{url}: the index is of format {found.format}, and this release reads {FORMAT}")
         return found
+
+
+_SHAPES = TypeAdapter(IndexShape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +123,12 @@ class DocumentIndex(abc.ABC):
     def __init__(self, url: str, shape: IndexShape) -> None:
         self.url = url
         self.shape = shape
-        self._signer = _kernels.DocumentSigner(
-            shape.shingle_unit, shape.shingle_size, shape.normalization == "folded", shape.bands, shape.rows, shape.seed
-        )
+        try:
+            self._signer = _kernels.DocumentSigner(
+                shape.shingle_unit, shape.shingle_size, shape.folded, shape.bands, shape.rows, shape.seed
+            )
+        except _kernels.KernelError as error:
+            raise ConfigError(f"{url}: this is no index of documents: {error}") from None
 
     def add(self, texts: Any) -> Matches:
         """Adds the texts of a pyarrow array, and gives those that are like earlier ones, also of this array."""

@@ -51,7 +51,7 @@ def add_files(
 ) -> IndexReport:
     """Adds documents of files to the index; writes those that are new below `output`, each file under its name."""
     settings, core = load(DedupSettings, options).settings, load(CoreSettings).settings
-    files = find([inputs] if isinstance(inputs, str) else inputs, core, settings.block_bytes, named=output is not None)
+    files = find([inputs] if isinstance(inputs, str) else inputs, core, settings.piece_bytes, named=output is not None)
     report = IndexReport()
     with Progress("add", None, progress) as done:
         if output is None:
@@ -69,7 +69,7 @@ def add_files(
 def query_files(index: DocumentIndex, inputs: str | Sequence[str], **options: Any) -> Iterator[Match]:
     """The documents of files that are like documents of the index. Nothing is added."""
     settings, core = load(DedupSettings, options).settings, load(CoreSettings).settings
-    for file in find([inputs] if isinstance(inputs, str) else inputs, core, settings.block_bytes, named=False):
+    for file in find([inputs] if isinstance(inputs, str) else inputs, core, settings.piece_bytes, named=False):
         row = 0
         for chunk, entries in _read(index, file, settings, whole=False):
             matches = index.query_entries(entries)

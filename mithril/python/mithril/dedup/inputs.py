@@ -30,7 +30,7 @@ def _arrow(compression: str | None) -> Opener:
 
 # The kinds of files by the ends of their names.
 _KINDS: dict[str, Opener] = {
-    ".parquet": lambda store, info, _: ParquetSource(store, info),
+    ".parquet": ParquetSource,
     ".arrow": _arrow(None),
     ".arrows": _arrow(None),
     ".feather": _arrow("lz4"),

@@ -1,4 +1,4 @@
-"""Documents in Parquet files, by row groups."""
+"""Documents in Parquet files, by row groups, or by parts of those that are large against memory."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,16 +11,21 @@ from mithril.core.store import ObjectInfo, Store
 from mithril.dedup.arrow_file import open_version
 from mithril.dedup.chunks import Chunk, ChunkWriter, FileSource, Verdicts
 from mithril.dedup.sink import SinkFile
-from mithril.dedup.table import check_free, judged, marked_schema, texts_of
+from mithril.dedup.table import check_free, chunk_of, judged, marked_schema
+
+# Pieces that a row group may have and is read as a whole.
+_PIECES_WHOLE = 4
+_BUFFER_BYTES = 1 << 20
 
 
 class ParquetSource(FileSource):
     """A Parquet file of a store."""
 
-    def __init__(self, store: Store, info: ObjectInfo) -> None:
+    def __init__(self, store: Store, info: ObjectInfo, piece_bytes: int) -> None:
         self.name = store.url_of(info.key)
         self._store = store
         self._info = info
+        self._piece_bytes = piece_bytes
         try:
             with pq.ParquetFile(open_version(self._store, self._info)) as file:
                 self._metadata = file.metadata
@@ -35,14 +40,18 @@ class ParquetSource(FileSource):
     def chunk_bytes(self) -> int:
         """Estimated bytes of the largest chunk in memory."""
         groups = (self._metadata.row_group(index) for index in range(self._metadata.num_row_groups))
-        return max((group.total_byte_size for group in groups), default=0)
+        largest = max((group.total_byte_size for group in groups), default=0)
+        return min(largest, self._piece_bytes * _PIECES_WHOLE)
 
     def chunks(self, column: str, whole: bool) -> Iterator[Callable[[], Chunk]]:
         """The readers of the chunks."""
         if column not in self._schema.names:
             raise InputError(f"{self.name}: there is no column {column!r}; there are {', '.join(self._schema.names)}")
         for index in range(self._metadata.num_row_groups):
-            yield partial(self._read, index, column, whole)
+            if self._metadata.row_group(index).total_byte_size > self._piece_bytes * _PIECES_WHOLE:
+                yield from self._parts(index, column, whole)
+            else:
+                yield partial(self._read, index, column, whole)
 
     def check_marks(self) -> None:
         """Raises InputError where a column has the name of a mark."""
@@ -53,14 +62,30 @@ class ParquetSource(FileSource):
         schema = marked_schema(self._schema, repeats) if marked else self._schema
         return _ParquetWriter(target, schema, self._compression(), column)
 
+    def _parts(self, index: int, column: str, whole: bool) -> Iterator[Callable[[], Chunk]]:
+        """The parts of a row group, which is read as a stream."""
+        group = self._metadata.row_group(index)
+        rows = max(group.num_rows * self._piece_bytes // max(group.total_byte_size, 1), 1)
+        try:
+            file = open_version(self._store, self._info)
+            with pq.ParquetFile(file, metadata=self._metadata, buffer_size=_BUFFER_BYTES) as opened:
+                columns = None if whole else [column]
+                for batch in opened.iter_batches(rows, row_groups=[index], columns=columns, use_threads=False):
+                    table = pa.Table.from_batches([batch])
+                    yield partial(chunk_of, table, column, self._where(column), table.nbytes, whole=whole)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{self.name}: row group {index} cannot be read: {error}") from error
+
+    def _where(self, column: str) -> str:
+        return f"{self.name}: column {column!r}"
+
     def _read(self, index: int, column: str, whole: bool) -> Chunk:
         try:
             with pq.ParquetFile(open_version(self._store, self._info), metadata=self._metadata) as file:
                 table = file.read_row_group(index, columns=None if whole else [column], use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{self.name}: row group {index} cannot be read: {error}") from error
-        texts = texts_of(table.column(column), f"{self.name}: column {column!r}")
-        return Chunk(texts, table if whole else None, table.nbytes)
+        return chunk_of(table, column, self._where(column), table.nbytes, whole=whole)
 
     def _compression(self) -> dict[str, str]:
         """The compression of each column, as the first row group has it."""

@@ -20,6 +20,12 @@ class Plan:
         """The probability that documents of a similarity are compared."""
         return _kernels.collision_probability(self.bands, self.rows, similarity)
 
+    def expected(self, threshold: float) -> tuple[float, float]:
+        """Recall, and precision without comparison, of pairs whose similarities are spread evenly."""
+        values = [probability for _, probability in self.curve()]
+        above = values[round(threshold * (_CURVE_POINTS - 1)) :]
+        return sum(above) / len(above), sum(above) / sum(values)
+
     def curve(self) -> list[tuple[float, float]]:
         """The probability over all similarities: an S."""
         points = [index / (_CURVE_POINTS - 1) for index in range(_CURVE_POINTS)]

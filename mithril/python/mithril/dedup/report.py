@@ -62,6 +62,10 @@ class Report:
     bands: int
     rows: int
     recall_at_threshold: float
+    expected_recall: float
+    """Share of the pairs from the threshold on that are candidates, if similarities are spread evenly."""
+    expected_precision: float
+    """Share of the candidates that reach the threshold, likewise."""
     curve: list[tuple[float, float]]
     """The probability that documents are compared, by their similarity."""
     candidates: int
@@ -108,6 +112,10 @@ class Report:
             lines.append(
                 f"{self.bands} bands of {self.rows} rows find {self.recall_at_threshold:.1%} of the pairs at the "
                 f"threshold; {self.candidates} candidates, {compared}, {self.accepted} accepted"
+            )
+            lines.append(
+                f"of pairs spread evenly over all similarities, {self.expected_recall:.1%} of those from the threshold "
+                f"on would be candidates, and {self.expected_precision:.1%} of the candidates be from the threshold on"
             )
         if self.largest:
             lines.append(f"{self.clusters} clusters, the largest of {self.largest[0].documents} documents")

@@ -18,6 +18,7 @@ from mithril.dedup.contamination import ngrams_of_evaluation
 from mithril.dedup.inputs import InputFile, find
 from mithril.dedup.page import page
 from mithril.dedup.plan import Plan, choose
+from mithril.dedup.process import give_back
 from mithril.dedup.report import FileReport, Report
 from mithril.dedup.samples import Samples
 from mithril.dedup.scan import Scan, Signing, scan, signer_of
@@ -67,7 +68,7 @@ def deduplicate(
         raise InputError("there is no output; name one, or ask for a dry run")
     if keep_work and work is None:
         raise ConfigError("there is no folder for the work; name one by work")
-    files = find([inputs] if isinstance(inputs, str) else inputs, core, settings.block_bytes)
+    files = find([inputs] if isinstance(inputs, str) else inputs, core, settings.piece_bytes)
     with ExitStack() as stack:
         folder = None
         plan = choose(settings)
@@ -111,7 +112,7 @@ def rethreshold(
             raise ConfigError("the work was done with other texts, shingles or methods; run again from the inputs")
         if "minhash" not in settings.methods:
             plan = None
-        files = find([url for url, _, _ in folder.run["inputs"]], core, settings.block_bytes, named=False)
+        files = find([url for url, _, _ in folder.run["inputs"]], core, settings.piece_bytes, named=False)
         if [[file.url, file.size, file.source.version] for file in files] != folder.run["inputs"]:
             raise InputError(f"{work}: the inputs have changed since; run again from them")
         names = folder.run["names"]
@@ -137,11 +138,18 @@ def judged_sources(sources: Sequence[Source], settings: DedupSettings, mark: boo
             with Progress("compare", None, None) as done:
                 repeats = find_repeats(texts, read.lengths, clustering.is_kept, settings, spill, done)
     judge = Judge(clustering, repeats, mark)
-    samples = Samples(clustering, _sizes(clustering))
+    samples = Samples(clustering, _sizes(clustering), tokens=settings.tokens)
     for first, texts in _held_texts(sources, settings):
         samples.look(first, texts)
     report = _report(read, clustering, judge, repeats, settings, samples, [], [], started, dry_run=False)
     return judge, read, report
+
+
+def report_of(read: Scan, clustering: Clustering, settings: DedupSettings) -> Report:
+    """The report on documents whose texts are elsewhere: its samples are empty."""
+    judge = Judge(clustering, None, mark=False)
+    samples = Samples(clustering, _sizes(clustering))
+    return _report(read, clustering, judge, None, settings, samples, [], [], time.monotonic(), dry_run=False)
 
 
 def _held_texts(sources: Sequence[Source], settings: DedupSettings) -> Any:
@@ -179,8 +187,10 @@ def _run(
     started = time.monotonic()
     with Spill(settings.temporary_folder, work.columns if work else None) as spill:
         read = _read([file.source for file in files], settings, plan, core, spill, progress, work)
+        give_back()
         clustering = cluster(read, settings)
-        samples = Samples(clustering, _sizes(clustering))
+        give_back()
+        samples = Samples(clustering, _sizes(clustering), tokens=settings.tokens)
         total = int(read.lengths.sum(dtype=np.int64))
         repeats = None
         if "substring" in settings.methods:
@@ -245,6 +255,7 @@ def _report(
     kept, sizes = judge.kept, _sizes(clustering)
     several = sizes[sizes > 1]
     plan = read.plan
+    recall, precision = plan.expected(settings.threshold) if plan else (0.0, 0.0)
     counts = np.unique(several, return_counts=True)
     contaminated = int(clustering.contaminated.sum())
     return Report(
@@ -264,6 +275,8 @@ def _report(
         bands=plan.bands if plan else 0,
         rows=plan.rows if plan else 0,
         recall_at_threshold=plan.probability(settings.threshold) if plan else 0.0,
+        expected_recall=recall,
+        expected_precision=precision,
         curve=plan.curve() if plan else [],
         candidates=clustering.candidates,
         accepted=clustering.accepted,

@@ -16,9 +16,10 @@ _CHARACTERS = 300
 class Samples:
     """The largest clusters, and the texts of some of their documents as they pass by."""
 
-    def __init__(self, clustering: Clustering, sizes: Integers) -> None:
+    def __init__(self, clustering: Clustering, sizes: Integers, *, tokens: bool = False) -> None:
         """`sizes` has the number of documents of each cluster, at its first document."""
         self._clustering = clustering
+        self._tokens = tokens
         largest = np.lexsort((np.arange(len(sizes)), -sizes))[:_CLUSTERS]
         self._sizes = {int(root): int(sizes[root]) for root in largest if sizes[root] > 1}
         self._texts: dict[int, str] = {}
@@ -40,7 +41,12 @@ class Samples:
         for number in self._wanted[(self._wanted >= first) & (self._wanted < first + len(texts))]:
             text = texts[int(number) - first].as_buffer()
             beginning = text.to_pybytes()[: 4 * _CHARACTERS] if text is not None else b""
-            self._texts[int(number)] = beginning.decode("utf-8", "replace")[:_CHARACTERS]
+            self._texts[int(number)] = self._shown(beginning)[:_CHARACTERS]
+
+    def _shown(self, beginning: bytes) -> str:
+        if self._tokens:
+            return " ".join(map(str, np.frombuffer(beginning, np.uint32)))
+        return beginning.decode("utf-8", "replace")
 
     def reports(self) -> list[ClusterReport]:
         """The clusters with their samples."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -123,10 +124,9 @@ def scan(
             found.held[index] = held
         if sum(found.rows[-1]) and not present:
             raise InputError(f"{source.name}: no document has a text in {settings.column!r}; name the column")
-    found.lengths = np.asarray(spill.read(LENGTHS, np.uint32))
-    found.present = np.asarray(spill.read(PRESENT, np.bool_))
-    found.overlaps = np.asarray(spill.read(OVERLAPS, np.uint32))
-    return found
+    read = collected(spill, signing.plan, found.rows)
+    read.held = found.held
+    return read
 
 
 def _continued(work: Work, signing: Signing, spill: Spill) -> int:
@@ -139,25 +139,44 @@ def _continued(work: Work, signing: Signing, spill: Spill) -> int:
 def signer_of(settings: DedupSettings, plan: Plan | None) -> _kernels.DocumentSigner:
     """The signer of the settings."""
     bands, rows = (plan.bands, plan.rows) if plan else (1, 1)
-    folded = settings.normalization == "folded"
-    return _kernels.DocumentSigner(settings.shingle_unit, settings.shingle_size, folded, bands, rows, settings.seed)
+    return _kernels.DocumentSigner(
+        settings.shingle_unit, settings.shingle_size, settings.folded, bands, rows, settings.seed
+    )
 
 
 def _tasks(
     source: Source, settings: DedupSettings, signing: Signing, spill: Spill, hold: bool
 ) -> Iterator[Callable[[], _Signed]]:
     for read in source.chunks(settings.column, hold):
-        yield partial(_sign, read, signing, spill)
+        yield partial(_sign, read, signing, spill, source.name, settings)
 
 
-def _sign(read: Callable[[], Chunk], signing: Signing, spill: Spill) -> _Signed:
+def _sign(read: Callable[[], Chunk], signing: Signing, spill: Spill, name: str, settings: DedupSettings) -> _Signed:
     chunk = read()
+    check_kind(chunk, name, settings)
     texts = chunk.texts
+    # The longest column goes at once, in whatever order the threads come.
+    columns = sign_texts(texts, signing, partial(spill.append, SHINGLES))
+    text_bytes = sum(int(np.frombuffer(part, np.uint32).sum(dtype=np.int64)) for part in columns[LENGTHS])
+    present = any(any(part) for part in columns[PRESENT])
+    if chunk.content is None:
+        chunk = Chunk(_Counted(len(texts)), None, 0)
+    return _Signed(chunk, text_bytes, present, columns)
+
+
+def check_kind(chunk: Chunk, name: str, settings: DedupSettings) -> None:
+    """Raises InputError where documents are lists of tokens and should not be, or should be and are not."""
+    if chunk.rows and chunk.tokens != settings.tokens:
+        found, needed = ("lists", "tokens") if chunk.tokens else ("texts", "words, characters or bytes")
+        raise InputError(f"{name}: column {settings.column!r} holds {found}; set shingle_unit to {needed}")
+
+
+def sign_texts(texts: Any, signing: Signing, keep: Callable[[bytes], int]) -> dict[str, list[bytes]]:
+    """Parts of the columns of some texts, in order. `keep` takes shingles, and gives the position of the first byte."""
     present = np.ones(len(texts), np.bool_) if not texts.null_count else ~np.asarray(texts.is_null())
     whole = place_of(texts)
-    lengths = lengths_of(whole)
     columns: dict[str, list[bytes]] = defaultdict(list)
-    columns[LENGTHS].append(lengths.tobytes())
+    columns[LENGTHS].append(lengths_of(whole).tobytes())
     columns[PRESENT].append(present.tobytes())
     for first in range(0, len(texts), _SLICE_ROWS):
         place = (*whole[:3], whole[3] + first, min(_SLICE_ROWS, len(texts) - first))
@@ -169,14 +188,20 @@ def _sign(read: Callable[[], Chunk], signing: Signing, spill: Spill) -> _Signed:
         hashes, bands, sizes, shingles = signing.signer.sign(*place)
         columns[HASHES].append(hashes)
         columns[SIZES].append(sizes)
-        # The longest column goes at once, in whatever order the threads come.
-        columns[STARTS].append(_starts(spill.append(SHINGLES, shingles), sizes))
+        columns[STARTS].append(_starts(keep(shingles), sizes))
         by_band = np.ascontiguousarray(np.frombuffer(bands, np.uint64).reshape(-1, signing.plan.bands).T)
         for index in range(signing.plan.bands):
             columns[band(index)].append(by_band[index].tobytes())
-    if chunk.content is None:
-        chunk = Chunk(_Counted(len(texts)), None, 0)
-    return _Signed(chunk, int(lengths.sum(dtype=np.int64)), bool(present.any()), columns)
+    return columns
+
+
+def collected(spill: Spill, plan: Plan | None, rows: list[list[int]]) -> Scan:
+    """The facts about documents whose columns are in the spill."""
+    found = Scan(spill, plan, rows)
+    found.lengths = np.asarray(spill.read(LENGTHS, np.uint32))
+    found.present = np.asarray(spill.read(PRESENT, np.bool_))
+    found.overlaps = np.asarray(spill.read(OVERLAPS, np.uint32))
+    return found
 
 
 def _starts(first: int, sizes: bytes) -> bytes:

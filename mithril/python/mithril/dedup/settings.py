@@ -12,6 +12,9 @@ METHODS = ("exact", "minhash", "substring")
 
 # A chunk in work is there as it was stored, decoded, and in the form that is written.
 _COPIES = 3
+# Pieces that memory has room for at least.
+_PIECES = 16
+_PIECE_MIN = 1 << 20
 _SIGNED = (
     "column",
     "normalization",
@@ -22,7 +25,7 @@ _SIGNED = (
     "against_column",
     "ngram_size",
     # Chunks end at the same places.
-    "block_bytes",
+    "piece_bytes",
 )
 
 
@@ -37,7 +40,9 @@ class DedupSettings(Settings):
     normalization: Literal["folded", "none"] = Field(
         "folded", description="Texts are compared folded (lower case, white space as one space), or as they are."
     )
-    shingle_unit: Literal["words", "characters", "bytes"] = Field("words", description="Units of a shingle.")
+    shingle_unit: Literal["words", "characters", "bytes", "tokens"] = Field(
+        "words", description="Units of a shingle; tokens where the column holds lists of their numbers."
+    )
     shingle_size: int = Field(5, ge=1, le=1024, description="Number of units of a shingle.")
     permutations: int = Field(128, ge=1, le=4096, description="Most values of a signature.")
     recall: float = Field(0.98, gt=0, lt=1, description="Share of the pairs at the threshold that bands must find.")
@@ -46,6 +51,7 @@ class DedupSettings(Settings):
     seed: int = Field(1, ge=0, lt=1 << 64, description="Seed of the permutations.")
     verify: bool = Field(True, description="Pairs are compared by their whole sets of shingles before they count.")
     substring_bytes: int = Field(100, ge=8, le=1 << 16, description="Bytes from which a repeated run is cut out.")
+    substring_tokens: int = Field(50, ge=2, le=1 << 14, description="The same where documents are lists of tokens.")
     substring_border: Literal["character", "word", "line"] = Field(
         "character", description="Places where a text may be cut."
     )
@@ -56,7 +62,9 @@ class DedupSettings(Settings):
     keep: Literal["first", "longest"] = Field("first", description="Document of a cluster that is kept.")
     threads: int = Field(0, ge=0, le=256, description="Threads that read and hash; 0 for one for each core.")
     memory_bytes: int = Field(1 << 30, ge=1 << 20, description="Memory for inputs that are held and for comparing.")
-    block_bytes: int = Field(8 << 20, ge=1 << 10, le=1 << 30, description="Bytes of JSON lines that are read at once.")
+    block_bytes: int = Field(
+        8 << 20, ge=1 << 10, le=1 << 30, description="Bytes that are read at once, but for row groups."
+    )
     temporary_folder: str = Field("", description="Folder for bands and shingles; the system's where empty.")
 
     @field_validator("method")
@@ -71,6 +79,21 @@ class DedupSettings(Settings):
     def methods(self) -> frozenset[str]:
         """The names of the methods."""
         return frozenset(self.method.split(","))
+
+    @property
+    def piece_bytes(self) -> int:
+        """Bytes that are read at once: fewer than asked for where memory is short."""
+        return min(self.block_bytes, max(self.memory_bytes // _PIECES, _PIECE_MIN))
+
+    @property
+    def tokens(self) -> bool:
+        """True where documents are lists of numbers of tokens."""
+        return self.shingle_unit == "tokens"
+
+    @property
+    def folded(self) -> bool:
+        """True where texts are compared in their folded form."""
+        return self.normalization == "folded" and not self.tokens
 
     @property
     def signed(self) -> str:

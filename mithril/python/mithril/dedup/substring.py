@@ -1,5 +1,6 @@
 """Runs of bytes that stand in an earlier document, or earlier in the same one."""
 
+import mmap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +15,15 @@ from mithril.core.progress import Progress
 from mithril.dedup.chunks import Booleans, Integers
 from mithril.dedup.settings import DedupSettings
 from mithril.dedup.spill import Spill
-from mithril.dedup.texts import Place, bytes_of, lengths_of, mask, place_of
+from mithril.dedup.texts import Place, bytes_of, lengths_of, mask, place_of, validity
 
 TEXT = "text"
-# Bytes of the finder for each byte of text: filter, and the windows of text of which a sixth repeats.
-_COST = 6
+# Bytes of memory for an anchor, and for a window that is looked at.
+_ANCHOR_BYTES, _WINDOW_BYTES = 56, 12
 _READ_BYTES = 8 << 20
-_PARTS_MAX = 1 << 16
+_TOKEN_BYTES = 4
+# The least length of an anchor.
+_GRAM_MIN = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,8 @@ class Repeats:
     """Ranges of the texts that are kept, put one after the other."""
 
     border: str
+    unit: int
+    """The bytes of a token, or 1."""
     places: Integers
     """The position of each document's text, and the end of the last one."""
     starts: Integers
@@ -43,9 +48,9 @@ class Repeats:
         """The texts without repeats, of documents that are kept, from document `first` on; and what was cut of each."""
         start, end = self.places[first], self.places[first] + int(lengths_of(place_of(texts)).sum(dtype=np.int64))
         ranges = _between(self.starts, self.ends, int(start), int(end))
-        bounds, left, cuts = _kernels.cut_texts(place_of(texts), ranges, self.border)
+        bounds, left, cuts = _kernels.cut_texts(place_of(texts), ranges, self.border, self.unit)
         array = pa.Array.from_buffers(
-            pa.large_binary(), len(texts), [_validity(texts), pa.py_buffer(bounds), pa.py_buffer(left)]
+            pa.large_binary(), len(texts), [validity(texts), pa.py_buffer(bounds), pa.py_buffer(left)]
         )
         repeats: list[list[list[int]]] = [[] for _ in range(len(texts))]
         for text, from_, to in np.frombuffer(cuts, np.int64).reshape(-1, 3).tolist():
@@ -75,27 +80,58 @@ def find_repeats(
 
 
 def _ranges(places: Integers, settings: DedupSettings, spill: Spill) -> tuple[Integers, Integers]:
-    total = int(places[-1])
+    """The ranges of repeats: windows around anchors that are met twice are looked at by their order."""
+    length, unit = _length(settings)
     budget = settings.memory_bytes // 2
-    parts = max(-(-total * _COST // budget), 1)
-    todo = [(part, parts) for part in reversed(range(parts))]
+    stretches = _stretches(places, length, budget, spill)
+    windows = int((stretches[:, 1] - stretches[:, 0]).sum())
+    mapped = spill.map(TEXT)
+    if mapped is None or not windows:
+        return _joined(np.zeros((0, 2), np.int64))
+    # What is mapped counts as memory of this process.
+    short = len(mapped) > budget
+    parts = max(-(-windows // unit * _WINDOW_BYTES // budget), 1)
     found: list[Integers] = []
-    while todo:
-        part, parts = todo.pop()
-        finder = _kernels.RepeatFinder(settings.substring_bytes, total, part, parts)
-        for place, _ in _reads(places, spill):
-            finder.observe(place)
-        fits = True
-        for place, base in _reads(places, spill):
-            finder.collect(place, base)
-            if finder.held() > budget and parts < _PARTS_MAX:
-                # More repeats than expected: this part in two.
-                todo += [(2 * part + 1, 2 * parts), (2 * part, 2 * parts)]
-                fits = False
-                break
-        if fits:
+    with mapped:
+        for part in range(parts):
+            finder = _kernels.RepeatFinder(length, unit, windows, part, parts)
+            for some in _batches(stretches, _READ_BYTES if short else windows):
+                finder.search(mapped, places.tobytes(), some.tobytes())
+                if short:
+                    mapped.madvise(mmap.MADV_DONTNEED)
             found.append(np.frombuffer(finder.finish(), np.int64).reshape(-1, 2))
-    return _joined(np.concatenate(found) if found else np.zeros((0, 2), np.int64))
+    return _joined(np.concatenate(found))
+
+
+def _length(settings: DedupSettings) -> tuple[int, int]:
+    """The bytes of the least repeat, and those of its units."""
+    if settings.tokens:
+        return settings.substring_tokens * _TOKEN_BYTES, _TOKEN_BYTES
+    return settings.substring_bytes, 1
+
+
+def _stretches(places: Integers, length: int, budget: int, spill: Spill) -> Integers:
+    """The ranges in which all repeats lie, in order and apart from each other."""
+    windows = length - max(length // 2, _GRAM_MIN) + 1
+    anchors = 2 * int(places[-1]) // (windows + 1)
+    parts = max(-(-anchors * _ANCHOR_BYTES // budget), 1)
+    found = []
+    for part in range(parts):
+        finder = _kernels.AnchorFinder(length, part, parts)
+        for place, base in _reads(places, spill):
+            finder.observe(place, base)
+        found.append(np.frombuffer(finder.finish(), np.int64).reshape(-1, 2))
+    return np.stack(_joined(np.concatenate(found)), axis=1)
+
+
+def _batches(stretches: Integers, size: int) -> Iterator[Integers]:
+    """The stretches, about so many bytes at a time."""
+    ends = np.cumsum(stretches[:, 1] - stretches[:, 0])
+    first, done = 0, 0
+    while first < len(stretches):
+        last = max(int(np.searchsorted(ends, done + size, side="right")), first + 1)
+        yield stretches[first:last]
+        first, done = last, int(ends[last - 1])
 
 
 def _joined(ranges: Integers) -> tuple[Integers, Integers]:
@@ -127,19 +163,22 @@ def _judged(
     """Counts what is cut, and finds the documents of which nothing is left."""
     emptied = np.zeros(len(places) - 1, np.bool_)
     cut_documents, cut_bytes, first = 0, 0, 0
+    _, unit = _length(settings)
     for place, base in _reads(places, spill):
         count = place[-1]
         end = int(places[first + count])
-        bounds, left, cuts = _kernels.cut_texts(place, _between(starts, ends, base, end), settings.substring_border)
+        ranges = _between(starts, ends, base, end)
+        bounds, left, cuts = _kernels.cut_texts(place, ranges, settings.substring_border, unit)
         cut = np.frombuffer(cuts, np.int64).reshape(-1, 3)
         changed = np.unique(cut[:, 0])
         limits = np.frombuffer(bounds, np.int64)
-        empty = [index for index in changed if not left[limits[index] : limits[index + 1]].strip()]
+        parts = ((index, left[limits[index] : limits[index + 1]]) for index in changed)
+        empty = [index for index, part in parts if not (part if settings.tokens else part.strip())]
         emptied[first + np.array(empty, np.int64)] = True
         cut_documents += len(changed) - len(empty)
         cut_bytes += int((cut[:, 2] - cut[:, 1]).sum())
         first += count
-    return Repeats(settings.substring_border, places, starts, ends, emptied & kept, cut_documents, cut_bytes)
+    return Repeats(settings.substring_border, unit, places, starts, ends, emptied & kept, cut_documents, cut_bytes)
 
 
 def _between(starts: Integers, ends: Integers, start: int, end: int) -> bytes:
@@ -147,10 +186,3 @@ def _between(starts: Integers, ends: Integers, start: int, end: int) -> bytes:
     low, high = np.searchsorted(ends, start, side="right"), np.searchsorted(starts, end, side="left")
     ranges = np.stack((starts[low:high], ends[low:high]), axis=1) - start
     return np.clip(ranges, 0, end - start).astype(np.int64).tobytes()
-
-
-def _validity(texts: Any) -> Any:
-    """The validity of texts as a buffer that begins with the first of them."""
-    if not texts.null_count:
-        return None
-    return pa.py_buffer(np.packbits(np.asarray(texts.is_valid()), bitorder="little").tobytes())

@@ -9,14 +9,27 @@ import pyarrow as pa
 
 from mithril.core.errors import InputError
 from mithril.dedup.chunks import Booleans, Chunk, Marks, Source, Verdicts, mark_names
-from mithril.dedup.texts import mask, numbers
+from mithril.dedup.texts import mask, numbers, validity
 
 _CHUNK_ROWS = 8192
+_TOKEN_BYTES = 4
+
+
+def chunk_of(table: Any, column: str, where: str, size: int, *, whole: bool) -> Chunk:
+    """The documents of a table."""
+    texts = table.column(column)
+    return Chunk(texts_of(texts, where), table if whole else None, size, _is_list(texts.type))
+
+
+def _is_list(kind: Any) -> bool:
+    return bool((pa.types.is_list(kind) or pa.types.is_large_list(kind)) and pa.types.is_integer(kind.value_type))
 
 
 def texts_of(column: Any, where: str) -> Any:
-    """A column of texts as one array with offsets. Views and dictionaries become plain."""
+    """A column of texts, or of lists of tokens, as one array with offsets. Views and dictionaries become plain."""
     kind = column.type
+    if _is_list(kind):
+        return _token_bytes(column, where)
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
         column = column.cast(kind)
@@ -26,7 +39,9 @@ def texts_of(column: Any, where: str) -> Any:
     elif not (
         types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind) or types.is_large_binary(kind)
     ):
-        raise InputError(f"{where} holds {column.type}; a column of strings or binary values is needed")
+        raise InputError(
+            f"{where} holds {column.type}; a column of strings, binary values or lists of tokens is needed"
+        )
     if isinstance(column, pa.Array):
         return column
     if column.num_chunks == 1:
@@ -34,6 +49,33 @@ def texts_of(column: Any, where: str) -> Any:
     # Together the chunks may pass the 2 GB that short offsets reach.
     wide = pa.large_string() if types.is_string(column.type) else pa.large_binary()
     return pa.concat_arrays([chunk.cast(wide) for chunk in column.chunks]) if column.num_chunks else pa.array([], wide)
+
+
+def _token_bytes(column: Any, where: str) -> Any:
+    """Lists of numbers of tokens as binary values, four bytes a token."""
+    if not isinstance(column, pa.Array):
+        column = column.combine_chunks()
+    try:
+        tokens = column.values.cast(pa.uint32())
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{where}: a token is a whole number of 32 bits: {error}") from None
+    if tokens.null_count:
+        raise InputError(f"{where}: a list of tokens has a null")
+    bounds = (np.asarray(column.offsets, np.int64) + tokens.offset) * _TOKEN_BYTES
+    data = tokens.buffers()[1] or pa.py_buffer(b"")
+    return pa.Array.from_buffers(
+        pa.large_binary(), len(column), [validity(column), pa.py_buffer(bounds.tobytes()), data]
+    )
+
+
+def _token_lists(texts: Any, kind: Any) -> Any:
+    """Binary values of four bytes a token as lists."""
+    buffers = texts.buffers()
+    bounds = np.frombuffer(buffers[1], np.int64)[texts.offset : texts.offset + len(texts) + 1] // _TOKEN_BYTES
+    tokens = pa.Array.from_buffers(pa.uint32(), int(bounds[-1]), [None, buffers[2]])
+    wide = pa.large_list(pa.uint32())
+    offsets = pa.py_buffer(bounds.astype(np.int64).tobytes())
+    return pa.Array.from_buffers(wide, len(texts), [validity(texts), offsets], children=[tokens]).cast(kind)
 
 
 def check_free(names: Sequence[str], where: str) -> None:
@@ -75,6 +117,8 @@ def judged(table: Any, column: str, verdicts: Verdicts) -> Any:
 def _replaced(table: Any, column: str, texts: Any) -> Any:
     place = table.schema.get_field_index(column)
     kind = table.schema.field(place)
+    if _is_list(kind.type):
+        return table.set_column(place, kind, _token_lists(texts, kind.type))
     try:
         texts = texts.cast(kind.type)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
@@ -107,7 +151,7 @@ class TableSource(Source):
 
     def _read(self, start: int, column: str) -> Chunk:
         part = self._table.slice(start, _CHUNK_ROWS)
-        return Chunk(texts_of(part.column(column), f"column {column!r}"), part, 0)
+        return chunk_of(part, column, f"column {column!r}", 0, whole=True)
 
 
 def filtered(table: Any, kept: Booleans) -> Any:

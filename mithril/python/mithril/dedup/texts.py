@@ -41,6 +41,13 @@ def bytes_of(place: Place) -> memoryview:
     return data[int(bounds[first]) : int(bounds[first + count])]
 
 
+def validity(texts: Any) -> Any:
+    """The validity of texts as a buffer that begins with the first of them; None where all are there."""
+    if not texts.null_count:
+        return None
+    return pa.py_buffer(np.packbits(np.asarray(texts.is_valid()), bitorder="little").tobytes())
+
+
 def mask(values: Booleans) -> Any:
     """Booleans as a pyarrow array. pyarrow's own way from numpy imports pandas where it is installed, for nothing."""
     packed = np.packbits(values, bitorder="little").tobytes()

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mithril.pipeline.array_sinks import NumpySink, SafetensorsSink
     from mithril.pipeline.errors import MemoryBudgetError, PipelineError, SourceError, TransformError
     from mithril.pipeline.images import DecodeImage
+    from mithril.pipeline.layouts import Ragged, Sparse
     from mithril.pipeline.pipeline import Pipeline
     from mithril.pipeline.sinks import ArrowSink, JsonlSink, ParquetSink
     from mithril.pipeline.sources.archive import TarSource
@@ -20,19 +21,35 @@ if TYPE_CHECKING:
     from mithril.pipeline.sources.memory import IterableSource, MemorySource
     from mithril.pipeline.sources.streamed import StreamedJsonlSource, StreamedTextSource
     from mithril.pipeline.sources.text import CsvSource, JsonlSource, TextSource
-    from mithril.pipeline.sources.yggdrasil import ChannelSource, KeySource, StreamSource
+    from mithril.pipeline.sources.yggdrasil import ChannelSource, KeySource, StreamSource, ValueSource
     from mithril.pipeline.stages import IndexedSource, Sink, Source, Transform
     from mithril.pipeline.statistics import Statistics
     from mithril.pipeline.store_sinks import KeySink, SqlSink, StoreSink
+    from mithril.pipeline.tokenizing import Tokenize
+    from mithril.pipeline.transforms import (
+        Augment,
+        Deduplicate,
+        Embed,
+        HashBucket,
+        Normalize,
+        OneHot,
+        Window,
+        crop,
+        flip,
+    )
 
 # The module of each name: a worker process imports only what it needs.
 _MODULES = {
     "ArrowSink": "mithril.pipeline.sinks",
     "ArrowSource": "mithril.pipeline.sources.arrow",
+    "Augment": "mithril.pipeline.transforms",
     "ChannelSource": "mithril.pipeline.sources.yggdrasil",
     "CsvSource": "mithril.pipeline.sources.text",
     "DecodeImage": "mithril.pipeline.images",
+    "Deduplicate": "mithril.pipeline.transforms",
+    "Embed": "mithril.pipeline.transforms",
     "FileSource": "mithril.pipeline.sources.files",
+    "HashBucket": "mithril.pipeline.transforms",
     "IndexedSource": "mithril.pipeline.stages",
     "IterableSource": "mithril.pipeline.sources.memory",
     "JsonlSink": "mithril.pipeline.sinks",
@@ -41,15 +58,19 @@ _MODULES = {
     "KeySource": "mithril.pipeline.sources.yggdrasil",
     "MemoryBudgetError": "mithril.pipeline.errors",
     "MemorySource": "mithril.pipeline.sources.memory",
+    "Normalize": "mithril.pipeline.transforms",
     "NumpySink": "mithril.pipeline.array_sinks",
+    "OneHot": "mithril.pipeline.transforms",
     "ParquetSink": "mithril.pipeline.sinks",
     "ParquetSource": "mithril.pipeline.sources.arrow",
     "Pipeline": "mithril.pipeline.pipeline",
     "PipelineError": "mithril.pipeline.errors",
+    "Ragged": "mithril.pipeline.layouts",
     "SafetensorsSink": "mithril.pipeline.array_sinks",
     "Sink": "mithril.pipeline.stages",
     "Source": "mithril.pipeline.stages",
     "SourceError": "mithril.pipeline.errors",
+    "Sparse": "mithril.pipeline.layouts",
     "SqlSink": "mithril.pipeline.store_sinks",
     "SqlSource": "mithril.pipeline.sources.database",
     "Statistics": "mithril.pipeline.statistics",
@@ -59,17 +80,26 @@ _MODULES = {
     "StreamedTextSource": "mithril.pipeline.sources.streamed",
     "TarSource": "mithril.pipeline.sources.archive",
     "TextSource": "mithril.pipeline.sources.text",
+    "Tokenize": "mithril.pipeline.tokenizing",
     "Transform": "mithril.pipeline.stages",
     "TransformError": "mithril.pipeline.errors",
+    "ValueSource": "mithril.pipeline.sources.yggdrasil",
+    "Window": "mithril.pipeline.transforms",
+    "crop": "mithril.pipeline.transforms",
+    "flip": "mithril.pipeline.transforms",
 }
 
 __all__ = [
     "ArrowSink",
     "ArrowSource",
+    "Augment",
     "ChannelSource",
     "CsvSource",
     "DecodeImage",
+    "Deduplicate",
+    "Embed",
     "FileSource",
+    "HashBucket",
     "IndexedSource",
     "IterableSource",
     "JsonlSink",
@@ -78,15 +108,19 @@ __all__ = [
     "KeySource",
     "MemoryBudgetError",
     "MemorySource",
+    "Normalize",
     "NumpySink",
+    "OneHot",
     "ParquetSink",
     "ParquetSource",
     "Pipeline",
     "PipelineError",
+    "Ragged",
     "SafetensorsSink",
     "Sink",
     "Source",
     "SourceError",
+    "Sparse",
     "SqlSink",
     "SqlSource",
     "Statistics",
@@ -96,8 +130,13 @@ __all__ = [
     "StreamedTextSource",
     "TarSource",
     "TextSource",
+    "Tokenize",
     "Transform",
     "TransformError",
+    "ValueSource",
+    "Window",
+    "crop",
+    "flip",
 ]
 
 

@@ -1,13 +1,14 @@
 """Assembly: stages as they were asked for become segments of functions, and regrouping stages between them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
 from mithril.pipeline.budget import Budget
 from mithril.pipeline.feeders import Feeder, IndexedFeeder, SequentialFeeder, StageFeeder
 from mithril.pipeline.functions import Function, Kind
+from mithril.pipeline.pressure import PressureHandler
 from mithril.pipeline.regroup import Batch, Pack, Regroup, Shard, Shuffle, Upstream
 from mithril.pipeline.run import Driver
 from mithril.pipeline.segment import Events, Segment, StageStatistics
@@ -23,11 +24,17 @@ class FunctionStage:
     function: Function
     workers: int | Literal["auto"]
     processes: bool = False
+    built_in: bool = False
 
     @property
     def shape(self) -> str:
         """The part of it that positions depend on."""
-        return self.function.kind.value
+        return f"{self.function.kind.value}{' in processes' if self.processes else ''}"
+
+    def for_epoch(self, seed: int, epoch: int) -> "FunctionStage":
+        """The same with a function that knows the epoch, where it asks for that."""
+        bind = getattr(self.function.call, "for_epoch", None)
+        return self if bind is None else replace(self, function=replace(self.function, call=bind(seed, epoch)))
 
     @property
     def one_to_one(self) -> bool:
@@ -101,7 +108,8 @@ class Assembled:
 
     def driver(self) -> Driver:
         """The thread that drives it."""
-        return Driver(self.last, self.segments, self.budget, self.events, self.settings.prefetch)
+        pressure = PressureHandler(self.budget, self.events.tell) if self.settings.pressure else None
+        return Driver(self.last, self.segments, self.budget, self.events, self.settings.prefetch, pressure)
 
     def statistics(self) -> list[StageStatistics]:
         """Figures of the segments."""
@@ -140,11 +148,21 @@ class _Assembler:
         """The last stage."""
         if self._feeder is not None:
             asked = [stage.workers for stage in self._functions if stage.workers != "auto"]
-            self._segment(max(asked) if asked else self._result.settings.threads)
+            self._segment(max(asked) if asked else self._result.settings.threads, tuned=self._tunes(asked))
         assert self._stage is not None
         return self._stage
 
-    def _segment(self, workers: int) -> None:
+    def _tunes(self, asked: list[int]) -> bool:
+        """The number of workers is to be found: nobody has said it, and the functions are not only our own."""
+        found = self._functions
+        return (
+            not asked
+            and not self._result.settings.workers
+            and any(not stage.built_in for stage in found)
+            and not any(stage.processes for stage in found)
+        )
+
+    def _segment(self, workers: int, *, tuned: bool = False) -> None:
         assert self._feeder is not None
         result = self._result
         segment = Segment(
@@ -153,6 +171,7 @@ class _Assembler:
             result.budget,
             result.events,
             workers=workers,
+            tuned=tuned,
             refuse=result.settings.oversize == "refuse",
             ordered=self._ordered,
             processes=any(stage.processes for stage in self._functions),
@@ -177,7 +196,7 @@ def assemble(
     for number, stage in enumerate(stages):
         match stage:
             case FunctionStage():
-                assembler.function(stage)
+                assembler.function(stage.for_epoch(*key))
             case BatchStage(size, drop_last):
                 assembler.regroup(partial(Batch, size=size, drop_last=drop_last))
             case ShuffleStage(window):

@@ -113,16 +113,23 @@ class Budget:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.allowed = limit
+        """What may be reserved: less than the limit while the machine is short of memory."""
         self.used = 0
         self.peak = 0
         self.overruns = 0
         self._counts: dict[int, int] = {}
         self._lock = threading.Lock()
 
+    def allow(self, size: int) -> None:
+        """Changes what may be reserved."""
+        with self._lock:
+            self.allowed = size
+
     def reserve(self, size: int, leave: int = 0) -> bool:
         """Takes so many bytes, if they are free and enough is left."""
         with self._lock:
-            if self.used + size + leave > self.limit:
+            if self.used + size + leave > self.allowed:
                 return False
             self._grow(size)
             return True

@@ -1,5 +1,6 @@
 """The command line: `mithril pipeline ...`."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -14,7 +15,11 @@ def pipeline() -> None:
 
 @pipeline.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def run(file: Path) -> None:
+@click.option("--live", is_flag=True, help="Draw the table of the stages while they run, where there is a terminal.")
+def run(file: Path, live: bool) -> None:
     """Run the pipeline that FILE defines, and print a table of its stages."""
     made, sink = definition.read(file)
+    if live and sys.stdout.isatty():
+        made.run(sink(), live=sys.stdout)
+        return
     click.echo(made.run(sink()).table())

@@ -2,16 +2,19 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from mithril.core.config import load
 from mithril.core.progress import Progress, Step
+from mithril.pipeline import ray_data
 from mithril.pipeline.assembly import BatchStage, FunctionStage, PackStage, ShardStage, ShuffleStage, Stage, assemble
 from mithril.pipeline.collation import as_tokens, collate, concatenate, to_torch
 from mithril.pipeline.errors import PipelineError
 from mithril.pipeline.functions import Function, Kind, OnError
+from mithril.pipeline.live import LiveTable
 from mithril.pipeline.run import Run
 from mithril.pipeline.settings import PipelineSettings
 from mithril.pipeline.sources.memory import as_source
@@ -158,6 +161,14 @@ class Pipeline(Iterable[Any]):
         """Makes torch tensors of numpy arrays; they share their memory."""
         return self._with(_built_in(to_torch, "to_torch"))
 
+    def to_ray(self, workers: int = 2) -> Any:
+        """The next epoch as a data set of Ray, for sources of numbered chunks and stages of functions.
+
+        Dictionaries are rows, and other values rows with the column `value`. The memory budget is Ray's.
+        """
+        _positive("workers", workers)
+        return ray_data.to_ray(self._source, self._stages, self._key, workers)
+
     # Iteration.
 
     def __iter__(self) -> Run:
@@ -190,10 +201,17 @@ class Pipeline(Iterable[Any]):
         for _ in itertools.count() if count is None else range(count):
             yield from self
 
-    def run(self, sink: Sink, callback: Callable[[Step], None] | None = None) -> Statistics:
-        """Gives the elements of an epoch to a sink, and shows progress."""
+    def run(
+        self, sink: Sink, callback: Callable[[Step], None] | None = None, *, live: TextIO | None = None
+    ) -> Statistics:
+        """Gives the elements of an epoch to a sink, and shows progress, or on the terminal `live` a table."""
         try:
-            with Progress("pipeline", callback=callback) as progress, iter(self) as elements:
+            with ExitStack() as stack:
+                elements = stack.enter_context(iter(self))
+                if live is not None:
+                    callback = callback or (lambda _: None)
+                    stack.enter_context(LiveTable(lambda: self.statistics().table(), live))
+                progress = stack.enter_context(Progress("pipeline", callback=callback))
                 for element in elements:
                     sink.consume(element)
                     progress.add(elements.size)
@@ -278,7 +296,7 @@ class Pipeline(Iterable[Any]):
 
 
 def _built_in(call: Callable[[Any], Any], name: str) -> FunctionStage:
-    return FunctionStage(Function(Kind.MAP, call, name), "auto")
+    return FunctionStage(Function(Kind.MAP, call, name), "auto", built_in=True)
 
 
 def _positive(what: str, number: object) -> None:

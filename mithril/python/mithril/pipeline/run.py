@@ -9,6 +9,7 @@ from typing import Any, Self
 from mithril.pipeline import metrics
 from mithril.pipeline.budget import Budget, Hold
 from mithril.pipeline.chunk import Chunk, Wait
+from mithril.pipeline.pressure import PressureHandler
 from mithril.pipeline.regroup import Upstream
 from mithril.pipeline.segment import Events, Segment, StageStatistics
 from mithril.pipeline.state import State
@@ -21,7 +22,13 @@ class Driver:
     """The thread that asks the last stage for chunks, and keeps some ready."""
 
     def __init__(
-        self, last: Upstream, segments: Sequence[Segment], budget: Budget, events: Events, prefetch: int
+        self,
+        last: Upstream,
+        segments: Sequence[Segment],
+        budget: Budget,
+        events: Events,
+        prefetch: int,
+        pressure: PressureHandler | None,
     ) -> None:
         self.budget = budget
         self.events = events
@@ -33,6 +40,7 @@ class Driver:
         """The caller waits, and holds nothing."""
         self._last = last
         self._prefetch = prefetch
+        self._pressure = pressure
         self.thread = threading.Thread(target=self._drive, name="mithril-driver", daemon=True)
 
     def start(self) -> None:
@@ -41,9 +49,13 @@ class Driver:
             for thread in segment.threads:
                 thread.start()
         self.thread.start()
+        if self._pressure is not None:
+            self._pressure.thread.start()
 
     def stop(self) -> None:
         """Stops all threads; those that run a function end with it."""
+        if self._pressure is not None:
+            self._pressure.stop()
         with self.events.condition:
             self.events.stopped = True
             self.events.condition.notify_all()
@@ -54,6 +66,7 @@ class Driver:
             while not events.stopped:
                 with events.condition:
                     while len(self.ready) >= self._prefetch and not events.stopped:
+                        events.unasked += 1
                         events.condition.wait()
                     seen = events.count
                 found = self._last.pull()
@@ -113,6 +126,8 @@ class Run(Iterator[Any]):
         self._position = start.position
         self._skipped = 0
         self._waited_s = 0.0
+        self._began = time.perf_counter()
+        self._seconds: float | None = None
         driver.start()
 
     @property
@@ -137,6 +152,7 @@ class Run(Iterator[Any]):
             epoch,
             self._position,
             self._skipped,
+            time.perf_counter() - self._began if self._seconds is None else self._seconds,
             self._waited_s,
             budget.used,
             budget.peak,
@@ -209,6 +225,7 @@ class Run(Iterator[Any]):
         """Stops the threads."""
         if not self._closed:
             self._closed = True
+            self._seconds = time.perf_counter() - self._began
             self._driver.stop()
 
     def __enter__(self) -> Self:

@@ -14,6 +14,7 @@ from mithril.pipeline.functions import Function
 from mithril.pipeline.processes import Processes
 from mithril.pipeline.tasks import State, Task, Worker
 from mithril.pipeline.trace import Trace
+from mithril.pipeline.tuning import Tuner, most
 
 _LEAVE_SHARE = 4
 _DEPTH = 8
@@ -26,6 +27,8 @@ class Events:
         self.condition = threading.Condition()
         self.count = 0
         self.running = 0
+        self.unasked = 0
+        """How often enough was ready, and nobody asked for more."""
         self.stopped = False
 
     def tell(self) -> None:
@@ -63,6 +66,7 @@ class Segment:
         workers: int,
         refuse: bool,
         ordered: bool,
+        tuned: bool = False,
         processes: bool = False,
         trace: Trace | None = None,
     ) -> None:
@@ -73,7 +77,8 @@ class Segment:
         self._events = events
         self._worker = Worker(functions, budget, refuse, self._processes)
         self._ordered = ordered
-        self._depth = _DEPTH * workers
+        self._tuner = Tuner(workers, most(workers)) if tuned else None
+        self._unasked = 0
         self._window: deque[Task] = deque()
         self._queue: deque[Task] = deque()
         self._stash: Task | None = None
@@ -82,8 +87,8 @@ class Segment:
         name = " > ".join(function.name for function in functions) or "read"
         self.statistics = StageStatistics(name, workers)
         self.threads = [
-            threading.Thread(target=self._work, name=f"mithril-{name[:20]}-{number}", daemon=True)
-            for number in range(workers)
+            threading.Thread(target=self._work, args=(number,), name=f"mithril-{name[:20]}-{number}", daemon=True)
+            for number in range(workers if self._tuner is None else self._tuner.most)
         ]
 
     def reset(self, token: Token | None) -> None:
@@ -132,7 +137,7 @@ class Segment:
         for task in self._window:
             if task.state is State.WAITING and not self._admit(task, first=task is self._window[0]):
                 return
-        while len(self._window) < self._depth:
+        while len(self._window) < _DEPTH * self.statistics.workers:
             following = self._stash or self._next()
             if following is None:
                 return
@@ -216,18 +221,18 @@ class Segment:
 
     # The workers.
 
-    def _work(self) -> None:
+    def _work(self, number: int) -> None:
         try:
-            self._serve()
+            self._serve(number)
         finally:
             if self._processes is not None:
                 self._processes.close_thread()
 
-    def _serve(self) -> None:
+    def _serve(self, number: int) -> None:
         events = self._events
         while True:
             with events.condition:
-                while not self._queue and not events.stopped:
+                while not (self._queue and number < self.statistics.workers) and not events.stopped:
                     events.condition.wait()
                 if events.stopped:
                     return
@@ -243,12 +248,20 @@ class Segment:
                 self._trace.memory(self._budget.used)
             with events.condition:
                 self._settle(task)
+                self._tune(len(task.results))
                 self.statistics.busy_s += busy
                 metrics.BUSY_SECONDS.labels(self.statistics.name).inc(busy)
                 events.running -= 1
                 events.count += 1
                 events.condition.notify_all()
             del task
+
+    def _tune(self, samples: int) -> None:
+        if self._tuner is None:
+            return
+        unasked, self._unasked = self._unasked, self._events.unasked
+        held_up = unasked != self._unasked or self._blocked_at is not None
+        self.statistics.workers = self._tuner.note(samples, held_up)
 
     def _settle(self, task: Task) -> None:
         if task.inputs is not None and isinstance(self._feeder, SequentialFeeder) and task.load is not None:

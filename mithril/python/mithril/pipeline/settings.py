@@ -18,6 +18,7 @@ class PipelineSettings(Settings):
     )
     workers: int = Field(0, ge=0, le=256, description="Threads that run each group of functions; 0 for one per core.")
     prefetch: int = Field(4, ge=1, le=1024, description="Chunks that are ready before they are asked for.")
+    pressure: bool = Field(True, description="Fewer samples are kept ready while the machine is short of memory.")
     oversize: Literal["run", "refuse"] = Field(
         "run", description="A sample above the whole budget runs alone, or is refused with an error."
     )

@@ -15,6 +15,8 @@ class Statistics:
     """Elements handed out in this epoch."""
     skipped: int
     """Samples left out after an error, among those that came before what was handed out."""
+    seconds: float
+    """Seconds since the beginning."""
     waited_s: float
     """Seconds that the caller waited."""
     memory_bytes: int
@@ -31,12 +33,13 @@ class Statistics:
 
     def table(self) -> str:
         """Lines for people."""
-        lines = [f"{'stage':<40} {'workers':>7} {'samples':>10} {'busy s':>8} {'no memory s':>11} {'in flight':>9}"]
+        heads = f"{'samples':>10} {'a second':>9} {'busy s':>8} {'no memory s':>11} {'in flight':>9}"
+        lines = [f"{'stage':<40} {'workers':>7} {heads}"]
         for stage in self.stages:
             mark = " <- most to do" if stage.name == self.bottleneck and len(self.stages) > 1 else ""
             lines.append(
-                f"{stage.name[:40]:<40} {stage.workers:>7} {stage.samples:>10} {stage.busy_s:>8.2f} "
-                f"{stage.full_s:>11.2f} {stage.in_flight:>9}{mark}"
+                f"{stage.name[:40]:<40} {stage.workers:>7} {stage.samples:>10} {self._rate(stage):>9.0f} "
+                f"{stage.busy_s:>8.2f} {stage.full_s:>11.2f} {stage.in_flight:>9}{mark}"
             )
         lines.append(
             f"epoch {self.epoch}: {self.elements} elements, {self.skipped} samples skipped, "
@@ -45,3 +48,6 @@ class Statistics:
             f"{self.memory_limit_bytes / 1e6:.1f} MB"
         )
         return "\n".join(lines)
+
+    def _rate(self, stage: StageStatistics) -> float:
+        return stage.samples / self.seconds if self.seconds else 0.0

@@ -11,6 +11,7 @@ from mithril.pipeline.stages import IndexedSource, Source
 _CHUNK = 64
 _PAGE = 512
 _SCAN = 1000
+_PIECE_BYTES = 1 << 20
 
 
 def connected(url: str) -> RedisStore:
@@ -61,6 +62,54 @@ class KeySource(IndexedSource):
         escaped = "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in prefix)
         with self._store.errors(""):
             return sorted(self._store.client.scan_iter(match=f"{escaped}*", count=_SCAN, _type="string"))
+
+
+class ValueSource(Source):
+    """A source of long values in pieces, as they are streamed: dictionaries of `key`, `offset` and `data`.
+
+    Yggdrasil sends a value by GET_STREAM, all pieces of one version; one that changes meanwhile is an error. Redis
+    sends ranges of it.
+    """
+
+    def __init__(self, url: str, *keys: str, chunk_bytes: int = _PIECE_BYTES) -> None:
+        if not keys:
+            raise SourceError(f"{url}: name at least one key")
+        if chunk_bytes < 1:
+            raise SourceError(f"chunk_bytes is at least 1, not {chunk_bytes}")
+        self._store = connected(url)
+        self._keys = keys
+        self._chunk_bytes = chunk_bytes
+        self._pieces: Iterator[dict[str, Any]] = iter(())
+        self._at = ""
+
+    def reset(self, epoch: int) -> None:
+        """Goes to the first piece of the first value."""
+        self._pieces = self._read()
+
+    def next_batch(self) -> Sequence[dict[str, Any]] | None:
+        """The next piece."""
+        piece = next(self._pieces, None)
+        return None if piece is None else [piece]
+
+    def place(self) -> str:
+        """The key."""
+        return f"{self._store.url} key {self._at}"
+
+    def _read(self) -> Iterator[dict[str, Any]]:
+        for key in self._keys:
+            self._at, offset = f"{self._store.prefix}{key}", 0
+            with self._store.errors(""):
+                for data in self._parts(self._at):
+                    yield {"key": key, "offset": offset, "data": data}
+                    offset += len(data)
+
+    def _parts(self, name: str) -> Iterator[bytes]:
+        client = self._store.client
+        if hasattr(client, "stream"):
+            yield from client.stream(name, chunk_size=self._chunk_bytes)
+            return
+        for start in range(0, client.strlen(name), self._chunk_bytes):
+            yield client.getrange(name, start, start + self._chunk_bytes - 1)
 
 
 class StreamSource(Source):
