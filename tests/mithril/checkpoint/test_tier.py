@@ -15,9 +15,11 @@ from mithril.core.store import Store
 QUICK = CoreSettings(connect_timeout_s=1, retries=0)
 
 
-@pytest.fixture
+@pytest.fixture(params=["1 shard", "3 shards", "near"])
 def fast(nodes: Callable[[int], Node], request: pytest.FixtureRequest) -> str:
-    return f"ygg://127.0.0.1:{nodes(1).port}/{request.node.name}"
+    node = nodes(3 if request.param == "3 shards" else 1)
+    near = f"?near={node.dir}/near.sock" if request.param == "near" else ""
+    return f"ygg://127.0.0.1:{node.port}/{request.node.originalname}-{request.param[0]}{near}"
 
 
 @pytest.fixture
@@ -45,6 +47,28 @@ def test_objects_on_the_node_are_pinned_and_expire(fast: str, durable: str) -> N
         names = [store._name(info.key) for info in store.list("")]  # type: ignore[attr-defined]
         assert len(names) > 1
         assert all(0 < client.ttl(name) <= 600 for name in names)
+
+
+def test_objects_are_read_from_the_memory_of_the_node(nodes: Callable[[int], Node], durable: str) -> None:
+    node = nodes(1)
+    url = f"ygg://127.0.0.1:{node.port}/near"
+    state = training_state()
+    mc.save(state, url, step=1)
+    with Store.open(f"{url}?near={node.dir}/near.sock") as store:
+        client = store.client  # type: ignore[attr-defined]
+        asked = client.info("commandstats").get("cmdstat_getrange", {"calls": 0})["calls"]
+        # The manifest is asked for by listing, and the listing reads the header of each.
+        assert_same(mc.load(store), state)
+        found = client.info("commandstats")["cmdstat_getrange"]["calls"] - asked
+        assert found == 1
+        with pytest.raises(NotFoundError):
+            store.get("no/such")
+
+
+def test_a_near_socket_that_is_not_there_costs_only_its_speed(nodes: Callable[[int], Node]) -> None:
+    url = f"ygg://127.0.0.1:{nodes(1).port}/not-near"
+    mc.save(training_state(), url, step=1)
+    assert_same(mc.load(f"{url}?near=/no/such/near.sock"), training_state())
 
 
 def test_a_node_that_is_gone_is_no_error_for_what_was_drained(fast: str, durable: str) -> None:
