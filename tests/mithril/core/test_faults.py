@@ -104,10 +104,15 @@ def test_a_file_system_that_takes_no_more_is_full_and_the_object_as_it_was(tmp_p
 def test_a_batch_that_is_left_by_an_error_leaves_nothing(tmp_path: Path) -> None:
     store = Store.open(str(tmp_path))
     store.put("k", b"before")
-    with pytest.raises(RuntimeError), store.open_batch() as batch:
-        batch.put("k", b"after")
-        batch.put("folder/other", b"x")
-        raise RuntimeError
+
+    def broken() -> None:
+        with store.open_batch() as batch:
+            batch.put("k", b"after")
+            batch.put("folder/other", b"x")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        broken()
     assert store.get("k") == b"before"
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "k"]
 

@@ -91,6 +91,9 @@ def torch_bytes(tensor: Any) -> memoryview:
     flat = tensor.reshape(-1)
     if flat.is_complex():
         flat = torch.view_as_real(flat).reshape(-1)
+    if flat.stride(-1) != 1:
+        # A single element is contiguous whatever its stride, but not for `view`.
+        flat = flat.as_strided(flat.shape, (1,))
     return memoryview(flat.view(torch.uint8).numpy())
 
 
