@@ -11,6 +11,7 @@ mod delta;
 mod element;
 mod error;
 mod model;
+mod packed;
 mod planes;
 pub mod quantize;
 mod rans;
