@@ -48,9 +48,9 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, work: list[torch.T
         optimizer.step()
 
 
-@torch.no_grad()
 def tested(model: nn.Module, work: list[torch.Tensor]) -> float:
-    return sum(loss_of(model, batch).item() for batch in work) / len(work)
+    with torch.no_grad():
+        return float(sum(loss_of(model, batch).item() for batch in work)) / len(work)
 
 
 def main() -> None:
