@@ -35,9 +35,9 @@ def peer_command(program: str, *arguments: str) -> list[str]:
 
 
 class Peer:
-    """A running Redis."""
+    """A running Redis, or Valkey by `program`."""
 
-    def __init__(self, *options: str, clustered: bool = False) -> None:
+    def __init__(self, *options: str, clustered: bool = False, program: str = "redis-server") -> None:
         self.host = HOST
         for attempt in range(_ATTEMPTS):
             self.port = free_port()
@@ -45,7 +45,7 @@ class Peer:
             arguments += ["--enable-protected-configs", "yes", *options]
             if clustered:
                 arguments += ["--cluster-port", str(free_port())]
-            command = peer_command("redis-server", *arguments)
+            command = peer_command(program, *arguments)
             self.log = tempfile.TemporaryFile()  # noqa: SIM115 - kept open as long as the process
             self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT)
             try:

@@ -4,7 +4,7 @@
 
 Shows how long `save_async` holds the training up, beside a copy of the state in memory; DCP with this package's writer,
 with PyTorch's, and with its zstd extension; the bytes that one slice of one tensor costs; and the memory beyond the
-state. Times are the best of the rounds.
+state. Times are the best of the rounds, the writers in turn; CPU is that of the process, kernel included.
 """
 
 import argparse
@@ -52,6 +52,12 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def timed_with_cpu(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds that passed, and those of all threads."""
+    before = time.process_time()
+    return timed(work), time.process_time() - before
+
+
 def folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
@@ -73,18 +79,27 @@ def distributed(state: dict[str, torch.Tensor], folder: Path) -> None:
         "torch": (FileSystemWriter, FileSystemReader),
         "torch with zstd": (lambda path: FileSystemWriter(path, _extensions=[ZStandard()]), FileSystemReader),
     }
-    print(f"{'DCP':<18} {'save s':>8} {'load s':>8} {'MB':>8}")
-    for name, (writer, reader) in ways.items():
-        saves, loads, size = [], [], 0
-        for index in range(ROUNDS):
+    saves: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    loads: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    sizes = {}
+    for index in range(ROUNDS):
+        for name, (writer, reader) in ways.items():
             path = folder / f"dcp-{name.replace(' ', '-')}-{index}"
-            saves.append(timed(partial(dcp.save, state, storage_writer=writer(str(path)))))
+            saves[name].append(timed_with_cpu(partial(dcp.save, state, storage_writer=writer(str(path)))))
             target = {name: torch.zeros_like(tensor) for name, tensor in state.items()}
-            loads.append(timed(partial(dcp.load, target, storage_reader=reader(str(path)))))
+            loads[name].append(timed_with_cpu(partial(dcp.load, target, storage_reader=reader(str(path)))))
             assert all(torch.equal(target[key], tensor) for key, tensor in state.items()), name
-            size = folder_bytes(path)
+            sizes[name] = folder_bytes(path)
             shutil.rmtree(path)
-        print(f"{name:<18} {min(saves):8.2f} {min(loads):8.2f} {size / 1e6:8.1f}", flush=True)
+    print(f"{'DCP':<18} {'save s':>8} {'CPU':>6} {'load s':>8} {'CPU':>6} {'MB':>8}  save by torch's, each round")
+    for name in ways:
+        save, save_cpu = map(min, zip(*saves[name], strict=True))
+        load, load_cpu = map(min, zip(*loads[name], strict=True))
+        ratios = [mine[0] / theirs[0] for mine, theirs in zip(saves[name], saves["torch"], strict=True)]
+        print(
+            f"{name:<18} {save:8.2f} {save_cpu:6.2f} {load:8.2f} {load_cpu:6.2f} {sizes[name] / 1e6:8.1f}  "
+            + ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        )
 
 
 def slices(state: dict[str, torch.Tensor], folder: Path) -> None:

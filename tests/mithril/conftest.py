@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 from tests.node import Node
+from tests.peer import Peer, PeerMissingError
 
 from mithril.core.config import CoreSettings
 from mithril.core.store import Store
@@ -27,6 +28,24 @@ def nodes() -> Iterator[Callable[[int], Node]]:
             return started[shards]
 
         yield get
+
+
+@pytest.fixture(scope="session")
+def peers() -> Iterator[Callable[[str], Peer]]:
+    """Servers of others by the name of their program, each started once."""
+    started: dict[str, Peer] = {}
+
+    def get(program: str) -> Peer:
+        if program not in started:
+            try:
+                started[program] = Peer(program=program)
+            except PeerMissingError as error:
+                pytest.skip(str(error))
+        return started[program]
+
+    yield get
+    for peer in started.values():
+        peer.close()
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +77,8 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"memory://{place}"
     if kind == "s3":
         return f"s3://{BUCKET}/{place}"
+    if kind in ("redis-server", "valkey-server"):
+        return f"redis://127.0.0.1:{request.getfixturevalue('peers')(kind).port}/{place}"
     shards = int(kind[-1])
     port = request.getfixturevalue("nodes")(shards).port
     return f"{kind.rstrip('13')}://127.0.0.1:{port}/{place}"

@@ -8,6 +8,7 @@ use crate::delta::{self, DeltaScratch};
 use crate::element::Element;
 use crate::error::{KernelError, Result};
 use crate::model::{Frequencies, Histogram, entropy_bits, histogram};
+use crate::packed::{FIELD_BYTES, Field};
 use crate::planes::{merge, split};
 use crate::rans::{Decoder, DecoderTables, Encoder};
 use crate::simd::Level;
@@ -24,6 +25,7 @@ mod mode {
     pub const RAW: u8 = 0;
     pub const CONSTANT: u8 = 1;
     pub const CODED: u8 = 2;
+    pub const PACKED: u8 = 3;
 }
 
 /// Share of its bytes that a plane has to save to be coded at all.
@@ -33,6 +35,8 @@ const SAMPLE_RUN: usize = 256;
 const SAMPLE_STRIDE: usize = 8;
 /// Planes up to this length are counted as a whole.
 const SAMPLED_FROM: usize = 32 * 1024;
+/// Bytes that a stream has beside its symbols: the states, and a table of few symbols.
+const STREAM_HEAD_BYTES: f64 = 300.0;
 /// A delta as small as this is taken without trying the planes.
 const DELTA_IS_GOOD: f64 = 0.6;
 /// Bytes decoded at a time before they are put together.
@@ -115,9 +119,16 @@ fn encode_plane(
     out: &mut Vec<u8>,
 ) {
     let start = out.len();
+    let field = Field::of(plane);
+    if field.width == 0 && !plane.is_empty() {
+        out.extend_from_slice(&[mode::CONSTANT, plane[0]]);
+        return;
+    }
     if let Some(counts) = worth_coding(plane, always_counted) {
-        if counts.iter().filter(|&&count| count > 0).count() == 1 {
-            out.extend_from_slice(&[mode::CONSTANT, plane[0]]);
+        if packs_as_well(field, &counts, plane.len()) {
+            out.push(mode::PACKED);
+            field.write(out);
+            field.pack(plane, out);
             return;
         }
         let table = Frequencies::scaled(&counts);
@@ -135,6 +146,12 @@ fn encode_plane(
     }
     out.push(mode::RAW);
     out.extend_from_slice(plane);
+}
+
+/// True for a plane whose constant bits are all that a coder would find.
+fn packs_as_well(field: Field, counts: &Histogram, count: usize) -> bool {
+    let packed = FIELD_BYTES + field.packed_bytes(count);
+    field.width < u8::BITS && (packed as f64) < entropy_bits(counts) / 8.0 + STREAM_HEAD_BYTES
 }
 
 /// Counts of a plane that is worth to be coded. A long one is judged by a sample before all of it is counted.
@@ -199,6 +216,7 @@ pub fn decode(
 enum Plane<'a, Coded> {
     Raw(&'a [u8]),
     Constant(u8),
+    Packed(Field, &'a [u8]),
     Coded(Coded),
 }
 
@@ -223,6 +241,7 @@ fn decode_planes(
         planes.push(match plane {
             Plane::Raw(bytes) => Plane::Raw(bytes),
             Plane::Constant(byte) => Plane::Constant(byte),
+            Plane::Packed(field, bytes) => Plane::Packed(field, bytes),
             Plane::Coded(stream) => {
                 Plane::Coded(Decoder::new(&scratch.tables, index, stream, level)?)
             }
@@ -256,6 +275,7 @@ impl Plane<'_, Decoder<'_>> {
         match self {
             Self::Raw(bytes) => return Ok(&bytes[start..start + length]),
             Self::Constant(byte) => buffer.fill(*byte),
+            Self::Packed(field, bytes) => field.unpack(&bytes[field.packed_bytes(start)..], buffer),
             Self::Coded(decoder) => decoder.decode(&[], buffer)?,
         }
         Ok(buffer)
@@ -280,6 +300,18 @@ fn read_plane<'a>(
             let (&byte, rest) = rest.split_first().ok_or(SHORT)?;
             *code = rest;
             Ok(Plane::Constant(byte))
+        }
+        mode::PACKED => {
+            let (field, rest) = rest.split_first_chunk::<FIELD_BYTES>().ok_or(SHORT)?;
+            let field = Field::read(*field)?;
+            let (bytes, rest) = rest
+                .split_at_checked(field.packed_bytes(count))
+                .ok_or(SHORT)?;
+            if !field.ends_in_zeros(bytes, count) {
+                return Err(KernelError::Corrupt("a plane has bits behind its end"));
+            }
+            *code = rest;
+            Ok(Plane::Packed(field, bytes))
         }
         mode::CODED => {
             let (length, rest) = rest.split_first_chunk::<4>().ok_or(SHORT)?;
@@ -409,6 +441,20 @@ mod tests {
     #[test]
     fn a_block_of_one_value_takes_a_few_bytes() {
         assert!(round_trip(Element::F32, &[0; 1 << 16], None).len() < 16);
+    }
+
+    #[test]
+    fn a_sign_that_is_never_set_takes_no_room() {
+        let mut state = 7u32;
+        let raw: Vec<u8> = (0..1 << 16)
+            .flat_map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (0x3f80_0000 | state >> 9).to_le_bytes()
+            })
+            .collect();
+        let code = round_trip(Element::F32, &raw, None);
+        // Exponent and sign are constant: 23 bits are left of 32.
+        assert!(code.len() < raw.len() / 32 * 23 + 32, "{}", code.len());
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod element;
 mod error;
 pub mod images;
 mod model;
+mod packed;
 mod planes;
 pub mod quantize;
 mod rans;

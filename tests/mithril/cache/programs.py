@@ -24,6 +24,28 @@ print(json.dumps({
     "counters": {name: dict(value) for name, value in counters.items() if name in ("inductor", "aot_autograd")},
 }))
 """
+# The second shape makes torch compile again, for any length; what it has learned is for the next run.
+SHAPES = """
+import json, torch
+from torch._dynamo.utils import counters
+step = torch.compile(lambda x: (x.sin() + 1).sum(-1))
+sums = [step(torch.arange(float(length * 3)).reshape(length, 3)).sum().item().hex() for length in (4, 8)]
+print(json.dumps({"sums": sums, "compiled": counters["stats"]["unique_graphs"]}))
+"""
+
+# The part of torch that keeps the choice of an autotuner, without the GPU that it would be measured on.
+AUTOTUNE = """
+import json, sys, torch
+from torch._inductor.runtime.autotune_cache import AutotuneCache
+from torch._inductor.runtime.triton_compat import Config
+options = {"autotune_local_cache": False, "autotune_remote_cache": True, "backend_hash": "b", "is_fbcode": False}
+cache = AutotuneCache.create(options, "/any/folder/ckernel.py", "c")
+configs = [Config({"BLOCK": size}, num_warps=4, num_stages=1) for size in (64, 128)]
+best = cache.read_best(options, configs)
+cache.save(configs[1], 5_000_000)
+print(json.dumps(best and best.kwargs))
+"""
+
 # One thread a program, and limits that a busy machine keeps as well.
 _PATIENT = {
     "OMP_NUM_THREADS": "1",

@@ -41,12 +41,14 @@ def command(root: Path) -> Command:
     return run
 
 
-def graph(subject: str, shape: str, device: str = "avx512", host: str = "one") -> Artifact:
+def graph(
+    subject: str, shape: str, device: str = "avx512", host: str = "one", kind: str = "fx-graph-v1", cost: float = 12.0
+) -> Artifact:
     """An artifact whose pickle holds the components of its key, as torch writes them."""
     hashed = base64.b32encode(shape.encode().ljust(15, b"=")).decode().lower().rstrip("=")
     lines = [f"[{hashed}] example_inputs[0]: shape={shape}", "[aaaaaaaaaaaaaaaaaaaaaaaa] inductor_config[x]: True"]
-    key = CacheKey("torch", "fx-graph-v1", subject, device=DeviceClass.cpu("x86_64", (device,)))
-    return Artifact(key, {"data": pickle.dumps({"lines": lines})}, 12.0, host=host)
+    key = CacheKey("torch", kind, subject, device=DeviceClass.cpu("x86_64", (device,)))
+    return Artifact(key, {"data": pickle.dumps({"lines": lines})}, cost, host=host)
 
 
 def recorded(root: Path, *artifacts: Artifact) -> None:
@@ -74,6 +76,21 @@ def test_explain_names_what_differs_from_the_nearest(root: Path, command: Comman
     assert "the nearest is fone, made on builder; what differs:" in text
     assert "example_inputs[0]: shape=(16, 4) here, shape=(8, 4) there" in text
     assert "inductor_config" not in text
+
+
+def test_explain_tells_of_traces_by_their_graphs(root: Path, command: Command) -> None:
+    trace: Any = {"kind": "autograd-experimental", "cost": 0.0}
+    recorded(root, graph("aone", "(8, 4)", host="builder", **trace))
+    forget_runs(root)
+    recorded(root, graph("atwo", "(16, 4)", **trace), graph("probes", "", kind="isa-probes", cost=0.0))
+    assert command("explain").splitlines()[1:] == [
+        "torch autograd-experimental atwo: traced again; its graphs tell what they cost",
+        "  the nearest is aone, made on builder; what differs:",
+        "    example_inputs[0]: shape=(16, 4) here, shape=(8, 4) there",
+    ]
+    forget_runs(root)
+    recorded(root, graph("athree", "(8, 4)", **trace))
+    assert "made on builder, has the same forward graph" in command("explain")
 
 
 def test_explain_names_another_processor(root: Path, command: Command) -> None:

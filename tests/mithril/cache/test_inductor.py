@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.mithril.cache.programs import TRAIN, run, run_plain
+from tests.mithril.cache.programs import AUTOTUNE, SHAPES, TRAIN, run, run_plain
 from tests.node import Node
 
 from mithril.cache.runs import read
@@ -93,6 +93,22 @@ def test_a_store_that_is_gone_fails_nothing(compiled: tuple[str, Path, dict[str,
     found = run(TRAIN, "--root", str(root), "--url", "ygg://127.0.0.1:1/cache")
     assert found["out"] == expected["out"]
     assert outcomes(root)["fx-graph-v1"] == ["local", "local"]
+
+
+def test_shapes_that_one_run_has_seen_are_dynamic_in_the_next(tmp_path: Path) -> None:
+    url = str(tmp_path / "shared")
+    first = run(SHAPES, "--root", str(tmp_path / "one"), "--url", url, TORCH_COMPILE_JOB_ID="job")
+    second = run(SHAPES, "--root", str(tmp_path / "other"), "--url", url, TORCH_COMPILE_JOB_ID="job")
+    assert (first["compiled"], second["compiled"]) == (2, 1)
+    assert first["sums"] == second["sums"]
+    assert set(outcomes(tmp_path / "other")["dynamo-pgo"]) <= {"prefetched", "shared"}
+
+
+def test_the_choice_of_an_autotuner_is_shared(tmp_path: Path) -> None:
+    url = str(tmp_path / "shared")
+    assert run(AUTOTUNE, "--root", str(tmp_path / "one"), "--url", url) is None
+    assert run(AUTOTUNE, "--root", str(tmp_path / "other"), "--url", url) == {"BLOCK": 128}
+    assert set(outcomes(tmp_path / "other")["autotune"]) <= {"prefetched", "shared"}
 
 
 def test_importing_torch_with_the_hook_imports_nothing_of_the_cache() -> None:

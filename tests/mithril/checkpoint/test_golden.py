@@ -1,4 +1,4 @@
-"""Checkpoints and files of version 1 stay readable, and are still written the same."""
+"""Checkpoints and files of version 1 stay readable, those without packed planes too, and are still written the same."""
 
 import shutil
 from pathlib import Path
@@ -11,6 +11,7 @@ import mithril.checkpoint as mc
 from mithril.checkpoint import safetensors_file
 
 GOLDEN = Path(__file__).parent / "golden"
+OLDER = Path(__file__).parent / "golden-without-packed-planes"
 
 
 def states() -> dict[int, dict[str, object]]:
@@ -39,14 +40,15 @@ def objects_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (folder / "objects").rglob("*") if path.is_file()}
 
 
-def test_golden_checkpoints_are_read(tmp_path: Path) -> None:
-    shutil.copytree(GOLDEN, tmp_path / "copy")
+@pytest.mark.parametrize("golden", [GOLDEN, OLDER], ids=lambda folder: folder.name)
+def test_golden_checkpoints_are_read(golden: Path, tmp_path: Path) -> None:
+    shutil.copytree(golden, tmp_path / "copy")
     url = str(tmp_path / "copy")
     for step, state in states().items():
         assert_same(mc.load(url, step=step), state)
     with mc.Checkpoint.open(url) as checkpoint:
         assert max(ref.depth for ref in checkpoint.manifest.refs()) == 1
-    found = safetensors_file.load_file(GOLDEN / "compressed.safetensors", "np")
+    found = safetensors_file.load_file(golden / "compressed.safetensors", "np")
     assert_same({name: found[name] for name in ("w", "n")}, {name: states()[1][name] for name in ("w", "n")})
 
 

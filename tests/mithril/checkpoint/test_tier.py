@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.mithril.checkpoint.states import assert_same, trained, training_state
@@ -10,14 +11,17 @@ from tests.node import Node, free_port
 import mithril.checkpoint as mc
 from mithril.core.config import CoreSettings
 from mithril.core.errors import NotFoundError, UnavailableError
+from mithril.core.redis_store import RedisStore
 from mithril.core.store import Store
 
 QUICK = CoreSettings(connect_timeout_s=1, retries=0)
 
 
-@pytest.fixture
+@pytest.fixture(params=["1 shard", "3 shards", "near"])
 def fast(nodes: Callable[[int], Node], request: pytest.FixtureRequest) -> str:
-    return f"ygg://127.0.0.1:{nodes(1).port}/{request.node.name}"
+    node = nodes(3 if request.param == "3 shards" else 1)
+    near = f"?near={node.dir}/near.sock" if request.param == "near" else ""
+    return f"ygg://127.0.0.1:{node.port}/{request.node.originalname}-{request.param[0]}{near}"
 
 
 @pytest.fixture
@@ -45,6 +49,40 @@ def test_objects_on_the_node_are_pinned_and_expire(fast: str, durable: str) -> N
         names = [store._name(info.key) for info in store.list("")]  # type: ignore[attr-defined]
         assert len(names) > 1
         assert all(0 < client.ttl(name) <= 600 for name in names)
+
+
+def test_objects_are_read_from_the_memory_of_the_node(
+    nodes: Callable[[int], Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = nodes(1)
+    url = f"ygg://127.0.0.1:{node.port}/near"
+    state = training_state()
+    mc.save(state, url, step=1)
+    asked: list[str] = []
+    with RedisStore(f"{url}?near={node.dir}/near.sock", CoreSettings()) as store:
+        pipeline, get = store.client.pipeline, store.client.get
+
+        def listed(transaction: bool) -> Any:
+            asked.append("ranges" if transaction else "list")
+            return pipeline(transaction=transaction)
+
+        def got(name: str) -> Any:
+            asked.append("get")
+            return get(name)
+
+        monkeypatch.setattr(store.client, "pipeline", listed)
+        monkeypatch.setattr(store.client, "get", got)
+        assert_same(mc.load(store), state)
+        assert asked == ["list"]
+        with pytest.raises(NotFoundError):
+            store.get("no/such")
+        assert asked == ["list", "get"]
+
+
+def test_a_near_socket_that_is_not_there_costs_only_its_speed(nodes: Callable[[int], Node]) -> None:
+    url = f"ygg://127.0.0.1:{nodes(1).port}/not-near"
+    mc.save(training_state(), url, step=1)
+    assert_same(mc.load(f"{url}?near=/no/such/near.sock"), training_state())
 
 
 def test_a_node_that_is_gone_is_no_error_for_what_was_drained(fast: str, durable: str) -> None:

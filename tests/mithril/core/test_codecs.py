@@ -3,6 +3,7 @@
 import contextlib
 from typing import ClassVar
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from mithril.core import codecs
 from mithril.core.errors import CodecError, DamagedError
 
-NAMES = ["raw", "zstd", "lz4"]
+NAMES = ["raw", "zstd", "lz4", "planes+rans"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -32,6 +33,21 @@ def test_a_changed_frame_is_an_error(name: str, data: st.DataObject) -> None:
         assert codecs.decode(frame, size_max=1 << 20) == b"some bytes " * 50
 
 
+@pytest.mark.parametrize("extra", [0, 1])
+def test_weights_are_coded_by_their_fields(extra: int) -> None:
+    weights = np.random.default_rng(1).normal(size=3 << 20).astype(np.float32).tobytes() + b"x" * extra
+    frame = codecs.encode(weights, codecs.ChunkCodec("f32"))
+    assert codecs.decode(frame) == weights
+    assert (len(weights) / len(frame) > 1.15) == (extra == 0)
+
+
+def test_chunks_that_do_not_make_the_frame_are_refused() -> None:
+    chunks = codecs.ChunkCodec().encode(memoryview(b"x" * 100))
+    for data, size in ((chunks, 99), (chunks * 2, 150), (chunks[:-1], 100), (chunks + b"x", 100)):
+        with pytest.raises(CodecError, match="chunk"):
+            codecs.ChunkCodec().decode(memoryview(data), size)
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_frame_or_an_error(data: bytes) -> None:
     with pytest.raises((DamagedError, CodecError)):
@@ -45,7 +61,7 @@ def test_a_frame_that_is_too_large_is_refused_before_it_is_decoded() -> None:
 
 def test_an_unknown_codec_is_named_with_the_known_ones() -> None:
     frame = codecs.encode(b"x" * 100, "zstd").replace(b"zstd", b"zst9", 1)
-    with pytest.raises(CodecError, match=r"zst9 1 .*lz4 1, raw 1, zstd 1"):
+    with pytest.raises(CodecError, match=r"zst9 1 .*lz4 1, planes\+rans 1, raw 1, zstd 1"):
         codecs.decode(frame)
 
 

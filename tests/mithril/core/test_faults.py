@@ -1,5 +1,6 @@
 """Stores under faults: full, hanging, cut off, killed. An object is whole or absent, and errors say what is wrong."""
 
+import errno
 import os
 import resource
 import signal
@@ -98,6 +99,60 @@ def test_a_file_system_that_takes_no_more_is_full_and_the_object_as_it_was(tmp_p
         signal.signal(signal.SIGXFSZ, handler)
     assert store.get("k") == b"before"
     assert [path.name for path in tmp_path.iterdir()] == ["k"]
+
+
+def test_a_batch_that_is_left_by_an_error_leaves_nothing(tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path))
+    store.put("k", b"before")
+
+    def broken() -> None:
+        with store.open_batch() as batch:
+            batch.put("k", b"after")
+            batch.put("folder/other", b"x")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        broken()
+    assert store.get("k") == b"before"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "k"]
+
+
+def test_a_batch_is_named_when_all_of_it_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store.open(str(tmp_path))
+    calls: list[str] = []
+    sync, rename = os.fsync, Path.replace
+
+    def synced(file: int) -> None:
+        name = Path(f"/proc/self/fd/{file}").readlink().name
+        calls.append("sync of a file" if name.startswith(".mithril-") else f"sync of {name}")
+        sync(file)
+
+    def renamed(self: Path, target: Path) -> Path:
+        calls.append(f"rename to {target.name}")
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", renamed)
+    with store.open_batch() as batch:
+        batch.put("folder/a", b"1")
+        batch.put("folder/b", b"2")
+        assert calls == []
+    folders = ["sync of folder", f"sync of {tmp_path.name}"]
+    assert calls == ["sync of a file"] * 2 + ["rename to a", "rename to b", *folders]
+
+
+def test_a_sync_that_fails_names_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store.open(str(tmp_path))
+
+    def broken(file: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    batch = store.open_batch()
+    batch.put("k", b"x")
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(UnavailableError, match="Input/output error"), batch:
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_not_permitted_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from mithril.core.errors import (
 )
 from mithril.core.store import KEY_BYTES_MAX, PART_BYTES_MAX, Store
 
-KINDS = ["file", "memory", "s3", "ygg1", "ygg3", "redis3"]
+KINDS = ["file", "memory", "s3", "ygg1", "ygg3", "redis3", "redis-server", "valkey-server"]
 every_store = pytest.mark.parametrize("store_url", KINDS, indirect=True)
 
 
@@ -195,6 +195,23 @@ def test_a_large_stream_comes_back(store: Store) -> None:
     store.put("k", (part for _ in range(11)))
     assert store.head("k").size == 11 * len(part)
     assert store.get_range("k", 10 * len(part), 2 * len(part)) == part
+
+
+@every_store
+def test_a_batch_is_there_when_it_is_committed(store: Store) -> None:
+    store.put("c", b"before")
+    with store.open_batch() as batch:
+        threads = [threading.Thread(target=batch.put, args=(f"a/{n}", bytes([n]) * 100)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        batch.put("c", memoryview(b"after"))
+    assert store.get("c") == b"after"
+    assert {info.key: info.size for info in store.list("a")} == {f"a/{n}": 100 for n in range(8)}
+    assert store.get("a/7") == b"\7" * 100
+    with pytest.raises(KeyNameError):
+        store.open_batch().put("../x", b"")
 
 
 @every_store

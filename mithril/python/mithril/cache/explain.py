@@ -19,6 +19,8 @@ _COMPONENT = re.compile(r"^\[(?P<hash>[a-z2-7]{20,})\] (?P<name>[^:]+): (?P<valu
 _CANDIDATES_MAX = 200
 _DIFFERENCES_SHOWN = 12
 _ARTIFACT_BYTES_MAX = 1 << 30
+# A trace by AOTAutograd: it holds the components of its forward graph, and the time is counted with the graphs.
+_TRACED = "autograd-experimental"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,16 @@ class Miss:
     def text(self) -> Iterator[str]:
         """Lines for people."""
         event = self.event
-        yield f"{event['framework']} {event['kind']} {event['subject'][:24]}: compiled in {self.cost_s:.1f} s"
+        done = (
+            "traced again; its graphs tell what they cost" if self._is_traced() else f"compiled in {self.cost_s:.1f} s"
+        )
+        yield f"{event['framework']} {event['kind']} {event['subject'][:24]}: {done}"
         if event["outcome"] != "miss":
             yield f"  what was stored could not be used: {event['outcome']}"
         elif self.nearest is None:
             yield "  nothing similar is stored: it was compiled for the first time"
+        elif not self.differences and self._is_traced():
+            yield f"  the nearest, made on {self.nearest_host}, has the same forward graph; the joint one differs"
         elif not self.differences:
             yield f"  an equal key of {self.nearest_host} was stored later, or its guards did not hold"
         else:
@@ -57,6 +64,9 @@ class Miss:
                 yield f"    {one.name}: {_short(one.here)} here, {_short(one.there)} there"
             if len(self.differences) > _DIFFERENCES_SHOWN:
                 yield f"    and {len(self.differences) - _DIFFERENCES_SHOWN} more"
+
+    def _is_traced(self) -> bool:
+        return bool(self.event["kind"] == _TRACED)
 
 
 def components(graph: bytes) -> dict[str, tuple[str, str]]:
@@ -80,7 +90,8 @@ def explain(local: LocalArtifacts, run: Run) -> list[Miss]:
     return [
         _explained(event, costs[event["path"]], stored, float(run.start["time"]))
         for event in run.of("get")
-        if event["outcome"] in ("miss", "damaged", "untrusted") and costs.get(event["path"])
+        if event["outcome"] in ("miss", "damaged", "untrusted")
+        and (costs.get(event["path"]) or (event["kind"] == _TRACED and event["path"] in costs))
     ]
 
 

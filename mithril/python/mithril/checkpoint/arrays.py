@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
@@ -91,6 +91,9 @@ def torch_bytes(tensor: Any) -> memoryview:
     flat = tensor.reshape(-1)
     if flat.is_complex():
         flat = torch.view_as_real(flat).reshape(-1)
+    if flat.stride(-1) != 1:
+        # A single element is contiguous whatever its stride, but not for `view`.
+        flat = flat.as_strided(flat.shape, (1,))
     return memoryview(flat.view(torch.uint8).numpy())
 
 
@@ -98,13 +101,19 @@ def _torch_part(tensor: Any, width: int, start: int, end: int) -> memoryview:
     first, last = start // width, end // width
     if tensor.is_contiguous():
         return torch_bytes(tensor.view(-1)[first:last].cpu())
-    if tensor.dim() == 1:
-        return torch_bytes(tensor[first:last].cpu().contiguous())
-    # Whole rows that cover the part, made contiguous.
+    parts = [rows.cpu().contiguous().view(-1)[low:high] for rows, low, high in _pieces(tensor, first, last)]
+    return torch_bytes(parts[0] if len(parts) == 1 else importlib.import_module("torch").cat(parts))
+
+
+def _pieces(tensor: Any, first: int, last: int) -> Iterator[tuple[Any, int, int]]:
+    """Views that hold the elements from `first` to `last`, none much larger, and which elements of each that are."""
     row = prod(tensor.shape[1:])
-    rows = tensor[first // row : -(-last // row)].cpu().contiguous().view(-1)
-    offset = first // row * row
-    return torch_bytes(rows[first - offset : last - offset])
+    low, high = first // row, -(-last // row)
+    if tensor.ndim == 1 or row <= last - first or high - low > 2:
+        yield tensor[low:high], first - low * row, last - low * row
+        return
+    for index in range(low, high):
+        yield from _pieces(tensor[index], max(first - index * row, 0), min(last - index * row, row))
 
 
 def _bytes_of(flat: np.ndarray[Any, Any]) -> memoryview:
@@ -117,12 +126,8 @@ def _numpy_part(array: np.ndarray[Any, Any], start: int, end: int) -> memoryview
     first, last = start // width, end // width
     if array.flags.c_contiguous:
         return _bytes_of(array.reshape(-1)[first:last])
-    if array.ndim == 1:
-        return _bytes_of(np.ascontiguousarray(array[first:last]))
-    row = prod(array.shape[1:])
-    rows = np.ascontiguousarray(array[first // row : -(-last // row)]).reshape(-1)
-    offset = first // row * row
-    return _bytes_of(rows[first - offset : last - offset])
+    parts = [np.ascontiguousarray(rows).reshape(-1)[low:high] for rows, low, high in _pieces(array, first, last)]
+    return _bytes_of(parts[0] if len(parts) == 1 else np.concatenate(parts))
 
 
 def empty(kind: Kind, dtype: DType, shape: Sequence[int]) -> tuple[Any, memoryview]:

@@ -1,6 +1,6 @@
 """Boxes: the parts of tensors that slices, shards and readers are about."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -42,6 +42,28 @@ def contiguous_runs(shape: Sequence[int], box: Box) -> tuple[npt.NDArray[np.int6
         steps = (np.arange(count, dtype=np.int64) + low) * strides[dimension]
         starts = (starts[:, None] + steps[None, :]).reshape(-1)
     return starts + start * stride, length * stride
+
+
+def slabs(box: Box, width: int, bytes_max: int) -> Iterator[Box]:
+    """The parts of a box in row-major order, each as many whole rows as `bytes_max` has room for."""
+    if not box or prod(length for _, length in box) * width <= bytes_max:
+        yield box
+        return
+    (start, length), rest = box[0], box[1:]
+    rows = bytes_max // (prod(length for _, length in rest) * width)
+    if rows == 0 and rest:
+        for at in range(start, start + length):
+            for inner in slabs(rest, width, bytes_max):
+                yield ((at, 1), *inner)
+        return
+    rows = max(rows, 1)
+    for at in range(start, start + length, rows):
+        yield ((at, min(rows, start + length - at)), *rest)
+
+
+def places(box: Box, within: Box) -> tuple[slice, ...]:
+    """The index of a box in an array that holds a larger one."""
+    return tuple(slice(start - at, start - at + length) for (start, length), (at, _) in zip(box, within, strict=True))
 
 
 def normalised(shape: Sequence[int], index: Any) -> tuple[Box, set[int], tuple[int, ...]]:

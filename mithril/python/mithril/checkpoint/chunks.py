@@ -62,7 +62,10 @@ class Pool:
 
 
 class ChunkWriter:
-    """Encodes chunks and stores them: equal ones once, small ones together. `flush` completes the references."""
+    """Encodes chunks and stores them: equal ones once, small ones together.
+
+    All is stored, and the references are whole, when its `with` block has ended.
+    """
 
     def __init__(self, objects: Objects, settings: CheckpointSettings, reader: "ChunkReader") -> None:
         self._objects = objects
@@ -74,7 +77,7 @@ class ChunkWriter:
         self._pack_bytes = 0
 
     def write(self, element: str, data: memoryview | bytes, base: ChunkRef | None) -> ChunkRef:
-        """Stores one chunk, as a delta to `base` where that is smaller. Whole after the next `flush`."""
+        """Stores one chunk, as a delta to `base` where that is smaller."""
         block_bytes = self._settings.block_bytes
         root, hashes = _kernels.fingerprint(element, block_bytes, data)
         if base is not None and base.root == root.hex():
@@ -139,11 +142,20 @@ class ChunkWriter:
             ref.object, ref.offset = address, offset
             offset += len(frame)
 
-    def flush(self) -> None:
-        """Stores what still waits to be stored together."""
-        with self._lock:
-            rest = self._take_pack(0)
-        self._put_pack(rest)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                with self._lock:
+                    rest = self._take_pack(0)
+                self._put_pack(rest)
+                self._objects.flush()
+        finally:
+            self._objects.abort()
 
 
 class ChunkReader:
@@ -156,16 +168,27 @@ class ChunkReader:
 
     def whole(self, ref: ChunkRef) -> bytearray:
         """The bytes of a chunk."""
-        frame, header = self._frame(ref)
-        # Allocated when the header has confirmed the size: a manifest alone could ask for any.
-        target = bytearray(header.raw_bytes)
-        self._decode(ref, header, 0, header.blocks, frame[header.header_bytes :], memoryview(target))
-        return target
+        return self._links(list(ref.chain()))
 
     def read_into(self, ref: ChunkRef, target: memoryview) -> None:
         """Decodes a whole chunk into `target`."""
         frame, header = self._frame(ref)
-        self._decode(ref, header, 0, header.blocks, frame[header.header_bytes :], target)
+        base = self._links(list(ref.chain())[1:]) if header.base_root is not None and ref.base is not None else None
+        self._decode(ref, header, (0, header.blocks), frame[header.header_bytes :], target, base)
+
+    def _links(self, chain: list[ChunkRef]) -> bytearray:
+        """The bytes of the first of a chain, from the full chunk at its end on; two chunks are held at a time."""
+        base: bytearray | None = None
+        spare: bytearray | None = None
+        for ref in reversed(chain):
+            frame, header = self._frame(ref)
+            # Allocated when the header has confirmed the size: a manifest alone could ask for any.
+            fits = spare is not None and len(spare) == header.raw_bytes
+            target = spare if spare is not None and fits else bytearray(header.raw_bytes)
+            self._decode(ref, header, (0, header.blocks), frame[header.header_bytes :], memoryview(target), base)
+            base, spare = target, base
+        assert base is not None
+        return base
 
     def _frame(self, ref: ChunkRef) -> tuple[memoryview, _kernels.ChunkHeader]:
         frame = memoryview(self._objects.read(ref.object, ref.offset, ref.length))
@@ -173,34 +196,37 @@ class ChunkReader:
 
     def read_blocks(self, ref: ChunkRef, block_bytes: int, first: int, end: int) -> bytearray:
         """The bytes of a run of blocks."""
-        header = self._header(ref, block_bytes)
-        if header.block_bytes != block_bytes or end > header.blocks:
-            raise self._damaged(ref, "its blocks are not those of the manifest")
-        start, stop = header.stored_range(first, end)
-        stored = self._objects.read(ref.object, ref.offset + start, stop - start)
-        target = bytearray(min(end * block_bytes, ref.raw_bytes) - first * block_bytes)
-        self._decode(ref, header, first, end, memoryview(stored), memoryview(target))
-        return target
+        base: bytearray | None = None
+        for link in reversed(list(ref.chain())):
+            header = self._header(link, block_bytes)
+            if header.block_bytes != block_bytes or end > header.blocks:
+                raise self._damaged(link, "its blocks are not those of the manifest")
+            start, stop = header.stored_range(first, end)
+            stored = self._objects.read(link.object, link.offset + start, stop - start)
+            target = bytearray(min(end * block_bytes, link.raw_bytes) - first * block_bytes)
+            self._decode(link, header, (first, end), memoryview(stored), memoryview(target), base)
+            base = target
+        assert base is not None
+        return base
 
     def _decode(
         self,
         ref: ChunkRef,
         header: _kernels.ChunkHeader,
-        first: int,
-        end: int,
+        blocks: tuple[int, int],
         stored: memoryview,
         target: memoryview,
+        base: bytearray | None,
     ) -> None:
-        base: bytearray | None = None
         base_root: bytes | None = None
-        if header.base_root is not None:
-            if ref.base is None:
-                raise self._damaged(ref, "it is a delta, and the manifest does not say to what")
-            whole = first == 0 and end == header.blocks
-            base = self.whole(ref.base) if whole else self.read_blocks(ref.base, header.block_bytes, first, end)
+        if header.base_root is None:
+            base = None
+        elif ref.base is None:
+            raise self._damaged(ref, "it is a delta, and the manifest does not say to what")
+        else:
             base_root = bytes.fromhex(ref.base.root)
         try:
-            _kernels.decode(header, first, end, stored, target, base, base_root)
+            _kernels.decode(header, *blocks, stored, target, base, base_root)
         except _kernels.KernelError as error:
             raise self._damaged(ref, str(error)) from None
 

@@ -36,7 +36,7 @@ from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
 from mithril.checkpoint import dtypes, steps
-from mithril.checkpoint.arrays import Array, array_of, copy_into, memory_of
+from mithril.checkpoint.arrays import Array, array_of, memory_of
 from mithril.checkpoint.chunks import ChunkReader, ChunkWriter, Pool
 from mithril.checkpoint.loading import Checkpoint
 from mithril.checkpoint.manifest import Manifest, Shard, TensorEntry
@@ -98,10 +98,10 @@ class DcpWriter(StorageWriter):  # type: ignore[misc, unused-ignore]
         """Stores the items of this rank."""
         assert self._step is not None
         objects = Objects(self._store, self._settings.grace_s)
-        writer = ChunkWriter(objects, self._settings, ChunkReader(objects))
+        chunks = ChunkWriter(objects, self._settings, ChunkReader(objects))
         old = base_manifest(self._store, self._step, self._base, self._settings)
         written: list[tuple[Any, Array, Shard]] = []
-        with Pool(self._settings.workers) as pool:
+        with chunks as writer, Pool(self._settings.workers) as pool:
             for item in plan.items:
                 data = planner.resolve_data(item)
                 array = _array(item, data)
@@ -111,7 +111,6 @@ class DcpWriter(StorageWriter):  # type: ignore[misc, unused-ignore]
                 bases = base_chunks(old, item.index.fqn, entry, box)
                 submit_shard(pool, writer, array, box, bases, self._settings, lambda _: None)
                 written.append((item, array, box))
-        writer.flush()
         base_step = None if old is None else old.step
         return _finished([_result(item, array, box, base_step) for item, array, box in written])
 
@@ -202,6 +201,7 @@ class DcpReader(StorageReader):  # type: ignore[misc, unused-ignore]
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
         """Reads what this rank needs: of each shard only the blocks that hold a part of it."""
         checkpoint = self._checkpoint
+        filled = []
         with Pool(checkpoint.workers) as pool:
             for item in plan.items:
                 entry = checkpoint.entry(item.storage_index.fqn)
@@ -211,13 +211,15 @@ class DcpReader(StorageReader):  # type: ignore[misc, unused-ignore]
                 at = item.storage_index.offset or (0,) * len(entry.shape)
                 starts = [start + more for start, more in zip(at, item.storage_offsets, strict=True)]
                 box = tuple(zip(starts, item.lengths, strict=True))
-                target = planner.resolve_tensor(item).detach()
-                memory = memory_of(target)
+                target = planner.resolve_tensor(item)
+                memory = memory_of(target.detach())
                 if memory is not None:
-                    pool.submit(checkpoint.read_box_into, entry, box, memory)
+                    checkpoint.submit_box(pool, entry, box, memory, lambda _: None)
                 else:
-                    copy_into(target, checkpoint.read_box(item.storage_index.fqn, box, "torch"))
-                planner.commit_tensor(item, target)
+                    checkpoint.submit_copy(pool, entry, box, target.detach(), lambda _: None)
+                filled.append((item, target))
+        for item, target in filled:
+            planner.commit_tensor(item, target)
         return _finished(None)
 
     @classmethod

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mithril import _kernels
 from mithril.checkpoint import arrays, steps
 from mithril.checkpoint.arrays import Kind
-from mithril.checkpoint.boxes import Box, contiguous_runs, intersection, normalised
+from mithril.checkpoint.boxes import Box, contiguous_runs, intersection, normalised, places, slabs
 from mithril.checkpoint.chunks import ChunkReader, Pool
 from mithril.checkpoint.manifest import Manifest, Shard, TensorEntry
 from mithril.checkpoint.objects import Location, Objects
@@ -128,17 +128,14 @@ class Checkpoint:
             if shared is None:
                 continue
             covered += prod(length for _, length in shared)
-            inner = tuple((start - at, length) for (start, length), at in zip(shared, shard.offset, strict=True))
             if shared == box:
-                self._read_runs(entry, shard, inner, memory)
+                self._read_runs(entry, shard, _inner(shared, shard), memory)
                 continue
-            part = bytearray(prod(length for _, length in shared) * width)
-            self._read_runs(entry, shard, inner, memoryview(part))
-            place = tuple(
-                slice(start - at, start - at + length) for (start, length), (at, _) in zip(shared, box, strict=True)
-            )
-            lengths = tuple(length for _, length in shared)
-            target[place] = np.frombuffer(part, target.dtype).reshape(lengths)
+            for slab in slabs(shared, width, self.manifest.chunk_bytes):
+                part = bytearray(prod(length for _, length in slab) * width)
+                self._read_runs(entry, shard, _inner(slab, shard), memoryview(part))
+                lengths = tuple(length for _, length in slab)
+                target[places(slab, box)] = np.frombuffer(part, target.dtype).reshape(lengths)
         if covered != prod(shape):
             raise DamagedError(f"step {self.step}: the shards of a tensor do not cover it; use another step")
 
@@ -224,17 +221,13 @@ class Checkpoint:
                 if memory is not None:
                     values[name] = given[name]
                 elif name in given:
-                    # On another device, or not contiguous: by way of the host, a tensor at a time.
-                    kind: Kind = "numpy" if isinstance(given[name], np.ndarray) else "torch"
-                    host = self._read_new(entry, kind)
-                    arrays.copy_into(given[name], host)
                     values[name] = given[name]
-                    shown.add(entry.nbytes)
+                    self.submit_copy(pool, entry, _whole(entry), given[name], shown.add)
                     continue
                 else:
                     values[name], memory = arrays.empty(_kind(entry, framework), entry.dtype, entry.shape)
                     copies.append((name, entry))
-                self._submit(pool, entry, memory, shown.add)
+                self.submit_box(pool, entry, _whole(entry), memory, shown.add)
         for name, entry in copies:
             values[name] = arrays.finished(_kind(entry, framework), values[name])
         return unflatten(self.manifest.tree, lambda name: self._named(values, name))
@@ -244,31 +237,50 @@ class Checkpoint:
             raise DamagedError(f"step {self.step}: the tree names a tensor {name!r} that is not there")
         return values[name]
 
-    def _submit(self, pool: Pool, entry: TensorEntry, memory: memoryview, done: Callable[[int], None]) -> None:
-        """Has a tensor read by chunks where it is stored in one piece, else as a whole."""
-        box = tuple((0, size) for size in entry.shape)
-        shard = entry.shards[0] if len(entry.shards) == 1 else None
-        if shard is None or shard.shape != entry.shape:
+    def submit_box(
+        self, pool: Pool, entry: TensorEntry, box: Box, memory: memoryview, done: Callable[[int], None]
+    ) -> None:
+        """Has memory filled with a box of a tensor, by chunks where the box is stored as it is, else by its rows."""
+        shard = next((one for one in entry.shards if tuple(zip(one.offset, one.shape, strict=True)) == box), None)
 
-            def whole() -> None:
-                self.read_box_into(entry, box, memory)
-                done(entry.nbytes)
-
-            pool.submit(whole)
-            return
-
-        def task(index: int, low: int, high: int) -> None:
+        def chunk(index: int, low: int, high: int) -> None:
+            assert shard is not None
             self._read_chunk(entry, shard, index, 0, high - low, memory[low:high])
             done(high - low)
 
+        def slab(part: Box, low: int, high: int) -> None:
+            self.read_box_into(entry, part, memory[low:high])
+            done(high - low)
+
         size = self.manifest.chunk_bytes
-        for index, low in enumerate(range(0, entry.nbytes, size)):
-            pool.submit(task, index, low, min(low + size, entry.nbytes))
+        if shard is not None:
+            for index, low in enumerate(range(0, len(memory), size)):
+                pool.submit(chunk, index, low, min(low + size, len(memory)))
+            return
+        low = 0
+        for part in slabs(box, entry.dtype.width, size):
+            high = low + prod(length for _, length in part) * entry.dtype.width
+            pool.submit(slab, part, low, high)
+            low = high
+
+    def submit_copy(self, pool: Pool, entry: TensorEntry, box: Box, target: Any, done: Callable[[int], None]) -> None:
+        """Has a tensor filled that is on another device or not contiguous, by way of the host, some rows at a time."""
+        kind: Kind = "numpy" if isinstance(target, np.ndarray) else "torch"
+
+        def copy(part: Box) -> None:
+            host, memory = arrays.empty(kind, entry.dtype, [length for _, length in part])
+            self.read_box_into(entry, part, memory)
+            # The ellipsis has numpy give a view of a scalar, too.
+            arrays.copy_into(target[(*places(part, box), ...)], host)
+            done(len(memory))
+
+        for part in slabs(box, entry.dtype.width, self.manifest.chunk_bytes):
+            pool.submit(copy, part)
 
     def _read_new(self, entry: TensorEntry, kind: Kind) -> Any:
         value, memory = arrays.empty(kind, entry.dtype, entry.shape)
         with Pool(self._settings.workers) as pool:
-            self._submit(pool, entry, memory, lambda _: None)
+            self.submit_box(pool, entry, _whole(entry), memory, lambda _: None)
         return arrays.finished(kind, value)
 
     def _check_targets(self, given: Mapping[str, Any], wanted: bool) -> None:
@@ -348,6 +360,15 @@ def _gather(piece: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], run_byt
 
 def _kind(entry: TensorEntry, framework: Framework | None) -> Kind:
     return entry.kind if framework is None or entry.kind == "bytes" else framework
+
+
+def _whole(entry: TensorEntry) -> Box:
+    return tuple((0, size) for size in entry.shape)
+
+
+def _inner(box: Box, shard: Shard) -> Box:
+    """A box of a tensor, counted from the start of a shard that holds it."""
+    return tuple((start - at, length) for (start, length), at in zip(box, shard.offset, strict=True))
 
 
 def _some(names: Sequence[str]) -> str:

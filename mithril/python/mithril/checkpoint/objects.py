@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from mithril.core.content import Collected, ContentStore
 from mithril.core.errors import DamagedError, NotFoundError
-from mithril.core.store import Store
+from mithril.core.store import Batch, Data, Store
 
 Location = str | Store
 """Where checkpoints are: a URL, or an open store, which stays open."""
@@ -34,17 +34,33 @@ class Objects:
         self._grace = grace_s
         self._ttl = ttl
         self._lock = threading.Lock()
+        self._batch: Batch | None = None
         self.written_bytes = 0
 
-    def put(self, data: bytes) -> str:
-        """Stores an object, unless it is there already, and gives its address."""
+    def put(self, data: Data) -> str:
+        """Stores an object by the next `flush`, unless it is there already, and gives its address."""
         # An object with a time to live is written again, which makes it live as long as this checkpoint.
         age_max = self._grace * _REFRESH_SHARE if self._ttl is None else 0.0
-        address, written = self._content.put_fresh(data, age_max=age_max, ttl=self._ttl)
+        with self._lock:
+            batch = self._batch = self._batch or self.store.open_batch()
+        address, written = self._content.put_fresh(data, age_max=age_max, ttl=self._ttl, batch=batch)
         if written:
             with self._lock:
-                self.written_bytes += len(data)
+                self.written_bytes += memoryview(data).nbytes
         return address
+
+    def flush(self) -> None:
+        """Waits until all that was put is stored. Nobody puts meanwhile."""
+        batch, self._batch = self._batch, None
+        if batch is not None:
+            with batch:
+                pass
+
+    def abort(self) -> None:
+        """Drops what was put since the last `flush`, where the store still can."""
+        batch, self._batch = self._batch, None
+        if batch is not None:
+            batch.abort()
 
     def read(self, address: str, start: int, length: int) -> bytes:
         """A part of an object."""

@@ -116,11 +116,15 @@ def save_flat(
         steps.require_free(store, step)
     old = base_manifest(store, step, base, settings)
     objects = Objects(store, settings.grace_s, ttl)
-    writer = ChunkWriter(objects, settings, ChunkReader(objects))
+    chunks = ChunkWriter(objects, settings, ChunkReader(objects))
     total = sum(array.nbytes for array in tensors.values())
     entries: dict[str, TensorEntry] = {}
     not_quantized: list[str] = []
-    with Progress(f"save step {step}", total, progress) as shown, Pool(settings.workers) as pool:
+    with (
+        Progress(f"save step {step}", total, progress) as shown,
+        chunks as writer,
+        Pool(settings.workers) as pool,
+    ):
         for name, array in tensors.items():
             box = Shard((0,) * len(array.shape), array.shape, [])
             entry = TensorEntry(array.kind, array.dtype, array.shape, [box])
@@ -134,7 +138,6 @@ def save_flat(
                 not_quantized.append(name)
             submit_shard(pool, writer, array, box, bases, settings, shown.add)
             entries[name] = entry
-    writer.flush()
     manifest = Manifest(
         step=step,
         created=time.time(),

@@ -23,11 +23,14 @@ from typing import Any, ClassVar, Protocol
 import zstandard
 from blake3 import blake3
 
+from mithril import _kernels
 from mithril.core.errors import CodecError, DamagedError, MissingExtraError
 
 _HEADER = struct.Struct("<4sBB2xQQ16s")
 _MAGIC = b"MTF1"
 RAW = "raw"
+_CHUNK_BYTES = 8 << 20
+_BLOCK_BYTES = 256 << 10
 
 
 class Codec(Protocol):
@@ -106,6 +109,45 @@ class Lz4Codec:
         return decoded
 
 
+@dataclass(frozen=True, slots=True)
+class ChunkCodec:
+    """Elements grouped by bit field, each group with an entropy coder: chunks of checkpoints, one after the other.
+
+    `element` is the type of the elements, such as `bf16` or `f32`; bytes that are no whole number of them are `u8`.
+    """
+
+    element: str = "u8"
+    name: ClassVar[str] = "planes+rans"
+    version: ClassVar[int] = 1
+
+    def encode(self, data: memoryview) -> bytes:
+        """The chunks."""
+        element = "u8" if len(data) % _kernels.element_size(self.element) else self.element
+        chunks = []
+        for start in range(0, len(data), _CHUNK_BYTES):
+            part = data[start : start + _CHUNK_BYTES]
+            root, hashes = _kernels.fingerprint(element, _BLOCK_BYTES, part)
+            chunks.append(_kernels.encode(element, _BLOCK_BYTES, part, root, hashes))
+        return b"".join(chunks)
+
+    def decode(self, data: memoryview, size: int) -> bytes:
+        """The elements of the chunks."""
+        parts: list[bytearray] = []
+        try:
+            while data:
+                # Its checksum has been compared, so its size is that of the bytes that follow.
+                header = _kernels.ChunkHeader(data)
+                size -= header.raw_bytes
+                if size < 0 or header.stored_bytes > len(data):
+                    raise CodecError("the chunks of a frame are longer than it says")
+                parts.append(bytearray(header.raw_bytes))
+                _kernels.decode(header, 0, header.blocks, data[header.header_bytes : header.stored_bytes], parts[-1])
+                data = data[header.stored_bytes :]
+        except _kernels.KernelError as error:
+            raise CodecError(f"a chunk cannot be decoded: {error}") from error
+        return b"".join(parts)
+
+
 _codecs: dict[tuple[str, int], Codec] = {}
 
 
@@ -168,5 +210,5 @@ def _lz4() -> Any:
         raise MissingExtraError("the codec lz4", "lz4", "lz4") from None
 
 
-for _codec in (RawCodec(), ZstdCodec(), Lz4Codec()):
+for _codec in (RawCodec(), ZstdCodec(), Lz4Codec(), ChunkCodec()):
     register(_codec)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from mithril.core.errors import ExistsError, KeyNameError, NotFoundError
-from mithril.core.store import Data, Store
+from mithril.core.store import Batch, Data, Store
 from mithril.core.telemetry import logger
 
 _log = logger("core")
@@ -55,16 +55,21 @@ class ContentStore:
         """Keeps the content, and gives its hash; what is there already is not written again."""
         return self.put_fresh(data)[0]
 
-    def put_fresh(self, data: Data, *, age_max: float | None = None, ttl: float | None = None) -> tuple[str, bool]:
+    def put_fresh(
+        self, data: Data, *, age_max: float | None = None, ttl: float | None = None, batch: Batch | None = None
+    ) -> tuple[str, bool]:
         """Keeps the content, and gives its hash, and whether it was written.
 
         What is there and older than `age_max` seconds is written again: so a collection of garbage sees a young object,
-        which it leaves alone until the writer has named it.
+        which it leaves alone until the writer has named it. With a batch it is there when that is committed.
         """
         digest = blake3(data).hexdigest()
         key = _key(digest)
         if self._is_there(key, age_max):
             return digest, False
+        if batch is not None:
+            batch.put(key, data, ttl=ttl)
+            return digest, True
         # Another writer may be faster, with the same content.
         with contextlib.suppress(ExistsError):
             self.store.put(key, data, if_absent=age_max is None, ttl=ttl)
@@ -145,6 +150,7 @@ class ContentStore:
         garbage = [info for info in found if info.key.rpartition("/")[2] not in named]
         for info in garbage:
             self.store.delete(info.key)
+        self.store.sweep()
         return Collected(len(found) - len(garbage), len(garbage), sum(info.size for info in garbage))
 
     def shrink(self, size_max: int) -> Collected:

@@ -6,8 +6,9 @@ import fcntl
 import os
 import secrets
 import socket
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -23,7 +24,7 @@ from mithril.core.errors import (
     StoreError,
     UnavailableError,
 )
-from mithril.core.store import RESERVED_PREFIX, Condition, Data, ObjectInfo, Reader, Store, Writer
+from mithril.core.store import RESERVED_PREFIX, Batch, Condition, Data, ObjectInfo, Reader, Store, Writer
 
 _TEMPORARY = f"{RESERVED_PREFIX}tmp-"
 _LOCK = f"{RESERVED_PREFIX}lock"
@@ -113,6 +114,10 @@ class FileStore(Store):
             with contextlib.suppress(NotFoundError), self._errors(key):
                 self.path_of(key).unlink()
 
+    def open_batch(self) -> Batch:
+        """A batch of puts that wait for the disk together."""
+        return _FileBatch(self) if self.settings.fsync else Batch(self)
+
     def _open_reader(self, key: str) -> Reader:
         with self._errors(key):
             return _FileReader(self.path_of(key), key)
@@ -164,6 +169,7 @@ class _FileWriter(Writer):
         self._target = store.path_of(key)
         name = f"{_TEMPORARY}{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(8)}"
         self._temporary = self._target.with_name(name)
+        self._made_folder = False
         with store._errors(key):  # noqa: SLF001
             self._file = self._create()
 
@@ -172,6 +178,7 @@ class _FileWriter(Writer):
         try:
             return os.open(self._temporary, flags, 0o666)
         except FileNotFoundError:
+            self._made_folder = True
             self._temporary.parent.mkdir(parents=True, exist_ok=True)
             return os.open(self._temporary, flags, 0o666)
         except NotADirectoryError as error:
@@ -201,7 +208,7 @@ class _FileWriter(Writer):
         else:
             self._temporary.replace(self._target)
         if self._store.settings.fsync:
-            _sync_folder(self._target.parent)
+            _sync_folders(self._store.root if self._made_folder else self._target.parent, [self._target])
         return _info(self._key, os.fstat(self._file))
 
     def _link(self) -> None:
@@ -227,6 +234,57 @@ class _FileWriter(Writer):
             os.close(self._file)
             self._file = -1
             self._temporary.unlink(missing_ok=True)
+
+    def park(self) -> tuple[Path, Path]:
+        """Closes the file, which the system begins to write out; gives its name of now, and the one it is to get."""
+        try:
+            with self._store._errors(self._key):  # noqa: SLF001
+                os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
+                os.close(self._file)
+                self._file = -1
+        except BaseException:
+            self.abort()
+            raise
+        return self._temporary, self._target
+
+
+class _FileBatch(Batch):
+    """Files under temporary names, which get their own when all are on the disk."""
+
+    def __init__(self, store: FileStore) -> None:
+        super().__init__(store)
+        self._files = store
+        self._parked: list[tuple[str, Path, Path]] = []
+        self._lock = threading.Lock()
+
+    def put(self, key: str, data: Data, *, ttl: float | None = None) -> None:
+        writer = _FileWriter(self._files, self._files._checked(key), Condition())  # noqa: SLF001
+        try:
+            writer.write(data)
+        except BaseException:
+            writer.abort()
+            raise
+        temporary, target = writer.park()
+        with self._lock:
+            self._parked.append((key, temporary, target))
+
+    def commit(self) -> None:
+        # In turn: the first to be waited for takes most of the others along.
+        for key, temporary, _ in self._parked:
+            with self._files._errors(key):  # noqa: SLF001
+                _sync(temporary, os.O_RDONLY)
+        for key, temporary, target in self._parked:
+            with self._files._errors(key):  # noqa: SLF001
+                temporary.replace(target)
+        targets = [target for _, _, target in self._parked]
+        self._parked = []
+        with self._files._errors("."):  # noqa: SLF001
+            _sync_folders(self._files.root, targets)
+
+    def abort(self) -> None:
+        for _, temporary, _ in self._parked:
+            temporary.unlink(missing_ok=True)
+        self._parked = []
 
 
 def _folder(url: str) -> Path:
@@ -256,12 +314,19 @@ def _read(file: int, start: int, length: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_folders(root: Path, targets: Iterable[Path]) -> None:
+    """Has the names of files on the disk, and those of the folders above them up to `root`."""
+    folders = {folder for target in targets for folder in target.parents if folder.is_relative_to(root)}
+    for folder in sorted(folders, reverse=True):
+        _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
 
 
 def _mapped(error: OSError, url: str) -> StoreError:

@@ -37,7 +37,10 @@ _PORT = 6379
 
 
 class RedisStore(Store):
-    """A store on Yggdrasil (ygg://HOST:PORT/PREFIX) or Redis (redis://HOST:PORT/DB/PREFIX, rediss:// with TLS)."""
+    """A store on Yggdrasil (ygg://HOST:PORT/PREFIX) or Redis (redis://HOST:PORT/DB/PREFIX, rediss:// with TLS).
+
+    On the machine of the node, `ygg://HOST:PORT/PREFIX?near=/path/of/near.sock` reads from the node's memory.
+    """
 
     schemes = ("ygg", "redis", "rediss")
     expires = True
@@ -60,6 +63,7 @@ class RedisStore(Store):
             retry=_retry(settings.retries),
         )
         self._exceptions = importlib.import_module("redis.exceptions")
+        self._near = _nearby(url, self._client)
 
     @property
     def client(self) -> Any:
@@ -79,6 +83,10 @@ class RedisStore(Store):
         return f"{self._prefix}{key}"
 
     def _get(self, key: str) -> bytes:
+        near = self._read_near(key, None)
+        if near is not None:
+            self._info(key, near[0], 0)
+            return near[1]
         with self._errors(key):
             value = self._client.get(self._name(key))
         if value is None:
@@ -99,6 +107,31 @@ class RedisStore(Store):
         return found
 
     def _get_ranges(self, key: str, ranges: Sequence[tuple[int, int]], version: str | None) -> list[bytes]:
+        near = self._read_near(key, ranges)
+        answers = near if near is not None else self._ask_ranges(key, ranges)
+        header, found = answers[0], answers[1:]
+        info = self._info(key, header, 0)
+        if version is not None and info.version != version:
+            raise ChangedError("the object has changed since it was opened; open it again", self.url_of(key))
+        return found
+
+    def _read_near(self, key: str, ranges: Sequence[tuple[int, int]] | None) -> list[bytes] | None:
+        """The header and parts of a value (all after the header without `ranges`), or nothing to be asked otherwise."""
+        view = self._near.view(self._name(key)) if self._near is not None else None
+        if view is None:
+            return None
+        head = _HEADER.size
+        try:
+            with view:
+                memory = view.memory
+                spans = [(0, len(memory))] if ranges is None else ranges
+                parts = [bytes(memory[head + start : head + start + length]) for start, length in spans]
+                return [bytes(memory[:head]), *parts]
+        except importlib.import_module("yggdrasil.client.near").NearError:
+            # The node has taken the memory back meanwhile.
+            return None
+
+    def _ask_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         name = self._name(key)
         with self._errors(key), self._client.pipeline(transaction=True) as pipe:
             pipe.getrange(name, 0, _HEADER.size - 1)
@@ -107,11 +140,7 @@ class RedisStore(Store):
                 end = start + _HEADER.size + length - 1
                 pipe.getrange(name, start + _HEADER.size, end) if length else pipe.getrange(name, 1, 0)
             answers: list[bytes] = pipe.execute()
-        header, found = answers[0], answers[1:]
-        info = self._info(key, header, 0)
-        if version is not None and info.version != version:
-            raise ChangedError("the object has changed since it was opened; open it again", self.url_of(key))
-        return found
+        return answers
 
     def _head(self, key: str) -> ObjectInfo:
         with self._errors(key), self._client.pipeline(transaction=True) as pipe:
@@ -242,6 +271,19 @@ def _client_class(scheme: str) -> Any:
         return importlib.import_module("redis").Redis
     except ImportError:
         raise MissingExtraError(f"{scheme}://", "redis", "redis") from None
+
+
+def _nearby(url: str, client: Any) -> Any:
+    """The reader of the node's memory that a URL asks for, or nothing."""
+    parts = urlsplit(url)
+    path = parse_qs(parts.query).get("near", [""])[0]
+    if not path:
+        return None
+    if parts.scheme != "ygg":
+        raise ConfigError(f"{url}: near is for ygg:// only")
+    from yggdrasil.client.nearby import nearby_of  # noqa: PLC0415
+
+    return nearby_of(client, f"unix://{path}")
 
 
 def _database_and_prefix(url: str) -> tuple[int, str]:

@@ -86,6 +86,38 @@ class Writer(abc.ABC):
             self.abort()
 
 
+class Batch:
+    """Puts that are durable and visible when `commit` returns; some may be before.
+
+    Where a put alone has to wait for a disk, one of a batch does not: the batch waits once. Several threads may put.
+    """
+
+    def __init__(self, store: "Store") -> None:
+        self._store = store
+
+    def put(self, key: str, data: Data, *, ttl: float | None = None) -> None:
+        """Writes an object, whole; one that is there is replaced."""
+        self._store.put(key, data, ttl=ttl)
+
+    def commit(self) -> None:
+        """Waits until all is stored. Nobody puts meanwhile."""
+
+    def abort(self) -> None:
+        """Drops what is not stored yet."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self.commit()
+        finally:
+            self.abort()
+
+
 class Store(abc.ABC):
     """A store of objects under keys, which are relative paths such as `step-100/rank-0.bin`.
 
@@ -188,6 +220,14 @@ class Store(abc.ABC):
     ) -> Writer:
         """A writer of the object, with the conditions of `put`."""
         return self._open_writer(self._checked(key), self._condition(if_absent, if_version), ttl)
+
+    def open_batch(self) -> Batch:
+        """A batch of puts that wait together."""
+        return Batch(self)
+
+    def sweep(self) -> int:
+        """Removes what writers that were killed have left, and gives how many pieces that were."""
+        return 0
 
     def pin(self, keys: Iterable[str], seconds: float) -> int:
         """Keeps objects from eviction for a time, and gives how many were; a store that never evicts pins none."""
