@@ -33,6 +33,10 @@ pub(super) struct Plan {
     pub shard: usize,
     /// The index line of the first key, if it was asked for; else 0.
     pub home: u64,
+    /// Place of the first element of a collection among the arguments; 0 without one.
+    pub element_at: usize,
+    /// The database of the key.
+    pub db: u8,
 }
 
 /// A Python command that has ended.
@@ -191,6 +195,7 @@ impl Engine {
         for plan in &self.plans {
             self.prefetch_entry(plan.shard, plan.home, plan.hash);
         }
+        self.prefetch_elements(input, requests, &self.plans);
     }
 
     /// The plan of a request that is not executed at once: the index line of its first key is asked for.
@@ -204,6 +209,7 @@ impl Engine {
                 bytes: args.at(plan.key_at),
             };
             plan.home = self.prefetch_index(plan.shard, &key);
+            plan.db = db;
         }
         plan
     }
@@ -216,6 +222,8 @@ impl Engine {
             hash: 0,
             shard: self.me,
             home: 0,
+            element_at: 0,
+            db: 0,
         };
         let Some(id) = command else { return none };
         if self.table.spec(id).route == Route::Upload {
@@ -239,7 +247,8 @@ impl Engine {
             key_at,
             hash: hash_key(self.shape.hash_seed, key),
             shard: self.shard_of(key),
-            home: 0,
+            element_at: self.element_places.at(id),
+            ..none
         }
     }
 

@@ -127,6 +127,7 @@ impl Engine {
         for plan in &staged.plans {
             self.prefetch_entry(plan.shard, plan.home, plan.hash);
         }
+        self.prefetch_elements(&staged.bytes, &staged.requests, &staged.plans);
         let (mut start, mut first) = (0, 0);
         for part in &staged.parts {
             let bytes = start..part.bytes_end;
