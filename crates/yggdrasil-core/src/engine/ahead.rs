@@ -11,17 +11,14 @@ const AT_ONCE: usize = 32;
 
 impl Engine {
     /// Asks for the elements that planned requests name. Their entries have been asked for.
-    #[inline]
+    #[inline(never)]
     pub(super) fn prefetch_elements(&self, input: &[u8], requests: &Requests, plans: &[Plan]) {
-        if plans.iter().any(|plan| plan.element_at != 0) {
-            for first in (0..plans.len()).step_by(AT_ONCE) {
-                let plans = &plans[first..plans.len().min(first + AT_ONCE)];
-                self.prefetch_some_elements(input, requests, plans, first);
-            }
+        for first in (0..plans.len()).step_by(AT_ONCE) {
+            let plans = &plans[first..plans.len().min(first + AT_ONCE)];
+            self.prefetch_some_elements(input, requests, plans, first);
         }
     }
 
-    #[inline(never)]
     fn prefetch_some_elements(
         &self,
         input: &[u8],
@@ -47,7 +44,7 @@ impl Engine {
                 }),
             };
             last = Some((key, plan.db, table));
-            let member = args.get(plan.element_at);
+            let member = args.get(usize::from(plan.element_at));
             *ahead = table
                 .zip(member)
                 .map(|(table, member)| table.look_ahead(member));

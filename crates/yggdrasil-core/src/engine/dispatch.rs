@@ -34,7 +34,7 @@ pub(super) struct Plan {
     /// The index line of the first key, if it was asked for; else 0.
     pub home: u64,
     /// Place of the first element of a collection among the arguments; 0 without one.
-    pub element_at: usize,
+    pub element_at: u8,
     /// The database of the key.
     pub db: u8,
 }
@@ -182,6 +182,7 @@ impl Engine {
     fn plan(&mut self, index: usize, input: &[u8], requests: &Requests) {
         let db = self.sessions[index].db;
         self.plans.clear();
+        let mut elements = 0;
         for request in 0..requests.len() {
             let args = requests.args(request, input);
             let plan = if requests.len() > 1 {
@@ -190,12 +191,15 @@ impl Engine {
                 // A lone request would only wait for its own prefetches.
                 self.plan_request(self.table.lookup(&args).ok(), &args)
             };
+            elements |= plan.element_at;
             self.plans.push(plan);
         }
         for plan in &self.plans {
             self.prefetch_entry(plan.shard, plan.home, plan.hash);
         }
-        self.prefetch_elements(input, requests, &self.plans);
+        if elements != 0 {
+            self.prefetch_elements(input, requests, &self.plans);
+        }
     }
 
     /// The plan of a request that is not executed at once: the index line of its first key is asked for.

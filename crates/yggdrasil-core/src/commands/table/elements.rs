@@ -21,9 +21,8 @@ impl ElementPlaces {
     /// The place of the first element that a request names; 0 where it names none.
     #[inline(always)]
     #[must_use]
-    pub fn at(&self, command: CommandId) -> usize {
-        let place = self.0.get(command.index());
-        place.map_or(0, |place| usize::from(*place))
+    pub fn at(&self, command: CommandId) -> u8 {
+        self.0.get(command.index()).copied().unwrap_or(0)
     }
 }
 

@@ -258,6 +258,7 @@ fn a_place_holds_until_something_changes() {
     assert_eq!(told, Err(KeyspaceError::WrongKind));
     // Without memory it is as if it had been looked for.
     put(&mut rig);
+    while rig.shard.advance(NOW, 1000) {}
     rig.shard.set_memory_limit(rig.shard.memory().used);
     let at = rig.shard.use_entry_at(&k, NOW).map(|(_, at)| at);
     let told = rig.shard.change_at(at, &k, Kind::Set, &added, NOW);
