@@ -19,7 +19,8 @@ pub struct Confined<T> {
 }
 
 // SAFETY: the value is reached through `deref` only, which lets no other thread in; it is dropped by Python under the
-// GIL, and nothing it holds is bound to a thread (memory, descriptors, references to Python objects).
+// GIL, and nothing it holds is bound to a thread (memory, descriptors, references to Python objects). Values that share
+// something by counts that are not atomic, such as nodes of trees, are used and dropped under the GIL alike.
 unsafe impl<T> Send for Confined<T> {}
 // SAFETY: as above.
 unsafe impl<T> Sync for Confined<T> {}

@@ -12,6 +12,7 @@ pub use families::scripting::ScriptingQuery;
 pub use families::session::SessionCommand;
 pub use families::value::{EXPIRE_AT_MAX, database_argument};
 pub use families::{parts, scan, session};
+pub use table::elements::ElementPlaces;
 pub use table::error::CommandError;
 pub use table::flags::Flags;
 pub use table::handler::{

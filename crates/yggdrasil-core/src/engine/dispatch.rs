@@ -33,6 +33,10 @@ pub(super) struct Plan {
     pub shard: usize,
     /// The index line of the first key, if it was asked for; else 0.
     pub home: u64,
+    /// Place of the first element of a collection among the arguments; 0 without one.
+    pub element_at: u8,
+    /// The database of the key.
+    pub db: u8,
 }
 
 /// A Python command that has ended.
@@ -178,6 +182,7 @@ impl Engine {
     fn plan(&mut self, index: usize, input: &[u8], requests: &Requests) {
         let db = self.sessions[index].db;
         self.plans.clear();
+        let mut elements = 0;
         for request in 0..requests.len() {
             let args = requests.args(request, input);
             let plan = if requests.len() > 1 {
@@ -186,10 +191,14 @@ impl Engine {
                 // A lone request would only wait for its own prefetches.
                 self.plan_request(self.table.lookup(&args).ok(), &args)
             };
+            elements |= plan.element_at;
             self.plans.push(plan);
         }
         for plan in &self.plans {
             self.prefetch_entry(plan.shard, plan.home, plan.hash);
+        }
+        if elements != 0 {
+            self.prefetch_elements(input, requests, &self.plans);
         }
     }
 
@@ -204,6 +213,7 @@ impl Engine {
                 bytes: args.at(plan.key_at),
             };
             plan.home = self.prefetch_index(plan.shard, &key);
+            plan.db = db;
         }
         plan
     }
@@ -216,6 +226,8 @@ impl Engine {
             hash: 0,
             shard: self.me,
             home: 0,
+            element_at: 0,
+            db: 0,
         };
         let Some(id) = command else { return none };
         if self.table.spec(id).route == Route::Upload {
@@ -239,7 +251,8 @@ impl Engine {
             key_at,
             hash: hash_key(self.shape.hash_seed, key),
             shard: self.shard_of(key),
-            home: 0,
+            element_at: self.element_places.at(id),
+            ..none
         }
     }
 

@@ -4,6 +4,7 @@
 //! After every call the driver sends the output of the sessions in [`Engine::take_ready`], carries out
 //! [`Engine::take_events`], and writes the eventfds of [`Engine::take_wakes`].
 
+mod ahead;
 mod clients;
 mod clock;
 mod denials;
@@ -78,7 +79,9 @@ pub use users::UsersChange;
 pub use views::Unsent;
 
 use crate::acl::Users;
-use crate::commands::{CommandId, CommandSpec, NewCommand, RegistrationError, Registry};
+use crate::commands::{
+    CommandId, CommandSpec, ElementPlaces, NewCommand, RegistrationError, Registry,
+};
 use crate::control::{Control, NodeShape};
 use crate::keyspace::{EventMark, Shard, ShardReader};
 use crate::lease::{Holder, HolderId, LeasePage};
@@ -161,6 +164,7 @@ pub struct Engine {
     options: Options,
     clock: Clock,
     table: Registry,
+    element_places: ElementPlaces,
     users: Users,
     denials: denials::Denials,
     links: Links,
@@ -233,11 +237,11 @@ impl Engine {
         stats.clear();
         let now = (parts.clock.unix_ms)();
         let table = Registry::new();
-        let run = u64::from(parts.control.incarnation(parts.shard_index));
         let mut engine = Self {
             me: parts.shard_index,
             shape,
             links: Links::open(&parts.control, parts.shard_index),
+            run: u64::from(parts.control.incarnation(parts.shard_index)),
             holder: Holder::new(parts.control.lease_page(parts.shard_index)),
             returned: Returned::default(),
             control: parts.control,
@@ -249,6 +253,7 @@ impl Engine {
             clock: parts.clock,
             users: Users::new(&table),
             denials: denials::Denials::default(),
+            element_places: ElementPlaces::of(&table),
             table,
             tickets: Tickets::default(),
             gathers: Slab::new(),
@@ -257,7 +262,6 @@ impl Engine {
             deadlines: parked::Deadlines::default(),
             transactions: Slab::new(),
             transaction_serial: 0,
-            run,
             reserved: None,
             saved: None,
             deferred: VecDeque::new(),

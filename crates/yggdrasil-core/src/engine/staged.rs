@@ -127,6 +127,9 @@ impl Engine {
         for plan in &staged.plans {
             self.prefetch_entry(plan.shard, plan.home, plan.hash);
         }
+        if staged.plans.iter().any(|plan| plan.element_at != 0) {
+            self.prefetch_elements(&staged.bytes, &staged.requests, &staged.plans);
+        }
         let (mut start, mut first) = (0, 0);
         for part in &staged.parts {
             let bytes = start..part.bytes_end;

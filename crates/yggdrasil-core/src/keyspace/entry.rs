@@ -259,6 +259,11 @@ impl Header {
         self.word1 & !(u64::from(ACCESS_MASK) << 40) | u64::from(access) << 40
     }
 
+    #[inline(always)]
+    pub(super) fn set_access(&mut self, access: u32) {
+        self.word1 = self.with_access(access);
+    }
+
     /// The same plain entry with another value: neither expiry nor wide fields, before and after.
     #[inline(always)]
     pub(super) fn rewritten(

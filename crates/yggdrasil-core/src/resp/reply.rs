@@ -288,6 +288,24 @@ impl<'a> Reply<'a> {
 
     #[inline]
     fn blob(&mut self, kind: u8, bytes: &[u8]) {
+        // Most have a length of one or two digits.
+        let len = match u8::try_from(bytes.len()) {
+            Ok(len @ 0..=99) => len,
+            _ => return self.long_blob(kind, bytes),
+        };
+        let digits = [b'0' + len / 10, b'0' + len % 10];
+        let header = [kind, digits[0], digits[1], b'\r', b'\n'];
+        self.out.reserve(bytes.len() + header.len() + 2);
+        match len {
+            0..=9 => self.out.extend_from_slice(&[kind, digits[1], b'\r', b'\n']),
+            _ => self.out.extend_from_slice(&header),
+        }
+        self.out.extend_from_slice(bytes);
+        self.end();
+    }
+
+    #[inline(never)]
+    fn long_blob(&mut self, kind: u8, bytes: &[u8]) {
         if bytes.len() > LEND_BYTES_MIN && self.lend.is_some() {
             return self.lent_blob(kind, bytes);
         }

@@ -26,7 +26,7 @@ mod sequence_model;
 pub use fork::ForkMark;
 pub use huge::HugePages;
 pub use mapping::{Exposed, Mapping, ReadOnlyMapping, SharedMapping};
-pub use processor::equal_bytes;
+pub use processor::{equal_bytes, prefetch_slice};
 pub use segment::{Segment, ShmError};
 
 #[cfg(target_endian = "big")]

@@ -25,6 +25,18 @@ pub(super) fn prefetch(address: *const u8) {
 #[inline(always)]
 pub(super) fn prefetch(_address: *const u8) {}
 
+/// A hint that values of the heap will be needed soon.
+#[inline(always)]
+pub fn prefetch_slice<T>(values: &[T]) {
+    const LINE_BYTES: usize = 64;
+    let (start, bytes) = (values.as_ptr().cast::<u8>(), size_of_val(values));
+    for offset in (0..bytes).step_by(LINE_BYTES) {
+        prefetch(start.wrapping_add(offset));
+    }
+    // It need not begin with a line.
+    prefetch(start.wrapping_add(bytes.saturating_sub(1)));
+}
+
 /// Which of the 16 bytes of two words equal `wanted`: one bit each, the first byte in the lowest bit.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]

@@ -1,12 +1,13 @@
 //! A large collection as a record in parts, so that no step of its owner takes long.
 
-use std::sync::{Mutex, PoisonError};
+use std::cell::RefCell;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use yggdrasil_core::keyspace::collection::Collection;
 use yggdrasil_core::keyspace::collection::tree::Wreckage;
 
+use crate::confined::Confined;
 use crate::worker::{Worker, reserved};
 
 /// Nodes that are freed in a step.
@@ -25,14 +26,14 @@ enum State {
 pub struct RecordParts {
     #[pyo3(get)]
     number: u64,
-    state: Mutex<State>,
+    state: Confined<RefCell<State>>,
 }
 
 #[pymethods]
 impl RecordParts {
     /// The next part, of about so many bytes; an empty one while the copy is given up, `None` at the end.
     fn next<'py>(&self, py: Python<'py>, bytes: usize) -> Option<Bound<'py, PyBytes>> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.borrow_mut();
         let mut part = Vec::new();
         *state = match std::mem::replace(&mut *state, State::Done) {
             State::Head(head, tree) => {
@@ -68,7 +69,7 @@ impl Worker {
         let found = shard.tree_record_of(physical, key);
         Ok(found.map(|(number, head, tree)| RecordParts {
             number,
-            state: Mutex::new(State::Head(head, tree)),
+            state: Confined::new(RefCell::new(State::Head(head, tree))),
         }))
     }
 }

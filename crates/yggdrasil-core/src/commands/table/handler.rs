@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::keyspace::collection::Part;
 use crate::keyspace::{
-    AccessBits, Effect, EntryView, EventClasses, Expiry, Key, KeyEvent, KeyspaceError, Kind,
-    Millis, PinRoom, Received, Shard, Value, hash_key,
+    AccessBits, Effect, EntryPlace, EntryView, EventClasses, Expiry, Key, KeyEvent, KeyspaceError,
+    Kind, Millis, PinRoom, Received, Shard, Value, hash_key,
 };
 use crate::random::Random;
 use crate::resp::{Args, ArgsBuffer, Progress, Reply};
@@ -390,6 +390,21 @@ impl ShardContext<'_> {
         Ok(found)
     }
 
+    /// The value of a key, used by this, which is of the given kind and is going to be changed, and its place.
+    ///
+    /// # Errors
+    /// The key has a value of another kind.
+    #[inline]
+    pub fn to_change(
+        &mut self,
+        kind: Kind,
+        key: &Key<'_>,
+    ) -> Result<(Option<EntryView<'_>>, Option<EntryPlace>), CommandError> {
+        let (found, at) = self.shard.use_entry_at(key, self.now).unzip();
+        check_kind(Some(kind), found.as_ref())?;
+        Ok((found, at))
+    }
+
     /// Notes that a command which reads does not find its key, where somebody asks for that.
     #[inline(always)]
     pub(super) fn note_miss(&mut self, key: &Key<'_>) {
@@ -430,6 +445,36 @@ impl ShardContext<'_> {
     /// There is no memory for it, or no room for its record, or the value is of another kind.
     pub fn change(&mut self, key: &Key<'_>, kind: Kind, ops: &[u8]) -> Outcome {
         Ok(self.shard.change(key, kind, ops, self.now)?)
+    }
+
+    /// Changes a collection that was found at a place, see [`Shard::change_at`].
+    ///
+    /// # Errors
+    /// There is no memory for it, or no room for its record, or the value is of another kind.
+    #[inline]
+    pub fn change_at(
+        &mut self,
+        at: Option<EntryPlace>,
+        key: &Key<'_>,
+        kind: Kind,
+        ops: &[u8],
+    ) -> Result<Option<u64>, CommandError> {
+        Ok(self.shard.change_at(at, key, kind, ops, self.now)?)
+    }
+
+    /// Makes a collection smaller that was found at a place, see [`Shard::reduce_at`].
+    ///
+    /// # Errors
+    /// There is no room for its record, or the value is of another kind.
+    #[inline]
+    pub fn reduce_at(
+        &mut self,
+        at: Option<EntryPlace>,
+        key: &Key<'_>,
+        kind: Kind,
+        ops: &[u8],
+    ) -> Outcome {
+        Ok(self.shard.reduce_at(at, key, kind, ops, self.now)?)
     }
 
     /// Makes a collection smaller by operations, see [`Shard::reduce`].

@@ -1,5 +1,6 @@
 //! The command table: what stands in a row, where rows are found, and how they are run.
 
+pub mod elements;
 pub mod error;
 pub mod flags;
 pub mod handler;

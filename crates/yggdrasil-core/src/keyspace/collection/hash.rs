@@ -138,6 +138,18 @@ fn cell(stored: &[u8]) -> Cell<'_> {
 }
 
 impl Hash {
+    /// The fields.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// True with fields that expire.
+    #[must_use]
+    pub fn has_times(&self) -> bool {
+        !self.dues.is_empty()
+    }
+
     fn get(&self, field: &[u8]) -> Option<Cell<'_>> {
         self.table.get(field).map(cell)
     }

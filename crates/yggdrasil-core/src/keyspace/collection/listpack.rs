@@ -308,10 +308,23 @@ impl std::iter::FusedIterator for Elements<'_> {}
 
 /// A listpack that can be changed. Callers keep it below [`PACK_BYTES_MAX`]. A place that is none of its own is an
 /// error of the caller, after which the pack has other elements, and nothing worse.
-#[derive(Clone, PartialEq, Eq, Debug)]
+///
+/// There may be room before the pack: what comes and goes at the front moves nothing then but the header.
+#[derive(Clone, Debug)]
 pub struct ListpackBuf {
-    bytes: Vec<u8>,
+    /// The room, and the pack.
+    memory: Vec<u8>,
+    /// Where the pack begins.
+    start: usize,
 }
+
+impl PartialEq for ListpackBuf {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for ListpackBuf {}
 
 impl Default for ListpackBuf {
     fn default() -> Self {
@@ -328,7 +341,10 @@ impl ListpackBuf {
     pub fn with_capacity(bytes: usize) -> Self {
         let mut buffer = Vec::with_capacity(bytes.max(EMPTY_BYTES));
         buffer.extend([EMPTY_BYTES as u8, 0, 0, 0, 0, 0, END]);
-        Self { bytes: buffer }
+        Self {
+            memory: buffer,
+            start: 0,
+        }
     }
 
     /// The pack of bytes that were made here, or checked before.
@@ -336,32 +352,54 @@ impl ListpackBuf {
         if bytes.len() < EMPTY_BYTES {
             return Self::new();
         }
-        Self { bytes }
+        Self {
+            memory: bytes,
+            start: 0,
+        }
     }
 
     #[inline]
     pub fn view(&self) -> Listpack<'_> {
-        Listpack::trusted(&self.bytes)
+        Listpack::trusted(self.bytes())
     }
 
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.memory[self.start..]
     }
 
     #[inline]
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+    pub fn into_bytes(mut self) -> Vec<u8> {
+        self.memory.drain(..self.start);
+        self.memory
     }
 
     /// Gives back memory beyond what the bytes need.
     pub fn shrink_to_fit(&mut self) {
-        self.bytes.shrink_to_fit();
+        self.memory.drain(..self.start);
+        self.start = 0;
+        self.memory.shrink_to_fit();
+    }
+
+    /// Makes room for so many bytes before the first element, and for more of them to come: as much as there is in the
+    /// pack, or a fixed number, or as much as it may still grow to have `most` bytes.
+    pub fn make_room_in_front(&mut self, bytes: usize, most: usize) {
+        const ROOM_MAX: usize = 1024;
+        if self.start >= bytes {
+            return;
+        }
+        let len = self.bytes().len();
+        let room = len.min(ROOM_MAX).min(most.saturating_sub(len)).max(bytes);
+        let mut memory = Vec::with_capacity(room + len);
+        memory.resize(room, 0);
+        memory.extend_from_slice(self.bytes());
+        self.memory = memory;
+        self.start = room;
     }
 
     #[inline]
     pub fn capacity(&self) -> usize {
-        self.bytes.capacity()
+        self.memory.capacity()
     }
 
     #[inline]
@@ -422,7 +460,7 @@ impl ListpackBuf {
         let mut other = Self::with_capacity(EMPTY_BYTES + (end - at));
         other
             .open(HEADER_BYTES, 0, end - at)
-            .copy_from_slice(&self.bytes[at..end]);
+            .copy_from_slice(&self.bytes()[at..end]);
         other.write_header(Some(behind));
         self.open(at, end - at, 0);
         self.write_header(Some(before));
@@ -432,7 +470,7 @@ impl ListpackBuf {
     /// Appends all elements of another pack.
     pub fn append(&mut self, other: Listpack<'_>) {
         let entries = other.bytes.get(HEADER_BYTES..other.end()).unwrap_or(&[]);
-        let end = self.bytes.len() - 1;
+        let end = self.view().end();
         self.open(end, 0, entries.len()).copy_from_slice(entries);
         let more = other.len();
         self.change_len(|count| count.saturating_add(more));
@@ -449,20 +487,28 @@ impl ListpackBuf {
 
     /// A place that lies between the header and the end byte.
     fn bounded(&self, at: usize) -> usize {
-        at.clamp(HEADER_BYTES, self.bytes.len() - 1)
+        at.clamp(HEADER_BYTES, self.bytes().len() - 1)
     }
 
     /// Makes room of `new` bytes where there were `old` at a place.
     fn open(&mut self, at: usize, old: usize, new: usize) -> &mut [u8] {
-        let len = self.bytes.len();
+        let len = self.memory.len();
+        let from = self.start + at;
+        // Whichever part is shorter is moved, if there is room for it.
+        if new != old && at < len - from - old && self.start + old >= new {
+            let start = self.start + old - new;
+            self.memory.copy_within(self.start..from, start);
+            self.start = start;
+            return &mut self.memory[start + at..start + at + new];
+        }
         if new > old {
-            self.bytes.resize(len + (new - old), 0);
+            self.memory.resize(len + (new - old), 0);
         }
         if new != old {
-            self.bytes.copy_within(at + old..len, at + new);
-            self.bytes.truncate(len - old + new);
+            self.memory.copy_within(from + old..len, from + new);
+            self.memory.truncate(len - old + new);
         }
-        &mut self.bytes[at..at + new]
+        &mut self.memory[from..from + new]
     }
 
     /// Changes the number of elements. One that is unknown stays so.
@@ -473,22 +519,23 @@ impl ListpackBuf {
 
     #[inline]
     fn write_header(&mut self, count: Option<usize>) {
-        let total = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        let total = u32::try_from(self.bytes().len()).unwrap_or(u32::MAX);
         let count = count.and_then(|count| u16::try_from(count).ok());
-        self.bytes[..4].copy_from_slice(&total.to_le_bytes());
-        self.bytes[4..6].copy_from_slice(&count.unwrap_or(UNKNOWN).to_le_bytes());
+        let header = &mut self.memory[self.start..self.start + HEADER_BYTES];
+        header[..4].copy_from_slice(&total.to_le_bytes());
+        header[4..].copy_from_slice(&count.unwrap_or(UNKNOWN).to_le_bytes());
     }
 }
 
 impl<'a> Extend<Element<'a>> for ListpackBuf {
     fn extend<T: IntoIterator<Item = Element<'a>>>(&mut self, elements: T) {
-        self.bytes.pop();
+        self.memory.pop();
         let mut added = 0;
         for element in elements {
-            Encoded::of(element).append(&mut self.bytes);
+            Encoded::of(element).append(&mut self.memory);
             added += 1;
         }
-        self.bytes.push(END);
+        self.memory.push(END);
         self.change_len(|count| count.saturating_add(added));
     }
 }

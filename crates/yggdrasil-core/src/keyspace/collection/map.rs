@@ -8,7 +8,7 @@ use super::tree::{Leaf, Tree, Wreckage};
 const ROWS_MAX: usize = 64;
 
 /// Keys of a [`Map`].
-pub trait MapKey: Ord + Clone + Debug + Send + Sync + 'static {
+pub trait MapKey: Ord + Clone + Debug + 'static {
     /// Bytes on the heap of its own.
     fn heap_bytes(&self) -> usize {
         0
@@ -16,7 +16,7 @@ pub trait MapKey: Ord + Clone + Debug + Send + Sync + 'static {
 }
 
 /// Values of a [`Map`].
-pub trait MapValue: Clone + Debug + Send + Sync + 'static {
+pub trait MapValue: Clone + Debug + 'static {
     /// Bytes on the heap of its own.
     fn heap_bytes(&self) -> usize {
         0

@@ -28,6 +28,7 @@ pub use self::part::Part;
 use self::set::Set;
 use self::sorted_set::SortedSet;
 use self::stream::Stream;
+use self::table::Table;
 use self::tree::Wreckage;
 use super::kind::Kind;
 
@@ -76,6 +77,15 @@ impl ListNode {
         match self {
             Self::Bytes(most) => bytes <= most,
             Self::Entries(most) => bytes <= Self::SAFE_BYTES && len <= most,
+        }
+    }
+
+    /// Bytes that a node of several elements has at most.
+    #[must_use]
+    pub fn bytes_max(self) -> usize {
+        match self {
+            Self::Bytes(most) => most,
+            Self::Entries(_) => Self::SAFE_BYTES,
         }
     }
 
@@ -290,6 +300,23 @@ impl Collection {
     #[must_use]
     pub fn heap_bytes(&self) -> u64 {
         each!(self, elements => elements.heap_bytes())
+    }
+
+    /// True for a hash with fields that expire.
+    #[must_use]
+    pub fn has_times(&self) -> bool {
+        matches!(self, Self::Hash(hash) if hash.has_times())
+    }
+
+    /// The table of its members or fields, where it has one.
+    #[must_use]
+    pub fn table(&self) -> Option<&Table> {
+        match self {
+            Self::Set(set) => Some(set.table()),
+            Self::Hash(hash) => Some(hash.table()),
+            Self::SortedSet(set) => Some(set.scores()),
+            Self::List(_) | Self::Stream(_) => None,
+        }
     }
 
     /// Changes the collection, see [`Elements::apply`].

@@ -3,12 +3,14 @@
 //! The members stand in the order of their hashes. So a cursor is a hash to go on from, and a walk by cursors visits
 //! whatever is there all the time, however much comes and goes meanwhile.
 
+mod ahead;
 mod bucket;
 #[cfg(test)]
 mod tests;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+pub use self::ahead::Ahead;
 use self::bucket::Bucket;
 use super::tree::{Tree, Wreckage};
 

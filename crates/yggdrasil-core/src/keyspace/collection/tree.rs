@@ -12,7 +12,7 @@ mod tests;
 
 use std::fmt::Debug;
 use std::mem::size_of;
-use std::sync::Arc;
+use std::rc::Rc;
 
 pub use self::walk::{Back, Walk};
 pub use self::wreck::{Wreck, Wreckage, Wrecks};
@@ -25,9 +25,9 @@ const CHILDREN_FEW: usize = CHILDREN_MAX / 4;
 pub const NODE_BYTES: usize = 32;
 
 /// A block of packed elements.
-pub trait Leaf: Clone + Debug + Default + Send + Sync + 'static {
+pub trait Leaf: Clone + Debug + Default + 'static {
     /// The order of the elements; `()` where only their positions count.
-    type Key: Ord + Clone + Debug + Send + Sync;
+    type Key: Ord + Clone + Debug;
 
     /// The number of elements.
     fn len(&self) -> usize;
@@ -55,15 +55,15 @@ pub trait Leaf: Clone + Debug + Default + Send + Sync + 'static {
 
 #[derive(Debug)]
 enum Node<L: Leaf> {
-    Leaf(Arc<L>),
-    Inner(Arc<Vec<Child<L>>>),
+    Leaf(Rc<L>),
+    Inner(Rc<Vec<Child<L>>>),
 }
 
 impl<L: Leaf> Clone for Node<L> {
     fn clone(&self) -> Self {
         match self {
-            Self::Leaf(leaf) => Self::Leaf(Arc::clone(leaf)),
-            Self::Inner(children) => Self::Inner(Arc::clone(children)),
+            Self::Leaf(leaf) => Self::Leaf(Rc::clone(leaf)),
+            Self::Inner(children) => Self::Inner(Rc::clone(children)),
         }
     }
 }
@@ -110,7 +110,7 @@ impl<L: Leaf> Default for Tree<L> {
         Self {
             len: 0,
             heap_bytes: leaf_bytes(&leaf),
-            root: Node::Leaf(Arc::new(leaf)),
+            root: Node::Leaf(Rc::new(leaf)),
         }
     }
 }
@@ -133,13 +133,36 @@ enum Seek<'k, K> {
     },
 }
 
-/// The outcome of a change for the node above.
+/// The outcome of a change for the nodes above.
 struct Change<L: Leaf> {
     heap_bytes: i64,
     /// Elements that came, or went.
     len: i64,
     /// Nodes that come behind the changed one.
     behind: Vec<Child<L>>,
+    /// A neighbour may take it in.
+    is_small: bool,
+}
+
+/// Levels of inner nodes, of which no tree in memory can have more: a root is split when it has 64 children.
+const LEVELS_MAX: usize = 16;
+
+/// The way to a leaf, as the place of the child in each inner node.
+#[derive(Default)]
+struct Path {
+    places: [u8; LEVELS_MAX],
+    len: usize,
+}
+
+impl Path {
+    fn push(&mut self, place: usize) {
+        self.places[self.len] = place as u8;
+        self.len += 1;
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.places[..self.len]
+    }
 }
 
 fn leaf_bytes<L: Leaf>(leaf: &L) -> u64 {
@@ -220,14 +243,69 @@ impl<'k, K> Seek<'k, K> {
 }
 
 impl<L: Leaf> Node<L> {
+    /// Changes the leaf that a way down leads to, and notes the way. No counts above are changed yet.
+    #[inline]
     fn change<R>(
         &mut self,
-        seek: Seek<'_, L::Key>,
+        mut seek: Seek<'_, L::Key>,
+        path: &mut Path,
         change: impl FnOnce(&mut L, usize) -> R,
     ) -> (R, Change<L>) {
-        match self {
-            Self::Leaf(leaf) => change_leaf(leaf, seek, change),
-            Self::Inner(children) => change_inner(children, seek, change),
+        let mut node = self;
+        loop {
+            match node {
+                Self::Leaf(leaf) => return change_leaf(leaf, seek, change),
+                Self::Inner(children) => {
+                    let children = unshared(children);
+                    let (index, start) = match seek {
+                        Seek::Key(key) => (child_of_key(children, key), 0),
+                        Seek::Position { at, len } => child_of_position(children, at, len),
+                    };
+                    path.push(index);
+                    let child = &mut children[index];
+                    if let Seek::Key(key) = seek
+                        && *key < child.least
+                    {
+                        child.least = key.clone();
+                    }
+                    seek = seek.below(start, child.len);
+                    node = &mut child.node;
+                }
+            }
+        }
+    }
+
+    /// Counts elements that came to the leaf of a way, or went, and changed nothing else.
+    #[inline]
+    fn count(&mut self, path: &[u8], len: i64) {
+        let mut node = self;
+        for place in path {
+            let Self::Inner(children) = node else { return };
+            let child = &mut unshared(children)[usize::from(*place)];
+            child.len = child.len.saturating_add_signed(len);
+            node = &mut child.node;
+        }
+    }
+
+    /// Counts what a change has brought to the leaf of a way, and brings the nodes above in order. Returns what
+    /// comes behind this node, and the bytes that the nodes above the leaf take more.
+    fn settle(&mut self, path: &[u8], below: &mut Change<L>) {
+        let (Some((place, path)), Self::Inner(children)) = (path.split_first(), self) else {
+            return;
+        };
+        let children = unshared(children);
+        let index = usize::from(*place);
+        let child = &mut children[index];
+        child.node.settle(path, below);
+        let behind = std::mem::take(&mut below.behind);
+        let len_behind: u64 = behind.iter().map(|child| child.len).sum();
+        child.len = child.len.saturating_add_signed(below.len) - len_behind;
+        if !behind.is_empty() {
+            children.splice(index + 1..index + 1, behind);
+            below.behind = overflow(children, index);
+            below.heap_bytes += (below.behind.len() as u64 * inner_bytes::<L>()) as i64;
+        } else if below.len <= 0 {
+            below.heap_bytes -= tidy(children, index);
         }
     }
 
@@ -239,12 +317,13 @@ impl<L: Leaf> Node<L> {
     }
 }
 
+#[inline]
 fn change_leaf<L: Leaf, R>(
-    leaf: &mut Arc<L>,
+    leaf: &mut Rc<L>,
     seek: Seek<'_, L::Key>,
     change: impl FnOnce(&mut L, usize) -> R,
 ) -> (R, Change<L>) {
-    let leaf = Arc::make_mut(leaf);
+    let leaf = Rc::make_mut(leaf);
     let (bytes_before, len_before) = (leaf_bytes(leaf), leaf.len());
     let offset = match seek {
         Seek::Key(_) => 0,
@@ -261,49 +340,14 @@ fn change_leaf<L: Leaf, R>(
         behind.push(Child {
             least: part.first_key(),
             len: part.len() as u64,
-            node: Node::Leaf(Arc::new(part)),
+            node: Node::Leaf(Rc::new(part)),
         });
     }
     let change = Change {
         heap_bytes: bytes as i64 - bytes_before as i64,
         len: len as i64 - len_before as i64,
         behind,
-    };
-    (outcome, change)
-}
-
-fn change_inner<L: Leaf, R>(
-    children: &mut Arc<Vec<Child<L>>>,
-    seek: Seek<'_, L::Key>,
-    change: impl FnOnce(&mut L, usize) -> R,
-) -> (R, Change<L>) {
-    let children = unshared(children);
-    let (index, start) = match seek {
-        Seek::Key(key) => (child_of_key(children, key), 0),
-        Seek::Position { at, len } => child_of_position(children, at, len),
-    };
-    let child = &mut children[index];
-    let (outcome, below) = child.node.change(seek.below(start, child.len), change);
-    if let Seek::Key(key) = seek
-        && *key < child.least
-    {
-        child.least = key.clone();
-    }
-    let len_behind: u64 = below.behind.iter().map(|child| child.len).sum();
-    child.len = child.len.saturating_add_signed(below.len) - len_behind;
-    let mut heap_bytes = below.heap_bytes;
-    let mut behind = Vec::new();
-    if !below.behind.is_empty() {
-        children.splice(index + 1..index + 1, below.behind);
-        behind = overflow(children, index);
-        heap_bytes += (behind.len() as u64 * inner_bytes::<L>()) as i64;
-    } else if below.len <= 0 {
-        heap_bytes -= tidy(children, index);
-    }
-    let change = Change {
-        heap_bytes,
-        len: below.len,
-        behind,
+        is_small: len <= len_before && (len == 0 || leaf.is_small()),
     };
     (outcome, change)
 }
@@ -325,18 +369,18 @@ fn overflow<L: Leaf>(children: &mut Vec<Child<L>>, index: usize) -> Vec<Child<L>
 }
 
 /// The children of a node that nobody else holds.
-fn unshared<L: Leaf>(children: &mut Arc<Vec<Child<L>>>) -> &mut Vec<Child<L>> {
-    if Arc::strong_count(children) > 1 {
-        *children = Arc::new(children_of(children.iter().cloned()));
+fn unshared<L: Leaf>(children: &mut Rc<Vec<Child<L>>>) -> &mut Vec<Child<L>> {
+    if Rc::strong_count(children) > 1 {
+        *children = Rc::new(children_of(children.iter().cloned()));
     }
-    Arc::make_mut(children)
+    Rc::make_mut(children)
 }
 
 fn parent<L: Leaf>(children: Vec<Child<L>>) -> Child<L> {
     Child {
         least: children[0].least.clone(),
         len: children.iter().map(|child| child.len).sum(),
-        node: Node::Inner(Arc::new(children)),
+        node: Node::Inner(Rc::new(children)),
     }
 }
 
@@ -378,7 +422,7 @@ fn join<L: Leaf>(children: &mut Vec<Child<L>>, index: usize) -> Option<i64> {
     let freed = match (&mut left.node, &right.node) {
         (Node::Leaf(left), Node::Leaf(right)) => {
             let before = leaf_bytes(&**left) + leaf_bytes(&**right);
-            let joined = Arc::make_mut(left);
+            let joined = Rc::make_mut(left);
             if !joined.absorb(right) {
                 return None;
             }
@@ -439,15 +483,31 @@ impl<L: Leaf> Tree<L> {
         }
     }
 
+    #[inline]
     fn edit<R>(&mut self, seek: Seek<'_, L::Key>, change: impl FnOnce(&mut L, usize) -> R) -> R {
-        let (outcome, change) = self.root.change(seek, change);
+        let mut path = Path::default();
+        let (outcome, change) = self.root.change(seek, &mut path, change);
         self.len = self.len.saturating_add_signed(change.len);
+        if change.behind.is_empty() && !change.is_small {
+            self.heap_bytes = self.heap_bytes.saturating_add_signed(change.heap_bytes);
+            if change.len != 0 {
+                self.root.count(path.as_slice(), change.len);
+            }
+        } else {
+            self.settle(&path, change);
+        }
+        outcome
+    }
+
+    /// Brings the nodes above a leaf in order that was split, or is small.
+    #[inline(never)]
+    fn settle(&mut self, path: &Path, mut change: Change<L>) {
+        self.root.settle(path.as_slice(), &mut change);
         self.heap_bytes = self.heap_bytes.saturating_add_signed(change.heap_bytes);
         if !change.behind.is_empty() {
             self.raise(change.behind);
         }
         self.lower();
-        outcome
     }
 
     /// Puts a new root above the old one and what came behind it, which is counted already.
@@ -462,7 +522,7 @@ impl<L: Leaf> Tree<L> {
         loop {
             if level.len() <= CHILDREN_MAX {
                 self.heap_bytes += inner_bytes::<L>();
-                self.root = Node::Inner(Arc::new(level));
+                self.root = Node::Inner(Rc::new(level));
                 return;
             }
             let mut above = Vec::with_capacity(CHILDREN_MAX + 1);
@@ -554,7 +614,7 @@ impl<L: Leaf> Tree<L> {
             let child = Child {
                 least: leaf.first_key(),
                 len: leaf.len() as u64,
-                node: Node::Leaf(Arc::new(leaf)),
+                node: Node::Leaf(Rc::new(leaf)),
             };
             (child, bytes)
         });

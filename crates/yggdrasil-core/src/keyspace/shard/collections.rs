@@ -6,6 +6,7 @@ use slab::Slab;
 
 use crate::keyspace::bucket::{close, open};
 use crate::keyspace::classes::footprint;
+use crate::keyspace::collection::table::Table;
 use crate::keyspace::collection::tree::Wreckage;
 use crate::keyspace::collection::{Collection, Fit, Held, Packing};
 use crate::keyspace::effect::Effect;
@@ -14,6 +15,7 @@ use crate::keyspace::journal::Cause;
 use crate::keyspace::kind::{Encoding, Kind, Stored, Value};
 use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis};
 
+use super::change::Use;
 use super::{Place, Shard};
 
 /// Bytes that a change of a tree may take beside its operations: nodes that are split on its way.
@@ -89,6 +91,14 @@ impl Shard {
         self.trees.at(self.value_bytes_at(at, header))
     }
 
+    /// Third stage of a batch: the entry of a key is there; gives the table of its elements, where it has one.
+    #[inline]
+    #[must_use]
+    pub fn table_of(&self, key: &Key<'_>) -> Option<&Table> {
+        let place = self.locate(key)?;
+        self.tree_at(place.at, &place.header)?.table()
+    }
+
     fn value_bytes_at(&self, at: u64, header: &Header) -> &[u8] {
         let offset = at * 8 + header.value_offset();
         self.arena.mapping.slice(offset, header.value_bytes())
@@ -146,7 +156,7 @@ impl Shard {
         outcome
     }
 
-    fn try_change(
+    pub(super) fn try_change(
         &mut self,
         key: &Key<'_>,
         kind: Kind,
@@ -173,7 +183,10 @@ impl Shard {
         }
         match header.encoding() {
             Encoding::Raw => self.change_packed(key, &place, kind, ops, now)?,
-            Encoding::Tree => self.change_tree(key, &place, kind, ops, now)?,
+            Encoding::Tree => {
+                self.change_tree(key, &place, kind, ops, now, Use::Counts)?;
+                return Ok(());
+            }
             Encoding::Int | Encoding::Absent => return Err(KeyspaceError::WrongKind),
         }
         if kind == Kind::Hash {
@@ -234,14 +247,16 @@ impl Shard {
         outcome
     }
 
-    fn change_tree(
+    /// Changes a tree. Gives the number of its elements.
+    pub(super) fn change_tree(
         &mut self,
         key: &Key<'_>,
         place: &Place,
         kind: Kind,
         ops: &[u8],
         now: Millis,
-    ) -> Result<(), KeyspaceError> {
+        counts: Use,
+    ) -> Result<u64, KeyspaceError> {
         let header = &place.header;
         let needed = 2 * ops.len() as u64 + SPLIT_BYTES;
         self.check_heap(needed)?;
@@ -259,17 +274,24 @@ impl Shard {
         let tree = &mut all[root];
         let bytes_before = tree.heap_bytes();
         tree.apply(ops, packing);
-        let is_empty = tree.is_empty();
+        let (len, is_empty) = (tree.len(), tree.is_empty());
+        let has_times = tree.has_times();
         let bytes_after = tree.heap_bytes();
         self.count_tree_bytes(bytes_before, bytes_after);
-        let access = self.eviction.used(place, key.hash, now, bytes_before);
+        let access = match counts {
+            Use::Counts => self.eviction.used(place, key.hash, now, bytes_before),
+            Use::Counted => header.access(),
+        };
         let own = footprint(header.total_bytes());
         let (before, after) = (own + bytes_before, own + bytes_after);
         self.eviction.resized(access, before, after);
         self.note_pinned_weight(key, place, after);
         if is_empty {
             self.discard(place);
-            return Ok(());
+            return Ok(0);
+        }
+        if has_times {
+            self.note_fields_of_ops(key, ops);
         }
         let new = header.changed(number, header.has_expiry());
         open(&mut self.arena.mapping, place.home);
@@ -278,7 +300,7 @@ impl Shard {
             .mapping
             .store(place.at + 1, new.with_access(access));
         close(&mut self.arena.mapping, place.home);
-        Ok(())
+        Ok(len)
     }
 
     /// Removes an entry whose collection a change leaves empty.

@@ -4,6 +4,7 @@ mod apply;
 mod background;
 mod buckets;
 mod capture;
+mod change;
 mod check;
 mod collections;
 mod commit;
@@ -29,6 +30,7 @@ use crate::shm::Mapping;
 
 pub use self::apply::ApplyError;
 use self::background::Cleared;
+pub use self::change::EntryPlace;
 pub use self::draft::{Draft, Published, Received};
 pub use self::stamp::OwnStamp;
 use self::upload::Uploads;
@@ -239,7 +241,25 @@ impl Shard {
     /// hides such an entry.
     #[inline]
     pub fn use_entry(&mut self, key: &Key<'_>, now: Millis) -> Option<EntryView<'_>> {
-        let Some(place) = self.locate(key) else {
+        let place = self.use_place(key, now)?;
+        Some(self.view(place.at, &place.header))
+    }
+
+    /// The same, with its place.
+    #[inline]
+    pub fn use_entry_at(
+        &mut self,
+        key: &Key<'_>,
+        now: Millis,
+    ) -> Option<(EntryView<'_>, EntryPlace)> {
+        let place = self.use_place(key, now)?;
+        let at = EntryPlace::new(place, self.journal.number());
+        Some((self.view(place.at, &place.header), at))
+    }
+
+    #[inline(always)]
+    fn use_place(&mut self, key: &Key<'_>, now: Millis) -> Option<Place> {
+        let Some(mut place) = self.locate(key) else {
             self.note_read(key, 0);
             return None;
         };
@@ -259,13 +279,10 @@ impl Shard {
         };
         let access = self.eviction.used(&place, key.hash, now, tree_bytes);
         if header.access() != access {
-            self.arena
-                .mapping
-                .store(place.at + 1, header.with_access(access));
+            place.header.set_access(access);
+            self.arena.mapping.store(place.at + 1, place.header.word1);
         }
-        let mut view = self.view(place.at, header);
-        view.access = access;
-        Some(view)
+        Some(place)
     }
 
     /// Looks at the live entry of a key and changes nothing: no access is recorded, and what has expired is hidden.

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::{Rig, key, large_set};
 use crate::keyspace::collection::set::{Member, SetView, put_add, put_remove};
-use crate::keyspace::{Effect, Expiry, Kind, Packing, Record, Value};
+use crate::keyspace::{Effect, Expiry, KeyspaceError, Kind, Packing, Record, Value};
 
 const NOW: u64 = 1_700_000_000_000;
 
@@ -64,9 +64,16 @@ fn members(rig: &Rig, name: u8) -> Option<BTreeSet<Vec<u8>>> {
 }
 
 fn change(rig: &mut Rig, name: u8, ops: &[u8]) -> bool {
-    rig.shard
-        .change(&key(0, &[name]), Kind::Set, ops, NOW)
-        .is_ok()
+    let (bytes, mut len) = ([name], None);
+    let k = key(0, &bytes);
+    let at = rig.shard.use_entry_at(&k, NOW).map(|(_, at)| at);
+    let changed = rig.shard.change_at(at, &k, Kind::Set, ops, NOW);
+    if let Ok(Some(told)) = changed {
+        let members = members(rig, name).map_or(0, |members| members.len());
+        len = Some((told, members as u64));
+    }
+    assert!(len.is_none_or(|(told, members)| told == members));
+    changed.is_ok()
 }
 
 fn take(rig: &mut Rig, model: &mut Model, step: &Step) {
@@ -217,6 +224,50 @@ fn a_set_that_finds_no_memory_stays_as_it_was() {
     let mut removed = Vec::new();
     put_remove(&mut removed, b"member 1");
     rig.shard.reduce(&k, Kind::Set, &removed, NOW).unwrap();
+    let view = rig.shard.look(&k, NOW).unwrap();
+    assert_eq!(SetView::of(&view.value, rig.shard.packing()).len(), 499);
+    rig.shard.check_invariants();
+}
+
+#[test]
+fn a_place_holds_until_something_changes() {
+    let mut rig = Rig::roomy();
+    let k = key(0, b"k");
+    let put = |rig: &mut Rig| {
+        let tree = large_set();
+        rig.shard
+            .put(&k, Kind::Set, Value::Tree(&tree), Expiry::Clear, NOW)
+            .unwrap();
+    };
+    let mut added = Vec::new();
+    put_add(&mut added, b"one more");
+    put(&mut rig);
+    let at = rig.shard.use_entry_at(&k, NOW).map(|(_, at)| at);
+    let told = rig.shard.change_at(at, &k, Kind::Set, &added, NOW);
+    assert_eq!(told, Ok(Some(501)));
+    // The key is gone, or another value is there, since it was found.
+    rig.shard.remove(&k, NOW);
+    let told = rig.shard.change_at(at, &k, Kind::Set, &added, NOW);
+    assert_eq!(told, Ok(None));
+    put(&mut rig);
+    let at = rig.shard.use_entry_at(&k, NOW).map(|(_, at)| at);
+    rig.shard
+        .set(&k, Value::Bytes(b"a string"), Expiry::Clear, NOW)
+        .unwrap();
+    let told = rig.shard.change_at(at, &k, Kind::Set, &added, NOW);
+    assert_eq!(told, Err(KeyspaceError::WrongKind));
+    // Without memory it is as if it had been looked for.
+    put(&mut rig);
+    while rig.shard.advance(NOW, 1000) {}
+    rig.shard.set_memory_limit(rig.shard.memory().used);
+    let at = rig.shard.use_entry_at(&k, NOW).map(|(_, at)| at);
+    let told = rig.shard.change_at(at, &k, Kind::Set, &added, NOW);
+    assert!(matches!(told, Err(KeyspaceError::OutOfMemory { .. })));
+    let mut removed = Vec::new();
+    put_remove(&mut removed, b"member 1");
+    rig.shard
+        .reduce_at(at, &k, Kind::Set, &removed, NOW)
+        .unwrap();
     let view = rig.shard.look(&k, NOW).unwrap();
     assert_eq!(SetView::of(&view.value, rig.shard.packing()).len(), 499);
     rig.shard.check_invariants();

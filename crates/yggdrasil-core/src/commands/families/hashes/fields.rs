@@ -44,16 +44,17 @@ fn set_all(
     }
     let key = context.first_key(&args[1]);
     let now = context.now;
-    let entry = context.of_kind(Kind::Hash, &key)?;
+    let (entry, at) = context.to_change(Kind::Hash, &key)?;
     let hash = hash_of(entry.as_ref(), now);
     let (before, overwritten) = (hash.len(), expired_fields(&hash, args));
     let mut ops = ops_of(args);
     for place in (2..args.len()).step_by(2) {
         put_set(&mut ops, args.at(place), args.at(place + 1), None);
     }
-    context.change(&key, Kind::Hash, &ops)?;
+    let after = context.change_at(at, &key, Kind::Hash, &ops)?;
     context.notify(KeyEvent::HSet, &key);
-    let after = hash_of(context.shard.look(&key, now).as_ref(), now).len();
+    let len = || hash_of(context.shard.look(&key, now).as_ref(), now).len();
+    let after = after.unwrap_or_else(len);
     Ok(after - before + overwritten)
 }
 
@@ -75,12 +76,12 @@ pub(super) fn hsetnx(
 ) -> Outcome {
     let key = context.first_key(&args[1]);
     let now = context.now;
-    let entry = context.of_kind(Kind::Hash, &key)?;
+    let (entry, at) = context.to_change(Kind::Hash, &key)?;
     let is_there = hash_of(entry.as_ref(), now).get(args.at(2)).is_some();
     if !is_there {
         let mut ops = ops_of(args);
         put_set(&mut ops, args.at(2), args.at(3), None);
-        context.change(&key, Kind::Hash, &ops)?;
+        context.change_at(at, &key, Kind::Hash, &ops)?;
         context.notify(KeyEvent::HSet, &key);
     }
     reply.int(i64::from(!is_there));
@@ -94,7 +95,7 @@ pub(super) fn hdel(
 ) -> Outcome {
     let key = context.first_key(&args[1]);
     let now = context.now;
-    let entry = context.of_kind(Kind::Hash, &key)?;
+    let (entry, at) = context.to_change(Kind::Hash, &key)?;
     let hash = hash_of(entry.as_ref(), now);
     let mut gone = HashSet::new();
     let mut ops = ops_of(args);
@@ -105,7 +106,7 @@ pub(super) fn hdel(
     }
     let is_last = hash.len() == gone.len() as u64;
     if !gone.is_empty() {
-        context.reduce(&key, Kind::Hash, &ops)?;
+        context.reduce_at(at, &key, Kind::Hash, &ops)?;
         context.notify(KeyEvent::HDel, &key);
         if is_last {
             context.notify(KeyEvent::Del, &key);

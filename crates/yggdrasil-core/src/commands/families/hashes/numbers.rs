@@ -18,7 +18,7 @@ pub(super) fn hincrby(
 ) -> Outcome {
     let amount = int_argument(args.at(3))?;
     let (key, now) = (context.first_key(&args[1]), context.now);
-    let entry = context.of_kind(Kind::Hash, &key)?;
+    let (entry, at) = context.to_change(Kind::Hash, &key)?;
     let hash = hash_of(entry.as_ref(), now);
     let known = hash.get(args.at(2));
     let before = match known.map(|cell| cell.value) {
@@ -36,7 +36,7 @@ pub(super) fn hincrby(
     let mut buffer = itoa::Buffer::new();
     let digits = buffer.format(sum).as_bytes();
     put_set(&mut ops, args.at(2), digits, expire_at);
-    context.change(&key, Kind::Hash, &ops)?;
+    context.change_at(at, &key, Kind::Hash, &ops)?;
     context.notify(KeyEvent::HIncrBy, &key);
     reply.int(sum);
     Ok(())
@@ -52,7 +52,7 @@ pub(super) fn hincrbyfloat(
         return Err(CommandError::Plain("value is NaN or Infinity"));
     }
     let (key, now) = (context.first_key(&args[1]), context.now);
-    let entry = context.of_kind(Kind::Hash, &key)?;
+    let (entry, at) = context.to_change(Kind::Hash, &key)?;
     let hash = hash_of(entry.as_ref(), now);
     let known = hash.get(args.at(2));
     let before = match known.map(|cell| cell.value) {
@@ -69,7 +69,7 @@ pub(super) fn hincrbyfloat(
     let mut ops = Vec::new();
     let expire_at = known.and_then(|cell| cell.expire_at);
     put_set(&mut ops, args.at(2), sum.as_bytes(), expire_at);
-    context.change(&key, Kind::Hash, &ops)?;
+    context.change_at(at, &key, Kind::Hash, &ops)?;
     context.notify(KeyEvent::HIncrByFloat, &key);
     reply.bulk(sum.as_bytes());
     Ok(())

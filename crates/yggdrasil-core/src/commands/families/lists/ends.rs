@@ -7,7 +7,7 @@ use crate::commands::families::value::write_element;
 use crate::commands::table::error::CommandError;
 use crate::commands::table::handler::{Outcome, ShardContext, ops_of};
 use crate::keyspace::collection::list::{ListView, Side, put_pop, put_push};
-use crate::keyspace::{Key, KeyEvent, Kind, Packing, Value};
+use crate::keyspace::{EntryPlace, Key, KeyEvent, Kind, Packing, Value};
 use crate::resp::{Args, Reply};
 
 pub(super) fn lpush(
@@ -66,7 +66,7 @@ fn push(
     needs_list: bool,
 ) -> Outcome {
     let key = context.first_key(args.at(1));
-    let found = context.of_kind(Kind::List, &key)?;
+    let (found, at) = context.to_change(Kind::List, &key)?;
     if needs_list && found.is_none() {
         reply.int(0);
         return Ok(());
@@ -76,7 +76,7 @@ fn push(
     for element in args.from(2).iter() {
         put_push(&mut ops, side, element);
     }
-    context.change(&key, Kind::List, &ops)?;
+    context.change_at(at, &key, Kind::List, &ops)?;
     context.notify(pushed(side), &key);
     reply.count(before + args.len() as u64 - 2);
     Ok(())
@@ -114,7 +114,7 @@ fn pop(
         .map(|count| arguments::at_least(0, count, error));
     let wanted = wanted.transpose()?;
     let key = context.first_key(args.at(1));
-    let Some(found) = context.of_kind(Kind::List, &key)? else {
+    let (Some(found), at) = context.to_change(Kind::List, &key)? else {
         match wanted {
             Some(_) => reply.null_array(),
             None => reply.null(),
@@ -150,15 +150,19 @@ fn pop(
         }
     }
     if count > 0 {
-        remove_from_end(context, &key, side, count, count == len)?;
+        remove_from_end(context, &key, at, side, count, count == len)?;
     }
     Ok(())
 }
+
+/// Bytes of the operation that removes one element.
+const POP_BYTES: usize = 2;
 
 /// Removes elements at an end, all of them or a part, and tells of it.
 fn remove_from_end(
     context: &mut ShardContext<'_>,
     key: &Key<'_>,
+    at: Option<EntryPlace>,
     side: Side,
     count: u64,
     all: bool,
@@ -168,6 +172,13 @@ fn remove_from_end(
         context.shard.remove(key, context.now);
         context.notify(popped(side), key);
         context.notify(KeyEvent::Del, key);
+        return Ok(());
+    }
+    if count == 1 {
+        let mut ops = Vec::with_capacity(POP_BYTES);
+        put_pop(&mut ops, side, 1);
+        context.reduce_at(at, key, Kind::List, &ops)?;
+        context.notify(popped(side), key);
         return Ok(());
     }
     let removal = Removal {

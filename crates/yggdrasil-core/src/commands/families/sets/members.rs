@@ -38,10 +38,10 @@ pub(super) fn sadd(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let key = context.first_key(&args[1]);
-    let entry = context.of_kind(Kind::Set, &key)?;
+    let (entry, at) = context.to_change(Kind::Set, &key)?;
     let (ops, new) = ops_on(&set_of(entry.as_ref()), args, false, put_add);
     if new > 0 {
-        context.change(&key, Kind::Set, &ops)?;
+        context.change_at(at, &key, Kind::Set, &ops)?;
         context.notify(KeyEvent::SAdd, &key);
     }
     reply.count(new);
@@ -54,12 +54,12 @@ pub(super) fn srem(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let key = context.first_key(&args[1]);
-    let entry = context.of_kind(Kind::Set, &key)?;
+    let (entry, at) = context.to_change(Kind::Set, &key)?;
     let set = set_of(entry.as_ref());
     let (ops, count) = ops_on(&set, args, true, put_remove);
     let is_last = set.len() == count;
     if count > 0 {
-        context.reduce(&key, Kind::Set, &ops)?;
+        context.reduce_at(at, &key, Kind::Set, &ops)?;
         context.notify(KeyEvent::SRem, &key);
         if is_last {
             context.notify(KeyEvent::Del, &key);

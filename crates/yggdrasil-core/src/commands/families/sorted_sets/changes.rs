@@ -220,10 +220,10 @@ pub(in crate::commands::families) fn add(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let key = context.first_key(args.at(1));
-    let found = context.of_kind(Kind::SortedSet, &key)?;
+    let (found, at) = context.to_change(Kind::SortedSet, &key)?;
     let addition = Addition::of(&view_of(found.as_ref())?, options, pairs, ops_of(args))?;
     if !addition.ops.is_empty() {
-        context.change(&key, Kind::SortedSet, &addition.ops)?;
+        context.change_at(at, &key, Kind::SortedSet, &addition.ops)?;
         let event = match options.increments {
             true => KeyEvent::ZIncr,
             false => KeyEvent::ZAdd,
@@ -241,7 +241,7 @@ pub(in crate::commands::families) fn add(
 
 fn zrem(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = context.first_key(args.at(1));
-    let found = context.of_kind(Kind::SortedSet, &key)?;
+    let (found, at) = context.to_change(Kind::SortedSet, &key)?;
     let view = view_of(found.as_ref())?;
     let members = || args.iter().skip(2);
     let mut there: Vec<&[u8]> = members()
@@ -257,7 +257,7 @@ fn zrem(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) 
     }
     let is_emptied = view.len() == there.len() as u64;
     if !there.is_empty() {
-        context.reduce(&key, Kind::SortedSet, &ops)?;
+        context.reduce_at(at, &key, Kind::SortedSet, &ops)?;
         notify_removal(context, KeyEvent::ZRem, &key, is_emptied);
     }
     reply.count(there.len() as u64);

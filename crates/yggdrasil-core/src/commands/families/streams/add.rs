@@ -140,7 +140,7 @@ pub(super) fn xadd(
     }
     let key = context.first_key(args.at(1));
     let now = context.now;
-    let entry = context.of_kind(Kind::Stream, &key)?;
+    let (entry, place) = context.to_change(Kind::Stream, &key)?;
     let found = entry.as_ref().and_then(stream_of);
     if found.is_none() && options.no_stream {
         reply.null();
@@ -150,7 +150,7 @@ pub(super) fn xadd(
     let id = new.resolve(last, now)?;
     let mut ops = ops_of(args);
     StreamOps::new(&mut ops).add(id, args.slice(fields..args.len()).iter());
-    context.change(&key, Kind::Stream, &ops)?;
+    context.change_at(place, &key, Kind::Stream, &ops)?;
     context.notify(KeyEvent::XAdd, &key);
     if let Some(trimming) = options.trimming {
         trim(context, &key, trimming)?;

@@ -71,6 +71,9 @@ impl ListLeaf {
         let new = Element::of(element);
         let bytes = pack.bytes().len() + new.packed_len();
         if !is_large && (len == 0 || limit.allows(bytes, len + 1)) {
+            if offset == 0 && len > 0 {
+                pack.make_room_in_front(new.packed_len(), limit.bytes_max());
+            }
             pack.insert(place(pack, offset), new);
         } else if len == 0 {
             self.part = Part::of(element, limit);

@@ -160,6 +160,8 @@ enum Change {
     Split(usize),
     Append(Vec<Vec<u8>>),
     Prepend(Vec<Vec<u8>>),
+    Room(usize, usize),
+    Shrink,
 }
 
 fn text() -> impl Strategy<Value = Vec<u8>> {
@@ -186,6 +188,8 @@ fn change() -> impl Strategy<Value = Change> {
         1 => any::<usize>().prop_map(Change::Split),
         1 => texts().prop_map(Change::Append),
         1 => texts().prop_map(Change::Prepend),
+        4 => (0..40_usize, 0..3000_usize).prop_map(|(bytes, most)| Change::Room(bytes, most)),
+        1 => Just(Change::Shrink),
     ]
 }
 
@@ -240,7 +244,26 @@ fn apply(change: Change, pack: &mut ListpackBuf, model: &mut Vec<Vec<u8>>) {
             pack.prepend(pack_of(&more).view());
             model.splice(0..0, more);
         }
+        Change::Room(bytes, most) => pack.make_room_in_front(bytes, most),
+        Change::Shrink => {
+            pack.shrink_to_fit();
+            assert_eq!(pack.capacity(), pack.bytes().len());
+        }
     }
+}
+
+#[test]
+fn what_comes_and_goes_in_front_moves_nothing_behind() {
+    let mut pack = pack_of(&vec![b"element".to_vec(); 100]);
+    pack.make_room_in_front(20, 4096);
+    let end = |pack: &ListpackBuf| pack.bytes().as_ptr_range().end;
+    let before = end(&pack);
+    for _ in 0..20 {
+        pack.push_front(Element::Str(b"another"));
+    }
+    assert_eq!(pack.remove(pack.view().first().unwrap(), 50), 50);
+    assert_eq!(end(&pack), before);
+    assert_eq!(Listpack::parse(pack.bytes()).unwrap().len(), 70);
 }
 
 proptest! {
@@ -267,7 +290,8 @@ proptest! {
         let found = view.find(Element::of(&sought), HEADER_BYTES, 0);
         let expected = model.iter().position(|text| *text == sought);
         prop_assert_eq!(found, expected.and_then(|index| view.seek(index as i64)));
-        prop_assert_eq!(pack_of(&model), pack);
+        prop_assert_eq!(&pack_of(&model), &pack);
+        prop_assert_eq!(pack_of(&model).into_bytes(), pack.into_bytes());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::keyspace::collection::tree::Leaf;
 use crate::keyspace::collection::wire::{length_at, length_bytes, write_bytes, write_length};
+use crate::shm::prefetch_slice;
 
 use super::Row;
 
@@ -100,6 +101,25 @@ impl Bucket {
         self.slots
             .get(index + 1)
             .map_or(self.bytes.len(), |slot| slot.start as usize)
+    }
+
+    /// Asks for the memory of the places of all rows.
+    #[inline]
+    pub(super) fn ask_for_places(&self) {
+        prefetch_slice(&self.slots);
+    }
+
+    /// Asks for the memory of the row of a hash, or of that before which it belongs.
+    #[inline]
+    pub(super) fn ask_for_row(&self, hash: u32) {
+        /// Longer rows are copied or compared from their beginning on, which the processor foresees.
+        const BYTES_MAX: usize = 128;
+        let index = self.slots.partition_point(|slot| slot.hash < hash);
+        if let Some(slot) = self.slots.get(index) {
+            let start = slot.start as usize;
+            let end = self.end_of(index).min(start + BYTES_MAX);
+            prefetch_slice(&self.bytes[start..end]);
+        }
     }
 
     /// The row at a position.

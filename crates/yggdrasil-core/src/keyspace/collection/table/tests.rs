@@ -47,6 +47,10 @@ proptest! {
         prop_assert_eq!(table.len(), model.len() as u64);
         for (member, value) in &model {
             prop_assert_eq!(table.get(member), Some(&value[..]));
+            let ahead = table.look_ahead(member);
+            ahead.ask_for_places();
+            ahead.ask_for_row();
+            prop_assert_eq!(ahead.get(member), Some(&value[..]));
         }
         let rows: BTreeMap<_, _> = table.rows().collect();
         prop_assert_eq!(rows.len(), model.len());

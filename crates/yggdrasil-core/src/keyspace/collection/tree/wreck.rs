@@ -1,12 +1,12 @@
 //! Trees that nobody needs any more, freed in steps.
 
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use super::{Leaf, Node, Tree, leaf_bytes};
 
 /// The remains of a collection.
-pub trait Wreckage: Debug + Send {
+pub trait Wreckage: Debug {
     /// Frees about `budget` nodes. Returns the bytes that became free and what is left of the budget, which is
     /// something once all is freed.
     fn free(&mut self, budget: usize) -> (u64, usize);
@@ -43,7 +43,7 @@ impl<L: Leaf> Wreckage for Wreck<L> {
                 Node::Leaf(leaf) => freed += leaf_bytes(&*leaf),
                 Node::Inner(children) => {
                     // What somebody else holds lives on, and is no work.
-                    if let Ok(children) = Arc::try_unwrap(children) {
+                    if let Ok(children) = Rc::try_unwrap(children) {
                         self.nodes
                             .extend(children.into_iter().map(|child| child.node));
                     }
