@@ -50,7 +50,7 @@ fn record(value: &[u8]) -> Record<'_> {
 fn main() -> Result<(), Box<dyn Error>> {
     let directory = std::env::args_os().nth(1).map(PathBuf::from);
     let directory = directory.ok_or("usage: acknowledged DIRECTORY")?;
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::default());
     let mut recovery = Recovery::scan(Arc::clone(&disk), &directory)?;
     let mut last = 0;
     recovery.step(u64::MAX / 2, &mut |found, number| {

@@ -1,4 +1,4 @@
-//! The log of a shard: each change as a record in mapped segments, and the way back from there.
+//! The log of a shard: each change as a record in segments, and the way back from there.
 //!
 //! `docs/formats.md` specifies the files byte by byte.
 

@@ -64,7 +64,7 @@ impl LogRecovery {
     fn new(directory: PathBuf) -> Self {
         Self {
             directory,
-            disk: Arc::new(RealDisk),
+            disk: Arc::new(RealDisk::default()),
             recovery: Mutex::new(None),
         }
     }

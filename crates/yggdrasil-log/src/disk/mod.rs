@@ -6,6 +6,7 @@ mod processor;
 mod real;
 mod simulated;
 mod simulated_lines;
+mod tail;
 
 use std::fmt::Debug;
 use std::io;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 pub use real::RealDisk;
 pub use simulated::{Damage, SimulatedDisk};
 pub use simulated_lines::Mistake;
+pub use tail::{TAIL, settle};
 
 /// The way in which bytes become durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,7 +125,7 @@ pub struct Contents {
 }
 
 /// The bytes of a file that is open for changes. What is written survives the process at once, and a power cut after
-/// a sync.
+/// a sync. Writing goes on behind the last byte; whoever begins again before that gives up what stands behind.
 pub trait Area: Send + Debug {
     /// Bytes of the file.
     fn bytes(&self) -> u64;
@@ -145,6 +147,9 @@ pub trait Syncer: Send + Sync + Debug {
     /// # Errors
     /// The disk fails. What was not durable before may be lost then, also where a later call succeeds.
     fn sync(&self) -> io::Result<()>;
+
+    /// Does what makes later syncs cheaper, while nobody waits for one.
+    fn prepare(&self) {}
 
     /// The way in which it does so.
     fn persist(&self) -> Persist {

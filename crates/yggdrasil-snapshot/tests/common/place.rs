@@ -55,7 +55,7 @@ impl Place {
         let scratch = Scratch::new(name);
         let directory = scratch.0.join("log").join("shard-0");
         fs::create_dir_all(&directory).unwrap();
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::default());
         let options = WriterOptions {
             directory: directory.clone(),
             segment_bytes: SEGMENT_BYTES,
@@ -82,7 +82,7 @@ impl Place {
     }
 
     pub fn history(&self) -> LogHistory {
-        LogHistory::new(Arc::new(RealDisk), &self.log(), 0)
+        LogHistory::new(Arc::new(RealDisk::default()), &self.log(), 0)
     }
 
     pub fn write(&mut self, from: u32, count: u32) {
@@ -135,7 +135,7 @@ impl Place {
 
 /// All changes that a reader of a log finds.
 pub fn changes_of(log: &Path) -> Vec<(u64, Vec<u8>)> {
-    let mut reader = Reader::open(Arc::new(RealDisk), log).unwrap();
+    let mut reader = Reader::open(Arc::new(RealDisk::default()), log).unwrap();
     let mut changes = Vec::new();
     while let Some(entry) = reader.read().unwrap() {
         if let Content::Change(record) = entry.frame.content {

@@ -42,13 +42,13 @@ class Durability(Section):
     ] = 200
     log_unflushed_max: Annotated[
         Size,
-        Field(ge=MIB, le=64 * GIB),
+        Field(ge=MIB, le=24 * MIB),
         Option(
             help="Bytes that each shard's log may have written and not made durable. Beyond that writers wait for the "
             "disk; they are not refused.",
             unit="bytes",
         ),
-    ] = 256 * MIB
+    ] = 24 * MIB
     log_segment_size: Annotated[
         Size,
         Field(ge=MIB, le=4 * GIB),
