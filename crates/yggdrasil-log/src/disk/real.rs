@@ -1,20 +1,23 @@
 //! The disk of the machine.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
+use rustix::fs::{Advice, FallocateFlags, SeekFrom, fadvise, fallocate, seek};
 use rustix::io::Errno;
 
 use super::direct::{DirectArea, Store};
 use super::mapped::Mapped;
-use super::{Area, Contents, Disk, Syncer};
+use super::{Area, Contents, Disk, Source, Syncer};
 
 /// From so many bytes on a system call costs less than a fault for each new page that is stored to.
 const CALL_BYTES_MIN: usize = 16 * 1024;
+/// Bytes of a file that is read that the kernel fetches ahead.
+const FETCHED_BYTES: u64 = 8 << 20;
 /// Zeros are written in pieces of so many bytes, where the file system cannot set room aside.
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -32,6 +35,48 @@ struct RealArea {
 
 #[derive(Debug)]
 struct RealFile(File);
+
+/// A file that is read, and fetched by the kernel some time before.
+#[derive(Debug)]
+struct RealSource {
+    file: File,
+    length: u64,
+    data_end: u64,
+    /// Up to where the kernel was asked to fetch it.
+    announced: u64,
+}
+
+impl RealSource {
+    /// Asks the kernel for what follows an offset, and does not wait for it.
+    fn announce(&mut self, offset: u64) {
+        let until = (offset + FETCHED_BYTES).min(self.data_end);
+        if let Some(bytes) = NonZeroU64::new(until.saturating_sub(self.announced))
+            && (until == self.data_end || offset + FETCHED_BYTES / 2 > self.announced)
+        {
+            // Where it fails, the bytes are fetched when they are read.
+            let _ = fadvise(&self.file, self.announced, Some(bytes), Advice::WillNeed);
+            self.announced = until;
+        }
+    }
+}
+
+impl Source for RealSource {
+    fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn data_end(&self) -> u64 {
+        self.data_end
+    }
+
+    fn read(&mut self, offset: u64, wanted: u64, out: &mut Vec<u8>) -> io::Result<()> {
+        self.announce(offset);
+        let bytes = wanted.min(self.data_end.saturating_sub(offset));
+        self.file.seek(io::SeekFrom::Start(offset))?;
+        (&self.file).take(bytes).read_to_end(out)?;
+        Ok(())
+    }
+}
 
 impl Disk for RealDisk {
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
@@ -85,6 +130,18 @@ impl Disk for RealDisk {
         let mut bytes = Vec::with_capacity(usize::try_from(end).map_err(io::Error::other)?);
         file.take(end).read_to_end(&mut bytes)?;
         Ok(Contents { bytes, length })
+    }
+
+    fn source(&self, path: &Path) -> io::Result<Box<dyn Source>> {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let data_end = end_of_data(&file, length);
+        Ok(Box::new(RealSource {
+            file,
+            length,
+            data_end,
+            announced: 0,
+        }))
     }
 
     fn read_head(&self, path: &Path, at_most: usize) -> io::Result<(Vec<u8>, u64)> {
