@@ -96,6 +96,12 @@ pub trait Disk: Send + Sync + Debug {
     /// It is not there, or the disk fails.
     fn read(&self, path: &Path) -> io::Result<Contents>;
 
+    /// Opens a file to read it part by part from its beginning on.
+    ///
+    /// # Errors
+    /// It is not there, or the disk fails.
+    fn source(&self, path: &Path) -> io::Result<Box<dyn Source>>;
+
     /// The first bytes of a file, as many as `at_most`, and the length of all of it.
     ///
     /// # Errors
@@ -122,6 +128,21 @@ pub struct Contents {
     pub bytes: Vec<u8>,
     /// Bytes of all of it.
     pub length: u64,
+}
+
+/// A file that is read part by part.
+pub trait Source: Send + Debug {
+    /// Bytes of the file.
+    fn length(&self) -> u64;
+
+    /// The offset behind its data: zeros follow up to its end, or nothing.
+    fn data_end(&self) -> u64;
+
+    /// Appends as many bytes from an offset on as are wanted, or fewer: at least one where there is data.
+    ///
+    /// # Errors
+    /// The disk fails.
+    fn read(&mut self, offset: u64, wanted: u64, out: &mut Vec<u8>) -> io::Result<()>;
 }
 
 /// The bytes of a file that is open for changes. What is written survives the process at once, and a power cut after

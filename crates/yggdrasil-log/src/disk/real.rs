@@ -1,19 +1,22 @@
 //! The disk of the machine.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
+use rustix::fs::{Advice, FallocateFlags, SeekFrom, fadvise, fallocate, seek};
 use rustix::io::Errno;
 
 use super::direct::DirectArea;
 use super::mapped::Mapped;
 use super::tail::{Held, Tails};
-use super::{Area, Contents, Disk};
+use super::{Area, Contents, Disk, Source};
 
+/// Bytes of a file that is read that the kernel fetches ahead.
+const FETCHED_BYTES: u64 = 8 << 20;
 /// Zeros are written in pieces of so many bytes, where the file system cannot set room aside.
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -21,6 +24,74 @@ const PIECE_BYTES: usize = 1 << 20;
 #[derive(Clone, Default, Debug)]
 pub struct RealDisk {
     tails: Arc<Tails>,
+}
+
+/// A file that is read, and fetched by the kernel some time before.
+#[derive(Debug)]
+struct RealSource {
+    file: File,
+    length: u64,
+    data_end: u64,
+    held: Option<Held>,
+    /// Up to where the kernel was asked to fetch it.
+    announced: u64,
+}
+
+impl RealSource {
+    fn open(path: &Path) -> io::Result<Self> {
+        let held = Held::of(path)?;
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let mut data_end = end_of_data(&file, length);
+        let held = held
+            .map(|held| held.behind(&file, data_end))
+            .transpose()?
+            .filter(|held| held.end() <= length);
+        if let Some(held) = &held {
+            data_end = data_end.max(held.end());
+        }
+        Ok(Self {
+            file,
+            length,
+            data_end,
+            held,
+            announced: 0,
+        })
+    }
+
+    /// Asks the kernel for what follows an offset, and does not wait for it.
+    fn announce(&mut self, offset: u64) {
+        let until = (offset + FETCHED_BYTES).min(self.data_end);
+        if let Some(bytes) = NonZeroU64::new(until.saturating_sub(self.announced))
+            && (until == self.data_end || offset + FETCHED_BYTES / 2 > self.announced)
+        {
+            // Where it fails, the bytes are fetched when they are read.
+            let _ = fadvise(&self.file, self.announced, Some(bytes), Advice::WillNeed);
+            self.announced = until;
+        }
+    }
+}
+
+impl Source for RealSource {
+    fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn data_end(&self) -> u64 {
+        self.data_end
+    }
+
+    fn read(&mut self, offset: u64, wanted: u64, out: &mut Vec<u8>) -> io::Result<()> {
+        self.announce(offset);
+        let bytes = wanted.min(self.data_end.saturating_sub(offset));
+        self.file.seek(io::SeekFrom::Start(offset))?;
+        let start = out.len();
+        (&self.file).take(bytes).read_to_end(out)?;
+        match &self.held {
+            Some(held) => held.patch(offset, &mut out[start..]),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Disk for RealDisk {
@@ -71,24 +142,24 @@ impl Disk for RealDisk {
     }
 
     fn read(&self, path: &Path) -> io::Result<Contents> {
-        let held = Held::of(path)?;
-        let file = File::open(path)?;
-        let length = file.metadata()?.len();
-        let end = end_of_data(&file, length);
+        let mut source = RealSource::open(path)?;
+        let (length, end) = (source.length, source.data_end);
         let mut bytes = Vec::with_capacity(usize::try_from(end).map_err(io::Error::other)?);
-        file.take(end).read_to_end(&mut bytes)?;
-        held.add_to(&mut bytes, length)?;
+        source.read(0, end, &mut bytes)?;
         Ok(Contents { bytes, length })
     }
 
+    fn source(&self, path: &Path) -> io::Result<Box<dyn Source>> {
+        Ok(Box::new(RealSource::open(path)?))
+    }
+
     fn read_head(&self, path: &Path, at_most: usize) -> io::Result<(Vec<u8>, u64)> {
-        let held = Held::of(path)?;
-        let file = File::open(path)?;
-        let bytes = file.metadata()?.len();
+        let mut source = RealSource::open(path)?;
         let mut head = Vec::with_capacity(at_most);
-        file.take(at_most as u64).read_to_end(&mut head)?;
-        held.add_to(&mut head, bytes.min(at_most as u64))?;
-        Ok((head, bytes))
+        // Zeros may follow the data.
+        source.data_end = source.length;
+        source.read(0, at_most as u64, &mut head)?;
+        Ok((head, source.length))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -188,7 +188,7 @@ impl Tails {
 
 /// Puts what the ring of a directory has where it belongs, into the segments.
 pub fn settle(directory: &Path) -> io::Result<()> {
-    let Some((file, stretches)) = read_head(directory)? else {
+    let Some((tail, stretches)) = read_head(directory)? else {
         return Ok(());
     };
     for stretch in stretches {
@@ -197,80 +197,96 @@ pub fn settle(directory: &Path) -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             segment => segment?,
         };
-        let mut contents = Vec::new();
-        io::Read::read_to_end(&mut (&segment), &mut contents)?;
-        let length = contents.len() as u64;
-        if let Some(from) = add(&file, &stretch, &mut contents)? {
-            let end = contents
-                .len()
-                .min(usize::try_from(length).unwrap_or(usize::MAX));
-            segment.write_all_at(&contents[from..end], from as u64)?;
-            segment.sync_data()?;
+        let length = segment.metadata()?.len();
+        let held = Held::new(tail.try_clone()?, stretch).behind(&segment, length)?;
+        if held.end() <= length {
+            held.write_to(&segment)?;
         }
     }
     Ok(())
 }
 
 /// What the ring has of a segment. It is looked at before the segment is read: what goes there meanwhile is in both.
-#[derive(Debug, Default)]
-pub(super) struct Held(Option<(File, Stretch)>);
+#[derive(Debug)]
+pub(super) struct Held {
+    tail: File,
+    stretch: Stretch,
+    /// The first byte that is not in the segment.
+    start: u64,
+}
 
 impl Held {
+    fn new(tail: File, stretch: Stretch) -> Self {
+        Self {
+            tail,
+            stretch,
+            start: stretch.drained,
+        }
+    }
+
     /// Looks for the bytes of a file that is a segment, perhaps.
-    pub fn of(path: &Path) -> io::Result<Self> {
+    pub fn of(path: &Path) -> io::Result<Option<Self>> {
         let name = path.file_name().and_then(|name| name.to_str());
         let (Some(sequence), Some(directory)) = (name.and_then(sequence_of), path.parent()) else {
-            return Ok(Self::default());
+            return Ok(None);
         };
-        let Some((file, stretches)) = read_head(directory)? else {
-            return Ok(Self::default());
+        let Some((tail, stretches)) = read_head(directory)? else {
+            return Ok(None);
         };
         let own = stretches
             .into_iter()
             .find(|stretch| stretch.sequence == sequence);
-        Ok(Self(own.map(|stretch| (file, stretch))))
+        Ok(own.map(|stretch| Self::new(tail, stretch)))
     }
 
-    /// Adds them to the first bytes of the segment, as many as `at_most`.
-    pub fn add_to(&self, contents: &mut Vec<u8>, at_most: u64) -> io::Result<()> {
-        if let Some((file, stretch)) = &self.0
-            && stretch.drained < at_most
-        {
-            let written = stretch.written.min(at_most);
-            add(
-                file,
-                &Stretch {
-                    written,
-                    ..*stretch
-                },
-                contents,
-            )?;
+    /// Leaves out what stands in the segment, whose data ends before an offset.
+    pub fn behind(mut self, segment: &File, data_end: u64) -> io::Result<Self> {
+        let mut end = data_end;
+        let mut block = [0; BLOCK as usize];
+        while end > self.start {
+            let from = down(end - 1);
+            let bytes = &mut block[..(end - from) as usize];
+            segment.read_exact_at(bytes, from)?;
+            if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+                self.start = self.start.max(from + last as u64 + 1);
+                break;
+            }
+            end = from;
+        }
+        Ok(self)
+    }
+
+    /// The offset behind the last byte.
+    pub fn end(&self) -> u64 {
+        self.stretch.written
+    }
+
+    /// Puts in what belongs to a part of the segment that begins at an offset.
+    pub fn patch(&self, offset: u64, part: &mut [u8]) -> io::Result<()> {
+        let end = self.end().min(offset + part.len() as u64);
+        let mut done = self.start.max(offset);
+        while done < end {
+            let at = self.stretch.base.wrapping_add(done) % self.stretch.ring;
+            let bytes = (end - done).min(self.stretch.ring - at);
+            let place = (done - offset) as usize;
+            self.tail
+                .read_exact_at(&mut part[place..place + bytes as usize], HEAD + at)?;
+            done += bytes;
         }
         Ok(())
     }
-}
 
-/// Adds the bytes of a stretch; the place of the first. What stands in the segment already stays.
-fn add(file: &File, stretch: &Stretch, contents: &mut Vec<u8>) -> io::Result<Option<usize>> {
-    let there = contents
-        .iter()
-        .rposition(|byte| *byte != 0)
-        .map_or(0, |last| last + 1);
-    let from = stretch.drained.max(there as u64);
-    if from >= stretch.written {
-        return Ok(None);
+    fn write_to(&self, segment: &File) -> io::Result<()> {
+        let mut buffer = vec![0; CALL as usize];
+        let mut done = self.start;
+        while done < self.end() {
+            let bytes = (self.end() - done).min(CALL) as usize;
+            self.patch(done, &mut buffer[..bytes])?;
+            segment.write_all_at(&buffer[..bytes], done)?;
+            done += bytes as u64;
+        }
+        segment.sync_data()
     }
-    let (from_index, end) = (from as usize, stretch.written as usize);
-    contents.resize(contents.len().max(end), 0);
-    let mut done = from;
-    while done < stretch.written {
-        let at = stretch.base.wrapping_add(done) % stretch.ring;
-        let bytes = (stretch.written - done).min(stretch.ring - at);
-        let piece = &mut contents[done as usize..(done + bytes) as usize];
-        file.read_exact_at(piece, HEAD + at)?;
-        done += bytes;
-    }
-    Ok(Some(from_index))
 }
 
 /// The file of a directory's ring and what is in it; `None` where that is nothing, or of another run of the machine.
@@ -535,17 +551,16 @@ impl Segment {
 
     /// Waits until another process has written to the disk what it has in the ring now. Where that is dead, this does it.
     fn wait_for_writer(&self) -> io::Result<()> {
-        let path = self
-            .directory
-            .join(segment_name(self.sequence.load(Relaxed)));
-        let Some((_, Stretch { written, .. })) = Held::of(&path)?.0 else {
+        let name = segment_name(self.sequence.load(Relaxed));
+        let path = self.directory.join(name);
+        let Some(first) = Held::of(&path)? else {
             return Ok(());
         };
         let until = Instant::now() + WRITER_TAKES;
-        while let Some((file, stretch)) = Held::of(&path)?.0
-            && stretch.drained < written
+        while let Some(held) = Held::of(&path)?
+            && held.stretch.drained < first.end()
         {
-            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            if flock(&held.tail, FlockOperation::NonBlockingLockExclusive).is_ok() {
                 return settle(&self.directory);
             }
             if Instant::now() > until {

@@ -35,6 +35,15 @@ class Durability(Section):
             allowed="groups of PREFIX ACK, where ACK is none, fast, fast+, sync or sync+, and PREFIX is as in a URL",
         ),
     ] = ""
+    log_dir: Annotated[
+        str,
+        Option(
+            help="A directory in which the logs have one of their own, such as one on another disk or in persistent "
+            "memory; in dir there is a link to it, which is followed whether this is given or not. Empty: they are in "
+            "dir. Logs that there are already stay where they are: the node does not start rather than move them.",
+            allowed="a directory",
+        ),
+    ] = ""
     flush_interval: Annotated[
         Whole,
         Field(ge=1, le=60_000),
