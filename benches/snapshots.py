@@ -22,8 +22,9 @@ from pathlib import Path
 
 from redis import Redis, RedisError
 
-from benches import processes
-from benches.servers import BenchError, Kind, find_kinds
+from benches import load, processes
+from benches.load import Shape
+from benches.servers import BenchError, Kind, Server, find_kinds
 
 _PIECE_BYTES = (100, 700)
 _BATCH = 500
@@ -41,6 +42,7 @@ class Measured:
     full_bytes: int = 0
     extra_bytes: int = 0
     load_s: list[float] = field(default_factory=list)
+    load_cpu_s: list[float] = field(default_factory=list)
     memory_bytes: int = 0
 
 
@@ -63,15 +65,14 @@ def values(keys: int) -> Iterator[tuple[str, bytes]]:
 
 
 @contextmanager
-def serving(kind: Kind, directory: Path, port: int, ack: str = "none") -> Iterator[tuple[Redis, int, float]]:
-    """A server on a directory that stays; a client, its process, and the seconds until it served."""
+def serving(kind: Kind, directory: Path, port: int, ack: str = "none") -> Iterator[tuple[Redis, Server]]:
+    """A server on a directory that stays, and a client."""
     common = ["--port", str(port), "--bind", "127.0.0.1"]
     if kind.ours:
         more = ["--shards", "1", "--dir", str(directory), "--ack", ack, "--admin-port", "0", "--snapshot-rate", "0"]
     else:
         inside = "/" + str(directory.relative_to(_PEER_ROOT))
         more = ["--dir", inside, "--save", "", "--appendonly", "no", "--daemonize", "no"]
-    began = time.monotonic()
     with (directory / _LOG).open("wb") as log:
         process = subprocess.Popen([*kind.command, *common, *more], cwd=directory, stdout=log, stderr=log)
     client = Redis(port=port)
@@ -84,7 +85,7 @@ def serving(kind: Kind, directory: Path, port: int, ack: str = "none") -> Iterat
                 if process.poll() is not None:
                     raise BenchError(f"{kind.name} ended; see {directory / 'log'}") from None
                 time.sleep(0.01)
-        yield client, process.pid, time.monotonic() - began
+        yield client, Server(kind, port, process, processes.tree(process.pid))
     finally:
         client.close()
         process.terminate()
@@ -153,7 +154,9 @@ def _timed(work: Callable[[], object]) -> float:
 def measure(kind: Kind, directory: Path, port: int, pairs: list[tuple[str, bytes]], rounds: int) -> Measured:
     """Fills a server, takes snapshots, changes a hundredth, and starts it again."""
     result = Measured()
-    with serving(kind, directory, port) as (client, pid, _):
+    with serving(kind, directory, port) as (client, server):
+        pid = server.process.pid
+        empty = server.cpu_seconds()
         fill(client, pairs)
         result.memory_bytes = processes.memory(processes.tree(pid)).kept
         result.extra_bytes = extra_memory(pid, lambda: _saved(client))
@@ -162,9 +165,10 @@ def measure(kind: Kind, directory: Path, port: int, pairs: list[tuple[str, bytes
             result.full_s.append(_timed(full))
         result.full_bytes = _bytes_of(kind, client, directory)
     for _ in range(rounds):
-        with serving(kind, directory, port) as (client, _, _):
+        with serving(kind, directory, port) as (client, server):
             while client.dbsize() < len(pairs):
                 time.sleep(0.01)
+            result.load_cpu_s.append(server.cpu_seconds() - empty)
         result.load_s.append(_loaded_s(kind, directory))
     return result
 
@@ -185,7 +189,7 @@ def _loaded_s(kind: Kind, directory: Path) -> float:
 
 def incremental(kind: Kind, directory: Path, port: int, pairs: list[tuple[str, bytes]]) -> tuple[int, int]:
     """Bytes of a full snapshot, and of the one after a hundredth of the keys has changed; with a log."""
-    with serving(kind, directory, port, ack="fast") as (client, _, _):
+    with serving(kind, directory, port, ack="fast") as (client, _):
         fill(client, pairs)
         client.save()
         full = int(client.info("persistence")["snapshot_last_bytes"])
@@ -195,11 +199,37 @@ def incremental(kind: Kind, directory: Path, port: int, pairs: list[tuple[str, b
         return full, int(client.info("persistence")["snapshot_last_new_bytes"])
 
 
+def requests_beside(kind: Kind, directory: Path, port: int, keys: int, seconds: float) -> tuple[float, float]:
+    """p99.9 in us of small requests, nine in ten of them GET: by themselves, and while snapshots are taken."""
+    shape = Shape(depth=1, get_share=90, keys=keys)
+    with serving(kind, directory, port) as (client, server):
+        load.fill(server, keys)
+        alone = load.measure(server, shape, seconds, seed=1)
+        over = threading.Event()
+
+        def save() -> None:
+            with Redis(port=port) as other:
+                while not over.is_set():
+                    _saved(other)
+
+        saving = threading.Thread(target=save)
+        saving.start()
+        try:
+            beside = load.measure(server, shape, seconds, seed=2)
+        finally:
+            over.set()
+            saving.join()
+        client.ping()
+        return alone.p999_us, beside.p999_us
+
+
 def main() -> int:
     """Prints the figures."""
     parser = argparse.ArgumentParser(prog="python -m benches.snapshots", description=__doc__)
     parser.add_argument("--keys", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--served-keys", type=int, default=2_000_000, help="keys while requests are timed")
+    parser.add_argument("--seconds", type=float, default=20, help="how long requests are timed")
     options = parser.parse_args()
     kinds = find_kinds(peers=True)
     pairs = list(values(options.keys))
@@ -218,11 +248,18 @@ def main() -> int:
     print(f"size by redis's: {ours.full_bytes / theirs.full_bytes:.3f}")
     print(f"time by redis's: {statistics.median(ours.full_s) / statistics.median(theirs.full_s):.3f}")
     print(f"loading by redis's: {statistics.median(theirs.load_s) / statistics.median(ours.load_s):.2f} times as fast")
+    spent = [statistics.median(one.load_cpu_s) for one in (ours, theirs)]
+    print(f"CPU of loading by redis's: {spent[0] / spent[1]:.3f} ({spent[0]:.3f} s, {spent[1]:.3f} s)")
     shares = [f"{one.extra_bytes / one.memory_bytes:.1%}" for one in (ours, theirs)]
     print(f"extra memory: {shares[0]}; redis {shares[1]}")
     with scratch() as directory:
         full, small = incremental(kinds["yggdrasil"], directory, _PORT, pairs)
     print(f"a hundredth changed: {small:,} of {full:,} bytes, {small / full:.2%}")
+    load.build()
+    for name in ("yggdrasil", "redis"):
+        with scratch() as directory:
+            alone, beside = requests_beside(kinds[name], directory, _PORT, options.served_keys, options.seconds)
+        print(f"{name}: p99.9 of small requests {alone:,.0f} us, while snapshots are taken {beside:,.0f} us")
     return 0
 
 

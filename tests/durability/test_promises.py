@@ -150,7 +150,7 @@ def test_tables_of_the_file_are_namespaces(tmp_path: Path) -> None:
 def test_a_full_disk_refuses_writes_that_are_kept_and_nothing_else(tmp_path: Path, ack: str) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("a small file system cannot be mounted")
     try:

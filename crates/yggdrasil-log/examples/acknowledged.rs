@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use yggdrasil_core::keyspace::{Effect, Kind, Record, Value};
 use yggdrasil_log::disk::{Disk, RealDisk};
-use yggdrasil_log::{Flusher, Recovery, Writer, WriterOptions};
+use yggdrasil_log::{Each, Flusher, Recovery, Writer, WriterOptions};
 
 const SEGMENT_BYTES: u64 = 1 << 20;
 const FLUSH_INTERVAL: Duration = Duration::from_secs(60);
@@ -50,15 +50,16 @@ fn record(value: &[u8]) -> Record<'_> {
 fn main() -> Result<(), Box<dyn Error>> {
     let directory = std::env::args_os().nth(1).map(PathBuf::from);
     let directory = directory.ok_or("usage: acknowledged DIRECTORY")?;
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::default());
     let mut recovery = Recovery::scan(Arc::clone(&disk), &directory)?;
     let mut last = 0;
-    recovery.step(u64::MAX / 2, &mut |found, number| {
+    let mut check = Each(|found: &Record<'_>, number| {
         assert_eq!(number, last + 1, "no change is missing");
         assert_eq!(*found, record(&value_of(number)), "a change is what it was");
         last = number;
         Ok(true)
-    })?;
+    });
+    recovery.step(u64::MAX / 2, &mut check)?;
     let end = recovery.found().end;
     let options = WriterOptions {
         directory: directory.clone(),

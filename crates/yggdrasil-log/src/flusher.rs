@@ -313,6 +313,14 @@ impl Progress {
         Ok(true)
     }
 
+    /// Has the segment in hand made ready for more syncs.
+    fn prepare_syncs(&self) {
+        let last = self.lock().unsynced.last().cloned();
+        if let Some(syncer) = last {
+            syncer.prepare();
+        }
+    }
+
     /// Makes the file for the next segment where that was asked for. True when that has changed anything.
     pub fn prepare(&self, disk: &dyn Disk, directory: &Path) -> bool {
         let mut state = self.lock();
@@ -414,6 +422,7 @@ fn run(
                 tell();
                 // Those who are answered now will ask again.
                 progress.is_alert.store(true, SeqCst);
+                progress.prepare_syncs();
             }
             Err(_) => tell(),
             Ok(false) => {}

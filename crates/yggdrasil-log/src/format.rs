@@ -471,9 +471,10 @@ impl<'a> Frame<'a> {
             .and_then(|end| end.checked_next_multiple_of(ALIGNMENT as usize))
             .filter(|end| *end <= rest.len())
             .ok_or(FormatError::Long)?;
-        let contents = &rest[header.len()..header.len() + length];
+        let whole = &rest[..header.len() + length];
+        let contents = &whole[header.len()..];
         let is_sound = || {
-            let crc = crc32c_append(crc32c(&header[4..]), contents);
+            let crc = crc32c(&whole[4..]);
             crc.to_le_bytes() == header[..4] && header[5..8] == [0; 3]
         };
         if verifies && !is_sound() {
@@ -485,6 +486,26 @@ impl<'a> Frame<'a> {
             epoch: word_at(header, 24),
             bytes: end as u64,
         })
+    }
+
+    /// Bytes of the record that seems to begin here, as far as its head is there; of its head where that is not.
+    #[inline]
+    pub(crate) fn bytes_wanted(rest: &[u8]) -> u64 {
+        let head: Option<&[u8; RECORD_HEADER_BYTES as usize]> = rest.first_chunk();
+        let length = head.map_or(0, |head| word_at(head, 8));
+        let bytes = length.checked_add(RECORD_HEADER_BYTES + ALIGNMENT);
+        bytes.map_or(u64::MAX, |_| frame_bytes(length))
+    }
+
+    /// The contents of what looks like a change at an offset, if it is one, and the offset behind it. Nothing is checked,
+    /// so nothing may be believed.
+    pub(crate) fn glance(segment: &[u8], offset: u64) -> Option<(Option<&[u8]>, u64)> {
+        let rest = segment.get(usize::try_from(offset).ok()?..)?;
+        let header: &[u8; RECORD_HEADER_BYTES as usize] = rest.first_chunk()?;
+        let length = usize::try_from(word_at(header, 8)).ok()?;
+        let contents = rest[header.len()..].get(..length)?;
+        let change = Some(contents).filter(|_| header[4] == CHANGE);
+        Some((change, offset + frame_bytes(length as u64)))
     }
 
     /// Appends the record, as a segment has it.
@@ -499,16 +520,17 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// The last valid commit of a segment behind an offset, wherever it stands.
-pub(crate) fn last_commit_behind(segment: &[u8], offset: u64) -> Option<Commit> {
-    let start = usize::try_from(offset).ok()?;
+/// Bytes of the record of a commit.
+pub(crate) const COMMIT_RECORD_BYTES: usize = RECORD_HEADER_BYTES as usize + COMMIT_BYTES;
+
+/// The last valid commit among bytes of a segment, wherever it stands.
+pub(crate) fn last_commit(bytes: &[u8]) -> Option<Commit> {
     let finder = memchr::memmem::FinderRev::new(&COMMIT_MAGIC);
-    let found = finder.rfind_iter(segment.get(start..)?);
+    let found = finder.rfind_iter(bytes);
     found
         .filter_map(|at| {
-            let at = (start + at) as u64;
-            let record = at.checked_sub(RECORD_HEADER_BYTES)?;
-            match Frame::decode(segment, record).ok()?.content {
+            let record = (at as u64).checked_sub(RECORD_HEADER_BYTES)?;
+            match Frame::decode(bytes, record).ok()?.content {
                 Content::Commit(commit) => Some(commit),
                 _ => None,
             }

@@ -1,4 +1,4 @@
-//! The log of a shard: each change as a record in mapped segments, and the way back from there.
+//! The log of a shard: each change as a record in segments, and the way back from there.
 //!
 //! `docs/formats.md` specifies the files byte by byte.
 
@@ -18,6 +18,6 @@ pub use format::{
 };
 pub use pieces::Pieces;
 pub use reader::{End, Entry, LogError, Place, Reader, first_needed};
-pub use recovery::{Found, Open, Outcomes, Recovery, RecoveryError};
+pub use recovery::{Each, Found, Open, Outcomes, Recovery, RecoveryError, Target};
 pub use shard_log::{LogListener, ShardLog, shard_directory};
 pub use writer::{Given, Writer, WriterOptions};

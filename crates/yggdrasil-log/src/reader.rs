@@ -4,10 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Contents, Disk};
+use crate::disk::{Disk, Source};
 use crate::format::{
-    Commit, Content, FormatError, Frame, HEADER_BYTES, RECORD_HEADER_BYTES, SegmentHeader,
-    last_commit_behind, segment_name, sequence_of,
+    COMMIT_RECORD_BYTES, Commit, Content, FormatError, Frame, HEADER_BYTES, RECORD_HEADER_BYTES,
+    SegmentHeader, last_commit, segment_name, sequence_of,
 };
 use crate::pieces::Pieces;
 
@@ -29,6 +29,11 @@ pub enum LogError {
     #[error("{} is missing: the log has segments before it and behind it", path.display())]
     Missing { path: PathBuf },
 }
+
+/// Bytes that are read at a time: so many stay in the caches of a processor.
+const WINDOW_BYTES: u64 = 256 << 10;
+/// Bytes behind the next record in which changes are looked for that come soon.
+const AHEAD_BYTES: u64 = 2048;
 
 /// A place in a log.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -63,14 +68,59 @@ pub struct End {
     pub durable_position: u64,
 }
 
-/// A segment in memory.
+/// A segment of which a part is in memory.
 #[derive(Debug)]
 struct Loaded {
     header: SegmentHeader,
     path: PathBuf,
-    contents: Vec<u8>,
+    source: Box<dyn Source>,
+    window: Vec<u8>,
+    /// The offset of the window.
+    base: u64,
     /// Where it ends, when the one behind it says so.
     end: Option<u64>,
+}
+
+impl Loaded {
+    /// Reads on, where the record at an offset is not in the window as a whole.
+    #[inline]
+    fn fetch(&mut self, offset: u64) -> io::Result<()> {
+        let rest = self.window.get((offset - self.base) as usize..);
+        let rest = rest.unwrap_or_default();
+        if rest.len() as u64 >= Frame::bytes_wanted(rest) {
+            return Ok(());
+        }
+        self.fetch_more(offset)
+    }
+
+    #[cold]
+    fn fetch_more(&mut self, offset: u64) -> io::Result<()> {
+        let data_end = self.source.data_end();
+        let passed = ((offset - self.base) as usize).min(self.window.len());
+        self.window.drain(..passed);
+        self.base += passed as u64;
+        loop {
+            let have = self.window.len() as u64;
+            let wanted = Frame::bytes_wanted(&self.window);
+            let at = self.base + have;
+            if have >= wanted || at >= data_end {
+                break;
+            }
+            let more = wanted.max(WINDOW_BYTES) - have;
+            fill(&mut *self.source, at, more, &mut self.window)?;
+        }
+        if self.base + self.window.len() as u64 == data_end && data_end < self.source.length() {
+            // Zeros stand there: no record.
+            self.window.extend([0; RECORD_HEADER_BYTES as usize]);
+        }
+        Ok(())
+    }
+
+    /// The record at an offset.
+    #[inline]
+    fn frame(&self, offset: u64) -> Result<Frame<'_>, FormatError> {
+        Frame::decode(&self.window, offset - self.base)
+    }
 }
 
 /// Reads the records of a log in order.
@@ -84,14 +134,27 @@ pub struct Reader {
     current: usize,
     loaded: Option<Loaded>,
     offset: u64,
+    /// Up to where changes were looked for that come later.
+    glanced: u64,
     end: End,
     is_over: bool,
+    /// Where the log ends, when it was read before.
+    known_end: Option<Place>,
     bytes_read: u64,
     pieces: Pieces,
     /// Changes in pieces are put together.
     is_whole: bool,
     /// Pieces before the first segment that is read were removed: a snapshot has the changes that they belong to.
     is_cut: bool,
+    /// The memory of a window, for the next segment.
+    spare: Vec<u8>,
+}
+
+/// A record that may stand behind those before it, its contents apart.
+struct Next {
+    bytes: u64,
+    /// It ends its segment.
+    is_last: bool,
 }
 
 impl Reader {
@@ -119,19 +182,25 @@ impl Reader {
             current: 0,
             loaded: None,
             offset: 0,
+            glanced: 0,
             end: End::default(),
             is_over: false,
+            known_end: None,
             bytes_read: 0,
             pieces: Pieces::default(),
             is_whole: true,
             is_cut: false,
+            spare: Vec::new(),
         })
     }
 
     /// Begins at the first segment again.
     pub fn rewind(&mut self) {
+        if self.is_over {
+            self.known_end = self.end.place;
+        }
         self.current = 0;
-        self.loaded = None;
+        self.unload();
         self.offset = 0;
         self.end = End::default();
         self.is_over = false;
@@ -189,6 +258,11 @@ impl Reader {
             if self.loaded.is_none() && !self.begin_segment()? {
                 return Ok(None);
             }
+            if self.is_at_known_end() {
+                self.is_over = true;
+                return Ok(None);
+            }
+            self.fetch()?;
             match self.step() {
                 Ok(true) => break,
                 // The segment is over.
@@ -207,7 +281,8 @@ impl Reader {
             offset: self.offset,
         };
         let damage = |reason| damaged(&loaded.path, place.offset, reason);
-        let mut frame = Frame::decode_checked(&loaded.contents, place.offset).map_err(damage)?;
+        let at = place.offset - loaded.base;
+        let mut frame = Frame::decode_checked(&loaded.window, at).map_err(damage)?;
         self.offset += frame.bytes;
         self.bytes_read += frame.bytes;
         self.end.number = frame.number;
@@ -230,6 +305,25 @@ impl Reader {
             }
         }
         Ok(Some(Entry { frame, place }))
+    }
+
+    /// Hands on, once each, the contents of what looks like a change a little behind the next record. They are not checked.
+    pub(crate) fn look_ahead(&mut self, see: &mut dyn FnMut(&[u8])) {
+        let Some(loaded) = &self.loaded else {
+            return;
+        };
+        let until = self.offset + AHEAD_BYTES;
+        self.glanced = self.glanced.max(self.offset);
+        while self.glanced < until {
+            let Some(at) = self.glanced.checked_sub(loaded.base) else {
+                return;
+            };
+            let Some((change, behind)) = Frame::glance(&loaded.window, at) else {
+                return;
+            };
+            self.glanced = loaded.base + behind;
+            change.map(&mut *see);
+        }
     }
 
     /// Bytes of records read so far.
@@ -293,20 +387,47 @@ impl Reader {
         }
     }
 
-    fn load(&self, index: usize) -> Result<Loaded, LogError> {
+    fn unload(&mut self) {
+        if let Some(loaded) = self.loaded.take() {
+            self.spare = loaded.window;
+        }
+    }
+
+    fn is_at_known_end(&self) -> bool {
+        let (Some(end), Some(loaded)) = (self.known_end, &self.loaded) else {
+            return false;
+        };
+        end.offset == self.offset && end.sequence == loaded.header.sequence
+    }
+
+    fn fetch(&mut self) -> Result<(), LogError> {
+        let Some(loaded) = &mut self.loaded else {
+            return Ok(());
+        };
+        loaded.fetch(self.offset).map_err(|error| LogError::Disk {
+            path: loaded.path.clone(),
+            error,
+        })
+    }
+
+    fn load(&mut self, index: usize) -> Result<Loaded, LogError> {
         let path = self.path(index);
-        let Contents { mut bytes, length } = match self.disk.read(&path) {
-            Ok(contents) => contents,
+        let mut window = std::mem::take(&mut self.spare);
+        window.clear();
+        let opened = self.disk.source(&path).and_then(|mut source| {
+            fill(&mut *source, 0, HEADER_BYTES, &mut window)?;
+            Ok(source)
+        });
+        let source = match opened {
+            Ok(source) => source,
             Err(error) => return Err(LogError::Disk { path, error }),
         };
-        if (bytes.len() as u64) < length {
-            // Zeros stand there: no record.
-            bytes.extend([0; RECORD_HEADER_BYTES as usize]);
-        }
         Ok(Loaded {
-            header: self.checked_header(index, &bytes, length)?,
+            header: self.checked_header(index, &window, source.length())?,
             path,
-            contents: bytes,
+            source,
+            window,
+            base: 0,
             end: None,
         })
     }
@@ -337,52 +458,50 @@ impl Reader {
             return Ok(false);
         }
         self.offset = HEADER_BYTES;
+        self.glanced = HEADER_BYTES;
         self.end.number = self.end.number.max(loaded.header.number);
         self.end.epoch = self.end.epoch.max(loaded.header.epoch);
-        self.set_end(&loaded, HEADER_BYTES);
         self.loaded = Some(loaded);
+        self.set_end(HEADER_BYTES);
         Ok(true)
     }
 
-    fn set_end(&mut self, loaded: &Loaded, offset: u64) {
-        self.end.place = Some(Place {
-            sequence: loaded.header.sequence,
-            offset,
-        });
-        self.end.position = loaded.header.position + offset;
+    /// Says that the log goes up to an offset of the segment in hand at least.
+    fn set_end(&mut self, offset: u64) {
+        if let Some(loaded) = &self.loaded {
+            let sequence = loaded.header.sequence;
+            self.end.place = Some(Place { sequence, offset });
+            self.end.position = loaded.header.position + offset;
+        }
     }
 
     /// Looks at the record at the offset in hand. True for one to be given, false where the segment was over.
     fn step(&mut self) -> Result<bool, FormatError> {
-        let Some(loaded) = self.loaded.take() else {
+        let Some(loaded) = &self.loaded else {
             return Ok(false);
         };
         let is_over = loaded.end.is_some_and(|end| self.offset >= end);
-        let outcome = if is_over {
-            Ok(None)
+        let next = if is_over {
+            None
         } else {
-            Frame::decode(&loaded.contents, self.offset).and_then(|frame| self.check(&frame))
+            let frame = loaded.frame(self.offset)?;
+            Some(self.check(&frame)?).filter(|next| !next.is_last)
         };
-        self.set_end(&loaded, self.offset);
-        match outcome {
-            Ok(Some(bytes)) => {
-                self.set_end(&loaded, self.offset + bytes);
-                self.loaded = Some(loaded);
+        match next {
+            Some(next) => {
+                self.set_end(self.offset + next.bytes);
                 Ok(true)
             }
-            Ok(None) => {
+            None => {
+                self.unload();
                 self.current += 1;
                 Ok(false)
-            }
-            Err(reason) => {
-                self.loaded = Some(loaded);
-                Err(reason)
             }
         }
     }
 
-    /// Bytes of a record that may stand behind those before it; `None` where it ends its segment.
-    fn check(&self, frame: &Frame<'_>) -> Result<Option<u64>, FormatError> {
+    /// Says how a record stands to those before it.
+    fn check(&self, frame: &Frame<'_>) -> Result<Next, FormatError> {
         if frame.epoch < self.end.epoch {
             return Err(FormatError::Stale);
         }
@@ -390,8 +509,10 @@ impl Reader {
         if frame.number < self.end.number || is_change && frame.number == self.end.number {
             return Err(FormatError::Order);
         }
-        let is_last = frame.content == Content::Sealed;
-        Ok((!is_last).then_some(frame.bytes))
+        Ok(Next {
+            bytes: frame.bytes,
+            is_last: frame.content == Content::Sealed,
+        })
     }
 
     /// No record stands at the offset in hand: the log ends there, unless something behind it says that it was durable.
@@ -401,16 +522,13 @@ impl Reader {
             return Ok(());
         };
         let position = loaded.header.position + self.offset;
-        let tail = loaded.contents.get(self.offset as usize..);
-        let tail = tail.unwrap_or_default();
+        let behind = self.look_through(&loaded.path, self.offset)?;
         let later = self.look_behind(self.current + 1)?;
-        let commit = later
-            .0
-            .or(last_commit_behind(&loaded.contents, self.offset));
+        let commit = later.0.or(behind.0);
         if commit.is_some_and(|commit| commit.position > position) {
             return Err(damaged(&loaded.path, self.offset, reason));
         }
-        self.end.torn_bytes = later.1 + written(tail);
+        self.end.torn_bytes = later.1 + behind.1;
         Ok(())
     }
 
@@ -430,16 +548,54 @@ impl Reader {
     fn look_behind(&self, index: usize) -> Result<(Option<Commit>, u64), LogError> {
         let (mut commit, mut torn) = (None, 0);
         for index in index..self.segments.len() {
-            let path = self.path(index);
-            let contents = match self.disk.read(&path) {
-                Ok(contents) => contents.bytes,
-                Err(error) => return Err(LogError::Disk { path, error }),
-            };
-            commit = last_commit_behind(&contents, 0).or(commit);
-            torn += written(contents.get(HEADER_BYTES as usize..).unwrap_or_default());
+            let (found, written) = self.look_through(&self.path(index), HEADER_BYTES)?;
+            commit = found.or(commit);
+            torn += written;
         }
         Ok((commit, torn))
     }
+
+    /// The last commit in a segment from an offset on, and the bytes up to the last one that is not zero.
+    fn look_through(&self, path: &Path, from: u64) -> Result<(Option<Commit>, u64), LogError> {
+        let look = || {
+            let mut source = self.disk.source(path)?;
+            let (mut window, mut commit, mut written) = (Vec::new(), None, 0);
+            let mut at = from;
+            loop {
+                window.clear();
+                fill(&mut *source, at, WINDOW_BYTES, &mut window)?;
+                if let Some(last) = last_written(&window) {
+                    commit = last_commit(&window).or(commit);
+                    written = at - from + last;
+                }
+                // A commit may go on in the next window.
+                let next = at + window.len() as u64;
+                if next >= source.data_end() {
+                    return Ok((commit, written));
+                }
+                at = next - COMMIT_RECORD_BYTES as u64;
+            }
+        };
+        look().map_err(|error| LogError::Disk {
+            path: path.to_path_buf(),
+            error,
+        })
+    }
+}
+
+/// Appends so many bytes of a file from an offset on, or those up to the end of its data.
+fn fill(source: &mut dyn Source, offset: u64, bytes: u64, window: &mut Vec<u8>) -> io::Result<()> {
+    let before = window.len() as u64;
+    let left = source.data_end().saturating_sub(offset);
+    let wanted = before + bytes.min(left);
+    while (window.len() as u64) < wanted {
+        let have = window.len() as u64;
+        source.read(offset + have - before, wanted - have, window)?;
+        if window.len() as u64 == have {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(())
 }
 
 /// The first segment that is needed to read a log from a segment on: pieces of long values may stand before it.
@@ -466,8 +622,17 @@ fn damaged(path: &Path, offset: u64, reason: FormatError) -> LogError {
     }
 }
 
-/// Bytes up to the last one that is not zero.
-fn written(bytes: &[u8]) -> u64 {
-    let last = bytes.iter().rposition(|byte| *byte != 0);
-    last.map_or(0, |last| last as u64 + 1)
+/// Bytes up to the last one that is not zero; `None` where all are.
+fn last_written(bytes: &[u8]) -> Option<u64> {
+    const PIECE_BYTES: usize = 512;
+    let is_zero = |piece: &[u8]| piece.iter().fold(0, |all, byte| all | byte) == 0;
+    let mut end = bytes.len();
+    for piece in bytes.rchunks(PIECE_BYTES) {
+        if !is_zero(piece) {
+            let last = piece.iter().rposition(|byte| *byte != 0)?;
+            return Some((end - piece.len() + last + 1) as u64);
+        }
+        end -= piece.len();
+    }
+    None
 }

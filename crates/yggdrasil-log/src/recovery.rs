@@ -4,11 +4,43 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use yggdrasil_core::keyspace::{ApplyError, EffectError, Record};
+use yggdrasil_core::keyspace::{ApplyError, EffectError, Record, Shard};
 
 use crate::disk::Disk;
 use crate::format::{Content, Outcome, segment_name};
 use crate::reader::{End, Entry, LogError, Place, Reader};
+
+/// What the changes of a log are made on.
+pub trait Target {
+    /// Hears of a key of a physical database that most likely changes a little later.
+    fn expect(&mut self, _physical: u8, _key: &[u8]) {}
+
+    /// Makes a change. False where it came too late.
+    ///
+    /// # Errors
+    /// It does not fit.
+    fn apply(&mut self, record: &Record<'_>, number: u64) -> Result<bool, ApplyError>;
+}
+
+impl Target for Shard {
+    fn expect(&mut self, physical: u8, key: &[u8]) {
+        self.prefetch_key(physical, key);
+    }
+
+    fn apply(&mut self, record: &Record<'_>, number: u64) -> Result<bool, ApplyError> {
+        Shard::apply(self, record, number)
+    }
+}
+
+/// A function that takes each change.
+#[derive(Debug)]
+pub struct Each<F>(pub F);
+
+impl<F: FnMut(&Record<'_>, u64) -> Result<bool, ApplyError>> Target for Each<F> {
+    fn apply(&mut self, record: &Record<'_>, number: u64) -> Result<bool, ApplyError> {
+        (self.0)(record, number)
+    }
+}
 
 /// A reason why a shard cannot be made from its log.
 #[derive(Debug, thiserror::Error)]
@@ -157,13 +189,14 @@ impl Recovery {
     ///
     /// # Errors
     /// The log cannot be read, or a change does not fit the shard.
-    pub fn step(
-        &mut self,
-        bytes: u64,
-        apply: &mut dyn FnMut(&Record<'_>, u64) -> Result<bool, ApplyError>,
-    ) -> Result<bool, RecoveryError> {
+    pub fn step(&mut self, bytes: u64, target: &mut dyn Target) -> Result<bool, RecoveryError> {
         let until = self.reader.bytes_read() + bytes;
         while self.reader.bytes_read() < until {
+            self.reader.look_ahead(&mut |change| {
+                if let Some((physical, key)) = Record::key_of(change) {
+                    target.expect(physical, key);
+                }
+            });
             let Some(entry) = self.reader.read()? else {
                 return Ok(true);
             };
@@ -184,11 +217,13 @@ impl Recovery {
                         offset,
                         error,
                     })?;
-                    apply(&record, number).map_err(|error| RecoveryError::Apply {
-                        file: file(),
-                        offset,
-                        error,
-                    })?;
+                    target
+                        .apply(&record, number)
+                        .map_err(|error| RecoveryError::Apply {
+                            file: file(),
+                            offset,
+                            error,
+                        })?;
                     self.applied += 1;
                 }
                 _ => {}

@@ -1,4 +1,4 @@
-//! Writing a log: behind its end, in segments that are mapped.
+//! Writing a log: behind its end, in segments.
 
 use std::collections::HashMap;
 use std::io;
@@ -329,15 +329,23 @@ impl Writer {
         has_room
     }
 
-    /// Writes a record. Its head comes last, and its checksum tells of a process that has died meanwhile.
+    /// Writes a record. Its checksum tells of a process that has died meanwhile.
     #[inline]
     fn put(&mut self, kind: u8, number: u64, mut frame: Vec<u8>, piece: &[u8]) {
         seal_frame(kind, number, self.options.epoch, &mut frame, piece);
-        if !piece.is_empty() {
-            self.area.write(self.offset + frame.len() as u64, piece);
+        let bytes = frame.len() + piece.len();
+        let padding = bytes.next_multiple_of(ALIGNMENT as usize) - bytes;
+        if piece.is_empty() {
+            frame.extend_from_slice(&[0; ALIGNMENT as usize][..padding]);
+            self.area.write(self.offset, &frame);
+        } else {
+            self.area.write(self.offset, &frame);
+            let at = self.offset + frame.len() as u64;
+            self.area.write(at, piece);
+            let end = at + piece.len() as u64;
+            self.area.write(end, &[0; ALIGNMENT as usize][..padding]);
         }
-        self.area.write(self.offset, &frame);
-        self.offset += (frame.len() + piece.len()).next_multiple_of(ALIGNMENT as usize) as u64;
+        self.offset += (bytes + padding) as u64;
         if frame.capacity() <= 64 * PIECE_BYTES {
             self.scratch = frame;
         }

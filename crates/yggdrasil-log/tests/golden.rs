@@ -89,7 +89,8 @@ fn the_files_of_this_version_are_those_that_are_kept() {
 
 /// What the kept files of a version have: numbers, runs, segments and contents; and the end.
 fn found(version: u32) -> (Vec<(u64, u64, u64, String)>, End) {
-    let mut reader = Reader::open(Arc::new(RealDisk), &golden(version)).expect("the kept files");
+    let mut reader =
+        Reader::open(Arc::new(RealDisk::default()), &golden(version)).expect("the kept files");
     let mut found = Vec::new();
     while let Some(entry) = reader.read().expect("a sound log") {
         let place = entry.place;

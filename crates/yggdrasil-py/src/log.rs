@@ -8,8 +8,11 @@ use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use rustix::fd::OwnedFd;
 use yggdrasil_core::engine::{Origin, OtherShard};
+use yggdrasil_core::keyspace::Record;
 use yggdrasil_log::disk::{Disk, RealDisk};
-use yggdrasil_log::{Flusher, Outcomes, Recovery, RecoveryError, ShardLog, Writer, WriterOptions};
+use yggdrasil_log::{
+    Each, Flusher, Outcomes, Recovery, RecoveryError, ShardLog, Writer, WriterOptions,
+};
 
 use crate::errors::{YggdrasilError, to_python};
 use crate::worker::Worker;
@@ -64,7 +67,7 @@ impl LogRecovery {
     fn new(directory: PathBuf) -> Self {
         Self {
             directory,
-            disk: Arc::new(RealDisk),
+            disk: Arc::new(RealDisk::default()),
             recovery: Mutex::new(None),
         }
     }
@@ -127,10 +130,8 @@ impl Worker {
     /// Makes changes from about so many bytes of a log. True when all are made.
     fn replay(&self, log: &LogRecovery, step: u64) -> PyResult<bool> {
         let mut engine = self.engine.borrow_mut();
-        log.with(|recovery| {
-            recovery.step(step, &mut |record, number| engine.replay(record, number))
-        })?
-        .map_err(to_log_error)
+        log.with(|recovery| recovery.step(step, engine.filling()))?
+            .map_err(to_log_error)
     }
 
     /// Makes changes from about so many bytes of the log of a shard of another number of shards, as far as they are about
@@ -139,9 +140,10 @@ impl Worker {
         let mut engine = self.engine.borrow_mut();
         let mut other = other.lock();
         log.with(|recovery| {
-            recovery.step(step, &mut |record, number| {
+            let apply = |record: &Record<'_>, number| {
                 Ok(engine.replay_moved(&mut other, Origin::Log, record, number)?)
-            })
+            };
+            recovery.step(step, &mut Each(apply))
         })?
         .map_err(to_log_error)
     }

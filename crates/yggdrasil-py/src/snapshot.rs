@@ -355,7 +355,11 @@ impl Snapshotter {
 
     fn log(&self, shard: u32) -> Option<LogHistory> {
         let directory = self.logs.as_ref()?.join(shard_directory(shard as usize));
-        Some(LogHistory::new(Arc::new(RealDisk), &directory, shard))
+        Some(LogHistory::new(
+            Arc::new(RealDisk::default()),
+            &directory,
+            shard,
+        ))
     }
 
     fn history(&self, shard: u32) -> Box<dyn History> {

@@ -1,14 +1,15 @@
 //! Cost of loading a snapshot, by its parts: `cargo bench -p yggdrasil-snapshot --bench load -- [KEYS] [VALUE_BYTES]`.
 
 use std::sync::Arc;
-use std::time::Instant;
 
+use rustix::time::{ClockId, clock_gettime};
 use yggdrasil_core::keyspace::{
     Expiry, Key, Kind, Record, Shard, ShardReader, ShardShape, Value, hash_key,
 };
 use yggdrasil_core::shm::Segment;
 use yggdrasil_snapshot::{
-    Batch, Folder, Loader, NoHistory, Options, Progress, Source, Store, Unowned, apply_batch, take,
+    Batch, Folder, Loader, NoHistory, Options, Progress, ShardPart, Source, Store, Unowned,
+    apply_batch, take,
 };
 
 const SEED: u64 = 0x5eed;
@@ -46,14 +47,14 @@ fn value(number: u64, bytes: usize) -> Vec<u8> {
         .collect()
 }
 
-fn main() {
-    let mut arguments = std::env::args()
-        .skip(1)
-        .filter_map(|argument| argument.parse::<u64>().ok());
-    let keys = arguments.next().unwrap_or(200_000);
-    let bytes = arguments.next().unwrap_or(400) as usize;
-    let root = std::env::temp_dir().join(format!("yggdrasil-load-{}", std::process::id()));
-    let store: Arc<dyn Store> = Arc::new(Folder::new(&root));
+/// CPU time of this process and its threads, in ns.
+fn spent() -> u64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Takes a snapshot of a shard with so many keys.
+fn snapshot(store: &Arc<dyn Store>, keys: u64, bytes: usize) -> ShardPart {
     let (segment, mut shard) = new_shard();
     for number in 0..keys {
         let name = format!("text:{number}");
@@ -74,40 +75,59 @@ fn main() {
         owner: &mut Unowned(0),
         keeps: &|_| true,
     }];
-    let (options, progress) = (Options::default(), Progress::default());
-    let taken = take(
-        &*store,
-        "n",
-        &mut sources,
-        None,
-        &options,
-        &progress,
-        &|| NOW,
-    );
-    let manifest = taken.expect("a snapshot").manifest;
-    println!("{keys} keys, values of {bytes} bytes, ns a key");
-    let each = |began: Instant| began.elapsed().as_nanos() as u64 / keys;
+    let (options, progress, now) = (Options::default(), Progress::default(), || NOW);
+    let taken = take(&**store, "n", &mut sources, None, &options, &progress, &now);
+    taken.expect("a snapshot").manifest.shards.remove(0)
+}
+
+/// Time of filling a shard by batches.
+fn filled(keys: u64, batches: impl Iterator<Item = Batch>) -> u64 {
+    let (_segment, mut shard) = new_shard();
+    let began = spent();
+    for (place, batch) in batches.enumerate() {
+        let expected = (place == 0).then_some(keys);
+        apply_batch(&mut shard, &batch, expected).expect("room");
+    }
+    spent() - began
+}
+
+/// Time of applying the same records one by one.
+fn one_by_one(batches: &[Batch]) -> u64 {
+    let (_segment, mut shard) = new_shard();
+    let began = spent();
+    for change in batches.iter().flat_map(Batch::changes) {
+        let record = Record::decode(change.record).expect("a record");
+        shard.apply(&record, change.number).expect("room");
+    }
+    spent() - began
+}
+
+fn main() {
+    let numbers = std::env::args().skip(1);
+    let mut numbers = numbers.filter_map(|argument| argument.parse::<u64>().ok());
+    let keys = numbers.next().unwrap_or(200_000);
+    let bytes = numbers.next().unwrap_or(400) as usize;
+    let root = std::env::temp_dir().join(format!("yggdrasil-load-{}", std::process::id()));
+    let store: Arc<dyn Store> = Arc::new(Folder::new(&root));
+    let part = snapshot(&store, keys, bytes);
+    let load = || {
+        let loader = Loader::new(&store, &part, 1, RECORD_BYTES_MAX);
+        loader.map(|batch| batch.expect("a chunk"))
+    };
+    println!("{keys} keys, values of {bytes} bytes, ns of CPU a key");
     for _ in 0..ROUNDS {
-        let began = Instant::now();
-        let loader = Loader::new(&store, &manifest.shards[0], 1, RECORD_BYTES_MAX);
-        let batches: Vec<Batch> = loader.map(|batch| batch.expect("a chunk")).collect();
-        let unpacked = each(began);
-        let (_segment, mut shard) = new_shard();
-        let began = Instant::now();
-        for change in batches.iter().flat_map(Batch::changes) {
-            let record = Record::decode(change.record).expect("a record");
-            shard.apply(&record, change.number).expect("room");
-        }
-        let one_by_one = each(began);
-        drop(shard);
-        let (_segment, mut shard) = new_shard();
-        let began = Instant::now();
-        for (place, batch) in batches.iter().enumerate() {
-            let expected = (place == 0).then_some(keys);
-            apply_batch(&mut shard, batch, expected).expect("room");
-        }
-        let ahead = each(began);
-        println!("read, check and unpack {unpacked}; apply one by one {one_by_one}, ahead {ahead}");
+        let began = spent();
+        load().for_each(drop);
+        let unpacked = spent() - began;
+        let batches: Vec<Batch> = load().collect();
+        let one_by_one = one_by_one(&batches);
+        let ahead = filled(keys, batches.into_iter());
+        let whole = filled(keys, load());
+        let [unpacked, one_by_one, ahead, whole] =
+            [unpacked, one_by_one, ahead, whole].map(|spent| spent / keys);
+        println!(
+            "read, check and unpack {unpacked}; apply one by one {one_by_one}, ahead {ahead}; all of it {whole}"
+        );
     }
     let _ = std::fs::remove_dir_all(root);
 }

@@ -185,6 +185,11 @@ impl Decoded {
     pub fn raw_bytes(&self) -> u64 {
         self.body.len() as u64
     }
+
+    /// The memory of the items.
+    pub(crate) fn into_body(self) -> Vec<u8> {
+        self.body
+    }
 }
 
 /// Checks the structure of a chunk and unpacks it. Its name is not looked at.
@@ -192,6 +197,14 @@ impl Decoded {
 /// # Errors
 /// The bytes are those of no chunk.
 pub fn decode(bytes: &[u8]) -> Result<Decoded, ChunkFault> {
+    decode_with(bytes, &mut |frame, raw| zstd::bulk::decompress(frame, raw))
+}
+
+/// Unpacks a frame of zstd that is to have so many bytes then.
+type Unpack<'u> = dyn FnMut(&[u8], usize) -> std::io::Result<Vec<u8>> + 'u;
+
+/// The same by a given way to unpack.
+pub(crate) fn decode_with(bytes: &[u8], unpack: &mut Unpack<'_>) -> Result<Decoded, ChunkFault> {
     let (head, frame) = bytes
         .split_first_chunk::<HEAD_BYTES>()
         .ok_or(ChunkFault::Magic)?;
@@ -204,7 +217,7 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, ChunkFault> {
     if raw > RAW_BYTES_MAX {
         return Err(ChunkFault::Raw(raw as u64));
     }
-    let body = zstd::bulk::decompress(frame, raw).map_err(|_| ChunkFault::Compression)?;
+    let body = unpack(frame, raw).map_err(|_| ChunkFault::Compression)?;
     if body.len() != raw {
         return Err(ChunkFault::Compression);
     }

@@ -32,7 +32,7 @@ pub fn apply_batch(
     loop {
         for change in changes.by_ref().take(AHEAD) {
             let record = Record::decode(change.record)?;
-            shard.prefetch_record(&record);
+            shard.prefetch_key(record.db, record.key);
             ahead.push((change.number, record));
         }
         if ahead.is_empty() {

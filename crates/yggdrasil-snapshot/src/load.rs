@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use yggdrasil_core::keyspace::{Effect, Record};
 
@@ -12,6 +12,7 @@ use crate::manifest::{ChunkRef, MANIFEST_BYTES_MAX, Manifest, ManifestFault, Sha
 use crate::name::{ChunkName, MANIFESTS, id_of_object, manifest_object};
 use crate::scan::Change;
 use crate::store::Store;
+use crate::unpack::{Bodies, Unpacker};
 
 /// A snapshot in a list.
 #[derive(Debug)]
@@ -80,14 +81,25 @@ pub fn read_manifest(store: &dyn Store, id: &str) -> Result<Manifest, SnapshotEr
 
 /// Reads a chunk: exactly the bytes that its name stands for.
 pub(crate) fn read_bytes(store: &dyn Store, chunk: &ChunkRef) -> Result<Vec<u8>, SnapshotError> {
+    let mut bytes = Vec::new();
+    read_bytes_into(store, chunk, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The same in place of what is there.
+pub(crate) fn read_bytes_into(
+    store: &dyn Store,
+    chunk: &ChunkRef,
+    bytes: &mut Vec<u8>,
+) -> Result<(), SnapshotError> {
     let object = chunk.name.object();
-    let fault = match store.get(&object, chunk.bytes) {
-        Ok(bytes) if bytes.len() as u64 != chunk.bytes => ChunkFault::Length {
+    let fault = match store.get_into(&object, chunk.bytes, bytes) {
+        Ok(()) if bytes.len() as u64 != chunk.bytes => ChunkFault::Length {
             expected: chunk.bytes,
             found: bytes.len() as u64,
         },
-        Ok(bytes) if ChunkName::of(&bytes) == chunk.name => return Ok(bytes),
-        Ok(_) => ChunkFault::Checksum,
+        Ok(()) if ChunkName::of(bytes) == chunk.name => return Ok(()),
+        Ok(()) => ChunkFault::Checksum,
         Err(error) if error.kind() == io::ErrorKind::NotFound => ChunkFault::Missing,
         Err(error) if error.kind() == io::ErrorKind::InvalidData => ChunkFault::Checksum,
         Err(error) => return Err(SnapshotError::of_store("read", object)(error)),
@@ -117,6 +129,16 @@ pub struct Batch {
     skipped: usize,
     /// Items of the chunk that are whole records.
     whole: usize,
+    /// Who gets the memory of the chunk when it is not needed any more.
+    bodies: Option<Arc<Bodies>>,
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        if let (Some(chunk), Some(bodies)) = (self.chunk.take(), &self.bodies) {
+            bodies.give(chunk.into_body());
+        }
+    }
 }
 
 impl Batch {
@@ -196,6 +218,7 @@ impl Joiner {
             chunk: Some(chunk),
             skipped,
             whole,
+            bodies: None,
         })
     }
 
@@ -219,6 +242,7 @@ pub struct Loader {
     steps: std::vec::IntoIter<Step>,
     /// What each thread has unpacked: chunk n comes from thread n modulo their number.
     threads: Vec<Receiver<Result<Decoded, SnapshotError>>>,
+    bodies: Arc<Bodies>,
     taken: usize,
     joiner: Joiner,
     last: Option<ChunkName>,
@@ -235,10 +259,19 @@ impl Loader {
     ) -> Self {
         let chunks: Arc<[ChunkRef]> = part.chunks().copied().collect();
         let count = threads.clamp(1, chunks.len().max(1));
+        let bodies = Arc::<Bodies>::default();
         let receivers = (0..count).map(|first| {
             let (sender, receiver) = sync_channel(1);
             let (store, chunks) = (Arc::clone(store), Arc::clone(&chunks));
-            std::thread::spawn(move || read_ahead(&*store, &chunks, first, count, &sender));
+            let mut unpacker = Unpacker::new(Arc::clone(&bodies));
+            std::thread::spawn(move || {
+                let own = chunks.iter().skip(first).step_by(count);
+                for chunk in own {
+                    if sender.send(unpacker.read(&*store, chunk)).is_err() {
+                        return;
+                    }
+                }
+            });
             receiver
         });
         let steps = part.layers.iter().enumerate().flat_map(|(index, layer)| {
@@ -249,6 +282,7 @@ impl Loader {
         Self {
             steps: steps.collect::<Vec<_>>().into_iter(),
             threads: receivers.collect(),
+            bodies,
             taken: 0,
             joiner: Joiner::new(record_bytes_max),
             part: part.clone(),
@@ -278,6 +312,7 @@ impl Loader {
             chunk: None,
             skipped: 0,
             whole: 0,
+            bodies: None,
         }
     }
 
@@ -293,10 +328,12 @@ impl Loader {
             Err(SnapshotError::of_store("read", name())(source))
         })?;
         let joined = self.joiner.join(decoded);
-        joined.map_err(|fault| SnapshotError::Chunk {
+        let mut batch = joined.map_err(|fault| SnapshotError::Chunk {
             name: name(),
             fault,
-        })
+        })?;
+        batch.bodies = Some(Arc::clone(&self.bodies));
+        Ok(batch)
     }
 }
 
@@ -320,19 +357,5 @@ impl Iterator for Loader {
             self.last = None;
         }
         Some(batch)
-    }
-}
-
-fn read_ahead(
-    store: &dyn Store,
-    chunks: &[ChunkRef],
-    first: usize,
-    step: usize,
-    sender: &SyncSender<Result<Decoded, SnapshotError>>,
-) {
-    for chunk in chunks.iter().skip(first).step_by(step) {
-        if sender.send(read_chunk(store, chunk)).is_err() {
-            return;
-        }
     }
 }

@@ -160,25 +160,33 @@ impl Scan<'_> {
         swept: &mut Swept,
         visit: &mut dyn FnMut(&[u8], &EntryView<'_>),
     ) -> Result<u64, SnapshotError> {
-        let mut pause = FIRST_PAUSE;
-        let mut since = None;
-        loop {
-            let next = self
-                .reader
-                .scan_since(physical, cursor, self.since, swept, visit);
-            if let Some(next) = next {
-                return Ok(next);
-            }
-            let began = *since.get_or_insert_with(Instant::now);
-            if began.elapsed() > UNSETTLED_MAX {
-                return Err(SnapshotError::Unsettled {
-                    shard: self.shard,
-                    seconds: UNSETTLED_MAX.as_secs(),
-                });
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(LONGEST_PAUSE);
+        settled(self.shard, &mut || {
+            self.reader
+                .scan_since(physical, cursor, self.since, swept, visit)
+        })
+    }
+}
+
+/// Looks at a shard until that settles, and waits where the shard is reserved.
+pub(crate) fn settled<T>(
+    shard: u32,
+    look: &mut dyn FnMut() -> Option<T>,
+) -> Result<T, SnapshotError> {
+    let mut pause = FIRST_PAUSE;
+    let mut since = None;
+    loop {
+        if let Some(seen) = look() {
+            return Ok(seen);
         }
+        let began = *since.get_or_insert_with(Instant::now);
+        if began.elapsed() > UNSETTLED_MAX {
+            return Err(SnapshotError::Unsettled {
+                shard,
+                seconds: UNSETTLED_MAX.as_secs(),
+            });
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::SnapshotError;
 use crate::manifest::{ChunkRef, FORMAT, Layer, Manifest, ShardPart};
 use crate::name::{ChunkName, manifest_object};
 use crate::pace::Pace;
-use crate::scan::{Change, History, Owner, Scan};
+use crate::scan::{Change, History, Owner, Scan, settled};
 use crate::store::Store;
 
 mod writers;
@@ -260,8 +260,12 @@ impl Taking<'_> {
         is_later: bool,
     ) -> Result<Option<Layer>, SnapshotError> {
         let began_ms = (self.now)();
-        // The change with this number may not be visible yet, those before it are.
-        let start = source.reader.number();
+        let (reader, shard) = (source.reader, source.shard);
+        // The change with this number may not be visible yet, those before it are. No layer begins within a transaction:
+        // the log tells of its changes when it is over, and those before the number would be in no layer.
+        let start = settled(shard, &mut || {
+            reader.between_transactions(ShardReader::number)
+        })?;
         let (chunks, found) = Writers::run(self, |writers| {
             let mut writer = ChunkWriter::default();
             let mut add = |change: Change<'_>| {
@@ -300,9 +304,11 @@ impl Taking<'_> {
         let Some(is_logged) = found else {
             return Ok(None);
         };
+        let (number, map) = settled(shard, &mut || {
+            reader.between_transactions(|reader| (reader.number(), reader.map()))
+        })?;
         // The last change may not be visible yet: where there is a log, it is repeated from there.
-        let map_number = source.reader.number().saturating_sub(u64::from(is_logged));
-        let map = source.reader.map();
+        let map_number = number.saturating_sub(u64::from(is_logged));
         let highest = chunks.iter().map(|chunk| chunk.high).max().unwrap_or(0);
         Ok(Some(Layer {
             start,

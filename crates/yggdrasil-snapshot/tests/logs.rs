@@ -5,10 +5,16 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use yggdrasil_log::HEADER_BYTES;
-use yggdrasil_snapshot::{Report, check_directory, repair};
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
 
-use common::place::Place;
+use yggdrasil_core::keyspace::Mark;
+use yggdrasil_log::HEADER_BYTES;
+use yggdrasil_snapshot::{
+    History, LogHistory, Report, SnapshotError, Visit, check_directory, repair,
+};
+
+use common::place::{Place, snapshot};
 use common::{RECORD_BYTES_MAX, contents, load};
 
 fn check(place: &Place) -> Report {
@@ -44,6 +50,51 @@ fn a_log_goes_on_where_a_snapshot_ends() {
     // The log is too short for what was before.
     let third = place.snapshot(Some(&first));
     assert_eq!(third.shard(0).unwrap().layers.len(), 1);
+}
+
+/// A log that tells when it was read.
+struct Told(LogHistory, Sender<()>);
+
+impl History for Told {
+    fn since(&mut self, first: u64, visit: &mut Visit<'_>) -> Result<bool, SnapshotError> {
+        let outcome = self.0.since(first, visit);
+        let _ = self.1.send(());
+        outcome
+    }
+
+    fn settle(&mut self) -> Result<(), SnapshotError> {
+        self.0.settle()
+    }
+}
+
+#[test]
+fn what_a_transaction_is_removing_is_gone_from_the_next_snapshot() {
+    let mut place = Place::new("under-way");
+    for name in [b"a", b"b", b"c"] {
+        place.rig.set(0, name, b"1");
+    }
+    let first = place.snapshot(None);
+    place.rig.shard.reserve();
+    let (coordinator, tag) = (0, 0);
+    place.rig.shard.mark(&Mark::Begin { coordinator, tag });
+    place.rig.remove(0, b"a");
+    place.rig.remove(0, b"b");
+    let (tell, told) = channel();
+    let mut history = Told(place.history(), tell);
+    let (store, rig) = (&*place.folder, &mut place.rig);
+    let second = std::thread::scope(|scope| {
+        let reader = &rig.reader;
+        let taking = scope.spawn(move || snapshot(store, reader, &mut history, Some(&first)));
+        // A snapshot that reads the log before the transaction is over is told so here; one that waits is not.
+        let _ = told.recv_timeout(Duration::from_millis(200));
+        rig.shard.mark(&Mark::Whole);
+        rig.shard.release();
+        taking.join().unwrap()
+    });
+    let part = second.shard(0).unwrap();
+    assert_eq!(part.layers.len(), 2);
+    let loaded = load(&place.folder, part, &[]);
+    assert_eq!(contents(&loaded.reader), contents(&place.rig.reader));
 }
 
 #[test]

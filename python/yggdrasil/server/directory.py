@@ -13,24 +13,27 @@ from yggdrasil.server.errors import StartError
 _LOCKS = Path("/proc/locks")
 
 
-def lock_directory(directory: Path) -> int:
-    """Locks the directory until the returned descriptor is closed; makes it where its parent is there."""
+def lock_directory(directory: Path, option: str = "dir") -> int:
+    """Locks the directory until the returned descriptor is closed; makes it where its parent is there.
+
+    `option` is the one that named it.
+    """
     try:
         with contextlib.suppress(FileExistsError):
             directory.mkdir()
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise StartError(f"directory {directory} cannot be used: {error.strerror}; see option dir") from None
+        raise StartError(f"directory {directory} cannot be used: {error.strerror}; see option {option}") from None
     if not os.access(directory, os.W_OK | os.X_OK):
         os.close(descriptor)
-        raise StartError(f"directory {directory} cannot be written to; see option dir")
+        raise StartError(f"directory {directory} cannot be written to; see option {option}")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = _holder(descriptor)
         os.close(descriptor)
         raise StartError(
-            f"another node{holder} runs on directory {directory}; stop it or choose another with --dir"
+            f"another node{holder} runs on directory {directory}; stop it or choose another with --{option}"
         ) from None
     return descriptor
 

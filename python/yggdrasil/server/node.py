@@ -25,6 +25,7 @@ from yggdrasil.server.guests import Guests
 from yggdrasil.server.identity import Identity, load_identity
 from yggdrasil.server.limits import arena_bytes, check_system
 from yggdrasil.server.listeners import Listeners, open_listeners
+from yggdrasil.server.log_place import place_logs
 from yggdrasil.server.messages import NodeInfo, ShapeInfo
 from yggdrasil.server.namespaces import kept_namespaces
 from yggdrasil.server.near import NearServer
@@ -52,6 +53,9 @@ def serve(loaded: Loaded) -> int:
             check_tls(live.config)
             listeners = stack.enter_context(closing(open_listeners(live.config)))
             live.config = _with_chosen_ports(live.config, listeners)
+            lock = place_logs(live.config, identity.replication_id)
+            if lock is not None:
+                stack.callback(os.close, lock)
             beginning = find_beginning(live.config, identity.replication_id)
             shape = _shape(live.config, identity)
             native_shape = NodeShape(**shape.model_dump())

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use yggdrasil_core::keyspace::Record;
 use yggdrasil_log::disk::{Disk, SimulatedDisk};
 use yggdrasil_log::{
-    Frame, HEADER_BYTES, RECORD_HEADER_BYTES, Recovery, SegmentHeader, Writer, WriterOptions,
+    Each, Frame, HEADER_BYTES, RECORD_HEADER_BYTES, Recovery, SegmentHeader, Writer, WriterOptions,
     segment_name,
 };
 
@@ -30,11 +31,14 @@ pub fn log(data: &[u8]) {
         return;
     };
     let mut last = 0;
-    let read = recovery.step(u64::MAX / 2, &mut |_, number| {
-        assert!(number > last, "numbers of changes rise");
-        last = number;
-        Ok(true)
-    });
+    let read = recovery.step(
+        u64::MAX / 2,
+        &mut Each(|_: &Record<'_>, number| {
+            assert!(number > last, "numbers of changes rise");
+            last = number;
+            Ok(true)
+        }),
+    );
     let end = recovery.found().end;
     assert!(last <= end.number);
     if read.is_err() {

@@ -22,7 +22,7 @@ use super::output::Tails;
 use super::parked::Asker;
 use super::pending::{Receiver, SessionRef, Waiter};
 use super::remote::RESTARTED;
-use crate::keyspace::{ApplyError, ChangeListener, Millis, Record};
+use crate::keyspace::{ChangeListener, Millis};
 use crate::namespaces::Namespaces;
 use crate::ring::FrameKind;
 
@@ -206,14 +206,6 @@ impl Engine {
         self.durability
             .as_ref()
             .map(|durability| &*durability.log as &dyn Log)
-    }
-
-    /// Makes a change that a log has, while the shard is loading.
-    ///
-    /// # Errors
-    /// It does not fit the shard.
-    pub fn replay(&mut self, record: &Record<'_>, number: u64) -> Result<bool, ApplyError> {
-        self.shard.apply(record, number)
     }
 
     /// Goes on behind a number; a log hears of what follows.

@@ -232,16 +232,26 @@ impl<'a> Record<'a> {
     /// # Errors
     /// The bytes are those of no record.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, EffectError> {
-        let (db, rest) = bytes.split_first().ok_or(EffectError::Short)?;
-        let (len, rest) = rest.split_first_chunk().ok_or(EffectError::Short)?;
-        let len = u32::from_le_bytes(*len) as usize;
-        let (key, rest) = rest.split_at_checked(len).ok_or(EffectError::Short)?;
-        Ok(Self {
-            db: *db,
-            key,
-            effect: Effect::decode(rest)?,
-        })
+        let (db, key, rest) = split_record(bytes).ok_or(EffectError::Short)?;
+        let effect = Effect::decode(rest)?;
+        Ok(Self { db, key, effect })
     }
+
+    /// Database and key of a record, whose effect is not looked at.
+    #[must_use]
+    pub fn key_of(bytes: &'a [u8]) -> Option<(u8, &'a [u8])> {
+        split_record(bytes).map(|(db, key, _)| (db, key))
+    }
+}
+
+/// Database, key, and the bytes of the effect.
+#[inline]
+fn split_record(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (db, rest) = bytes.split_first()?;
+    let (len, rest) = rest.split_first_chunk()?;
+    let len = u32::from_le_bytes(*len) as usize;
+    let (key, rest) = rest.split_at_checked(len)?;
+    Some((*db, key, rest))
 }
 
 fn put_time(out: &mut Vec<u8>, tag: u8, time: Option<Millis>) {

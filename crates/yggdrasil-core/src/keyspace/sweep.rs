@@ -71,6 +71,18 @@ impl ShardReader {
         self.mapping.load(NUMBER).unwrap_or(0)
     }
 
+    /// Looks at the shard at a moment at which no transaction is changing it; `None` while one is, or where one has begun
+    /// or ended meanwhile. Whatever the log has up to the number that is read then, it has as a whole.
+    pub fn between_transactions<T>(&self, look: impl FnOnce(&Self) -> T) -> Option<T> {
+        let txn_seq = self.mapping.observe(TXN_SEQ)?;
+        if txn_seq & 1 == 1 {
+            return None;
+        }
+        let seen = look(self);
+        self.mapping.settle();
+        (self.mapping.load(TXN_SEQ)? == txn_seq).then_some(seen)
+    }
+
     /// The physical number of each logical database.
     #[must_use]
     pub fn map(&self) -> Vec<u8> {

@@ -6,6 +6,7 @@ mod processor;
 mod real;
 mod simulated;
 mod simulated_lines;
+mod tail;
 
 use std::fmt::Debug;
 use std::io;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 pub use real::RealDisk;
 pub use simulated::{Damage, SimulatedDisk};
 pub use simulated_lines::Mistake;
+pub use tail::{TAIL, settle};
 
 /// The way in which bytes become durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,6 +96,12 @@ pub trait Disk: Send + Sync + Debug {
     /// It is not there, or the disk fails.
     fn read(&self, path: &Path) -> io::Result<Contents>;
 
+    /// Opens a file to read it part by part from its beginning on.
+    ///
+    /// # Errors
+    /// It is not there, or the disk fails.
+    fn source(&self, path: &Path) -> io::Result<Box<dyn Source>>;
+
     /// The first bytes of a file, as many as `at_most`, and the length of all of it.
     ///
     /// # Errors
@@ -122,8 +130,23 @@ pub struct Contents {
     pub length: u64,
 }
 
+/// A file that is read part by part.
+pub trait Source: Send + Debug {
+    /// Bytes of the file.
+    fn length(&self) -> u64;
+
+    /// The offset behind its data: zeros follow up to its end, or nothing.
+    fn data_end(&self) -> u64;
+
+    /// Appends as many bytes from an offset on as are wanted, or fewer: at least one where there is data.
+    ///
+    /// # Errors
+    /// The disk fails.
+    fn read(&mut self, offset: u64, wanted: u64, out: &mut Vec<u8>) -> io::Result<()>;
+}
+
 /// The bytes of a file that is open for changes. What is written survives the process at once, and a power cut after
-/// a sync.
+/// a sync. Writing goes on behind the last byte; whoever begins again before that gives up what stands behind.
 pub trait Area: Send + Debug {
     /// Bytes of the file.
     fn bytes(&self) -> u64;
@@ -145,6 +168,9 @@ pub trait Syncer: Send + Sync + Debug {
     /// # Errors
     /// The disk fails. What was not durable before may be lost then, also where a later call succeeds.
     fn sync(&self) -> io::Result<()>;
+
+    /// Does what makes later syncs cheaper, while nobody waits for one.
+    fn prepare(&self) {}
 
     /// The way in which it does so.
     fn persist(&self) -> Persist {

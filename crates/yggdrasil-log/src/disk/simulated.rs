@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::direct::{DirectArea, Lines, Store};
 use super::simulated_lines::{CachedLines, Mistake};
-use super::{Area, Contents, Disk, Persist, Syncer};
+use super::{Area, Contents, Disk, Persist, Source, Syncer};
 
 /// What a power cut leaves of bytes that were written and not synced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -269,6 +269,11 @@ impl Disk for SimulatedDisk {
         Ok(Contents { bytes, length })
     }
 
+    fn source(&self, path: &Path) -> io::Result<Box<dyn Source>> {
+        let Contents { bytes, .. } = self.read(path)?;
+        Ok(Box::new(SimulatedSource(bytes)))
+    }
+
     fn read_head(&self, path: &Path, at_most: usize) -> io::Result<(Vec<u8>, u64)> {
         let file = self.file(path)?;
         let file = lock(&file);
@@ -371,6 +376,28 @@ struct SimulatedLines {
 impl Store for SimulatedMemory {
     fn store(&mut self, offset: u64, bytes: &[u8]) {
         lock(&self.0).write(offset as usize, bytes);
+    }
+}
+
+/// A file that is read in small parts, so that records go on from one to the next.
+#[derive(Debug)]
+struct SimulatedSource(Vec<u8>);
+
+impl Source for SimulatedSource {
+    fn length(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn data_end(&self) -> u64 {
+        self.length()
+    }
+
+    fn read(&mut self, offset: u64, wanted: u64, out: &mut Vec<u8>) -> io::Result<()> {
+        const AT_ONCE: u64 = 300;
+        let rest = self.0.get(offset as usize..).unwrap_or_default();
+        let bytes = rest.len().min(wanted.min(AT_ONCE) as usize);
+        out.extend_from_slice(&rest[..bytes]);
+        Ok(())
     }
 }
 

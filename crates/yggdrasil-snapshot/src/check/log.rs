@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
-use yggdrasil_log::disk::RealDisk;
+use yggdrasil_log::disk::{Disk, RealDisk};
 use yggdrasil_log::{
     Content, Frame, HEADER_BYTES, LogError, Reader, SegmentHeader, segment_name, sequence_of,
 };
@@ -82,7 +82,7 @@ pub(super) fn check_log(
 }
 
 fn read_all(directory: &Path, report: &mut LogReport) -> Result<(), LogError> {
-    let mut reader = Reader::open(Arc::new(RealDisk), directory)?;
+    let mut reader = Reader::open(Arc::new(RealDisk::default()), directory)?;
     while let Some(entry) = reader.read()? {
         report.changes += u64::from(is_change(&entry.frame.content));
         report.last = entry.frame.number;
@@ -130,7 +130,10 @@ fn changes_behind(
             continue;
         }
         let path = directory.join(segment_name(sequence));
-        let contents = fs::read(&path).map_err(CheckError::at(&path))?;
+        let contents = RealDisk::default()
+            .read(&path)
+            .map_err(CheckError::at(&path))?
+            .bytes;
         let from = if Some(sequence) == damaged {
             offset.max(HEADER_BYTES)
         } else {

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use yggdrasil_log::disk::{TAIL, settle};
 use yggdrasil_log::{Content, Frame, HEADER_BYTES, SegmentHeader, segment_name, sequence_of};
 
 use crate::name::manifest_object;
@@ -98,6 +99,13 @@ impl Repair<'_> {
     fn log(&mut self, log: &LogReport, damage: &LogDamage) -> Result<(), CheckError> {
         for sequence in segments_of(&log.directory)? {
             self.set_aside(&log.directory.join(segment_name(sequence)))?;
+        }
+        let tail = log.directory.join(TAIL);
+        if tail.exists() {
+            // From here on the segments have all there is.
+            self.set_aside(&tail)?;
+            settle(&log.directory).map_err(CheckError::at(&tail))?;
+            fs::remove_file(&tail).map_err(CheckError::at(&tail))?;
         }
         let damaged = damage
             .file

@@ -83,17 +83,24 @@ impl Folder {
 
 impl Store for Folder {
     fn get(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
+        let mut contents = Vec::new();
+        self.get_into(name, limit, &mut contents)?;
+        Ok(contents)
+    }
+
+    fn get_into(&self, name: &str, limit: u64, contents: &mut Vec<u8>) -> io::Result<()> {
+        contents.clear();
         let file = File::open(self.root.join(name))?;
         let bytes = file.metadata()?.len();
         if bytes > limit {
             return Err(too_long(limit));
         }
-        let mut contents = Vec::with_capacity(bytes as usize);
-        file.take(limit + 1).read_to_end(&mut contents)?;
+        contents.reserve_exact(bytes as usize);
+        file.take(limit + 1).read_to_end(contents)?;
         if contents.len() as u64 > limit {
             return Err(too_long(limit));
         }
-        Ok(contents)
+        Ok(())
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {

@@ -26,6 +26,15 @@ pub trait Store: Send + Sync {
     /// [`io::ErrorKind::NotFound`] where there is none, [`io::ErrorKind::InvalidData`] for a longer one.
     fn get(&self, name: &str, limit: u64) -> io::Result<Vec<u8>>;
 
+    /// The same in place of what `bytes` has.
+    ///
+    /// # Errors
+    /// As above.
+    fn get_into(&self, name: &str, limit: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
+        *bytes = self.get(name, limit)?;
+        Ok(())
+    }
+
     /// Writes an object, in place of one that is there: whole or not at all.
     ///
     /// # Errors

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use yggdrasil_core::keyspace::{ChangeListener, KeyspaceError, Record};
+use yggdrasil_core::keyspace::{ChangeListener, KeyspaceError, Mark, Record, ShardReader};
 use yggdrasil_log::disk::{Disk, RealDisk};
-use yggdrasil_log::{Content, End, Reader, Writer, WriterOptions};
+use yggdrasil_log::{Content, End, Outcome, Reader, Writer, WriterOptions};
 use yggdrasil_snapshot::{
-    Folder, LogHistory, Manifest, Options, Progress, Source, Store, Unowned, take,
+    Folder, History, LogHistory, Manifest, Options, Progress, Source, Store, Unowned, take,
 };
 
 use super::{NOW, Rig, Scratch};
@@ -30,6 +30,18 @@ impl ChangeListener for Scribe {
     fn reserve(&mut self, bytes: u64) -> Result<(), KeyspaceError> {
         let failed = |_| KeyspaceError::LogFull { bytes };
         self.writer.reserve(bytes).map_err(failed)
+    }
+
+    fn mark(&mut self, _: u64, mark: &Mark<'_>) {
+        let (coordinator, tag) = (0, 0);
+        self.writer.mark(&match mark {
+            Mark::Begin { .. } => Content::Begin { coordinator, tag },
+            _ => Content::End {
+                coordinator,
+                tag,
+                outcome: Outcome::Whole,
+            },
+        });
     }
 
     fn changed(&mut self, number: u64, record: &Record<'_>) {
@@ -55,7 +67,7 @@ impl Place {
         let scratch = Scratch::new(name);
         let directory = scratch.0.join("log").join("shard-0");
         fs::create_dir_all(&directory).unwrap();
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::default());
         let options = WriterOptions {
             directory: directory.clone(),
             segment_bytes: SEGMENT_BYTES,
@@ -82,7 +94,7 @@ impl Place {
     }
 
     pub fn history(&self) -> LogHistory {
-        LogHistory::new(Arc::new(RealDisk), &self.log(), 0)
+        LogHistory::new(Arc::new(RealDisk::default()), &self.log(), 0)
     }
 
     pub fn write(&mut self, from: u32, count: u32) {
@@ -95,28 +107,8 @@ impl Place {
     }
 
     pub fn snapshot(&self, base: Option<&Manifest>) -> Manifest {
-        let mut sources = [Source {
-            shard: 0,
-            reader: &self.rig.reader,
-            history: &mut self.history(),
-            owner: &mut Unowned(0),
-            keeps: &|_| true,
-        }];
-        let options = Options {
-            generation: GENERATION,
-            ..Options::default()
-        };
-        let progress = Progress::default();
-        let taken = take(
-            &*self.folder,
-            "n",
-            &mut sources,
-            base,
-            &options,
-            &progress,
-            &|| NOW,
-        );
-        taken.unwrap().manifest
+        let (reader, mut history) = (&self.rig.reader, self.history());
+        snapshot(&*self.folder, reader, &mut history, base)
     }
 
     /// All changes that a reader of the log finds.
@@ -133,9 +125,32 @@ impl Place {
     }
 }
 
+/// A snapshot of a shard that has a log.
+pub fn snapshot(
+    store: &dyn Store,
+    reader: &ShardReader,
+    history: &mut dyn History,
+    base: Option<&Manifest>,
+) -> Manifest {
+    let mut sources = [Source {
+        shard: 0,
+        reader,
+        history,
+        owner: &mut Unowned(0),
+        keeps: &|_| true,
+    }];
+    let options = Options {
+        generation: GENERATION,
+        ..Options::default()
+    };
+    let (progress, now) = (Progress::default(), || NOW);
+    let taken = take(store, "n", &mut sources, base, &options, &progress, &now);
+    taken.unwrap().manifest
+}
+
 /// All changes that a reader of a log finds.
 pub fn changes_of(log: &Path) -> Vec<(u64, Vec<u8>)> {
-    let mut reader = Reader::open(Arc::new(RealDisk), log).unwrap();
+    let mut reader = Reader::open(Arc::new(RealDisk::default()), log).unwrap();
     let mut changes = Vec::new();
     while let Some(entry) = reader.read().unwrap() {
         if let Content::Change(record) = entry.frame.content {

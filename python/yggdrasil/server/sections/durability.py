@@ -35,6 +35,15 @@ class Durability(Section):
             allowed="groups of PREFIX ACK, where ACK is none, fast, fast+, sync or sync+, and PREFIX is as in a URL",
         ),
     ] = ""
+    log_dir: Annotated[
+        str,
+        Option(
+            help="A directory in which the logs have one of their own, such as one on another disk or in persistent "
+            "memory; in dir there is a link to it, which is followed whether this is given or not. Empty: they are in "
+            "dir. Logs that there are already stay where they are: the node does not start rather than move them.",
+            allowed="a directory",
+        ),
+    ] = ""
     flush_interval: Annotated[
         Whole,
         Field(ge=1, le=60_000),
@@ -42,13 +51,13 @@ class Durability(Section):
     ] = 200
     log_unflushed_max: Annotated[
         Size,
-        Field(ge=MIB, le=64 * GIB),
+        Field(ge=MIB, le=24 * MIB),
         Option(
             help="Bytes that each shard's log may have written and not made durable. Beyond that writers wait for the "
             "disk; they are not refused.",
             unit="bytes",
         ),
-    ] = 256 * MIB
+    ] = 24 * MIB
     log_segment_size: Annotated[
         Size,
         Field(ge=MIB, le=4 * GIB),

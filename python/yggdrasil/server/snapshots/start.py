@@ -10,6 +10,7 @@ from yggdrasil._core import ConfigError, YggdrasilError
 from yggdrasil.server.config import Config
 from yggdrasil.server.errors import StartError
 from yggdrasil.server.log_layout import LogLayout, open_layout
+from yggdrasil.server.log_place import logs_of
 from yggdrasil.server.messages import SnapshotState
 from yggdrasil.server.snapshots.places import open_store
 from yggdrasil.server.unlogged import mark_unlogged, take_up
@@ -35,7 +36,7 @@ def find_beginning(config: Config, node: str) -> Beginning:
     StartError where that cannot be found out: a node that began without them would seem to have lost them.
     """
     rows = _rows(config, node)
-    logs = config.directory / "log"
+    logs = logs_of(config.directory)
     if not config.has_log:
         mark_unlogged(logs)
         return Beginning(None, _state(rows[0]) if rows else SnapshotState())

@@ -3,6 +3,7 @@
 use crate::keyspace::collection::Collection;
 use crate::keyspace::effect::{Effect, Record};
 use crate::keyspace::entry::VERSION_MASK;
+use crate::keyspace::kind::{Kind, Value};
 use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, hash_key};
 
 use super::Shard;
@@ -47,34 +48,77 @@ impl Shard {
         }
         let last = self.number();
         let follows = std::mem::replace(&mut self.is_follower, true);
-        let outcome = self.without_limit(|shard| shard.apply_after(last, record, number));
+        let outcome = self.without_limit(|shard| {
+            let hash = hash_key(shard.shape.hash_seed, record.key);
+            if shard.insert_applied(record, hash, number)? {
+                return Ok(true);
+            }
+            shard.apply_after(last, record, hash, number)
+        });
         self.is_follower = follows;
         self.set_number(last.max(number));
         Ok(outcome?)
     }
 
-    /// Asks for the index line of the key of a record that is applied some records later.
+    /// Asks for the index line of a key of a physical database whose change is applied some records later.
     #[inline]
-    pub fn prefetch_record(&self, record: &Record<'_>) {
-        if usize::from(record.db) >= self.databases.len() {
+    pub fn prefetch_key(&self, physical: u8, key: &[u8]) {
+        let Some(database) = self.databases.get(usize::from(physical)) else {
             return;
-        }
-        let database = &self.databases[usize::from(record.db)];
+        };
         if database.buckets() != 0 {
-            let home = database.home(hash_key(self.shape.hash_seed, record.key));
+            let home = database.home(hash_key(self.shape.hash_seed, key));
             self.arena.mapping.prefetch(home * 8);
         }
+    }
+
+    /// Stores a value that lies in its entry whole under a name that is free, as nearly all changes of a snapshot and of
+    /// a log do. False for any other change.
+    fn insert_applied(
+        &mut self,
+        record: &Record<'_>,
+        hash: u64,
+        number: u64,
+    ) -> Result<bool, KeyspaceError> {
+        let Effect::Put {
+            kind,
+            value: value @ (Value::Bytes(_) | Value::Int(_)),
+            expire_at,
+            pinned_until: None,
+        } = record.effect
+        else {
+            return Ok(false);
+        };
+        // Fields of a hash may expire.
+        if kind == Kind::Hash || self.journal.is_attended() {
+            return Ok(false);
+        }
+        if self.locate_in(record.db, hash, record.key).is_some() {
+            return Ok(false);
+        }
+        let key = Key {
+            db: self.logical(record.db),
+            hash,
+            bytes: record.key,
+        };
+        let mut int = [0; 8];
+        let stored = value.stored(kind, &mut int);
+        self.check_sizes(key.bytes.len() as u64, stored.bytes.len() as u64)?;
+        self.set_number(number - 1);
+        self.insert(&key, stored, 0, expire_at, self.clock)?;
+        Ok(true)
     }
 
     fn apply_after(
         &mut self,
         last: u64,
         record: &Record<'_>,
+        hash: u64,
         number: u64,
     ) -> Result<bool, KeyspaceError> {
         let key = Key {
             db: self.logical(record.db),
-            hash: hash_key(self.shape.hash_seed, record.key),
+            hash,
             bytes: record.key,
         };
         match record.effect {

@@ -313,7 +313,8 @@ impl Shard {
         Ok(())
     }
 
-    fn insert(
+    /// Stores a new entry, whose name is free.
+    pub(super) fn insert(
         &mut self,
         key: &Key<'_>,
         stored: Stored<'_>,

@@ -76,6 +76,24 @@ fn a_reserved_shard_is_not_scanned_and_a_cleared_database_is_over() {
 }
 
 #[test]
+fn nobody_looks_at_a_number_within_a_transaction() {
+    let mut rig = Rig::roomy();
+    set(&mut rig, "a", b"1");
+    let number = |rig: &Rig| rig.reader.between_transactions(|reader| reader.number());
+    assert_eq!(number(&rig), Some(1));
+    rig.shard.reserve();
+    set(&mut rig, "b", b"1");
+    assert_eq!((number(&rig), rig.reader.number()), (None, 2));
+    rig.shard.release();
+    assert_eq!(number(&rig), Some(2));
+    // One that begins while somebody looks.
+    let Rig { reader, shard, .. } = &mut rig;
+    assert_eq!(reader.between_transactions(|_| shard.reserve()), None);
+    shard.release();
+    assert_eq!(reader.between_transactions(|_| ()), Some(()));
+}
+
+#[test]
 fn values_of_every_kind_are_visited_as_they_are_stored() {
     let mut rig = Rig::roomy();
     let tree = large_set();
