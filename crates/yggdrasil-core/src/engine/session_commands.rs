@@ -4,6 +4,7 @@ use super::Engine;
 use super::dispatch::Flow;
 use super::durability::AckChoice;
 use super::pubsub::Topic;
+use super::script_queries::write_time;
 use super::session::{Gates, Session, Wait};
 use super::tracking_commands;
 use crate::commands::{CommandError, Outcome, ScriptingQuery, SessionCommand, database_argument};
@@ -144,7 +145,7 @@ impl Engine {
                 reply.ok();
                 self.enter_monitor(index);
             }
-            Command::Time => self.write_time(&mut reply),
+            Command::Time => write_time((self.clock.unix_us)(), &mut reply),
             Command::Scripting(query) => return self.answer_scripting(query, args, &mut reply),
             // Every slot is served by whichever worker gets the request.
             Command::Asking | Command::ReadOnly | Command::ReadWrite => reply.ok(),
