@@ -144,6 +144,6 @@ def test_a_consumer_is_there_from_the_start_of_its_wait(
     streams = (*keys, *[">"] * len(keys))
     client = waiting(target, admin, resp, "XREADGROUP", "GROUP", "g", "me", "BLOCK", 0, "STREAMS", *streams)
     for key in keys:
-        assert admin("XGROUP", "CREATECONSUMER", key, "g", "me") == 0
+        eventually(partial(admin, "XINFO", "CONSUMERS", key, "g"))
     assert admin("XADD", keys[-1], "1-1", "f", "v") == b"1-1"
     assert "1-1" in repr(client.read())
