@@ -268,7 +268,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Forgets what MULTI has queued, and the watches.
+    /// Forgets what MULTI has queued, and the watches: those also without MULTI.
     pub(super) fn end_multi(&mut self, index: usize) {
         let session = &mut self.sessions[index];
         if session.gates.any(Gates::MULTI) {
@@ -276,8 +276,8 @@ impl Engine {
             let multi = &mut session.details_mut().multi;
             multi.queue = Vec::new();
             multi.aborted = false;
-            self.forget_watches(index);
         }
+        self.forget_watches(index);
     }
 
     fn exec(&mut self, index: usize) -> Flow {
