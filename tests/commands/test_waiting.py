@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.targets import Target
-from tests.wire import Error, Wire, eventually, info, text_of
+from tests.wire import OK, Error, Wire, eventually, info, text_of
 
 pytestmark = pytest.mark.all_servers
 
@@ -133,3 +133,17 @@ def test_a_script_of_moves_hands_on(target: Target, admin: Wire, resp: int) -> N
     assert [client.read() for client in clients] == [b"element"] * len(KEYS)
     assert last.read() == [b"end", b"element"]
     assert admin("EXISTS", *KEYS, "end") == 0
+
+
+@pytest.mark.parametrize("keys", [("a",), ("a", "b", "c")])
+def test_a_consumer_is_there_from_the_start_of_its_wait(
+    target: Target, admin: Wire, resp: int, keys: tuple[str, ...]
+) -> None:
+    for key in keys:
+        assert admin("XGROUP", "CREATE", key, "g", "$", "MKSTREAM") == OK
+    streams = (*keys, *[">"] * len(keys))
+    client = waiting(target, admin, resp, "XREADGROUP", "GROUP", "g", "me", "BLOCK", 0, "STREAMS", *streams)
+    for key in keys:
+        eventually(partial(admin, "XINFO", "CONSUMERS", key, "g"))
+    assert admin("XADD", keys[-1], "1-1", "f", "v") == b"1-1"
+    assert "1-1" in repr(client.read())

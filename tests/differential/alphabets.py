@@ -107,6 +107,23 @@ ALPHABETS: dict[str, list[bytes]] = {
         b"return cjson.encode({ARGV[1], #ARGV})",
         b"return {ok='fine'}",
         b"x",
+        b"redis.call('SET', KEYS[1], 'x') return redis.pcall('INCR', 'number')",
+        b"redis.call('SADD', KEYS[1] .. '2', 'x') redis.call('DEL', KEYS[1]) return redis.call('EXISTS', 's', 'l')",
+        b"for i = 1, #KEYS do redis.call('EXPIRE', KEYS[i], 5000) end return redis.call('PUBLISH', 'channel', 'x')",
+        b"return redis.call('RENAME', KEYS[1], 'absent') and redis.call('RENAME', 'absent', KEYS[1])",
+        b"redis.call('RPUSH', KEYS[1], 'x') return redis.call('LMOVE', KEYS[1], 'l', 'LEFT', 'LEFT')",
+    ],
+    "function": [b"echo", b"swap", b"reads", b"none"],
+    "library": [b"one", b"two", b"none"],
+    "code": [
+        b"#!lua name=one\nredis.register_function('echo', function(keys, args) return {keys, args} end)",
+        b"#!lua name=one\nredis.register_function('swap', function(keys, args) redis.call('SET', keys[1], 'x') "
+        b"return redis.call('GET', 's2') end)",
+        b"#!lua name=two\nredis.register_function{function_name='reads', flags={'no-writes'}, "
+        b"callback=function(keys, args) return redis.call('EXISTS', keys[1], 'absent') end}",
+        b"#!lua name=two\nredis.register_function('echo', function() return 'two' end)",
+        b"#!lua name=two",
+        b"x",
     ],
     "sha": [b"e0e1f9fabfc9d4800c877a703b823ac0578ff8db", b"x"],
 }

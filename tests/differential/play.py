@@ -52,8 +52,9 @@ class Coverage:
 def _started(c: Wire, play: Play, resp: int) -> None:
     c.pipeline([("RESET",)])
     sizes = [word for name, sizes in OPTIONS.items() for word in (name, sizes[play.is_small])]
-    ok = c.pipeline([("CONFIG", "SET", *sizes), ("FLUSHALL",), ("SCRIPT", "FLUSH"), ("HELLO", resp)])
-    assert ok[:3] == ["OK"] * 3, ok
+    flushes = [("FLUSHALL",), ("SCRIPT", "FLUSH"), ("FUNCTION", "FLUSH")]
+    ok = c.pipeline([("CONFIG", "SET", *sizes), *flushes, ("HELLO", resp)])
+    assert ok[:4] == ["OK"] * 4, ok
 
 
 def replies_of(c: Wire, play: Play, resp: int) -> list[bytes]:

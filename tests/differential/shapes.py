@@ -155,6 +155,10 @@ _BODIES = [
     b"redis.setresp(3) return redis.pcall(unpack(ARGV))",
     b"return type(redis.call(unpack(ARGV)))",
 ]
+# It has written when it comes upon keys that it has not declared.
+_WRITES_FIRST = (
+    b"redis.call('RPUSH', KEYS[1], 'x') local reply = redis.pcall(unpack(ARGV)) redis.call('DEL', KEYS[1]) return reply"
+)
 NEVER_IN_SCRIPTS = frozenset(b"MULTI EXEC DISCARD WATCH UNWATCH SELECT SWAPDB EVAL EVALSHA EVAL_RO EVALSHA_RO".split())
 
 
@@ -162,9 +166,12 @@ def _in_script(step: Step, choose: Choose) -> Step:
     """The request by way of a script, which declares the keys or does not."""
     if step.request[0].upper() in NEVER_IN_SCRIPTS:
         return step
-    keys = [word for word in step.request[1:] if word in KEY_NAMES] if choose(4) else []
-    script = (b"EVAL", _BODIES[choose(len(_BODIES))], b"%d" % len(keys), *keys, *step.request)
-    return Step(step.row, script)
+    keys = [word for word in step.request[1:] if word in KEY_NAMES]
+    keys = keys[: choose(len(keys) + 1)] if choose(2) else keys
+    body = choose(len(_BODIES) + 2)
+    if body >= len(_BODIES):
+        return Step(step.row, (b"EVAL", _WRITES_FIRST, b"%d" % (len(keys) + 1), b"ghost", *keys, *step.request))
+    return Step(step.row, (b"EVAL", _BODIES[body], b"%d" % len(keys), *keys, *step.request))
 
 
 @dataclass(frozen=True)
@@ -204,6 +211,7 @@ def _part(groups: list[str], choose: Choose) -> list[Step]:
     kind = choose(20)
     if kind == 19:
         inside = [step for _ in range(choose(5)) for step in _some(groups, choose)]
+        inside = [_in_script(step, choose) if choose(5) == 4 else step for step in inside]
         return [Step("MULTI", (b"MULTI",)), *inside, Step("EXEC", (b"EXEC",))]
     if kind >= 17:
         return [_in_script(step, choose) for step in _some(groups, choose)]

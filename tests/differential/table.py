@@ -10,7 +10,7 @@
 | `#{...}` | how often, then so often |
 | `a ; b` | two requests; `@` is the first key of the one before |
 
-XREADGROUP stands here without BLOCK, as one that waits makes no consumer here. Commands that choose by chance are
+Commands that choose by chance are
 followed by DEL, so that both servers go on with the same contents.
 """
 
@@ -243,6 +243,7 @@ XREAD [COUNT count] [BLOCK wait] STREAMS stream id
 XREAD [COUNT count] STREAMS stream stream (id | $ | +) (id | $ | +)
 XREADGROUP GROUP group consumer [COUNT count] [NOACK] STREAMS stream (> | id)
 XREADGROUP GROUP group consumer [COUNT count] STREAMS stream >
+XREADGROUP GROUP group consumer [COUNT count] [BLOCK wait] [NOACK] STREAMS stream >
 XREADGROUP GROUP group consumer [COUNT count] STREAMS stream stream (> | id) (> | id)
 XREVRANGE stream edge edge [COUNT count]
 XSETID stream id [ENTRIESADDED count] [MAXDELETEDID id]
@@ -281,6 +282,7 @@ WAIT 0 0
 
 DATABASES = """
 RESTORE key left payload [REPLACE] [ABSTTL] [IDLETIME count] [FREQ count]
+FUNCTION FLUSH [(SYNC | ASYNC)]
 FLUSHALL [(SYNC | ASYNC)]
 FLUSHDB [(SYNC | ASYNC)]
 SELECT database
@@ -301,6 +303,12 @@ EVAL script #{key} {text}
 EVAL_RO script #{key} {text}
 EVALSHA sha #{key} {text}
 EVALSHA_RO sha #{key} {text}
+FCALL function #{key} {text}
+FCALL_RO function #{key} {text}
+FUNCTION DELETE library
+FUNCTION LOAD [REPLACE] code
+FUNCTION LOAD REPLACE code
+PUBLISH text text
 SCRIPT EXISTS {sha}
 SCRIPT LOAD script
 """

@@ -72,7 +72,9 @@ def check_refusing(node: Node, c: Wire, cause: str) -> None:
     refused = Error(f"MISCONF Errors writing to the log: {cause}")
     for request in (("SET", "key:0", "y"), ("DEL", "key:0"), ("EXPIRE", "key:0", 5), ("MSET", "a", 1, "no:2", 2)):
         assert c(*request) == refused
-    assert c.pipeline([("MULTI",), ("SET", "key:0", "y"), ("EXEC",)])[-1] == [refused]
+    aborted = Error(f"EXECABORT Transaction discarded because of: {refused.text}")
+    assert c.pipeline([("MULTI",), ("SET", "no:3", "x"), ("SET", "key:0", "y"), ("EXEC",)])[-1] == aborted
+    assert c("EXISTS", "no:3") == 0
     assert c("GET", "key:0") == VALUE.encode()
     assert c("SET", "no:1", "x") == OK
     assert c("INCR", "no:2") == 1

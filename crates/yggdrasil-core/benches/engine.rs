@@ -28,6 +28,7 @@ struct Case {
     /// How often something is to be executed before.
     fill: &'static [(usize, &'static str)],
     requests: usize,
+    shards: usize,
 }
 
 const fn case(
@@ -40,6 +41,7 @@ const fn case(
         request,
         fill,
         requests: REQUESTS,
+        shards: 1,
     }
 }
 
@@ -53,6 +55,10 @@ const fn long(
         ..case(name, request, fill)
     }
 }
+
+/// A limit of a rate by a script of three lines.
+const EVAL: &str = "EVAL local\tn=redis.call('INCR',KEYS[1])\nif\tn==1\tthen\tredis.call('EXPIRE',KEYS[1],60)\tend\n\
+                    return\tn 1 {b}counter:#";
 
 const STRINGS: &[(usize, &str)] = &[(
     KEYS,
@@ -109,6 +115,11 @@ const CASES: &[Case] = &[
         TEN_SCORES,
     ),
     case("RPOPLPUSH-packed", "RPOPLPUSH small small", TEN_ELEMENTS),
+    case("EVAL", EVAL, &[]),
+    Case {
+        shards: 2,
+        ..case("EVAL-of-two", EVAL, &[])
+    },
     long(
         "LRANGE-600",
         "LRANGE long 0 599",
@@ -183,7 +194,7 @@ struct Worker {
 impl Worker {
     /// One that has what a case needs.
     fn of(case: &'static Case) -> Self {
-        let (engine, client) = setup::engine();
+        let (engine, client) = setup::engine_of(case.shards);
         let mut worker = Self {
             case,
             engine,

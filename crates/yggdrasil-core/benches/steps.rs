@@ -78,7 +78,7 @@ fn main() {
 
 impl Bench {
     fn new() -> Self {
-        let (engine, client) = setup::engine();
+        let (engine, client) = setup::engine_of(1);
         Self {
             engine,
             client,

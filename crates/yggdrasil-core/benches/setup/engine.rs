@@ -2,7 +2,7 @@
 
 use yggdrasil_core::control::{Control, NodeShape};
 use yggdrasil_core::engine::{Clock, Engine, Listener, Options, Parts, Peer, SessionRef};
-use yggdrasil_core::keyspace::{Shard, ShardShape};
+use yggdrasil_core::keyspace::{Shard, ShardReader, ShardShape};
 use yggdrasil_core::lease::Holders;
 use yggdrasil_core::shm::Segment;
 
@@ -14,9 +14,13 @@ const SHAPE: NodeShape = NodeShape {
     hash_seed: 1,
 };
 
-pub fn engine() -> (Engine, SessionRef) {
-    let control = Control::open(Control::create(&SHAPE).unwrap(), SHAPE).unwrap();
-    let arena = Segment::create("bench", SHAPE.arena_bytes).unwrap();
+/// A node of so many workers, of which one is there: its keys have the tag `{b}`, where there are two.
+pub fn engine_of(shards: usize) -> (Engine, SessionRef) {
+    let node = NodeShape { shards, ..SHAPE };
+    let control = Control::open(Control::create(&node).unwrap(), node).unwrap();
+    let arenas: Vec<Segment> = (0..shards)
+        .map(|_| Segment::create("bench", SHAPE.arena_bytes).unwrap())
+        .collect();
     let mut options = Options::unset();
     for (name, value) in [
         ("maxclients", "100"),
@@ -35,13 +39,22 @@ pub fn engine() -> (Engine, SessionRef) {
         hash_seed: SHAPE.hash_seed,
         value_bytes_max: SHAPE.arena_bytes,
     };
-    let holders = Holders::new(0, [control.lease_page(0)]);
-    let shard = Shard::create_beside(holders, arena.own().unwrap(), shape).unwrap();
+    let made = |shard: usize| {
+        let holders = Holders::new(shard, (0..shards).map(|worker| control.lease_page(worker)));
+        Shard::create_beside(holders, arenas[shard].own().unwrap(), shape.clone()).unwrap()
+    };
+    let mut all: Vec<Shard> = (0..shards).map(made).collect();
+    let reader = |shard: usize| {
+        let arena = arenas[shard].read().unwrap();
+        (shard != 0).then(|| ShardReader::open(arena, &shape).unwrap())
+    };
+    let readers = (0..shards).map(reader).collect();
+    let shard = all.swap_remove(0);
     let mut engine = Engine::new(Parts {
         shard_index: 0,
         control,
         shard,
-        readers: vec![None],
+        readers,
         options,
         clock: Clock {
             unix_ms: || 1_700_000_000_000,

@@ -11,6 +11,7 @@ mod gathering;
 mod groups;
 mod moved;
 mod pressure;
+mod refusing;
 
 use gathering::Gathering;
 

@@ -30,7 +30,7 @@ impl Engine {
         self.publish_these(&noted);
     }
 
-    fn publish_these(&mut self, noted: &[NotedEvent]) {
+    pub(super) fn publish_these(&mut self, noted: &[NotedEvent]) {
         let payload = encode(noted);
         for shard in self.event_hearers() {
             self.links

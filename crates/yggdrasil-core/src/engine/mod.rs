@@ -4,6 +4,7 @@
 //! After every call the driver sends the output of the sessions in [`Engine::take_ready`], carries out
 //! [`Engine::take_events`], and writes the eventfds of [`Engine::take_wakes`].
 
+mod again;
 mod ahead;
 mod clients;
 mod clock;
@@ -84,7 +85,7 @@ use crate::commands::{
     CommandId, CommandSpec, ElementPlaces, NewCommand, RegistrationError, Registry,
 };
 use crate::control::{Control, NodeShape};
-use crate::keyspace::{EventMark, Shard, ShardReader};
+use crate::keyspace::{Shard, ShardReader, Unheard};
 use crate::lease::{Holder, HolderId, LeasePage};
 use crate::random::Random;
 use crate::resp::{ArgsBuffer, Protocol, Requests, Span};
@@ -181,8 +182,8 @@ pub struct Engine {
     /// A number that no run of this worker has had before, as far as anybody remembers.
     run: u64,
     reserved: Option<Reservation>,
-    /// Where the events began when the own shard began to keep what it changes, for a step that may be undone.
-    saved: Option<EventMark>,
+    /// The savepoints of the own shard, one within the other: what it changes is kept, as it may be undone.
+    saved: Vec<Unheard>,
     deferred: VecDeque<Deferred>,
     sessions: Slab<Session>,
     subscriptions: Subscriptions,
@@ -264,7 +265,7 @@ impl Engine {
             transactions: Slab::new(),
             transaction_serial: 0,
             reserved: None,
-            saved: None,
+            saved: Vec::new(),
             deferred: VecDeque::new(),
             sessions: Slab::new(),
             subscriptions: Subscriptions::new(shape.hash_seed),

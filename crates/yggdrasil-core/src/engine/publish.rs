@@ -13,29 +13,76 @@ use crate::resp::{Args, Protocol, Reply};
 use crate::ring::FrameKind;
 use crate::stats::Counter;
 
+/// What a message to another worker says of what is published, as bits of its tag.
+mod said {
+    /// The channel is one of shards.
+    pub const SHARDED: u64 = 1;
+    /// Nothing is delivered yet: the answer is the number of those who would hear it.
+    pub const COUNTED: u64 = 2;
+    /// Nobody waits for an answer.
+    pub const UNANSWERED: u64 = 4;
+}
+
 impl Engine {
     /// Delivers a message to all listeners of the node; the reply is their number.
     pub(super) fn publish(&mut self, args: &Args<'_>, sharded: bool, receiver: Receiver) -> usize {
-        let (channel, message) = (args.at(1), args.at(2));
         self.stats.add(Counter::Published, 1);
-        let heard = self.deliver(channel, message, sharded);
+        let heard = self.deliver(args.at(1), args.at(2), sharded);
+        self.ask_hearers(args, (sharded, 0), receiver, heard)
+    }
+
+    /// Counts who would hear a message; the reply is their number.
+    pub(super) fn count_hearers(
+        &mut self,
+        args: &Args<'_>,
+        sharded: bool,
+        receiver: Receiver,
+    ) -> usize {
+        let hearing = self.subscriptions.hearers(args.at(1), sharded).len();
+        self.ask_hearers(args, (sharded, said::COUNTED), receiver, hearing)
+    }
+
+    /// Delivers a message whose listeners were counted before.
+    pub(super) fn deliver_counted(&mut self, args: &Args<'_>, sharded: bool) {
+        self.stats.add(Counter::Published, 1);
+        self.deliver(args.at(1), args.at(2), sharded);
+        let envelope = Envelope {
+            tag: u64::from(sharded) | said::UNANSWERED,
+            ..Envelope::new(FrameKind::Publish, 0)
+        };
+        let payload = payload_of(args);
+        for shard in self.workers_of_hearers(sharded) {
+            self.links.send(shard, envelope, &payload);
+        }
+    }
+
+    /// The other workers whose clients listen to anything of that kind.
+    fn workers_of_hearers(&self, sharded: bool) -> Vec<usize> {
         let counter = if sharded {
             Counter::ShardSubscriptions
         } else {
             Counter::Subscriptions
         };
-        let others: Vec<usize> = (0..self.shape.shards)
+        (0..self.shape.shards)
             .filter(|&shard| shard != self.me && self.control.stats(shard).get(counter) > 0)
-            .collect();
+            .collect()
+    }
+
+    fn ask_hearers(
+        &mut self,
+        args: &Args<'_>,
+        (sharded, said): (bool, u64),
+        receiver: Receiver,
+        heard: usize,
+    ) -> usize {
+        let others = self.workers_of_hearers(sharded);
         let mut gathering = Gather::new(Join::Sum, Vec::new(), others.len() + 1, receiver);
         gathering.parts[0] = Some(format!(":{heard}\r\n").into_bytes());
         let gather = self.gathers.insert(gathering);
-        let mut payload = Vec::new();
-        wire::put_blob(&mut payload, channel);
-        payload.extend_from_slice(message);
+        let payload = payload_of(args);
         for (other, shard) in others.into_iter().enumerate() {
             let envelope = Envelope {
-                tag: u64::from(sharded),
+                tag: u64::from(sharded) | said,
                 ..Envelope::new(FrameKind::Publish, 0)
             };
             self.send_asking(
@@ -75,10 +122,18 @@ impl Engine {
     /// A message published through another worker.
     pub(super) fn take_publish(&mut self, message: &Message<'_>) {
         let mut reader = Reader::new(&message.payload);
+        let said = message.header.tag;
+        let sharded = said & said::SHARDED != 0;
         let heard = match reader.blob() {
-            Some(channel) => self.deliver(channel, reader.rest(), message.header.tag != 0),
+            Some(channel) if said & said::COUNTED != 0 => {
+                self.subscriptions.hearers(channel, sharded).len()
+            }
+            Some(channel) => self.deliver(channel, reader.rest(), sharded),
             None => 0,
         };
+        if said & said::UNANSWERED != 0 {
+            return;
+        }
         let reply = format!(":{heard}\r\n");
         self.send_reply(message.from, &message.header, reply.as_bytes());
     }
@@ -242,6 +297,13 @@ impl Engine {
     pub fn patterns(&self) -> Vec<Vec<u8>> {
         self.subscriptions.patterns()
     }
+}
+
+fn payload_of(args: &Args<'_>) -> Vec<u8> {
+    let mut payload = Vec::new();
+    wire::put_blob(&mut payload, args.at(1));
+    payload.extend_from_slice(args.at(2));
+    payload
 }
 
 fn topic_counter(topic: Topic) -> Counter {

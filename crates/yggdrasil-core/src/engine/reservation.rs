@@ -101,14 +101,18 @@ pub(super) struct Granted {
     pub state: ShardState,
     /// Bytes that are stored without a chance of refusal.
     pub room: u64,
+    /// The error of the operating system for which the log takes nothing; 0 for none.
+    pub log_errno: i32,
 }
 
 impl Granted {
-    pub fn encode(self) -> [u8; 10] {
-        let mut bytes = [0; 10];
+    pub fn encode(self) -> [u8; 12] {
+        let mut bytes = [0; 12];
         bytes[0] = u8::from(self.touched);
         bytes[1] = self.state as u8;
-        bytes[2..].copy_from_slice(&self.room.to_le_bytes());
+        bytes[2..10].copy_from_slice(&self.room.to_le_bytes());
+        let errno = u16::try_from(self.log_errno).unwrap_or(u16::MAX);
+        bytes[10..].copy_from_slice(&errno.to_le_bytes());
         bytes
     }
 
@@ -118,6 +122,7 @@ impl Granted {
             touched: reader.u8()? != 0,
             state: ShardState::from_number(reader.u8()?)?,
             room: reader.u64()?,
+            log_errno: reader.u16()?.into(),
         })
     }
 }
@@ -129,6 +134,7 @@ impl Engine {
             self.reserved.is_none(),
             "a shard is reserved once at a time"
         );
+        self.publish_events();
         self.reserved = Some(reservation);
         self.begin_group(&reservation);
         self.shard.reserve();
@@ -137,6 +143,7 @@ impl Engine {
             touched,
             state: self.gate.state(),
             room: self.shard.certain_room(),
+            log_errno: self.log_errno(),
         }
     }
 
@@ -151,7 +158,7 @@ impl Engine {
         if ending.token != 0 {
             self.shard.unwatch(ending.token);
         }
-        self.close_savepoint(false);
+        self.close_savepoints(false);
         self.end_group(&reservation, ending);
         self.reserved = None;
         self.gate.set_busy(false);

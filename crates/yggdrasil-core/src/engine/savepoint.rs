@@ -79,8 +79,9 @@ impl Engine {
     /// Has these shards, as bits, keep what the next step of a transaction changes there.
     pub(super) fn begin_savepoint(&mut self, id: usize, shards: u64) {
         debug_assert_eq!(self.transactions[id].saved, StepState::Free);
-        self.keep_own_events(id);
-        let events = self.transactions[id].events.len();
+        let root = self.root_of(id);
+        self.keep_own_events(root);
+        let events = self.transactions[root].events.len();
         self.transactions[id].saved = StepState::Saved(shards, events);
         self.send_savepoint(id, shards, Savepoint::Begin);
         if shards & 1 << self.me != 0 {
@@ -109,11 +110,11 @@ impl Engine {
             Receiver::Transaction(id),
         );
         let gather = self.gathers.insert(gather);
-        let transaction = &mut self.transactions[id];
-        let undone = transaction.events.split_off(events);
-        let stays = undone.into_iter().filter(NotedEvent::is_of_time_or_memory);
-        transaction.events.extend(stays);
-        transaction.saved = StepState::Undoing(gather);
+        let root = self.root_of(id);
+        let told = &mut self.transactions[root].events;
+        let undone = told.split_off(events);
+        told.extend(undone.into_iter().filter(NotedEvent::is_of_time_or_memory));
+        self.transactions[id].saved = StepState::Undoing(gather);
         let (tag, ack) = (self.transactions[id].tag, self.transactions[id].ack);
         let payload = [Savepoint::Undo as u8, ack as u8];
         let named = (0..64).filter(|shard| shards & 1 << shard != 0);
@@ -147,7 +148,11 @@ impl Engine {
     }
 
     fn send_savepoint(&mut self, id: usize, shards: u64, word: Savepoint) {
-        let tag = self.transactions[id].tag;
+        self.send_word(self.transactions[id].tag, shards, word);
+    }
+
+    /// Sends a word about a transaction to shards, as bits, that others own.
+    pub(super) fn send_word(&mut self, tag: u64, shards: u64, word: Savepoint) {
         let others = (0..64).filter(|shard| shards & 1 << shard != 0 && *shard != self.me);
         for shard in others {
             let envelope = Envelope {
@@ -178,24 +183,28 @@ impl Engine {
         }
     }
 
-    fn note_savepoint(&mut self, word: Savepoint) {
+    pub(super) fn note_savepoint(&mut self, word: Savepoint) {
         match word {
             Savepoint::Begin => {
-                self.saved = Some(self.shard.event_mark());
-                self.shard.begin_changes();
+                let begun = self.shard.begin_unheard();
+                self.saved.push(begun);
             }
             Savepoint::Keep | Savepoint::Undo => self.close_savepoint(word == Savepoint::Keep),
         }
     }
 
-    /// Ends the savepoint of the own shard, if there is one: what it has changed since counts, or is undone.
-    pub(super) fn close_savepoint(&mut self, counts: bool) {
-        let Some(mark) = self.saved.take() else {
-            return;
-        };
-        self.shard.end_changes(counts, self.now);
-        if !counts {
-            self.shard.forget_events_since(mark);
+    /// Ends the last savepoint of the own shard, if there is one: what it has changed since counts, or is undone.
+    fn close_savepoint(&mut self, counts: bool) {
+        if let Some(begun) = self.saved.pop() {
+            self.shard.end_unheard(&begun, counts, self.now);
+            self.send_stale();
+        }
+    }
+
+    /// Ends all savepoints of the own shard.
+    pub(super) fn close_savepoints(&mut self, count: bool) {
+        while !self.saved.is_empty() {
+            self.close_savepoint(count);
         }
     }
 }

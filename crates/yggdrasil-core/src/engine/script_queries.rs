@@ -26,6 +26,13 @@ const BUSY_FUNCTION: &str =
 const BUSY_SCRIPT: &str =
     "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
 
+/// Writes a Unix time in seconds, and the microseconds beyond.
+pub(super) fn write_time(at_us: u64, reply: &mut Reply<'_>) {
+    reply.array(2);
+    reply.bulk_int((at_us / 1_000_000) as i64);
+    reply.bulk_int((at_us % 1_000_000) as i64);
+}
+
 fn is_function(script: &ScriptRun) -> bool {
     matches!(script.run.callee, Callee::Function(_))
 }
@@ -265,14 +272,6 @@ impl Engine {
             && !self.table.spec(command).flags.has(Flags::ALLOW_BUSY)
             && self.shards_of(command, args) & (1 << self.me) != 0;
         is_refused.then(|| CommandError::text(BUSY_SCRIPT))
-    }
-
-    /// Writes the Unix time in seconds, and the microseconds beyond.
-    pub(super) fn write_time(&self, reply: &mut Reply<'_>) {
-        let now = (self.clock.unix_us)();
-        reply.array(2);
-        reply.bulk_int((now / 1_000_000) as i64);
-        reply.bulk_int((now % 1_000_000) as i64);
     }
 
     /// Hands on what scripts have logged.

@@ -5,6 +5,7 @@ use super::denials::DeniedWhere;
 use super::job::{Job, Lends, MaySteps};
 use super::pending::{SessionRef, Waiter};
 use super::reservation::Ending;
+use super::script_queries::write_time;
 use super::scripts::{Held, Origin, ScriptRun};
 use super::session::{Queued, Wait};
 use super::transaction::{ScriptHolder, Transaction};
@@ -96,6 +97,7 @@ impl Engine {
     fn end_script(&mut self, script: ScriptRun, args: Option<&Args<'_>>, out: &mut Vec<u8>) {
         let start = out.len();
         if let Held::Own { excludes, .. } = script.held {
+            self.close_savepoints(true);
             if let Some(reservation) = self.reserved {
                 self.end_group(&reservation, &Ending::without_decision(0));
             }
@@ -237,7 +239,10 @@ impl Engine {
             Command::Ping if args.len() == 1 => reply.simple("PONG"),
             Command::Ping | Command::Echo if args.len() == 2 => reply.bulk(args.at(1)),
             Command::Ping => reply.error("ERR wrong number of arguments for 'ping' command"),
-            Command::Time => self.write_time(&mut reply),
+            Command::Time => {
+                let at = *script.time_us.get_or_insert_with(self.clock.unix_us);
+                write_time(at, &mut reply);
+            }
             Command::Select => {
                 let databases = self.options.limits.databases;
                 match database_argument(args.at(1), databases) {
@@ -295,14 +300,7 @@ impl Engine {
         args: &Args<'_>,
         answer: &mut Vec<u8>,
     ) {
-        if self.table.spec(command).flags.has(Flags::WRITE) {
-            script.has_written = true;
-            if let Held::Own { excludes, .. } = &mut script.held
-                && !std::mem::replace(excludes, true)
-            {
-                self.shard.reserve();
-            }
-        }
+        self.note_write(script, command);
         let job = Job {
             command,
             args,
@@ -331,7 +329,7 @@ impl Engine {
         (shard, command): (usize, CommandId),
         request: ArgsBuffer,
     ) {
-        script.has_written |= self.table.spec(command).flags.has(Flags::WRITE);
+        self.note_write(&mut script, command);
         let (db, protocol) = (script.db, script.run.protocol());
         let id = self.suspend_script(script, args);
         let tag = match self.waiting.scripts[id].held {
@@ -360,7 +358,7 @@ impl Engine {
         command: CommandId,
         request: ArgsBuffer,
     ) {
-        script.has_written |= self.table.spec(command).flags.has(Flags::WRITE);
+        self.note_write(&mut script, command);
         let (db, protocol) = (script.db, script.run.protocol());
         let tracks = script.tracks;
         let id = self.suspend_script(script, args);
@@ -379,7 +377,7 @@ impl Engine {
     }
 
     /// Lets a script wait for shards that it does not hold. One that holds others already begins again, as none of
-    /// these can be taken out of order; one that has written cannot.
+    /// these can be taken out of order.
     fn widen_script(
         &mut self,
         mut script: ScriptRun,
@@ -408,7 +406,7 @@ impl Engine {
                 self.reserve_for_script(id, waiting, shards);
                 (None, Step::Gone)
             }
-            _ if script.has_written || self.is_step_of_exec(&script) => {
+            _ if !script.may_begin_again && (script.has_written || self.is_in_exec(&script)) => {
                 script.run.callee.set_roaming();
                 let mut answer = script.run.take_answer();
                 Reply::new(&mut answer, script.run.protocol()).error(UNDECLARED);
@@ -424,7 +422,7 @@ impl Engine {
     }
 
     /// True for a script whose transaction has done something before it, or will behind it.
-    fn is_step_of_exec(&self, script: &ScriptRun) -> bool {
+    fn is_in_exec(&self, script: &ScriptRun) -> bool {
         match script.held {
             Held::Transaction(id) => {
                 matches!(script.origin, Origin::Step) && self.transactions[id].exec
@@ -439,26 +437,6 @@ impl Engine {
         self.reserve_next(transaction);
     }
 
-    /// Runs a script that has changed nothing anew, with all shards.
-    fn begin_again(&mut self, mut script: ScriptRun, args: Option<&Args<'_>>) {
-        script.run.callee.set_roaming();
-        while script.run.resume(Resume::Kill) != Ask::Done {}
-        let command = script.command;
-        let all = u64::MAX >> (64 - self.shape.shards);
-        let id = self.hold_by_transaction(&mut script);
-        let args = script
-            .args
-            .take()
-            .or_else(|| args.map(|args| (*args).into()));
-        let mut discarded = Vec::new();
-        self.scripts
-            .finish(script.run, script.protocol, &mut discarded);
-        self.release_for_script(id);
-        let args = args.unwrap_or_default();
-        self.transactions[id].restart(Queued { command, args }, all);
-        self.reserve_next(id);
-    }
-
     /// Makes a script wait, by its number among those that do. From now on it has a transaction.
     fn suspend_script(&mut self, mut script: ScriptRun, args: Option<&Args<'_>>) -> usize {
         if script.args.is_none() {
@@ -469,7 +447,7 @@ impl Engine {
     }
 
     /// The transaction of a script, which has what the script holds.
-    fn hold_by_transaction(&mut self, script: &mut ScriptRun) -> usize {
+    pub(super) fn hold_by_transaction(&mut self, script: &mut ScriptRun) -> usize {
         let (tag, reserved) = match script.held {
             Held::Transaction(id) => return id,
             Held::Nothing => (self.next_tag(), Vec::new()),
@@ -502,6 +480,7 @@ impl Engine {
         let has_held = !reserved.is_empty();
         let mut transaction = Transaction::of_script(holder, tag, reserved);
         (transaction.ack, transaction.tracks) = (script.ack, script.tracks);
+        transaction.again = self.again_of(script);
         let id = self.transactions.insert(transaction);
         if has_held && script.has_written {
             let part = self.part_of_group(script.ack, 0);

@@ -68,6 +68,12 @@ pub(super) struct ScriptRun {
     pub protocol: Protocol,
     pub read_only: bool,
     pub has_written: bool,
+    /// It begins again where it names a key in a shard that is not held.
+    pub may_begin_again: bool,
+    /// The state of the random numbers when it began.
+    pub random: u64,
+    /// The time that it was told.
+    pub time_us: Option<u64>,
     pub is_killed: bool,
     /// The request that waits for shards.
     pub pending: Option<ArgsBuffer>,
@@ -205,7 +211,26 @@ impl Engine {
         if self.links.is_backlogged(shard) {
             return Flow::Again(Wait::Ring(shard));
         }
+        // Where it may begin again on other shards, nothing else of its client is under way to these.
+        let may_roam = callee.may_roam(|name| self.names_of(name));
+        if may_roam && !self.sessions[index].slots.is_empty() {
+            return Flow::Again(Wait::Slots);
+        }
         self.show_script(index, request.command, request.args);
+        let flow = self.forward_call(index, callee, request, shard);
+        if may_roam && matches!(flow, Flow::Done) {
+            self.set_wait(index, Wait::Answer);
+        }
+        flow
+    }
+
+    fn forward_call(
+        &mut self,
+        index: usize,
+        callee: &Callee,
+        request: &Request<'_>,
+        shard: usize,
+    ) -> Flow {
         let Callee::Script(script) = callee else {
             return self.forward(index, shard, request.command, request.args, None);
         };
@@ -257,6 +282,7 @@ impl Engine {
                 (script.db, script.protocol) = (db, protocol);
                 if holds {
                     script.held = self.hold_own();
+                    self.allow_again(&mut script);
                 }
                 self.drive(script, Some(request.args), &mut reply);
             }
@@ -304,6 +330,7 @@ impl Engine {
             Ok(mut script) => {
                 (script.db, script.protocol) = (header.db, protocol);
                 script.held = self.hold_own();
+                self.allow_again(&mut script);
                 script.ack = ack;
                 if !self.drive(script, Some(args), &mut reply) {
                     return;
@@ -322,9 +349,10 @@ impl Engine {
         call: ScriptCall,
         args: &Args<'_>,
     ) {
-        let transaction = &self.transactions[id];
+        let transaction = &mut self.transactions[id];
         let (db, protocol, session) = (transaction.db, transaction.protocol, transaction.session);
         let (ack, tracks) = (transaction.ack, transaction.tracks);
+        let seen_before = transaction.seen_before.take();
         let mut reply = Vec::new();
         let began = self.callee_of(command, call, args);
         let began = began.and_then(|(callee, request)| {
@@ -336,6 +364,11 @@ impl Engine {
             Ok(mut script) => {
                 (script.db, script.protocol) = (db, protocol);
                 script.held = Held::Transaction(id);
+                self.allow_again(&mut script);
+                if let Some(seen) = seen_before {
+                    self.scripts.set_random_state(seen.random);
+                    (script.random, script.time_us) = (seen.random, seen.time_us);
+                }
                 (script.ack, script.tracks) = (ack, tracks);
                 script.user = self.restricted_user(session);
                 if !self.drive(script, Some(args), &mut reply) {
@@ -440,6 +473,15 @@ impl Engine {
         keys.fold(0, |shards, key| shards | 1 << self.shard_of(key))
     }
 
+    /// The keys that a request names for a script.
+    pub(super) fn keys_of_script<'a>(
+        call: ScriptCall,
+        args: &Args<'a>,
+    ) -> impl Iterator<Item = &'a [u8]> {
+        let keys = count_of_keys(call, args).unwrap_or(0);
+        args.iter().skip(3).take(keys)
+    }
+
     /// Makes a script ready, if it may run now.
     fn prepare_script(
         &mut self,
@@ -498,6 +540,9 @@ impl Engine {
             db: 0,
             protocol: Protocol::Resp2,
             has_written: false,
+            may_begin_again: false,
+            random: self.scripts.random_state(),
+            time_us: None,
             is_killed: false,
             pending: None,
             started_at: self.now,
@@ -516,6 +561,7 @@ impl Engine {
 
     /// Holds the own shard, which is free.
     pub(super) fn hold_own(&mut self) -> Held {
+        self.publish_events();
         let tag = self.next_tag();
         let coordinator = self.me;
         let reservation = Reservation {

@@ -4,6 +4,7 @@ use super::Engine;
 use super::dispatch::Flow;
 use super::durability::AckChoice;
 use super::pubsub::Topic;
+use super::script_queries::write_time;
 use super::session::{Gates, Session, Wait};
 use super::tracking_commands;
 use crate::commands::{CommandError, Outcome, ScriptingQuery, SessionCommand, database_argument};
@@ -144,7 +145,7 @@ impl Engine {
                 reply.ok();
                 self.enter_monitor(index);
             }
-            Command::Time => self.write_time(&mut reply),
+            Command::Time => write_time((self.clock.unix_us)(), &mut reply),
             Command::Scripting(query) => return self.answer_scripting(query, args, &mut reply),
             // Every slot is served by whichever worker gets the request.
             Command::Asking | Command::ReadOnly | Command::ReadWrite => reply.ok(),
@@ -267,7 +268,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Forgets what MULTI has queued, and the watches.
+    /// Forgets what MULTI has queued, and the watches: those also without MULTI.
     pub(super) fn end_multi(&mut self, index: usize) {
         let session = &mut self.sessions[index];
         if session.gates.any(Gates::MULTI) {
@@ -275,8 +276,8 @@ impl Engine {
             let multi = &mut session.details_mut().multi;
             multi.queue = Vec::new();
             multi.aborted = false;
-            self.forget_watches(index);
         }
+        self.forget_watches(index);
     }
 
     fn exec(&mut self, index: usize) -> Flow {

@@ -15,7 +15,7 @@ use super::wire;
 use crate::commands::together::{decode, encode_look};
 use crate::commands::{
     Change, CommandError, Further, InSteps, Join, KeyLimits, Look, Made, MayWait, PlanContext,
-    Together,
+    Together, Waits,
 };
 use crate::keyspace::{Key, Millis, PinRoom, hash_key};
 use crate::resp::{ArgsBuffer, Protocol, Reply};
@@ -33,8 +33,13 @@ pub(super) enum Step {
     },
 }
 
-/// A reply that holds when all changes are made, and what is made of it later.
-pub(super) type Decided = (Vec<u8>, Option<Tail>);
+/// What comes when all changes are made.
+pub(super) enum Decided {
+    /// A reply, and what is made of it later.
+    Reply(Vec<u8>, Option<Tail>),
+    /// The wait for a change of the keys.
+    Wait(Waits),
+}
 
 /// A change as it is sent to the owner of its key.
 pub(super) struct Prepared {
@@ -194,9 +199,10 @@ impl Engine {
                     return self.continue_together(id);
                 }
                 self.end_savepoint(id, error.is_none());
-                match error {
-                    Some(error) => self.step_done(id, &error),
-                    None => self.step_done_with(id, &reply.0, reply.1),
+                match (error, reply) {
+                    (Some(error), _) => self.step_done(id, &error),
+                    (None, Decided::Reply(reply, tail)) => self.step_done_with(id, &reply, tail),
+                    (None, Decided::Wait(waits)) => self.found_nothing(id, waits),
                 }
                 self.finish_savepoint(id)
             }
@@ -238,11 +244,12 @@ impl Engine {
         let tail = self.lending.take_rest().map(Tail::Here);
         match (outcome, ground.may_wait.asked()) {
             (Err(error), _) => self.together_failed(id, protocol, &error),
-            (Ok(()), Some(waits)) => self.found_nothing(id, waits),
+            (Ok(()), Some(waits)) if changes.is_empty() => self.found_nothing(id, waits),
+            (Ok(()), Some(waits)) => self.send_changes(id, &changes, Decided::Wait(waits)),
             (Ok(()), None) => {
                 let further = ground.further.take();
                 if further.is_empty() {
-                    self.send_changes(id, &changes, (reply, tail));
+                    self.send_changes(id, &changes, Decided::Reply(reply, tail));
                 } else {
                     self.look_further(id, asked, &further);
                 }

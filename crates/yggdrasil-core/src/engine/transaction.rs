@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use super::again::{Again, SeenBefore};
 use super::dispatch::Flow;
 use super::durability::{AckChoice, Finished, note_due};
 use super::execute::{Execution, Nesting};
@@ -40,13 +41,19 @@ pub(super) struct Transaction {
     pub touched: bool,
     /// A shard does not execute what is asked of it.
     pub refusal: Option<CommandError>,
+    /// Shards whose logs take nothing, each with the error of the operating system.
+    pub failed_logs: Vec<(usize, i32)>,
     /// The room that each of them had for certain when it was reserved.
     pub rooms: Vec<u64>,
     /// The step under way may be undone.
     pub saved: StepState,
     /// What happened to keys in steps that other shards have answered, in order.
     pub events: Vec<NotedEvent>,
-    queue: VecDeque<Queued>,
+    /// It may begin again on more shards.
+    pub again: Option<Box<Again>>,
+    /// It has begun again.
+    pub seen_before: Option<SeenBefore>,
+    pub queue: VecDeque<Queued>,
     /// The reply of EXEC is an array of the replies.
     pub exec: bool,
     /// What it reads is remembered by the owners of the keys.
@@ -109,9 +116,12 @@ impl Transaction {
             lost: false,
             touched: false,
             refusal: None,
+            failed_logs: Vec::new(),
             rooms: Vec::new(),
             saved: StepState::Free,
             events: Vec::new(),
+            again: None,
+            seen_before: None,
             queue: queue.into(),
             exec: false,
             muted: false,
@@ -223,13 +233,19 @@ impl Transaction {
         }
     }
 
-    /// Forgets what it has held, to execute a request on other shards.
-    pub(super) fn restart(&mut self, queued: Queued, shards: u64) {
+    /// Forgets what it has held and replied, to execute requests on other shards.
+    pub(super) fn restart(&mut self, queue: Vec<Queued>, shards: u64) {
         self.reserved.clear();
         self.rooms.clear();
+        self.failed_logs.clear();
+        self.parts.clear();
+        self.due.clear();
+        self.reply.clear();
+        self.tails.clear();
+        self.commands.clear();
         self.waits_for_code = false;
         self.lost = false;
-        self.queue.push_back(queued);
+        self.queue = queue.into();
         self.want(shards);
     }
 
@@ -241,6 +257,11 @@ impl Transaction {
     /// Wants to reserve these shards; nothing is reserved yet.
     pub(super) fn want(&mut self, shards: u64) {
         self.wanted = (0..64).filter(|shard| shards & (1 << shard) != 0).collect();
+    }
+
+    /// True where something prevents its requests from being executed.
+    pub(super) fn is_prevented(&self) -> bool {
+        self.lost || self.touched || self.refusal.is_some()
     }
 
     /// The shards that it has reserved, as bits.
@@ -377,6 +398,8 @@ impl Engine {
             let granted = self.reserve_own(reservation, token);
             self.note_granted(id, Some(granted));
         }
+        self.refuse_unlogged(id);
+        self.save_exec(id);
         self.advance_transaction(id);
     }
 
@@ -394,6 +417,9 @@ impl Engine {
                 });
                 transaction.touched |= granted.touched;
                 transaction.rooms.push(granted.room);
+                if granted.log_errno != 0 {
+                    transaction.failed_logs.push((shard, granted.log_errno));
+                }
                 transaction.reserved.push(shard);
             }
             None => transaction.lost = true,
@@ -414,8 +440,7 @@ impl Engine {
             self.continue_script(script);
             return;
         }
-        let transaction = &self.transactions[id];
-        if transaction.lost || transaction.touched || transaction.refusal.is_some() {
+        if self.transactions[id].is_prevented() {
             if !self.is_under_way(id) {
                 self.finish_transaction(id);
             }
@@ -529,7 +554,7 @@ impl Engine {
         match run {
             Run::Session(SessionCommand::Publish | SessionCommand::SPublish) => {
                 let sharded = matches!(run, Run::Session(SessionCommand::SPublish));
-                let gather = self.publish(&args, sharded, Receiver::Transaction(id));
+                let gather = self.publish_in(id, &args, sharded);
                 self.transactions[id].gathers.push_back(gather);
             }
             Run::Session(command) => {
@@ -644,7 +669,7 @@ impl Engine {
             Settled::Ended(ended) => writer.raw(&ended),
             Settled::Done => transaction.write_reply(&mut writer),
         }
-        let has_failed = transaction.lost || transaction.touched || transaction.refusal.is_some();
+        let has_failed = transaction.is_prevented();
         if muted && has_failed {
             reply.clear();
         }
@@ -680,6 +705,7 @@ impl Engine {
             0
         });
         ending.counts = !transaction.lost;
+        self.end_again(transaction, ending.counts);
         self.decide_group(&mut ending, transaction);
         if ending.counts {
             self.publish_events_of(transaction);
@@ -687,7 +713,7 @@ impl Engine {
         self.release(transaction.tag, &transaction.reserved, &ending);
     }
 
-    fn release(&mut self, tag: u64, shards: &[usize], ending: &Ending) {
+    pub(super) fn release(&mut self, tag: u64, shards: &[usize], ending: &Ending) {
         for &shard in shards {
             if shard == self.me {
                 self.end_reservation(self.me, tag, ending);
@@ -699,15 +725,6 @@ impl Engine {
                 self.links.send(shard, envelope, &ending.encode());
             }
         }
-    }
-
-    /// Releases what a script holds that begins again: it has changed nothing.
-    pub(super) fn release_for_script(&mut self, id: usize) {
-        let next = self.next_tag();
-        let transaction = &mut self.transactions[id];
-        let reserved = std::mem::take(&mut transaction.reserved);
-        let tag = std::mem::replace(&mut transaction.tag, next);
-        self.release(tag, &reserved, &Ending::without_decision(0));
     }
 
     /// Gives the reply of a transaction to who waits for it, when it may be given.

@@ -215,8 +215,8 @@ impl NotedEvent {
     }
 }
 
-/// A place among the events of a shard.
-#[derive(Clone, Copy, Debug)]
+/// A place among all events of a shard, those that were taken included.
+#[derive(Clone, Copy, Default, Debug)]
 pub struct EventMark(usize);
 
 /// The events of a shard that are not published yet.
@@ -224,6 +224,8 @@ pub struct EventMark(usize);
 pub(super) struct Events {
     asked: EventClasses,
     noted: Vec<NotedEvent>,
+    /// Events that were taken.
+    taken: usize,
 }
 
 impl Events {
@@ -253,17 +255,19 @@ impl Events {
     }
 
     pub(super) fn take(&mut self) -> Vec<NotedEvent> {
+        self.taken += self.noted.len();
         std::mem::take(&mut self.noted)
     }
 
     pub(super) fn mark(&self) -> EventMark {
-        EventMark(self.noted.len())
+        EventMark(self.taken + self.noted.len())
     }
 
     /// Forgets what was noted since a mark, except for what has happened in any case.
     pub(super) fn forget_since(&mut self, mark: EventMark) {
-        if self.noted.len() > mark.0 {
-            let since = self.noted.split_off(mark.0);
+        let from = mark.0.saturating_sub(self.taken);
+        if self.noted.len() > from {
+            let since = self.noted.split_off(from);
             let stays = since.into_iter().filter(NotedEvent::is_of_time_or_memory);
             self.noted.extend(stays);
         }
@@ -316,5 +320,17 @@ mod tests {
         events.forget_since(mark);
         let keys: Vec<_> = events.take().into_iter().map(|noted| noted.key).collect();
         assert_eq!(keys, [Box::from(&b"before"[..]), Box::from(&b"b"[..])]);
+    }
+
+    #[test]
+    fn a_mark_holds_when_what_was_before_it_is_taken() {
+        let mut events = Events::default();
+        events.note(KeyEvent::Set, 0, b"before");
+        let mark = events.mark();
+        events.note(KeyEvent::Set, 0, b"a");
+        events.take();
+        events.note(KeyEvent::Set, 0, b"b");
+        events.forget_since(mark);
+        assert!(events.is_empty());
     }
 }

@@ -140,6 +140,8 @@ pub(super) struct Journal {
     cannot_undo: bool,
     /// True while changes are made that nothing may refuse.
     is_exempt: bool,
+    /// True while changes are undone of which nobody has heard.
+    is_undoing: bool,
 }
 
 impl Journal {
@@ -157,6 +159,7 @@ impl Journal {
             undo_from: Vec::new(),
             cannot_undo: false,
             is_exempt: false,
+            is_undoing: false,
         }
     }
 
@@ -305,8 +308,11 @@ impl Journal {
     pub(super) fn end_undo(&mut self, count: bool) -> Vec<Before> {
         let from = self.undo_from.pop().unwrap_or_default();
         self.settle();
-        if self.undo_from.is_empty() && count {
-            self.before = Vec::new();
+        if self.undo_from.is_empty() {
+            self.watches.settle();
+            if count {
+                self.before = Vec::new();
+            }
         }
         if count {
             Vec::new()
@@ -330,6 +336,22 @@ impl Journal {
         (!self.undo_from.is_empty()).then_some(&mut self.before)
     }
 
+    /// True where the entry of a key is kept as it was, as the last one of the innermost undertaking.
+    pub(super) fn has_kept(&self, subject: &Subject<'_>) -> bool {
+        let from = self.undo_from.last().copied().unwrap_or_default();
+        let last = self.before.get(from..).and_then(<[Before]>::last);
+        last.is_some_and(|last| {
+            last.hash == subject.hash
+                && last.physical == subject.physical
+                && *last.key == *subject.key
+        })
+    }
+
+    /// Begins or ends the undoing of changes of which nobody has heard.
+    pub(super) fn set_undoing(&mut self, is_undoing: bool) {
+        self.is_undoing = is_undoing;
+    }
+
     /// Remembers that a whole database was changed, which nothing undoes.
     pub(super) fn note_whole(&mut self) {
         self.cannot_undo |= !self.undo_from.is_empty();
@@ -350,11 +372,13 @@ impl Journal {
         cause: Cause,
     ) {
         // Watches know themselves when a key expires, and a pin changes nothing for them.
-        if !self.tracking.is_idle() && !matches!(effect, Effect::Pin { .. }) {
+        let is_heard = !self.is_undoing && !matches!(effect, Effect::Pin { .. });
+        if is_heard && !self.tracking.is_idle() {
             self.tracking.note(subject.key, cause == Cause::Asked);
         }
-        if cause != Cause::Time && !matches!(effect, Effect::Pin { .. }) {
-            self.watches.touch(db, subject.key);
+        if is_heard && cause != Cause::Time {
+            let may_be_undone = cause == Cause::Asked && !self.undo_from.is_empty();
+            self.watches.touch(db, subject.key, may_be_undone);
         }
         let is_write = matches!(
             effect,

@@ -35,6 +35,10 @@ pub(super) struct Tracking {
     hears_all: bool,
     author: u64,
     stale: Vec<Stale>,
+    /// Changes that were asked for and may be undone: nobody hears of them before they count.
+    unsure: Vec<Stale>,
+    /// Undertakings under way whose changes may be undone.
+    undertakings: usize,
     /// Where the next entry is forgotten that there is no room for.
     hand: usize,
 }
@@ -50,6 +54,8 @@ impl Tracking {
             hears_all: false,
             author: 0,
             stale: Vec::new(),
+            unsure: Vec::new(),
+            undertakings: 0,
             hand: 0,
         }
     }
@@ -128,11 +134,38 @@ impl Tracking {
             None if self.hears_all => (key.into(), Vec::new()),
             None => return,
         };
-        self.stale.push(Stale {
+        let told = if asked && self.undertakings > 0 {
+            &mut self.unsure
+        } else {
+            &mut self.stale
+        };
+        told.push(Stale {
             key: Some(key),
             trackers,
             author,
         });
+    }
+
+    /// Begins changes of which nobody hears before they count; how many there are already.
+    pub(super) fn begin_unsure(&mut self) -> usize {
+        self.undertakings += 1;
+        self.unsure.len()
+    }
+
+    /// Ends them. Those that were undone since a number of changes leave readers as they were.
+    pub(super) fn end_unsure(&mut self, since: usize, counts: bool) {
+        self.undertakings -= 1;
+        if !counts {
+            for undone in self.unsure.split_off(since) {
+                let Some(key) = &undone.key else { continue };
+                for tracker in undone.trackers {
+                    self.add(key, tracker);
+                }
+            }
+        }
+        if self.undertakings == 0 {
+            self.stale.append(&mut self.unsure);
+        }
     }
 
     /// All keys may be others.
@@ -187,6 +220,26 @@ mod tests {
         assert_eq!(stale[0].trackers, [tracker(1), tracker(2)]);
         assert_eq!((stale[0].author, stale[1].author), (9, 0));
         assert_eq!((tracking.sizes(), tracking.is_idle()), ((0, 0), true));
+    }
+
+    #[test]
+    fn changes_that_are_undone_leave_readers_as_they_were() {
+        let mut tracking = Tracking::new(1);
+        for key in [b"a", b"b", b"c"] {
+            tracking.add(key, tracker(1));
+        }
+        let outer = tracking.begin_unsure();
+        tracking.note(b"a", true);
+        let inner = tracking.begin_unsure();
+        tracking.note(b"b", true);
+        tracking.note(b"c", false);
+        tracking.end_unsure(inner, false);
+        assert_eq!(tracking.sizes().0, 1);
+        assert_eq!(keys(&tracking.take_stale()), [b"c"]);
+        tracking.end_unsure(outer, true);
+        assert_eq!(keys(&tracking.take_stale()), [b"a"]);
+        tracking.note(b"b", true);
+        assert_eq!(keys(&tracking.take_stale()), [b"b"]);
     }
 
     #[test]

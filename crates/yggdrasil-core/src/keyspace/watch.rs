@@ -21,6 +21,8 @@ pub(super) struct Watches {
     by_token: SeededMap<WatchToken, Watch>,
     /// logical database -> key -> tokens
     by_key: BTreeMap<u8, SeededMap<Box<[u8]>, Vec<WatchToken>>>,
+    /// Watches that were touched by changes which may be undone.
+    unsure: Vec<WatchToken>,
 }
 
 impl Watches {
@@ -30,6 +32,7 @@ impl Watches {
             seed,
             by_token: SeededMap::default(),
             by_key: BTreeMap::new(),
+            unsure: Vec::new(),
         }
     }
 
@@ -78,17 +81,39 @@ impl Watches {
         }
     }
 
-    /// Marks the watches of a key that is changed.
+    /// Marks the watches of a key that is changed, perhaps not for good.
     #[cold]
-    pub(super) fn touch(&mut self, db: u8, key: &[u8]) {
+    pub(super) fn touch(&mut self, db: u8, key: &[u8], may_be_undone: bool) {
         let Some(tokens) = self.by_key.get(&db).and_then(|keys| keys.get(key)) else {
             return;
         };
         for token in tokens {
-            if let Some(watch) = self.by_token.get_mut(token) {
-                watch.touched = true;
+            if let Some(watch) = self.by_token.get_mut(token)
+                && !std::mem::replace(&mut watch.touched, true)
+                && may_be_undone
+            {
+                self.unsure.push(*token);
             }
         }
+    }
+
+    /// How many watches were touched by changes which may be undone.
+    pub(super) fn unsure(&self) -> usize {
+        self.unsure.len()
+    }
+
+    /// Has those that were touched since then be as they were.
+    pub(super) fn undo_since(&mut self, unsure: usize) {
+        for token in self.unsure.drain(unsure.min(self.unsure.len())..) {
+            if let Some(watch) = self.by_token.get_mut(&token) {
+                watch.touched = false;
+            }
+        }
+    }
+
+    /// Says that all of them are touched for good.
+    pub(super) fn settle(&mut self) {
+        self.unsure = Vec::new();
     }
 
     /// Keys of a database that are watched.

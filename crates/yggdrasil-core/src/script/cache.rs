@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::api::sha1_hex_of;
 use super::flags::{ScriptFlags, read_first_line};
+use super::given_keys::{Names, names_given_only};
 use super::runtime::Runtime;
 use super::stack::Kept;
 
@@ -30,6 +31,8 @@ pub struct Script {
     used: Cell<u64>,
     /// It needs shards that its keys do not tell: it has asked for keys of others before.
     pub is_roaming: Cell<bool>,
+    /// Its text shows that it does not; found out when that is asked for the first time.
+    names_given_only: Cell<Option<bool>>,
     /// Functions that nobody runs; each has its own globals while it runs.
     functions: RefCell<Vec<Kept>>,
     is_gone: Cell<bool>,
@@ -40,6 +43,17 @@ impl Script {
     /// Bytes that it takes in the cache.
     fn bytes(&self) -> usize {
         self.body.len() + SCRIPT_BYTES
+    }
+
+    /// True when it may ask for other keys than it is given.
+    pub fn may_roam(&self, names: impl Fn(&[u8]) -> Names) -> bool {
+        let found = self.names_given_only.get();
+        let given_only = found.unwrap_or_else(|| {
+            let given_only = names_given_only(&self.body[self.code_start..], names);
+            self.names_given_only.set(Some(given_only));
+            given_only
+        });
+        !given_only
     }
 
     /// A function of it to run.
@@ -129,6 +143,18 @@ impl Cache {
         script.is_some_and(|script| script.is_roaming.get())
     }
 
+    /// The script of a hash, without counting that as a use.
+    pub fn peek(&self, sha: &[u8]) -> Option<&Rc<Script>> {
+        let sha = <&Sha>::try_from(sha).ok()?;
+        self.by_sha.get(sha)
+    }
+
+    /// The script of a text, in the same way.
+    pub fn peek_body(&self, body: &[u8]) -> Option<&Rc<Script>> {
+        let script = self.by_body.get(&xxh3_64(body));
+        script.filter(|script| *script.body == *body)
+    }
+
     /// True for the text of a script that needs all shards.
     pub fn is_body_roaming(&self, body: &[u8]) -> bool {
         let script = self.by_body.get(&xxh3_64(body));
@@ -181,6 +207,7 @@ impl Cache {
             is_loaded: Cell::new(is_loaded),
             used: Cell::new(0),
             is_roaming: Cell::new(false),
+            names_given_only: Cell::new(None),
             functions: RefCell::new(vec![function]),
             is_gone: Cell::new(false),
             code_start,

@@ -11,6 +11,7 @@ mod cmsgpack;
 mod fiber;
 mod flags;
 mod functions;
+mod given_keys;
 mod guards;
 mod host;
 mod json_read;
@@ -34,6 +35,7 @@ pub use cache::{Cache, Script, Sha};
 pub use fiber::{Ask, Resume};
 pub use flags::ScriptFlags;
 pub use functions::{Libraries, LibraryFunction, Policy};
+pub use given_keys::Names;
 pub use runtime::Given;
 
 use crate::resp::{ArgsBuffer, Protocol, Reply};
@@ -69,6 +71,14 @@ impl Callee {
         match self {
             Self::Script(script) => script.is_roaming.get(),
             Self::Function(function) => function.is_roaming.get(),
+        }
+    }
+
+    /// True when it may ask for other keys than it is given. `names` tells what a command may name.
+    pub fn may_roam(&self, names: impl Fn(&[u8]) -> Names) -> bool {
+        match self {
+            Self::Script(script) => script.may_roam(names),
+            Self::Function(_) => true,
         }
     }
 
@@ -219,6 +229,17 @@ impl Scripts {
     pub fn restore_libraries(&mut self, codes: &[Vec<u8>], policy: Policy) -> Result<(), String> {
         let (runtime, _, libraries) = self.parts();
         libraries.restore(runtime, codes, policy)
+    }
+
+    /// The state of the random numbers.
+    pub fn random_state(&self) -> u64 {
+        let runtime = self.runtime.as_ref();
+        runtime.map_or(random::START, |runtime| runtime.host().random.state())
+    }
+
+    pub fn set_random_state(&mut self, state: u64) {
+        let (runtime, ..) = self.parts();
+        runtime.host().random.set_state(state);
     }
 
     /// Makes a run ready.

@@ -9,7 +9,7 @@ const INCREMENT: u64 = 0xB;
 const MASK: u64 = (1 << 48) - 1;
 /// The lower bits of a seeded state.
 const SEED_LOW: u64 = 0x330E;
-const START: u64 = 0x1234_ABCD_330E;
+pub const START: u64 = 0x1234_ABCD_330E;
 /// Numbers are below this.
 const MAX: u64 = 0x7FFF_FFFF;
 
@@ -32,6 +32,14 @@ impl Random {
             & MASK;
         self.0.set(state);
         state >> 17
+    }
+
+    pub fn state(&self) -> u64 {
+        self.0.get()
+    }
+
+    pub fn set_state(&self, state: u64) {
+        self.0.set(state);
     }
 
     fn seed(&self, seed: i32) {

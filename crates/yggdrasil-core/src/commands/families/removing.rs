@@ -89,7 +89,10 @@ impl<F: FnMut(&mut Vec<u8>, u64)> Work for Removing<F> {
         let some = removal.count.min(STEP);
         let mut ops = Vec::new();
         (removal.ops)(&mut ops, some);
-        context.reduce(&key, removal.kind, &ops)?;
+        let now = context.now;
+        context
+            .shard
+            .go_on_reducing(&key, removal.kind, &ops, now)?;
         removal.count -= some;
         if removal.count > 0 {
             return Ok(Progress::More);

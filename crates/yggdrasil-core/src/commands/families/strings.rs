@@ -274,7 +274,10 @@ fn setrange(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'
         let entry = context.string(&key)?;
         entry.map_or(0, |entry| text_len(entry.value) as u64)
     } else {
-        check_length(context.limits, offset, bytes)?;
+        if let Err(too_long) = check_length(context.limits, offset, bytes) {
+            context.string(&key)?;
+            return Err(too_long);
+        }
         let len = context
             .shard
             .write_range(&key, offset, bytes, context.now)?;

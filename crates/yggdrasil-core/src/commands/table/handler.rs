@@ -162,7 +162,8 @@ pub struct Waits {
 
 /// A change of so much that it is made in steps. All the while the shard is held for it, as for a transaction.
 pub trait Work: fmt::Debug {
-    /// Makes a bounded part of the change. What may be refused is refused before its first part, as nothing is undone.
+    /// Makes a bounded part of the change. What may be refused is refused before its first part, or in a last one that
+    /// alone changes anything: nothing is undone.
     ///
     /// # Errors
     /// The reply.

@@ -194,6 +194,8 @@ pub fn run_together(
 /// Makes the changes that were decided, or waits.
 fn finish(context: &mut ShardContext<'_>, changes: &[Change<'_>], may_wait: &MayWait) -> Outcome {
     if let Some(waits) = may_wait.asked() {
+        // What is changed first is changed once: a later try finds it so.
+        apply_all(context, changes)?;
         context.waits = Some(waits);
         return Ok(());
     }

@@ -98,7 +98,7 @@ impl Engine {
             let log = &durability.log;
             log.has_decided(reservation.coordinator, reservation.tag)
         });
-        self.close_savepoint(counts);
+        self.close_savepoints(counts);
         let ending = Ending {
             token: 0,
             counts,

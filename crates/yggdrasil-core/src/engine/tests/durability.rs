@@ -28,6 +28,8 @@ struct Numbers {
     /// A coordinator that is asked for has decided.
     has_decided: Cell<bool>,
     pressure: Cell<Pressure>,
+    /// The error for which nothing is taken.
+    errno: Cell<i32>,
 }
 
 #[derive(Clone, Debug)]
@@ -46,7 +48,10 @@ impl TestLog {
 
 impl ChangeListener for TestLog {
     fn reserve(&mut self, _: u64) -> Result<(), KeyspaceError> {
-        Ok(())
+        match self.0.errno.get() {
+            0 => Ok(()),
+            errno => Err(KeyspaceError::LogFailed { errno }),
+        }
     }
 
     fn mark(&mut self, number: u64, mark: &Mark<'_>) {
@@ -96,7 +101,10 @@ impl Log for TestLog {
     }
 
     fn status(&self) -> LogStatus {
-        LogStatus::default()
+        LogStatus {
+            errno: self.0.errno.get(),
+            ..LogStatus::default()
+        }
     }
 
     fn set_namespaces(&mut self, _: Arc<Namespaces>) {}
@@ -377,4 +385,93 @@ fn a_group_of_the_own_shard_alone_holds_nothing_back() {
     node.settle();
     flush(&mut node, &logs[0], 0);
     assert_eq!(node.replies(client), b"+OK\r\n");
+}
+
+#[test]
+fn a_transaction_is_refused_as_a_whole_where_one_log_has_failed() {
+    for failed in [0, 1] {
+        let (mut node, logs, client) = node();
+        for log in &logs {
+            log.0.is_direct.set(true);
+        }
+        node.ask(client, &[b"MSET", OWN, b"1", OTHER, b"1"]);
+        logs[failed].0.errno.set(5);
+        let exec = |node: &mut Node, steps: &[&[&[u8]]]| {
+            let steps = steps.iter().copied().map(encoded);
+            let bytes = [
+                encoded(&[b"MULTI"]),
+                steps.collect::<Vec<_>>().concat(),
+                encoded(&[b"EXEC"]),
+            ];
+            let bytes = bytes.concat();
+            node.send(client, &bytes, usize::MAX, false);
+            let replies = node.replies(client);
+            String::from_utf8_lossy(&replies).into_owned()
+        };
+        let incr: &[u8] = b"return redis.call('INCR', KEYS[1])";
+        for last in [
+            &[b"INCR", [OWN, OTHER][failed]][..],
+            &[b"EVAL", incr, b"1", [OWN, OTHER][failed]],
+            &[b"FLUSHALL"],
+        ] {
+            let replies = exec(&mut node, &[&[b"INCR", [OTHER, OWN][failed]], last]);
+            let text =
+                "-EXECABORT Transaction discarded because of: MISCONF Errors writing to the log: ";
+            let reply = replies.rsplit("QUEUED\r\n").next().unwrap_or_default();
+            assert!(reply.starts_with(text), "{replies}");
+            assert_eq!(
+                node.ask(client, &[b"MGET", OWN, OTHER]),
+                b"*2\r\n$1\r\n1\r\n$1\r\n1\r\n"
+            );
+        }
+        // What needs nothing of that log goes on.
+        let replies = exec(
+            &mut node,
+            &[
+                &[b"INCR", [OTHER, OWN][failed]],
+                &[b"GET", [OWN, OTHER][failed]],
+            ],
+        );
+        assert!(replies.ends_with("*2\r\n:2\r\n$1\r\n1\r\n"), "{replies}");
+        logs[failed].0.errno.set(0);
+        let replies = exec(&mut node, &[&[b"INCR", OWN], &[b"INCR", OTHER]]);
+        assert!(replies.contains("*2\r\n"), "{replies}");
+    }
+}
+
+#[test]
+fn a_removal_in_steps_that_has_begun_is_made_whole_though_the_log_fails() {
+    for key in [OWN, OTHER] {
+        let (mut node, logs, client) = node();
+        for log in &logs {
+            log.0.is_direct.set(true);
+        }
+        for number in 0..50 {
+            let members: Vec<_> = (0..100)
+                .map(|at| format!("{}", number * 100 + at))
+                .collect();
+            let mut request = vec![b"ZADD".as_slice(), key];
+            request.extend(members.iter().flat_map(|member| [b"1", member.as_bytes()]));
+            node.ask(client, &request);
+        }
+        let request = encoded(&[b"ZREMRANGEBYRANK", key, b"0", b"3999"]);
+        node.put(client, &request);
+        let owner = node
+            .engines
+            .iter()
+            .position(|engine| engine.shard_of(key) == engine.me);
+        let owner = owner.expect("an owner");
+        while !node.engines[owner].has_steps() {
+            for worker in 0..2 {
+                node.deliver(worker);
+                node.engines[worker].poll();
+            }
+        }
+        logs[owner].0.errno.set(5);
+        node.settle();
+        assert_eq!(node.replies(client), b":4000\r\n");
+        assert_eq!(node.ask(client, &[b"ZCARD", key]), b":1000\r\n");
+        let refused = node.ask(client, &[b"ZREMRANGEBYRANK", key, b"0", b"0"]);
+        assert!(refused.starts_with(b"-MISCONF"));
+    }
 }

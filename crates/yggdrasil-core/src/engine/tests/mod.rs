@@ -1,6 +1,7 @@
 //! Workers of a node in one process, without sockets: what clients send is given to their engines, and what the engines
 //! want done is done at once.
 
+mod again;
 mod clients;
 mod durability;
 mod execute;

@@ -156,6 +156,21 @@ impl Shard {
         outcome
     }
 
+    /// The same for one of the steps of a removal that has begun: nothing refuses it, so that all of it is made. Room for
+    /// the records of all steps was reserved before the first.
+    ///
+    /// # Errors
+    /// The value is of another kind.
+    pub fn go_on_reducing(
+        &mut self,
+        key: &Key<'_>,
+        kind: Kind,
+        ops: &[u8],
+        now: Millis,
+    ) -> Result<(), KeyspaceError> {
+        self.without_limit(|shard| shard.reduce(key, kind, ops, now))
+    }
+
     pub(super) fn try_change(
         &mut self,
         key: &Key<'_>,

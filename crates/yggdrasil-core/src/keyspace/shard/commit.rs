@@ -2,12 +2,22 @@
 
 use crate::keyspace::effect::{Effect, Record};
 use crate::keyspace::entry::VERSION_MASK;
+use crate::keyspace::events::EventMark;
 use crate::keyspace::journal::{Before, Cause, ChangeListener, Mark, Past, Subject};
 use crate::keyspace::kind::Value;
 use crate::keyspace::layout::{BLOCK_BYTES, NUMBER};
+use crate::keyspace::tracking::Tracking;
 use crate::keyspace::types::{EntryView, Key, KeyspaceError, Millis};
 
 use super::{Place, Shard};
+
+/// What others had heard of when changes began of which they hear later, if at all.
+#[derive(Clone, Copy, Debug)]
+pub struct Unheard {
+    events: EventMark,
+    touched: usize,
+    stale: usize,
+}
 
 /// Bytes of a record beside its key and its value, and some more.
 const RECORD_BYTES: u64 = 64;
@@ -207,7 +217,7 @@ impl Shard {
 
     /// Keeps the entry as it is, where its change may be undone.
     fn keep_before(&mut self, subject: &Subject<'_>) {
-        if self.journal.undo().is_none() {
+        if self.journal.undo().is_none() || self.journal.has_kept(subject) {
             return;
         }
         let place = self.locate_in(subject.physical, subject.hash, subject.key);
@@ -241,6 +251,34 @@ impl Shard {
             });
             self.journal.set_undo(around);
         }
+    }
+
+    /// Begins changes of which all count or none, and of which no other client hears before they count: the shard is
+    /// held for them.
+    pub fn begin_unheard(&mut self) -> Unheard {
+        let begun = Unheard {
+            events: self.event_mark(),
+            touched: self.journal.watches().unsure(),
+            stale: self.journal.with_tracking(Tracking::begin_unsure),
+        };
+        self.begin_changes();
+        begun
+    }
+
+    /// Ends them. Undone, it is as if they had not been made: watches and events are as they were, too.
+    pub fn end_unheard(&mut self, begun: &Unheard, count: bool, now: Millis) {
+        if count {
+            self.end_changes(true, now);
+        } else {
+            self.journal
+                .with_watches(|watches| watches.undo_since(begun.touched));
+            self.journal.set_undoing(true);
+            self.end_changes(false, now);
+            self.journal.set_undoing(false);
+            self.forget_events_since(begun.events);
+        }
+        self.journal
+            .with_tracking(|tracking| tracking.end_unsure(begun.stale, count));
     }
 
     /// Does something that neither memory nor a listener refuses.

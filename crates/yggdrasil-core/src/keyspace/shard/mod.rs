@@ -31,6 +31,7 @@ use crate::shm::Mapping;
 pub use self::apply::ApplyError;
 use self::background::Cleared;
 pub use self::change::EntryPlace;
+pub use self::commit::Unheard;
 pub use self::draft::{Draft, Published, Received};
 pub use self::stamp::OwnStamp;
 use self::upload::Uploads;
@@ -576,7 +577,7 @@ impl Shard {
                 .is_some()
             }) {
                 self.journal
-                    .with_watches(|watches| watches.touch(db, &bytes));
+                    .with_watches(|watches| watches.touch(db, &bytes, false));
             }
         }
     }

@@ -58,7 +58,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
         AtLeast(3),
         Flags::of(&[Flags::WRITE, Flags::BLOCKING, Flags::FAST]),
         Keys::range(1, -2),
-        (look_one, take_lowest),
+        (look_lowest, take_lowest),
         docs(
             "Removes the member with the lowest score from the first sorted set that has any, once one has.",
             "5.0.0",
@@ -72,7 +72,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
         AtLeast(3),
         Flags::of(&[Flags::WRITE, Flags::BLOCKING, Flags::FAST]),
         Keys::range(1, -2),
-        (look_one, take_highest),
+        (look_highest, take_highest),
         docs(
             "Removes the member with the highest score from the first sorted set that has any, once one has.",
             "5.0.0",
@@ -290,8 +290,13 @@ fn take_many<'a>(
     Pop::parse_many(plan, args)?.take(plan, args, found, changes, reply)
 }
 
-fn look_one<'a>(plan: &PlanContext<'_>, args: &Args<'a>, looks: &mut Vec<Look<'a>>) -> Outcome {
+fn look_lowest<'a>(plan: &PlanContext<'_>, args: &Args<'a>, looks: &mut Vec<Look<'a>>) -> Outcome {
     Pop::parse_one(plan, args, End::Lowest)?.look(plan, args, looks);
+    Ok(())
+}
+
+fn look_highest<'a>(plan: &PlanContext<'_>, args: &Args<'a>, looks: &mut Vec<Look<'a>>) -> Outcome {
+    Pop::parse_one(plan, args, End::Highest)?.look(plan, args, looks);
     Ok(())
 }
 

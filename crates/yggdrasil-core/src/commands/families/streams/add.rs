@@ -71,6 +71,8 @@ fn options(
         } else if is_add && is(b"nomkstream") {
             parsed.no_stream = true;
         } else if is_add {
+            // The id is refused before options that do not fit together.
+            NewId::parse(args.at(at))?;
             break;
         } else {
             return Err(CommandError::Syntax);

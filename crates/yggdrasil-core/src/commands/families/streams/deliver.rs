@@ -85,6 +85,10 @@ pub(super) fn xreadgroup_decide<'a>(
             .until
             .is_some_and(|until| context.wait_for_change(until))
     {
+        changes.extend(
+            all.iter()
+                .filter_map(|given| new_consumer(context, given, group, consumer)),
+        );
         return Ok(());
     }
     match count {
@@ -130,6 +134,37 @@ pub(super) fn xreadgroup_decide<'a>(
         });
     }
     Ok(())
+}
+
+/// What makes a consumer who begins to wait, where nobody knows it.
+fn new_consumer<'a>(
+    context: &PlanContext<'a>,
+    given: &Given<'_, 'a>,
+    group: &[u8],
+    name: &[u8],
+) -> Option<Change<'a>> {
+    let state = given.stream.group(group)?;
+    if state.consumers.get(&Name::from(name)).is_some() {
+        return None;
+    }
+    let reader = Reader {
+        group: (group, state),
+        name,
+        now: context.now,
+        no_ack: true,
+    };
+    let mut ops = Vec::new();
+    reader.put_consumer(false, &mut StreamOps::new(&mut ops));
+    Some(Change {
+        db: context.db,
+        key: given.key,
+        effect: Effect::Delta {
+            kind: Kind::Stream,
+            is_new: false,
+            ops: context.made.keep(ops),
+        },
+        events: &[KeyEvent::XGroupCreateConsumer],
+    })
 }
 
 fn no_group_of(key: &[u8], group: &[u8]) -> CommandError {

@@ -9,9 +9,26 @@ const TEXT_BYTES_MAX: usize = 127;
 const INVALID: CommandError =
     CommandError::Plain("Invalid stream ID specified as stream command argument");
 
-/// An unsigned number: digits, perhaps behind a plus.
+/// An unsigned number as `strtoull` reads it: digits, perhaps behind spaces and a sign. A negative number counts from
+/// the end, unless it is written as one usually is.
 fn number(text: &[u8]) -> Option<u64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
+    let is_space = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
+    let spaces = text.iter().take_while(|byte| is_space(byte)).count();
+    let (is_negative, digits) = match &text[spaces..] {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    let is_usual = spaces == 0 && digits[0] != b'0' && i64::try_from(number).is_ok();
+    match is_negative {
+        true if is_usual => None,
+        true => Some(number.wrapping_neg()),
+        false => Some(number),
+    }
 }
 
 /// An id of one or two numbers.
@@ -24,6 +41,8 @@ fn parse(text: &[u8]) -> Option<Parsed> {
     if text.len() > TEXT_BYTES_MAX {
         return None;
     }
+    // What is behind a zero is not read.
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     let dash = text.iter().position(|byte| *byte == b'-');
     let (milliseconds, sequence) = match dash {
         Some(at) => (&text[..at], Some(number(&text[at + 1..])?)),

@@ -120,7 +120,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::READONLY,
         keys: Keys::FIRST,
         group: Group::Stream,
-        needs: Some(Kind::Stream),
+        needs: None,
         route: Route::Key,
         run: Run::Read(range::xrange),
         docs: Docs {
@@ -138,7 +138,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
         flags: Flags::READONLY,
         keys: Keys::FIRST,
         group: Group::Stream,
-        needs: Some(Kind::Stream),
+        needs: None,
         route: Route::Key,
         run: Run::Read(range::xrevrange),
         docs: Docs {

@@ -56,6 +56,8 @@ fn range(
         count = Some(int_argument(args.at(at + 1))?);
         at += 2;
     }
+    // What cannot be read is refused whatever the key has.
+    check_kind(Some(Kind::Stream), entry)?;
     let Some(stream) = entry.and_then(stream_of) else {
         reply.array(0);
         return Ok(());

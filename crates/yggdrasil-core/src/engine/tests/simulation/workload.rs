@@ -26,6 +26,20 @@ fn words(words: &[&[u8]]) -> Command {
     words.iter().map(|word| word.to_vec()).collect()
 }
 
+/// A script that has written when it names keys which it has not declared. What it writes beside its request is gone at
+/// its end, and was not there at its beginning.
+fn begun_again(random: &mut Chance, keys: &[&Vec<u8>], request: &Command) -> Command {
+    const BODY: &[u8] = b"if redis.call('rpush', KEYS[1], 'x', 'y') ~= 2 then return redis.error_reply('ERR a ghost') end \
+        local reply = redis.pcall(unpack(ARGV)) redis.call('del', KEYS[1]) return reply";
+    let ghost = format!("{{{}}}ghost", random.pick(&["a", "b", "c", "d"]));
+    let declared = random.below(keys.len() + 1);
+    let count = (declared + 1).to_string().into_bytes();
+    let mut script = vec![b"EVAL".to_vec(), BODY.to_vec(), count, ghost.into_bytes()];
+    script.extend(keys[..declared].iter().copied().cloned());
+    script.extend(request.iter().cloned());
+    script
+}
+
 impl Workload {
     pub fn new(random: &mut Chance) -> Self {
         Self {
@@ -162,6 +176,9 @@ impl Workload {
             KEYS.iter().any(|key| key.as_bytes() == word.as_slice()) || elements::is_key(word)
         };
         let keys: Vec<&Vec<u8>> = request[1..].iter().filter(is_key).collect();
+        if random.percent(40) {
+            return Some(begun_again(random, &keys, request));
+        }
         let declared = if random.percent(30) { 0 } else { keys.len() };
         let body: &[u8] = match random.below(8) {
             0 => b"for i = 1, 3e3 do end return redis.pcall(unpack(ARGV))",

@@ -1,0 +1,50 @@
+//! EXEC where a log has failed: it is refused as a whole before its first step, so that no half of it counts.
+
+use crate::commands::{CommandError, Flags, Run};
+use crate::engine::Engine;
+use crate::engine::session::Queued;
+use crate::keyspace::KeyspaceError;
+use crate::namespaces::Ack;
+
+impl Engine {
+    /// The error of the operating system for which the own log takes nothing; 0 for none.
+    pub(in crate::engine) fn log_errno(&self) -> i32 {
+        let durability = self.durability.as_ref();
+        durability.map_or(0, |durability| durability.log.status().errno)
+    }
+
+    /// Refuses EXEC, whose shards are reserved, if a change of it would be refused by a log.
+    pub(in crate::engine) fn refuse_unlogged(&mut self, id: usize) {
+        let transaction = &self.transactions[id];
+        if transaction.failed_logs.is_empty() || !transaction.exec || transaction.is_prevented() {
+            return;
+        }
+        let mut failed = transaction.failed_logs.iter();
+        let refused = failed.find(|(shard, _)| {
+            let mut queue = transaction.queue.iter();
+            queue.any(|queued| self.may_log(queued, *shard))
+        });
+        let Some((_, errno)) = refused else { return };
+        let error = KeyspaceError::LogFailed { errno: *errno };
+        let reason = CommandError::from(error);
+        let text = format!("EXECABORT Transaction discarded because of: {reason}");
+        self.transactions[id].refusal = Some(CommandError::text(text));
+    }
+
+    /// True for a request that may change what is kept of a shard. Of a script nobody knows before it runs.
+    fn may_log(&self, queued: &Queued, shard: usize) -> bool {
+        let (row, args) = (self.table.spec(queued.command), queued.args.as_args());
+        let keys: Vec<&[u8]> = match row.run {
+            Run::Script(call) if call.read_only => return false,
+            Run::Script(call) => Self::keys_of_script(call, &args).collect(),
+            _ if !row.flags.has(Flags::WRITE) => return false,
+            _ => row.keys.positions(&args).map(|at| args.at(at)).collect(),
+        };
+        let namespaces = &self.options.namespaces;
+        if keys.is_empty() {
+            return !namespaces.keep_nothing();
+        }
+        let mut own = keys.iter().filter(|key| self.shard_of(key) == shard);
+        own.any(|key| namespaces.of(key).ack != Ack::None)
+    }
+}
