@@ -186,6 +186,17 @@ def test_the_node_says_where_room_went() -> None:
         assert "for clients, requests and replies" not in text_of(c("MEMORY", "DOCTOR"))
 
 
+def test_what_a_large_set_took_goes_back_to_the_system() -> None:
+    with Node(shards=1) as node, Wire(node.host, node.port) as c:
+        watched = Watched(node)
+        for first in range(0, 300_000, 1000):
+            c("SADD", "members", *range(first, first + 1000))
+        grown = watched.now()
+        assert grown > 3 * MIB
+        assert c("UNLINK", "members") == 1
+        eventually(lambda: watched.now() < grown / 3, every=0.1)
+
+
 def test_lowering_maxmemory_frees_what_is_too_much(full: Node) -> None:
     with Wire(full.host, full.port) as c:
         fill(c, 0, 200_000, 100)

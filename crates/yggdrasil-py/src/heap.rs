@@ -1,15 +1,43 @@
-//! The heap of the process: what the system's allocator holds, and when it gives back what nobody uses.
+//! The heap of the process: what allocators hold, and when they give back what nobody uses.
 //!
-//! The allocator gives back by itself only what is free at the end of its heap. One small block that lives on there
-//! keeps all that is free in front of it, and what a process holds for nobody is not there for keys.
+//! All of Rust allocates by jemalloc. Its work for a block does not grow with the number of blocks, where that of the
+//! system's allocator does: counting and giving back what is free visits each free block. A thread of jemalloc gives
+//! back what nobody uses, little by little. The rest of the process (Python and libraries in C) has the system's
+//! allocator, and so little of it that visiting all of it takes microseconds.
 #![allow(unsafe_code)]
 
-/// Free bytes that are worth looking for.
+use std::ffi::{CStr, c_char};
+
+use tikv_jemalloc_ctl::{background_thread, epoch, raw};
+use tikv_jemallocator::Jemalloc;
+
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
+
+/// Settings of jemalloc. What is free goes back within two seconds, also large blocks, which by default go at once.
+/// One arena serves all threads of a worker, of which one allocates much.
+const SETTINGS: &CStr =
+    c"narenas:1,dirty_decay_ms:2000,muzzy_decay_ms:0,oversize_threshold:0,max_background_threads:1";
+
+/// The symbol by which jemalloc finds its settings.
+// SAFETY: No other symbol has this name, which belongs to jemalloc with its prefix.
+#[unsafe(export_name = "_rjem_malloc_conf")]
+pub static JEMALLOC_SETTINGS: Option<&'static c_char> =
+    // SAFETY: It points to a constant text that ends with a zero.
+    Some(unsafe { &*SETTINGS.as_ptr() });
+
+/// Pages that jemalloc has not given back, of all its arenas.
+const DIRTY_PAGES: &[u8] = b"stats.arenas.4096.pdirty\0";
+const PAGE_BYTES: &[u8] = b"arenas.page\0";
+/// The call that gives back all of them at once.
+const PURGE: &CStr = c"arena.4096.purge";
+
+/// Free bytes of the system's allocator that are worth looking for.
 const WORTHWHILE_BYTES: u64 = 1024 * 1024;
 /// Looks, ten in a second, for which they have to be free: what is used again at once would only be faulted in again.
 const LOOKS: u32 = 10;
 
-/// What is known of the free bytes of the heap.
+/// What is known of the free bytes of the system's allocator.
 #[derive(Debug, Default)]
 pub struct Heap {
     /// The fewest there were since they were last given back. They stay addresses of the heap without memory behind
@@ -23,6 +51,10 @@ impl Heap {
     /// Looks at the heap, about ten times a second, and gives back what was free for a second. How many bytes are free
     /// and not given back.
     pub fn look(&mut self) -> u64 {
+        self.look_at_system() + dirty_bytes().unwrap_or(0)
+    }
+
+    fn look_at_system(&mut self) -> u64 {
         let free = free_bytes();
         let fewest = self.fewest.map_or(free, |fewest| fewest.min(free));
         self.fewest = Some(fewest);
@@ -34,19 +66,50 @@ impl Heap {
         if self.looks < LOOKS {
             return free - fewest;
         }
-        self.trim();
+        self.trim_system();
         0
     }
 
-    /// Gives back all that is free, in whole pages.
-    pub fn trim(&mut self) {
+    fn trim_system(&mut self) {
         trim();
         self.fewest = Some(free_bytes());
         self.looks = 0;
     }
+
+    /// Gives back all that is free, in whole pages.
+    pub fn trim(&mut self) {
+        self.trim_system();
+        purge();
+    }
 }
 
-/// Bytes that the allocator holds for the next allocations.
+/// Has a thread of jemalloc give back what nobody uses, so that no other thread does it in the middle of its work.
+///
+/// # Errors
+/// There is no thread to be had.
+pub fn give_back_beside() -> Result<(), tikv_jemalloc_ctl::Error> {
+    background_thread::write(true)
+}
+
+/// Bytes that jemalloc holds for the next allocations.
+fn dirty_bytes() -> Option<u64> {
+    epoch::advance().ok()?;
+    // SAFETY: The name belongs to a number of this size.
+    let pages: usize = unsafe { raw::read(DIRTY_PAGES) }.ok()?;
+    // SAFETY: The name belongs to a number of this size.
+    let page: usize = unsafe { raw::read(PAGE_BYTES) }.ok()?;
+    Some((pages * page) as u64)
+}
+
+fn purge() {
+    use std::ptr::null_mut;
+    // SAFETY: The call takes no value and gives none.
+    unsafe {
+        tikv_jemalloc_sys::mallctl(PURGE.as_ptr(), null_mut(), null_mut(), null_mut(), 0);
+    }
+}
+
+/// Bytes that the system's allocator holds for the next allocations.
 #[cfg(target_env = "gnu")]
 fn free_bytes() -> u64 {
     // SAFETY: it only reads, under the allocator's own locks.

@@ -24,7 +24,7 @@ use crate::clock::system_clock;
 use crate::confined::Confined;
 use crate::connection::{Connection, ConnectionFactory};
 use crate::errors::{YggdrasilError, to_config_error, to_python};
-use crate::heap::Heap;
+use crate::heap::{Heap, give_back_beside};
 use crate::node::{Guest, NodeShape, open_lease_page, open_parts};
 use crate::socket;
 use crate::tls::TlsContext;
@@ -79,6 +79,8 @@ pub struct State {
     /// The event loop holds a call of `_settle`: one a round, or a round would be longer than [`ROUND_BYTES`].
     settle_due: Cell<bool>,
     tick_due: Cell<f64>,
+    /// The time before which the heap is not looked at again.
+    heap_due: Cell<f64>,
     /// The deadline that the event loop wakes the worker for, in Unix ms.
     alarm_due: Cell<u64>,
     drained: RefCell<Option<Py<PyAny>>>,
@@ -349,7 +351,12 @@ impl Worker {
         close_if_over(py, engine, at, connection)
     }
 
-    fn note_heap(&self, engine: &mut Engine) {
+    /// Looks at the heap, about as often as without anything to be done at once.
+    fn note_heap(&self, engine: &mut Engine, now: f64) {
+        if now < self.heap_due.get() {
+            return;
+        }
+        self.heap_due.set(now + TICK_SECONDS / 2.0);
         let free = self.heap.borrow_mut().look();
         if let Some(bytes) = own_memory_bytes() {
             engine.note_heap(bytes, free);
@@ -455,6 +462,7 @@ impl Worker {
                 settle_method: OnceCell::new(),
                 settle_due: Cell::new(false),
                 tick_due: Cell::new(0.0),
+                heap_due: Cell::new(0.0),
                 alarm_due: Cell::new(u64::MAX),
                 drained: RefCell::new(None),
                 heap: RefCell::new(Heap::default()),
@@ -479,8 +487,10 @@ impl Worker {
         let own = this.engine.borrow().shard_index();
         let descriptor = this.wake_descriptors[own].as_raw_fd();
         event_loop.call_method1("add_reader", (descriptor, slf.getattr("_poll")?))?;
+        give_back_beside().map_err(to_python)?;
         // Memory counts from here on, before the first request.
-        slf.get().note_heap(&mut slf.get().engine.borrow_mut());
+        let now: f64 = event_loop.call_method0("time")?.extract()?;
+        this.note_heap(&mut this.engine.borrow_mut(), now);
         Self::schedule_tick(&slf, TICK_SECONDS)?;
         let _ = this
             .call_soon
@@ -604,7 +614,7 @@ impl Worker {
         let more = {
             let mut engine = this.engine.borrow_mut();
             engine.note_loop_lag((lag * 1e6) as u64);
-            this.note_heap(&mut engine);
+            this.note_heap(&mut engine, now);
             engine.tick()
         };
         this.settle(py)?;

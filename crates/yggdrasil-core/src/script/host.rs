@@ -5,6 +5,7 @@
 //! lives longer than the states.
 #![allow(unsafe_code)]
 
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::ptr;
@@ -15,6 +16,9 @@ use super::cjson::Options as JsonOptions;
 use super::fiber::Current;
 use super::random::Random;
 use super::stack::Stack;
+
+/// The alignment of all blocks of an interpreter, as `malloc` has it.
+const ALIGNMENT: usize = 16;
 
 /// The host of a runtime.
 pub struct Host {
@@ -96,20 +100,34 @@ impl Host {
         let used = host.used.get().saturating_sub(old);
         if new == 0 {
             host.used.set(used);
-            // SAFETY: The block came from this allocator.
-            unsafe { libc::free(block) };
+            if let Some(layout) = layout_of(old) {
+                // SAFETY: The block came from this allocator with this length, which Lua remembers.
+                unsafe { dealloc(block.cast(), layout) };
+            }
             return ptr::null_mut();
         }
         if new > old && !host.trusted.get() && used.saturating_add(new) > host.limit.get() {
             return ptr::null_mut();
         }
-        // SAFETY: The block came from this allocator, or is null.
-        let moved = unsafe { libc::realloc(block, new) };
+        let moved: *mut c_void = match (layout_of(old), layout_of(new)) {
+            // SAFETY: The block came from this allocator with this length, and the new one is no zero.
+            (Some(layout), Some(_)) => unsafe { realloc(block.cast(), layout, new) }.cast(),
+            // SAFETY: The length is no zero.
+            (None, Some(layout)) => unsafe { alloc(layout) }.cast(),
+            (_, None) => ptr::null_mut(),
+        };
         if !moved.is_null() {
             host.used.set(used + new);
         } else if host.trusted.get() {
-            std::alloc::handle_alloc_error(std::alloc::Layout::new::<usize>());
+            handle_alloc_error(Layout::new::<usize>());
         }
         moved
     }
+}
+
+/// The layout of a block of some bytes; `None` for none, and for more than there can be.
+fn layout_of(bytes: usize) -> Option<Layout> {
+    Layout::from_size_align(bytes, ALIGNMENT)
+        .ok()
+        .filter(|layout| layout.size() > 0)
 }
