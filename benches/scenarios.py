@@ -314,7 +314,7 @@ def keeping(kinds: Kinds, sizes: Sizes) -> Findings:
 
 
 def large_collections(kinds: Kinds, sizes: Sizes) -> Findings:
-    """PINGs while a sorted set of many members is built, read and unlinked."""
+    """PINGs while large collections are built, read, changed and freed."""
     return of_large.stalls(_and_redis(kinds), members=sizes.keys_many, idle_s=sizes.stall_idle_s)
 
 
@@ -345,7 +345,7 @@ SCENARIOS = (
     Scenario("near-readers", "Reads through shared memory", near_readers),
     Scenario("types", "Commands of the types, one worker", commands_of_types),
     Scenario("log", "Changes that are kept, one worker", keeping),
-    Scenario("large-collections", "PING beside a very large sorted set", large_collections),
+    Scenario("large-collections", "PING beside very large collections", large_collections),
     Scenario("waiting", "Elements for clients that wait", waiting_clients),
     Scenario("hit-ratio", "Hit ratio on traces", hit_ratios, only_ours=True),
 )

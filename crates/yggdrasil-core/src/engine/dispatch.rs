@@ -16,6 +16,10 @@ use crate::stats::Counter;
 
 /// Requests parsed and prefetched together.
 const BATCH: usize = 64;
+/// The cost of requests after which others have their turns: a request counts once, and once more for each argument
+/// beyond those of SET. That takes up to a millisecond, where each is a new element of a very large collection.
+pub(super) const TURN_COST: usize = 256;
+const CHEAP_ARGUMENTS: usize = 3;
 /// Steps towards the limit before a write is executed.
 const RELIEF_STEPS: usize = 64;
 /// A session with so many open reply slots waits for them.
@@ -65,6 +69,7 @@ impl Engine {
     pub(super) fn execute_input(&mut self, index: usize, input: &[u8]) -> usize {
         let mut requests = std::mem::take(&mut self.requests);
         let mut start = 0;
+        let mut left = TURN_COST;
         loop {
             requests.clear();
             let session = &mut self.sessions[index];
@@ -83,7 +88,7 @@ impl Engine {
                 Ok(Parsed::Incomplete { wanted }) => wanted,
                 _ => 0,
             };
-            if let Some(stopped) = self.execute_batch(index, input, &requests) {
+            if let Some(stopped) = self.execute_batch(index, input, &requests, &mut left) {
                 start = stopped;
                 break;
             }
@@ -108,20 +113,28 @@ impl Engine {
         }
         requests.clear();
         self.requests = requests;
+        self.steps.turns.note_spent(TURN_COST - left);
         start
     }
 
     /// Executes a parsed batch; `Some` tells where execution stopped before its end.
-    fn execute_batch(&mut self, index: usize, input: &[u8], requests: &Requests) -> Option<usize> {
+    fn execute_batch(
+        &mut self,
+        index: usize,
+        input: &[u8],
+        requests: &Requests,
+        left: &mut usize,
+    ) -> Option<usize> {
         self.plan(index, input, requests);
         // Executing may let other sessions go on, whose batches are planned in the same place.
         let plans = std::mem::take(&mut self.plans);
-        let stopped = self.execute_planned(index, input, requests, &plans, 0..plans.len());
+        let stopped = self.execute_planned(index, input, requests, &plans, 0..plans.len(), left);
         self.plans = plans;
         stopped
     }
 
-    /// Executes these requests of a session; `Some` tells where execution stopped before their end.
+    /// Executes these requests of a session; `Some` tells where execution stopped before their end. Takes their
+    /// cost from what is `left` of the turn.
     pub(super) fn execute_planned(
         &mut self,
         index: usize,
@@ -129,6 +142,7 @@ impl Engine {
         requests: &Requests,
         plans: &[Plan],
         numbers: Range<usize>,
+        left: &mut usize,
     ) -> Option<usize> {
         for request in numbers {
             let plan = plans[request];
@@ -137,6 +151,7 @@ impl Engine {
                 None => self.execute(index, &args, plan),
                 Some(incoming) => self.execute_received(index, &args, plan, *incoming),
             };
+            *left = left.saturating_sub(1 + args.len().saturating_sub(CHEAP_ARGUMENTS));
             let session = self.sessions.get_mut(index)?;
             let wait = match flow {
                 Flow::Again(wait) => Some((wait, requests.wire(request).start)),
@@ -145,6 +160,10 @@ impl Engine {
                     Some((session.wait, requests.wire(request).end))
                 }
                 Flow::Done if session.is_full() => Some((Wait::Output, requests.wire(request).end)),
+                Flow::Done if *left == 0 => {
+                    let end = requests.wire(request).end;
+                    (end < input.len()).then_some((Wait::Turn, end))
+                }
                 Flow::Done => None,
             };
             if let Some((wait, stopped)) = wait {
@@ -174,6 +193,7 @@ impl Engine {
             Wait::Ring(_) => self.ring_waiters.push(index),
             Wait::Pause => self.gate.add_paused(index),
             Wait::News => self.waiting.news.push(index),
+            Wait::Turn => self.steps.turns.add(self.sessions[index].at),
             Wait::None | Wait::Answer | Wait::Slots | Wait::Output => {}
         }
     }

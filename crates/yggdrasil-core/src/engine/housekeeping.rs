@@ -329,6 +329,7 @@ impl Engine {
     pub fn is_drained(&self) -> bool {
         self.tickets.len() == 0
             && self.staged.is_empty()
+            && self.steps.turns.is_empty()
             && self.transactions.is_empty()
             && self.delayed_executions.is_empty()
             && self

@@ -110,17 +110,20 @@ impl Engine {
     #[must_use]
     pub fn has_steps(&self) -> bool {
         !self.steps.lists.is_empty()
+            || !self.steps.turns.is_empty()
             || !self.steps.works.is_empty()
             || self.waiting.has_steps()
             || self.steps.rests.has_steps()
     }
 
-    /// A step of one list, of one script, of one long change and of one long reply. To be called once in a round of the loop while there are any.
+    /// A step of one list, of one script, of one long change and of one long reply, and the turns of some sessions. To
+    /// be called once in a round of the loop while there are any.
     pub fn step(&mut self) {
         if self.waiting.has_steps() {
             self.step_scripts();
         }
         self.step_list();
+        self.step_turns();
         if !self.steps.works.is_empty() {
             self.step_work();
             self.settle();

@@ -49,6 +49,7 @@ mod tracking;
 mod tracking_commands;
 mod transaction;
 mod transfer;
+mod turns;
 mod users;
 mod views;
 mod watch;

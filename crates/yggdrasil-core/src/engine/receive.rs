@@ -7,6 +7,8 @@ use crate::stats::Counter;
 
 /// Received batches after which the reports of other readers are looked at: their rings hold a few hundred.
 const BATCHES_PER_REPORT: u32 = 64;
+/// What is longer waits behind those who wait for their turns.
+const LONG_INPUT_BYTES: usize = 4 * 1024;
 
 impl Engine {
     /// Takes bytes that a client sent.
@@ -39,10 +41,15 @@ impl Engine {
             return;
         }
         let session = &mut self.sessions[at.index];
-        if session.wait == Wait::None && session.input.is_empty() {
+        let is_first = session.wait == Wait::None && session.input.is_empty();
+        if is_first && bytes.len() > LONG_INPUT_BYTES && !self.steps.turns.is_empty() {
+            self.keep_input(at.index, bytes);
+            self.suspend(at.index, Wait::Turn);
+        } else if is_first {
             let consumed = self.execute_input(at.index, bytes);
             self.keep_input(at.index, &bytes[consumed..]);
         } else {
+            let session = &mut self.sessions[at.index];
             session.input.extend_from_slice(bytes);
             if session.wait == Wait::None {
                 self.run_buffered(at.index);

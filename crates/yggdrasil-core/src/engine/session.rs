@@ -91,6 +91,8 @@ pub enum Wait {
     News,
     /// The client does not read its replies.
     Output,
+    /// Others have their turns before it goes on with what it has sent.
+    Turn,
 }
 
 /// The keys of requests under way: a Bloom filter of one function, wide enough for a pipeline.

@@ -131,6 +131,8 @@ impl Engine {
             self.prefetch_elements(&staged.bytes, &staged.requests, &staged.plans);
         }
         let (mut start, mut first) = (0, 0);
+        // They are so few that all have their turns at once.
+        let mut short = usize::MAX;
         for part in &staged.parts {
             let bytes = start..part.bytes_end;
             let requests = first..part.requests_end;
@@ -148,7 +150,14 @@ impl Engine {
             let index = part.at.index;
             let input = &staged.bytes[..part.bytes_end];
             let stopped = self
-                .execute_planned(index, input, &staged.requests, &staged.plans, requests)
+                .execute_planned(
+                    index,
+                    input,
+                    &staged.requests,
+                    &staged.plans,
+                    requests,
+                    &mut short,
+                )
                 .unwrap_or(bytes.end);
             self.keep_input(index, &input[stopped..]);
             self.check_query_buffer(index);

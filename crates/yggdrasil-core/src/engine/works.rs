@@ -10,6 +10,7 @@ use super::lists::List;
 use super::pending::Receiver;
 use super::rests::Rests;
 use super::tracking::Origin;
+use super::turns::Turns;
 use crate::commands::{CommandId, Work};
 use crate::resp::{Progress, Protocol, Reply};
 
@@ -34,6 +35,8 @@ pub(super) struct Steps {
     pub lists: VecDeque<List>,
     /// Replies.
     pub rests: Rests,
+    /// Sessions that have sent much.
+    pub turns: Turns,
     /// Changes. Each holds the shard.
     pub works: VecDeque<Working>,
 }

@@ -8,7 +8,7 @@ use crate::keyspace::{Key, KeyEvent, Kind};
 use crate::resp::{Progress, Reply};
 
 /// Elements up to which a removal is made at once.
-const AT_ONCE_MAX: u64 = 1024;
+pub(in crate::commands) const AT_ONCE_MAX: u64 = 1024;
 /// Elements of a step.
 const STEP: u64 = 512;
 /// Bytes of the record of a step beside its operations.
@@ -34,12 +34,9 @@ pub(in crate::commands) fn remove<F>(
 where
     F: FnMut(&mut Vec<u8>, u64) + 'static,
 {
-    let steps = removal.count.div_ceil(STEP);
     if removal.count > AT_ONCE_MAX && context.may_work_in_steps() {
-        let records = removal.bytes + steps * (RECORD_BYTES + key.bytes.len() as u64);
-        context.shard.reserve_record(records)?;
-        let key = key.bytes.to_vec();
-        context.work_in_steps(|| Box::new(Removing { key, removal }));
+        let work = in_steps(context, key, removal)?;
+        context.work_in_steps(|| work);
         return Ok(());
     }
     let mut ops = Vec::new();
@@ -47,6 +44,22 @@ where
     context.reduce(key, removal.kind, &ops)?;
     context.notify(removal.event, key);
     Ok(())
+}
+
+/// A removal that is made in steps. There is room for its records.
+pub(in crate::commands) fn in_steps<F>(
+    context: &mut ShardContext<'_>,
+    key: &Key<'_>,
+    removal: Removal<F>,
+) -> Result<Box<dyn Work>, CommandError>
+where
+    F: FnMut(&mut Vec<u8>, u64) + 'static,
+{
+    let steps = removal.count.div_ceil(STEP);
+    let records = removal.bytes + steps * (RECORD_BYTES + key.bytes.len() as u64);
+    context.shard.reserve_record(records)?;
+    let key = key.bytes.to_vec();
+    Ok(Box::new(Removing { key, removal }))
 }
 
 /// A removal under way.

@@ -13,11 +13,13 @@ mod room;
 mod rules;
 mod savepoint;
 mod scripts;
+mod seeking;
 mod simulation;
 mod staged;
 mod state;
 mod tracking;
 mod transcripts;
+mod turns;
 mod waiting;
 
 use std::cell::Cell;

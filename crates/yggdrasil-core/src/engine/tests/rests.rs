@@ -6,11 +6,11 @@ use super::staged::OPTIONS;
 use super::*;
 
 /// Elements of a collection whose reply goes in steps.
-const MANY: usize = 5_000;
+pub(super) const MANY: usize = 5_000;
 
 impl Node {
     /// Gives a client its request and lets each engine do one round of work, until `enough`.
-    fn in_rounds(
+    pub(super) fn in_rounds(
         &mut self,
         id: ClientId,
         args: &[&[u8]],
@@ -29,7 +29,7 @@ impl Node {
     }
 
     /// Makes a collection of [`MANY`] elements by a command of one.
-    fn fill(
+    pub(super) fn fill(
         &mut self,
         id: ClientId,
         command: &[u8],
@@ -45,12 +45,12 @@ impl Node {
     }
 }
 
-fn number(index: usize) -> Vec<u8> {
+pub(super) fn number(index: usize) -> Vec<u8> {
     format!("element {index:05}").into_bytes()
 }
 
 /// The bulk strings of a reply that is a flat array of them, or a map or a set.
-fn strings(reply: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn strings(reply: &[u8]) -> Vec<Vec<u8>> {
     let mut lines = reply.split(|byte| *byte == b'\n').skip(1);
     let mut all = Vec::new();
     while let Some(header) = lines.next() {
@@ -63,7 +63,7 @@ fn strings(reply: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// A key of each shard: commands of a client of worker 0 are its own, and another's.
-fn keys_of_shards(node: &Node) -> Vec<Vec<u8>> {
+pub(super) fn keys_of_shards(node: &Node) -> Vec<Vec<u8>> {
     let named = (0..100).map(|index| format!("key {index}").into_bytes());
     let named: Vec<_> = named.collect();
     let of = |shard| {
@@ -577,5 +577,93 @@ fn long_removals_leave_what_they_should() {
         node.send(client, &requests, usize::MAX, false);
         assert!(node.replies(client).ends_with(b":500\r\n"));
         node.ask(client, &[b"del", &key]);
+    }
+}
+
+#[test]
+fn a_long_range_is_stored_as_a_short_one() {
+    let mut node = Node::start(&OPTIONS);
+    let (client, other) = (node.connect(0), node.connect(0));
+    for key in keys_of_shards(&node) {
+        let by_score = |index: usize| vec![index.to_string().into_bytes(), number(index)];
+        node.fill(client, b"zadd", &key, by_score);
+        let name = [&b"{"[..], &key, b"} copy"].concat();
+        let ranges: [(&[&[u8]], std::ops::Range<usize>); 3] = [
+            (&[b"0", b"-1"], 0..MANY),
+            (&[b"(999", b"4000", b"byscore"], 1000..4001),
+            (&[b"10", b"2009", b"rev"], 2990..4990),
+        ];
+        for (range, expected) in ranges {
+            let request = [&[&b"zrangestore"[..], &name, &key][..], range].concat();
+            let mut rounds = 0;
+            node.in_rounds(client, &request, |node| {
+                rounds += 1;
+                node.put(other, &encoded(&[b"zcard", &name]));
+                !node.clients[client].received.is_empty()
+            });
+            node.settle();
+            assert!(rounds > 3, "{rounds} rounds");
+            let count = format!(":{}\r\n", expected.len());
+            assert_eq!(node.replies(client), count.as_bytes());
+            // Nobody sees a part of it.
+            let seen = String::from_utf8(node.replies(other)).unwrap();
+            let seen: BTreeSet<&str> = seen.split_inclusive('\n').collect();
+            assert!(
+                seen.is_subset(&BTreeSet::from([":0\r\n", &count])),
+                "{seen:?}"
+            );
+            let stored = strings(&node.ask(client, &[b"zrange", &name, b"0", b"-1"]));
+            assert!(stored.into_iter().eq(expected.map(number)));
+            node.ask(client, &[b"del", &name]);
+        }
+    }
+}
+
+/// A request, its reply, and how many entries are left.
+type Trimmed<'a> = (&'a [&'a [u8]], &'a [u8], usize);
+
+#[test]
+fn a_long_stream_is_trimmed_as_a_short_one() {
+    let mut node = Node::start(&OPTIONS);
+    let (client, other) = (node.connect(0), node.connect(0));
+    for key in keys_of_shards(&node) {
+        let requests: [Trimmed<'_>; 4] = [
+            (&[b"xtrim", &key, b"maxlen", b"4000"], b":1000\r\n", 4000),
+            (&[b"xtrim", &key, b"maxlen", b"10"], b":4990\r\n", 10),
+            (
+                &[b"xadd", &key, b"maxlen", b"7", b"9000-1", b"f", b"v"],
+                b"$6\r\n9000-1\r\n",
+                7,
+            ),
+            (
+                &[b"xadd", &key, b"minid", b"9000-2", b"9000-1", b"f", b"v"],
+                b"$6\r\n9000-1\r\n",
+                0,
+            ),
+        ];
+        for (request, expected, left) in requests {
+            for index in 1..=MANY {
+                let id = format!("{index}-1");
+                node.ask(client, &[b"xadd", &key, id.as_bytes(), b"f", b"v"]);
+            }
+            let mut rounds = 0;
+            node.in_rounds(client, request, |node| {
+                rounds += 1;
+                node.put(other, &encoded(&[b"xlen", &key]));
+                !node.clients[client].received.is_empty()
+            });
+            node.settle();
+            assert_eq!(node.replies(client), expected);
+            assert!(left == 4000 || rounds > 8, "{rounds} rounds");
+            let seen = String::from_utf8(node.replies(other)).unwrap();
+            let seen: BTreeSet<&str> = seen.split_inclusive('\n').collect();
+            let count = format!(":{left}\r\n");
+            assert!(
+                seen.is_subset(&BTreeSet::from([":5000\r\n", &count])),
+                "{seen:?}"
+            );
+            assert_eq!(node.ask(client, &[b"xlen", &key]), count.as_bytes());
+            node.ask(client, &[b"del", &key]);
+        }
     }
 }

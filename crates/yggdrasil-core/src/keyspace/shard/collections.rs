@@ -383,7 +383,7 @@ impl Shard {
         let mut written = Vec::new();
         let made = match value {
             Value::Tree(tree) => {
-                if self.journal.is_attended() {
+                if self.journal.has_listener() {
                     tree.write(&mut written);
                 }
                 Some(Made::Tree(tree.clone()))

@@ -3,12 +3,14 @@
 use super::arguments::{Range, integer, signed};
 use super::list_of;
 use super::read::position_of;
+use super::seeking::{Clearing, Insertion, Search};
 use crate::commands::families::removing::{Removal, remove};
+use crate::commands::families::steps::STEP_NEXT;
 use crate::commands::table::error::CommandError;
 use crate::commands::table::handler::{Outcome, ShardContext};
-use crate::keyspace::collection::list::{ListView, Side, put_insert, put_pop, put_remove, put_set};
+use crate::keyspace::collection::list::{Side, put_insert, put_pop, put_remove, put_set};
 use crate::keyspace::collection::listpack::Element;
-use crate::keyspace::{KeyEvent, Kind};
+use crate::keyspace::{Key, KeyEvent, Kind};
 use crate::resp::{Args, Reply};
 
 pub(super) fn linsert(
@@ -25,21 +27,46 @@ pub(super) fn linsert(
         return Err(CommandError::Syntax);
     };
     let key = context.first_key(args.at(1));
+    let may_work_in_steps = context.may_work_in_steps();
     let Some(found) = context.of_kind(Kind::List, &key)? else {
         reply.int(0);
         return Ok(());
     };
     let list = list_of(Some(&found));
-    let pivot = Element::of(args.at(3));
-    let Some(position) = list.from(0).position(|element| element == pivot) else {
-        reply.int(-1);
-        return Ok(());
-    };
     let len = list.len();
+    let pivot = Element::of(args.at(3));
+    let in_steps = len > STEP_NEXT && may_work_in_steps;
+    let at_once = if in_steps { STEP_NEXT } else { len };
+    let mut elements = list.from(0).take(at_once as usize);
+    let position = elements.position(|element| element == pivot);
+    match position {
+        Some(position) => {
+            let position = position as u64 + behind;
+            insert(context, &key, position, args.at(4), reply, len)?;
+        }
+        None if in_steps => {
+            let (key, pivot, element) = (args.at(1), args.at(3), args.at(4));
+            let insertion = Insertion::new([key, pivot, element], behind, STEP_NEXT);
+            context.work_in_steps(|| Box::new(insertion));
+        }
+        None => reply.int(-1),
+    }
+    Ok(())
+}
+
+/// Puts an element at a position of a list of so many.
+pub(super) fn insert(
+    context: &mut ShardContext<'_>,
+    key: &Key<'_>,
+    position: u64,
+    element: &[u8],
+    reply: &mut Reply<'_>,
+    len: u64,
+) -> Outcome {
     let mut ops = Vec::new();
-    put_insert(&mut ops, position as u64 + behind, args.at(4));
-    context.change(&key, Kind::List, &ops)?;
-    context.notify(KeyEvent::LInsert, &key);
+    put_insert(&mut ops, position, element);
+    context.change(key, Kind::List, &ops)?;
+    context.notify(KeyEvent::LInsert, key);
     reply.count(len + 1);
     Ok(())
 }
@@ -72,26 +99,47 @@ pub(super) fn lrem(
 ) -> Outcome {
     let count = signed(args.at(2))?;
     let key = context.first_key(args.at(1));
+    let may_work_in_steps = context.may_work_in_steps();
     let Some(found) = context.of_kind(Kind::List, &key)? else {
         reply.int(0);
         return Ok(());
     };
     let list = list_of(Some(&found));
     let len = list.len();
-    let positions = equal_ones(&list, Element::of(args.at(3)), count);
+    let mut search = Search::new(args.at(3), count, len);
+    search.go_on(&list, STEP_NEXT);
+    if !search.is_over() {
+        if may_work_in_steps {
+            let clearing = Clearing::new(args.at(1), search);
+            context.work_in_steps(|| Box::new(clearing));
+            return Ok(());
+        }
+        search.go_on(&list, len);
+    }
+    let positions = search.into_positions();
     if positions.is_empty() {
         reply.int(0);
         return Ok(());
     }
     reply.count(positions.len() as u64);
     if positions.len() as u64 == len {
-        context.shard.remove(&key, context.now);
-        context.notify(KeyEvent::LRem, &key);
-        context.notify(KeyEvent::Del, &key);
+        remove_all(context, &key);
         return Ok(());
     }
+    remove(context, &key, removal_of(positions))
+}
+
+/// Removes a list of which LREM leaves nothing.
+pub(super) fn remove_all(context: &mut ShardContext<'_>, key: &Key<'_>) {
+    context.shard.remove(key, context.now);
+    context.notify(KeyEvent::LRem, key);
+    context.notify(KeyEvent::Del, key);
+}
+
+/// The removal of the elements of some positions, the highest first.
+pub(super) fn removal_of(positions: Vec<u64>) -> Removal<impl FnMut(&mut Vec<u8>, u64) + 'static> {
     let mut next = 0;
-    let removal = Removal {
+    Removal {
         kind: Kind::List,
         count: positions.len() as u64,
         bytes: 10 * positions.len() as u64,
@@ -101,26 +149,7 @@ pub(super) fn lrem(
             ops.extend(removals(&positions[next..end]));
             next = end;
         },
-    };
-    remove(context, &key, removal)
-}
-
-/// The positions of equal elements, the highest first: so many first ones, last ones, or all.
-fn equal_ones(list: &ListView<'_>, sought: Element<'_>, count: i64) -> Vec<u64> {
-    let wanted = match count {
-        0 => usize::MAX,
-        count => usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX),
-    };
-    let is_it = |(position, element): (u64, Element<'_>)| (element == sought).then_some(position);
-    let len = list.len();
-    if count < 0 {
-        let elements = (0..len).rev().zip(list.back_from(len.saturating_sub(1)));
-        return elements.filter_map(is_it).take(wanted).collect();
     }
-    let elements = (0..).zip(list.from(0));
-    let mut found: Vec<u64> = elements.filter_map(is_it).take(wanted).collect();
-    found.reverse();
-    found
 }
 
 /// The operations that remove the elements of these positions, of which the highest comes first: so all stay true.

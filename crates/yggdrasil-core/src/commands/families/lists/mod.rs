@@ -5,6 +5,7 @@ mod edit;
 mod ends;
 mod moves;
 mod read;
+mod seeking;
 
 use crate::commands::table::flags::Flags;
 use crate::commands::table::handler::{ReadHandler, Run, ShardHandler, Together};

@@ -10,6 +10,7 @@ pub(in crate::commands) mod sampling;
 pub(in crate::commands) mod store;
 
 mod combining;
+mod copying;
 mod query;
 
 use crate::commands::families::value::write_element;

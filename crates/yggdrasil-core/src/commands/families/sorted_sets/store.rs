@@ -3,6 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
+use crate::commands::families::sorted_sets::copying::copy_in_steps;
 use crate::commands::families::sorted_sets::docs;
 use crate::commands::families::sorted_sets::query::{Form, RangeQuery};
 use crate::commands::table::flags::Flags;
@@ -113,8 +114,20 @@ fn zrangestore<'a>(
     check_kind(Some(Kind::SortedSet), found[1].as_ref())?;
     let value = found[1].map_or(Value::Bytes(b""), |entry| entry.value);
     let view = SortedSetView::of(&value, &transient_packing());
+    let positions = query.positions(&view);
+    if let Some(source) = &found[1]
+        && copy_in_steps(
+            context,
+            source,
+            &positions,
+            args.at(1),
+            KeyEvent::ZRangeStore,
+        )
+    {
+        return Ok(());
+    }
     let mut rows = Vec::new();
-    view.visit(&query.positions(&view), |member, score| {
+    view.visit(&positions, |member, score| {
         rows.push((member.to_vec(), score));
     });
     reply.count(rows.len() as u64);

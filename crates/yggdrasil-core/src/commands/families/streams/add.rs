@@ -1,11 +1,12 @@
 //! Commands that add entries to a stream and remove them.
 
+use crate::commands::families::removing::{self, AT_ONCE_MAX, Removal, remove};
 use crate::commands::families::value::int_argument;
 use crate::commands::table::error::CommandError;
-use crate::commands::table::handler::{Outcome, ReadContext, ShardContext, ops_of};
+use crate::commands::table::handler::{Outcome, ReadContext, ShardContext, Work, ops_of};
 use crate::keyspace::collection::stream::{Stream, StreamId, StreamOps, Trim};
 use crate::keyspace::{EntryView, Key, KeyEvent, Kind};
-use crate::resp::{Args, Reply};
+use crate::resp::{Args, Progress, Reply};
 
 use super::ids::{NewId, strict_id};
 use super::{stream_of, write_id};
@@ -116,6 +117,15 @@ impl Trimming {
     fn excess(&self, stream: &Stream) -> u64 {
         stream.excess(self.trim, self.is_approximate, self.limit)
     }
+
+    /// The same once a last entry is there.
+    fn excess_with(&self, stream: &Stream, last: StreamId) -> u64 {
+        let is_one_more = match self.trim {
+            Trim::Length(length) => stream.entries() >= length,
+            Trim::From(id) => last < id,
+        };
+        self.excess(stream) + u64::from(is_one_more && !self.is_approximate)
+    }
 }
 
 pub(super) fn xadd(
@@ -140,6 +150,7 @@ pub(super) fn xadd(
     }
     let key = context.first_key(args.at(1));
     let now = context.now;
+    let may_work_in_steps = context.may_work_in_steps();
     let (entry, place) = context.to_change(Kind::Stream, &key)?;
     let found = entry.as_ref().and_then(stream_of);
     if found.is_none() && options.no_stream {
@@ -148,33 +159,88 @@ pub(super) fn xadd(
     }
     let last = found.map_or(StreamId::MIN, Stream::last_id);
     let id = new.resolve(last, now)?;
+    let excess = match (options.trimming, found) {
+        (Some(trimming), Some(stream)) if may_work_in_steps => trimming.excess_with(stream, id),
+        _ => 0,
+    };
     let mut ops = ops_of(args);
     StreamOps::new(&mut ops).add(id, args.slice(fields..args.len()).iter());
+    if excess > AT_ONCE_MAX {
+        write_id(reply, id);
+        let key = args.at(1).to_vec();
+        let trimming = None;
+        let adding = || Adding {
+            key,
+            ops,
+            excess,
+            trimming,
+        };
+        context.work_in_steps(|| Box::new(adding()));
+        return Ok(());
+    }
     context.change_at(place, &key, Kind::Stream, &ops)?;
     context.notify(KeyEvent::XAdd, &key);
     if let Some(trimming) = options.trimming {
-        trim(context, &key, trimming)?;
+        let excess = excess_of(context, &key, trimming)?;
+        if excess > 0 {
+            let mut ops = Vec::new();
+            StreamOps::new(&mut ops).trim(excess);
+            context.reduce(&key, Kind::Stream, &ops)?;
+            context.notify(KeyEvent::XTrim, &key);
+        }
     }
     write_id(reply, id);
     Ok(())
 }
 
-/// Trims a stream. Returns the number of entries that are gone.
-fn trim(
+/// The number of entries that trimming removes from the stream of a key.
+fn excess_of(
     context: &mut ShardContext<'_>,
     key: &Key<'_>,
     trimming: Trimming,
 ) -> Result<u64, CommandError> {
     let entry = context.of_kind(Kind::Stream, key)?;
     let found = entry.as_ref().and_then(stream_of);
-    let excess = found.map_or(0, |stream| trimming.excess(stream));
-    if excess > 0 {
-        let mut ops = Vec::new();
-        StreamOps::new(&mut ops).trim(excess);
-        context.reduce(key, Kind::Stream, &ops)?;
-        context.notify(KeyEvent::XTrim, key);
+    Ok(found.map_or(0, |stream| trimming.excess(stream)))
+}
+
+/// The removal of so many first entries.
+fn first_entries(count: u64) -> Removal<impl FnMut(&mut Vec<u8>, u64) + 'static> {
+    Removal {
+        kind: Kind::Stream,
+        count,
+        bytes: 0,
+        event: KeyEvent::XTrim,
+        ops: |ops: &mut Vec<u8>, some: u64| StreamOps::new(ops).trim(some),
     }
-    Ok(excess)
+}
+
+/// XADD of an entry behind which very many others go.
+#[derive(Debug)]
+struct Adding {
+    key: Vec<u8>,
+    ops: Vec<u8>,
+    excess: u64,
+    /// What is done once the entry is there.
+    trimming: Option<Box<dyn Work>>,
+}
+
+impl Work for Adding {
+    fn go_on(
+        &mut self,
+        context: &mut ShardContext<'_>,
+        reply: &mut Reply<'_>,
+    ) -> Result<Progress, CommandError> {
+        if let Some(trimming) = &mut self.trimming {
+            return trimming.go_on(context, reply);
+        }
+        let key = context.key(&self.key);
+        let trimming = removing::in_steps(context, &key, first_entries(self.excess))?;
+        context.change(&key, Kind::Stream, &self.ops)?;
+        context.notify(KeyEvent::XAdd, &key);
+        self.trimming = Some(trimming);
+        Ok(Progress::More)
+    }
 }
 
 pub(super) fn xtrim(
@@ -185,10 +251,13 @@ pub(super) fn xtrim(
     let (options, _) = options(args, 2, false, default_limit(context))?;
     let key = context.first_key(args.at(1));
     let removed = match options.trimming {
-        Some(trimming) => trim(context, &key, trimming)?,
+        Some(trimming) => excess_of(context, &key, trimming)?,
         None => 0,
     };
     reply.count(removed);
+    if removed > 0 {
+        remove(context, &key, first_entries(removed))?;
+    }
     Ok(())
 }
 
