@@ -13,11 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicI32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, fcntl_setfl, flock};
-use rustix::io::{Errno, ReadWriteFlags, pwritev2};
+use rustix::io::{Errno, ReadWriteFlags, pwritev2, retry_on_intr};
 
 use super::mapped::{Block, SharedMapping};
 use super::real::set_aside;
@@ -42,10 +40,6 @@ const CALL: u64 = 256 << 10;
 const AHEAD: u64 = 1 << 20;
 /// A sync of so many bytes costs less where nothing is written ahead.
 const AHEAD_FOR: u64 = 32 << 10;
-/// A writer that lives makes all durable within this time.
-const WRITER_TAKES: Duration = Duration::from_secs(10);
-const LOOKS_EVERY: Duration = Duration::from_millis(2);
-
 /// Bytes for which a segment has room after another one has begun: it is sealed then.
 const SEAL: u64 = BLOCK;
 
@@ -76,8 +70,6 @@ pub(super) struct Tail {
     mapping: SharedMapping,
     /// Bytes of the ring.
     ring: u64,
-    /// Says to others that the writer lives.
-    _locked: File,
     /// Who has each slot.
     owners: Mutex<Vec<Weak<Segment>>>,
     /// Behind the last byte that was stored.
@@ -198,9 +190,11 @@ pub fn settle(directory: &Path) -> io::Result<()> {
             segment => segment?,
         };
         let length = segment.metadata()?.len();
-        let held = Held::new(tail.try_clone()?, stretch).behind(&segment, length)?;
+        let held = Held::new(tail.try_clone()?, stretch);
         if held.end() <= length {
-            held.write_to(&segment)?;
+            locked(&segment, || {
+                held.behind(&segment, length)?.write_to(&segment)
+            })?;
         }
     }
     Ok(())
@@ -346,13 +340,6 @@ impl Tail {
             .truncate(false)
             .mode(0o600)
             .open(path)?;
-        // Who settles it in place of a writer that is dead has it for a moment.
-        let until = Instant::now() + WRITER_TAKES;
-        while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err()
-            && Instant::now() < until
-        {
-            thread::sleep(LOOKS_EVERY);
-        }
         settle(directory)?;
         // The head is not believed until its last word is there.
         file.write_all_at(&[0; HEAD as usize], 0)?;
@@ -370,7 +357,6 @@ impl Tail {
         Ok(Self {
             mapping,
             ring,
-            _locked: file,
             owners: Mutex::new((0..SLOTS).map(|_| Weak::new()).collect()),
             // Places before the first are counted back from here.
             head: AtomicU64::new(1 << 62),
@@ -549,27 +535,18 @@ impl Segment {
         }
     }
 
-    /// Waits until another process has written to the disk what it has in the ring now. Where that is dead, this does it.
-    fn wait_for_writer(&self) -> io::Result<()> {
-        let name = segment_name(self.sequence.load(Relaxed));
-        let path = self.directory.join(name);
-        let Some(first) = Held::of(&path)? else {
-            return Ok(());
-        };
-        let until = Instant::now() + WRITER_TAKES;
-        while let Some(held) = Held::of(&path)?
-            && held.stretch.drained < first.end()
-        {
-            if flock(&held.tail, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                return settle(&self.directory);
+    /// Makes durable what another process has written, also where that is in its ring still.
+    fn sync_of_another(&self) -> io::Result<()> {
+        let path = self
+            .directory
+            .join(segment_name(self.sequence.load(Relaxed)));
+        locked(&self.file, || {
+            if let Some(held) = Held::of(&path)? {
+                let file = OpenOptions::new().read(true).write(true).open(&path)?;
+                held.behind(&file, self.bytes)?.write_to(&file)?;
             }
-            if Instant::now() > until {
-                let reason = "the writer of the log does not make it durable";
-                return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
-            }
-            thread::sleep(LOOKS_EVERY);
-        }
-        Ok(())
+            self.file.sync_data()
+        })
     }
 
     /// Writes blocks directly, or through the system's cache where the file system wants that.
@@ -590,9 +567,13 @@ impl Segment {
             return Ok(());
         };
         let mut draining = lock(&self.draining);
-        let base = tail.base(*slot).load(Relaxed);
-        let written = tail.written(*slot).load(Acquire);
-        let mut drained = tail.drained(*slot).load(Relaxed);
+        locked(&self.file, || self.drain_locked(&mut draining, tail, *slot))
+    }
+
+    fn drain_locked(&self, draining: &mut Draining, tail: &Tail, slot: u64) -> io::Result<()> {
+        let base = tail.base(slot).load(Relaxed);
+        let written = tail.written(slot).load(Acquire);
+        let mut drained = tail.drained(slot).load(Relaxed);
         draining.last = written - drained;
         while drained < written {
             let from = down(drained);
@@ -607,10 +588,19 @@ impl Segment {
             self.write_blocks(&bytes[..length as usize], from, ReadWriteFlags::DSYNC)?;
             draining.filled = draining.filled.max(up(to));
             drained = to;
-            tail.drained(*slot).store(to, Release);
+            tail.drained(slot).store(to, Release);
         }
         Ok(())
     }
+}
+
+/// Does something with a segment that one process does at a time: two that write the same block would undo each other.
+fn locked<T>(segment: &File, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    retry_on_intr(|| flock(segment, FlockOperation::LockExclusive))?;
+    let outcome = act();
+    // It ends with the file at the latest.
+    let _ = flock(segment, FlockOperation::Unlock);
+    outcome
 }
 
 /// Writes blocks by as few calls as the system takes.
@@ -712,9 +702,7 @@ impl Syncer for Segment {
     fn sync(&self) -> io::Result<()> {
         self.check()?;
         if self.place.get().is_none() {
-            // Nothing was written here, but what another process has written may not be durable.
-            self.wait_for_writer()?;
-            return self.file.sync_data();
+            return self.sync_of_another();
         }
         self.drain()
     }
