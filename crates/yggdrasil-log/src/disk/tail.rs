@@ -713,23 +713,24 @@ impl Syncer for Segment {
             return;
         };
         let drained = tail.drained(*slot).load(Relaxed);
-        let from = draining.filled;
-        let is_near = from < drained + AHEAD / 2 && from < down(self.bytes);
-        if !is_near || draining.last >= AHEAD_FOR {
+        if draining.filled >= drained + AHEAD / 2 || draining.last >= AHEAD_FOR {
             return;
         }
-        let to = down(self.bytes).min(from + AHEAD);
-        draining.buffer.clear();
-        draining
-            .buffer
-            .resize(((to - from) / BLOCK) as usize, Block::ZERO);
-        let zeros = Block::bytes_of(&mut draining.buffer);
         // Where it fails, a sync comes to know of it.
-        if self
-            .write_blocks(zeros, from, ReadWriteFlags::empty())
-            .is_ok()
-        {
-            draining.filled = to;
-        }
+        let _ = locked(&self.file, || {
+            // Another process may have put in what is written.
+            let written = up(tail.written(*slot).load(Acquire));
+            let from = draining.filled.max(written);
+            let to = down(self.bytes).min(from + AHEAD);
+            if from < to {
+                draining.buffer.clear();
+                let blocks = ((to - from) / BLOCK) as usize;
+                draining.buffer.resize(blocks, Block::ZERO);
+                let zeros = Block::bytes_of(&mut draining.buffer);
+                self.write_blocks(zeros, from, ReadWriteFlags::empty())?;
+                draining.filled = to;
+            }
+            Ok(())
+        });
     }
 }
