@@ -141,7 +141,7 @@ def _beside(server: Server, collection: _Collection, members: int, idle_s: float
     for name, work in phases.items():
         with load.asking(server) as beside:
             work()
-            time.sleep(_AFTER_S)
+            time.sleep(min(_AFTER_S, idle_s))
         yield {
             "server": server.kind.name,
             "what": f"PING while a {collection.name} of {members:,} is {name}",

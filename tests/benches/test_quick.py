@@ -28,7 +28,7 @@ SCENARIOS = (
     "log",
     "hit-ratio",
 )
-FIGURES_WITHOUT_PEERS = 30
+FIGURES_WITHOUT_PEERS = 35
 
 pytestmark = [
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the benchmarks need two cores"),

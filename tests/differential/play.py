@@ -57,6 +57,12 @@ def _started(c: Wire, play: Play, resp: int) -> None:
     assert ok[:4] == ["OK"] * 4, ok
 
 
+def restore_sizes(c: Wire) -> None:
+    """Gives a server the sizes of small collections that it has by itself."""
+    c.pipeline([("RESET",)])
+    assert c("CONFIG", "SET", *(word for name, sizes in OPTIONS.items() for word in (name, sizes[0]))) == "OK"
+
+
 def replies_of(c: Wire, play: Play, resp: int) -> list[bytes]:
     """The bytes of every reply, from an empty server and a fresh session on."""
     _started(c, play, resp)

@@ -1,8 +1,10 @@
 """Random sequences of requests of all types: our replies and contents are the peer's ."""
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given, note, settings
-from tests.differential.play import Coverage, check, compare_replies, replies_of
+from tests.differential.play import Coverage, check, compare_replies, replies_of, restore_sizes
 from tests.differential.replies import Value, same, value_of
 from tests.differential.shapes import Play, plays
 from tests.differential.table import GROUPS, LEFT_OUT
@@ -13,6 +15,16 @@ from tests.wire import Wire
 PLAYS = 25
 COVERING_THE_OWN_SHARD = (b"DBSIZE", b"KEYS", b"RANDOMKEY", b"SCAN")
 TYPE_GROUPS = frozenset(b"string bitmap hyperloglog list set sorted-set geo hash stream generic".split())
+
+
+@pytest.fixture(autouse=True)
+def _restored(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Servers have their own sizes of small collections again afterwards."""
+    servers = [request.getfixturevalue(name) for name in ("target", "node3") if name in request.fixturenames]
+    yield
+    for server in servers:
+        with Wire(server.host, server.port) as c:
+            restore_sizes(c)
 
 
 @pytest.mark.all_servers

@@ -8,7 +8,7 @@
 
 use std::ffi::{CStr, c_char};
 
-use tikv_jemalloc_ctl::{background_thread, epoch, raw};
+use tikv_jemalloc_ctl::background_thread;
 use tikv_jemallocator::Jemalloc;
 
 #[global_allocator]
@@ -26,9 +26,6 @@ pub static JEMALLOC_SETTINGS: Option<&'static c_char> =
     // SAFETY: It points to a constant text that ends with a zero.
     Some(unsafe { &*SETTINGS.as_ptr() });
 
-/// Pages that jemalloc has not given back, of all its arenas.
-const DIRTY_PAGES: &[u8] = b"stats.arenas.4096.pdirty\0";
-const PAGE_BYTES: &[u8] = b"arenas.page\0";
 /// The call that gives back all of them at once.
 const PURGE: &CStr = c"arena.4096.purge";
 
@@ -48,10 +45,11 @@ pub struct Heap {
 }
 
 impl Heap {
-    /// Looks at the heap, about ten times a second, and gives back what was free for a second. How many bytes are free
-    /// and not given back.
+    /// Looks at the heap, about ten times a second, and gives back what was free for a second. How many bytes of the
+    /// system's allocator are free and not given back. Those of jemalloc count as taken until they are: they are so in
+    /// a moment, and resident memory is what is limited.
     pub fn look(&mut self) -> u64 {
-        self.look_at_system() + dirty_bytes().unwrap_or(0)
+        self.look_at_system()
     }
 
     fn look_at_system(&mut self) -> u64 {
@@ -89,16 +87,6 @@ impl Heap {
 /// There is no thread to be had.
 pub fn give_back_beside() -> Result<(), tikv_jemalloc_ctl::Error> {
     background_thread::write(true)
-}
-
-/// Bytes that jemalloc holds for the next allocations.
-fn dirty_bytes() -> Option<u64> {
-    epoch::advance().ok()?;
-    // SAFETY: The name belongs to a number of this size.
-    let pages: usize = unsafe { raw::read(DIRTY_PAGES) }.ok()?;
-    // SAFETY: The name belongs to a number of this size.
-    let page: usize = unsafe { raw::read(PAGE_BYTES) }.ok()?;
-    Some((pages * page) as u64)
 }
 
 fn purge() {
