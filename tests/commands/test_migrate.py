@@ -3,7 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from tests.node import HOST
@@ -97,9 +97,11 @@ def listening(answer: bytes | None) -> Iterator[int]:
             accepted.append(connection)
             if answer is not None:
                 connection.recv(65536)
-                connection.sendall(answer)
-                # A connection that is closed with requests unread may lose the answer.
-                connection.shutdown(socket.SHUT_WR)
+                # Whoever has had enough of an answer goes.
+                with suppress(OSError):
+                    connection.sendall(answer)
+                    # A connection that is closed with requests unread may lose the answer.
+                    connection.shutdown(socket.SHUT_WR)
 
         thread = threading.Thread(target=accept)
         thread.start()
