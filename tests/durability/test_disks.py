@@ -39,7 +39,8 @@ class Disk:
 
     def turn_read_only(self) -> None:
         """Has ext4 find an error. (A loop device passes a short write to a full tmpfs off as a whole one.)"""
-        source = subprocess.run(["findmnt", "-n", "-o", "SOURCE", self.root], check=True, capture_output=True, text=True)
+        find = ["findmnt", "-n", "-o", "SOURCE", self.root]
+        source = subprocess.run(find, check=True, capture_output=True, text=True)
         Path("/sys/fs/ext4", Path(source.stdout.strip()).name, "trigger_fs_error").write_text("1")
 
     def mend(self) -> None:
