@@ -39,7 +39,7 @@ class Disk:
 
     def turn_read_only(self) -> None:
         """Has ext4 find an error. (A loop device passes a short write to a full tmpfs off as a whole one.)"""
-        find = ["findmnt", "-n", "-o", "SOURCE", self.root]
+        find = ["findmnt", "-n", "-o", "SOURCE", str(self.root)]
         source = subprocess.run(find, check=True, capture_output=True, text=True)
         Path("/sys/fs/ext4", Path(source.stdout.strip()).name, "trigger_fs_error").write_text("1")
 
