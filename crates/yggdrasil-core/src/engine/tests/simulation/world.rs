@@ -745,9 +745,9 @@ impl World {
             self.leave(number);
         }
         self.is_ending = true;
-        // Uploads that nobody goes on with end by their time.
-        NOW_MS.set(NOW_MS.get() + 100_000);
         for _ in 0..ROUNDS_TO_END {
+            // Uploads that nobody goes on with end by their time, also those that began only now.
+            NOW_MS.set(NOW_MS.get() + 10_000);
             self.one_of_each();
             let mut engines = self.engines.iter().flatten();
             if self.running.is_empty() && engines.all(|engine| engine.left_over().is_none()) {
