@@ -117,6 +117,13 @@ fn options_for(directory: &Directory, segment_bytes: u64) -> WriterOptions {
     }
 }
 
+/// Begins a log with these values, of which no sync is asked for.
+fn begin(directory: &Directory, segment_bytes: u64, values: &[Vec<u8>]) {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::default());
+    let options = options_for(directory, segment_bytes);
+    write(&disk, &options, &End::default(), 1, values);
+}
+
 #[test]
 fn what_no_sync_has_reached_is_there_after_the_process() {
     let directory = Directory::new("yggdrasil-log-ended");
@@ -150,35 +157,21 @@ fn what_no_sync_has_reached_is_there_after_the_process() {
 #[test]
 fn more_than_the_ring_holds_is_written() {
     let directory = Directory::new("yggdrasil-log-round");
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk::default());
     let lengths = [900_000_usize, 40_000_000, 5, 70_000, 33_000_001];
     let values: Vec<_> = (1_u8..)
         .zip(lengths.iter().cycle())
         .take(12)
         .map(|(number, length)| vec![number; *length])
         .collect();
-    write(
-        &disk,
-        &options_for(&directory, 16 << 20),
-        &End::default(),
-        1,
-        &values,
-    );
+    begin(&directory, 16 << 20, &values);
     assert!(read(&directory).0 == values);
 }
 
 #[test]
 fn the_ring_of_another_run_of_the_machine_is_not_believed() {
     let directory = Directory::new("yggdrasil-log-run");
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk::default());
     let values = vec![vec![1; 1_000]; 3];
-    write(
-        &disk,
-        &options_for(&directory, 1 << 20),
-        &End::default(),
-        1,
-        &values,
-    );
+    begin(&directory, 1 << 20, &values);
     assert_eq!(read(&directory).0.len(), 3);
     let tail = std::fs::OpenOptions::new()
         .write(true)
@@ -195,15 +188,8 @@ fn the_ring_of_another_run_of_the_machine_is_not_believed() {
 #[test]
 fn another_reader_makes_durable_what_a_dead_writer_has_left() {
     let directory = Directory::new("yggdrasil-log-left");
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk::default());
     let values = vec![vec![1; 1_000]; 3];
-    write(
-        &disk,
-        &options_for(&directory, 1 << 20),
-        &End::default(),
-        1,
-        &values,
-    );
+    begin(&directory, 1 << 20, &values);
     let segment = directory.0.join(yggdrasil_log::segment_name(1));
     let other = RealDisk::default().open(&segment).expect("it is there");
     other.syncer().sync().expect("the disk works");
