@@ -1,7 +1,6 @@
 """Disks that fail under a running node: what is kept is refused with the cause, all else goes on, and nothing is lost.
 
-The disk is a file system in a file on a small tmpfs. While that is full, the disk takes no write: fdatasync fails once
-and then succeeds although nothing was written, as Linux has it.
+The disk is a file system in a file on a small tmpfs. While that is full, the disk takes no write where there was none.
 """
 
 import errno

@@ -187,7 +187,7 @@ impl Progress {
         state
             .unsynced
             .last()
-            .map_or(Persist::Fdatasync, |last| last.persist())
+            .map_or(Persist::Dsync, |last| last.persist())
     }
 
     /// Asks for a sync of all that is written, at once.

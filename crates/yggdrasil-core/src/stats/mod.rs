@@ -103,7 +103,7 @@ counters! {
     LogUnflushed, "log_unflushed_bytes", Gauge, "Bytes of the log that are not durable yet";
     LogSyncs, "log_syncs", Counter, "Times that the log was made durable";
     LogWaits, "log_waits", Counter, "Requests that waited because too much of the log was not durable";
-    LogPersist, "log_persist", Gauge, "How it is made durable: 1 fdatasync, 2 clwb, 3 clflushopt, 4 clflush, 5 dc cvap, 0 without a log";
+    LogPersist, "log_persist", Gauge, "How it is made durable: 1 dsync, 2 clwb, 3 clflushopt, 4 clflush, 5 dc cvap, 0 without a log";
     LogErrno, "log_error", Gauge, "The system's error for which the log takes nothing more, 0 for none";
     LogLost, "log_lost_changes", Gauge, "Changes without room in the log that nothing could refuse";
     RequestsSent, "ring_requests_sent", Counter, "Requests sent to other workers";

@@ -22,8 +22,8 @@ pub use tail::{TAIL, settle};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Persist {
-    /// A system call that waits for the disk.
-    Fdatasync = 1,
+    /// Writes that wait for the disk (RWF_DSYNC).
+    Dsync = 1,
     /// Lines of the processor's caches are written back and stay there.
     Clwb,
     /// Lines are written back and given up.
@@ -37,7 +37,7 @@ pub enum Persist {
 impl Persist {
     /// All ways; the place of each is its number less one.
     pub const ALL: [Self; 5] = [
-        Self::Fdatasync,
+        Self::Dsync,
         Self::Clwb,
         Self::Clflushopt,
         Self::Clflush,
@@ -48,7 +48,7 @@ impl Persist {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Fdatasync => "fdatasync",
+            Self::Dsync => "dsync",
             Self::Clwb => "clwb",
             Self::Clflushopt => "clflushopt",
             Self::Clflush => "clflush",
@@ -59,7 +59,7 @@ impl Persist {
     /// True where it takes no system call.
     #[must_use]
     pub fn is_direct(self) -> bool {
-        self != Self::Fdatasync
+        self != Self::Dsync
     }
 }
 
@@ -174,6 +174,6 @@ pub trait Syncer: Send + Sync + Debug {
 
     /// The way in which it does so.
     fn persist(&self) -> Persist {
-        Persist::Fdatasync
+        Persist::Dsync
     }
 }
