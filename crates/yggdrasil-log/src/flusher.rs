@@ -196,6 +196,8 @@ impl Progress {
         let mut state = self.lock();
         if state.wanted < position {
             state.wanted = position;
+            // Who is woken does not find the lock taken.
+            drop(state);
             self.changed.notify_all();
         }
     }
@@ -258,6 +260,7 @@ impl Progress {
         if state.prepared.is_none() {
             self.is_preparing.store(true, Relaxed);
         }
+        drop(state);
         self.changed.notify_all();
     }
 

@@ -63,22 +63,47 @@ impl Fields {
         Some(())
     }
 
-    /// Adds fields, each with its value, and with its time where there are three elements of each.
-    fn add_elements<'e>(
+    fn add_row(
         &mut self,
-        mut elements: impl Iterator<Item = Element<'e>>,
-        have_times: bool,
+        field: Element<'_>,
+        value: Element<'_>,
+        at: Option<Millis>,
     ) -> Option<()> {
         let (mut field_buffer, mut value_buffer) = (itoa::Buffer::new(), itoa::Buffer::new());
+        self.add(
+            field.text(&mut field_buffer),
+            value.text(&mut value_buffer),
+            at,
+        )
+    }
+
+    /// Adds fields, each with its value.
+    fn add_pairs<'e>(&mut self, mut elements: impl Iterator<Item = Element<'e>>) -> Option<()> {
+        while let Some(field) = elements.next() {
+            self.add_row(field, elements.next()?, None)?;
+        }
+        Some(())
+    }
+
+    /// Adds fields, each with its value and its time, so that they come to stand in the same order.
+    fn add_triples<'e>(&mut self, mut elements: impl Iterator<Item = Element<'e>>) -> Option<()> {
+        let (mut timed, mut lasting) = (Vec::new(), Vec::new());
         while let Some(field) = elements.next() {
             let value = elements.next()?;
-            let expire_at = match have_times.then(|| elements.next()) {
-                None => None,
-                Some(Some(Element::Int(time))) => u64::try_from(time).ok().filter(|at| *at > 0),
-                Some(_) => return None,
+            let Element::Int(time) = elements.next()? else {
+                return None;
             };
-            let field = field.text(&mut field_buffer);
-            self.add(field, value.text(&mut value_buffer), expire_at)?;
+            match u64::try_from(time).ok().filter(|at| *at > 0) {
+                Some(at) => timed.push((field, value, at)),
+                None => lasting.push((field, value)),
+            }
+        }
+        // A field is put in front of those that expire at the same time.
+        for (field, value, at) in timed.into_iter().rev() {
+            self.add_row(field, value, Some(at))?;
+        }
+        for (field, value) in lasting {
+            self.add_row(field, value, None)?;
         }
         Some(())
     }
@@ -97,18 +122,18 @@ pub(super) fn read(kind: u8, reader: &mut Reader<'_>) -> Option<Vec<u8>> {
         types::HASH_TIMES | types::HASH_TIMES_EARLY => read_times(kind, reader, &mut fields)?,
         types::HASH_LISTPACK => {
             let bytes = reader.string()?;
-            fields.add_elements(Listpack::parse(&bytes).ok()?.iter(), false)?;
+            fields.add_pairs(Listpack::parse(&bytes).ok()?.iter())?;
         }
         types::HASH_LISTPACK_TIMES | types::HASH_LISTPACK_TIMES_EARLY => {
             if kind == types::HASH_LISTPACK_TIMES {
                 reader.time()?;
             }
             let bytes = reader.string()?;
-            fields.add_elements(Listpack::parse(&bytes).ok()?.iter(), true)?;
+            fields.add_triples(Listpack::parse(&bytes).ok()?.iter())?;
         }
         types::HASH_ZIPLIST => {
             let bytes = reader.string()?;
-            fields.add_elements(ziplist::parse(&bytes)?.into_iter(), false)?;
+            fields.add_pairs(ziplist::parse(&bytes)?.into_iter())?;
         }
         types::HASH_ZIPMAP => read_zipmap(&reader.string()?, &mut fields)?,
         _ => return None,
