@@ -213,12 +213,6 @@ impl Reader {
         self.is_whole = is_whole;
     }
 
-    /// Passes over all but the last segments. For a reader that has read nothing, and puts nothing together.
-    pub fn skip_to_last(&mut self, segments: usize) {
-        self.is_whole = false;
-        self.current = self.segments.len().saturating_sub(segments);
-    }
-
     /// Passes over the segments whose changes all have numbers up to this one. For a reader that has read nothing.
     ///
     /// # Errors

@@ -233,15 +233,16 @@ impl Recovery {
     }
 }
 
-/// True where a log has a decision among its last records: those of a worker that has just died.
+/// True where a log has a decision under no lower number than `since`.
 pub(crate) fn find_decision(
     disk: &Arc<dyn Disk>,
     directory: &Path,
     tag: u64,
+    since: u64,
 ) -> Result<bool, LogError> {
-    const LAST_SEGMENTS: usize = 2;
     let mut reader = Reader::open(Arc::clone(disk), directory)?;
-    reader.skip_to_last(LAST_SEGMENTS);
+    reader.put_together(false);
+    reader.skip_to(since.saturating_sub(1))?;
     while let Some(entry) = reader.read()? {
         if matches!(&entry.frame.content, Content::Decision(decision) if decision.tag == tag) {
             return Ok(true);

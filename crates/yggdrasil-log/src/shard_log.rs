@@ -16,6 +16,8 @@ use crate::writer::{Given, Writer};
 
 /// Waits so long, in ms, before it tries again to write what a failed sync has left.
 const HEAL_MS: u64 = 500;
+/// Attempts to read the log of another shard, which may lose its first segments meanwhile.
+const ATTEMPTS: u32 = 10;
 
 /// The name of the directory of a shard's log, beside those of the others.
 #[must_use]
@@ -103,11 +105,18 @@ impl ShardLog {
 }
 
 impl State {
-    /// Looks into the log of another shard.
-    fn has_decided(&self, coordinator: usize, tag: u64) -> bool {
+    /// Looks into the log of a shard.
+    fn has_decided(&self, coordinator: usize, tag: u64, since: u64) -> bool {
         let (disk, directory) = (self.writer.disk(), self.writer.directory());
         let other = directory.with_file_name(shard_directory(coordinator));
-        let found = find_decision(disk, &other, tag);
+        let mut found = find_decision(disk, &other, tag, since);
+        for _ in 1..ATTEMPTS {
+            if found.is_ok() {
+                break;
+            }
+            // A snapshot may just have shortened it.
+            found = find_decision(disk, &other, tag, since);
+        }
         // A log that cannot be read stops its own shard.
         found.unwrap_or(false)
     }
@@ -262,9 +271,9 @@ impl Log for ShardLog {
         self.shared.borrow().writer.epoch()
     }
 
-    fn has_decided(&self, coordinator: usize, tag: u64) -> bool {
+    fn has_decided(&self, coordinator: usize, tag: u64, since: u64) -> bool {
         let state = self.shared.borrow();
-        state.has_decided(coordinator, tag)
+        state.has_decided(coordinator, tag, since)
     }
 
     fn demand(&self) {

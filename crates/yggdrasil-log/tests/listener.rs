@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use yggdrasil_core::engine::Log;
 use yggdrasil_core::keyspace::ChangeListener;
 use yggdrasil_core::namespaces::{Ack, Namespaces};
 use yggdrasil_log::disk::{Disk, SimulatedDisk};
-use yggdrasil_log::{End, ShardLog, Writer, WriterOptions};
+use yggdrasil_log::{Content, Decision, End, ShardLog, Writer, WriterOptions, shard_directory};
 
 const SEGMENT_BYTES: u64 = 1 << 16;
 
@@ -31,4 +32,36 @@ fn room_that_is_only_asked_about_is_not_made() {
     assert!(listener.has_room(room + 8));
     let names = disk.list(&directory).expect("it is there");
     assert_eq!(names.len(), 2, "it is not for more: {names:?}");
+}
+
+#[test]
+fn a_decision_is_found_however_much_was_written_behind_it() {
+    let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::new());
+    let open = |shard: usize| {
+        let options = WriterOptions {
+            directory: PathBuf::from("/log").join(shard_directory(shard)),
+            segment_bytes: SEGMENT_BYTES,
+            epoch: 1,
+        };
+        Writer::open(Arc::clone(&disk), options, &End::default()).expect("a new log")
+    };
+    let mut coordinator = open(0);
+    for number in 1..=20 {
+        let parts = vec![(0, number), (1, number)];
+        let decision = Decision { tag: number, parts };
+        coordinator.mark_numbered(number, &Content::Decision(decision));
+        // Other changes, which fill a segment each.
+        coordinator.reserve(SEGMENT_BYTES).expect("there is room");
+        let bytes = &vec![1; SEGMENT_BYTES as usize];
+        assert!(coordinator.piece(number, 0, bytes));
+    }
+    let namespaces = Arc::new(Namespaces::new(Vec::new(), Ack::Fast));
+    let (log, _) = ShardLog::new(open(1), namespaces, u64::MAX);
+    for tag in 1..=20 {
+        for since in [0, 1, tag] {
+            assert!(log.has_decided(0, tag, since), "{tag} since {since}");
+        }
+    }
+    assert!(!log.has_decided(0, 21, 0));
+    assert!(!log.has_decided(2, 1, 0), "there is no such log");
 }

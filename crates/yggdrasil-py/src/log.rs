@@ -214,10 +214,7 @@ impl Worker {
 
     /// True where a transaction of this worker was decided. A shard it has reserved was lost: it decides nothing more.
     fn has_decided(&self, tag: u64, lost: usize) -> bool {
-        let mut engine = self.engine.borrow_mut();
-        engine.note_lost(lost);
-        let own = engine.shard_index();
-        engine.log().is_some_and(|log| log.has_decided(own, tag))
+        self.engine.borrow_mut().has_decided(tag, lost)
     }
 }
 

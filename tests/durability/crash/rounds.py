@@ -30,6 +30,8 @@ OPTIONS: dict[str, Any] = {
     "snapshot_keep": 2,
     "snapshot_log_growth": 1,
 }
+PLACE_OF_RUN, RUN_BYTES = 8, 16
+"""The name of the run of the machine, in the file with the ring of a log."""
 VICTIMS = ("worker", "worker", "workers", "all workers", "steward", "spare", "supervisor", "all", "all", "stopped")
 POWERED_VICTIMS = ("power", "power", "power", "worker", "all", "stopped")
 
@@ -137,7 +139,15 @@ class Rounds:
         wait_until_gone(pids)
         if self.device is not None and whom == "power":
             self.device.restore()
+            self._begin_another_run()
         return True
+
+    def _begin_another_run(self) -> None:
+        """Lets the rings of the logs name a run of the machine that is over, as they do when it starts again."""
+        for tail in self.directory.rglob("tail"):
+            with tail.open("r+b") as file:
+                file.seek(PLACE_OF_RUN)
+                file.write(self.random.randbytes(RUN_BYTES))
 
     def _kill_workers(self, count: int) -> None:
         pids = self._workers()

@@ -82,8 +82,9 @@ pub trait Log: Debug {
     /// Number of the last change that has to be durable before a connection with this choice is answered.
     fn must_be_durable(&self, ack: AckChoice) -> u64;
 
-    /// True where the log of another shard has the decision that a transaction of its worker counts.
-    fn has_decided(&self, coordinator: usize, tag: u64) -> bool;
+    /// True where the log of a shard has the decision that a transaction of its worker counts, under no lower number
+    /// than `since`.
+    fn has_decided(&self, coordinator: usize, tag: u64, since: u64) -> bool;
 
     /// What there is to tell of it.
     fn status(&self) -> LogStatus;
@@ -179,6 +180,8 @@ pub(super) struct Durability {
     unsettled: VecDeque<Unsettled>,
     /// Names of groups in `unsettled`, given away so far.
     groups: u64,
+    /// The last transaction of this worker that was decided, of each shard that it had reserved.
+    decided: Vec<u64>,
 }
 
 impl Engine {
@@ -198,6 +201,7 @@ impl Engine {
             released: 0,
             unsettled: VecDeque::new(),
             groups: 0,
+            decided: vec![0; self.shape.shards],
         });
     }
 
@@ -231,9 +235,19 @@ impl Engine {
         self.settle();
     }
 
-    /// Fails the transactions under way that have reserved a shard whose worker has died.
-    pub fn note_lost(&mut self, shard: usize) {
-        self.lose_reservations(shard);
+    /// True where a transaction of this worker, or of its predecessor, was decided. It has reserved a shard whose worker
+    /// has died; those under way that have are decided no more.
+    pub fn has_decided(&mut self, tag: u64, lost: usize) -> bool {
+        self.lose_reservations(lost);
+        let is_own = self.is_own_tag(tag);
+        let Some(durability) = &self.durability else {
+            return false;
+        };
+        if is_own {
+            // None was decided behind it: that would have had to reserve the shard, which was released by nobody.
+            return durability.decided.get(lost) == Some(&tag);
+        }
+        durability.log.has_decided(self.me, tag, 0)
     }
 
     /// The number that has to be durable before a request is answered that has made the changes behind `before`; 0 where

@@ -13,7 +13,7 @@ use super::tracking::Origin;
 use super::wire::{self, Reader, RequestHead};
 use super::{Caller, Engine, Event};
 use crate::commands::{Change, CommandError, CommandId, Run};
-use crate::keyspace::{Key, hash_key};
+use crate::keyspace::{Key, ShardReader, hash_key};
 use crate::resp::{Args, Protocol, Reply};
 use crate::ring::{FrameHeader, FrameKind};
 use crate::stats::Counter;
@@ -634,11 +634,14 @@ impl Engine {
     fn grant(&mut self, from: usize, header: &FrameHeader, payload: &[u8]) {
         let mut reader = Reader::new(payload);
         let token = reader.u64().unwrap_or(0);
+        let coordinator = self.readers[from].as_ref();
+        let since = coordinator.map_or(0, ShardReader::number);
         let reply = self.reserve_own(
             Reservation {
                 coordinator: from,
                 tag: header.tag,
                 is_alone: false,
+                since,
             },
             token,
         );

@@ -18,6 +18,8 @@ pub(super) struct Reservation {
     pub tag: u64,
     /// No other shard takes part, and this one coordinates.
     pub is_alone: bool,
+    /// The coordinator's decision has no lower number in its log.
+    pub since: u64,
 }
 
 /// The end of a reservation, as the coordinator tells it.

@@ -568,6 +568,7 @@ impl Engine {
             coordinator,
             tag,
             is_alone: true,
+            since: 0,
         };
         self.reserved = Some(reservation);
         self.begin_group(&reservation);

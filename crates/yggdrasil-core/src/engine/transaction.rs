@@ -28,6 +28,9 @@ use crate::resp::{Args, Protocol, Reply};
 use crate::ring::FrameKind;
 use crate::stats::Counter;
 
+/// Bits of a tag that count transactions; those above name the run of the worker.
+const SERIAL_BITS: u32 = 40;
+
 /// A transaction that this worker coordinates.
 pub(super) struct Transaction {
     pub session: SessionRef,
@@ -345,7 +348,12 @@ impl Engine {
     /// A number that no other transaction of this worker, or of its predecessors, has.
     pub(super) fn next_tag(&mut self) -> u64 {
         self.transaction_serial += 1;
-        self.transaction_serial | self.run << 40
+        self.transaction_serial | self.run << SERIAL_BITS
+    }
+
+    /// True for a number of this worker itself.
+    pub(super) fn is_own_tag(&self, tag: u64) -> bool {
+        tag >> SERIAL_BITS == self.run << SERIAL_BITS >> SERIAL_BITS
     }
 
     pub(super) fn begin_transaction(&mut self, transaction: Transaction) {
@@ -394,6 +402,7 @@ impl Engine {
                 coordinator,
                 tag,
                 is_alone,
+                since: 0,
             };
             let granted = self.reserve_own(reservation, token);
             self.note_granted(id, Some(granted));

@@ -47,8 +47,14 @@ impl Engine {
     ) {
         let is_alone = transaction.reserved == [self.me];
         let has_changed = !transaction.parts.is_empty();
-        if self.durability.is_none() || !ending.counts || !has_changed || is_alone {
+        let Some(durability) = &mut self.durability else {
             return;
+        };
+        if !ending.counts || !has_changed || is_alone {
+            return;
+        }
+        for shard in &transaction.reserved {
+            durability.decided[*shard] = transaction.tag;
         }
         let named = transaction.parts.iter();
         let named = named.map(|(shard, number)| (*shard as u16, *number));
@@ -96,7 +102,7 @@ impl Engine {
     pub(in crate::engine) fn end_lost_group(&mut self, reservation: &Reservation) {
         let counts = self.durability.as_ref().is_some_and(|durability| {
             let log = &durability.log;
-            log.has_decided(reservation.coordinator, reservation.tag)
+            log.has_decided(reservation.coordinator, reservation.tag, reservation.since)
         });
         self.close_savepoints(counts);
         let ending = Ending {

@@ -27,6 +27,8 @@ struct Numbers {
     marks: RefCell<String>,
     /// A coordinator that is asked for has decided.
     has_decided: Cell<bool>,
+    /// The lowest number that the last decision that was asked for can have.
+    since: Cell<u64>,
     pressure: Cell<Pressure>,
     /// The error for which nothing is taken.
     errno: Cell<i32>,
@@ -96,7 +98,8 @@ impl Log for TestLog {
         }
     }
 
-    fn has_decided(&self, _: usize, _: u64) -> bool {
+    fn has_decided(&self, _: usize, _: u64, since: u64) -> bool {
+        self.0.since.set(since);
         self.0.has_decided.get()
     }
 
@@ -221,6 +224,48 @@ fn a_transaction_waits_for_all_its_shards_and_is_decided_before_they_are_release
     flush(&mut node, &logs[0], 0);
     node.settle();
     assert_eq!(node.replies(client), b"+OK\r\n");
+}
+
+#[test]
+fn a_coordinator_remembers_its_last_decision_about_each_shard() {
+    let (mut node, logs, client) = node();
+    for log in &logs {
+        log.0.is_direct.set(true);
+    }
+    let request = [&b"MSET"[..], OWN, b"1", OTHER, b"2"];
+    assert_eq!(node.ask(client, &request), b"+OK\r\n");
+    let engine = &mut node.engines[0];
+    let tag = engine.next_tag() - 1;
+    assert!(engine.has_decided(tag, 1));
+    assert!(!engine.has_decided(tag + 1, 1));
+    let of_predecessor = tag & ((1 << 40) - 1);
+    for is_there in [false, true] {
+        logs[0].0.has_decided.set(is_there);
+        assert_eq!(engine.has_decided(of_predecessor, 1), is_there);
+    }
+}
+
+#[test]
+fn a_decision_is_looked_for_from_where_its_coordinator_was() {
+    for has_decided in [false, true] {
+        let (mut node, logs, client) = node();
+        logs[0].0.is_direct.set(true);
+        for _ in 0..5 {
+            assert_eq!(node.ask(client, &[b"SET", OWN, b"0"]), b"+OK\r\n");
+        }
+        node.put(client, &encoded(&[b"MSET", OWN, b"1", OTHER, b"2"]));
+        node.deliver(0);
+        node.engines[1].poll();
+        assert!(node.engines[1].reserved.is_some());
+        let _ = node.engines[1].control.next_incarnation(0);
+        logs[1].0.has_decided.set(has_decided);
+        node.engines[1].poll();
+        assert!(node.engines[1].reserved.is_none());
+        assert_eq!(logs[1].0.since.get(), node.engines[0].shard.number());
+        assert!(logs[1].0.since.get() >= 5);
+        let end = if has_decided { "BR" } else { "BU" };
+        assert_eq!(logs[1].marks(), end);
+    }
 }
 
 #[test]

@@ -92,7 +92,7 @@ impl Log for SlowLog {
         }
     }
 
-    fn has_decided(&self, coordinator: usize, tag: u64) -> bool {
+    fn has_decided(&self, coordinator: usize, tag: u64, _: u64) -> bool {
         self.decisions.borrow().contains(&(coordinator, tag))
     }
 
