@@ -204,7 +204,8 @@ impl ChangeListener for LogListener {
         } else {
             state.namespaces.of(key).ack == Ack::None
         };
-        if state.is_exempt || !state.progress.has_failed() {
+        let has_failed = state.progress.has_failed() || state.writer.keeps_records();
+        if state.is_exempt || !has_failed {
             return Ok(());
         }
         state.writer.check().map_err(error_of)
@@ -216,7 +217,7 @@ impl ChangeListener for LogListener {
 
     fn certain_room(&self) -> u64 {
         let state = self.shared.borrow();
-        if state.progress.has_failed() {
+        if state.progress.has_failed() || state.writer.keeps_records() {
             return 0;
         }
         state.writer.room()

@@ -19,6 +19,8 @@ use crate::reader::{End, LogError, Place};
 const PIECE_BYTES: usize = 4096;
 /// Bytes of a piece of a long value before its own.
 const PIECE_HEAD_BYTES: u64 = 16;
+/// Bytes that are written anew at a time.
+const ANEW_BYTES: usize = 256 << 10;
 /// Room that a segment keeps for marks.
 const MARKS_BYTES: u64 = 2048;
 /// The part of a segment that is kept for changes that cannot be refused, as a divisor.
@@ -54,6 +56,19 @@ pub struct Writer {
     /// Changes that found no room though nothing may refuse them.
     lost: u64,
     drafts: Drafts,
+    /// Records that the segment could not take, as the disk had failed. They go into the next one.
+    kept: Vec<Kept>,
+    /// The segment that could not be sealed, and where it ends.
+    unsealed: Option<Place>,
+}
+
+/// A record that is in no segment.
+#[derive(Debug)]
+struct Kept {
+    kind: u8,
+    number: u64,
+    /// Room for its head, and its contents.
+    frame: Vec<u8>,
 }
 
 /// Long values of which pieces are written and whose changes have not come yet.
@@ -110,6 +125,8 @@ impl Writer {
             has_asked: false,
             lost: 0,
             drafts: Drafts::default(),
+            kept: Vec::new(),
+            unsealed: None,
         })
     }
 
@@ -171,7 +188,7 @@ impl Writer {
     #[inline]
     pub fn reserve(&mut self, contents: u64) -> Result<(), Failure> {
         let needed = self.needed_for(contents);
-        if self.offset + needed <= self.header.bytes && self.has_asked {
+        if self.offset + needed <= self.header.bytes && self.has_asked && self.kept.is_empty() {
             return Ok(());
         }
         self.make_room(needed)
@@ -189,11 +206,23 @@ impl Writer {
     /// # Errors
     /// What has.
     pub fn check(&self) -> Result<(), Failure> {
-        self.progress.failure().map_or(Ok(()), Err)
+        let kept = || self.area.check().err().filter(|_| self.keeps_records());
+        let failure = self.progress.failure();
+        let failure = failure.or_else(|| Some(Failure::new(FailureKind::Sync, &kept()?)));
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// True while records stand in memory alone, as the disk has failed.
+    #[inline]
+    pub fn keeps_records(&self) -> bool {
+        !self.kept.is_empty()
     }
 
     #[cold]
     fn make_room(&mut self, needed: u64) -> Result<(), Failure> {
+        if self.keeps_records() {
+            return self.check();
+        }
         if self.offset + needed <= self.header.bytes {
             self.has_asked = true;
             self.progress.ask_to_prepare(self.options.segment_bytes);
@@ -311,22 +340,49 @@ impl Writer {
     /// Appends a record whose contents end with a piece that was not copied. False where it found no room.
     #[inline]
     fn append(&mut self, kind: u8, number: u64, frame: Vec<u8>, piece: &[u8]) -> bool {
+        if self.keeps_records() {
+            self.keep(kind, number, frame, piece);
+            return true;
+        }
         let durable = self.progress.durable_position();
         if durable > self.marked {
             self.mark_durable(durable);
         }
         let bytes = (frame.len() + piece.len()) as u64;
-        let has_room = self.offset + bytes + MARKS_BYTES / 2 <= self.header.bytes
-            || self.roll(bytes + MARKS_BYTES).is_ok();
-        if has_room {
-            self.put(kind, number, frame, piece);
+        if self.offset + bytes + MARKS_BYTES / 2 > self.header.bytes {
+            if self.area.check().is_err() {
+                self.keep(kind, number, frame, piece);
+                return true;
+            }
+            if self.roll(bytes + MARKS_BYTES).is_err() {
+                self.lost += 1;
+                return false;
+            }
+        }
+        self.put(kind, number, frame, piece);
+        if !self.keeps_records() {
             self.number = number;
             self.progress
                 .wrote(number, self.header.position + self.offset);
-        } else {
-            self.lost += 1;
         }
-        has_room
+        true
+    }
+
+    /// Keeps a record in memory until the log goes on in another segment.
+    #[cold]
+    fn keep(&mut self, kind: u8, number: u64, mut frame: Vec<u8>, piece: &[u8]) {
+        frame.extend_from_slice(piece);
+        let bytes = frame_bytes(frame.len() as u64 - RECORD_HEADER_BYTES);
+        self.kept.push(Kept {
+            kind,
+            number,
+            frame,
+        });
+        self.number = number;
+        // The flusher is to find out that the disk has failed: something is not durable.
+        self.progress
+            .wrote(number, self.progress.position() + bytes);
+        self.progress.demand();
     }
 
     /// Writes a record. Its checksum tells of a process that has died meanwhile.
@@ -345,16 +401,23 @@ impl Writer {
             let end = at + piece.len() as u64;
             self.area.write(end, &[0; ALIGNMENT as usize][..padding]);
         }
+        if self.area.check().is_err() {
+            frame.truncate(bytes - piece.len());
+            self.keep(kind, number, frame, piece);
+            return;
+        }
         self.offset += (bytes + padding) as u64;
         if frame.capacity() <= 64 * PIECE_BYTES {
             self.scratch = frame;
         }
     }
 
-    fn put_content(&mut self, content: &Content<'_>) {
+    /// Writes what nobody misses who finds the records elsewhere. False where the disk has failed.
+    fn put_content(&mut self, content: &Content<'_>) -> bool {
         let mut frame = self.begin_frame();
         content.encode(&mut frame);
         self.put(content.kind(), self.number, frame, b"");
+        std::mem::take(&mut self.kept).is_empty()
     }
 
     fn mark_durable(&mut self, position: u64) {
@@ -391,10 +454,14 @@ impl Writer {
             previous_end: 0,
         };
         area.write(0, &header.encode());
+        area.check()?;
         let name = segment_name(header.sequence);
         self.disk
             .rename(&path, &self.options.directory.join(name))?;
-        self.put_content(&Content::Sealed);
+        let end = self.place();
+        if !self.put_content(&Content::Sealed) {
+            self.unsealed = Some(end);
+        }
         self.progress.begin_segment(area.syncer(), true);
         self.progress
             .retire(std::mem::replace(&mut self.area, area));
@@ -417,93 +484,133 @@ impl Writer {
             path: directory.clone(),
             error,
         };
-        let (from, mut records) = self.unsynced().map_err(failed)?;
-        if let Some(sequence) = self.drafts.first() {
-            // Its pieces may come first in the new segment, too.
-            let open = Frame {
-                content: Content::Open { sequence },
-                number: self.progress.durable_number(),
-                epoch: self.options.epoch + 1,
-                bytes: 0,
-            };
-            let mut first = Vec::new();
-            open.encode(&mut first);
-            records.splice(0..0, first);
+        let (from, records) = self.unsynced().map_err(failed)?;
+        let epoch = self.options.epoch + 1;
+        for Kept {
+            kind,
+            number,
+            frame,
+        } in &mut self.kept
+        {
+            seal_frame(*kind, *number, epoch, frame, b"");
         }
-        let needed = HEADER_BYTES + records.len() as u64 + 2 * MARKS_BYTES;
-        let bytes = self
-            .options
-            .segment_bytes
-            .max(needed)
-            .next_multiple_of(4096);
+        let kept = self.kept.iter().map(|kept| &kept.frame[..]);
+        let records = std::iter::once(&records[..]).chain(kept);
+        let room = records
+            .clone()
+            .map(|record| record.len() as u64 + ALIGNMENT);
+        let needed = HEADER_BYTES + room.sum::<u64>() + 2 * MARKS_BYTES;
+        let bytes = self.options.segment_bytes.max(needed);
         let header = SegmentHeader {
             sequence: from.sequence + 1,
-            bytes,
+            bytes: bytes.next_multiple_of(4096),
             position: self.header.position + self.header.bytes,
             number: self.progress.durable_number(),
-            epoch: self.options.epoch + 1,
+            epoch,
             previous_end: from.offset,
         };
         let path = directory.join("healed.new");
-        let mut area = self.disk.create(&path, bytes).map_err(failed)?;
-        area.write(0, &header.encode());
-        area.write(HEADER_BYTES, &records);
-        area.syncer().sync().map_err(failed)?;
+        let mut area = self.disk.create(&path, header.bytes).map_err(failed)?;
+        let offset = write_anew(&mut *area, &header, records).map_err(failed)?;
         let name = directory.join(segment_name(header.sequence));
         self.disk.rename(&path, &name).map_err(failed)?;
         self.disk.sync_directory(&directory).map_err(failed)?;
         remove_behind(&*self.disk, &directory, header.sequence).map_err(failed)?;
-        self.options.epoch += 1;
+        self.go_on_in(area, header, offset);
+        Ok(())
+    }
+
+    /// Goes on in a segment that has all records which were not durable.
+    fn go_on_in(&mut self, area: Box<dyn Area>, header: SegmentHeader, offset: u64) {
+        self.options.epoch = header.epoch;
         for begun in self.drafts.begun.values_mut() {
             *begun = header.sequence.min(*begun);
         }
+        self.kept = Vec::new();
+        self.unsealed = None;
         self.area = area;
         self.header = header;
-        self.offset = HEADER_BYTES + records.len() as u64;
+        self.offset = offset;
         self.has_asked = false;
-        self.progress.replace(
-            self.area.syncer(),
-            self.number,
-            header.position + self.offset,
-        );
-        Ok(())
+        self.progress
+            .replace(self.area.syncer(), self.number, header.position + offset);
     }
 
     /// The place from which on nothing is durable, and the records there, of the next run.
     fn unsynced(&self) -> io::Result<(Place, Vec<u8>)> {
         let durable = self.progress.durable_position();
+        let epoch = self.options.epoch + 1;
         let mut records = Vec::new();
-        let mut from = None;
         let mut sequence = self.header.sequence;
         // From the last segment back to the one with the last durable byte.
-        loop {
+        let from = loop {
             let path = self.options.directory.join(segment_name(sequence));
             let Contents { bytes, length } = self.disk.read(&path)?;
-            let contents = bytes;
-            let header = SegmentHeader::decode(&contents, length).map_err(io::Error::other)?;
+            let header = SegmentHeader::decode(&bytes, length).map_err(io::Error::other)?;
             let is_first = header.position <= durable;
             let start = if is_first {
                 durable - header.position
             } else {
                 HEADER_BYTES
             };
+            let unsealed = self.unsealed.filter(|end| end.sequence == sequence);
+            let end = if sequence == self.header.sequence {
+                Some(self.offset)
+            } else {
+                unsealed.map(|end| end.offset)
+            };
             let mut own = Vec::new();
-            let end = (sequence == self.header.sequence).then_some(self.offset);
-            copy_records(&contents, start, end, self.options.epoch + 1, &mut own)?;
+            copy_records(&bytes, start, end, epoch, &mut own)?;
             own.append(&mut records);
             records = own;
             if is_first {
-                from = Some(Place {
+                break Place {
                     sequence,
                     offset: start,
-                });
+                };
             }
-            match from {
-                Some(from) => return Ok((from, records)),
-                None => sequence -= 1,
+            sequence -= 1;
+        };
+        if let Some(sequence) = self.drafts.first() {
+            // Its pieces may come first in the new segment, too.
+            let open = Frame {
+                content: Content::Open { sequence },
+                number: self.progress.durable_number(),
+                epoch,
+                bytes: 0,
+            };
+            let mut first = Vec::new();
+            open.encode(&mut first);
+            records.splice(0..0, first);
+        }
+        Ok((from, records))
+    }
+}
+
+/// Writes a segment with these records, durably. Returns the offset behind them.
+fn write_anew<'a>(
+    area: &mut dyn Area,
+    header: &SegmentHeader,
+    records: impl Iterator<Item = &'a [u8]>,
+) -> io::Result<u64> {
+    let (mut waiting, mut written) = (header.encode().to_vec(), 0);
+    for record in records {
+        let mut rest = record;
+        while !rest.is_empty() {
+            let (part, behind) = rest.split_at(rest.len().min(ANEW_BYTES - waiting.len()));
+            waiting.extend_from_slice(part);
+            rest = behind;
+            if waiting.len() == ANEW_BYTES {
+                area.write_through(written, &waiting)?;
+                written += ANEW_BYTES as u64;
+                waiting.clear();
             }
         }
+        waiting.resize(waiting.len().next_multiple_of(ALIGNMENT as usize), 0);
     }
+    area.write_through(written, &waiting)?;
+    area.syncer().sync()?;
+    Ok(written + waiting.len() as u64)
 }
 
 /// Copies the records of a segment between two offsets, or up to where it is sealed, as those of another run.

@@ -157,6 +157,23 @@ pub trait Area: Send + Debug {
     /// They do not lie in the file.
     fn write(&mut self, offset: u64, bytes: &[u8]);
 
+    /// Writes whole blocks of a file to which nothing else was written, past all memory in which bytes wait for the disk.
+    ///
+    /// # Errors
+    /// The disk fails.
+    fn write_through(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.write(offset, bytes);
+        Ok(())
+    }
+
+    /// Tells whether all is kept that was written. Once bytes were given up, nothing behind them is kept either.
+    ///
+    /// # Errors
+    /// The disk has failed, and there was no memory for what waits for it.
+    fn check(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// The means to make durable what is written, from any thread.
     fn syncer(&self) -> Arc<dyn Syncer>;
 }

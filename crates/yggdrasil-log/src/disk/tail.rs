@@ -11,7 +11,7 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicI32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, fcntl_setfl, flock};
@@ -90,6 +90,8 @@ struct Segment {
     fence: AtomicU64,
     /// The error of the system with which the disk failed when bytes had to be given up, or 0.
     lost: AtomicI32,
+    /// Another segment has all that is not on the disk.
+    is_replaced: AtomicBool,
     draining: Mutex<Draining>,
     bytes: u64,
 }
@@ -143,6 +145,7 @@ impl Tails {
             place: OnceLock::new(),
             fence: AtomicU64::new(u64::MAX),
             lost: AtomicI32::new(0),
+            is_replaced: AtomicBool::new(false),
             draining: Mutex::default(),
             bytes,
         });
@@ -164,6 +167,11 @@ impl Tails {
         ) {
             segment.name(sequence);
         }
+    }
+
+    /// The ring of a directory, where something was written through it.
+    fn opened(&self, directory: &Path) -> Option<Arc<Tail>> {
+        lock(&self.open).get(directory).and_then(Weak::upgrade)
     }
 
     fn open(&self, directory: &Path, segment: u64) -> io::Result<Arc<Tail>> {
@@ -433,7 +441,9 @@ impl Tail {
             .collect();
         for must_drain in [false, true] {
             if must_drain {
-                owners.iter().try_for_each(|owner| owner.drain())?;
+                owners
+                    .iter()
+                    .try_for_each(|owner| owner.drain_or_give_up())?;
             }
             let oldest = owners.iter().filter_map(|owner| owner.oldest()).min();
             let limit = oldest.unwrap_or_else(|| down(self.head.load(Relaxed))) + self.ring;
@@ -449,8 +459,29 @@ impl Tail {
 impl Segment {
     fn name(&self, sequence: u64) {
         self.sequence.store(sequence, Relaxed);
-        if let Some((tail, slot)) = self.place.get() {
-            tail.sequence(*slot).store(sequence, Release);
+        let tail = match self.place.get() {
+            Some((tail, slot)) => {
+                tail.sequence(*slot).store(sequence, Release);
+                Some(Arc::clone(tail))
+            }
+            None => self.tails.opened(&self.directory),
+        };
+        if let Some(tail) = tail {
+            self.replace_others(&tail, sequence);
+        }
+    }
+
+    /// Gives up the bytes in the ring of segments whose place this one takes.
+    fn replace_others(&self, tail: &Tail, sequence: u64) {
+        for other in lock(&tail.owners).iter().filter_map(Weak::upgrade) {
+            let is_behind = other.sequence.load(Relaxed) >= sequence;
+            let is_lost = other.lost.load(Relaxed) != 0;
+            if !std::ptr::eq(&raw const *other, self) && (is_behind || is_lost) {
+                other.is_replaced.store(true, Relaxed);
+                if let Some((tail, slot)) = other.place.get() {
+                    tail.sequence(*slot).store(0, Release);
+                }
+            }
         }
     }
 
@@ -468,7 +499,7 @@ impl Segment {
     /// The first byte that has to stay in the ring.
     fn oldest(&self) -> Option<u64> {
         let (tail, slot) = self.place.get()?;
-        if self.is_given_up() {
+        if self.is_given_up() || self.is_replaced.load(Relaxed) {
             return None;
         }
         let block = down(tail.drained(*slot).load(Acquire));
@@ -560,6 +591,19 @@ impl Segment {
         }
     }
 
+    fn set_lost(&self, error: &io::Error) {
+        let errno = error.raw_os_error().unwrap_or(Errno::IO.raw_os_error());
+        self.lost.store(errno, Relaxed);
+    }
+
+    /// Writes to the disk what stands in the way of others. Where it fails, all of it has to be written anew.
+    fn drain_or_give_up(&self) -> io::Result<()> {
+        if self.is_replaced.load(Relaxed) {
+            return Ok(());
+        }
+        self.drain().inspect_err(|error| self.set_lost(error))
+    }
+
     /// Writes to the disk what is in the ring of this segment.
     fn drain(&self) -> io::Result<()> {
         self.check()?;
@@ -644,9 +688,28 @@ impl Area for TailArea {
             }
         }
         if let Err(error) = self.write_slowly(offset, bytes) {
-            let errno = error.raw_os_error().unwrap_or(Errno::IO.raw_os_error());
-            self.0.lost.store(errno, Relaxed);
+            self.0.set_lost(&error);
         }
+    }
+
+    fn write_through(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut buffer = Vec::new();
+        for (number, part) in (0..).zip(bytes.chunks(CALL as usize)) {
+            buffer.resize(part.len().div_ceil(BLOCK as usize), Block::ZERO);
+            let blocks = Block::bytes_of(&mut buffer);
+            blocks[..part.len()].copy_from_slice(part);
+            blocks[part.len()..].fill(0);
+            let at = offset + number * CALL;
+            let length = (blocks.len() as u64).min(self.0.bytes - at) as usize;
+            self.0
+                .write_blocks(&blocks[..length], at, ReadWriteFlags::DSYNC)?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn check(&self) -> io::Result<()> {
+        self.0.check()
     }
 
     fn syncer(&self) -> Arc<dyn Syncer> {
