@@ -14,6 +14,8 @@ CASES ?= 10000
 # The extras of Mithril whose frameworks its tests use.
 MITHRIL_EXTRAS := arrow datasets datatrove dedup images jax lz4 mirror orbax processes ray redis signing tokenize torch
 MITHRIL_COMPILE := --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade -c requirements-dev.lock
+# Files of tests are shared out to as many processes as there are cores, but not to more than four.
+PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 # The cargo profile of the extension modules and of the load generator: release, or quick or dev, which build sooner.
 PROFILE ?= release
 export PROFILE
@@ -45,7 +47,7 @@ test-rust: $(VENV)/.stamp-run ## Run the tests of the engine
 
 test-python: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run the tests of the product (ARGS="-k name" for some)
 	cargo build --quiet --profile $(PROFILE) --locked --package loadgen
-	$(BIN)/pytest --ignore=tests/mithril --ignore=tests/clients/programs $(ARGS)
+	$(PYTEST) --ignore=tests/mithril --ignore=tests/clients/programs $(ARGS)
 
 peers: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run against the peer Redis whatever our node is tested with
 	$(BIN)/pytest --peers -m peer --ignore=tests/clients/programs $(ARGS)
@@ -54,7 +56,7 @@ transcripts: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Fill in what the peer Red
 	$(BIN)/python -m tests.transcripts
 
 test-mithril: $(VENV)/.stamp-mithril-dev $(VENV)/.stamp-core $(VENV)/.stamp-mithril ## Run the tests of Mithril, with the real frameworks
-	$(BIN)/pytest tests/mithril $(ARGS)
+	$(PYTEST) tests/mithril $(ARGS)
 
 # Warnings of the programs are their own.
 CLIENTS := $(BIN)/pytest -W default tests/clients/programs
