@@ -534,6 +534,9 @@ class LogRecovery:
     def decision(self, tag: int) -> list[tuple[int, int]] | None:
         """The last changes that a transaction of this worker has made, by shard; None if it was not decided."""
 
+    def begin_at(self, start: int) -> None:
+        """Passes over the changes with lower numbers, which a snapshot has."""
+
     def decide(self, counting: Sequence[tuple[int, int]]) -> None:
         """Says which groups count."""
 

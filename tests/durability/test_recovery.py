@@ -167,6 +167,26 @@ def test_another_number_of_shards_has_the_same_keys(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "log").iterdir()) == ["generation-4", "layout.json"]
 
 
+def test_what_a_transaction_has_removed_stays_away_when_its_decision_is_in_a_snapshot(tmp_path: Path) -> None:
+    with serving(tmp_path, 2) as (node, c):
+        slots = [c("CLUSTER", "KEYSLOT", key) for key in ("{b}", "{a}")]
+        assert [slot < 8192 for slot in slots] == [True, False], "keys of the first shard, and of the second"
+        assert c("SET", "{b}removed", "1") == OK
+        with Wire(HOST, node.worker_ports[1]) as second:
+            transaction = [("MULTI",), ("DEL", "{b}removed"), ("SET", "{a}key", "1"), ("EXEC",)]
+            assert second.pipeline(transaction)[-1] == [1, OK]
+        # The decision is in the log of the second shard, whose first segments a snapshot removes.
+        for _ in range(30):
+            assert c("SET", "{a}long", b"x" * 100_000) == OK
+        assert c("SAVE") == OK
+        names = [sorted(path.name for path in tmp_path.glob(f"log/*/shard-{shard}/*.log")) for shard in range(2)]
+        first = f"{1:016x}.log"
+        assert [first in those for those in names] == [True, False]
+        node.stop(signal.SIGKILL)
+    with serving(tmp_path, 2) as (_, c):
+        assert c("MGET", "{b}removed", "{a}key") == [None, b"1"]
+
+
 def test_a_log_whose_beginning_is_in_no_snapshot_is_refused(tmp_path: Path) -> None:
     with serving(tmp_path, shards=1) as (_, c):
         for number in range(4):

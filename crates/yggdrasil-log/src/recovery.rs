@@ -69,6 +69,8 @@ pub struct Open {
     /// Its shard has heard that it counts, before the power may have been cut.
     pub was_released: bool,
     begin: Place,
+    /// Number of the last change before it.
+    before: u64,
 }
 
 /// The contents of a log, as the first reading finds them.
@@ -98,6 +100,8 @@ pub type Outcomes = HashMap<(u16, u64), bool>;
 pub struct Recovery {
     reader: Reader,
     found: Found,
+    /// A snapshot has the changes with lower numbers.
+    start: u64,
     /// The group in hand does not count.
     is_passing_over: bool,
     applied: u64,
@@ -130,6 +134,7 @@ impl Recovery {
         Ok(Self {
             reader,
             found,
+            start: 0,
             is_passing_over: false,
             applied: 0,
         })
@@ -153,9 +158,19 @@ impl Recovery {
         self.applied
     }
 
-    /// Says what has become of the open groups. One that is not named does not count.
+    /// Passes over the changes with lower numbers, which a snapshot has. They must not be made again: decisions about
+    /// groups among them were removed with the beginnings of other logs, so that not all of them would be.
+    pub fn begin_at(&mut self, start: u64) {
+        self.start = start;
+    }
+
+    /// Says what has become of the open groups. One that is not named does not count, unless a snapshot has it: none
+    /// begins within a group.
     pub fn decide(&mut self, outcomes: &Outcomes) {
-        let counts = |open: &Open| outcomes.get(&(open.coordinator, open.tag)) == Some(&true);
+        let start = self.start;
+        let counts = |open: &Open| {
+            open.before < start || outcomes.get(&(open.coordinator, open.tag)) == Some(&true)
+        };
         let lost = self.found.open.iter().filter(|open| !counts(open));
         self.found.dropped.extend(lost.map(|open| open.begin));
         self.found.dropped.sort_unstable();
@@ -208,7 +223,9 @@ impl Recovery {
                 Content::End { .. } => self.is_passing_over = false,
                 // What a process left unfinished does not reach beyond its end.
                 Content::Settled => self.is_passing_over = false,
-                Content::Change(bytes) if !self.is_passing_over => {
+                Content::Change(bytes)
+                    if !self.is_passing_over && entry.frame.number >= self.start =>
+                {
                     let (place, number) = (entry.place, entry.frame.number);
                     let file = || segment_name(place.sequence);
                     let offset = place.offset;
@@ -265,6 +282,7 @@ impl Found {
                     tag: *tag,
                     was_released: false,
                     begin: entry.place,
+                    before: entry.frame.number,
                 });
             }
             Content::End {

@@ -113,6 +113,11 @@ impl LogRecovery {
         self.with(|recovery| recovery.found().decisions.get(&tag).cloned())
     }
 
+    /// Passes over the changes with lower numbers, which a snapshot has.
+    fn begin_at(&self, start: u64) -> PyResult<()> {
+        self.with(|recovery| recovery.begin_at(start))
+    }
+
     /// Says which groups count.
     fn decide(&self, counting: Vec<(u16, u64)>) -> PyResult<()> {
         let outcomes: Outcomes = counting.into_iter().map(|group| (group, true)).collect();

@@ -120,6 +120,7 @@ class ShardRecovery:
                 await self._restore.find_newest(self._node, generation_of(self._logs))
             behind, start = self._log.begins_behind(), await self._restore.start()
             if behind <= start:
+                self._log.begin_at(start)
                 return
             if not attempts:
                 raise OSError(
