@@ -4,6 +4,7 @@ Both servers get the same keys, write them to the same disk, and are started aga
 """
 
 import argparse
+import itertools
 import json
 import random
 import re
@@ -47,18 +48,19 @@ class Measured:
 
 
 def values(keys: int) -> Iterator[tuple[str, bytes]]:
-    """Pieces of the sources of Python's library, each once; every second one as a record in JSON."""
+    """Pieces of the sources of Python's library, again and again, cut elsewhere each time; every second one as JSON."""
     rng = random.Random(1)
     number = 0
-    for path in sorted(Path(sysconfig.get_paths()["stdlib"]).rglob("*.py")):
+    for path in itertools.cycle(sorted(Path(sysconfig.get_paths()["stdlib"]).rglob("*.py"))):
         text = path.read_text(errors="ignore")
-        at = 0
+        at, line = 0, 0
         while at < len(text):
             size = rng.randint(*_PIECE_BYTES)
             piece = text[at : at + size]
-            record = {"id": number, "path": path.name, "line": text.count("\n", 0, at), "text": piece}
+            record = {"id": number, "path": path.name, "line": line, "text": piece}
             yield f"text:{number}", (json.dumps(record) if number % 2 else piece).encode()
             at += size
+            line += piece.count("\n")
             number += 1
             if number == keys:
                 return
@@ -75,7 +77,7 @@ def serving(kind: Kind, directory: Path, port: int, ack: str = "none") -> Iterat
         more = ["--dir", inside, "--save", "", "--appendonly", "no", "--daemonize", "no"]
     with (directory / _LOG).open("wb") as log:
         process = subprocess.Popen([*kind.command, *common, *more], cwd=directory, stdout=log, stderr=log)
-    client = Redis(port=port)
+    client = Redis(port=port, socket_timeout=None)
     try:
         while True:
             try:
@@ -216,7 +218,7 @@ def requests_beside(kind: Kind, directory: Path, port: int, keys: int, seconds: 
         over = threading.Event()
 
         def save() -> None:
-            with Redis(port=port) as other:
+            with Redis(port=port, socket_timeout=None) as other:
                 while not over.is_set():
                     _saved(other)
 
@@ -234,10 +236,10 @@ def requests_beside(kind: Kind, directory: Path, port: int, keys: int, seconds: 
 def main() -> int:
     """Prints the figures."""
     parser = argparse.ArgumentParser(prog="python -m benches.snapshots", description=__doc__)
-    parser.add_argument("--keys", type=int, default=200_000)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--keys", type=int, default=2_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--served-keys", type=int, default=2_000_000, help="keys while requests are timed")
-    parser.add_argument("--seconds", type=float, default=20, help="how long requests are timed")
+    parser.add_argument("--seconds", type=float, default=20, help="how long requests are timed; 0 for not at all")
     options = parser.parse_args()
     kinds = find_kinds(peers=True)
     pairs = list(values(options.keys))
@@ -263,6 +265,8 @@ def main() -> int:
     with scratch() as directory:
         full, small = incremental(kinds["yggdrasil"], directory, _PORT, pairs)
     print(f"a hundredth changed: {small:,} of {full:,} bytes, {small / full:.2%}")
+    if not options.seconds:
+        return 0
     load.build()
     for name in ("yggdrasil", "redis"):
         with scratch() as directory:

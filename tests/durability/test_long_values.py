@@ -1,5 +1,6 @@
 """Long values in the log: in pieces as they come, and whole or not at all."""
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,84 @@ def test_a_snapshot_has_values_whose_pieces_are_in_the_log(tmp_path: Path) -> No
         assert c("SAVE") == OK
     with serving(tmp_path, shards=1, log_segment_size=SEGMENT) as (_, c):
         assert c("MGET", "a", "b") == [None, LONG]
+
+
+_HEAD = struct.Struct("<IIQQQ")
+
+
+def longest_record(directory: Path) -> int:
+    """Bytes of the longest record of all logs of a node that has ended."""
+    longest = 0
+    for segment in directory.glob("log/*/*/*.log"):
+        contents = segment.read_bytes()
+        at = 64
+        while at + _HEAD.size <= len(contents):
+            _, kind, length, _, _ = _HEAD.unpack_from(contents, at)
+            if not kind:
+                break
+            longest = max(longest, length)
+            at += -(-(_HEAD.size + length) // 8) * 8
+    return longest
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_long_parts_of_values_come_in_pieces(tmp_path: Path, shards: int) -> None:
+    def check(c: Wire) -> None:
+        for key in KEYS[:2]:
+            assert c("GET", key) == b"begin" + LONG
+        assert c("GET", KEYS[2]) == b"be" + LONG
+        assert c("GET", KEYS[3]) == b"be" + LONG + LONG[2:4]
+        assert c("GET", KEYS[4]) == LONG
+        assert c("GET", KEYS[5]) == LONG
+
+    with serving(tmp_path, shards=shards, log_segment_size=SEGMENT) as (_, c):
+        for key in KEYS[:3]:
+            assert c("SET", key, "begin") == OK
+        assert c("SET", KEYS[3], b"be" + LONG[2:] + LONG[:4]) == OK
+        for key in KEYS[:2]:
+            assert c("APPEND", key, LONG) == len(LONG) + 5
+        assert c("SETRANGE", KEYS[2], 2, LONG) == len(LONG) + 2
+        assert c("SETRANGE", KEYS[3], 2, LONG) == len(LONG) + 4
+        assert c("APPEND", KEYS[4], LONG) == len(LONG)
+        assert c("SETRANGE", KEYS[5], 0, LONG) == len(LONG)
+        check(c)
+    if shards == 1:
+        # A client is not read from that is 4 MB ahead of the log.
+        assert longest_record(tmp_path) < len(LONG) // 2
+    with serving(tmp_path, shards=shards, log_segment_size=SEGMENT) as (_, c):
+        check(c)
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_large_collection_gets_another_name_in_pieces(tmp_path: Path, shards: int) -> None:
+    elements = [b"%07d" % number + LONG[:993] for number in range(4_000)]
+
+    def check(c: Wire) -> None:
+        assert c("EXISTS", "{a}first", "{a}moved") == 0
+        for key in ("{a}second", "{a}third"):
+            assert c("LRANGE", key, 0, -1) == elements
+        assert c("SCARD", "{a}all") == len(elements)
+        assert c("SISMEMBER", "{a}all", elements[17]) == 1
+        assert c("SELECT", 3) == OK
+        assert c("LRANGE", "{a}moved", 0, -1) == elements
+        assert c("SELECT", 0) == OK
+
+    with serving(tmp_path, shards=shards, log_segment_size=SEGMENT) as (node, c):
+        for start in range(0, len(elements), 100):
+            c("RPUSH", "{a}first", *elements[start : start + 100])
+            c("SADD", "{a}some", *elements[start : start + 100])
+        assert c("COPY", "{a}first", "{a}second") == 1
+        assert c("COPY", "{a}first", "{a}moved") == 1
+        assert c("RENAMENX", "{a}first", "{a}second") == 0
+        assert c("RENAME", "{a}first", "{a}third") == OK
+        assert c("MOVE", "{a}moved", 3) == 1
+        assert c("SUNIONSTORE", "{a}all", "{a}some", "{a}none") == len(elements)
+        check(c)
+    assert longest_record(tmp_path) < 400_000
+    with serving(tmp_path, shards=shards, log_segment_size=SEGMENT) as (node, c):
+        check(c)
+        assert c("RENAME", "{a}third", "{a}fourth") == OK
+        kill(node)
+    with serving(tmp_path, shards=2, log_segment_size=SEGMENT) as (_, c):
+        assert c("LRANGE", "{a}fourth", 0, -1) == elements
+        assert c("EXISTS", "{a}third") == 0

@@ -3,6 +3,7 @@
 //! `docs/formats.md` specifies the files byte by byte.
 
 pub mod disk;
+mod distinct;
 mod flusher;
 mod format;
 mod pieces;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use yggdrasil_core::keyspace::{ApplyError, EffectError, Record, Shard};
 
 use crate::disk::Disk;
+use crate::distinct::Distinct;
 use crate::format::{Content, Outcome, segment_name};
 use crate::reader::{End, Entry, LogError, Place, Reader};
 
@@ -14,6 +15,9 @@ use crate::reader::{End, Entry, LogError, Place, Reader};
 pub trait Target {
     /// Hears of a key of a physical database that most likely changes a little later.
     fn expect(&mut self, _physical: u8, _key: &[u8]) {}
+
+    /// Hears how many keys a physical database is going to have, about, once it has one.
+    fn expect_keys(&mut self, _physical: u8, _keys: u64) {}
 
     /// Makes a change. False where it came too late.
     ///
@@ -25,6 +29,10 @@ pub trait Target {
 impl Target for Shard {
     fn expect(&mut self, physical: u8, key: &[u8]) {
         self.prefetch_key(physical, key);
+    }
+
+    fn expect_keys(&mut self, physical: u8, keys: u64) {
+        Shard::expect_keys(self, physical, keys);
     }
 
     fn apply(&mut self, record: &Record<'_>, number: u64) -> Result<bool, ApplyError> {
@@ -90,6 +98,22 @@ pub struct Found {
     dropped: Vec<Place>,
     /// The group that the log ends in, if it does.
     unfinished: Option<Open>,
+    /// Databases and the keys that change in them.
+    keys: Vec<(u8, Changed)>,
+}
+
+/// The keys of a database that change.
+#[derive(Clone, Debug, Default)]
+struct Changed {
+    keys: Distinct,
+    removals: u64,
+}
+
+impl Changed {
+    /// Keys that are there at the end, about: not more than that.
+    fn left(&self) -> u64 {
+        self.keys.estimate().saturating_sub(self.removals)
+    }
 }
 
 /// Outcomes of open groups by coordinator and tag: true where they count.
@@ -105,6 +129,8 @@ pub struct Recovery {
     /// The group in hand does not count.
     is_passing_over: bool,
     applied: u64,
+    /// Databases and the keys that they are going to have, which the target has not heard of yet.
+    expected: Vec<(u8, u64)>,
 }
 
 impl Recovery {
@@ -131,12 +157,17 @@ impl Recovery {
         found.end = reader.end();
         reader.rewind();
         reader.put_together(true);
+        let keys = std::mem::take(&mut found.keys);
+        let expected = keys
+            .into_iter()
+            .map(|(physical, keys)| (physical, keys.left()));
         Ok(Self {
             reader,
             found,
             start: 0,
             is_passing_over: false,
             applied: 0,
+            expected: expected.collect(),
         })
     }
 
@@ -242,6 +273,11 @@ impl Recovery {
                             error,
                         })?;
                     self.applied += 1;
+                    let mut expected = self.expected.iter();
+                    if let Some(place) = expected.position(|known| known.0 == record.db) {
+                        let (physical, keys) = self.expected.swap_remove(place);
+                        target.expect_keys(physical, keys);
+                    }
                 }
                 _ => {}
             }
@@ -271,7 +307,11 @@ pub(crate) fn find_decision(
 impl Found {
     fn note(&mut self, entry: &Entry<'_>, group: &mut Option<Open>) {
         match &entry.frame.content {
-            Content::Change(_) | Content::Pieced { .. } => self.changes += 1,
+            Content::Change(bytes) => {
+                self.changes += 1;
+                self.note_key(bytes);
+            }
+            Content::Pieced { .. } => self.changes += 1,
             Content::Begin { coordinator, tag } => {
                 // One that was not ended was in hand when the process died.
                 if let Some(open) = group.take() {
@@ -308,6 +348,25 @@ impl Found {
             }
             Content::Settled => self.open.clear(),
             _ => {}
+        }
+    }
+
+    /// Counts the key of a change, so that its index is as long from the start as it will be.
+    fn note_key(&mut self, change: &[u8]) {
+        let Some((physical, key)) = Record::key_of(change) else {
+            return;
+        };
+        let mut known = self.keys.iter().map(|known| known.0);
+        let place = known.position(|other| other == physical);
+        let place = place.unwrap_or_else(|| {
+            self.keys.push((physical, Changed::default()));
+            self.keys.len() - 1
+        });
+        let changed = &mut self.keys[place].1;
+        if Record::is_removal(change) {
+            changed.removals += 1;
+        } else {
+            changed.keys.note(key);
         }
     }
 

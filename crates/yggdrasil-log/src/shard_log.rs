@@ -237,6 +237,17 @@ impl ChangeListener for LogListener {
         !state.progress.has_failed() && state.writer.piece(draft, offset, bytes)
     }
 
+    fn is_behind(&mut self) -> bool {
+        let state = self.shared.borrow_mut();
+        let progress = &state.progress;
+        let durable = progress.durable_position();
+        let unflushed = progress.position().saturating_sub(durable);
+        if unflushed > state.unflushed_max / 2 {
+            progress.demand();
+        }
+        unflushed > state.unflushed_max
+    }
+
     fn publish_pieces(&mut self, draft: u64, bytes: u64) {
         self.shared.borrow_mut().published = Some(Given { draft, bytes });
     }

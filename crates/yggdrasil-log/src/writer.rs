@@ -275,18 +275,20 @@ impl Writer {
         }
     }
 
-    /// Appends a change of a value of which pieces are written.
+    /// Appends a change of a value of which pieces are written; of a collection all of it.
     pub fn change_in_pieces(&mut self, number: u64, record: &Record<'_>, given: Given) {
         let mut head = Vec::new();
         let piece = encode(record, &mut head);
-        assert!(
-            piece.len() as u64 >= given.bytes,
-            "the pieces of a value are its beginning"
-        );
+        let tail = if is_bare(record) {
+            piece
+        } else {
+            let tail = piece.get(given.bytes as usize..);
+            tail.expect("the pieces of a value are its beginning")
+        };
         let mut frame = self.begin_frame();
         put_pieced(&mut frame, given.draft, given.bytes, head.len());
         frame.extend_from_slice(&head);
-        self.append(PIECED, number, frame, &piece[given.bytes as usize..]);
+        self.append(PIECED, number, frame, tail);
         self.drafts.begun.remove(&given.draft);
     }
 
@@ -661,6 +663,17 @@ fn encode<'a>(record: &Record<'a>, out: &mut Vec<u8>) -> &'a [u8] {
     };
     Record { effect, ..*record }.encode(out);
     piece
+}
+
+/// True for a record of a collection whose operations stand elsewhere.
+fn is_bare(record: &Record<'_>) -> bool {
+    matches!(
+        record.effect,
+        Effect::Put {
+            value: Value::Written(b""),
+            ..
+        }
+    )
 }
 
 type Begun = (Box<dyn Area>, SegmentHeader, u64);

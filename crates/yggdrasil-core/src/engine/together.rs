@@ -88,6 +88,7 @@ impl Ground {
             may_wait: &self.may_wait,
             further: &self.further,
             in_steps: &self.in_steps,
+            is_logged: false,
         }
     }
 }

@@ -242,6 +242,13 @@ impl<'a> Record<'a> {
     pub fn key_of(bytes: &'a [u8]) -> Option<(u8, &'a [u8])> {
         split_record(bytes).map(|(db, key, _)| (db, key))
     }
+
+    /// True for the bytes of a record that removes its key.
+    #[inline]
+    #[must_use]
+    pub fn is_removal(bytes: &[u8]) -> bool {
+        split_record(bytes).is_some_and(|(_, _, effect)| effect == [REMOVE])
+    }
 }
 
 /// Database, key, and the bytes of the effect.

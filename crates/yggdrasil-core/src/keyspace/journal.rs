@@ -6,6 +6,7 @@ use super::capture::Capture;
 use super::collection::Collection;
 use super::effect::{Effect, Record};
 use super::entry::VERSION_MASK;
+use super::kind::Value;
 use super::tracking::Tracking;
 use super::types::{Key, KeyspaceError, Millis};
 use super::waiting::Waiting;
@@ -49,7 +50,12 @@ pub trait ChangeListener: Debug {
         false
     }
 
-    /// Hears that the next change puts such a value, of which so many bytes were given.
+    /// True while so much waits for the listener's own place that no more should be given before it has to be.
+    fn is_behind(&mut self) -> bool {
+        false
+    }
+
+    /// Hears that the next change puts such a value, of which so many bytes were given; of a collection all.
     fn publish_pieces(&mut self, _draft: u64, _bytes: u64) {}
 
     /// Hears that such a value does not come.
@@ -132,6 +138,8 @@ pub(super) struct Journal {
     /// While a capture is taken.
     capture: Option<Box<Capture>>,
     listener: Option<Box<dyn ChangeListener>>,
+    /// The next collection that is put: the listener has it under this name, with so many bytes.
+    written: Option<(u64, u64)>,
     /// Entries as they were before changes that may be undone.
     before: Vec<Before>,
     /// How many there were when each of the undertakings under way began.
@@ -155,6 +163,7 @@ impl Journal {
             tracking: Tracking::new(seed),
             capture: None,
             listener: None,
+            written: None,
             before: Vec::new(),
             undo_from: Vec::new(),
             cannot_undo: false,
@@ -287,6 +296,16 @@ impl Journal {
         self.listener.as_deref_mut()
     }
 
+    /// Says that the listener has the next collection that is put already, or that none is to be put.
+    pub(super) fn set_written(&mut self, written: Option<(u64, u64)>) {
+        self.written = written;
+    }
+
+    /// True where the listener has the next collection that is put already.
+    pub(super) fn has_written(&self) -> bool {
+        self.written.is_some()
+    }
+
     pub(super) fn mark(&mut self, mark: &Mark<'_>) {
         if let Some(listener) = &mut self.listener {
             listener.mark(self.number, mark);
@@ -403,6 +422,19 @@ impl Journal {
             key: subject.key,
             effect: *effect,
         };
+        let is_bare = matches!(
+            effect,
+            Effect::Put {
+                value: Value::Written(b""),
+                ..
+            }
+        );
+        if is_bare
+            && let Some((name, bytes)) = self.written.take()
+            && let Some(listener) = &mut self.listener
+        {
+            listener.publish_pieces(name, bytes);
+        }
         self.tell_listener(number, &record);
     }
 

@@ -45,7 +45,7 @@ pub use pins::{PIN_RULES_MAX, PinLedger, PinLimits, PinRoom, Pins};
 pub use reader::{Leased, Looked, Read, ReadStamp, ShardReader, ValueInfo};
 pub use shard::{
     ApplyError, Draft, EntryPlace, OwnStamp, Published, Received, Shard, UPLOAD_SERIAL_BITS,
-    Unheard, UploadError, UploadId,
+    Unheard, UploadError, UploadId, WrittenAhead,
 };
 pub use sweep::{Swept, is_before};
 pub use tracking::{Stale, Tracker};

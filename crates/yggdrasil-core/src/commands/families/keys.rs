@@ -1,6 +1,7 @@
 //! Keys, whatever their values are.
 
 use crate::commands::codecs::dump::{self as payload, Restored};
+use crate::commands::families::moving::{Moving, Name, Told};
 use crate::commands::families::scan;
 use crate::commands::families::value::{
     canonical, database_argument, expire_at as expire_at_millis, int_argument,
@@ -367,8 +368,9 @@ fn rename_decide<'a>(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let source = found[0].ok_or(CommandError::NoSuchKey)?;
-    rename(context, args, source, changes)?;
-    reply.ok();
+    if rename(context, args, source, Told::Ok, changes)? {
+        reply.ok();
+    }
     Ok(())
 }
 
@@ -381,26 +383,39 @@ fn renamenx_decide<'a>(
 ) -> Outcome {
     let source = found[0].ok_or(CommandError::NoSuchKey)?;
     let is_free = found[1].is_none();
-    if is_free {
-        rename(context, args, source, changes)?;
+    if !is_free || rename(context, args, source, Told::One, changes)? {
+        reply.int(i64::from(is_free));
     }
-    reply.int(i64::from(is_free));
     Ok(())
 }
 
-/// The new name comes first: if there is no memory for it, nothing is lost. A pin goes along.
+/// The new name comes first: if there is no memory for it, nothing is lost. A pin goes along. False where it is done in
+/// steps.
 fn rename<'a>(
     context: &PlanContext<'_>,
     args: &Args<'a>,
     source: EntryView<'a>,
+    told: Told,
     changes: &mut Vec<Change<'a>>,
-) -> Outcome {
+) -> Result<bool, CommandError> {
     let (db, old, new) = (context.db, args.at(1), args.at(2));
     if old == new {
-        return Ok(());
+        return Ok(true);
     }
     if source.pinned_until.is_some() {
         context.pins.check_move(old, new, source.footprint())?;
+    }
+    let name = |key: &[u8], event| Name {
+        db,
+        key: key.to_vec(),
+        event,
+    };
+    let names = || {
+        let old = name(old, KeyEvent::RenameFrom);
+        (name(new, KeyEvent::RenameTo), Some(old))
+    };
+    if move_in_steps(context, &source, source.pinned_until, names, told) {
+        return Ok(false);
     }
     changes.push(Change {
         db,
@@ -414,7 +429,25 @@ fn rename<'a>(
         effect: Effect::Remove,
         events: &[KeyEvent::RenameFrom],
     });
-    Ok(())
+    Ok(true)
+}
+
+/// Leaves it to be done in steps that a large collection gets another name. False where it is done at once.
+fn move_in_steps(
+    context: &PlanContext<'_>,
+    source: &EntryView<'_>,
+    pinned_until: Option<Millis>,
+    names: impl FnOnce() -> (Name, Option<Name>),
+    told: Told,
+) -> bool {
+    if !context.is_logged || !context.may_work_in_steps() {
+        return false;
+    }
+    let Some(moving) = Moving::of(source, pinned_until, names(), told) else {
+        return false;
+    };
+    context.work_in_steps(|| Box::new(moving));
+    true
 }
 
 fn put(source: EntryView<'_>, pinned_until: Option<Millis>) -> Effect<'_> {
@@ -479,6 +512,14 @@ fn copy_decide<'a>(
     let options = CopyOptions::parse(context, args)?;
     let source = found[0].filter(|_| options.replace || found[1].is_none());
     if let Some(source) = source {
+        let to = || Name {
+            db: options.db,
+            key: args.at(2).to_vec(),
+            event: KeyEvent::CopyTo,
+        };
+        if move_in_steps(context, &source, None, || (to(), None), Told::One) {
+            return Ok(());
+        }
         changes.push(Change {
             db: options.db,
             key: args.at(2),
@@ -510,6 +551,21 @@ fn move_key(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'
         reply.int(0);
         return Ok(());
     };
+    if context.shard.has_listener() && context.may_work_in_steps() {
+        let name = |db, event| Name {
+            db,
+            key: key.bytes.to_vec(),
+            event,
+        };
+        let names = (
+            name(db, KeyEvent::MoveTo),
+            Some(name(key.db, KeyEvent::MoveFrom)),
+        );
+        if let Some(moving) = Moving::of(&source, source.pinned_until, names, Told::One) {
+            context.work_in_steps(|| Box::new(moving));
+            return Ok(());
+        }
+    }
     let effect = put(source, source.pinned_until);
     context.shard.make(&destination, &effect, now)?;
     context.shard.remove(&key, now);

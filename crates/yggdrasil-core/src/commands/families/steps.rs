@@ -7,9 +7,9 @@ use crate::keyspace::collection::Held;
 use crate::keyspace::{Collection, EntryView, Packing, Value};
 use crate::resp::{Progress, Protocol, Reply, Rest};
 
-/// Elements, and their bytes, up to which a reply is made at once.
+/// Elements, and their bytes, up to which a reply is made, or a collection stored, at once.
 pub(in crate::commands) const AT_ONCE_MAX: u64 = 1024;
-const BYTES_AT_ONCE_MAX: u64 = 256 * 1024;
+pub(in crate::commands) const BYTES_AT_ONCE_MAX: u64 = 256 * 1024;
 
 /// A step ends behind so many bytes.
 pub(in crate::commands) const STEP_BYTES: usize = 64 * 1024;

@@ -2,9 +2,10 @@
 
 use std::fmt::Debug;
 
+use crate::commands::families::steps::BYTES_AT_ONCE_MAX;
 use crate::commands::table::error::CommandError;
 use crate::commands::table::handler::{ShardContext, Work};
-use crate::keyspace::{Collection, Effect, KeyEvent, Value};
+use crate::keyspace::{Collection, Effect, KeyEvent, Value, WrittenAhead};
 use crate::resp::{Progress, Reply};
 
 /// Elements up to which a result may be small enough to be packed.
@@ -24,6 +25,8 @@ pub(in crate::commands) struct Storing<M> {
     pub making: M,
     pub destination: Vec<u8>,
     pub event: KeyEvent,
+    /// The whole result, while a log is told of it.
+    pub ahead: Option<WrittenAhead>,
 }
 
 impl<M: Making> Work for Storing<M> {
@@ -32,10 +35,24 @@ impl<M: Making> Work for Storing<M> {
         context: &mut ShardContext<'_>,
         reply: &mut Reply<'_>,
     ) -> Result<Progress, CommandError> {
-        if self.making.go_on() {
+        if self.ahead.is_none() && self.making.go_on() {
             return Ok(Progress::More);
         }
         let (result, key) = (self.making.result(), context.key(&self.destination));
+        if result.len() > PACKED_MAX || result.heap_bytes() > BYTES_AT_ONCE_MAX {
+            let ahead = self
+                .ahead
+                .get_or_insert_with(|| WrittenAhead::new(result.clone()));
+            if !context.shard.write_ahead(ahead, key.bytes)? {
+                return Ok(Progress::More);
+            }
+            context
+                .shard
+                .put_ahead(ahead, &key, None, None, context.now)?;
+            reply.count(result.len());
+            context.notify(self.event, &key);
+            return Ok(Progress::Done);
+        }
         reply.count(result.len());
         if result.is_empty() {
             if context.shard.remove(&key, context.now) {
@@ -44,15 +61,10 @@ impl<M: Making> Work for Storing<M> {
             return Ok(Progress::Done);
         }
         let mut ops = Vec::new();
-        let value = if result.len() <= PACKED_MAX {
-            result.write(&mut ops);
-            Value::Written(&ops)
-        } else {
-            Value::Tree(result)
-        };
+        result.write(&mut ops);
         let effect = Effect::Put {
             kind: result.kind(),
-            value,
+            value: Value::Written(&ops),
             expire_at: None,
             pinned_until: None,
         };

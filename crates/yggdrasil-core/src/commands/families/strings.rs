@@ -1,7 +1,7 @@
 //! Strings: reading them, and changing a part of them.
 
 use crate::commands::codecs::lcs::{LcsOptions, lcs as write_lcs};
-use crate::commands::families::value::{canonical, int_argument, text, text_len, write_value};
+use crate::commands::families::value::{int_argument, text, text_len, write_value};
 use crate::commands::table::error::CommandError;
 use crate::commands::table::flags::Flags;
 use crate::commands::table::handler::{
@@ -128,7 +128,7 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "setrange",
         arity: Exact(4),
-        flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM]),
+        flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::VALUE_THIRD]),
         keys: Keys::FIRST,
         group: Group::String,
         needs: Some(Kind::String),
@@ -146,7 +146,12 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "append",
         arity: Exact(3),
-        flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST]),
+        flags: Flags::of(&[
+            Flags::WRITE,
+            Flags::DENYOOM,
+            Flags::FAST,
+            Flags::VALUE_SECOND,
+        ]),
         keys: Keys::FIRST,
         group: Group::String,
         needs: Some(Kind::String),
@@ -269,8 +274,8 @@ fn setrange(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'
     let key = context.first_key(&args[1]);
     let offset =
         u64::try_from(int_argument(&args[2])?).map_err(|_| CommandError::OffsetOutOfRange)?;
-    let bytes = &args[3];
-    let len = if bytes.is_empty() {
+    let bytes = given_bytes(context, &args[3]);
+    let len = if bytes == 0 {
         let entry = context.string(&key)?;
         entry.map_or(0, |entry| text_len(entry.value) as u64)
     } else {
@@ -278,9 +283,13 @@ fn setrange(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'
             context.string(&key)?;
             return Err(too_long);
         }
-        let len = context
-            .shard
-            .write_range(&key, offset, bytes, context.now)?;
+        let is_new = || context.shard.look(&key, context.now).is_none();
+        let len = if offset == 0 && context.shard.has_received() && is_new() {
+            context.store(&key, &args[3], Expiry::Clear)?;
+            bytes
+        } else {
+            context.splice(&key, Some(offset), &args[3])?
+        };
         context.notify(KeyEvent::SetRange, &key);
         len
     };
@@ -290,18 +299,17 @@ fn setrange(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'
 
 fn append(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = context.first_key(&args[1]);
-    let tail = &args[2];
+    let bytes = given_bytes(context, &args[2]);
     let before = context.shard.look(&key, context.now);
     check_kind(Some(Kind::String), before.as_ref())?;
     let len = match before.map(|entry| text_len(entry.value) as u64) {
         None => {
-            let value = canonical(tail);
-            context.shard.set(&key, value, Expiry::Clear, context.now)?;
-            tail.len() as u64
+            context.store(&key, &args[2], Expiry::Clear)?;
+            bytes
         }
         Some(len) => {
-            check_length(context.limits, len, tail)?;
-            context.shard.append(&key, tail, context.now)?
+            check_length(context.limits, len, bytes)?;
+            context.splice(&key, None, &args[2])?
         }
     };
     context.notify(KeyEvent::Append, &key);
@@ -309,9 +317,15 @@ fn append(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>
     Ok(())
 }
 
-/// True when `bytes` may stand at `offset`.
-fn check_length(limits: &KeyLimits, offset: u64, bytes: &[u8]) -> Outcome {
-    match offset.checked_add(bytes.len() as u64) {
+/// Bytes of an argument, or of what was received in its place.
+fn given_bytes(context: &ShardContext<'_>, argument: &[u8]) -> u64 {
+    let received = context.shard.received_bytes();
+    received.unwrap_or(argument.len() as u64)
+}
+
+/// True when so many bytes may stand at `offset`.
+fn check_length(limits: &KeyLimits, offset: u64, bytes: u64) -> Outcome {
+    match offset.checked_add(bytes) {
         Some(len) if len <= limits.string_bytes_max => Ok(()),
         _ => Err(CommandError::StringTooLong),
     }

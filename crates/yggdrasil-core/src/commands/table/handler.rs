@@ -256,6 +256,8 @@ pub struct PlanContext<'a> {
     /// reserved.
     pub further: &'a Further,
     pub in_steps: &'a RefCell<InSteps>,
+    /// All keys lie in one shard, and its changes are kept.
+    pub is_logged: bool,
 }
 
 impl PlanContext<'_> {
@@ -543,6 +545,22 @@ impl ShardContext<'_> {
             return Ok(published.existed);
         }
         self.shard.set(key, canonical(bytes), expiry, self.now)
+    }
+
+    /// Writes `bytes`, or what was received in the place of that argument, into a value that is there: at an offset, or at
+    /// its end. Returns the new length.
+    pub fn splice(
+        &mut self,
+        key: &Key<'_>,
+        offset: Option<u64>,
+        bytes: &[u8],
+    ) -> Result<u64, KeyspaceError> {
+        let now = self.now;
+        match (self.shard.take_received(), offset) {
+            (Some(Received::Value(draft)), _) => self.shard.splice_draft(key, offset, draft, now),
+            (_, Some(offset)) => self.shard.write_range(key, offset, bytes, now),
+            (_, None) => self.shard.append(key, bytes, now),
+        }
     }
 
     /// The entry of a key, used by this unless the command has [`Flags::NO_TOUCH`].

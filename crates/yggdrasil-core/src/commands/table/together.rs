@@ -158,6 +158,7 @@ pub fn run_together(
         may_wait: &may_wait,
         further: &further,
         in_steps: &in_steps,
+        is_logged: context.shard.has_listener(),
     };
     (together.look)(&plan, args, &mut looks)?;
     let mut bytes = Vec::new();

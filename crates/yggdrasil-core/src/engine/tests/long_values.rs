@@ -51,6 +51,8 @@ enum Hash {
 enum Step {
     /// Begins to send a SET on a connection that has nothing under way.
     Set(u8, u8, u8, usize, Condition),
+    /// The same for bytes at the end of a value, or at an offset.
+    Write(u8, u8, u8, usize, Option<usize>),
     /// The same for the next part of an upload.
     Append(u8, u8, u8, usize),
     /// Sends a part of what is under way, in 256ths.
@@ -91,6 +93,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         10 => (on(), key(), any::<u8>(), size(), condition).prop_map(|(c, k, v, s, n)| Step::Set(c, k, v, s, n)),
         8 => (on(), upload(), any::<u8>(), size()).prop_map(|(c, u, v, s)| Step::Append(c, u, v, s)),
+        8 => (on(), key(), any::<u8>(), size(), prop::option::of(0..100_000_usize))
+            .prop_map(|(c, k, v, s, o)| Step::Write(c, k, v, s, o)),
         12 => (on(), any::<u8>(), manner()).prop_map(|(c, part, m)| Step::Send(c, part, m)),
         14 => (on(), manner()).prop_map(|(c, m)| Step::SendAll(c, m)),
         2 => on().prop_map(Step::Disconnect),
@@ -117,12 +121,13 @@ struct Sending {
 enum What {
     Set(u8, &'static [u8], Condition),
     Append(u8, &'static [u8]),
+    Write(u8, &'static [u8], Option<usize>),
 }
 
 impl What {
     fn upload(&self) -> Option<u8> {
         match self {
-            Self::Set(..) => None,
+            Self::Set(..) | Self::Write(..) => None,
             Self::Append(number, _) => Some(*number),
         }
     }
@@ -208,6 +213,15 @@ impl Model {
                 });
                 self.begin_sending(on, &args, What::Set(key, value, condition));
             }
+            Step::Write(on, key, seed, size, offset) => {
+                let (name, bytes) = (name(key), content(seed, size));
+                let digits = offset.map(|offset| offset.to_string());
+                let args: Vec<&[u8]> = match &digits {
+                    Some(digits) => vec![b"SETRANGE", &name, digits.as_bytes(), bytes],
+                    None => vec![b"APPEND", &name, bytes],
+                };
+                self.begin_sending(on, &args, What::Write(key, bytes, offset));
+            }
             Step::Append(on, number, seed, size) => {
                 let Some(upload) = self.uploads.get(&number) else {
                     return;
@@ -291,6 +305,7 @@ impl Model {
         let reply = self.node.replies(on);
         match sending.what {
             What::Set(key, value, condition) => self.set_answered(key, value, condition, &reply),
+            What::Write(key, bytes, offset) => self.written(key, bytes, offset, &reply),
             What::Append(number, bytes) => {
                 self.append_answered(number, bytes, sending.is_shared, &reply);
             }
@@ -309,6 +324,34 @@ impl Model {
             _ => return assert!(reply.starts_with(b"-OOM "), "{}", text(reply)),
         }
         self.values.insert(key, value.to_vec());
+    }
+
+    fn written(&mut self, key: u8, bytes: &[u8], offset: Option<usize>, reply: &[u8]) {
+        let Some(length) = number(reply) else {
+            return assert!(reply.starts_with(b"-OOM "), "{}", text(reply));
+        };
+        let spliced = |mut value: Vec<u8>| {
+            let at = offset.unwrap_or(value.len());
+            if !bytes.is_empty() || offset.is_none() {
+                value.resize(value.len().max(at + bytes.len()), 0);
+                value[at..at + bytes.len()].copy_from_slice(bytes);
+            }
+            value
+        };
+        let before = self.values.get(&key).cloned().unwrap_or_default();
+        let mut value = spliced(before);
+        if self.evicts {
+            // It may have been evicted while the bytes came.
+            let alone = spliced(Vec::new());
+            let reply = self.ask(&[b"GET", &name(key)]);
+            if reply == [format!("${}\r\n", alone.len()).as_bytes(), &alone, b"\r\n"].concat() {
+                value = alone;
+            }
+        }
+        assert_eq!(value.len() as u64, length);
+        if !value.is_empty() || offset.is_none() {
+            self.values.insert(key, value);
+        }
     }
 
     fn append_answered(&mut self, number: u8, bytes: &[u8], is_shared: bool, reply: &[u8]) {

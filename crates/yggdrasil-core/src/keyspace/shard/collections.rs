@@ -398,7 +398,7 @@ impl Shard {
         let mut written = Vec::new();
         let made = match value {
             Value::Tree(tree) => {
-                if self.journal.has_listener() {
+                if self.journal.has_listener() && !self.journal.has_written() {
                     tree.write(&mut written);
                 }
                 Some(Made::Tree(tree.clone()))

@@ -166,11 +166,12 @@ impl Shard {
         number
     }
 
-    /// Makes it real that a key gets a value that lies in the arena already.
-    pub(super) fn commit_landed(
+    /// Makes a change real by bytes that lie in the arena already.
+    pub(super) fn commit_in_arena(
         &mut self,
         subject: &Subject<'_>,
         offset: u64,
+        len: u64,
         effect: impl for<'b> FnOnce(&'b [u8]) -> Effect<'b>,
     ) -> u64 {
         let number = self.count_change();
@@ -178,7 +179,7 @@ impl Shard {
             self.keep_before(subject);
             let db = self.logical(subject.physical);
             let Self { arena, journal, .. } = self;
-            let bytes = arena.mapping.slice(offset, subject.value_bytes);
+            let bytes = arena.mapping.slice(offset, len);
             journal.tell(number, db, subject, &effect(bytes), Cause::Asked);
         }
         number

@@ -5,6 +5,7 @@ use crate::keyspace::arena::Limit;
 use crate::keyspace::classes::{CLASS_BYTES_MAX, footprint};
 use crate::keyspace::effect::Effect;
 use crate::keyspace::entry::{Extent, Form, Header};
+use crate::keyspace::journal::Subject;
 use crate::keyspace::kind::{Kind, Value};
 use crate::keyspace::layout::PAGE_BYTES;
 use crate::keyspace::leases::Lender;
@@ -433,18 +434,38 @@ impl Shard {
     /// Makes it real that a key gets the value of a draft.
     fn commit_draft(&mut self, draft: &Draft, key: &Key<'_>, expire_at: Option<Millis>) -> u64 {
         let subject = self.subject(key, draft.filled);
-        let offset = draft.value_at();
-        if draft.given > 0
-            && let Some(listener) = self.journal.listener()
-        {
-            listener.publish_pieces(draft.name, draft.given);
-        }
-        self.commit_landed(&subject, offset, |bytes| Effect::Put {
+        self.commit_landed(&subject, draft, |bytes| Effect::Put {
             kind: Kind::String,
             value: Value::Bytes(bytes),
             expire_at,
             pinned_until: None,
         })
+    }
+
+    /// Tells of a change by the bytes of a draft, of which the listener has some.
+    pub(super) fn commit_landed(
+        &mut self,
+        subject: &Subject<'_>,
+        draft: &Draft,
+        effect: impl for<'b> FnOnce(&'b [u8]) -> Effect<'b>,
+    ) -> u64 {
+        if draft.given > 0
+            && let Some(listener) = self.journal.listener()
+        {
+            listener.publish_pieces(draft.name, draft.given);
+        }
+        self.commit_in_arena(subject, draft.value_at(), draft.filled, effect)
+    }
+
+    /// Copies the bytes of a draft elsewhere in the arena.
+    pub(super) fn copy_out_of(&mut self, draft: &Draft, to: u64) {
+        let mut done = 0;
+        while done < draft.filled {
+            let some = (draft.filled - done).min(PIECE_BYTES);
+            let part = self.draft_slice(draft, done, some).to_vec();
+            self.arena.mapping.copy_in(to + done, &part);
+            done += some;
+        }
     }
 
     fn write_header_and_key(
@@ -510,6 +531,15 @@ impl Shard {
     #[inline]
     pub fn has_received(&self) -> bool {
         self.received.is_some()
+    }
+
+    /// Bytes of the value that was received for the command in hand.
+    #[must_use]
+    pub fn received_bytes(&self) -> Option<u64> {
+        match &self.received {
+            Some(Received::Value(draft)) => Some(draft.filled),
+            _ => None,
+        }
     }
 
     /// Takes what was received for the command in hand.

@@ -1,5 +1,6 @@
 //! The owner's side of a shard: the one writer of its arena.
 
+mod ahead;
 mod apply;
 mod background;
 mod buckets;
@@ -28,6 +29,7 @@ use std::convert::Infallible;
 use crate::lease::Holders;
 use crate::shm::Mapping;
 
+pub use self::ahead::WrittenAhead;
 pub use self::apply::ApplyError;
 use self::background::Cleared;
 pub use self::change::EntryPlace;

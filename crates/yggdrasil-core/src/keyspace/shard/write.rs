@@ -15,7 +15,24 @@ use crate::keyspace::slot::key_slot;
 use crate::keyspace::types::{Expiry, Key, KeyspaceError, Millis, hash_key};
 
 use super::lease::InPlace;
-use super::{Place, Shard};
+use super::{Draft, Place, Shard};
+
+/// Bytes that are written into a value.
+#[derive(Clone, Copy)]
+enum Tail<'a> {
+    Here(&'a [u8]),
+    /// They have arrived in the arena.
+    Draft(&'a Draft),
+}
+
+impl Tail<'_> {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Here(bytes) => bytes.len() as u64,
+            Self::Draft(draft) => draft.filled(),
+        }
+    }
+}
 
 /// The effect that puts a stored value.
 fn put(form: Form, bytes: &[u8], expire_at: Option<Millis>) -> Effect<'_> {
@@ -185,6 +202,7 @@ impl Shard {
         now: Millis,
     ) -> Result<u64, KeyspaceError> {
         self.reserve_record((key.bytes.len() + tail.len()) as u64)?;
+        let tail = Tail::Here(tail);
         self.with_room(key, now, |shard| shard.splice(key, None, tail, now))
     }
 
@@ -197,9 +215,28 @@ impl Shard {
         now: Millis,
     ) -> Result<u64, KeyspaceError> {
         self.reserve_record((key.bytes.len() + bytes.len()) as u64)?;
+        let bytes = Tail::Here(bytes);
         self.with_room(key, now, |shard| {
             shard.splice(key, Some(offset), bytes, now)
         })
+    }
+
+    /// Writes the bytes of a draft into a value that is there, at an offset or at its end. Returns the new length.
+    pub fn splice_draft(
+        &mut self,
+        key: &Key<'_>,
+        offset: Option<u64>,
+        draft: Draft,
+        now: Millis,
+    ) -> Result<u64, KeyspaceError> {
+        let record = key.bytes.len() as u64 + Self::behind(&draft, draft.filled());
+        let outcome = self.reserve_record(record).and_then(|()| {
+            let tail = Tail::Draft(&draft);
+            self.with_room(key, now, |shard| shard.splice(key, offset, tail, now))
+        });
+        // Of what the listener has by a change, nothing is given up.
+        self.abandon(draft);
+        outcome
     }
 
     /// Writes at `offset`, or at the end.
@@ -207,41 +244,35 @@ impl Shard {
         &mut self,
         key: &Key<'_>,
         offset: Option<u64>,
-        bytes: &[u8],
+        tail: Tail<'_>,
         now: Millis,
     ) -> Result<u64, KeyspaceError> {
         let Some((place, header)) = self.locate_live(key, now) else {
-            let gap = offset.unwrap_or(0);
-            let length = gap.saturating_add(bytes.len() as u64);
-            self.check_sizes(key.bytes.len() as u64, length)?;
-            self.insert(key, Stored::string(bytes), gap, None, now)?;
-            return Ok(length);
+            return self.insert_tail(key, offset.unwrap_or(0), tail, now);
         };
         if !header.is_string_here() {
             return Err(KeyspaceError::WrongKind);
         }
         if header.encoding() == Encoding::Int {
             self.spell_out(key, now)?;
-            return self.splice(key, offset, bytes, now);
+            return self.splice(key, offset, tail, now);
         }
         let offset = offset.unwrap_or(header.value_bytes());
-        let length = header
-            .value_bytes()
-            .max(offset.saturating_add(bytes.len() as u64));
+        let length = header.value_bytes().max(offset.saturating_add(tail.len()));
         self.check_sizes(key.bytes.len() as u64, length)?;
         let expire_at = self.expire_at(place.at, &header);
         let extent =
             Extent::new(header.key_bytes(), length, expire_at.is_some()).as_wide_as(&header);
         self.check_pinned_growth(&header, key.bytes, extent.total_bytes())?;
         let at = self.stretch(&place, &header, offset, &extent)?;
-        let version = self.commit(key, length, || Effect::Splice { offset, bytes });
+        let version = self.commit_splice(key, length, offset, tail);
         let access = self.access_after_write(key, &place, extent.total_bytes(), now);
         let new = Header::new(&extent, place.physical, Form::STRING, version, access)
             .with_pin(header.is_pinned());
         self.note_pinned_weight(key, &place, footprint(new.total_bytes()));
         if at == place.at {
             self.write_words(at, &new);
-            self.write_tail(at, &new, header.value_bytes(), offset, bytes);
+            self.write_tail(at, &new, header.value_bytes(), offset, tail);
             close(&mut self.arena.mapping, place.home);
             return Ok(length);
         }
@@ -253,11 +284,42 @@ impl Shard {
             to * 8,
             (header.key_bytes() + header.value_bytes()) as usize,
         );
-        self.write_tail(at, &new, header.value_bytes(), offset, bytes);
+        self.write_tail(at, &new, header.value_bytes(), offset, tail);
         self.reattach(&place, at);
         self.arena.release(place.at, header.total_bytes());
         self.link(at, expire_at, now);
         Ok(length)
+    }
+
+    /// Makes a value of zeros and what stands behind them.
+    fn insert_tail(
+        &mut self,
+        key: &Key<'_>,
+        gap: u64,
+        tail: Tail<'_>,
+        now: Millis,
+    ) -> Result<u64, KeyspaceError> {
+        let length = gap.saturating_add(tail.len());
+        self.check_sizes(key.bytes.len() as u64, length)?;
+        match tail {
+            Tail::Here(bytes) => self.insert(key, Stored::string(bytes), gap, None, now)?,
+            Tail::Draft(draft) => {
+                let bytes = self.draft_slice(draft, 0, draft.filled()).to_vec();
+                self.insert(key, Stored::string(&bytes), gap, None, now)?;
+            }
+        }
+        Ok(length)
+    }
+
+    /// Makes it real that bytes are written into a value, which is so long then.
+    fn commit_splice(&mut self, key: &Key<'_>, length: u64, offset: u64, tail: Tail<'_>) -> u64 {
+        match tail {
+            Tail::Here(bytes) => self.commit(key, length, || Effect::Splice { offset, bytes }),
+            Tail::Draft(draft) => {
+                let subject = self.subject(key, length);
+                self.commit_landed(&subject, draft, |bytes| Effect::Splice { offset, bytes })
+            }
+        }
     }
 
     /// Room for the entry with a value that is longer or changed from `offset` on: where it is, and then its bucket is
@@ -292,14 +354,17 @@ impl Shard {
     }
 
     /// Zeroes what lies between the old end of a value and `offset`, and writes there.
-    fn write_tail(&mut self, at: u64, header: &Header, old_end: u64, offset: u64, bytes: &[u8]) {
+    fn write_tail(&mut self, at: u64, header: &Header, old_end: u64, offset: u64, tail: Tail<'_>) {
         let value = at * 8 + header.value_offset();
         if offset > old_end {
             self.arena
                 .mapping
                 .zero(value + old_end, (offset - old_end) as usize);
         }
-        self.arena.mapping.copy_in(value + offset, bytes);
+        match tail {
+            Tail::Here(bytes) => self.arena.mapping.copy_in(value + offset, bytes),
+            Tail::Draft(draft) => self.copy_out_of(draft, value + offset),
+        }
     }
 
     /// Turns an integer into its decimal form.
@@ -346,7 +411,7 @@ impl Shard {
         self.arena
             .mapping
             .copy_in((at + header.key_word()) * 8, key.bytes);
-        self.write_tail(at, &header, 0, gap, value);
+        self.write_tail(at, &header, 0, gap, Tail::Here(value));
         self.attach(spot, key.hash, at);
         self.count_key(physical, key.bytes, true);
         self.notify_new(physical, key.bytes);

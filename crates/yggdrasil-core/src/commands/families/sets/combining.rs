@@ -88,6 +88,7 @@ pub(super) fn store_in_steps(
             making,
             destination,
             event,
+            ahead: None,
         })
     });
     true

@@ -63,6 +63,7 @@ pub(super) fn store_in_steps(
             making,
             destination,
             event,
+            ahead: None,
         })
     });
     true

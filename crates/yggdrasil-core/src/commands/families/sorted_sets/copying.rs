@@ -48,6 +48,7 @@ pub(super) fn copy_in_steps(
             },
             destination: destination.to_vec(),
             event,
+            ahead: None,
         })
     });
     true
