@@ -15,7 +15,7 @@ _KEPT_BYTES = 32 << 20
 # Parts of the memory of a run that allocators may keep free.
 _KEPT_SHARE = 64
 # What decoders, encoders and tables take for any input.
-MEMORY_MIN = 16 << 20
+MEMORY_MIN = 32 << 20
 
 
 def give_back() -> None:
