@@ -49,13 +49,15 @@ impl Level {
 #[cfg(target_arch = "x86_64")]
 fn detect() -> Width {
     let narrow = is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("bmi1")
         && is_x86_feature_detected!("bmi2")
         && is_x86_feature_detected!("popcnt");
     let wide = is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512vbmi");
+        && is_x86_feature_detected!("avx512vbmi")
+        && is_x86_feature_detected!("avx512vbmi2");
     match (narrow, wide) {
         (true, true) => Width::Avx512,
         (true, false) => Width::Avx2,
@@ -78,11 +80,11 @@ macro_rules! for_each_level {
         $visibility fn $name $(<$($generic: $bound),+>)? (level: $crate::simd::Level, $($argument: $type),*) {
             #[cfg(target_arch = "x86_64")]
             {
-                #[target_feature(enable = "avx2,bmi2,popcnt")]
+                #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
                 fn avx2 $(<$($generic: $bound),+>)? ($($argument: $type),*) {
                     $body $(::<$($generic),+>)? ($($argument),*);
                 }
-                #[target_feature(enable = "avx2,bmi2,popcnt,avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi")]
+                #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vbmi2")]
                 fn avx512 $(<$($generic: $bound),+>)? ($($argument: $type),*) {
                     $body $(::<$($generic),+>)? ($($argument),*);
                 }

@@ -157,35 +157,40 @@ pub fn collision_probability(bands: usize, rows: usize, similarity: f64) -> PyRe
 
 /// A collector of links between documents.
 #[pyclass(module = "mithril._kernels")]
-#[derive(Default)]
 pub struct DocumentLinks {
-    links: kernels::Links,
+    links: Option<kernels::Links>,
 }
 
 #[pymethods]
 impl DocumentLinks {
+    /// A collector that holds `pending` new pairs, or as many as it has, before it removes repeats.
     #[new]
-    fn new() -> Self {
-        Self::default()
+    fn new(pending: usize) -> Self {
+        Self {
+            links: Some(kernels::Links::new(pending)),
+        }
     }
 
-    /// Adds the links of one band: hashes (8 bytes), and the numbers of their documents (4 bytes), which rise.
+    /// Adds the links of one band: the hashes (8 bytes) of all documents, and the numbers (4 bytes), which rise, of
+    /// those that count.
     fn add(&mut self, py: Python<'_>, hashes: Input, documents: Input) -> PyResult<()> {
-        let hashes: Vec<u64> = values!(hashes, u64)?.collect();
+        let links = self.links.as_mut().ok_or_else(taken)?;
         let documents: Vec<u32> = values!(documents, u32)?.collect();
-        if hashes.len() != documents.len() {
-            return Err(PyValueError::new_err("there is one hash for each document"));
-        }
-        py.detach(|| self.links.add(&hashes, &documents));
-        Ok(())
+        let (hashes, _) = hashes.as_slice().as_chunks::<8>();
+        py.detach(|| links.add(hashes, &documents))
+            .map_err(to_python)
     }
 
     /// Takes the links out: 8 bytes each, the later document in the lower half.
     fn take<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let links = std::mem::take(&mut self.links);
+        let links = self.links.take().ok_or_else(taken)?;
         let pairs = py.detach(|| links.finish());
         bytes_of!(py, pairs)
     }
+}
+
+fn taken() -> PyErr {
+    PyValueError::new_err("the links have been taken")
 }
 
 /// True similarities (8 bytes) of pairs (twice 4 bytes: indices of documents). Document i has `sizes[i]` shingles from
@@ -201,7 +206,7 @@ pub fn similarities<'py>(
 ) -> PyResult<Bound<'py, PyBytes>> {
     let starts: Vec<u64> = values!(starts, u64)?.collect();
     let sizes: Vec<u32> = values!(sizes, u32)?.collect();
-    let pairs: Vec<u64> = values!(pairs, u64)?.collect();
+    let pairs = values!(pairs, u64)?;
     let (shingles, _) = shingles.as_slice().as_chunks::<4>();
     let found = py
         .detach(|| {
@@ -215,10 +220,9 @@ pub fn similarities<'py>(
                     ))?;
                 sets.push(set.iter().map(|&bytes| u32::from_le_bytes(bytes)));
             }
-            let compare = |pair: &u64| sets.jaccard(*pair as u32, (*pair >> 32) as u32, least);
+            let mut compare = |pair: u64| sets.jaccard((pair >> 32) as u32, pair as u32, least);
             pairs
-                .iter()
-                .map(compare)
+                .map(&mut compare)
                 .collect::<Result<Vec<f64>, KernelError>>()
         })
         .map_err(to_python)?;
@@ -228,7 +232,7 @@ pub fn similarities<'py>(
 /// For each hash (16 bytes) the number (4 bytes) of the first document with the same one.
 #[pyfunction]
 pub fn first_equal<'py>(py: Python<'py>, hashes: Input) -> PyResult<Bound<'py, PyBytes>> {
-    let hashes = values!(hashes, u128)?;
+    let (hashes, _) = hashes.as_slice().as_chunks::<16>();
     let firsts = py
         .detach(|| kernels::first_equal(hashes))
         .map_err(to_python)?;

@@ -7,6 +7,7 @@ mod errors;
 mod overlaps;
 mod quantize;
 mod samples;
+mod texts;
 mod values;
 
 use pyo3::pymodule;
@@ -30,6 +31,8 @@ mod _kernels {
     use crate::quantize::{dequantize, quantize};
     #[pymodule_export]
     use crate::samples::{TokenEncoder, decode_jpeg};
+    #[pymodule_export]
+    use crate::texts::keep_texts;
 
     #[pymodule_init]
     fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {

@@ -27,6 +27,7 @@ __all__ = [
     "fingerprint",
     "first_equal",
     "header_bytes",
+    "keep_texts",
     "plan_bands",
     "quantize",
     "simd_level",
@@ -98,7 +99,7 @@ class DocumentSigner:
 
 @final
 class DocumentLinks:
-    def __new__(cls) -> DocumentLinks: ...
+    def __new__(cls, pending: int) -> DocumentLinks: ...
     def add(self, hashes: Buffer, documents: Buffer) -> None: ...
     def take(self) -> bytes: ...
 
@@ -131,6 +132,7 @@ def decode_jpeg(file: Buffer, size: tuple[int, int] | None = None) -> tuple[byte
 def cut_texts(
     texts: tuple[Buffer, int, Buffer, int, int], ranges: Buffer, border: str, unit: int
 ) -> tuple[bytes, bytes, bytes]: ...
+def keep_texts(texts: tuple[Buffer, int, Buffer, int, int], kept: Buffer) -> tuple[bytes, bytes]: ...
 def text_ngrams(unit: str, size: int, folded: bool, texts: tuple[Buffer, int, Buffer, int, int]) -> bytes: ...
 
 @final

@@ -13,7 +13,7 @@ import zstandard
 from tests.mithril.dedup.documents import planted
 
 from mithril.core.config import CoreSettings
-from mithril.core.errors import ExistsError, InputError, MithrilError, NotFoundError
+from mithril.core.errors import ConfigError, ExistsError, InputError, MithrilError, NotFoundError
 from mithril.core.progress import Step
 from mithril.core.store import Store
 from mithril.dedup import deduplicate, deduplicate_table
@@ -102,8 +102,9 @@ def test_a_folder_of_any_store_is_written_to_any_store(
     store.put("raw/readme.txt", b"nothing to read")
     memory = store_url.startswith("memory://")
     source, target = (store_url, store_url + "-out") if memory else (store_url + "/raw", store_url + "/clean")
-    # The smallest memory: nothing is held between the passes.
-    report = deduplicate(source, target, memory_bytes=1 << 20, threads=2)
+    # Nothing is held between the passes.
+    monkeypatch.setattr("mithril.dedup.scan._HELD_SHARE", 1 << 30)
+    report = deduplicate(source, target, threads=2)
     prefix = "raw/" if memory else ""
     with Store.open(target, core_settings) as output:
         found = pq.read_table(pa.BufferReader(output.get(prefix + "b/one.parquet")))["id"].to_pylist()
@@ -216,19 +217,33 @@ def test_unusual_lines_stay_as_they_are(tmp_path: Path, line: bytes) -> None:
     assert (tmp_path / "out" / "a.jsonl").read_bytes() == GOOD + line + b"\n"
 
 
-def test_a_file_that_changes_during_a_run_is_an_error_and_not_written(tmp_path: Path, table: pa.Table) -> None:
+def test_a_file_that_changes_during_a_run_is_an_error_and_not_written(
+    tmp_path: Path, table: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pq.write_table(table, tmp_path / "in.parquet")
 
     def change(step: Step) -> None:
         if step.name == "read":
             pq.write_table(table.slice(5), tmp_path / "in.parquet")
 
-    # The estimate is above half of the smallest memory, so the file is read twice.
-    big = pa.concat_tables([table] * 20)
-    pq.write_table(big, tmp_path / "in.parquet")
+    # Nothing is held, so the file is read twice.
+    monkeypatch.setattr("mithril.dedup.scan._HELD_SHARE", 1 << 30)
     with pytest.raises(MithrilError, match="has changed since"):
-        deduplicate(str(tmp_path / "in.parquet"), str(tmp_path / "out"), memory_bytes=1 << 20, progress=change)
+        deduplicate(str(tmp_path / "in.parquet"), str(tmp_path / "out"), progress=change)
     assert not list((tmp_path / "out").glob("*")) or not (tmp_path / "out" / "in.parquet").exists()
+
+
+def test_memory_that_is_too_little_is_refused(tmp_path: Path) -> None:
+    texts = [f"{number} {number}" for number in range(30_000)]
+    pq.write_table(pa.table({"text": texts}), tmp_path / "many.parquet")
+    (tmp_path / "many.jsonl").write_text("".join(f'{{"text": "{text}"}}\n' for text in texts))
+    (tmp_path / "long.jsonl").write_text(json.dumps({"text": "word " * 100_000}) + "\n")
+    for name in ("many.parquet", "many.jsonl"):
+        with pytest.raises(ConfigError, match=r"documents take at least 1[0-9]* bytes of memory"):
+            deduplicate(str(tmp_path / name), str(tmp_path / "out"), memory_bytes=1 << 20, block_bytes=1 << 14)
+    with pytest.raises(InputError, match=r"long\.jsonl: documents of [0-9]* bytes are read together"):
+        deduplicate(str(tmp_path / "long.jsonl"), str(tmp_path / "out"), memory_bytes=1 << 20)
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize(

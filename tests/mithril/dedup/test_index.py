@@ -173,8 +173,8 @@ def test_a_damaged_index_is_named(tmp_path: Path) -> None:
     _filled(tmp_path / "index").close()
     sketches = next((tmp_path / "index").glob("*/sketches"))
     sketches.write_bytes(b"")
-    with pytest.raises(DamagedError, match="does not have the length"):
+    with pytest.raises(DamagedError, match="sketches does not have the length"):
         open_index(str(tmp_path / "index"))
     (tmp_path / "index" / "index.json").write_text("{}")
-    with pytest.raises(ConfigError, match="no index of documents"):
+    with pytest.raises(DamagedError, match="shape of the index cannot be read"):
         open_index(str(tmp_path / "index"))

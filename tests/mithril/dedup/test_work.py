@@ -141,7 +141,7 @@ def test_a_threshold_that_the_work_cannot_give_is_refused(folder: Path) -> None:
     path.write_bytes(path.read_bytes())
     with pytest.raises(InputError, match="inputs have changed"):
         rethreshold(work, str(folder / "again"), threshold=0.9)
-    assert json.loads((folder / "work" / "run.json").read_text())["format"] == 1
+    assert json.loads((folder / "work" / "run.json").read_text())["format"] == 2
 
 
 def test_little_memory_means_fewer_threads_and_no_mapping(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

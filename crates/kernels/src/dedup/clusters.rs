@@ -48,19 +48,31 @@ impl Clusters {
     }
 }
 
-/// For each hash the number of the first document with the same one.
-pub fn first_equal(hashes: impl Iterator<Item = u128>) -> Result<Vec<u32>> {
-    let mut order = Vec::new();
-    for hash in hashes {
-        let document = u32::try_from(order.len())
-            .map_err(|_| KernelError::Parameter("at most 4294967295 documents"))?;
-        order.push((hash, document));
-    }
+/// For each hash (little-endian) the number of the first document with the same one.
+pub fn first_equal(hashes: &[[u8; 16]]) -> Result<Vec<u32>> {
+    let documents = u32::try_from(hashes.len())
+        .map_err(|_| KernelError::Parameter("at most 4294967295 documents"))?;
+    let hash = |document: u32| u128::from_le_bytes(hashes[document as usize]);
+    // The highest bits of a hash and a number in one word: little is moved, and most differ in these bits.
+    #[allow(clippy::cast_possible_truncation)]
+    let mut order: Vec<u64> = (0..documents)
+        .map(|document| (hash(document) >> 64) as u64 >> 32 << 32 | u64::from(document))
+        .collect();
     order.sort_unstable();
-    let mut firsts = vec![0; order.len()];
-    for run in order.chunk_by(|left, right| left.0 == right.0) {
-        for &(_, document) in run {
-            firsts[document as usize] = run[0].1;
+    let mut firsts: Vec<u32> = (0..documents).collect();
+    let mut equal: Vec<(u128, u32)> = Vec::new();
+    for run in order
+        .chunk_by(|left, right| left >> 32 == right >> 32)
+        .filter(|run| run.len() > 1)
+    {
+        let numbers = run.iter().map(|word| (word & 0xffff_ffff) as u32);
+        equal.clear();
+        equal.extend(numbers.map(|document| (hash(document), document)));
+        equal.sort_unstable();
+        for run in equal.chunk_by(|left, right| left.0 == right.0) {
+            for &(_, document) in run {
+                firsts[document as usize] = run[0].1;
+            }
         }
     }
     Ok(firsts)
@@ -74,11 +86,21 @@ mod tests {
 
     #[test]
     fn the_first_of_equals_is_found() {
+        let firsts = |hashes: &[u128]| {
+            first_equal(
+                &hashes
+                    .iter()
+                    .map(|hash| hash.to_le_bytes())
+                    .collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(firsts(&[5, 3, 5, 3, 9]), Ok(vec![0, 1, 0, 1, 4]));
+        let high = 7 << 100;
         assert_eq!(
-            first_equal([5, 3, 5, 3, 9].into_iter()),
-            Ok(vec![0, 1, 0, 1, 4])
+            firsts(&[high, high | 1, 0, high | 1, high]),
+            Ok(vec![0, 1, 2, 1, 0])
         );
-        assert_eq!(first_equal([].into_iter()), Ok(vec![]));
+        assert_eq!(firsts(&[]), Ok(vec![]));
     }
 
     #[test]

@@ -1,26 +1,46 @@
 //! Pairs of documents that are worth comparing.
 
+use crate::error::{KernelError, Result};
+
 /// A collector of links between documents that agree on a band.
 ///
 /// A document is linked to the first one and to the previous one with the same hash: as many links as documents,
 /// however many are alike.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Links {
     pairs: Vec<u64>,
     /// The number of pairs that are in order and without repeats.
     sorted: usize,
+    /// New pairs beyond which repeats are removed early.
+    pending: usize,
 }
 
-/// Pairs beyond which repeats are removed early.
-const PENDING_MIN: usize = 1 << 20;
-
 impl Links {
-    /// Adds the links of one band: a hash for each of some documents, whose numbers rise.
-    pub fn add(&mut self, hashes: &[u64], documents: &[u32]) {
-        // The upper half of a hash and an index in one word: half of what a pair of both would move while it is sorted.
-        let mut order: Vec<u64> = (0..)
-            .zip(hashes)
-            .map(|(index, hash)| hash >> 32 << 32 | index)
+    /// A collector that holds so many new pairs, or as many as it has, before it removes repeats.
+    pub fn new(pending: usize) -> Self {
+        Self {
+            pairs: Vec::new(),
+            sorted: 0,
+            pending,
+        }
+    }
+
+    /// Adds the links of one band: the hashes (little-endian) of all documents, and the numbers, which rise, of those
+    /// that count.
+    pub fn add(&mut self, hashes: &[[u8; 8]], documents: &[u32]) -> Result<()> {
+        if documents
+            .last()
+            .is_some_and(|&last| last as usize >= hashes.len())
+        {
+            return Err(KernelError::Parameter(
+                "there is one hash for each document",
+            ));
+        }
+        let hash = |document: u32| u64::from_le_bytes(hashes[document as usize]);
+        // The upper half of a hash and a number in one word: half of what a pair of both would move while it is sorted.
+        let mut order: Vec<u64> = documents
+            .iter()
+            .map(|&document| hash(document) >> 32 << 32 | u64::from(document))
             .collect();
         order.sort_unstable();
         let mut equal: Vec<(u64, u32)> = Vec::new();
@@ -28,17 +48,18 @@ impl Links {
             .chunk_by(|left, right| left >> 32 == right >> 32)
             .filter(|run| run.len() > 1)
         {
-            let indices = run.iter().map(|word| (word & 0xffff_ffff) as usize);
+            let numbers = run.iter().map(|word| (word & 0xffff_ffff) as u32);
             equal.clear();
-            equal.extend(indices.map(|index| (hashes[index], documents[index])));
+            equal.extend(numbers.map(|document| (hash(document), document)));
             equal.sort_unstable();
             for run in equal.chunk_by(|left, right| left.0 == right.0) {
                 self.link(run);
             }
+            if self.pairs.len() - self.sorted > self.sorted.max(self.pending) {
+                self.tidy();
+            }
         }
-        if self.pairs.len() - self.sorted > self.sorted.max(PENDING_MIN) {
-            self.tidy();
-        }
+        Ok(())
     }
 
     fn link(&mut self, equal: &[(u64, u32)]) {
@@ -80,28 +101,36 @@ mod tests {
             .collect()
     }
 
+    fn bytes(hashes: &[u64]) -> Vec<[u8; 8]> {
+        hashes.iter().map(|hash| hash.to_le_bytes()).collect()
+    }
+
     #[test]
     fn equal_hashes_link_to_the_first_and_the_previous() {
-        let mut links = Links::default();
-        links.add(&[7, 8, 7, 7, 9], &[0, 1, 2, 5, 6]);
-        links.add(&[1, 2, 1, 3, 2], &[0, 1, 2, 5, 6]);
+        let mut links = Links::new(100);
+        let documents = [0, 1, 2, 5, 6];
+        let mut add = |hashes| links.add(&bytes(hashes), &documents);
+        assert!(add(&[7, 8, 7, 7, 7, 7, 9]).is_ok());
+        assert!(add(&[1, 2, 1, 0, 0, 3, 2]).is_ok());
+        assert!(add(&[1, 2, 1, 0, 0, 3]).is_err());
         assert_eq!(unpacked(links), [(0, 2), (0, 5), (1, 6), (2, 5)]);
     }
 
     #[test]
     fn hashes_that_differ_in_their_lower_half_are_not_equal() {
-        let mut links = Links::default();
-        links.add(&[1 << 40 | 1, 1 << 40, 1 << 40 | 1, 1 << 40], &[3, 4, 5, 6]);
-        assert_eq!(unpacked(links), [(3, 5), (4, 6)]);
+        let mut links = Links::new(100);
+        let hashes = [1 << 40 | 1, 1 << 40, 1 << 40 | 1, 1 << 40];
+        assert!(links.add(&bytes(&hashes), &[0, 1, 2, 3]).is_ok());
+        assert_eq!(unpacked(links), [(0, 2), (1, 3)]);
     }
 
     #[test]
     fn links_of_equal_documents_grow_with_their_number_alone() {
-        let documents: Vec<u32> = (0..PENDING_MIN as u32).collect();
-        let hashes = vec![3; documents.len()];
-        let mut links = Links::default();
+        let documents: Vec<u32> = (0..100_000).collect();
+        let hashes = bytes(&vec![3; documents.len()]);
+        let mut links = Links::new(1000);
         for _ in 0..3 {
-            links.add(&hashes, &documents);
+            assert!(links.add(&hashes, &documents).is_ok());
             assert!(links.pairs.len() <= 4 * documents.len());
         }
         assert_eq!(links.finish().len(), 2 * documents.len() - 3);

@@ -5,6 +5,7 @@
 //! other texts; [`Ngrams`] finds texts that share a run of words with given ones.
 
 mod anchors;
+mod ascii;
 mod border;
 mod clusters;
 mod links;
@@ -17,6 +18,7 @@ mod sets;
 mod shingles;
 mod signer;
 mod text;
+mod words;
 
 pub use anchors::Anchors;
 pub use border::Border;

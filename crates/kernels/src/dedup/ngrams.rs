@@ -2,6 +2,7 @@
 
 use crate::dedup::shingles::Shingler;
 use crate::dedup::text::{Form, normalize};
+use crate::simd::Level;
 
 /// Bits of the filter for each n-gram, at least.
 const FILTER_BITS: usize = 16;
@@ -9,7 +10,7 @@ const FILTER_BITS: usize = 16;
 /// Appends the n-grams of a text, as hashes of 64 bits.
 pub fn ngrams(form: Form, shingler: &mut Shingler, text: &[u8], out: &mut Vec<u64>) {
     let mut normal = Vec::new();
-    normalize(form, text, &mut normal);
+    normalize(Level::best(), form, text, &mut normal);
     shingler.append_wide(&normal, out);
 }
 

@@ -1,10 +1,10 @@
 //! Shingles: hashes of all runs of n units of a text.
 
-use xxhash_rust::xxh3::xxh3_64;
-
 use crate::dedup::mix;
 use crate::dedup::text::characters;
+use crate::dedup::words::{ascii_words, words};
 use crate::error::{KernelError, Result};
+use crate::simd::{Level, for_each_level};
 
 /// A unit of which shingles are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub const SIZE_MAX: usize = 1024;
 
 /// The odd base of the rolling hash.
 const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Parts of a text that roll beside each other: each step waits for the one before.
+const PARTS: usize = 4;
 
 /// A maker of shingles, with buffers that are used again.
 #[derive(Clone, Debug)]
@@ -42,7 +44,10 @@ pub struct Shingler {
     size: usize,
     /// The factor with which a unit leaves the window: `BASE` to the power of the size.
     leaving: u64,
+    level: Level,
     units: Vec<u64>,
+    hashes: Vec<u64>,
+    bits: Vec<u64>,
 }
 
 impl Shingler {
@@ -55,7 +60,10 @@ impl Shingler {
             unit,
             size,
             leaving,
+            level: Level::best(),
             units: Vec::new(),
+            hashes: Vec::new(),
+            bits: Vec::new(),
         })
     }
 
@@ -64,21 +72,29 @@ impl Shingler {
     /// A text of fewer units than a shingle has one, of all its units; one without units has none.
     pub fn append(&mut self, text: &[u8], out: &mut Vec<u32>) {
         self.read(text);
-        out.reserve(self.units.len());
-        self.roll(|hash| out.push(shingle(hash)));
+        self.roll();
+        narrow(self.level, &self.hashes, out);
     }
 
     /// Appends the shingles of a text as hashes of 64 bits, of which even very many hardly ever collide.
     pub fn append_wide(&mut self, text: &[u8], out: &mut Vec<u64>) {
         self.read(text);
-        self.roll(|hash| out.push(mix(hash)));
+        self.roll();
+        out.extend(self.hashes.iter().map(|&hash| mix(hash)));
     }
 
     fn read(&mut self, text: &[u8]) {
         self.units.clear();
         match self.unit {
-            Unit::Words if text.is_ascii() => ascii_words(text, &mut self.units),
-            Unit::Words => words(&characters(text), &mut self.units),
+            Unit::Words if text.is_ascii() => {
+                ascii_words(self.level, text, &mut self.bits, &mut self.units);
+            }
+            Unit::Words => words(
+                self.level,
+                &characters(text),
+                &mut self.bits,
+                &mut self.units,
+            ),
             Unit::Characters => {
                 let text = characters(text);
                 self.units
@@ -96,101 +112,72 @@ impl Shingler {
         }
     }
 
-    #[inline]
-    fn roll(&self, mut take: impl FnMut(u64)) {
+    /// Puts the hashes of all windows of units into `hashes`.
+    fn roll(&mut self) {
         let first = self.units.len().min(self.size);
-        if first == 0 {
+        let windows = if first == 0 {
+            0
+        } else {
+            self.units.len() - first + 1
+        };
+        self.hashes.resize(windows, 0);
+        let part = windows / PARTS;
+        if part == 0 {
+            self.roll_part(0, windows);
             return;
         }
-        let mut hash = self.units[..first].iter().fold(0_u64, |hash, &unit| {
-            hash.wrapping_mul(BASE).wrapping_add(unit)
-        });
-        take(hash);
-        for (&gone, &come) in self.units.iter().zip(&self.units[first..]) {
-            hash = hash
-                .wrapping_mul(BASE)
-                .wrapping_add(come)
-                .wrapping_sub(gone.wrapping_mul(self.leaving));
-            take(hash);
-        }
-    }
-}
-
-/// The upper half of the mixed hash. Sets of millions of shingles lose one in thousands to equal hashes.
-#[allow(clippy::cast_possible_truncation)]
-fn shingle(hash: u64) -> u32 {
-    (mix(hash) >> 32) as u32
-}
-
-fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() | (byte == b'_')
-}
-
-/// Hashes of the words of ASCII text. Borders of words are found 64 bytes at a time.
-fn ascii_words(text: &[u8], units: &mut Vec<u64>) {
-    let mut start = 0;
-    let mut inside = 0_u64;
-    for (index, block) in text.chunks(64).enumerate() {
-        let bits = word_bits(block);
-        let mut borders = bits ^ ((bits << 1) | inside);
-        inside = bits >> 63;
-        while borders != 0 {
-            let bit = borders.trailing_zeros();
-            let at = index * 64 + bit as usize;
-            if bits >> bit & 1 == 1 {
-                start = at;
-            } else {
-                units.push(xxh3_64(&text[start..at]));
+        let mut hashes: [u64; PARTS] =
+            std::array::from_fn(|index| self.window(index * part, first));
+        for at in 0..part {
+            for (index, hash) in hashes.iter_mut().enumerate() {
+                let at = index * part + at;
+                self.hashes[at] = *hash;
+                if let Some(&come) = self.units.get(at + first) {
+                    *hash = self.moved(*hash, self.units[at], come);
+                }
             }
-            borders &= borders - 1;
+        }
+        self.roll_part(PARTS * part, windows);
+    }
+
+    /// The same for some of the windows.
+    fn roll_part(&mut self, start: usize, end: usize) {
+        if start == end {
+            return;
+        }
+        let first = self.units.len().min(self.size);
+        let mut hash = self.window(start, first);
+        self.hashes[start] = hash;
+        for at in start + 1..end {
+            hash = self.moved(hash, self.units[at - 1], self.units[at + first - 1]);
+            self.hashes[at] = hash;
         }
     }
-    if inside == 1 {
-        units.push(xxh3_64(&text[start..]));
+
+    fn window(&self, start: usize, units: usize) -> u64 {
+        let window = &self.units[start..start + units];
+        window.iter().fold(0, |hash: u64, &unit| {
+            hash.wrapping_mul(BASE).wrapping_add(unit)
+        })
+    }
+
+    /// The hash of a window that is moved by one unit.
+    #[inline]
+    fn moved(&self, hash: u64, gone: u64, come: u64) -> u64 {
+        let change = come.wrapping_sub(gone.wrapping_mul(self.leaving));
+        hash.wrapping_mul(BASE).wrapping_add(change)
     }
 }
 
-/// A bit for each byte that belongs to a word.
-fn word_bits(block: &[u8]) -> u64 {
-    let mut flags = [0_u8; 64];
-    for (flag, &byte) in flags.iter_mut().zip(block) {
-        *flag = u8::from(is_word(byte));
-    }
-    let (eights, _) = flags.as_chunks::<8>();
-    eights.iter().rev().fold(0, |bits, eight| {
-        // The product moves the lowest bit of each byte into the highest byte.
-        let gathered = u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-        bits << 8 | gathered
-    })
+for_each_level! {
+    /// Appends the upper halves of the mixed hashes. Sets of millions of shingles lose one in thousands to equal hashes.
+    fn narrow(hashes: &[u64], out: &mut Vec<u32>) = narrow_body
 }
 
-fn words(text: &str, units: &mut Vec<u64>) {
-    let mut start = None;
-    for (at, letter) in text.char_indices() {
-        let alone = stands_alone(letter);
-        if !alone && (letter.is_alphanumeric() || letter == '_') {
-            start.get_or_insert(at);
-            continue;
-        }
-        if let Some(first) = start.take() {
-            units.push(xxh3_64(&text.as_bytes()[first..at]));
-        }
-        if alone {
-            units.push(xxh3_64(&text.as_bytes()[at..at + letter.len_utf8()]));
-        }
-    }
-    if let Some(first) = start {
-        units.push(xxh3_64(&text.as_bytes()[first..]));
-    }
-}
-
-/// True for letters of scripts that put no spaces between words: Thai, Lao, Tibetan, Burmese, Khmer, kana, Han.
-fn stands_alone(letter: char) -> bool {
-    matches!(letter,
-        '\u{0e01}'..='\u{0e30}' | '\u{0e40}'..='\u{0e46}' | '\u{0e81}'..='\u{0eb0}' | '\u{0ec0}'..='\u{0ec6}'
-        | '\u{0f40}'..='\u{0f6c}' | '\u{1000}'..='\u{102a}' | '\u{1780}'..='\u{17b3}'
-        | '\u{3041}'..='\u{3096}' | '\u{30a1}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}'
-        | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{323af}')
+#[allow(clippy::cast_possible_truncation)]
+#[inline(always)]
+fn narrow_body(hashes: &[u64], out: &mut Vec<u32>) {
+    out.extend(hashes.iter().map(|&hash| (mix(hash) >> 32) as u32));
 }
 
 #[cfg(test)]
@@ -227,13 +214,6 @@ mod tests {
     }
 
     #[test]
-    fn scripts_without_spaces_have_a_word_for_each_character() {
-        assert_eq!(shingles(Unit::Words, 1, "我爱北京天安门").len(), 7);
-        assert_eq!(shingles(Unit::Words, 1, "Python语言 rocks").len(), 4);
-        assert_eq!(shingles(Unit::Words, 1, "naïve Straße").len(), 2);
-    }
-
-    #[test]
     fn a_size_out_of_range_is_refused() {
         assert!(Shingler::new(Unit::Words, 0).is_err());
         assert!(Shingler::new(Unit::Words, SIZE_MAX + 1).is_err());
@@ -241,11 +221,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn words_of_ascii_are_the_words_of_any_text(text in "[\\x00-\\x7f]{0,200}") {
-            let (mut quick, mut general) = (Vec::new(), Vec::new());
-            ascii_words(text.as_bytes(), &mut quick);
-            words(&text, &mut general);
-            prop_assert_eq!(quick, general);
+        fn windows_hash_as_texts_of_their_own(units in prop::collection::vec(0_u32..50, 1..70), size in 1_usize..9) {
+            let bytes = |units: &[u32]| units.iter().flat_map(|unit| unit.to_le_bytes()).collect::<Vec<u8>>();
+            let mut shingler = Shingler::new(Unit::Tokens, size).expect("a valid size");
+            let (mut all, mut one) = (Vec::new(), Vec::new());
+            shingler.append(&bytes(&units), &mut all);
+            for window in units.windows(size.min(units.len())) {
+                shingler.append(&bytes(window), &mut one);
+            }
+            prop_assert_eq!(all, one);
         }
 
         #[test]

@@ -50,7 +50,7 @@ impl Signer {
 
     /// The hash of a text in its normal form.
     pub fn hash(&mut self, text: &[u8]) -> u128 {
-        normalize(self.form, text, &mut self.text);
+        normalize(self.level, self.form, text, &mut self.text);
         xxh3_128(&self.text)
     }
 

@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+use crate::dedup::ascii;
+use crate::simd::Level;
+
 /// A form in which texts are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -11,31 +14,16 @@ pub enum Form {
     Folded,
 }
 
-/// The byte that stands for an ASCII byte in the folded form: lower case, and a space for white space.
-const FOLDED: [u8; 256] = folded_table();
-
-const fn folded_table() -> [u8; 256] {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        #[allow(clippy::cast_possible_truncation)]
-        let value = byte as u8;
-        table[byte] = match value {
-            b'\t'..=b'\r' | b' ' => b' ',
-            _ => value.to_ascii_lowercase(),
-        };
-        byte += 1;
-    }
-    table
-}
-
 /// Writes a text in a form. Bytes that are not UTF-8 become U+FFFD in the folded form.
-pub fn normalize(form: Form, text: &[u8], out: &mut Vec<u8>) {
+pub fn normalize(level: Level, form: Form, text: &[u8], out: &mut Vec<u8>) {
     out.clear();
     match form {
         Form::Raw => out.extend_from_slice(text),
-        Form::Folded if text.is_ascii() => fold_ascii(text, out),
-        Form::Folded => fold(&String::from_utf8_lossy(text), out),
+        Form::Folded if text.is_ascii() => {
+            ascii::fold(level, text, true, out);
+            without_last_space(out);
+        }
+        Form::Folded => fold(level, &characters(text), out),
     }
 }
 
@@ -44,31 +32,59 @@ pub fn characters(text: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(text)
 }
 
-fn fold_ascii(text: &[u8], out: &mut Vec<u8>) {
-    out.resize(text.len(), 0);
-    let mut length = 0;
-    let mut space = true;
-    // Without a branch: a byte is written always, and kept unless it is a space after a space.
-    for &byte in text {
-        let folded = FOLDED[usize::from(byte)];
-        let is_space = folded == b' ';
-        out[length] = folded;
-        length += usize::from(!(is_space & space));
-        space = is_space;
+/// The place of the first byte from `start` on that is not ASCII, or the length.
+pub fn ascii_end(text: &[u8], start: usize) -> usize {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let (eights, rest) = text[start..].as_chunks::<8>();
+    for (index, eight) in eights.iter().enumerate() {
+        let high = u64::from_le_bytes(*eight) & HIGH;
+        if high != 0 {
+            return start + index * 8 + high.trailing_zeros() as usize / 8;
+        }
     }
-    if length > 0 && out[length - 1] == b' ' {
-        length -= 1;
-    }
-    out.truncate(length);
+    let found = rest.iter().position(|byte| !byte.is_ascii());
+    found.map_or(text.len(), |at| text.len() - rest.len() + at)
 }
 
-fn fold(text: &str, out: &mut Vec<u8>) {
-    let lower = text.to_lowercase();
-    for word in lower.split_whitespace() {
+fn fold(level: Level, text: &str, out: &mut Vec<u8>) {
+    // The lower case of this letter depends on those around it.
+    if text.contains('Σ') {
+        return fold_words(text, out);
+    }
+    let (mut at, mut space) = (0, true);
+    loop {
+        let end = ascii_end(text.as_bytes(), at);
+        space = ascii::fold(level, &text.as_bytes()[at..end], space, out);
+        let Some(letter) = text[end..].chars().next() else {
+            break;
+        };
+        at = end + letter.len_utf8();
+        if !letter.is_whitespace() {
+            let mut buffer = [0; 4];
+            for lower in letter.to_lowercase() {
+                out.extend_from_slice(lower.encode_utf8(&mut buffer).as_bytes());
+            }
+            space = false;
+        } else if !space {
+            out.push(b' ');
+            space = true;
+        }
+    }
+    without_last_space(out);
+}
+
+fn fold_words(text: &str, out: &mut Vec<u8>) {
+    for word in text.to_lowercase().split_whitespace() {
         if !out.is_empty() {
             out.push(b' ');
         }
         out.extend_from_slice(word.as_bytes());
+    }
+}
+
+fn without_last_space(out: &mut Vec<u8>) {
+    if out.last() == Some(&b' ') {
+        out.pop();
     }
 }
 
@@ -80,7 +96,7 @@ mod tests {
 
     fn folded(text: &[u8]) -> String {
         let mut out = Vec::new();
-        normalize(Form::Folded, text, &mut out);
+        normalize(Level::best(), Form::Folded, text, &mut out);
         String::from_utf8(out).expect("folded text is UTF-8")
     }
 
@@ -94,22 +110,36 @@ mod tests {
         assert_eq!(folded(b" \n\t "), "");
         assert_eq!(folded(b""), "");
         assert_eq!(folded(b"a\xff B"), "a\u{fffd} b");
+        assert_eq!(folded("ΟΔΟΣ \u{2003} ΣΑΣ".as_bytes()), "οδος σας");
     }
 
     #[test]
     fn the_raw_form_changes_nothing() {
         let mut out = Vec::new();
-        normalize(Form::Raw, b" A\xff  b", &mut out);
+        normalize(Level::best(), Form::Raw, b" A\xff  b", &mut out);
         assert_eq!(out, b" A\xff  b");
+    }
+
+    #[test]
+    fn runs_of_ascii_end_where_it_ends() {
+        let text = "0123456789abcdefghiä";
+        for start in 0..19 {
+            assert_eq!(ascii_end(text.as_bytes(), start), 19);
+        }
+        assert_eq!(ascii_end(b"0123456789", 3), 10);
+        assert_eq!(ascii_end(b"", 0), 0);
     }
 
     proptest! {
         #[test]
-        fn the_way_for_ascii_folds_as_the_general_one(text in "[\\x00-\\x7f]{0,80}") {
-            let (mut quick, mut general) = (Vec::new(), Vec::new());
-            fold_ascii(text.as_bytes(), &mut quick);
-            fold(&text, &mut general);
-            prop_assert_eq!(quick, general);
+        fn all_ways_fold_alike(text in "([a-dA-D \\t\\n]{0,20}[\\PC\u{a0}\u{3000}İΣ]{0,3}){0,5}") {
+            let mut whole = Vec::new();
+            fold_words(&text, &mut whole);
+            for level in Level::available() {
+                let mut out = b"left".to_vec();
+                normalize(level, Form::Folded, text.as_bytes(), &mut out);
+                prop_assert_eq!(&out, &whole, "{}", level.name());
+            }
         }
 
         #[test]

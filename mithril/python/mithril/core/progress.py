@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TextIO
 
-from mithril.core.telemetry import logger
+from mithril.core.telemetry import is_heard, logger
 
 _QUIET_S = 1.0
 _BAR_INTERVAL_S = 0.1
@@ -90,7 +90,7 @@ class Progress:
             bar = f"[{'#' * min(filled, _BAR_WIDTH):<{_BAR_WIDTH}}] " if step.total else ""
             self._stream.write(f"\r\x1b[K{bar}{step.text()}" + ("\n" if step.finished else ""))
             self._stream.flush()
-        else:
+        elif is_heard("core"):
             logger("core").info(step.text())
 
     def __enter__(self) -> Self:

@@ -106,6 +106,10 @@ class Source(abc.ABC):
     def chunk_bytes(self) -> int:
         """Estimated bytes of the largest chunk in memory."""
 
+    def documents_at_least(self) -> int:
+        """The number of documents that there are at least, as far as it is known before they are read."""
+        return 0
+
     @abc.abstractmethod
     def chunks(self, column: str, whole: bool) -> Iterator[Callable[[], Chunk]]:
         """The readers of the chunks, in order; they may run at the same time. `whole` asks for all columns."""

@@ -22,9 +22,15 @@ Pairs = npt.NDArray[np.uint64]
 HISTOGRAM_BINS = 50
 _HASH_BYTES = 16
 _SHINGLE_BYTES = 4
-# A comparison sorts copies of its sets.
-_COPIES = 2
+# A comparison has its sets as they were read and without repeats, and a table of the longest.
+_COPIES = 3
+_COMPARED_SHARE = 4
+# Pairs that are divided into comparisons together.
+_PAIRS = 1 << 16
 _MAPPED_SHARE = 4
+# Links that have not been sorted take this part of the memory at most.
+_LINKS_SHARE = 32
+_LINK_BYTES = 8
 _LATER = np.uint64(0xFFFF_FFFF)
 _EARLIER_SHIFT = np.uint64(32)
 
@@ -51,6 +57,12 @@ class Clustering:
         """The documents that are kept."""
         return np.asarray((self.kept == np.arange(len(self.kept), dtype=np.uint32)) & ~self.contaminated)
 
+    def several(self) -> tuple[Numbers, Numbers]:
+        """The first documents of the clusters of two and more, and their numbers of documents."""
+        others = np.sort(self.roots[self.roots != np.arange(len(self.roots), dtype=np.uint32)])
+        edges = np.flatnonzero(np.diff(others, prepend=-1, append=-1)) if len(others) else np.zeros(1, np.int64)
+        return others[edges[:-1]], (np.diff(edges) + 1).astype(np.uint32)
+
     def reason(self, document: int) -> str:
         """The reason why a document is not kept, by the name of what found it."""
         if self.contaminated[document]:
@@ -70,13 +82,12 @@ def cluster(scan: Scan, settings: DedupSettings) -> Clustering:
     equal = _packed(firsts[repeats], numbers[repeats])
     alike, candidates, histogram = np.zeros(0, np.uint64), 0, [0] * HISTOGRAM_BINS
     if scan.plan is not None:
-        pairs = _links(scan, compared & (firsts == numbers))
+        pending = settings.memory_bytes // _LINKS_SHARE // _LINK_BYTES
+        pairs = _links(scan, compared & (firsts == numbers), pending)
         candidates = len(pairs)
         alike = pairs
         if settings.verify and candidates:
-            similarity = _similarities(scan, pairs, settings)
-            alike = pairs[similarity >= settings.threshold]
-            histogram = [int(count) for count in np.histogram(similarity, HISTOGRAM_BINS, (0.0, 1.0))[0]]
+            alike, histogram = _alike(scan, pairs, settings)
     joined = np.concatenate((equal, alike))
     roots = np.frombuffer(_kernels.clusters(scan.documents, _bytes(joined)), np.uint32)
     kept = roots if settings.keep == "first" else _longest(roots, scan.lengths)
@@ -95,19 +106,27 @@ def _firsts(scan: Scan, compared: Booleans) -> Numbers:
     return firsts
 
 
-def _links(scan: Scan, distinct: Booleans) -> Pairs:
-    """The pairs that agree on a band, among the documents whose texts differ."""
+def _links(scan: Scan, distinct: Booleans, pending: int) -> Pairs:
+    """The pairs that agree on a band, among documents whose texts differ. At most so many new ones wait for sorting."""
     assert scan.plan is not None
     sizes = np.asarray(scan.spill.read(SIZES, np.uint32))
     numbers = np.flatnonzero(distinct & (sizes > 0)).astype(np.uint32)
-    links = _kernels.DocumentLinks()
+    links = _kernels.DocumentLinks(pending)
     for index in range(scan.plan.bands if len(numbers) else 0):
-        hashes = np.asarray(scan.spill.read(band(index), np.uint64))
-        links.add(_bytes(hashes[numbers]), _bytes(numbers))
+        links.add(_bytes(scan.spill.read(band(index), np.uint64)), _bytes(numbers))
     return np.frombuffer(links.take(), np.uint64)
 
 
-def _similarities(scan: Scan, pairs: Pairs, settings: DedupSettings) -> npt.NDArray[np.float64]:
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """The pairs of one comparison that are alike, and all of them by their similarity."""
+
+    alike: Pairs
+    histogram: npt.NDArray[np.int64]
+
+
+def _alike(scan: Scan, pairs: Pairs, settings: DedupSettings) -> tuple[Pairs, list[int]]:
+    """The pairs that are alike by their whole sets, and all pairs by their similarity."""
     # What is mapped counts as memory of this process, so only what is small against its memory is.
     small = scan.spill.size(SHINGLES) <= settings.memory_bytes // _MAPPED_SHARE
     mapped = scan.spill.map(SHINGLES) if small else None
@@ -115,28 +134,30 @@ def _similarities(scan: Scan, pairs: Pairs, settings: DedupSettings) -> npt.NDAr
     starts = np.asarray(scan.spill.read(STARTS, np.uint64))
     tasks = _comparisons(mapped or scan.spill, pairs, sizes, starts, settings)
     with mapped or nullcontext():
-        return np.concatenate(list(in_order(tasks, settings.workers)))
+        parts = list(in_order(tasks, settings.workers))
+    histogram = np.sum([part.histogram for part in parts], axis=0)
+    return np.concatenate([part.alike for part in parts]), [int(count) for count in histogram]
 
 
 def _comparisons(
     shingles: mmap.mmap | Spill, pairs: Pairs, sizes: Numbers, starts: Pairs, settings: DedupSettings
-) -> Iterator[Callable[[], npt.NDArray[np.float64]]]:
-    """Tasks whose sets fit into half of the memory, all threads together."""
-    budget = settings.memory_bytes // 2 // (settings.workers + 1)
-    earlier, later = _unpacked(pairs)
-    cost = np.cumsum((sizes[earlier].astype(np.int64) + sizes[later]) * _SHINGLE_BYTES * _COPIES)
-    start, done = 0, 0
-    while start < len(pairs):
-        end = max(int(np.searchsorted(cost, done + budget, side="right")), start + 1)
-        yield partial(_compare, shingles, pairs[start:end], sizes, starts, settings.threshold)
-        start, done = end, int(cost[end - 1])
+) -> Iterator[Callable[[], _Compared]]:
+    """Tasks whose sets fit into a part of the memory, all threads together."""
+    budget = settings.memory_bytes // _COMPARED_SHARE // (settings.workers + 1)
+    for first in range(0, len(pairs), _PAIRS):
+        part = pairs[first : first + _PAIRS]
+        earlier, later = _unpacked(part)
+        cost = np.cumsum((sizes[earlier].astype(np.int64) + sizes[later]) * _SHINGLE_BYTES * _COPIES)
+        start, done = 0, 0
+        while start < len(part):
+            end = max(int(np.searchsorted(cost, done + budget, side="right")), start + 1)
+            yield partial(_compare, shingles, part[start:end], sizes, starts, settings.threshold)
+            start, done = end, int(cost[end - 1])
 
 
-def _compare(
-    shingles: mmap.mmap | Spill, pairs: Pairs, sizes: Numbers, starts: Pairs, threshold: float
-) -> npt.NDArray[np.float64]:
+def _compare(shingles: mmap.mmap | Spill, pairs: Pairs, sizes: Numbers, starts: Pairs, threshold: float) -> _Compared:
     earlier, later = _unpacked(pairs)
-    documents = np.unique(np.concatenate((earlier, later)))
+    documents = _distinct(np.concatenate((earlier, later)))
     local = _packed(np.searchsorted(documents, earlier), np.searchsorted(documents, later))
     counts, places = sizes[documents], starts[documents]
     if isinstance(shingles, Spill):
@@ -145,11 +166,19 @@ def _compare(
             for start, count in zip(places.tolist(), counts.tolist(), strict=True)
         )
         places = np.cumsum(counts, dtype=np.uint64) - counts
-        return np.frombuffer(_similar(data, places, counts, local, threshold), np.float64)
-    found = _similar(shingles, places, counts, local, threshold)
-    # What was read of the file need not stay in this process.
-    shingles.madvise(mmap.MADV_DONTNEED)
-    return np.frombuffer(found, np.float64)
+        found = _similar(data, places, counts, local, threshold)
+    else:
+        found = _similar(shingles, places, counts, local, threshold)
+        # What was read of the file need not stay in this process.
+        shingles.madvise(mmap.MADV_DONTNEED)
+    similarity = np.frombuffer(found, np.float64)
+    return _Compared(pairs[similarity >= threshold], np.histogram(similarity, HISTOGRAM_BINS, (0.0, 1.0))[0])
+
+
+def _distinct(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The values in order, each once. numpy's own way imports its masked arrays."""
+    values = np.sort(values)
+    return values[np.concatenate(([True], values[1:] != values[:-1]))] if len(values) else values
 
 
 def _similar(shingles: bytes | mmap.mmap, places: Pairs, counts: Numbers, pairs: Pairs, threshold: float) -> bytes:

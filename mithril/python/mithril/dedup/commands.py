@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 import mithril.dedup
+from mithril.core.config import load
 from mithril.dedup.settings import DedupSettings
 
 
@@ -38,7 +39,12 @@ _CLUSTERING = (
     _option("keep", click.Choice(["first", "longest"])),
     _option("threads", int),
     click.option(
-        "--memory", "--memory-bytes", "memory_bytes", callback=_bytes, help="Memory for the run, such as 500MB or 4GB."
+        "--memory",
+        "--memory-bytes",
+        "memory_bytes",
+        callback=_bytes,
+        help="Memory of the run beyond the process itself (115 MB), such as 500MB or 4GB: facts on documents, inputs "
+        "in work and held, comparisons. A run that would take more is refused.",
     ),
     _option("substring_bytes", int),
     _option("substring_tokens", int),
@@ -72,6 +78,11 @@ def _print(report: Any, as_json: bool, output: str | None) -> None:
     click.echo(f"{report.seconds:.1f} s" + ("" if report.dry_run else f"; the report is _dedup.html in {output}"))
 
 
+def _own_process(options: dict[str, Any]) -> None:
+    settings = load(DedupSettings, {"memory_bytes": options["memory_bytes"]}).settings
+    mithril.dedup.own_process(settings.memory_bytes)
+
+
 @dedup.command()
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("--output", help="URL or folder that takes the files, each under its name, and the report.")
@@ -93,7 +104,7 @@ def run(
 ) -> None:
     """Write INPUTS, URLs of files and folders of Parquet, JSON lines, CSV or Arrow, without their duplicates."""
     options["verify"] = False if no_verify else None
-    mithril.dedup.own_process()
+    _own_process(options)
     _print(mithril.dedup.deduplicate(list(inputs), output, dry_run=dry_run, **options), as_json, output)
 
 
@@ -104,6 +115,7 @@ def run(
 def rethreshold(work: str, output: str | None, no_verify: bool, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Run again with another threshold, from the folder WORK that `run --keep-work` left; nothing is hashed again."""
     options["verify"] = False if no_verify else None
+    _own_process(options)
     _print(mithril.dedup.rethreshold(work, output, dry_run=dry_run, **options), as_json, output)
 
 

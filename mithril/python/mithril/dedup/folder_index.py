@@ -6,14 +6,17 @@ import json
 import os
 import re
 import shutil
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from mithril.core.errors import ConfigError, DamagedError, NotFoundError
+from mithril.dedup.checked_values import CheckedValues, Values, checksum, open_checked, write_checked
 from mithril.dedup.chunks import Integers
 from mithril.dedup.index import SKETCH_BYTES, Bytes, DocumentIndex, Entries, IndexShape, IndexStatistics
 
@@ -21,7 +24,7 @@ _SHAPE, _SEGMENTS, _LOCK = "index.json", "segments.json", "lock"
 _SKETCHES = "sketches"
 # Documents in memory beyond which they are written.
 _PENDING_MAX = 200_000
-_TEXT = "V16"
+_TEXT = "S16"
 _SEGMENT_NAME = re.compile(r"\d{12}-\d{1,10}")
 
 
@@ -29,16 +32,39 @@ _SEGMENT_NAME = re.compile(r"\d{12}-\d{1,10}")
 class _Column:
     """Keys in order, each once, and the document that holds each."""
 
-    keys: npt.NDArray[np.generic]
-    documents: npt.NDArray[np.uint64]
+    keys: Values
+    documents: Values
 
-    def holders(self, keys: npt.NDArray[np.generic]) -> Integers:
+    def holders(self, keys: Values) -> Integers:
         """The holders of keys; -1 for none."""
         if not len(self.keys):
             return np.full(len(keys), -1, np.int64)
         places = np.searchsorted(self.keys, keys)
         places[places == len(self.keys)] = 0
         return np.where(self.keys[places] == keys, self.documents[places].astype(np.int64), -1)
+
+    def whole(self) -> Self:
+        """The column in memory."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredColumn:
+    """The same in files."""
+
+    keys: CheckedValues
+    documents: CheckedValues
+
+    def holders(self, keys: Values) -> Integers:
+        """The holders of keys; -1 for none."""
+        places = self.keys.places(keys)
+        there = np.flatnonzero(places >= 0)
+        places[there] = self.documents.at(places[there]).astype(np.int64)
+        return places
+
+    def whole(self) -> _Column:
+        """The column in memory."""
+        return _Column(self.keys.whole(), self.documents.whole())
 
 
 @dataclass(slots=True)
@@ -47,9 +73,21 @@ class _Segment:
 
     first: int
     documents: int
-    columns: list[_Column]
-    sketches: Bytes
+    columns: Sequence[_Column | _StoredColumn]
+    sketches: Bytes | CheckedValues
     folder: Path | None = None
+
+    def sketches_at(self, places: Integers) -> Bytes:
+        """The sketches of some documents."""
+        if isinstance(self.sketches, CheckedValues):
+            return self.sketches.at(places).view(np.uint8).reshape(-1, SKETCH_BYTES)
+        return self.sketches[places]
+
+    def all_sketches(self) -> Bytes:
+        """The sketches of all documents."""
+        if isinstance(self.sketches, CheckedValues):
+            return self.sketches.whole().view(np.uint8).reshape(-1, SKETCH_BYTES)
+        return self.sketches
 
 
 class FolderIndex(DocumentIndex):
@@ -61,7 +99,8 @@ class FolderIndex(DocumentIndex):
             if not create:
                 raise NotFoundError("there is no index of documents", str(self._folder))
             self._begin(shape)
-        super().__init__(str(folder), IndexShape.from_json((self._folder / _SHAPE).read_bytes(), str(folder)))
+        shape_text = _read(self._folder / _SHAPE, "shape")
+        super().__init__(str(folder), IndexShape.from_json(shape_text, str(folder)))
         self._lock: IO[bytes] | None = None
         self._segments = [self._opened(name) for name in self._names()]
         self._pending: list[_Segment] = []
@@ -88,7 +127,7 @@ class FolderIndex(DocumentIndex):
             merged = _merged([segments.pop(), merged])
         segments.append(self._written(merged))
         names = [segment.folder.name for segment in segments if segment.folder is not None]
-        _replace(self._folder / _SEGMENTS, json.dumps(names).encode())
+        _replace(self._folder / _SEGMENTS, "segments", names)
         self._segments, self._pending = segments, []
         self._tidy(set(names))
 
@@ -122,7 +161,7 @@ class FolderIndex(DocumentIndex):
         found = np.zeros((len(documents), SKETCH_BYTES), np.uint8)
         for segment in (*self._segments, *self._pending):
             inside = np.flatnonzero((documents >= segment.first) & (documents < segment.first + segment.documents))
-            found[inside] = segment.sketches[documents[inside] - segment.first]
+            found[inside] = segment.sketches_at(documents[inside] - segment.first)
         return found
 
     def _next(self) -> int:
@@ -133,8 +172,8 @@ class FolderIndex(DocumentIndex):
         self._folder.mkdir(parents=True, exist_ok=True)
         if any(self._folder.iterdir()):
             raise ConfigError(f"{self._folder}: this folder has other files; name an empty one for an index")
-        _replace(self._folder / _SEGMENTS, b"[]")
-        _replace(self._folder / _SHAPE, shape.to_json())
+        _replace(self._folder / _SEGMENTS, "segments", [])
+        _replace(self._folder / _SHAPE, "shape", json.loads(shape.to_json()))
 
     def _become_writer(self) -> None:
         if self._lock is not None:
@@ -153,10 +192,7 @@ class FolderIndex(DocumentIndex):
         self._tidy(set(self._names()))
 
     def _names(self) -> list[str]:
-        try:
-            names = json.loads((self._folder / _SEGMENTS).read_bytes())
-        except (OSError, ValueError) as error:
-            raise DamagedError(f"{self._folder}: the list of segments cannot be read: {error}") from None
+        names = json.loads(_read(self._folder / _SEGMENTS, "segments"))
         if not isinstance(names, list) or any(not _SEGMENT_NAME.fullmatch(str(name)) for name in names):
             raise DamagedError(f"{self._folder}: the list of segments names what is no segment")
         return [str(name) for name in names]
@@ -172,10 +208,12 @@ class FolderIndex(DocumentIndex):
         temporary = self._folder / f"{name}.new"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
+        files: dict[str, Values] = {}
         for index, column in enumerate(segment.columns):
-            _write(temporary / f"{index}.keys", column.keys)
-            _write(temporary / f"{index}.documents", column.documents)
-        _write(temporary / _SKETCHES, segment.sketches)
+            whole = column.whole()
+            files |= {f"{index}.keys": whole.keys, f"{index}.documents": whole.documents}
+        files[_SKETCHES] = segment.all_sketches()
+        write_checked(temporary, files, self._ordered())
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self._folder / name)
         temporary.replace(self._folder / name)
@@ -183,24 +221,26 @@ class FolderIndex(DocumentIndex):
 
     def _opened(self, name: str) -> _Segment:
         folder = self._folder / name
+        kinds: dict[str, npt.DTypeLike] = {}
+        for index in range(1 + self.shape.bands):
+            kinds |= {f"{index}.keys": np.uint64 if index else _TEXT, f"{index}.documents": np.uint64}
+        kinds[_SKETCHES] = f"V{SKETCH_BYTES}"
         try:
             first, documents = (int(part) for part in name.split("-"))
-            columns = [
-                _Column(
-                    _mapped(folder / f"{index}.keys", np.dtype(np.uint64) if index else np.dtype(_TEXT)),
-                    _mapped(folder / f"{index}.documents", np.dtype(np.uint64)).view(np.uint64),
-                )
-                for index in range(1 + self.shape.bands)
-            ]
-            sketches = _mapped(folder / _SKETCHES, np.dtype(np.uint8)).view(np.uint8).reshape(-1, SKETCH_BYTES)
-        except (OSError, ValueError) as error:
-            raise DamagedError(f"{folder}: the segment cannot be read: {error}") from None
+            *pairs, sketches = open_checked(folder, kinds, self._ordered())
+        except (OSError, ValueError, struct.error) as error:
+            raise DamagedError(f"the segment cannot be read: {error}", str(folder)) from None
+        columns = [_StoredColumn(keys, held) for keys, held in zip(pairs[::2], pairs[1::2], strict=True)]
         if len(sketches) != documents or any(len(column.keys) != len(column.documents) for column in columns):
-            raise DamagedError(f"{folder}: the segment does not have the length that its name says")
+            raise DamagedError("the segment does not have the length that its name says", str(folder))
         return _Segment(first, documents, columns, sketches, folder)
 
+    def _ordered(self) -> frozenset[str]:
+        """The files whose values are in order."""
+        return frozenset(f"{index}.keys" for index in range(1 + self.shape.bands))
 
-def _keys(entries: Entries) -> "list[tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]]":
+
+def _keys(entries: Entries) -> "list[tuple[Values, npt.NDArray[np.bool_]]]":
     """The keys of each column, and which of them count."""
     texts = np.ascontiguousarray(entries.hashes).view(_TEXT).reshape(-1)
     return [(texts, entries.compared), *((band, entries.signed) for band in entries.bands.T)]
@@ -210,31 +250,36 @@ def _merged(segments: list[_Segment]) -> _Segment:
     """One segment of several that follow each other."""
     columns = []
     for index in range(len(segments[0].columns)):
-        keys = np.concatenate([segment.columns[index].keys for segment in segments])
-        documents = np.concatenate([segment.columns[index].documents for segment in segments])
+        parts = [segment.columns[index].whole() for segment in segments]
+        keys = np.concatenate([part.keys for part in parts])
+        documents = np.concatenate([part.documents for part in parts])
         order = np.argsort(keys, kind="stable")
         columns.append(_Column(keys[order], documents[order]))
-    sketches = np.concatenate([segment.sketches for segment in segments])
+    sketches = np.concatenate([segment.all_sketches() for segment in segments])
     return _Segment(segments[0].first, sum(segment.documents for segment in segments), columns, sketches)
 
 
-def _mapped(path: Path, kind: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
-    if not path.stat().st_size:
-        return np.zeros(0, kind)
-    return np.memmap(path, kind, "r")
+def _text(name: str, content: object) -> bytes:
+    return json.dumps({name: content}, sort_keys=True).encode()
 
 
-def _write(path: Path, values: npt.NDArray[np.generic]) -> None:
-    with path.open("wb") as file:
-        file.write(np.ascontiguousarray(values).view(np.uint8).data)
-        file.flush()
-        os.fsync(file.fileno())
+def _read(path: Path, name: str) -> bytes:
+    """The JSON of what `_replace` wrote."""
+    try:
+        found = json.loads(path.read_bytes())
+        content, check = found[name], found["check"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedError(f"the {name} of the index cannot be read: {error!r}", str(path)) from None
+    if check != checksum(_text(name, content)).hex():
+        raise DamagedError(f"the {name} of the index: not what was written; make the index again", str(path))
+    return json.dumps(content).encode()
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _replace(path: Path, name: str, content: object) -> None:
+    """Writes content under a name, with its checksum."""
     temporary = path.with_name(path.name + ".new")
     with temporary.open("wb") as file:
-        file.write(data)
+        file.write(json.dumps({name: content, "check": checksum(_text(name, content)).hex()}).encode())
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

@@ -21,7 +21,7 @@ from mithril.dedup.texts import place_of
 Bytes = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint64]
 
-FORMAT = 1
+FORMAT = 2
 HASH_BYTES = 16
 SKETCH_BYTES = 64
 # Bytes of sketches of different sets that agree by chance.

@@ -12,10 +12,12 @@ from mithril.dedup.arrow_file import open_version
 from mithril.dedup.chunks import Chunk, ChunkWriter, FileSource, Verdicts
 from mithril.dedup.sink import SinkFile
 from mithril.dedup.table import check_free, chunk_of, judged, marked_schema
+from mithril.dedup.texts import is_text
 
 # Pieces that a row group may have and is read as a whole.
-_PIECES_WHOLE = 4
+_PIECES_WHOLE = 3
 _BUFFER_BYTES = 1 << 20
+_BATCH_ROWS = 1024
 
 
 class ParquetSource(FileSource):
@@ -36,6 +38,10 @@ class ParquetSource(FileSource):
     def size_in_memory(self) -> int:
         """Estimated bytes in memory."""
         return sum(self._metadata.row_group(index).total_byte_size for index in range(self._metadata.num_row_groups))
+
+    def documents_at_least(self) -> int:
+        """The number of documents."""
+        return int(self._metadata.num_rows)
 
     def chunk_bytes(self) -> int:
         """Estimated bytes of the largest chunk in memory."""
@@ -76,13 +82,19 @@ class ParquetSource(FileSource):
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{self.name}: row group {index} cannot be read: {error}") from error
 
+    def _read_schema(self, columns: list[str] | None) -> pa.Schema:
+        return self._schema if columns is None else pa.schema([self._schema.field(name) for name in columns])
+
     def _where(self, column: str) -> str:
         return f"{self.name}: column {column!r}"
 
     def _read(self, index: int, column: str, whole: bool) -> Chunk:
         try:
             with pq.ParquetFile(open_version(self._store, self._info), metadata=self._metadata) as file:
-                table = file.read_row_group(index, columns=None if whole else [column], use_threads=False)
+                # Texts of a whole row group would be moved again and again as they grow; of parts, once.
+                columns = None if whole else [column]
+                batches = file.iter_batches(_BATCH_ROWS, row_groups=[index], columns=columns, use_threads=False)
+                table = pa.Table.from_batches(list(batches), self._read_schema(columns)).combine_chunks()
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{self.name}: row group {index} cannot be read: {error}") from error
         return chunk_of(table, column, self._where(column), table.nbytes, whole=whole)
@@ -106,7 +118,7 @@ class _ParquetWriter(ChunkWriter):
         dictionary = [
             name
             for name, kind in zip(schema.names, schema.types, strict=True)
-            if not (_is_text(kind) or pa.types.is_nested(kind))
+            if not (is_text(kind) or pa.types.is_nested(kind))
         ]
         self._file = pq.ParquetWriter(
             pa.PythonFile(target, mode="w"),
@@ -122,7 +134,3 @@ class _ParquetWriter(ChunkWriter):
 
     def close(self) -> None:
         self._file.close()
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_large_string(kind) or pa.types.is_string(kind) or pa.types.is_binary(kind))

@@ -12,7 +12,7 @@ from mithril.core.config import CoreSettings, load
 from mithril.core.errors import ConfigError, ExistsError, InputError
 from mithril.core.progress import Progress, Step
 from mithril.core.store import Store
-from mithril.dedup.chunks import Integers, Source
+from mithril.dedup.chunks import Source
 from mithril.dedup.clustering import Clustering, cluster
 from mithril.dedup.contamination import ngrams_of_evaluation
 from mithril.dedup.inputs import InputFile, find
@@ -138,7 +138,7 @@ def judged_sources(sources: Sequence[Source], settings: DedupSettings, mark: boo
             with Progress("compare", None, None) as done:
                 repeats = find_repeats(texts, read.lengths, clustering.is_kept, settings, spill, done)
     judge = Judge(clustering, repeats, mark)
-    samples = Samples(clustering, _sizes(clustering), tokens=settings.tokens)
+    samples = Samples(clustering, tokens=settings.tokens)
     for first, texts in _held_texts(sources, settings):
         samples.look(first, texts)
     report = _report(read, clustering, judge, repeats, settings, samples, [], [], started, dry_run=False)
@@ -148,7 +148,7 @@ def judged_sources(sources: Sequence[Source], settings: DedupSettings, mark: boo
 def report_of(read: Scan, clustering: Clustering, settings: DedupSettings) -> Report:
     """The report on documents whose texts are elsewhere: its samples are empty."""
     judge = Judge(clustering, None, mark=False)
-    samples = Samples(clustering, _sizes(clustering))
+    samples = Samples(clustering)
     return _report(read, clustering, judge, None, settings, samples, [], [], time.monotonic(), dry_run=False)
 
 
@@ -190,7 +190,7 @@ def _run(
         give_back()
         clustering = cluster(read, settings)
         give_back()
-        samples = Samples(clustering, _sizes(clustering), tokens=settings.tokens)
+        samples = Samples(clustering, tokens=settings.tokens)
         total = int(read.lengths.sum(dtype=np.int64))
         repeats = None
         if "substring" in settings.methods:
@@ -225,11 +225,6 @@ def _read(
         return scan(sources, settings, signing, spill, done, work)
 
 
-def _sizes(clustering: Clustering) -> Integers:
-    """The number of documents of each cluster, at its first document."""
-    return np.bincount(clustering.roots, minlength=len(clustering.roots)).astype(np.int64)
-
-
 def _file_reports(files: Sequence[InputFile], read: Scan, judge: Judge) -> list[FileReport]:
     reports, first = [], 0
     for file, rows in zip(files, read.rows, strict=True):
@@ -252,8 +247,7 @@ def _report(
     *,
     dry_run: bool,
 ) -> Report:
-    kept, sizes = judge.kept, _sizes(clustering)
-    several = sizes[sizes > 1]
+    kept, (_, several) = judge.kept, clustering.several()
     plan = read.plan
     recall, precision = plan.expected(settings.threshold) if plan else (0.0, 0.0)
     counts = np.unique(several, return_counts=True)

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from mithril.dedup.chunks import Integers
 from mithril.dedup.clustering import Clustering
 from mithril.dedup.report import ClusterReport, Sample
 
@@ -16,12 +15,12 @@ _CHARACTERS = 300
 class Samples:
     """The largest clusters, and the texts of some of their documents as they pass by."""
 
-    def __init__(self, clustering: Clustering, sizes: Integers, *, tokens: bool = False) -> None:
-        """`sizes` has the number of documents of each cluster, at its first document."""
+    def __init__(self, clustering: Clustering, *, tokens: bool = False) -> None:
         self._clustering = clustering
         self._tokens = tokens
-        largest = np.lexsort((np.arange(len(sizes)), -sizes))[:_CLUSTERS]
-        self._sizes = {int(root): int(sizes[root]) for root in largest if sizes[root] > 1}
+        firsts, sizes = clustering.several()
+        largest = np.lexsort((firsts, -sizes.astype(np.int64)))[:_CLUSTERS]
+        self._sizes = {int(firsts[place]): int(sizes[place]) for place in largest}
         self._texts: dict[int, str] = {}
         wanted = [self._members(root) for root in self._sizes]
         self._members_of = dict(zip(self._sizes, wanted, strict=True))

@@ -16,7 +16,7 @@ from mithril.core.progress import Progress
 from mithril.dedup.chunks import Booleans, Chunk, Source
 from mithril.dedup.ordered import in_order
 from mithril.dedup.plan import Plan
-from mithril.dedup.settings import DedupSettings
+from mithril.dedup.settings import DOCUMENT_BYTES, DedupSettings
 from mithril.dedup.spill import Spill
 from mithril.dedup.texts import lengths_of, place_of
 from mithril.dedup.work import Work
@@ -27,6 +27,7 @@ LENGTHS, PRESENT, OVERLAPS = "lengths", "present", "overlaps"
 # Documents that are signed in one call: what they need stays in the caches of the processor.
 _SLICE_ROWS = 512
 _SHINGLE_BYTES = 4
+_HELD_SHARE = 2
 
 
 def band(index: int) -> str:
@@ -93,8 +94,9 @@ def scan(
 ) -> Scan:
     """Reads all documents, those that the work has not yet. Without a plan only their texts are hashed."""
     found = Scan(spill, signing.plan)
+    settings.check_documents(sum(source.documents_at_least() for source in sources))
     # Half of the memory holds inputs until the second pass, half compares.
-    free = settings.memory_bytes // 2
+    free = settings.memory_bytes // _HELD_SHARE
     documents = 0 if work is None else _continued(work, signing, spill)
     for index, source in enumerate(sources):
         found.rows.append([] if work is None else list(work.rows[index]))
@@ -106,6 +108,7 @@ def scan(
             documents += signed.chunk.rows
             if documents > DOCUMENTS_MAX:
                 raise InputError(f"{source.name}: a run takes at most {DOCUMENTS_MAX} documents; divide the inputs")
+            settings.check_documents(documents)
             for name, parts in signed.columns.items():
                 spill.append(name, b"".join(parts))
             if work is not None:
@@ -126,7 +129,17 @@ def scan(
             raise InputError(f"{source.name}: no document has a text in {settings.column!r}; name the column")
     read = collected(spill, signing.plan, found.rows)
     read.held = found.held
+    _make_room(read, settings)
     return read
+
+
+def _make_room(read: Scan, settings: DedupSettings) -> None:
+    """Drops inputs that are held, which are read again, where the facts on documents need their memory."""
+    free = settings.memory_bytes - read.documents * DOCUMENT_BYTES
+    held = {index: sum(chunk.bytes for chunk in chunks) for index, chunks in read.held.items()}
+    for index in sorted(held, reverse=True):
+        if sum(held.values()) > free:
+            del held[index], read.held[index]
 
 
 def _continued(work: Work, signing: Signing, spill: Spill) -> int:
@@ -153,6 +166,7 @@ def _tasks(
 
 def _sign(read: Callable[[], Chunk], signing: Signing, spill: Spill, name: str, settings: DedupSettings) -> _Signed:
     chunk = read()
+    settings.check_chunk(name, chunk.bytes)
     check_kind(chunk, name, settings)
     texts = chunk.texts
     # The longest column goes at once, in whatever order the threads come.

@@ -7,11 +7,15 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from mithril.core.config import Settings
+from mithril.core.errors import ConfigError, InputError
 
 METHODS = ("exact", "minhash", "substring")
 
 # A chunk in work is there as it was stored, decoded, and in the form that is written.
 _COPIES = 3
+# Bytes in memory for each document while documents are clustered, and while they are written.
+DOCUMENT_BYTES = 48
+DOCUMENT_WRITTEN_BYTES = 24
 # Pieces that memory has room for at least.
 _PIECES = 16
 _PIECE_MIN = 1 << 20
@@ -61,7 +65,9 @@ class DedupSettings(Settings):
     ngram_matches: int = Field(1, ge=1, description="Shared n-grams from which a document is removed.")
     keep: Literal["first", "longest"] = Field("first", description="Document of a cluster that is kept.")
     threads: int = Field(0, ge=0, le=256, description="Threads that read and hash; 0 for one for each core.")
-    memory_bytes: int = Field(1 << 30, ge=1 << 20, description="Memory for inputs that are held and for comparing.")
+    memory_bytes: int = Field(
+        1 << 30, ge=1 << 20, description="Memory of a run beyond its process: facts on documents, inputs, comparisons."
+    )
     block_bytes: int = Field(
         8 << 20, ge=1 << 10, le=1 << 30, description="Bytes that are read at once, but for row groups."
     )
@@ -105,6 +111,28 @@ class DedupSettings(Settings):
         """The number of threads in use."""
         return self.threads or min(os.cpu_count() or 1, 16)
 
-    def workers_for(self, chunk_bytes: int) -> int:
-        """The number of threads for chunks of so many bytes: with little memory fewer are in work at once."""
-        return max(min(self.workers, self.memory_bytes // (_COPIES * max(chunk_bytes, 1)) - 1), 1)
+    def workers_for(self, chunk_bytes: int, documents: int = 0) -> int:
+        """The number of threads for chunks of so many bytes: with little memory fewer are in work at once.
+
+        The facts on documents that are known, and kept in memory, leave less.
+        """
+        free = self.memory_bytes - documents * DOCUMENT_WRITTEN_BYTES
+        return max(min(self.workers, free // (_COPIES * max(chunk_bytes, 1)) - 1), 1)
+
+    def check_chunk(self, name: str, chunk_bytes: int) -> None:
+        """Raises InputError where documents that are read together do not fit into the memory."""
+        least = _COPIES * chunk_bytes
+        if least > self.memory_bytes:
+            raise InputError(
+                f"{name}: documents of {chunk_bytes} bytes are read together, which takes {least} bytes of memory; "
+                f"memory_bytes is {self.memory_bytes}"
+            )
+
+    def check_documents(self, documents: int) -> None:
+        """Raises ConfigError where the facts on so many documents do not fit into the memory."""
+        least = documents * DOCUMENT_BYTES
+        if least > self.memory_bytes:
+            raise ConfigError(
+                f"{documents} documents take at least {least} bytes of memory, and memory_bytes is "
+                f"{self.memory_bytes}; give more, or divide the inputs"
+            )

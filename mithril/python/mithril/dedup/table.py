@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from mithril.core.errors import InputError
 from mithril.dedup.chunks import Booleans, Chunk, Marks, Source, Verdicts, mark_names
-from mithril.dedup.texts import mask, numbers, validity
+from mithril.dedup.texts import is_text, kept_texts, mask, numbers, validity
 
 _CHUNK_ROWS = 8192
 _TOKEN_BYTES = 4
@@ -36,9 +36,7 @@ def texts_of(column: Any, where: str) -> Any:
     types = pa.types
     if types.is_string_view(kind) or types.is_binary_view(kind):
         column = column.cast(pa.large_binary())
-    elif not (
-        types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind) or types.is_large_binary(kind)
-    ):
+    elif not is_text(kind):
         raise InputError(
             f"{where} holds {column.type}; a column of strings, binary values or lists of tokens is needed"
         )
@@ -138,6 +136,10 @@ class TableSource(Source):
         """Estimated bytes in memory."""
         return 0
 
+    def documents_at_least(self) -> int:
+        """The number of documents."""
+        return int(self._table.num_rows)
+
     def chunk_bytes(self) -> int:
         """Estimated bytes of the largest chunk in memory."""
         return 0
@@ -158,10 +160,18 @@ def filtered(table: Any, kept: Booleans) -> Any:
     """The rows that are kept."""
     if kept.all():
         return table
+    columns = [_filtered_column(column, kept) for column in table.columns]
+    return pa.Table.from_arrays(columns, schema=table.schema)
+
+
+def _filtered_column(column: Any, kept: Booleans) -> Any:
+    if column.num_chunks == 1 and is_text(column.type):
+        return kept_texts(column.chunk(0), kept)
     try:
-        return table.filter(mask(kept))
+        return column.filter(mask(kept))
     except pa.ArrowNotImplementedError:
         # Arrow does not filter columns of views yet; slices it has of every type.
         edges = np.flatnonzero(np.diff(kept, prepend=False, append=False))
-        runs = [table.slice(start, end - start) for start, end in zip(edges[::2], edges[1::2], strict=True)]
-        return pa.concat_tables(runs) if runs else table.slice(0, 0)
+        runs = [column.slice(start, end - start) for start, end in zip(edges[::2], edges[1::2], strict=True)]
+        chunks = [chunk for run in runs for chunk in run.chunks]
+        return pa.chunked_array(chunks, column.type)

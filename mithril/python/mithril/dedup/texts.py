@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from mithril import _kernels
 from mithril.dedup.chunks import Booleans, Integers
 
 Place = tuple[memoryview, int, memoryview, int, int]
@@ -14,6 +15,14 @@ Place = tuple[memoryview, int, memoryview, int, int]
 # Buffers of an Arrow array of strings.
 _OFFSETS, _DATA = 1, 2
 _EMPTY = bytes(8)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """True for strings and binary values with offsets."""
+    types = pa.types
+    return bool(
+        types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind) or types.is_large_binary(kind)
+    )
 
 
 def place_of(texts: Any) -> Place:
@@ -39,6 +48,17 @@ def bytes_of(place: Place) -> memoryview:
         return memoryview(b"")
     bounds = np.frombuffer(offsets, f"<i{width}")
     return data[int(bounds[first]) : int(bounds[first + count])]
+
+
+def kept_texts(texts: Any, kept: Booleans) -> Any:
+    """The texts that are kept. Arrow's own filter lets its memory grow step by step, and touches half as much again."""
+    offsets, data = _kernels.keep_texts(place_of(texts), np.ascontiguousarray(kept).view(np.uint8).data)
+    present = None
+    if texts.null_count:
+        bits = np.packbits(np.asarray(texts.is_valid())[kept], bitorder="little")
+        present = pa.py_buffer(bits.tobytes())
+    count = int(np.count_nonzero(kept))
+    return pa.Array.from_buffers(texts.type, count, [present, pa.py_buffer(offsets), pa.py_buffer(data)])
 
 
 def validity(texts: Any) -> Any:

@@ -13,7 +13,7 @@ from mithril.core.errors import ConfigError, DamagedError
 from mithril.dedup.inputs import InputFile
 from mithril.dedup.settings import DedupSettings
 
-FORMAT = 1
+FORMAT = 2
 _RUN, _JOURNAL, _COLUMNS = "run.json", "journal.jsonl", "columns"
 
 

@@ -90,7 +90,7 @@ class Writing:
     def run(self, files: Sequence[InputFile], store: Store | None, mark: bool, overwrite: bool) -> None:
         """Writes all files into the store; without one only the samples are looked at."""
         largest = max((file.source.chunk_bytes() for file in files), default=0)
-        workers = self._settings.workers_for(largest)
+        workers = self._settings.workers_for(largest, self._read.documents)
         # Files beside each other where there are enough of them, otherwise the chunks of one file.
         wide = len(files) >= workers
         threads = 1 if wide else workers
@@ -102,7 +102,7 @@ class Writing:
         """The texts of all documents, by chunks with their first number."""
         for index, file in enumerate(files):
             for first, chunk in self._chunks(
-                index, file, self._settings.workers_for(file.source.chunk_bytes()), whole=False
+                index, file, self._settings.workers_for(file.source.chunk_bytes(), self._read.documents), whole=False
             ):
                 yield first, chunk.texts
 

@@ -1,0 +1,36 @@
+"""Many like commands in one transaction."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import redis
+from tests.node import Node
+
+from mithril.dedup.redis_bulk import commands, exchange
+
+ROWS = np.array([[49, 50], [51, 52]], np.uint8)
+
+
+def test_commands_are_those_of_the_protocol() -> None:
+    made = commands(2, (b"SET",), (b"key:", ROWS), (ROWS, b"\r\n"))
+    assert made == b"".join(
+        b"*3\r\n$3\r\nSET\r\n$6\r\nkey:%s\r\n$4\r\n%s\r\n\r\n" % (digits, digits) for digits in (b"12", b"34")
+    )
+    assert commands(0, (b"PING",)) == b""
+
+
+@pytest.mark.parametrize("transaction", [False, True])
+def test_replies_come_in_order_and_an_error_is_raised(nodes: Callable[[int], Node], transaction: bool) -> None:
+    with redis.Redis(port=nodes(1).port, single_connection_client=False) as client:
+        client.flushall()
+        writes = commands(2, (b"SET",), (b"key:", ROWS), (ROWS,))
+        reads = commands(2, (b"GET",), (b"key:", ROWS))
+        replies = exchange(client, [writes, reads], 4, transaction=transaction)
+        assert replies[2:] == [b"12", b"34"]
+        wrong = commands(2, (b"LPUSH",), (b"key:", ROWS), (ROWS,))
+        with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+            exchange(client, [wrong, reads], 4, transaction=transaction)
+        # Nothing of that is left for who asks next.
+        assert client.get("key:12") == b"12"
+        assert exchange(client, [reads], 2, transaction=transaction) == [b"12", b"34"]
