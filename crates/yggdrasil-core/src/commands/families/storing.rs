@@ -13,9 +13,17 @@ const PACKED_MAX: u64 = 4096;
 /// A collection in the making.
 pub(in crate::commands) trait Making: Debug {
     /// Makes a bounded part of it. False when it is whole.
-    fn go_on(&mut self) -> bool;
+    ///
+    /// # Errors
+    /// The reply: nothing is stored then.
+    fn go_on(&mut self) -> Result<bool, CommandError>;
 
     fn result(&self) -> &Collection;
+
+    /// The number that is the reply, once it is whole.
+    fn count(&self) -> u64 {
+        self.result().len()
+    }
 }
 
 /// A result under way to its key.
@@ -32,11 +40,11 @@ impl<M: Making> Work for Storing<M> {
         context: &mut ShardContext<'_>,
         reply: &mut Reply<'_>,
     ) -> Result<Progress, CommandError> {
-        if self.making.go_on() {
+        if self.making.go_on()? {
             return Ok(Progress::More);
         }
         let (result, key) = (self.making.result(), context.key(&self.destination));
-        reply.count(result.len());
+        reply.count(self.making.count());
         if result.is_empty() {
             if context.shard.remove(&key, context.now) {
                 context.notify(KeyEvent::Del, &key);
