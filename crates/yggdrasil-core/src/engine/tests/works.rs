@@ -178,3 +178,104 @@ fn a_change_for_a_worker_that_dies_is_made_whole() {
     node.deliver(1);
     assert_eq!(node.replies(looks), b":2000\r\n");
 }
+
+#[test]
+fn a_long_sort_is_stored_as_a_short_one() {
+    let mut node = Node::start(&OPTIONS);
+    let client = node.connect(0);
+    let scrambled = |index: usize| (index * 7919 % MANY).to_string().into_bytes();
+    for key in keys_of_shards(&node) {
+        let name = [&b"{"[..], &key, b"} sorted"].concat();
+        node.fill(client, b"rpush", &key, |index| vec![scrambled(index)]);
+        let mut numbers: Vec<usize> = (0..MANY).collect();
+        let mut texts: Vec<_> = (0..MANY).map(scrambled).collect();
+        let places = texts.clone();
+        texts.sort();
+        let words = |numbers: &[usize]| -> Vec<Vec<u8>> {
+            let words = numbers.iter().map(|number| number.to_string().into_bytes());
+            words.collect()
+        };
+        let mut check = |options: &[&[u8]], expected: &[Vec<u8>]| {
+            let request = [&[&b"sort"[..], &key], options, &[b"store", &name]].concat();
+            let count = format!(":{}\r\n", expected.len());
+            assert_eq!(node.ask(client, &request), count.as_bytes());
+            let stored = node.ask(client, &[b"lrange", &name, b"0", b"-1"]);
+            assert!(strings(&stored) == expected, "{options:?}");
+            let request = [&[&b"sort"[..], &key], options].concat();
+            assert!(
+                strings(&node.ask(client, &request)) == expected,
+                "{options:?}"
+            );
+        };
+        check(&[], &words(&numbers));
+        check(&[b"limit", b"10", b"3000"], &words(&numbers[10..3010]));
+        check(&[b"limit", b"10", b"20"], &words(&numbers[10..30]));
+        check(&[b"limit", b"6000", b"20"], &[]);
+        check(&[b"alpha"], &texts);
+        check(&[b"by", b"nosort"], &places);
+        numbers.reverse();
+        check(&[b"desc"], &words(&numbers));
+        let back: Vec<_> = places.iter().rev().cloned().collect();
+        check(&[b"by", b"nosort", b"desc"], &back);
+        node.ask(client, &[b"rpush", &key, b"no number"]);
+        node.ask(client, &[b"set", &name, b"v"]);
+        let error = b"-ERR One or more scores can't be converted into double\r\n";
+        assert_eq!(node.ask(client, &[b"sort", &key, b"store", &name]), error);
+        assert_eq!(node.ask(client, &[b"get", &name]), b"$1\r\nv\r\n");
+    }
+}
+
+#[test]
+fn a_long_search_finds_what_is_near() {
+    let mut node = Node::start(&OPTIONS);
+    let client = node.connect(0);
+    // On the equator, to the east: the distances have the order of the members.
+    let degrees = |index: usize| format!("{}", index as f64 * 0.001).into_bytes();
+    let name_of = |index: usize| number(index);
+    for key in keys_of_shards(&node) {
+        let stored = [&b"{"[..], &key, b"} near"].concat();
+        node.fill(client, b"geoadd", &key, |index| {
+            vec![degrees(index), b"0".to_vec(), name_of(index)]
+        });
+        let around: [&[u8]; 4] = [b"fromlonlat", b"0", b"0", b"byradius"];
+        let mut find = |options: &[&[u8]]| {
+            let request = [&[&b"geosearch"[..], &key], &around[..], options].concat();
+            strings(&node.ask(client, &request))
+        };
+        // A degree has 111.2 km.
+        let within: Vec<_> = (0..4000).map(name_of).collect();
+        assert!(find(&[b"444.85", b"km", b"asc"]) == within);
+        let mut any = find(&[b"444.85", b"km"]);
+        any.sort();
+        assert!(any == within);
+        let back: Vec<_> = within.iter().rev().cloned().collect();
+        assert!(find(&[b"444.85", b"km", b"desc"]) == back);
+        assert!(find(&[b"444.85", b"km", b"desc", b"count", b"3"]) == back[..3]);
+        assert!(find(&[b"444.85", b"km", b"count", b"2000"]) == within[..2000]);
+        assert_eq!(find(&[b"444.85", b"km", b"count", b"7", b"any"]).len(), 7);
+        let pairs = find(&[b"444.85", b"km", b"asc", b"withdist"]);
+        assert_eq!(pairs.len(), 8000);
+        assert_eq!(pairs[0], name_of(0));
+        assert_eq!(pairs[2], name_of(1));
+        let mut store = |options: &[&[u8]]| {
+            let request = [
+                &[&b"geosearchstore"[..], &stored, &key],
+                &around[..],
+                options,
+            ];
+            let count = node.ask(client, &request.concat());
+            let members = node.ask(client, &[b"zrange", &stored, b"0", b"-1"]);
+            (count, strings(&members))
+        };
+        let (count, members) = store(&[b"444.85", b"km", b"storedist"]);
+        assert_eq!(count, b":4000\r\n");
+        assert!(members == within);
+        let (count, members) = store(&[b"444.85", b"km", b"count", b"1500", b"desc", b"storedist"]);
+        assert_eq!(count, b":1500\r\n");
+        assert!(members == within[2500..]);
+        let (count, mut members) = store(&[b"444.85", b"km"]);
+        members.sort();
+        assert_eq!(count, b":4000\r\n");
+        assert!(members == within);
+    }
+}
