@@ -56,6 +56,11 @@ def _each(request: Callable[[int, int], Request]) -> Callable[[range, int], Iter
     return requests
 
 
+def _script(*request: bytes) -> Request:
+    """A script that makes a request."""
+    return (b"EVAL", b"return redis.call(unpack(ARGV))", b"1", _KEY, *request)
+
+
 _COLLECTIONS = (
     _Collection(
         "sorted set",
@@ -64,6 +69,8 @@ _COLLECTIONS = (
             "read by range": (b"ZRANGE", _KEY, b"0", b"-1"),
             "popped from, a tenth": (b"ZPOPMIN", _KEY, b"%d" % (members // 10)),
             "cut by rank, by a tenth": (b"ZREMRANGEBYRANK", _KEY, b"0", b"%d" % (members // 10)),
+            "cut by a script, by a tenth": _script(b"ZREMRANGEBYRANK", _KEY, b"0", b"%d" % (members // 10)),
+            "stored by a script": _script(b"ZRANGESTORE", b"stored", _KEY, b"0", b"-1"),
             "unlinked": (b"UNLINK", _KEY),
         },
     ),
@@ -91,6 +98,7 @@ _COLLECTIONS = (
         lambda members: {
             "read": (b"LRANGE", _KEY, b"0", b"-1"),
             "searched": (b"LINSERT", _KEY, b"BEFORE", b"missing", b"new"),
+            "sorted and stored": (b"SORT", _KEY, b"ALPHA", b"STORE", b"stored"),
             "trimmed by half": (b"LTRIM", _KEY, b"%d" % (members // 2), b"-1"),
             "expired": (b"PEXPIRE", _KEY, b"1"),
         },

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::denials::DeniedWhere;
 use super::durability::AckChoice;
-use super::job::{Job, Lends, MaySteps};
+use super::job::{Job, Lends, MaySteps, Ran};
 use super::parked::Asker;
 use super::pending::{SessionRef, Waiter};
 use super::reservation::Deferred;
@@ -184,11 +184,15 @@ impl Engine {
         } else if shards.is_power_of_two() {
             self.execute_on_one(execution, shards.trailing_zeros() as usize);
         } else {
-            let tag = self.next_tag();
-            let mut transaction = Transaction::of_execution(execution, shards, None);
-            transaction.tag = tag;
-            self.begin_transaction(transaction);
+            self.start_transaction_of(execution, shards);
         }
+    }
+
+    fn start_transaction_of(&mut self, execution: Execution, shards: u64) {
+        let tag = self.next_tag();
+        let mut transaction = Transaction::of_execution(execution, shards, None);
+        transaction.tag = tag;
+        self.begin_transaction(transaction);
     }
 
     fn start_nested(&mut self, execution: Execution, parent: usize) {
@@ -222,12 +226,16 @@ impl Engine {
                 db,
                 protocol: Protocol::Resp3,
                 may_wait: false,
-                in_steps: MaySteps::No,
+                in_steps: MaySteps::MayAsk,
                 origin: Origin::default(),
                 ack: AckChoice::Default,
             };
             let before = self.shard.number();
             let ran = self.run_job(&job, &mut reply, Lends::Nothing);
+            if matches!(ran, Ran::Long) {
+                self.start_transaction_of(execution, 1 << shard);
+                return;
+            }
             assert!(ran.is_done(), "it was not allowed to wait");
             self.account(&job, 0, &reply);
             let due = self.number_due(job.ack, before);

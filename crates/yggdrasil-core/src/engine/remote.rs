@@ -11,6 +11,7 @@ use super::reservation::{Deferred, Ending, Reservation};
 use super::together::written;
 use super::tracking::Origin;
 use super::wire::{self, Reader, RequestHead};
+use super::works::Awaiting;
 use super::{Caller, Engine, Event};
 use crate::commands::{Change, CommandError, CommandId, Run};
 use crate::keyspace::{Key, ShardReader, hash_key};
@@ -228,10 +229,14 @@ impl Engine {
         end
     }
 
-    fn take_message(&mut self, message: Message<'_>) {
+    pub(super) fn take_message(&mut self, message: Message<'_>) {
         let kind = message.header.kind;
         let is_reply = matches!(kind, FrameKind::Reply | FrameKind::Part);
         if !is_reply && self.links.is_outdated(message.from, &message.header) {
+            return;
+        }
+        if !self.steps.works.is_empty() && self.is_behind_work(&message) {
+            self.steps.behind.push_back(message.into_owned());
             return;
         }
         match kind {
@@ -360,7 +365,7 @@ impl Engine {
                     may_wait: header.tag == 0,
                     in_steps: match header.tag {
                         0 => MaySteps::MayAsk,
-                        _ => MaySteps::No,
+                        _ => MaySteps::Yes,
                     },
                     origin: head.origin,
                     ack: head.ack,
@@ -404,7 +409,13 @@ impl Engine {
                 self.lending.clear();
                 self.start_alone_for(asker, job);
             }
-            Ran::Done | Ran::TooEarly | Ran::Begun(_) => {
+            Ran::Begun(work) => {
+                self.account(job, head.client, reply);
+                let header = *header;
+                let awaiting = Awaiting::There { from, header };
+                self.begin_work(awaiting, job, before, reply.to_vec(), work);
+            }
+            Ran::Done | Ran::TooEarly => {
                 self.account(job, head.client, reply);
                 match self.lending.take_rest() {
                     Some(rest) => self.lodge(from, header, rest, reply),
@@ -552,6 +563,7 @@ impl Engine {
                 .reserved
                 .filter(|reservation| reservation.coordinator == other);
             if let Some(reservation) = reservation {
+                self.end_lost_work();
                 self.end_lost_group(&reservation);
                 self.reserved = None;
                 self.gate.set_busy(false);

@@ -304,12 +304,12 @@ impl Engine {
         is_for_client && self.table.spec(command).flags.has(Flags::READONLY)
     }
 
-    /// True for a request that has its transaction for itself, and the own shard alone.
+    /// True for a request of a transaction that the own shard alone executes, and that is no try of one that may wait.
     pub(super) fn gathers_in_steps(&self, gather: usize) -> bool {
         let gathering = &self.gathers[gather];
         match gathering.receiver {
             Receiver::Transaction(id) => {
-                gathering.parts.len() == 1 && self.transactions[id].is_lone()
+                gathering.parts.len() == 1 && self.transactions[id].spread.is_none()
             }
             Receiver::Slot { .. } => false,
         }

@@ -8,6 +8,7 @@ use super::output::Tail;
 use super::pending::{Gather, Receiver, Waiter};
 use super::session::{Gates, Listener, Queued, Wait};
 use super::views::Lending;
+use super::works::Awaiting;
 use crate::commands::{CommandId, EachHandler, Flags, Join, Keys, Route, Run, scan};
 use crate::keyspace::EventClasses;
 use crate::resp::{Args, ArgsBuffer, Lend, Protocol, Reply};
@@ -331,7 +332,7 @@ impl Engine {
             let ran = self.run_job(&job, &mut reply, lends);
             self.gathers[gather].tail = self.lending.take_rest().map(Tail::Here);
             if let Ran::Begun(work) = ran {
-                self.begin_work(gather, &job, before, reply, work);
+                self.begin_work(Awaiting::Gather(gather), &job, before, reply, work);
                 return gather;
             }
             assert!(ran.is_done(), "it was not allowed to wait");

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::denials::DeniedWhere;
-use super::job::{Job, Lends, MaySteps};
+use super::job::{Job, Lends, MaySteps, Ran};
 use super::pending::{SessionRef, Waiter};
 use super::reservation::Ending;
 use super::script_queries::write_time;
@@ -158,7 +158,13 @@ impl Engine {
         match way {
             None => {}
             Some((command, Way::Here)) => {
-                self.run_script_job(&mut script, command, &request.as_args(), &mut answer);
+                let done =
+                    self.run_script_job(&mut script, command, &request.as_args(), &mut answer);
+                if !done {
+                    script.run.answer(answer);
+                    self.nest_script_request(script, args, command, request);
+                    return (None, Step::Gone);
+                }
             }
             Some((command, Way::At(shard))) => {
                 script.run.answer(answer);
@@ -292,14 +298,15 @@ impl Engine {
         }
     }
 
-    /// Executes a request of a script on the own shard.
+    /// Executes a request of a script on the own shard. False for one that is to be executed in steps, and has changed
+    /// nothing.
     fn run_script_job(
         &mut self,
         script: &mut ScriptRun,
         command: CommandId,
         args: &Args<'_>,
         answer: &mut Vec<u8>,
-    ) {
+    ) -> bool {
         self.note_write(script, command);
         let job = Job {
             command,
@@ -308,18 +315,22 @@ impl Engine {
             db: script.db,
             protocol: script.run.protocol(),
             may_wait: false,
-            in_steps: MaySteps::No,
+            in_steps: MaySteps::MayAsk,
             origin: self.origin_of_script(script, command),
             ack: script.ack,
         };
         let before = self.shard.number();
         let ran = self.run_job(&job, answer, Lends::Nothing);
+        if matches!(ran, Ran::Long) {
+            return false;
+        }
         assert!(ran.is_done(), "it was not allowed to wait");
         self.account(&job, script.client, answer);
         if let Held::Transaction(id) = script.held {
             let part = self.part_of_group(script.ack, before);
             self.note_part_of(id, self.me, part);
         }
+        true
     }
 
     fn send_script_request(
@@ -350,7 +361,7 @@ impl Engine {
         self.waiting.scripts[id].run.give_request(request);
     }
 
-    /// Executes a request of a script that needs more than one shard, or Python, in the transaction of the script.
+    /// Executes a request of a script that needs more than one shard, or Python, or steps, in the transaction of the script.
     fn nest_script_request(
         &mut self,
         mut script: ScriptRun,

@@ -167,14 +167,6 @@ impl Transaction {
         self.asker.is_none() && self.nesting.parent.is_none() && self.nesting.execution.is_none()
     }
 
-    /// True for a request by itself, which may be executed in steps: nothing comes behind it.
-    pub(super) fn is_lone(&self) -> bool {
-        !self.exec
-            && self.nesting.parent.is_none()
-            && self.nesting.execution.is_none()
-            && self.spread.is_none()
-    }
-
     /// Takes what is made later of a reply that has so many bytes, the replies of its requests last.
     fn take_tails(&mut self, bytes: usize) -> Tails {
         let before = bytes.saturating_sub(self.reply.len());
@@ -474,7 +466,9 @@ impl Engine {
             };
             // The reply of what is executed here comes behind those that are awaited, and events come in order.
             let is_in_order = self.shard.tells_events() || self.is_answered_here(id, next);
-            if !transaction.gathers.is_empty() && is_in_order {
+            if !transaction.gathers.is_empty()
+                && (is_in_order || self.is_at_work(&transaction.gathers))
+            {
                 return;
             }
             let next = self.transactions[id]

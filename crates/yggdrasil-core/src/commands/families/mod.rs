@@ -10,6 +10,7 @@ pub(in crate::commands) mod hashes;
 pub(in crate::commands) mod hyperloglog;
 pub(in crate::commands) mod keys;
 pub(in crate::commands) mod lists;
+pub(in crate::commands) mod merging;
 pub(in crate::commands) mod moving;
 pub(in crate::commands) mod object;
 pub mod parts;

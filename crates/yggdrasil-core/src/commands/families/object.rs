@@ -9,9 +9,8 @@ use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::{AtLeast, Exact};
 use crate::commands::table::spec::{CommandSpec, Docs, Group, Route};
 use crate::keyspace::collection::hash::HashView;
-use crate::keyspace::collection::list::ListView;
 use crate::keyspace::collection::set::SetView;
-use crate::keyspace::{Collection, EntryView, Kind, Value};
+use crate::keyspace::{EntryView, Kind, Value};
 use crate::resp::{Args, Reply};
 
 /// Longer strings are "raw", for Redis keeps them apart from their header.
@@ -165,7 +164,6 @@ pub fn encoding_name(entry: &EntryView<'_>) -> &'static str {
         (Kind::String | Kind::Vector, _) => "raw",
         (Kind::Stream, _) => "stream",
         (Kind::Set, Value::Bytes(packed)) => SetView::packed(packed).encoding_name(),
-        (Kind::List, Value::Tree(Collection::List(list))) => ListView::Tree(list).encoding_name(),
         (Kind::Hash, Value::Bytes(packed)) => HashView::packed(packed, 0).encoding_name(),
         (Kind::List | Kind::SortedSet, Value::Bytes(_)) => "listpack",
         (Kind::List, _) => "quicklist",

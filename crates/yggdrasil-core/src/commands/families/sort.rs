@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use crate::commands::families::sorting::{Manner, sort_in_steps};
+use crate::commands::families::sorting::{Manner, Weight, sort_in_steps, store_in_steps};
 use crate::commands::families::steps::AT_ONCE_MAX;
 use crate::commands::families::value::{int_argument, text};
 use crate::commands::table::error::CommandError;
@@ -211,19 +211,27 @@ fn run<'a>(
         // A set has no order to keep: what is stored shall not depend on how it is packed.
         (sorts, options.alpha, options.by) = (true, true, None);
     }
-    if sorts
-        && options.destination.is_none()
-        && options.weights().is_none()
+    if options.weights().is_none()
         && options.get.is_empty()
         && let Some(large) = large(entry.as_ref())
     {
         let manner = Manner {
-            alpha: options.alpha,
-            descending: options.descending,
+            weight: match (sorts, options.alpha) {
+                (false, _) => Weight::Place,
+                (true, false) => Weight::Number,
+                (true, true) => Weight::Text,
+            },
+            // The members of a set have no order to be turned.
+            descending: options.descending && (sorts || !is_set),
         };
         let part = options.part(large.len() as usize);
-        sort_in_steps(reply, large, manner, &part);
-        return Ok(());
+        let Some(destination) = options.destination else {
+            sort_in_steps(reply, large, manner, &part);
+            return Ok(());
+        };
+        if store_in_steps(context, large, manner, &part, destination) {
+            return Ok(());
+        }
     }
     let mut elements = elements(entry.as_ref(), !sorts && options.descending)?;
     let first_other = 1 + usize::from(options.destination.is_some());

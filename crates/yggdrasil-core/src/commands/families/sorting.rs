@@ -1,98 +1,66 @@
-//! SORT of so many elements that they are put in order in steps: short runs first, which are merged as they are given.
+//! SORT of so many elements that they are put in order in steps.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
 use std::ops::Range;
 
+use crate::commands::families::merging::{Row, Runs, key_of};
 use crate::commands::families::sort::number;
 use crate::commands::families::steps::{STEP_BYTES, STEP_NEXT, STEP_SOUGHT};
+use crate::commands::families::storing::{Making, Storing};
 use crate::commands::table::error::CommandError;
+use crate::commands::table::handler::PlanContext;
 use crate::keyspace::collection::Held;
-use crate::keyspace::collection::list::ListView;
+use crate::keyspace::collection::list::{ListView, Side, put_push};
 use crate::keyspace::collection::set::SetView;
 use crate::keyspace::collection::sorted_set::SortedSetView;
-use crate::keyspace::{Collection, Kind, Packing, Value};
+use crate::keyspace::{Collection, KeyEvent, Kind, Packing, Value};
 use crate::resp::{Progress, Protocol, Reply, Rest};
+
+/// By what elements are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weight {
+    Number,
+    Text,
+    /// Their places, which they keep.
+    Place,
+}
 
 /// How elements are compared.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Manner {
-    pub alpha: bool,
+    pub weight: Weight,
     pub descending: bool,
 }
 
-/// Elements in order, one behind the other, and what is left of them to be given.
-#[derive(Debug)]
-struct Run {
-    bytes: Vec<u8>,
-    rows: std::vec::IntoIter<(u64, Range<usize>)>,
-}
-
-/// The next element of a run.
-#[derive(Debug)]
-struct Head {
+/// What an element is compared by, before its text.
+#[derive(Clone, Copy, Debug)]
+struct Weighed {
     key: u64,
-    element: Vec<u8>,
-    run: usize,
     descending: bool,
 }
 
-impl Head {
-    fn compare(&self, other: &Self) -> Ordering {
-        let order = (self.key, &self.element).cmp(&(other.key, &other.element));
-        // The greatest of a heap comes first.
+impl Row for Weighed {
+    fn compare(&self, text: &[u8], other: &Self, other_text: &[u8]) -> Ordering {
+        let order = (self.key, text).cmp(&(other.key, other_text));
         if self.descending {
-            order
-        } else {
             order.reverse()
+        } else {
+            order
         }
     }
 }
 
-impl PartialEq for Head {
-    fn eq(&self, other: &Self) -> bool {
-        self.compare(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Head {}
-
-impl PartialOrd for Head {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Head {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.compare(other)
-    }
-}
-
-/// A number whose order as an integer is that of the double.
-fn key_of(number: f64) -> u64 {
-    let bits = number.to_bits();
-    if bits >> 63 == 0 {
-        bits | 1 << 63
-    } else {
-        !bits
-    }
-}
-
-/// A sort under way.
+/// Elements that are put in order.
 #[derive(Debug)]
 struct Sorting {
     held: Held,
     manner: Manner,
     /// The next element that is taken.
     next: u64,
-    runs: Vec<Run>,
-    heads: BinaryHeap<Head>,
+    runs: Runs<Weighed>,
     /// Elements that are passed over, and such that are given then.
     skipped: usize,
     left: usize,
-    is_begun: bool,
-    protocol: Protocol,
 }
 
 /// Ends a reply by the elements of a part of the order.
@@ -102,17 +70,40 @@ pub(super) fn sort_in_steps(
     manner: Manner,
     part: &Range<usize>,
 ) {
-    reply.end_in_steps(Box::new(Sorting {
-        held: Held::new(collection),
-        manner,
-        next: 0,
-        runs: Vec::new(),
-        heads: BinaryHeap::new(),
-        skipped: part.start,
-        left: part.len(),
+    reply.end_in_steps(Box::new(Giving {
+        sorting: Sorting::of(collection, manner, part),
         is_begun: false,
         protocol: reply.protocol(),
     }));
+}
+
+/// Leaves them to be stored in steps; false where it is to be done at once.
+pub(super) fn store_in_steps(
+    plan: &PlanContext<'_>,
+    collection: Collection,
+    manner: Manner,
+    part: &Range<usize>,
+    destination: &[u8],
+) -> bool {
+    if !plan.may_work_in_steps() {
+        return false;
+    }
+    let packing = Packing::default();
+    let Some(result) = Collection::new(Kind::List, &packing) else {
+        return false;
+    };
+    plan.work_in_steps(|| {
+        Box::new(Storing::new(
+            Listing {
+                sorting: Sorting::of(collection, manner, part),
+                packing,
+                result: Held::new(result),
+            },
+            destination.to_vec(),
+            KeyEvent::SortStore,
+        ))
+    });
+    true
 }
 
 /// Visits the elements of some positions.
@@ -135,94 +126,127 @@ fn visit(collection: &Collection, positions: Range<u64>, mut visit: impl FnMut(&
 }
 
 impl Sorting {
-    /// Takes the next elements as a run.
-    fn take_some(&mut self) -> Result<(), CommandError> {
+    fn of(collection: Collection, manner: Manner, part: &Range<usize>) -> Self {
+        Self {
+            held: Held::new(collection),
+            manner,
+            next: 0,
+            runs: Runs::default(),
+            skipped: part.start,
+            left: part.len(),
+        }
+    }
+
+    /// Takes the next elements as a run. False when all are taken.
+    fn take_some(&mut self) -> Result<bool, CommandError> {
+        if self.next == self.held.len() {
+            return Ok(false);
+        }
         let end = self.held.len().min(self.next + STEP_NEXT);
         let (mut bytes, mut rows, mut is_wrong) = (Vec::new(), Vec::new(), false);
+        let Manner { weight, descending } = self.manner;
+        let mut place = self.next;
         visit(&self.held, self.next..end, |element| {
-            let weight = match self.manner.alpha {
-                true => Some(0.0),
-                false => number(element),
+            let key = match weight {
+                Weight::Number => number(element).map(key_of),
+                Weight::Text => Some(0),
+                Weight::Place => Some(place),
             };
-            is_wrong |= weight.is_none();
+            place += 1;
+            is_wrong |= key.is_none();
             let start = bytes.len();
             bytes.extend_from_slice(element);
-            rows.push((key_of(weight.unwrap_or(0.0)), start..bytes.len()));
+            let row = Weighed {
+                key: key.unwrap_or(0),
+                descending,
+            };
+            rows.push((row, start..bytes.len()));
         });
         if is_wrong {
             return Err(CommandError::Plain(
                 "One or more scores can't be converted into double",
             ));
         }
-        rows.sort_unstable_by(|(one, a), (other, b)| {
-            let order = (one, &bytes[a.clone()]).cmp(&(other, &bytes[b.clone()]));
-            match self.manner.descending {
-                true => order.reverse(),
-                false => order,
-            }
-        });
         self.next = end;
-        self.runs.push(Run {
-            bytes,
-            rows: rows.into_iter(),
-        });
-        self.advance(self.runs.len() - 1);
-        Ok(())
+        self.runs.add(bytes, rows);
+        Ok(true)
     }
 
-    /// Puts the next element of a run among the heads.
-    fn advance(&mut self, run: usize) {
-        let from = &mut self.runs[run];
-        if let Some((key, place)) = from.rows.next() {
-            self.heads.push(Head {
-                key,
-                element: from.bytes[place].to_vec(),
-                run,
-                descending: self.manner.descending,
-            });
-        }
-    }
-}
-
-impl Rest for Sorting {
-    fn go_on(&mut self, out: &mut Vec<u8>) -> Progress {
-        let mut reply = Reply::new(out, self.protocol);
-        if self.next < self.held.len() {
-            return match self.take_some() {
-                Ok(()) => Progress::More,
-                Err(error) => {
-                    error.write(&mut reply);
-                    Progress::Done
-                }
-            };
-        }
-        if !self.is_begun {
-            self.is_begun = true;
-            reply.array(self.left);
-        }
-        let start = reply.position();
+    /// Gives the next elements of the part, of so many bytes.
+    fn give_some(&mut self, mut give: impl FnMut(&[u8])) {
+        let mut bytes = 0;
         for _ in 0..STEP_SOUGHT {
-            if self.left == 0 {
-                return Progress::Done;
+            if self.left == 0 || bytes > STEP_BYTES {
+                return;
             }
-            let Some(head) = self.heads.pop() else {
-                return Progress::Done;
+            let Some((_, element)) = self.runs.take() else {
+                self.left = 0;
+                return;
             };
-            self.advance(head.run);
             if self.skipped > 0 {
                 self.skipped -= 1;
                 continue;
             }
-            reply.bulk(&head.element);
+            give(&element);
+            bytes += element.len();
             self.left -= 1;
-            if reply.position() - start > STEP_BYTES {
-                break;
+        }
+    }
+}
+
+/// A reply under way.
+#[derive(Debug)]
+struct Giving {
+    sorting: Sorting,
+    is_begun: bool,
+    protocol: Protocol,
+}
+
+impl Rest for Giving {
+    fn go_on(&mut self, out: &mut Vec<u8>) -> Progress {
+        let mut reply = Reply::new(out, self.protocol);
+        match self.sorting.take_some() {
+            Ok(true) => return Progress::More,
+            Ok(false) => {}
+            Err(error) => {
+                error.write(&mut reply);
+                return Progress::Done;
             }
         }
-        if self.left == 0 {
+        if !self.is_begun {
+            self.is_begun = true;
+            reply.array(self.sorting.left);
+        }
+        self.sorting.give_some(|element| reply.bulk(element));
+        if self.sorting.left == 0 {
             Progress::Done
         } else {
             Progress::More
         }
+    }
+}
+
+/// A list in the making.
+#[derive(Debug)]
+struct Listing {
+    sorting: Sorting,
+    packing: Packing,
+    result: Held,
+}
+
+impl Making for Listing {
+    fn go_on(&mut self) -> Result<bool, CommandError> {
+        if self.sorting.take_some()? {
+            return Ok(true);
+        }
+        let mut ops = Vec::new();
+        self.sorting
+            .give_some(|element| put_push(&mut ops, Side::Back, element));
+        self.result.apply(&ops, &self.packing);
+        Ok(self.sorting.left > 0)
+    }
+
+    fn result(&self) -> &Collection {
+        &self.result
     }
 }

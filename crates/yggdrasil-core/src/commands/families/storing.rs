@@ -14,19 +14,39 @@ const PACKED_MAX: u64 = 4096;
 /// A collection in the making.
 pub(in crate::commands) trait Making: Debug {
     /// Makes a bounded part of it. False when it is whole.
-    fn go_on(&mut self) -> bool;
+    ///
+    /// # Errors
+    /// The reply: nothing is stored then.
+    fn go_on(&mut self) -> Result<bool, CommandError>;
 
     fn result(&self) -> &Collection;
+
+    /// The number that is the reply, once it is whole.
+    fn count(&self) -> u64 {
+        self.result().len()
+    }
 }
 
 /// A result under way to its key.
 #[derive(Debug)]
 pub(in crate::commands) struct Storing<M> {
-    pub making: M,
-    pub destination: Vec<u8>,
-    pub event: KeyEvent,
+    making: M,
+    destination: Vec<u8>,
+    event: KeyEvent,
     /// The whole result, while a log is told of it.
-    pub ahead: Option<WrittenAhead>,
+    ahead: Option<WrittenAhead>,
+}
+
+impl<M> Storing<M> {
+    /// Stores what is made under a key, and tells of it by an event.
+    pub fn new(making: M, destination: Vec<u8>, event: KeyEvent) -> Self {
+        Self {
+            making,
+            destination,
+            event,
+            ahead: None,
+        }
+    }
 }
 
 impl<M: Making> Work for Storing<M> {
@@ -35,7 +55,7 @@ impl<M: Making> Work for Storing<M> {
         context: &mut ShardContext<'_>,
         reply: &mut Reply<'_>,
     ) -> Result<Progress, CommandError> {
-        if self.ahead.is_none() && self.making.go_on() {
+        if self.ahead.is_none() && self.making.go_on()? {
             return Ok(Progress::More);
         }
         let (result, key) = (self.making.result(), context.key(&self.destination));
@@ -49,11 +69,11 @@ impl<M: Making> Work for Storing<M> {
             context
                 .shard
                 .put_ahead(ahead, &key, None, None, context.now)?;
-            reply.count(result.len());
+            reply.count(self.making.count());
             context.notify(self.event, &key);
             return Ok(Progress::Done);
         }
-        reply.count(result.len());
+        reply.count(self.making.count());
         if result.is_empty() {
             if context.shard.remove(&key, context.now) {
                 context.notify(KeyEvent::Del, &key);

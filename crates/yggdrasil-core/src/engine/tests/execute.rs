@@ -148,3 +148,30 @@ fn a_request_to_a_worker_that_dies_gets_an_error() {
     assert!(node.executed[..2].iter().all(|(_, reply)| errors(reply)));
     assert_eq!(node.executed[2], (3, b":1\r\n".to_vec()));
 }
+
+#[test]
+fn a_change_of_many_elements_is_made_in_steps() {
+    let mut node = node();
+    let client = node.connect(0);
+    for (number, shard) in [0, 1].into_iter().enumerate() {
+        let key = key_of(shard);
+        let scored = |index: usize| [b"1".to_vec(), index.to_string().into_bytes()];
+        node.fill(client, b"ZADD", &key, |index| scored(index).to_vec());
+        node.execute(number as u64, 0, &[b"ZREMRANGEBYRANK", &key, b"0", b"2999"]);
+        assert_eq!(node.executed_now(0), 0);
+        let mut rounds = 0;
+        while node.executed.len() == number {
+            node.deliver(0);
+            node.engines[0].take_wakes();
+            node.engines[1].poll();
+            node.deliver(1);
+            node.engines[1].take_wakes();
+            node.engines[0].poll();
+            rounds += 1;
+        }
+        assert!(rounds > 4, "{rounds} rounds");
+        node.settle();
+        assert_eq!(node.executed[number].1, b":3000\r\n");
+        assert_eq!(node.ask(client, &[b"ZCARD", &key]), b":2000\r\n");
+    }
+}

@@ -22,6 +22,7 @@ mod tracking;
 mod transcripts;
 mod turns;
 mod waiting;
+mod works;
 
 use std::cell::Cell;
 

@@ -39,7 +39,7 @@ impl Node {
         self.rounds(rounds);
     }
 
-    fn rounds(&mut self, rounds: usize) {
+    pub(super) fn rounds(&mut self, rounds: usize) {
         for _ in 0..rounds {
             for worker in 0..self.engines.len() {
                 self.deliver(worker);

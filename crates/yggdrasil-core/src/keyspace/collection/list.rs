@@ -17,7 +17,7 @@ mod leaf;
 mod tests;
 mod view;
 
-use self::leaf::ListLeaf;
+use self::leaf::{ListLeaf, Part};
 pub use self::view::{ListView, Node};
 use super::listpack::{Element, Listpack, ListpackBuf};
 use super::tree::{Tree, Wreckage};
@@ -278,6 +278,18 @@ impl Elements for List {
         let mut list = Self::new(packing);
         list.append(Listpack::trusted(packed));
         list
+    }
+
+    /// As in Redis, a list goes back when elements are removed or replaced, not when it grows.
+    #[inline]
+    fn packed_again(&self, ops: &[u8], packing: &Packing) -> Option<&[u8]> {
+        let Part::Pack(pack) = &self.tree.only_leaf()?.part else {
+            return None;
+        };
+        let (bytes, len) = (pack.bytes(), pack.view().len());
+        let mut ops = ops_of(ops);
+        let grows = ops.any(|op| matches!(op, Op::Push(..) | Op::Insert(..) | Op::Append(_)));
+        (!grows && packing.list_node.is_far_below(bytes.len(), len)).then_some(bytes)
     }
 
     fn write_from(&self, position: u64, bytes: usize, ops: &mut Vec<u8>) -> Option<u64> {

@@ -80,6 +80,16 @@ impl ListNode {
         }
     }
 
+    /// True for a list of one node of so many bytes and elements that is small enough to be packed again: it may grow to
+    /// twice of that before it is a tree once more.
+    #[must_use]
+    pub fn is_far_below(self, bytes: usize, len: usize) -> bool {
+        match self {
+            Self::Bytes(most) => bytes <= most / 2,
+            Self::Entries(most) => len <= most / 2,
+        }
+    }
+
     /// Bytes that a node of several elements has at most.
     #[must_use]
     pub fn bytes_max(self) -> usize {
@@ -173,6 +183,12 @@ pub trait Elements: Clone + Debug {
 
     /// The tree of a packed collection.
     fn unpack(packed: &[u8], packing: &Packing) -> Self;
+
+    /// The packed form of what operations have made so small that it goes back to that. Most types stay trees.
+    #[inline]
+    fn packed_again(&self, _ops: &[u8], _packing: &Packing) -> Option<&[u8]> {
+        None
+    }
 
     /// Appends the operations that make the collection from nothing.
     fn write(&self, ops: &mut Vec<u8>) {
@@ -270,6 +286,13 @@ impl Collection {
             same,
             Fit::TooLarge
         )
+    }
+
+    /// Its packed form, if it goes back to that after these operations, see [`Elements::packed_again`].
+    #[inline]
+    #[must_use]
+    pub fn packed_again(&self, ops: &[u8], packing: &Packing) -> Option<&[u8]> {
+        each!(self, elements => elements.packed_again(ops, packing))
     }
 
     /// The kind of its values.

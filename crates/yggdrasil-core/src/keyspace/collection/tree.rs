@@ -17,8 +17,9 @@ use std::rc::Rc;
 pub use self::walk::{Back, Walk};
 pub use self::wreck::{Wreck, Wreckage, Wrecks};
 
-/// Children that an inner node has at most.
-const CHILDREN_MAX: usize = 64;
+/// Children that an inner node has at most. With the one more that it may have for a moment, they fill a size class of
+/// the allocator.
+const CHILDREN_MAX: usize = 63;
 /// An inner node with fewer children takes in its neighbour's, where they fit.
 const CHILDREN_FEW: usize = CHILDREN_MAX / 4;
 /// Bytes of a heap block and of the counts of a node, beside its contents.
@@ -171,7 +172,7 @@ fn leaf_bytes<L: Leaf>(leaf: &L) -> u64 {
 
 /// Bytes of an inner node, which has room for all its children from the start.
 fn inner_bytes<L: Leaf>() -> u64 {
-    (NODE_BYTES + size_of::<Vec<Child<L>>>() + CHILDREN_MAX * size_of::<Child<L>>()) as u64
+    (NODE_BYTES + size_of::<Vec<Child<L>>>() + (CHILDREN_MAX + 1) * size_of::<Child<L>>()) as u64
 }
 
 fn children_of<L: Leaf>(children: impl Iterator<Item = Child<L>>) -> Vec<Child<L>> {
@@ -459,6 +460,16 @@ impl<L: Leaf> Tree<L> {
     #[must_use]
     pub fn heap_bytes(&self) -> u64 {
         self.heap_bytes
+    }
+
+    /// The leaf of a tree that has no other.
+    #[inline]
+    #[must_use]
+    pub fn only_leaf(&self) -> Option<&L> {
+        match &self.root {
+            Node::Leaf(leaf) => Some(leaf),
+            Node::Inner(_) => None,
+        }
     }
 
     /// Changes the leaf that has a key, or into which it belongs.

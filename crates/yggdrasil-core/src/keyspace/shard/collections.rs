@@ -199,7 +199,9 @@ impl Shard {
         match header.encoding() {
             Encoding::Raw => self.change_packed(key, &place, kind, ops, now)?,
             Encoding::Tree => {
-                self.change_tree(key, &place, kind, ops, now, Use::Counts)?;
+                if !ops.is_empty() || !self.pack_again(key, &place, kind, ops, now) {
+                    self.change_tree(key, &place, kind, ops, now, Use::Counts)?;
+                }
                 return Ok(());
             }
             Encoding::Int | Encoding::Absent => return Err(KeyspaceError::WrongKind),
@@ -315,7 +317,47 @@ impl Shard {
             .mapping
             .store(place.at + 1, new.with_access(access));
         close(&mut self.arena.mapping, place.home);
+        if kind == Kind::List && !self.is_follower {
+            self.pack_again(key, place, kind, ops, now);
+        }
         Ok(len)
+    }
+
+    /// Packs a tree that operations have made small, as a change of its own that has no operations: whoever follows does
+    /// the same then. False where it stays a tree.
+    #[inline]
+    fn pack_again(
+        &mut self,
+        key: &Key<'_>,
+        place: &Place,
+        kind: Kind,
+        ops: &[u8],
+        now: Millis,
+    ) -> bool {
+        let tree = self.trees.at(self.value_bytes_at(place.at, &place.header));
+        let packed = tree.and_then(|tree| tree.packed_again(ops, &self.trees.packing));
+        let Some(packed) = packed.map(<[u8]>::to_vec) else {
+            return false;
+        };
+        self.store_again(key, kind, &packed, now)
+    }
+
+    #[cold]
+    fn store_again(&mut self, key: &Key<'_>, kind: Kind, packed: &[u8], now: Millis) -> bool {
+        let said = Effect::Delta {
+            kind,
+            is_new: false,
+            ops: &[],
+        };
+        let stored = Stored {
+            kind,
+            encoding: Encoding::Raw,
+            bytes: packed,
+            said: Some(&said),
+        };
+        self.reserve_record(key.bytes.len() as u64)
+            .and_then(|()| self.try_set(key, stored, Expiry::Keep, now))
+            .is_ok()
     }
 
     /// Removes an entry whose collection a change leaves empty.

@@ -147,9 +147,9 @@ fn take(rig: &mut Rig, model: &mut Model, step: &Step) {
 
 /// The changes, in the form in which a log has them.
 #[derive(Debug, Default)]
-struct Log(Rc<RefCell<Records>>);
+pub(super) struct Log(pub(super) Rc<RefCell<Records>>);
 
-type Records = Vec<(u64, Vec<u8>)>;
+pub(super) type Records = Vec<(u64, Vec<u8>)>;
 
 impl crate::keyspace::ChangeListener for Log {
     fn reserve(&mut self, _: u64) -> Result<(), crate::keyspace::KeyspaceError> {

@@ -9,6 +9,7 @@ mod fields;
 mod huge;
 mod kinds;
 mod leases;
+mod lists;
 mod model;
 mod sweep;
 

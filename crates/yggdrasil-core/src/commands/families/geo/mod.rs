@@ -1,5 +1,6 @@
 //! Positions on the earth, in sorted sets.
 
+mod large;
 pub(in crate::commands) mod positions;
 mod query;
 pub(in crate::commands) mod search;

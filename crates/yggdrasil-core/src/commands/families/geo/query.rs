@@ -35,18 +35,24 @@ pub(super) struct Store<'a> {
     pub(super) distances: bool,
 }
 
+/// What is told of a member that was found, beside its name.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told {
+    /// Meters of the unit of distances.
+    pub(super) unit: f64,
+    pub(super) distance: bool,
+    pub(super) score: bool,
+    pub(super) position: bool,
+}
+
 /// A search.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Query<'a> {
     center: Option<Position>,
     shape: Option<Shape>,
-    /// Meters of the unit of distances.
-    pub(super) unit: f64,
+    pub(super) told: Told,
     /// A member is named, which is sought where the key is not there.
     is_from_member: bool,
-    pub(super) with_distance: bool,
-    pub(super) with_score: bool,
-    pub(super) with_position: bool,
     pub(super) order: Order,
     /// Members that are given at most; 0 for all.
     pub(super) count: u64,
@@ -109,11 +115,11 @@ impl<'a> Query<'a> {
         let has = |count: usize| args.len() > count;
         let is_search = form == Form::Search;
         if is("withdist") {
-            self.with_distance = true;
+            self.told.distance = true;
         } else if is("withhash") {
-            self.with_score = true;
+            self.told.score = true;
         } else if is("withcoord") {
-            self.with_position = true;
+            self.told.position = true;
         } else if is("any") {
             self.any = true;
         } else if is("asc") {
@@ -177,9 +183,9 @@ impl<'a> Query<'a> {
         if radius < 0.0 {
             return Err(CommandError::Plain("radius cannot be negative"));
         }
-        self.unit = unit_argument(unit)?;
+        self.told.unit = unit_argument(unit)?;
         self.shape = Some(Shape::Circle {
-            radius: radius * self.unit,
+            radius: radius * self.told.unit,
         });
         Ok(())
     }
@@ -190,17 +196,17 @@ impl<'a> Query<'a> {
         if width < 0.0 || height < 0.0 {
             return Err(CommandError::Plain("height or width cannot be negative"));
         }
-        self.unit = unit_argument(unit)?;
+        self.told.unit = unit_argument(unit)?;
         self.shape = Some(Shape::Box {
-            width: width * self.unit,
-            height: height * self.unit,
+            width: width * self.told.unit,
+            height: height * self.told.unit,
         });
         Ok(())
     }
 
     fn check(&self, name: &[u8], form: Form) -> Result<(), CommandError> {
         let is_search = form == Form::Search;
-        if self.store.is_some() && (self.with_distance || self.with_score || self.with_position) {
+        if self.store.is_some() && (self.told.distance || self.told.score || self.told.position) {
             let subject = if is_search {
                 "GEOSEARCHSTORE"
             } else {
@@ -233,6 +239,14 @@ impl<'a> Query<'a> {
     /// The number of members at which the search ends; 0 for none.
     pub(super) fn enough(&self) -> u64 {
         if self.any { self.count } else { 0 }
+    }
+}
+
+/// How many of so many members that were found are given, where there are at most so many, or 0 for all.
+pub(super) fn given(found: usize, count: u64) -> usize {
+    match usize::try_from(count) {
+        Ok(most) if most > 0 => found.min(most),
+        _ => found,
     }
 }
 

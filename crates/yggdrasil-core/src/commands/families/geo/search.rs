@@ -1,11 +1,12 @@
 //! Searches for what is near.
 
 use std::cmp::Ordering;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
-use crate::commands::codecs::geohash::Position;
+use crate::commands::codecs::geohash::{Position, Search};
+use crate::commands::families::geo::large::give_in_steps;
 use crate::commands::families::geo::positions::write_position;
-use crate::commands::families::geo::query::{Form, Order, Query};
+use crate::commands::families::geo::query::{Form, Order, Query, Told, given};
 use crate::commands::families::geo::write_distance;
 use crate::commands::families::sorted_sets::{docs, view_of};
 use crate::commands::table::flags::Flags;
@@ -111,6 +112,9 @@ fn read(
 ) -> Outcome {
     let view = view_of(found)?;
     let query = Query::parse(args, form, false, found.map(|_| &view))?;
+    if give_in_steps(found, &view, &query, reply) {
+        return Ok(());
+    }
     write_points(reply, &query, &points_of(&view, &query));
     Ok(())
 }
@@ -120,15 +124,25 @@ fn read(
 pub(super) struct Point {
     pub(super) member: Vec<u8>,
     pub(super) score: f64,
-    position: Position,
     /// In meters, from the center.
-    distance: f64,
+    pub(super) distance: f64,
 }
 
-impl Point {
-    pub(super) fn distance_in(&self, query: &Query<'_>) -> f64 {
-        self.distance / query.unit
-    }
+/// The positions of members that may be inside of an area, in the order in which they are looked at.
+pub(super) fn spans_of(view: &SortedSetView<'_>, search: &Search) -> Vec<Range<u64>> {
+    let span = |scores: Range<f64>| {
+        view.span_of_scores(&ScoreRange {
+            min: ScoreEnd {
+                score: scores.start,
+                is_open: false,
+            },
+            max: ScoreEnd {
+                score: scores.end,
+                is_open: true,
+            },
+        })
+    };
+    search.scores().into_iter().map(span).collect()
 }
 
 /// The members that a query asks for, in its order.
@@ -139,24 +153,12 @@ pub(super) fn points_of(view: &SortedSetView<'_>, query: &Query<'_>) -> Vec<Poin
     let enough = usize::try_from(query.enough()).unwrap_or(usize::MAX);
     let is_enough = |points: &Vec<Point>| enough > 0 && points.len() >= enough;
     let mut points = Vec::new();
-    for scores in search.scores() {
-        let range = ScoreRange {
-            min: ScoreEnd {
-                score: scores.start,
-                is_open: false,
-            },
-            max: ScoreEnd {
-                score: scores.end,
-                is_open: true,
-            },
-        };
-        view.visit_while(&view.span_of_scores(&range), |member, score| {
-            let position = Position::of_score(score);
-            if let Some(distance) = search.distance(position) {
+    for span in spans_of(view, &search) {
+        view.visit_while(&span, |member, score| {
+            if let Some(distance) = search.distance(Position::of_score(score)) {
                 points.push(Point {
                     member: member.to_vec(),
                     score,
-                    position,
                     distance,
                 });
             }
@@ -176,29 +178,32 @@ pub(super) fn points_of(view: &SortedSetView<'_>, query: &Query<'_>) -> Vec<Poin
         Order::Nearest => points.sort_by(nearer),
         Order::Farthest => points.sort_by(|one, other| nearer(other, one)),
     }
-    if query.count > 0 {
-        points.truncate(usize::try_from(query.count).unwrap_or(usize::MAX));
-    }
+    points.truncate(given(points.len(), query.count));
     points
 }
 
 pub(super) fn write_points(reply: &mut Reply<'_>, query: &Query<'_>, points: &[Point]) {
-    let parts = [query.with_distance, query.with_score, query.with_position];
-    let parts = parts.into_iter().filter(|is_told| *is_told).count();
     reply.array(points.len());
     for point in points {
-        if parts > 0 {
-            reply.array(parts + 1);
-        }
-        reply.bulk(&point.member);
-        if query.with_distance {
-            write_distance(reply, point.distance_in(query));
-        }
-        if query.with_score {
-            reply.int(point.score as i64);
-        }
-        if query.with_position {
-            write_position(reply, point.position);
-        }
+        write_point(reply, query.told, point);
+    }
+}
+
+/// Writes a member that was found, with what is told of it.
+pub(super) fn write_point(reply: &mut Reply<'_>, told: Told, point: &Point) {
+    let parts = [told.distance, told.score, told.position];
+    let parts = parts.into_iter().filter(|is_told| *is_told).count();
+    if parts > 0 {
+        reply.array(parts + 1);
+    }
+    reply.bulk(&point.member);
+    if told.distance {
+        write_distance(reply, point.distance / told.unit);
+    }
+    if told.score {
+        reply.int(point.score as i64);
+    }
+    if told.position {
+        write_position(reply, Position::of_score(point.score));
     }
 }

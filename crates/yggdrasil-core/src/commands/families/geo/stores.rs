@@ -1,7 +1,8 @@
 //! Searches for what is near, whose results may be stored.
 
+use crate::commands::families::geo::large::{give_in_steps, store_in_steps};
 use crate::commands::families::geo::query::{Form, Query};
-use crate::commands::families::geo::search::{points_of, write_points};
+use crate::commands::families::geo::search::{Point, points_of, write_points};
 use crate::commands::families::sorted_sets::docs;
 use crate::commands::families::sorted_sets::store::{Row, look_two, store, transient_packing};
 use crate::commands::table::flags::Flags;
@@ -174,14 +175,21 @@ fn search<'a>(
     let value = source.map_or(Value::Bytes(b""), |entry| entry.value);
     let view = SortedSetView::of(&value, &transient_packing());
     let query = Query::parse(args, form, true, source.map(|_| &view))?;
-    let points = points_of(&view, &query);
     let Some(asked) = query.store else {
-        write_points(reply, &query, &points);
+        if !give_in_steps(source.as_ref(), &view, &query, reply) {
+            write_points(reply, &query, &points_of(&view, &query));
+        }
         return Ok(());
     };
-    let row = |point: &super::search::Point| -> Row {
+    if let Some(entry) = source
+        && store_in_steps(context, entry, &view, &query, (asked, events[0]))
+    {
+        return Ok(());
+    }
+    let points = points_of(&view, &query);
+    let row = |point: &Point| -> Row {
         let score = match asked.distances {
-            true => point.distance_in(&query),
+            true => point.distance / query.told.unit,
             false => point.score,
         };
         (point.member.clone(), score)

@@ -7,6 +7,7 @@ use std::hash::BuildHasher;
 use crate::commands::families::steps::{AT_ONCE_MAX, STEP_SOUGHT, hold};
 use crate::commands::families::storing::{Making, Storing};
 use crate::commands::families::value::write_element;
+use crate::commands::table::error::CommandError;
 use crate::commands::table::handler::{Found, PlanContext};
 use crate::keyspace::collection::Held;
 use crate::keyspace::collection::set::{SetView, put_add};
@@ -83,20 +84,13 @@ pub(super) fn store_in_steps(
     };
     making.result = Collection::new(Kind::Set, &making.packing).map(Held::new);
     let destination = args.at(1).to_vec();
-    plan.work_in_steps(|| {
-        Box::new(Storing {
-            making,
-            destination,
-            event,
-            ahead: None,
-        })
-    });
+    plan.work_in_steps(|| Box::new(Storing::new(making, destination, event)));
     true
 }
 
 impl Making for Combining {
-    fn go_on(&mut self) -> bool {
-        self.look_at_some()
+    fn go_on(&mut self) -> Result<bool, CommandError> {
+        Ok(self.look_at_some())
     }
 
     fn result(&self) -> &Collection {

@@ -7,6 +7,7 @@ use crate::commands::families::sorted_sets::{begin_pairs, write_pair};
 use crate::commands::families::steps::{AT_ONCE_MAX, STEP_NEXT, STEP_SOUGHT, hold};
 use crate::commands::families::storing::{Making, Storing};
 use crate::commands::families::value::write_element;
+use crate::commands::table::error::CommandError;
 use crate::commands::table::handler::PlanContext;
 use crate::keyspace::collection::Held;
 use crate::keyspace::collection::set::SetView;
@@ -58,20 +59,13 @@ pub(super) fn store_in_steps(
         return false;
     };
     let destination = destination.to_vec();
-    plan.work_in_steps(|| {
-        Box::new(Storing {
-            making,
-            destination,
-            event,
-            ahead: None,
-        })
-    });
+    plan.work_in_steps(|| Box::new(Storing::new(making, destination, event)));
     true
 }
 
 impl Making for Combining {
-    fn go_on(&mut self) -> bool {
-        self.look_at_some()
+    fn go_on(&mut self) -> Result<bool, CommandError> {
+        Ok(self.look_at_some())
     }
 
     fn result(&self) -> &Collection {

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::commands::families::steps::{AT_ONCE_MAX, STEP_SOUGHT, hold};
 use crate::commands::families::storing::{Making, Storing};
+use crate::commands::table::error::CommandError;
 use crate::commands::table::handler::PlanContext;
 use crate::keyspace::collection::Held;
 use crate::keyspace::collection::sorted_set::{SortedSetView, put_score};
@@ -39,23 +40,22 @@ pub(super) fn copy_in_steps(
         return false;
     };
     plan.work_in_steps(|| {
-        Box::new(Storing {
-            making: Copying {
+        Box::new(Storing::new(
+            Copying {
                 source: Held::new(source),
                 left: positions.clone(),
                 packing,
                 result: Held::new(result),
             },
-            destination: destination.to_vec(),
+            destination.to_vec(),
             event,
-            ahead: None,
-        })
+        ))
     });
     true
 }
 
 impl Making for Copying {
-    fn go_on(&mut self) -> bool {
+    fn go_on(&mut self) -> Result<bool, CommandError> {
         let end = self.left.end.min(self.left.start + STEP_SOUGHT);
         let mut ops = Vec::new();
         let source = Value::Tree(&self.source);
@@ -66,7 +66,7 @@ impl Making for Copying {
         });
         self.result.apply(&ops, &self.packing);
         self.left.start = end;
-        !self.left.is_empty()
+        Ok(!self.left.is_empty())
     }
 
     fn result(&self) -> &Collection {

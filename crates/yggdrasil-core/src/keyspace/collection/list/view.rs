@@ -191,25 +191,6 @@ impl<'a> ListView<'a> {
             (_, None) => Box::new(std::iter::empty()),
         }
     }
-
-    /// The name of the form, as OBJECT ENCODING gives it: what has become small again counts as packed.
-    #[must_use]
-    pub fn encoding_name(&self) -> &'static str {
-        let Some(list) = self.tree() else {
-            return "listpack";
-        };
-        let found = list.tree.find_by_position(0);
-        let limit = list.limit;
-        match &found.leaf.part {
-            Part::Pack(pack)
-                if pack.view().len() as u64 == list.len()
-                    && limit.allows(pack.bytes().len() * 2, pack.view().len() * 2) =>
-            {
-                "listpack"
-            }
-            _ => "quicklist",
-        }
-    }
 }
 
 /// A node of a list.

@@ -14,8 +14,6 @@ use super::ops::Pairs;
 
 const DELETED: i64 = 1;
 const SAME_FIELDS: i64 = 2;
-/// Bytes that a heap block takes beside its contents.
-const BLOCK_BYTES: usize = 16;
 /// Memory grows by so much.
 const BYTES_STEP: usize = 256;
 
@@ -26,8 +24,8 @@ pub struct StreamNode {
     id: StreamId,
     pack: ListpackBuf,
     /// Entries that are not deleted.
-    count: usize,
-    deleted: usize,
+    count: u32,
+    deleted: u32,
     /// The node that begins with an entry for which there was no room here.
     behind: Option<Box<StreamNode>>,
 }
@@ -130,8 +128,8 @@ impl StreamNode {
         let mut node = Self {
             id,
             pack: ListpackBuf::trusted(bytes.to_vec()),
-            count: usize::try_from(int(pack, pack.first()?)?).ok()?,
-            deleted: usize::try_from(int(pack, pack.after(pack.first()?)?)?).ok()?,
+            count: u32::try_from(int(pack, pack.first()?)?).ok()?,
+            deleted: u32::try_from(int(pack, pack.after(pack.first()?)?)?).ok()?,
             behind: None,
         };
         let mut at = node.first_row()?;
@@ -275,7 +273,7 @@ impl StreamNode {
             .map(|(field, value)| field.len() + value.len())
             .sum();
         let has_bytes = limits.bytes == 0 || self.pack.bytes().len() + bytes < limits.bytes;
-        let entries = self.count + self.deleted;
+        let entries = (self.count + self.deleted) as usize;
         let has_entries = limits.entries == 0 || entries < limits.entries;
         let distance = id.milliseconds.wrapping_sub(self.id.milliseconds);
         has_bytes && has_entries && i64::try_from(distance).is_ok()
@@ -324,9 +322,9 @@ impl StreamNode {
         let Some(at) = self.pack.view().first() else {
             return;
         };
-        self.pack.replace(at, Element::Int(self.count as i64));
+        self.pack.replace(at, Element::Int(i64::from(self.count)));
         if let Some(at) = self.pack.view().after(at) {
-            self.pack.replace(at, Element::Int(self.deleted as i64));
+            self.pack.replace(at, Element::Int(i64::from(self.deleted)));
         }
     }
 
@@ -358,7 +356,7 @@ impl StreamNode {
             .take(to - from)
             .map(|entry| entry.id)
             .collect();
-        if ids.len() == self.count {
+        if ids.len() == self.count as usize {
             *self = Self::default();
             return;
         }
@@ -372,11 +370,11 @@ impl Leaf for StreamNode {
     type Key = StreamId;
 
     fn len(&self) -> usize {
-        self.count
+        self.count as usize
     }
 
     fn heap_bytes(&self) -> usize {
-        size_of::<Self>() + self.pack.capacity() + BLOCK_BYTES
+        size_of::<Self>() + self.pack.capacity()
     }
 
     fn first_key(&self) -> StreamId {
