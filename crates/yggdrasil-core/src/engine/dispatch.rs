@@ -214,9 +214,7 @@ impl Engine {
             elements |= plan.element_at;
             self.plans.push(plan);
         }
-        for plan in &self.plans {
-            self.prefetch_entry(plan.shard, plan.home, plan.hash);
-        }
+        self.prefetch_entries(&self.plans);
         if elements != 0 {
             self.prefetch_elements(input, requests, &self.plans);
         }
@@ -276,6 +274,20 @@ impl Engine {
         }
     }
 
+    /// Asks for the entries of the keys of planned requests, whose index lines have been asked for.
+    #[inline]
+    pub(super) fn prefetch_entries(&self, plans: &[Plan]) {
+        let mut last = 0;
+        for plan in plans {
+            // Requests of one batch often have one key.
+            if plan.hash != last {
+                self.prefetch_entry(plan.shard, plan.home, plan.hash);
+            }
+            last = plan.hash;
+        }
+    }
+
+    #[inline(always)]
     pub(super) fn prefetch_entry(&self, shard: usize, home: u64, hash: u64) {
         match &self.readers[shard] {
             None => self.shard.prefetch_entry(home, hash),
@@ -283,6 +295,7 @@ impl Engine {
         }
     }
 
+    #[inline(always)]
     pub(super) fn prefetch_index(&self, shard: usize, key: &Key<'_>) -> u64 {
         match &self.readers[shard] {
             None => self.shard.prefetch_index(key),
@@ -513,21 +526,8 @@ impl Engine {
         let ran = self.run_job_inline(&job, &mut target, lends);
         let session = &mut self.sessions[index];
         *session.reply_target() = target;
-        match ran {
-            Ran::TooEarly => return Flow::Again(Wait::Slots),
-            Ran::Long => {
-                self.lending.clear();
-                return self.start_alone(index, command, args);
-            }
-            _ => {}
-        }
-        if let Ran::Later(waits) = ran {
-            let (session, slot) = (session.at, session.open_slot());
-            let asker = Asker::Here(Waiter::Slot { session, slot });
-            let token = self.park(&job, session.client, asker, waits);
-            self.set_wait(index, Wait::Answer);
-            self.sessions[index].blocked = Some(Blocked::Here(token));
-            return Flow::Done;
+        if !ran.is_done() {
+            return self.put_off(index, &job, ran);
         }
         if !is_first && let Some(rest) = self.lending.take_rest() {
             finish_at_once(rest, session.reply_target());
@@ -541,6 +541,29 @@ impl Engine {
             self.hold_back(index, start, due);
         }
         Flow::Done
+    }
+
+    /// Takes note of a command of the own shard that has changed nothing yet.
+    #[cold]
+    #[inline(never)]
+    fn put_off(&mut self, index: usize, job: &Job<'_>, ran: Ran) -> Flow {
+        match ran {
+            Ran::TooEarly => Flow::Again(Wait::Slots),
+            Ran::Long => {
+                self.lending.clear();
+                self.start_alone(index, job.command, job.args)
+            }
+            Ran::Later(waits) => {
+                let session = &mut self.sessions[index];
+                let (session, slot) = (session.at, session.open_slot());
+                let asker = Asker::Here(Waiter::Slot { session, slot });
+                let token = self.park(job, session.client, asker, waits);
+                self.set_wait(index, Wait::Answer);
+                self.sessions[index].blocked = Some(Blocked::Here(token));
+                Flow::Done
+            }
+            Ran::Done | Ran::Begun(_) => Flow::Done,
+        }
     }
 
     fn help(&mut self, index: usize, command: CommandId) -> Flow {

@@ -173,33 +173,31 @@ impl Engine {
             context.shard.mark(&Mark::Whole);
             context.shard.release();
         }
-        let (hits, misses, waits) = (context.hits, context.misses, context.waits);
-        let in_steps = context.in_steps;
+        let (hits, misses) = (context.hits, context.misses);
         if hits + misses != 0 {
             self.stats.add(Counter::KeyspaceHits, hits);
             self.stats.add(Counter::KeyspaceMisses, misses);
         }
         if let Err(error) = outcome {
             error.write(&mut reply);
-        } else if let Some(waits) = waits {
-            out.truncate(start);
-            return Ran::Later(waits);
-        } else if too_early.0 {
-            self.stats.subtract(Counter::KeyspaceHits, hits);
-            self.stats.subtract(Counter::KeyspaceMisses, misses);
-            out.truncate(start);
-            return Ran::TooEarly;
-        } else {
-            return match in_steps {
-                InSteps::Asked => {
-                    out.truncate(start);
-                    Ran::Long
-                }
-                InSteps::Begun(work) => Ran::Begun(work),
-                _ => Ran::Done,
-            };
+            return Ran::Done;
         }
-        Ran::Done
+        if context.is_whole() && !too_early.0 {
+            return Ran::Done;
+        }
+        let ran = match (context.waits, context.in_steps) {
+            (Some(waits), _) => Ran::Later(waits),
+            _ if too_early.0 => {
+                self.stats.subtract(Counter::KeyspaceHits, hits);
+                self.stats.subtract(Counter::KeyspaceMisses, misses);
+                Ran::TooEarly
+            }
+            (None, InSteps::Asked) => Ran::Long,
+            (None, InSteps::Begun(work)) => return Ran::Begun(work),
+            (None, _) => return Ran::Done,
+        };
+        out.truncate(start);
+        ran
     }
 
     /// What a further step of a request is executed in.

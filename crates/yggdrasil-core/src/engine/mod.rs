@@ -617,12 +617,15 @@ impl Engine {
         session.output_total += bytes as u64;
         session.writable = writable;
         session.output.advance(bytes, KEEP_BUFFER_BYTES);
+        let is_followed = session.goes_on_after_output();
         self.settle_leases();
-        if self.close_when_answered(at.index) {
-            return;
+        if is_followed {
+            if self.close_when_answered(at.index) {
+                return;
+            }
+            self.line_up(at.index);
+            self.resume_after_output(at.index);
         }
-        self.line_up(at.index);
-        self.resume_after_output(at.index);
         if !self.resumable.is_empty() {
             self.settle();
         }

@@ -176,6 +176,12 @@ impl Output {
         });
     }
 
+    /// True while anything comes behind its first part, made or not.
+    #[inline]
+    pub fn has_later(&self) -> bool {
+        !self.later.is_empty()
+    }
+
     /// True while some of what was added is not made yet.
     #[inline]
     pub fn has_rests(&self) -> bool {

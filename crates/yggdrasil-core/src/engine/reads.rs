@@ -223,7 +223,7 @@ pub(super) fn payload_bytes(key: &Key<'_>, view: Option<EntryView<'_>>) -> u64 {
 }
 
 /// Replies with what a read handler makes of an entry, wherever that was found.
-#[inline]
+#[inline(always)]
 fn reply_read(
     stats: &StatsBlock,
     session: &mut Session,

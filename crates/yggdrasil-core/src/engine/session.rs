@@ -340,6 +340,13 @@ impl Session {
             && !self.output.has_rests()
     }
 
+    /// True where something may be due when a part of its output has been sent: its end, more of a reply, or its next
+    /// request.
+    #[inline]
+    pub fn goes_on_after_output(&self) -> bool {
+        self.input_ended || self.wait == Wait::Output || self.output.has_later()
+    }
+
     /// True while its next request waits until more of its replies has been sent.
     #[inline]
     pub fn is_full(&self) -> bool {

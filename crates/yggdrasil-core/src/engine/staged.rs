@@ -124,9 +124,7 @@ impl Engine {
         self.read_clock();
         // Their memory is kept; nothing is staged while they are executed.
         let mut staged = std::mem::take(&mut self.staged);
-        for plan in &staged.plans {
-            self.prefetch_entry(plan.shard, plan.home, plan.hash);
-        }
+        self.prefetch_entries(&staged.plans);
         if staged.plans.iter().any(|plan| plan.element_at != 0) {
             self.prefetch_elements(&staged.bytes, &staged.requests, &staged.plans);
         }

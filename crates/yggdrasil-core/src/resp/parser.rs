@@ -289,6 +289,21 @@ impl Parser {
     /// Returns the length of the request.
     #[inline(always)]
     fn array(&mut self, request: &[u8], limits: &Limits, spans: &mut Vec<Span>) -> Step<usize> {
+        if self.partial.is_none()
+            && let Some(len) = whole_array(request, limits, spans)
+        {
+            return Ok(len);
+        }
+        self.careful_array(request, limits, spans)
+    }
+
+    #[inline(never)]
+    fn careful_array(
+        &mut self,
+        request: &[u8],
+        limits: &Limits,
+        spans: &mut Vec<Span>,
+    ) -> Step<usize> {
         if self.partial.is_some() {
             return self.resumed_array(request, limits, spans);
         }
@@ -346,6 +361,30 @@ impl Parser {
             .map_err(|_| ProtocolError::UnbalancedQuotes)?;
         Ok(end + 1)
     }
+}
+
+/// Takes a whole request of few and short arguments, as nearly all are. Gives its length; `None` for anything else, which
+/// is looked at with more care.
+#[inline(always)]
+fn whole_array(request: &[u8], limits: &Limits, spans: &mut Vec<Span>) -> Option<usize> {
+    let (count, mut position) = quick_length(request, 0, b'*')?;
+    if count > limits.quick_arguments_max() {
+        return None;
+    }
+    let (first_span, bytes_max) = (spans.len(), limits.quick_bulk_bytes_max());
+    for _ in 0..count {
+        let span = quick_length(request, position, b'$').filter(|(len, start)| {
+            // No overflow: the length has three digits, and the position lies in the input.
+            *len <= bytes_max && start + len + 2 <= request.len()
+        });
+        let Some((len, start)) = span else {
+            spans.truncate(first_span);
+            return None;
+        };
+        spans.push(Span { start, len });
+        position = start + len + 2;
+    }
+    Some(position)
 }
 
 /// Goes on with an array of bulk strings as far as the bytes reach. Returns the length of the request.

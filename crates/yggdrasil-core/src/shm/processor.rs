@@ -30,8 +30,8 @@ pub(super) fn prefetch(_address: *const u8) {}
 pub fn prefetch_slice<T>(values: &[T]) {
     const LINE_BYTES: usize = 64;
     let (start, bytes) = (values.as_ptr().cast::<u8>(), size_of_val(values));
-    for offset in (0..bytes).step_by(LINE_BYTES) {
-        prefetch(start.wrapping_add(offset));
+    for line in 0..bytes.div_ceil(LINE_BYTES) {
+        prefetch(start.wrapping_add(line * LINE_BYTES));
     }
     // It need not begin with a line.
     prefetch(start.wrapping_add(bytes.saturating_sub(1)));

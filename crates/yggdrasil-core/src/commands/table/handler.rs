@@ -357,13 +357,20 @@ fn misfit(needs: Option<Kind>, entry: &EntryView<'_>) -> CommandError {
 /// Bytes of an operation beside the arguments that it names.
 const OP_BYTES: usize = 32;
 
-/// An empty buffer with room for operations that name arguments of a request.
-#[inline]
-pub fn ops_of(args: &Args<'_>) -> Vec<u8> {
-    Vec::with_capacity(args.bytes().len() + OP_BYTES)
-}
-
 impl ShardContext<'_> {
+    /// An empty buffer with room for operations that name arguments of a request. [`ShardContext::change_at`] keeps its
+    /// memory for the next one, and so does [`ShardContext::keep_ops`].
+    #[inline]
+    pub fn ops_of(&mut self, args: &Args<'_>) -> Vec<u8> {
+        self.shard.take_ops(args.bytes().len() + OP_BYTES)
+    }
+
+    /// Takes back a buffer for operations of which none was needed.
+    #[inline]
+    pub fn keep_ops(&mut self, ops: Vec<u8>) {
+        self.shard.keep_ops(ops);
+    }
+
     /// The string of a key, used by this.
     ///
     /// # Errors
@@ -397,7 +404,7 @@ impl ShardContext<'_> {
     ///
     /// # Errors
     /// The key has a value of another kind.
-    #[inline]
+    #[inline(always)]
     pub fn to_change(
         &mut self,
         kind: Kind,
@@ -431,6 +438,12 @@ impl ShardContext<'_> {
         self.may_wait
     }
 
+    /// True for a request of which nothing is left to be done later.
+    #[inline]
+    pub fn is_whole(&self) -> bool {
+        self.waits.is_none() && !self.in_steps.is_left()
+    }
+
     /// True where [`ShardContext::work_in_steps`] may be asked for.
     pub fn may_work_in_steps(&self) -> bool {
         self.in_steps.is_possible()
@@ -460,9 +473,11 @@ impl ShardContext<'_> {
         at: Option<EntryPlace>,
         key: &Key<'_>,
         kind: Kind,
-        ops: &[u8],
+        ops: Vec<u8>,
     ) -> Result<Option<u64>, CommandError> {
-        Ok(self.shard.change_at(at, key, kind, ops, self.now)?)
+        let outcome = self.shard.change_at(at, key, kind, &ops, self.now);
+        self.keep_ops(ops);
+        Ok(outcome?)
     }
 
     /// Makes a collection smaller that was found at a place, see [`Shard::reduce_at`].
@@ -475,9 +490,11 @@ impl ShardContext<'_> {
         at: Option<EntryPlace>,
         key: &Key<'_>,
         kind: Kind,
-        ops: &[u8],
+        ops: Vec<u8>,
     ) -> Outcome {
-        Ok(self.shard.reduce_at(at, key, kind, ops, self.now)?)
+        let outcome = self.shard.reduce_at(at, key, kind, &ops, self.now);
+        self.keep_ops(ops);
+        Ok(outcome?)
     }
 
     /// Makes a collection smaller by operations, see [`Shard::reduce`].

@@ -4,6 +4,7 @@
 //! copies only the nodes on its way that somebody else holds, too. Inner nodes know how many elements are below each
 //! child, so a position is found as fast as a key.
 
+mod inner;
 mod walk;
 mod wreck;
 
@@ -11,17 +12,12 @@ mod wreck;
 mod tests;
 
 use std::fmt::Debug;
-use std::mem::size_of;
 use std::rc::Rc;
 
+use self::inner::{CHILDREN_MAX, Child, Inner, Seek};
 pub use self::walk::{Back, Walk};
 pub use self::wreck::{Wreck, Wreckage, Wrecks};
 
-/// Children that an inner node has at most. With the one more that it may have for a moment, they fill a size class of
-/// the allocator.
-const CHILDREN_MAX: usize = 63;
-/// An inner node with fewer children takes in its neighbour's, where they fit.
-const CHILDREN_FEW: usize = CHILDREN_MAX / 4;
 /// Bytes of a heap block and of the counts of a node, beside its contents.
 pub const NODE_BYTES: usize = 32;
 
@@ -57,33 +53,14 @@ pub trait Leaf: Clone + Debug + Default + 'static {
 #[derive(Debug)]
 enum Node<L: Leaf> {
     Leaf(Rc<L>),
-    Inner(Rc<Vec<Child<L>>>),
+    Inner(Rc<Inner<L>>),
 }
 
 impl<L: Leaf> Clone for Node<L> {
     fn clone(&self) -> Self {
         match self {
             Self::Leaf(leaf) => Self::Leaf(Rc::clone(leaf)),
-            Self::Inner(children) => Self::Inner(Rc::clone(children)),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Child<L: Leaf> {
-    /// No key below is smaller, and all keys before are.
-    least: L::Key,
-    /// Elements below.
-    len: u64,
-    node: Node<L>,
-}
-
-impl<L: Leaf> Clone for Child<L> {
-    fn clone(&self) -> Self {
-        Self {
-            least: self.least.clone(),
-            len: self.len,
-            node: self.node.clone(),
+            Self::Inner(inner) => Self::Inner(Rc::clone(inner)),
         }
     }
 }
@@ -124,15 +101,13 @@ pub struct Found<'a, L> {
     pub start: u64,
 }
 
-/// The element that a way down leads to.
-enum Seek<'k, K> {
-    Key(&'k K),
-    /// The leaf of a position in a node of `len` elements; the end belongs to the last leaf.
-    Position {
-        at: u64,
-        len: u64,
-    },
+impl<L> Clone for Found<'_, L> {
+    fn clone(&self) -> Self {
+        *self
+    }
 }
+
+impl<L> Copy for Found<'_, L> {}
 
 /// The outcome of a change for the nodes above.
 struct Change<L: Leaf> {
@@ -170,79 +145,6 @@ fn leaf_bytes<L: Leaf>(leaf: &L) -> u64 {
     (leaf.heap_bytes() + NODE_BYTES) as u64
 }
 
-/// Bytes of an inner node, which has room for all its children from the start.
-fn inner_bytes<L: Leaf>() -> u64 {
-    (NODE_BYTES + size_of::<Vec<Child<L>>>() + (CHILDREN_MAX + 1) * size_of::<Child<L>>()) as u64
-}
-
-fn children_of<L: Leaf>(children: impl Iterator<Item = Child<L>>) -> Vec<Child<L>> {
-    let mut all = Vec::with_capacity(CHILDREN_MAX + 1);
-    all.extend(children);
-    all
-}
-
-/// The child that has a key if any has it.
-#[inline]
-fn child_of_key<L: Leaf>(children: &[Child<L>], key: &L::Key) -> usize {
-    let behind = children.partition_point(|child| child.least <= *key);
-    behind.saturating_sub(1)
-}
-
-/// The child that has a position in a node of `len` elements, and the position of its first element. It is searched
-/// from the nearer end.
-fn child_of_position<L: Leaf>(children: &[Child<L>], at: u64, len: u64) -> (usize, u64) {
-    if at < len / 2 {
-        let mut start = 0;
-        for (index, child) in children.iter().enumerate() {
-            if at < start + child.len {
-                return (index, start);
-            }
-            start += child.len;
-        }
-    }
-    let mut start = len;
-    for (index, child) in children.iter().enumerate().rev() {
-        start -= child.len;
-        if at >= start && (child.len > 0 || index == 0) {
-            return (index, start);
-        }
-    }
-    (0, 0)
-}
-
-/// The child that a way down leads through, and the position of its first element below the node.
-fn choose<L: Leaf>(children: &[Child<L>], seek: Seek<'_, L::Key>) -> (usize, u64) {
-    match seek {
-        Seek::Key(key) => {
-            let index = child_of_key(children, key);
-            let start = children[..index].iter().map(|child| child.len).sum();
-            (index, start)
-        }
-        Seek::Position { at, len } => child_of_position(children, at, len),
-    }
-}
-
-impl<K> Clone for Seek<'_, K> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<K> Copy for Seek<'_, K> {}
-
-impl<'k, K> Seek<'k, K> {
-    /// The same below a child that begins at a position and has so many elements.
-    fn below(self, start: u64, len: u64) -> Self {
-        match self {
-            Self::Key(key) => Self::Key(key),
-            Self::Position { at, .. } => Self::Position {
-                at: at - start,
-                len,
-            },
-        }
-    }
-}
-
 impl<L: Leaf> Node<L> {
     /// Changes the leaf that a way down leads to, and notes the way. No counts above are changed yet.
     #[inline]
@@ -256,21 +158,19 @@ impl<L: Leaf> Node<L> {
         loop {
             match node {
                 Self::Leaf(leaf) => return change_leaf(leaf, seek, change),
-                Self::Inner(children) => {
-                    let children = unshared(children);
+                Self::Inner(inner) => {
+                    let inner = Rc::make_mut(inner);
                     let (index, start) = match seek {
-                        Seek::Key(key) => (child_of_key(children, key), 0),
-                        Seek::Position { at, len } => child_of_position(children, at, len),
+                        Seek::Key(key) => {
+                            let index = inner.child_of_key(key);
+                            inner.admit(index, key);
+                            (index, 0)
+                        }
+                        Seek::Position { at, len } => inner.child_of_position(at, len),
                     };
                     path.push(index);
-                    let child = &mut children[index];
-                    if let Seek::Key(key) = seek
-                        && *key < child.least
-                    {
-                        child.least = key.clone();
-                    }
-                    seek = seek.below(start, child.len);
-                    node = &mut child.node;
+                    seek = seek.below(start, inner.len_of(index));
+                    node = inner.node_mut(index);
                 }
             }
         }
@@ -281,39 +181,38 @@ impl<L: Leaf> Node<L> {
     fn count(&mut self, path: &[u8], len: i64) {
         let mut node = self;
         for place in path {
-            let Self::Inner(children) = node else { return };
-            let child = &mut unshared(children)[usize::from(*place)];
-            child.len = child.len.saturating_add_signed(len);
-            node = &mut child.node;
+            let Self::Inner(inner) = node else { return };
+            let inner = Rc::make_mut(inner);
+            let index = usize::from(*place);
+            inner.add_len(index, len);
+            node = inner.node_mut(index);
         }
     }
 
     /// Counts what a change has brought to the leaf of a way, and brings the nodes above in order. Returns what
     /// comes behind this node, and the bytes that the nodes above the leaf take more.
     fn settle(&mut self, path: &[u8], below: &mut Change<L>) {
-        let (Some((place, path)), Self::Inner(children)) = (path.split_first(), self) else {
+        let (Some((place, path)), Self::Inner(inner)) = (path.split_first(), self) else {
             return;
         };
-        let children = unshared(children);
+        let inner = Rc::make_mut(inner);
         let index = usize::from(*place);
-        let child = &mut children[index];
-        child.node.settle(path, below);
+        inner.node_mut(index).settle(path, below);
         let behind = std::mem::take(&mut below.behind);
         let len_behind: u64 = behind.iter().map(|child| child.len).sum();
-        child.len = child.len.saturating_add_signed(below.len) - len_behind;
+        inner.add_len(index, below.len - len_behind as i64);
         if !behind.is_empty() {
-            children.splice(index + 1..index + 1, behind);
-            below.behind = overflow(children, index);
-            below.heap_bytes += (below.behind.len() as u64 * inner_bytes::<L>()) as i64;
+            below.behind = inner.take_in(index, behind);
+            below.heap_bytes += (below.behind.len() as u64 * Inner::<L>::bytes()) as i64;
         } else if below.len <= 0 {
-            below.heap_bytes -= tidy(children, index);
+            below.heap_bytes -= inner.tidy(index);
         }
     }
 
     fn is_small(&self) -> bool {
         match self {
             Self::Leaf(leaf) => leaf.is_small(),
-            Self::Inner(children) => children.len() < CHILDREN_FEW,
+            Self::Inner(inner) => inner.is_small(),
         }
     }
 }
@@ -351,96 +250,6 @@ fn change_leaf<L: Leaf, R>(
         is_small: len <= len_before && (len == 0 || leaf.is_small()),
     };
     (outcome, change)
-}
-
-/// Moves children for which a node has no room to nodes behind it; `index` is the child that was split.
-fn overflow<L: Leaf>(children: &mut Vec<Child<L>>, index: usize) -> Vec<Child<L>> {
-    let mut behind = Vec::new();
-    while children.len() > CHILDREN_MAX {
-        // Whoever only appends gets full nodes.
-        let at = if index + 2 >= children.len() {
-            CHILDREN_MAX
-        } else {
-            children.len() / 2
-        };
-        behind.push(parent(children_of(children.drain(at..))));
-    }
-    behind.reverse();
-    behind
-}
-
-/// The children of a node that nobody else holds.
-fn unshared<L: Leaf>(children: &mut Rc<Vec<Child<L>>>) -> &mut Vec<Child<L>> {
-    if Rc::strong_count(children) > 1 {
-        *children = Rc::new(children_of(children.iter().cloned()));
-    }
-    Rc::make_mut(children)
-}
-
-fn parent<L: Leaf>(children: Vec<Child<L>>) -> Child<L> {
-    Child {
-        least: children[0].least.clone(),
-        len: children.iter().map(|child| child.len).sum(),
-        node: Node::Inner(Rc::new(children)),
-    }
-}
-
-/// Removes a child that has become empty, or joins it with a neighbour if both are small. Returns the bytes that are
-/// freed.
-fn tidy<L: Leaf>(children: &mut Vec<Child<L>>, index: usize) -> i64 {
-    if children.len() == 1 {
-        return 0;
-    }
-    if children[index].len == 0 {
-        let removed = children.remove(index);
-        return node_bytes(&removed.node) as i64;
-    }
-    if !children[index].node.is_small() {
-        return 0;
-    }
-    let before = index.checked_sub(1);
-    let pairs = [Some(index), before];
-    let mut pairs = pairs.into_iter().flatten();
-    pairs.find_map(|at| join(children, at)).unwrap_or(0)
-}
-
-/// Bytes of a node without elements below, and of those below it that have none either.
-fn node_bytes<L: Leaf>(node: &Node<L>) -> u64 {
-    match node {
-        Node::Leaf(leaf) => leaf_bytes(&**leaf),
-        Node::Inner(children) => {
-            let below = children.iter().map(|child| node_bytes(&child.node));
-            inner_bytes::<L>() + below.sum::<u64>()
-        }
-    }
-}
-
-/// Joins a child with the next one. Returns the bytes that are freed, or `None` where they stay apart.
-fn join<L: Leaf>(children: &mut Vec<Child<L>>, index: usize) -> Option<i64> {
-    let [left, right] = children.get_mut(index..index + 2)? else {
-        return None;
-    };
-    let freed = match (&mut left.node, &right.node) {
-        (Node::Leaf(left), Node::Leaf(right)) => {
-            let before = leaf_bytes(&**left) + leaf_bytes(&**right);
-            let joined = Rc::make_mut(left);
-            if !joined.absorb(right) {
-                return None;
-            }
-            before as i64 - leaf_bytes(joined) as i64
-        }
-        (Node::Inner(left), Node::Inner(right)) => {
-            if left.len() + right.len() > CHILDREN_MAX / 2 {
-                return None;
-            }
-            unshared(left).extend(right.iter().cloned());
-            inner_bytes::<L>() as i64
-        }
-        _ => return None,
-    };
-    left.len += right.len;
-    children.remove(index + 1);
-    Some(freed)
 }
 
 impl<L: Leaf> Tree<L> {
@@ -529,18 +338,18 @@ impl<L: Leaf> Tree<L> {
             len: self.len - len_behind,
             node: self.root.clone(),
         };
-        let mut level = children_of(std::iter::once(first).chain(behind));
+        let mut level: Vec<Child<L>> = std::iter::once(first).chain(behind).collect();
         loop {
             if level.len() <= CHILDREN_MAX {
-                self.heap_bytes += inner_bytes::<L>();
-                self.root = Node::Inner(Rc::new(level));
+                self.heap_bytes += Inner::<L>::bytes();
+                self.root = Node::Inner(Rc::new(Inner::of(level)));
                 return;
             }
-            let mut above = Vec::with_capacity(CHILDREN_MAX + 1);
+            let mut above = Vec::with_capacity(level.len().div_ceil(CHILDREN_MAX));
             let mut rest = level.into_iter().peekable();
             while rest.peek().is_some() {
-                self.heap_bytes += inner_bytes::<L>();
-                above.push(parent(children_of(rest.by_ref().take(CHILDREN_MAX))));
+                self.heap_bytes += Inner::<L>::bytes();
+                above.push(Inner::of(rest.by_ref().take(CHILDREN_MAX)).into_child());
             }
             level = above;
         }
@@ -548,11 +357,11 @@ impl<L: Leaf> Tree<L> {
 
     /// Takes away roots with a single child.
     fn lower(&mut self) {
-        while let Node::Inner(children) = &self.root
-            && children.len() == 1
+        while let Node::Inner(inner) = &self.root
+            && inner.count() == 1
         {
-            let child = children[0].node.clone();
-            self.heap_bytes = self.heap_bytes.saturating_sub(inner_bytes::<L>());
+            let child = inner.node(0).clone();
+            self.heap_bytes = self.heap_bytes.saturating_sub(Inner::<L>::bytes());
             self.root = child;
         }
     }
@@ -575,11 +384,11 @@ impl<L: Leaf> Tree<L> {
         loop {
             match node {
                 Node::Leaf(leaf) => return Found { leaf, start },
-                Node::Inner(children) => {
-                    let (index, before) = choose(children, seek);
-                    seek = seek.below(before, children[index].len);
+                Node::Inner(inner) => {
+                    let (index, before) = inner.choose(seek);
+                    seek = seek.below(before, inner.len_of(index));
                     start += before;
-                    node = &children[index].node;
+                    node = inner.node(index);
                 }
             }
         }
@@ -592,9 +401,20 @@ impl<L: Leaf> Tree<L> {
         loop {
             match node {
                 Node::Leaf(leaf) => return leaf,
-                Node::Inner(children) => {
-                    node = &children[child_of_key(children, key)].node;
-                }
+                Node::Inner(inner) => node = inner.node(inner.child_of_key(key)),
+            }
+        }
+    }
+
+    /// The first leaf, or the last one.
+    #[must_use]
+    pub fn end_leaf(&self, is_last: bool) -> &L {
+        let mut node = &self.root;
+        loop {
+            match node {
+                Node::Leaf(leaf) => return leaf,
+                Node::Inner(inner) if is_last => node = inner.node(inner.count() - 1),
+                Node::Inner(inner) => node = inner.node(0),
             }
         }
     }
@@ -652,6 +472,6 @@ impl<L: Leaf> Tree<L> {
 fn first_key<L: Leaf>(node: &Node<L>) -> L::Key {
     match node {
         Node::Leaf(leaf) => leaf.first_key(),
-        Node::Inner(children) => children[0].least.clone(),
+        Node::Inner(inner) => inner.first_key().clone(),
     }
 }

@@ -28,7 +28,28 @@ pub(super) enum Use {
     Counted,
 }
 
+/// Memory for operations up to this size is kept.
+const KEPT_OPS_BYTES: usize = 4096;
+
 impl Shard {
+    /// An empty buffer for operations on a collection, with room for so many bytes.
+    #[inline]
+    #[must_use]
+    pub fn take_ops(&mut self, bytes: usize) -> Vec<u8> {
+        let mut ops = std::mem::take(&mut self.trees.ops);
+        ops.reserve(bytes);
+        ops
+    }
+
+    /// Keeps the memory of operations that have been made for the next ones.
+    #[inline]
+    pub fn keep_ops(&mut self, mut ops: Vec<u8>) {
+        if ops.capacity() <= KEPT_OPS_BYTES {
+            ops.clear();
+            self.trees.ops = ops;
+        }
+    }
+
     /// Changes a collection as [`Shard::change`] does, whose entry was used just before. Gives the number of its elements
     /// where it is not packed.
     ///

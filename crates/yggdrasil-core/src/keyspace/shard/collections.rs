@@ -31,6 +31,8 @@ pub(super) struct Trees {
     packing: Packing,
     /// Bytes of a packed collection while it is changed.
     scratch: Vec<u8>,
+    /// Memory for the operations of the next change.
+    pub(super) ops: Vec<u8>,
 }
 
 /// A collection that is to be stored.
@@ -54,6 +56,7 @@ impl Trees {
                 ..Packing::default()
             },
             scratch: Vec::new(),
+            ops: Vec::new(),
         }
     }
 

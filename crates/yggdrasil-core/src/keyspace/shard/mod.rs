@@ -248,16 +248,21 @@ impl Shard {
         Some(self.view(place.at, &place.header))
     }
 
-    /// The same, with its place.
-    #[inline]
+    /// The same, with its place. Callers take only a part of what it tells.
+    #[inline(always)]
     pub fn use_entry_at(
         &mut self,
         key: &Key<'_>,
         now: Millis,
     ) -> Option<(EntryView<'_>, EntryPlace)> {
-        let place = self.use_place(key, now)?;
+        let place = self.use_place_apart(key, now)?;
         let at = EntryPlace::new(place, self.journal.number());
         Some((self.view(place.at, &place.header), at))
+    }
+
+    #[inline(never)]
+    fn use_place_apart(&mut self, key: &Key<'_>, now: Millis) -> Option<Place> {
+        self.use_place(key, now)
     }
 
     #[inline(always)]

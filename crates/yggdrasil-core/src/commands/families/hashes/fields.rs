@@ -6,7 +6,7 @@ use crate::commands::families::scan::{Scanned, scan_elements};
 use crate::commands::families::steps::{long, write_in_steps};
 use crate::commands::families::value::write_element;
 use crate::commands::table::error::CommandError;
-use crate::commands::table::handler::{Outcome, ReadContext, ShardContext, ops_of};
+use crate::commands::table::handler::{Outcome, ReadContext, ShardContext};
 use crate::keyspace::collection::hash::{Cell, HashView, Row, put_remove, put_set};
 use crate::keyspace::{EntryView, KeyEvent, Kind, Millis, Packing, Value};
 use crate::resp::{Args, Reply};
@@ -44,14 +44,14 @@ fn set_all(
     }
     let key = context.first_key(&args[1]);
     let now = context.now;
+    let mut ops = context.ops_of(args);
     let (entry, at) = context.to_change(Kind::Hash, &key)?;
     let hash = hash_of(entry.as_ref(), now);
     let (before, overwritten) = (hash.len(), expired_fields(&hash, args));
-    let mut ops = ops_of(args);
     for place in (2..args.len()).step_by(2) {
         put_set(&mut ops, args.at(place), args.at(place + 1), None);
     }
-    let after = context.change_at(at, &key, Kind::Hash, &ops)?;
+    let after = context.change_at(at, &key, Kind::Hash, ops)?;
     context.notify(KeyEvent::HSet, &key);
     let len = || hash_of(context.shard.look(&key, now).as_ref(), now).len();
     let after = after.unwrap_or_else(len);
@@ -79,9 +79,9 @@ pub(super) fn hsetnx(
     let (entry, at) = context.to_change(Kind::Hash, &key)?;
     let is_there = hash_of(entry.as_ref(), now).get(args.at(2)).is_some();
     if !is_there {
-        let mut ops = ops_of(args);
+        let mut ops = context.ops_of(args);
         put_set(&mut ops, args.at(2), args.at(3), None);
-        context.change_at(at, &key, Kind::Hash, &ops)?;
+        context.change_at(at, &key, Kind::Hash, ops)?;
         context.notify(KeyEvent::HSet, &key);
     }
     reply.int(i64::from(!is_there));
@@ -95,10 +95,10 @@ pub(super) fn hdel(
 ) -> Outcome {
     let key = context.first_key(&args[1]);
     let now = context.now;
+    let mut ops = context.ops_of(args);
     let (entry, at) = context.to_change(Kind::Hash, &key)?;
     let hash = hash_of(entry.as_ref(), now);
     let mut gone = HashSet::new();
-    let mut ops = ops_of(args);
     for field in args.iter().skip(2) {
         if hash.get(field).is_some() && gone.insert(field) {
             put_remove(&mut ops, field);
@@ -106,7 +106,7 @@ pub(super) fn hdel(
     }
     let is_last = hash.len() == gone.len() as u64;
     if !gone.is_empty() {
-        context.reduce_at(at, &key, Kind::Hash, &ops)?;
+        context.reduce_at(at, &key, Kind::Hash, ops)?;
         context.notify(KeyEvent::HDel, &key);
         if is_last {
             context.notify(KeyEvent::Del, &key);

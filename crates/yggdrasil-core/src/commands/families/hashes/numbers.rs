@@ -18,6 +18,7 @@ pub(super) fn hincrby(
 ) -> Outcome {
     let amount = int_argument(args.at(3))?;
     let (key, now) = (context.first_key(&args[1]), context.now);
+    let mut ops = context.ops_of(args);
     let (entry, at) = context.to_change(Kind::Hash, &key)?;
     let hash = hash_of(entry.as_ref(), now);
     let known = hash.get(args.at(2));
@@ -31,12 +32,11 @@ pub(super) fn hincrby(
     let sum = before
         .checked_add(amount)
         .ok_or(CommandError::WouldOverflow)?;
-    let mut ops = Vec::new();
     let expire_at = known.and_then(|cell| cell.expire_at);
     let mut buffer = itoa::Buffer::new();
     let digits = buffer.format(sum).as_bytes();
     put_set(&mut ops, args.at(2), digits, expire_at);
-    context.change_at(at, &key, Kind::Hash, &ops)?;
+    context.change_at(at, &key, Kind::Hash, ops)?;
     context.notify(KeyEvent::HIncrBy, &key);
     reply.int(sum);
     Ok(())
@@ -52,6 +52,7 @@ pub(super) fn hincrbyfloat(
         return Err(CommandError::Plain("value is NaN or Infinity"));
     }
     let (key, now) = (context.first_key(&args[1]), context.now);
+    let mut ops = context.ops_of(args);
     let (entry, at) = context.to_change(Kind::Hash, &key)?;
     let hash = hash_of(entry.as_ref(), now);
     let known = hash.get(args.at(2));
@@ -66,10 +67,9 @@ pub(super) fn hincrbyfloat(
         .add(amount)
         .and_then(LongDouble::print)
         .ok_or(CommandError::WouldBeInfinite)?;
-    let mut ops = Vec::new();
     let expire_at = known.and_then(|cell| cell.expire_at);
     put_set(&mut ops, args.at(2), sum.as_bytes(), expire_at);
-    context.change_at(at, &key, Kind::Hash, &ops)?;
+    context.change_at(at, &key, Kind::Hash, ops)?;
     context.notify(KeyEvent::HIncrByFloat, &key);
     reply.bulk(sum.as_bytes());
     Ok(())

@@ -5,7 +5,7 @@ use crate::commands::families::removing::{Removal, remove};
 use crate::commands::families::steps::{long, write_in_steps};
 use crate::commands::families::value::write_element;
 use crate::commands::table::error::CommandError;
-use crate::commands::table::handler::{Outcome, ShardContext, ops_of};
+use crate::commands::table::handler::{Outcome, ShardContext};
 use crate::keyspace::collection::list::{ListView, Side, put_pop, put_push};
 use crate::keyspace::{EntryPlace, Key, KeyEvent, Kind, Packing, Value};
 use crate::resp::{Args, Reply};
@@ -66,17 +66,17 @@ fn push(
     needs_list: bool,
 ) -> Outcome {
     let key = context.first_key(args.at(1));
+    let mut ops = context.ops_of(args);
     let (found, at) = context.to_change(Kind::List, &key)?;
     if needs_list && found.is_none() {
         reply.int(0);
         return Ok(());
     }
     let before = list_of(found.as_ref()).len();
-    let mut ops = ops_of(args);
     for element in args.from(2).iter() {
         put_push(&mut ops, side, element);
     }
-    context.change_at(at, &key, Kind::List, &ops)?;
+    context.change_at(at, &key, Kind::List, ops)?;
     context.notify(pushed(side), &key);
     reply.count(before + args.len() as u64 - 2);
     Ok(())
@@ -175,9 +175,9 @@ fn remove_from_end(
         return Ok(());
     }
     if count == 1 {
-        let mut ops = Vec::with_capacity(POP_BYTES);
+        let mut ops = context.shard.take_ops(POP_BYTES);
         put_pop(&mut ops, side, 1);
-        context.reduce_at(at, key, Kind::List, &ops)?;
+        context.reduce_at(at, key, Kind::List, ops)?;
         context.notify(popped(side), key);
         return Ok(());
     }

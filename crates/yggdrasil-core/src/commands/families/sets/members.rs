@@ -5,31 +5,33 @@ use std::collections::HashSet;
 use crate::commands::families::scan::{Scanned, scan_elements};
 use crate::commands::families::steps::{long, write_in_steps};
 use crate::commands::families::value::write_element;
-use crate::commands::table::handler::{Outcome, ReadContext, ShardContext, ops_of};
+use crate::commands::table::handler::{Outcome, ReadContext, ShardContext};
 use crate::keyspace::collection::set::{SetView, put_add, put_remove};
 use crate::keyspace::{EntryView, KeyEvent, Kind, Packing, Value};
 use crate::resp::{Args, Reply};
 
 use super::set_of;
 
-/// The operations of `put` on the members among arguments, each once, that a set has (or has not), and their number.
-fn ops_on(
+/// Appends the operations of `put` on the members among arguments, each once, that a set has (or has not). Gives their
+/// number.
+fn put_each(
+    ops: &mut Vec<u8>,
     set: &SetView<'_>,
     args: &Args<'_>,
     are_there: bool,
     put: fn(&mut Vec<u8>, &[u8]),
-) -> (Vec<u8>, u64) {
+) -> u64 {
     let members = args.from(2).iter();
-    let may_repeat = members.len() > 1;
-    let mut seen = HashSet::new();
-    let (mut ops, mut count) = (ops_of(args), 0);
+    let mut seen = (members.len() > 1).then(HashSet::new);
+    let mut count = 0;
     for member in members {
-        if set.contains(member) == are_there && (!may_repeat || seen.insert(member)) {
-            put(&mut ops, member);
+        let is_meant = set.contains(member) == are_there;
+        if is_meant && seen.as_mut().is_none_or(|seen| seen.insert(member)) {
+            put(ops, member);
             count += 1;
         }
     }
-    (ops, count)
+    count
 }
 
 pub(super) fn sadd(
@@ -38,11 +40,14 @@ pub(super) fn sadd(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let key = context.first_key(&args[1]);
+    let mut ops = context.ops_of(args);
     let (entry, at) = context.to_change(Kind::Set, &key)?;
-    let (ops, new) = ops_on(&set_of(entry.as_ref()), args, false, put_add);
+    let new = put_each(&mut ops, &set_of(entry.as_ref()), args, false, put_add);
     if new > 0 {
-        context.change_at(at, &key, Kind::Set, &ops)?;
+        context.change_at(at, &key, Kind::Set, ops)?;
         context.notify(KeyEvent::SAdd, &key);
+    } else {
+        context.keep_ops(ops);
     }
     reply.count(new);
     Ok(())
@@ -54,12 +59,13 @@ pub(super) fn srem(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let key = context.first_key(&args[1]);
+    let mut ops = context.ops_of(args);
     let (entry, at) = context.to_change(Kind::Set, &key)?;
     let set = set_of(entry.as_ref());
-    let (ops, count) = ops_on(&set, args, true, put_remove);
+    let count = put_each(&mut ops, &set, args, true, put_remove);
     let is_last = set.len() == count;
     if count > 0 {
-        context.reduce_at(at, &key, Kind::Set, &ops)?;
+        context.reduce_at(at, &key, Kind::Set, ops)?;
         context.notify(KeyEvent::SRem, &key);
         if is_last {
             context.notify(KeyEvent::Del, &key);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::commands::families::sorted_sets::{docs, score_argument, view_of};
 use crate::commands::table::error::CommandError;
 use crate::commands::table::flags::Flags;
-use crate::commands::table::handler::{Outcome, Run, ShardContext, ops_of};
+use crate::commands::table::handler::{Outcome, Run, ShardContext};
 use crate::commands::table::key_use;
 use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::{AtLeast, Exact};
@@ -220,10 +220,13 @@ pub(in crate::commands::families) fn add(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let key = context.first_key(args.at(1));
+    let ops = context.ops_of(args);
     let (found, at) = context.to_change(Kind::SortedSet, &key)?;
-    let addition = Addition::of(&view_of(found.as_ref())?, options, pairs, ops_of(args))?;
-    if !addition.ops.is_empty() {
-        context.change_at(at, &key, Kind::SortedSet, &addition.ops)?;
+    let addition = Addition::of(&view_of(found.as_ref())?, options, pairs, ops)?;
+    if addition.ops.is_empty() {
+        context.keep_ops(addition.ops);
+    } else {
+        context.change_at(at, &key, Kind::SortedSet, addition.ops)?;
         let event = match options.increments {
             true => KeyEvent::ZIncr,
             false => KeyEvent::ZAdd,
@@ -241,6 +244,7 @@ pub(in crate::commands::families) fn add(
 
 fn zrem(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = context.first_key(args.at(1));
+    let mut ops = context.ops_of(args);
     let (found, at) = context.to_change(Kind::SortedSet, &key)?;
     let view = view_of(found.as_ref())?;
     let members = || args.iter().skip(2);
@@ -251,13 +255,12 @@ fn zrem(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Reply<'_>) 
         there.sort_unstable();
         there.dedup();
     }
-    let mut ops = ops_of(args);
     for member in &there {
         put_remove(&mut ops, member);
     }
     let is_emptied = view.len() == there.len() as u64;
     if !there.is_empty() {
-        context.reduce_at(at, &key, Kind::SortedSet, &ops)?;
+        context.reduce_at(at, &key, Kind::SortedSet, ops)?;
         notify_removal(context, KeyEvent::ZRem, &key, is_emptied);
     }
     reply.count(there.len() as u64);

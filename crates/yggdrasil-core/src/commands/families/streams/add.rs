@@ -3,7 +3,7 @@
 use crate::commands::families::removing::{self, AT_ONCE_MAX, Removal, remove};
 use crate::commands::families::value::int_argument;
 use crate::commands::table::error::CommandError;
-use crate::commands::table::handler::{Outcome, ReadContext, ShardContext, Work, ops_of};
+use crate::commands::table::handler::{Outcome, ReadContext, ShardContext, Work};
 use crate::keyspace::collection::stream::{Stream, StreamId, StreamOps, Trim};
 use crate::keyspace::{EntryView, Key, KeyEvent, Kind};
 use crate::resp::{Args, Progress, Reply};
@@ -153,6 +153,7 @@ pub(super) fn xadd(
     let key = context.first_key(args.at(1));
     let now = context.now;
     let may_work_in_steps = context.may_work_in_steps();
+    let mut ops = context.ops_of(args);
     let (entry, place) = context.to_change(Kind::Stream, &key)?;
     let found = entry.as_ref().and_then(stream_of);
     if found.is_none() && options.no_stream {
@@ -165,7 +166,6 @@ pub(super) fn xadd(
         (Some(trimming), Some(stream)) if may_work_in_steps => trimming.excess_with(stream, id),
         _ => 0,
     };
-    let mut ops = ops_of(args);
     StreamOps::new(&mut ops).add(id, args.slice(fields..args.len()).iter());
     if excess > AT_ONCE_MAX {
         write_id(reply, id);
@@ -180,7 +180,7 @@ pub(super) fn xadd(
         context.work_in_steps(|| Box::new(adding()));
         return Ok(());
     }
-    context.change_at(place, &key, Kind::Stream, &ops)?;
+    context.change_at(place, &key, Kind::Stream, ops)?;
     context.notify(KeyEvent::XAdd, &key);
     if let Some(trimming) = options.trimming {
         let excess = excess_of(context, &key, trimming)?;

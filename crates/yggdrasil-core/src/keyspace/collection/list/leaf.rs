@@ -73,8 +73,10 @@ impl ListLeaf {
         if !is_large && (len == 0 || limit.allows(bytes, len + 1)) {
             if offset == 0 && len > 0 {
                 pack.make_room_in_front(new.packed_len(), limit.bytes_max());
+                pack.push_front(new);
+            } else {
+                pack.insert(place(pack, offset), new);
             }
-            pack.insert(place(pack, offset), new);
         } else if len == 0 {
             self.part = Part::of(element, limit);
         } else if offset == 0 || offset == len {

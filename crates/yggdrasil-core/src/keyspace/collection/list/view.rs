@@ -85,10 +85,18 @@ impl<'a> ListView<'a> {
     /// The element at an end.
     #[must_use]
     pub fn end(&self, side: Side) -> Option<Element<'_>> {
-        match side {
-            Side::Front => self.at(0),
-            Side::Back => self.at(self.len().checked_sub(1)?),
-        }
+        let pack = match (self, self.tree()) {
+            (Self::Packed(pack), _) => *pack,
+            (_, list) => match &list?.tree.end_leaf(side == Side::Back).part {
+                Part::Pack(pack) => pack.view(),
+                Part::Plain(element) => return Some(Element::Str(element)),
+            },
+        };
+        let place = match side {
+            Side::Front => pack.first(),
+            Side::Back => pack.last(),
+        };
+        pack.at(place?)
     }
 
     /// The elements from a position on.

@@ -74,14 +74,14 @@ fn check(node: &Node<Numbers>, is_root: bool) -> (u64, u64) {
             assert!(is_root || !leaf.is_empty());
             (leaf.len() as u64, leaf_bytes(&**leaf))
         }
-        Node::Inner(children) => {
-            assert!(children.len() <= CHILDREN_MAX);
-            let (mut len, mut bytes) = (0, inner_bytes::<Numbers>());
-            for (index, child) in children.iter().enumerate() {
-                let below = check(&child.node, false);
-                assert_eq!(child.len, below.0);
-                assert!(child.least <= first_key(&child.node));
-                assert!(index == 0 || child.least > children[index - 1].least);
+        Node::Inner(inner) => {
+            assert!(inner.count() <= CHILDREN_MAX);
+            let (mut len, mut bytes) = (0, Inner::<Numbers>::bytes());
+            for (index, node) in inner.nodes().iter().enumerate() {
+                let below = check(node, false);
+                assert_eq!(inner.len_of(index), below.0);
+                assert!(*inner.least_of(index) <= first_key(node));
+                assert!(index == 0 || inner.least_of(index) > inner.least_of(index - 1));
                 len += below.0;
                 bytes += below.1;
             }

@@ -1,21 +1,56 @@
 //! Walks over the leaves of a tree, in both directions.
 
-use super::{Child, Found, Leaf, Node, Seek, Tree, choose};
+use super::inner::{Inner, Seek};
+use super::{Found, LEVELS_MAX, Leaf, Node, Tree};
+
+/// The inner nodes above a leaf, each with a place among its children.
+#[derive(Debug)]
+struct Above<'a, L: Leaf> {
+    nodes: [Option<&'a Inner<L>>; LEVELS_MAX],
+    places: [u8; LEVELS_MAX],
+    len: usize,
+}
+
+impl<'a, L: Leaf> Above<'a, L> {
+    fn new() -> Self {
+        Self {
+            nodes: [None; LEVELS_MAX],
+            places: [0; LEVELS_MAX],
+            len: 0,
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, inner: &'a Inner<L>, place: usize) {
+        (self.nodes[self.len], self.places[self.len]) = (Some(inner), place as u8);
+        self.len += 1;
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Option<(&'a Inner<L>, usize)> {
+        self.len = self.len.checked_sub(1)?;
+        Some((self.nodes[self.len]?, usize::from(self.places[self.len])))
+    }
+}
 
 /// The leaves from some element on.
 #[derive(Debug)]
 pub struct Walk<'a, L: Leaf> {
-    /// The inner nodes above the next leaf, each with the child to go on with.
-    above: Vec<(&'a [Child<L>], usize)>,
-    next: Option<Found<'a, L>>,
+    /// The places are those of the children to go on with.
+    above: Above<'a, L>,
+    /// The last leaf that was given, or the first one.
+    at: Option<Found<'a, L>>,
+    has_begun: bool,
 }
 
 /// The leaves from some element back to the first.
 #[derive(Debug)]
 pub struct Back<'a, L: Leaf> {
-    /// The inner nodes above the next leaf, each with the number of children that are left.
-    above: Vec<(&'a [Child<L>], usize)>,
-    next: Option<Found<'a, L>>,
+    /// The places are numbers of children that are left.
+    above: Above<'a, L>,
+    /// The last leaf that was given, or the first one.
+    at: Option<Found<'a, L>>,
+    has_begun: bool,
 }
 
 impl<L: Leaf> Tree<L> {
@@ -50,39 +85,41 @@ impl<L: Leaf> Tree<L> {
     }
 
     fn walk(&self, seek: Seek<'_, L::Key>) -> Walk<'_, L> {
-        let mut above = Vec::new();
-        let next = self.descend(seek, |children, index| above.push((children, index + 1)));
+        let mut above = Above::new();
+        let first = self.descend(seek, |inner, index| above.push(inner, index + 1));
         Walk {
             above,
-            next: Some(next),
+            at: Some(first),
+            has_begun: false,
         }
     }
 
     fn back(&self, seek: Seek<'_, L::Key>) -> Back<'_, L> {
-        let mut above = Vec::new();
-        let next = self.descend(seek, |children, index| above.push((children, index)));
+        let mut above = Above::new();
+        let first = self.descend(seek, |inner, index| above.push(inner, index));
         Back {
             above,
-            next: Some(next),
+            at: Some(first),
+            has_begun: false,
         }
     }
 
     fn descend<'a>(
         &'a self,
         mut seek: Seek<'_, L::Key>,
-        mut pass: impl FnMut(&'a [Child<L>], usize),
+        mut pass: impl FnMut(&'a Inner<L>, usize),
     ) -> Found<'a, L> {
         let mut node = &self.root;
         let mut start = 0;
         loop {
             match node {
                 Node::Leaf(leaf) => return Found { leaf, start },
-                Node::Inner(children) => {
-                    let (index, before) = choose(children, seek);
-                    pass(children, index);
-                    seek = seek.below(before, children[index].len);
+                Node::Inner(inner) => {
+                    let (index, before) = inner.choose(seek);
+                    pass(inner, index);
+                    seek = seek.below(before, inner.len_of(index));
                     start += before;
-                    node = &children[index].node;
+                    node = inner.node(index);
                 }
             }
         }
@@ -93,24 +130,27 @@ impl<'a, L: Leaf> Iterator for Walk<'a, L> {
     type Item = Found<'a, L>;
 
     fn next(&mut self) -> Option<Found<'a, L>> {
-        let found = self.next.take()?;
-        let start = found.start + found.leaf.len() as u64;
-        while let Some((children, index)) = self.above.pop() {
-            let Some(child) = children.get(index) else {
+        if !self.has_begun {
+            self.has_begun = true;
+            return self.at;
+        }
+        let last = self.at.take()?;
+        let start = last.start + last.leaf.len() as u64;
+        while let Some((inner, index)) = self.above.pop() {
+            let Some(mut node) = inner.nodes().get(index) else {
                 continue;
             };
-            self.above.push((children, index + 1));
-            let mut node = &child.node;
-            while let Node::Inner(children) = node {
-                self.above.push((children, 1));
-                node = &children[0].node;
+            self.above.push(inner, index + 1);
+            while let Node::Inner(inner) = node {
+                self.above.push(inner, 1);
+                node = inner.node(0);
             }
             if let Node::Leaf(leaf) = node {
-                self.next = Some(Found { leaf, start });
+                self.at = Some(Found { leaf, start });
             }
             break;
         }
-        Some(found)
+        self.at
     }
 }
 
@@ -118,24 +158,28 @@ impl<'a, L: Leaf> Iterator for Back<'a, L> {
     type Item = Found<'a, L>;
 
     fn next(&mut self) -> Option<Found<'a, L>> {
-        let found = self.next.take()?;
-        while let Some((children, left)) = self.above.pop() {
+        if !self.has_begun {
+            self.has_begun = true;
+            return self.at;
+        }
+        let last = self.at.take()?;
+        while let Some((inner, left)) = self.above.pop() {
             let Some(index) = left.checked_sub(1) else {
                 continue;
             };
-            self.above.push((children, index));
-            let mut node = &children[index].node;
-            while let Node::Inner(children) = node {
-                let last = children.len() - 1;
-                self.above.push((children, last));
-                node = &children[last].node;
+            self.above.push(inner, index);
+            let mut node = inner.node(index);
+            while let Node::Inner(inner) = node {
+                let last = inner.count() - 1;
+                self.above.push(inner, last);
+                node = inner.node(last);
             }
             if let Node::Leaf(leaf) = node {
-                let start = found.start - leaf.len() as u64;
-                self.next = Some(Found { leaf, start });
+                let start = last.start - leaf.len() as u64;
+                self.at = Some(Found { leaf, start });
             }
             break;
         }
-        Some(found)
+        self.at
     }
 }

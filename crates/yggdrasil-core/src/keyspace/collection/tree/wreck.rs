@@ -41,11 +41,10 @@ impl<L: Leaf> Wreckage for Wreck<L> {
             left -= 1;
             match node {
                 Node::Leaf(leaf) => freed += leaf_bytes(&*leaf),
-                Node::Inner(children) => {
+                Node::Inner(inner) => {
                     // What somebody else holds lives on, and is no work.
-                    if let Ok(children) = Rc::try_unwrap(children) {
-                        self.nodes
-                            .extend(children.into_iter().map(|child| child.node));
+                    if let Ok(inner) = Rc::try_unwrap(inner) {
+                        self.nodes.extend(inner.into_nodes());
                     }
                 }
             }
