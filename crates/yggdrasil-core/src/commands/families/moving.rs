@@ -82,10 +82,19 @@ impl Work for Moving {
             self.pinned_until,
             now,
         )?;
-        context.notify(self.to.event, &key);
         if let Some(from) = &self.from {
             let old = from.key(context);
             context.shard.remove(&old, now);
+            // Between databases, the old place is told first.
+            if from.db != self.to.db {
+                context.notify(from.event, &old);
+            }
+        }
+        context.notify(self.to.event, &key);
+        if let Some(from) = &self.from
+            && from.db == self.to.db
+        {
+            let old = from.key(context);
             context.notify(from.event, &old);
         }
         match self.told {
