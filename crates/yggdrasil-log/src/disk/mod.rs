@@ -1,6 +1,7 @@
 //! Disks: where the files of a log are. The real one, and one that loses what was not synced.
 
 mod direct;
+mod held;
 mod mapped;
 mod processor;
 mod real;
@@ -13,10 +14,10 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use held::{TAIL, settle};
 pub use real::RealDisk;
 pub use simulated::{Damage, SimulatedDisk};
 pub use simulated_lines::Mistake;
-pub use tail::{TAIL, settle};
 
 /// The way in which bytes become durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

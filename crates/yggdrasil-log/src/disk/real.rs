@@ -11,8 +11,9 @@ use rustix::fs::{Advice, FallocateFlags, SeekFrom, fadvise, fallocate, seek};
 use rustix::io::Errno;
 
 use super::direct::DirectArea;
+use super::held::Held;
 use super::mapped::Mapped;
-use super::tail::{Held, Tails};
+use super::tail::Tails;
 use super::{Area, Contents, Disk, Source};
 
 /// Bytes of a file that is read that the kernel fetches ahead.
@@ -84,12 +85,17 @@ impl Source for RealSource {
     fn read(&mut self, offset: u64, wanted: u64, out: &mut Vec<u8>) -> io::Result<()> {
         self.announce(offset);
         let bytes = wanted.min(self.data_end.saturating_sub(offset));
-        self.file.seek(io::SeekFrom::Start(offset))?;
         let start = out.len();
-        (&self.file).take(bytes).read_to_end(out)?;
-        match &self.held {
-            Some(held) => held.patch(offset, &mut out[start..]),
-            None => Ok(()),
+        loop {
+            out.truncate(start);
+            self.file.seek(io::SeekFrom::Start(offset))?;
+            (&self.file).take(bytes).read_to_end(out)?;
+            let Some(held) = &mut self.held else {
+                return Ok(());
+            };
+            if !held.patch(offset, &mut out[start..])? || held.still_holds()? {
+                return Ok(());
+            }
         }
     }
 }

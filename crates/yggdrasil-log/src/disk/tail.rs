@@ -6,7 +6,7 @@
 //! believed within one run of the machine only: after a power cut the segments have all that was promised.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -14,55 +14,24 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, fcntl_setfl, flock};
-use rustix::io::{Errno, ReadWriteFlags, pwritev2, retry_on_intr};
+use rustix::fs::{FallocateFlags, OFlags, fallocate, fcntl_setfl};
+use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 
+use super::held::{
+    AT_RING, AT_RUN, AT_SLOTS, BLOCK, CALL, HEAD, Held, MAGIC, RING_MAX, RING_MIN, SLOT, SLOTS,
+    TAIL, locked, run_of_machine, settle,
+};
 use super::mapped::{Block, SharedMapping};
 use super::real::set_aside;
 use super::{Area, Syncer};
 use crate::format::{segment_name, sequence_of};
 
-/// The name of the file with the ring, beside the segments.
-pub const TAIL: &str = "tail";
-const MAGIC: u64 = u64::from_le_bytes(*b"YGGTAIL1");
-/// Bytes of a ring: as many as the first segment has, within these.
-const RING_MIN: u64 = 1 << 20;
-const RING_MAX: u64 = 32 << 20;
-/// Bytes of the file before the ring.
-const HEAD: u64 = 4096;
-/// Segments that may have bytes in the ring.
-const SLOTS: u64 = 126;
-/// Direct writes begin and end at multiples of this.
-const BLOCK: u64 = Block::BYTES as u64;
-/// Bytes that are written by one call at most.
-const CALL: u64 = 256 << 10;
 /// Bytes of zeros that are written ahead, so that a sync of a few records changes nothing but blocks.
 const AHEAD: u64 = 1 << 20;
 /// A sync of so many bytes costs less where nothing is written ahead.
 const AHEAD_FOR: u64 = 32 << 10;
 /// Bytes for which a segment has room after another one has begun: it is sealed then.
 const SEAL: u64 = BLOCK;
-
-/// Places of the words in the head of the file.
-const AT_RUN: u64 = 8;
-const AT_RING: u64 = 24;
-const AT_SLOTS: u64 = 64;
-const SLOT: u64 = 32;
-
-/// Bytes of a segment that are in the ring, as the head of the file has them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Stretch {
-    /// Bytes of the ring.
-    ring: u64,
-    /// The segment; 0 while it has no name.
-    sequence: u64,
-    /// Where in the ring the first byte of the segment would stand, if the ring had no end.
-    base: u64,
-    /// Those before are on the disk.
-    drained: u64,
-    /// Those before are written.
-    written: u64,
-}
 
 /// The ring of a directory with a log.
 #[derive(Debug)]
@@ -184,157 +153,6 @@ impl Tails {
         open.insert(directory.to_path_buf(), Arc::downgrade(&tail));
         Ok(tail)
     }
-}
-
-/// Puts what the ring of a directory has where it belongs, into the segments.
-pub fn settle(directory: &Path) -> io::Result<()> {
-    let Some((tail, stretches)) = read_head(directory)? else {
-        return Ok(());
-    };
-    for stretch in stretches {
-        let path = directory.join(segment_name(stretch.sequence));
-        let segment = match OpenOptions::new().read(true).write(true).open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            segment => segment?,
-        };
-        let length = segment.metadata()?.len();
-        let held = Held::new(tail.try_clone()?, stretch);
-        if held.end() <= length {
-            locked(&segment, || {
-                held.behind(&segment, length)?.write_to(&segment)
-            })?;
-        }
-    }
-    Ok(())
-}
-
-/// What the ring has of a segment. It is looked at before the segment is read: what goes there meanwhile is in both.
-#[derive(Debug)]
-pub(super) struct Held {
-    tail: File,
-    stretch: Stretch,
-    /// The first byte that is not in the segment.
-    start: u64,
-}
-
-impl Held {
-    fn new(tail: File, stretch: Stretch) -> Self {
-        Self {
-            tail,
-            stretch,
-            start: stretch.drained,
-        }
-    }
-
-    /// Looks for the bytes of a file that is a segment, perhaps.
-    pub fn of(path: &Path) -> io::Result<Option<Self>> {
-        let name = path.file_name().and_then(|name| name.to_str());
-        let (Some(sequence), Some(directory)) = (name.and_then(sequence_of), path.parent()) else {
-            return Ok(None);
-        };
-        let Some((tail, stretches)) = read_head(directory)? else {
-            return Ok(None);
-        };
-        let own = stretches
-            .into_iter()
-            .find(|stretch| stretch.sequence == sequence);
-        Ok(own.map(|stretch| Self::new(tail, stretch)))
-    }
-
-    /// Leaves out what stands in the segment, whose data ends before an offset.
-    pub fn behind(mut self, segment: &File, data_end: u64) -> io::Result<Self> {
-        let mut end = data_end;
-        let mut block = [0; BLOCK as usize];
-        while end > self.start {
-            let from = down(end - 1);
-            let bytes = &mut block[..(end - from) as usize];
-            segment.read_exact_at(bytes, from)?;
-            if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
-                self.start = self.start.max(from + last as u64 + 1);
-                break;
-            }
-            end = from;
-        }
-        Ok(self)
-    }
-
-    /// The offset behind the last byte.
-    pub fn end(&self) -> u64 {
-        self.stretch.written
-    }
-
-    /// Puts in what belongs to a part of the segment that begins at an offset.
-    pub fn patch(&self, offset: u64, part: &mut [u8]) -> io::Result<()> {
-        let end = self.end().min(offset + part.len() as u64);
-        let mut done = self.start.max(offset);
-        while done < end {
-            let at = self.stretch.base.wrapping_add(done) % self.stretch.ring;
-            let bytes = (end - done).min(self.stretch.ring - at);
-            let place = (done - offset) as usize;
-            self.tail
-                .read_exact_at(&mut part[place..place + bytes as usize], HEAD + at)?;
-            done += bytes;
-        }
-        Ok(())
-    }
-
-    fn write_to(&self, segment: &File) -> io::Result<()> {
-        let mut buffer = vec![0; CALL as usize];
-        let mut done = self.start;
-        while done < self.end() {
-            let bytes = (self.end() - done).min(CALL) as usize;
-            self.patch(done, &mut buffer[..bytes])?;
-            segment.write_all_at(&buffer[..bytes], done)?;
-            done += bytes as u64;
-        }
-        segment.sync_data()
-    }
-}
-
-/// The file of a directory's ring and what is in it; `None` where that is nothing, or of another run of the machine.
-fn read_head(directory: &Path) -> io::Result<Option<(File, Vec<Stretch>)>> {
-    let file = match File::open(directory.join(TAIL)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    let mut head = [0; HEAD as usize];
-    if file.read_exact_at(&mut head, 0).is_err() {
-        return Ok(None);
-    }
-    let word = |at: u64| {
-        let bytes = &head[at as usize..at as usize + 8];
-        u64::from_le_bytes(bytes.try_into().unwrap_or_default())
-    };
-    let ring = word(AT_RING);
-    let is_ring = ring.is_power_of_two() && (RING_MIN..=RING_MAX).contains(&ring);
-    let is_whole = is_ring && file.metadata()?.len() == HEAD + ring;
-    let run = [word(AT_RUN), word(AT_RUN + 8)];
-    if word(0) != MAGIC || !is_whole || run != run_of_machine() {
-        return Ok(None);
-    }
-    let stretches = (0..SLOTS).map(|slot| {
-        let at = AT_SLOTS + slot * SLOT;
-        Stretch {
-            ring,
-            sequence: word(at),
-            base: word(at + 8),
-            drained: word(at + 16),
-            written: word(at + 24),
-        }
-    });
-    let is_there = |stretch: &Stretch| {
-        let held = stretch.written.checked_sub(stretch.drained);
-        stretch.sequence != 0 && held.is_some_and(|held| held > 0 && held <= ring)
-    };
-    Ok(Some((file, stretches.filter(is_there).collect())))
-}
-
-/// The name of this run of the machine. Where the system does not tell it, all runs have one.
-fn run_of_machine() -> [u64; 2] {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    let number = u128::from_str_radix(&digits, 16).unwrap_or(0);
-    [(number >> 64) as u64, number as u64]
 }
 
 impl Tail {
@@ -636,15 +454,6 @@ impl Segment {
         }
         Ok(())
     }
-}
-
-/// Does something with a segment that one process does at a time: two that write the same block would undo each other.
-fn locked<T>(segment: &File, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    retry_on_intr(|| flock(segment, FlockOperation::LockExclusive))?;
-    let outcome = act();
-    // It ends with the file at the latest.
-    let _ = flock(segment, FlockOperation::Unlock);
-    outcome
 }
 
 /// Writes blocks by as few calls as the system takes.
