@@ -216,7 +216,8 @@ impl Progress {
 
     #[inline]
     pub(crate) fn wrote(&self, number: u64, position: u64) {
-        self.number.store(number, Relaxed);
+        // Who sees the number sees the record too: a flush reads the number first.
+        self.number.store(number, Release);
         self.position.store(position, Release);
     }
 
