@@ -85,7 +85,7 @@ def test_a_request_larger_than_the_query_buffer_ends_the_connection(target: Targ
     with configured(admin, client_query_buffer_limit="1mb"):
         before = number(admin, "stats", "client_query_buffer_limit_disconnections")
         client = target.connect(resp)
-        request = encode("APPEND", "k0", bytes(4_000_000))
+        request = encode("LPUSH", "k0", bytes(4_000_000))
         try:
             client.send_raw(request)
             assert client.read_all() == b""

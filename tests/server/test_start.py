@@ -7,12 +7,13 @@ import stat
 import subprocess
 import urllib.request
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.node import HOST, Node, command, environment, free_port
 from tests.server.asking import ask, connect
-from tests.wire import OK, info
+from tests.wire import OK, eventually, info
 
 
 def start_fails(directory: Path, **options: object) -> str:
@@ -79,12 +80,17 @@ def test_info_and_metrics_tell_the_processes(node: Node) -> None:
 def test_only_the_steward_has_more_than_one_thread(node: Node) -> None:
     """It takes snapshots in a thread of its own; this node has no log, whose flushers are threads, too.
 
-    The thread by which the allocator gives memory back executes nothing.
+    The thread by which the allocator gives memory back executes nothing. When it has just begun, it has no name of its
+    own yet.
     """
-    for name, pid in node.pids().items():
+
+    def is_alone(pid: int) -> bool:
         threads = [(task / "comm").read_text().strip() for task in Path(f"/proc/{pid}/task").iterdir()]
-        own = [thread for thread in threads if thread != "jemalloc_bg_thd"]
-        assert name == "steward" or len(own) == 1, (name, threads)
+        return len([thread for thread in threads if thread != "jemalloc_bg_thd"]) == 1
+
+    for name, pid in node.pids().items():
+        if name != "steward":
+            eventually(partial(is_alone, pid))
 
 
 def test_a_second_node_on_the_directory_is_refused(node: Node) -> None:

@@ -106,7 +106,11 @@ def test_what_was_asked_for_before_comes_in_one_request(
     assert outcomes(other) == ["prefetched"] * 5
 
 
-@pytest.mark.parametrize("damage", [b"", b"garbage", MADE.encode(3)[:-1], MADE.encode(3) + b"x"], ids=len)
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"garbage", MADE.encode(3)[:-1], MADE.encode(3) + b"x"],
+    ids=["nothing", "garbage", "a byte less", "a byte more"],
+)
 def test_a_damaged_value_is_a_miss_and_is_replaced(
     caches: Callable[..., ArtifactCache], store: FaultyStore, damage: bytes
 ) -> None:

@@ -31,7 +31,9 @@ def test_what_is_put_is_got(store: Store) -> None:
 
 
 @every_store
-@pytest.mark.parametrize("data", [b"", bytearray(b"\0\xff" * 5), memoryview(b"abcdef")[1:4]], ids=repr)
+@pytest.mark.parametrize(
+    "data", [b"", bytearray(b"\0\xff" * 5), memoryview(b"abcdef")[1:4]], ids=["bytes", "bytearray", "memoryview"]
+)
 def test_any_bytes_come_back(store: Store, data: bytes) -> None:
     store.put("k", data)
     assert store.get("k") == bytes(data)
