@@ -67,7 +67,11 @@ def core_busy_seconds(core: int) -> float:
 
 
 def memory(pids: tuple[int, ...]) -> Memory:
-    """Proportional share of what is mapped; of memfds all that is allocated, mapped or not."""
+    """Proportional share of what is mapped; of memfds all that is allocated, mapped or not.
+
+    Where there are memfds, what is mapped of shared memory does not count: the kernel estimates the shares of a large
+    page of which another process has mapped a part, and their sum then exceeds what there is.
+    """
     anonymous = file = shared_mapped = 0
     blocks: dict[tuple[int, int], int] = {}
     for pid in pids:
@@ -83,7 +87,7 @@ def memory(pids: tuple[int, ...]) -> Memory:
             except FileNotFoundError:
                 continue
             blocks[status.st_dev, status.st_ino] = status.st_blocks * _BLOCK_BYTES
-    return Memory(anonymous=anonymous, file=file, shared=max(shared_mapped, sum(blocks.values())))
+    return Memory(anonymous=anonymous, file=file, shared=sum(blocks.values()) or shared_mapped)
 
 
 def _stat(pid: int) -> list[str]:

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from redis import Redis, RedisError, ResponseError
 
 from benches import load, processes
 from benches.load import Shape
-from benches.servers import BenchError, Kind, Server, find_kinds
+from benches.servers import SERVER_CPU, BenchError, Kind, Server, find_kinds
 
 _PIECE_BYTES = (100, 700)
 _BATCH = 500
@@ -67,8 +67,10 @@ def values(keys: int) -> Iterator[tuple[str, bytes]]:
 
 
 @contextmanager
-def serving(kind: Kind, directory: Path, port: int, ack: str = "none") -> Iterator[tuple[Redis, Server]]:
-    """A server on a directory that stays, and a client."""
+def serving(
+    kind: Kind, directory: Path, port: int, ack: str = "none", on: tuple[str, ...] = ()
+) -> Iterator[tuple[Redis, Server]]:
+    """A server on a directory that stays, and a client. `on` is a command that starts it on one core, say."""
     common = ["--port", str(port), "--bind", "127.0.0.1"]
     if kind.ours:
         more = ["--shards", "1", "--dir", str(directory), "--ack", ack, "--admin-port", "0", "--snapshot-rate", "0"]
@@ -76,7 +78,7 @@ def serving(kind: Kind, directory: Path, port: int, ack: str = "none") -> Iterat
         inside = "/" + str(directory.relative_to(_PEER_ROOT))
         more = ["--dir", inside, "--save", "", "--appendonly", "no", "--daemonize", "no"]
     with (directory / _LOG).open("wb") as log:
-        process = subprocess.Popen([*kind.command, *common, *more], cwd=directory, stdout=log, stderr=log)
+        process = subprocess.Popen([*on, *kind.command, *common, *more], cwd=directory, stdout=log, stderr=log)
     client = Redis(port=port, socket_timeout=None)
     try:
         while True:
@@ -140,9 +142,10 @@ def extra_memory(pid: int, work: Callable[[], None]) -> int:
 
 
 def _saved(client: Redis) -> None:
-    """BGSAVE, and until it is done."""
+    """BGSAVE, and until it is done; one that the node takes by itself will do."""
     saves = client.info("persistence")["rdb_saves"]
-    client.bgsave()
+    with suppress(ResponseError):
+        client.bgsave()
     while (now := client.info("persistence"))["rdb_saves"] == saves or now["rdb_bgsave_in_progress"]:
         time.sleep(0.005)
 
@@ -211,9 +214,12 @@ def incremental(kind: Kind, directory: Path, port: int, pairs: list[tuple[str, b
 
 
 def requests_beside(kind: Kind, directory: Path, port: int, keys: int, seconds: float) -> tuple[float, float]:
-    """p99.9 in us of small requests, nine in ten of them GET: by themselves, and while snapshots are taken."""
+    """p99.9 in us of small requests, nine in ten of them GET: by themselves, and while snapshots are taken.
+
+    All processes of the server share a core, and the load has the other one.
+    """
     shape = Shape(depth=1, get_share=90, keys=keys)
-    with serving(kind, directory, port) as (client, server):
+    with serving(kind, directory, port, on=("taskset", "-c", str(SERVER_CPU))) as (client, server):
         load.fill(server, keys)
         alone = load.measure(server, shape, seconds, seed=1)
         over = threading.Event()

@@ -7,7 +7,13 @@
 //! Fixed numbers are little-endian, a varint has 7 bits a byte, the lowest first. A record longer than a part goes on
 //! in the first item of the next chunk.
 
+use std::io;
+
+use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective;
+use zstd::zstd_safe::{CParameter, InBuffer, OutBuffer, ResetDirective};
+
 use crate::name::ChunkName;
+use crate::turns::{TURN_BYTES, Turns};
 
 /// Version of the format, which stands in the first bytes of each chunk.
 pub const FORMAT: u32 = 1;
@@ -79,6 +85,10 @@ pub struct Piece {
 
 impl Piece {
     fn add(&mut self, item: &Item<'_>, begins: bool) {
+        if self.items == 0 {
+            // Twice the memory would be taken by doubling it.
+            self.body.reserve_exact(RAW_BYTES_TARGET + TURN_BYTES);
+        }
         put_varint(&mut self.body, item.number);
         let len = (item.bytes.len() as u64) << 1 | u64::from(item.continues);
         put_varint(&mut self.body, len);
@@ -98,22 +108,72 @@ impl Piece {
     pub fn raw_bytes(&self) -> u64 {
         self.body.len() as u64
     }
+}
+
+/// Makes the bytes of chunks; its memory is used again.
+pub struct Encoder {
+    context: zstd::zstd_safe::CCtx<'static>,
+    bytes: Vec<u8>,
+}
+
+impl Encoder {
+    /// An encoder for a level of zstd.
+    ///
+    /// # Errors
+    /// There is no such level.
+    pub fn new(level: i32) -> io::Result<Self> {
+        let mut context = zstd::zstd_safe::CCtx::create();
+        context
+            .set_parameter(CParameter::CompressionLevel(level))
+            .map_err(of_zstd)?;
+        Ok(Self {
+            context,
+            bytes: Vec::new(),
+        })
+    }
 
     /// The bytes of the chunk, and its name.
     ///
     /// # Errors
     /// There is no memory to compress it.
-    pub fn encode(&self, level: i32) -> std::io::Result<(ChunkName, Vec<u8>)> {
-        let mut bytes =
-            Vec::with_capacity(HEAD_BYTES + zstd::zstd_safe::compress_bound(self.body.len()));
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend((self.body.len() as u32).to_le_bytes());
-        bytes.extend(self.items.to_le_bytes());
-        let mut frame = std::io::Cursor::new(&mut bytes);
-        frame.set_position(HEAD_BYTES as u64);
-        zstd::bulk::Compressor::new(level)?.compress_to_buffer(&self.body, &mut frame)?;
-        Ok((ChunkName::of(&bytes), bytes))
+    pub fn encode(&mut self, piece: &Piece) -> io::Result<(ChunkName, &[u8])> {
+        let raw = piece.body.len();
+        self.bytes.clear();
+        self.bytes
+            .reserve(HEAD_BYTES + zstd::zstd_safe::compress_bound(raw));
+        self.bytes.extend_from_slice(MAGIC);
+        self.bytes.extend((raw as u32).to_le_bytes());
+        self.bytes.extend(piece.items.to_le_bytes());
+        self.context
+            .reset(ResetDirective::SessionOnly)
+            .map_err(of_zstd)?;
+        self.context
+            .set_pledged_src_size(Some(raw as u64))
+            .map_err(of_zstd)?;
+        let mut turns = Turns::begin();
+        let mut frame = OutBuffer::around_pos(&mut self.bytes, HEAD_BYTES);
+        for part in piece.body.chunks(TURN_BYTES) {
+            let mut part = InBuffer::around(part);
+            while part.pos() < part.src.len() {
+                self.context
+                    .compress_stream2(&mut frame, &mut part, ZSTD_EndDirective::ZSTD_e_continue)
+                    .map_err(of_zstd)?;
+            }
+            turns.pause();
+        }
+        let mut nothing = InBuffer::around(&[]);
+        while self
+            .context
+            .compress_stream2(&mut frame, &mut nothing, ZSTD_EndDirective::ZSTD_e_end)
+            .map_err(of_zstd)?
+            > 0
+        {}
+        Ok((ChunkName::of(&self.bytes), &self.bytes))
     }
+}
+
+fn of_zstd(code: usize) -> io::Error {
+    io::Error::other(zstd::zstd_safe::get_error_name(code))
 }
 
 /// Cuts records into chunks.
@@ -305,11 +365,12 @@ mod tests {
             .collect();
         assert_eq!(told, [(2, 1, 2), (0, 2, 2), (1, 2, 3)]);
         let mut joined = Vec::new();
+        let mut encoder = Encoder::new(1).unwrap();
         for piece in &pieces {
-            let (name, bytes) = piece.encode(1).unwrap();
-            assert_eq!(name, ChunkName::of(&bytes));
+            let (name, bytes) = encoder.encode(piece).unwrap();
+            assert_eq!(name, ChunkName::of(bytes));
             assert!(bytes.len() as u64 <= OBJECT_BYTES_MAX);
-            let decoded = decode(&bytes).unwrap();
+            let decoded = decode(bytes).unwrap();
             for item in decoded.items().filter(|item| item.number == 2) {
                 joined.extend_from_slice(item.bytes);
             }
@@ -352,8 +413,9 @@ mod tests {
         ) {
             let pieces = cut(&records);
             prop_assert_eq!(pieces.len(), 1);
-            let (_, bytes) = pieces[0].encode(3).unwrap();
-            let decoded = decode(&bytes).unwrap();
+            let mut encoder = Encoder::new(3).unwrap();
+            let (_, bytes) = encoder.encode(&pieces[0]).unwrap();
+            let decoded = decode(bytes).unwrap();
             let read: Vec<_> = decoded.items().map(|item| (item.number, item.bytes.to_vec())).collect();
             prop_assert_eq!(read, records);
         }

@@ -20,6 +20,7 @@ mod prune;
 mod scan;
 mod store;
 mod take;
+mod turns;
 mod unpack;
 mod verify;
 

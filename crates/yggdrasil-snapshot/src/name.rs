@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::turns::{TURN_BYTES, Turns};
+
 /// Prefix of the names of chunks.
 pub(crate) const CHUNKS: &str = "chunks/";
 /// Prefix of the names of manifests.
@@ -21,7 +23,12 @@ impl ChunkName {
     /// The name that bytes have.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        Self(*blake3::hash(bytes).as_bytes())
+        let (mut hasher, mut turns) = (blake3::Hasher::new(), Turns::begin());
+        for part in bytes.chunks(TURN_BYTES) {
+            hasher.update(part);
+            turns.pause();
+        }
+        Self(*hasher.finalize().as_bytes())
     }
 
     /// The name of the object that holds it.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use yggdrasil_core::keyspace::{Effect, EntryView, Record, ShardReader, Swept, Value, is_before};
 
 use crate::error::SnapshotError;
+use crate::turns::Turns;
 
 /// Time for which a shard may be reserved or keep changing in one place.
 const UNSETTLED_MAX: Duration = Duration::from_secs(30);
@@ -114,6 +115,7 @@ impl Scan<'_> {
         visit: &mut Visit<'_>,
     ) -> Result<(), SnapshotError> {
         let mut swept = Swept::default();
+        let mut turns = Turns::begin();
         let mut scratch = Vec::new();
         let keeps = self.keeps;
         for physical in self.reader.map() {
@@ -140,6 +142,7 @@ impl Scan<'_> {
                 })?;
                 outcome?;
                 go_on()?;
+                turns.pause();
                 if asked.bytes >= ASKED_BYTES || cursor == 0 && !asked.keys.is_empty() {
                     let keys = std::mem::take(&mut asked);
                     self.owner.entries(physical, &keys.keys, visit)?;

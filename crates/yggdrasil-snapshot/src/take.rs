@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use yggdrasil_core::keyspace::{Effect, Record, ShardReader};
 
-use crate::chunk::{ChunkWriter, Piece};
+use crate::chunk::{ChunkWriter, Encoder, Piece};
 use crate::error::SnapshotError;
 use crate::manifest::{ChunkRef, FORMAT, Layer, Manifest, ShardPart};
 use crate::name::{ChunkName, manifest_object};
@@ -321,14 +321,23 @@ impl Taking<'_> {
     }
 
     /// Writes a chunk, if it is not there already.
-    fn write(&self, piece: &Piece) -> Result<ChunkRef, SnapshotError> {
+    fn write(
+        &self,
+        encoder: &mut Option<Encoder>,
+        piece: &Piece,
+    ) -> Result<ChunkRef, SnapshotError> {
         self.progress.check()?;
-        let encoded = piece.encode(self.options.level);
+        let failed = SnapshotError::of_store("compressed", "a chunk");
+        let encoder = match encoder {
+            Some(encoder) => encoder,
+            None => encoder.insert(Encoder::new(self.options.level).map_err(failed)?),
+        };
+        let encoded = encoder.encode(piece);
         let (name, bytes) = encoded.map_err(SnapshotError::of_store("compressed", "a chunk"))?;
         let len = bytes.len() as u64;
         if !self.known.contains(&name) {
             let object = name.object();
-            let put = self.store.put(&object, &bytes);
+            let put = self.store.put(&object, bytes);
             put.map_err(SnapshotError::of_store("written", object))?;
             self.progress.bytes.fetch_add(len, Relaxed);
             self.pace.spend(len);

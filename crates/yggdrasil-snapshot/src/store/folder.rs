@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{Store, Stored, too_long};
 use crate::archive::{SEGMENTS, TAILS, TIMES};
 use crate::name::{CHUNKS, MANIFESTS};
+use crate::turns::{TURN_BYTES, Turns};
 
 /// Beginning of the names of what is not whole yet.
 const DRAFT: &str = ".draft-";
@@ -76,7 +77,11 @@ impl Folder {
             }
             other => other?,
         };
-        file.write_all(bytes)?;
+        let mut turns = Turns::begin();
+        for part in bytes.chunks(TURN_BYTES) {
+            file.write_all(part)?;
+            turns.pause();
+        }
         file.sync_data()
     }
 }

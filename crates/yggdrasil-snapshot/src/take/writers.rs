@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::chunk::Piece;
 use crate::error::SnapshotError;
 use crate::manifest::ChunkRef;
+use crate::turns::be_nice;
 
 use super::Taking;
 
@@ -70,6 +71,8 @@ fn serve(
     receiver: &Mutex<Option<Receiver<(usize, Piece)>>>,
     written: &Mutex<Written>,
 ) {
+    be_nice();
+    let mut encoder = None;
     loop {
         let next = {
             let receiver = receiver.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,7 +81,7 @@ fn serve(
         let Some((place, piece)) = next else {
             return;
         };
-        let outcome = taking.write(&piece);
+        let outcome = taking.write(&mut encoder, &piece);
         let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
             Ok(chunk) => written.chunks.push((place, chunk)),
