@@ -11,7 +11,7 @@ from mithril.core.store import ObjectInfo, Store
 from mithril.dedup.arrow_file import open_version
 from mithril.dedup.chunks import Chunk, ChunkWriter, FileSource, Verdicts
 from mithril.dedup.sink import SinkFile
-from mithril.dedup.table import check_free, chunk_of, judged, marked_schema
+from mithril.dedup.table import check_columns, check_free, chunk_of, judged, marked_schema
 
 _MAGIC = b"ARROW1"
 _EXPANSION = 3
@@ -43,18 +43,17 @@ class ArrowFileSource(FileSource):
         """Estimated bytes of the largest chunk in memory."""
         return self.size_in_memory() // max(self._batches, 1)
 
-    def chunks(self, column: str, whole: bool) -> Iterator[Callable[[], Chunk]]:
+    def chunks(self, column: str, whole: bool, score: str = "") -> Iterator[Callable[[], Chunk]]:
         """The readers of the chunks."""
-        if column not in self._schema.names:
-            raise InputError(f"{self.name}: there is no column {column!r}; there are {', '.join(self._schema.names)}")
+        check_columns(self._schema.names, self.name, column, score)
         if self._is_file:
             for index in range(self._batches):
-                yield partial(self._read, index, column, whole)
+                yield partial(self._read, index, column, score, whole)
             return
         with open_version(self._store, self._info) as file, pa.ipc.open_stream(file) as reader:
             index = 0
             while (batch := self._next(reader, index)) is not None:
-                yield partial(self._chunk, batch, column, whole)
+                yield partial(self._chunk, batch, column, score, whole)
                 index += 1
 
     def check_marks(self) -> None:
@@ -69,13 +68,13 @@ class ArrowFileSource(FileSource):
         opened = pa.ipc.new_file if self._is_file else pa.ipc.new_stream
         return _ArrowWriter(opened(file, schema, options=options), column)
 
-    def _read(self, index: int, column: str, whole: bool) -> Chunk:
+    def _read(self, index: int, column: str, score: str, whole: bool) -> Chunk:
         try:
             with open_version(self._store, self._info) as file:
                 batch = pa.ipc.open_file(file).get_batch(index)
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(index, error) from error
-        return self._chunk(batch, column, whole)
+        return self._chunk(batch, column, score, whole)
 
     def _next(self, reader: Any, index: int) -> Any:
         try:
@@ -85,9 +84,9 @@ class ArrowFileSource(FileSource):
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(index, error) from error
 
-    def _chunk(self, batch: Any, column: str, whole: bool) -> Chunk:
+    def _chunk(self, batch: Any, column: str, score: str, whole: bool) -> Chunk:
         table = pa.Table.from_batches([batch])
-        return chunk_of(table, column, f"{self.name}: column {column!r}", table.nbytes, whole=whole)
+        return chunk_of(table, column, score, self.name, table.nbytes, whole=whole)
 
     def _damaged(self, index: int, error: Exception) -> InputError:
         return InputError(f"{self.name}: record batch {index} cannot be read: {error}")

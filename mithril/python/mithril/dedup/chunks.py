@@ -34,6 +34,8 @@ class Chunk:
     bytes: int
     tokens: bool = False
     """The texts are lists of tokens, four bytes each."""
+    scores: npt.NDArray[np.float64] | None = None
+    """The numbers that choose among documents, NaN where there is none; None where none were asked for."""
 
     @property
     def rows(self) -> int:
@@ -111,8 +113,11 @@ class Source(abc.ABC):
         return 0
 
     @abc.abstractmethod
-    def chunks(self, column: str, whole: bool) -> Iterator[Callable[[], Chunk]]:
-        """The readers of the chunks, in order; they may run at the same time. `whole` asks for all columns."""
+    def chunks(self, column: str, whole: bool, score: str = "") -> Iterator[Callable[[], Chunk]]:
+        """The readers of the chunks, in order; they may run at the same time.
+
+        `column` holds the texts, `score` the scores, if not empty; `whole` asks for all columns.
+        """
 
 
 class FileSource(Source):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mithril import _kernels
 from mithril.dedup.chunks import Booleans
 from mithril.dedup.ordered import in_order
-from mithril.dedup.scan import HASHES, SHINGLES, SIZES, STARTS, Scan, band
+from mithril.dedup.scan import HASHES, SCORES, SHINGLES, SIZES, STARTS, Scan, band
 from mithril.dedup.settings import DedupSettings
 from mithril.dedup.spill import Spill
 
@@ -90,7 +90,7 @@ def cluster(scan: Scan, settings: DedupSettings) -> Clustering:
             alike, histogram = _alike(scan, pairs, settings)
     joined = np.concatenate((equal, alike))
     roots = np.frombuffer(_kernels.clusters(scan.documents, _bytes(joined)), np.uint32)
-    kept = roots if settings.keep == "first" else _longest(roots, scan.lengths)
+    kept = _kept(scan, roots, settings)
     return Clustering(roots, kept, firsts != numbers, contaminated, candidates, len(alike), histogram)
 
 
@@ -185,10 +185,22 @@ def _similar(shingles: bytes | mmap.mmap, places: Pairs, counts: Numbers, pairs:
     return _kernels.similarities(shingles, _bytes(places), _bytes(counts), _bytes(pairs), threshold)
 
 
-def _longest(roots: Numbers, lengths: Numbers) -> Numbers:
-    """The longest document of each cluster; of equally long ones the first."""
+def _kept(scan: Scan, roots: Numbers, settings: DedupSettings) -> Numbers:
+    """The document of each cluster that is kept."""
+    match settings.keep:
+        case "first":
+            return roots
+        case "longest":
+            return _best(roots, scan.lengths.astype(np.float64))
+    scores = np.asarray(scan.spill.read(SCORES, np.float64))
+    return _best(roots, scores if settings.keep == "highest" else -scores)
+
+
+def _best(roots: Numbers, worth: npt.NDArray[np.float64]) -> Numbers:
+    """The document of each cluster that is worth most; of several the first. NaN is worth least."""
     numbers = np.arange(len(roots), dtype=np.uint32)
-    order = np.lexsort((numbers, -lengths.astype(np.int64), roots))
+    # NaN comes last, whatever its sign.
+    order = np.lexsort((numbers, -worth, roots))
     leaders = order[np.r_[True, roots[order][1:] != roots[order][:-1]]] if len(order) else order
     kept = numbers.copy()
     kept[roots[leaders]] = leaders

@@ -36,7 +36,8 @@ def _bytes(context: click.Context, parameter: click.Parameter, value: str | None
 _CLUSTERING = (
     _option("threshold", float),
     _option("method"),
-    _option("keep", click.Choice(["first", "longest"])),
+    _option("keep", click.Choice(["first", "longest", "highest", "lowest"])),
+    _option("keep_column"),
     _option("threads", int),
     click.option(
         "--memory",

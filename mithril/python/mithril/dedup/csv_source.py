@@ -14,6 +14,7 @@ from mithril.core.store import ObjectInfo, Store
 from mithril.dedup.chunks import Chunk, ChunkWriter, Integers, Marks, Verdicts, mark_names
 from mithril.dedup.records import NEWLINE, RecordsSource, RecordsWriter, cut
 from mithril.dedup.sink import SinkFile
+from mithril.dedup.table import check_columns, scores_of
 
 _QUOTE = ord('"')
 _BOM = b"\xef\xbb\xbf"
@@ -55,24 +56,24 @@ class CsvSource(RecordsSource):
         ends = _ends(data)
         return int(ends[-1]) + 1 if len(ends) else 0
 
-    def _without_header(self, block: bytes, column: str) -> bytes:
+    def _without_header(self, block: bytes, column: str, score: str) -> bytes:
         ends = _ends(block)
         end = int(ends[0]) + 1 if len(ends) else len(block)
         raw = block[:end]
         text = raw.removeprefix(_BOM).decode("utf-8", "replace")
         names = next(csv.reader(io.StringIO(text, newline=""), delimiter=self._delimiter), [])
-        if column not in names:
-            raise InputError(f"{self.name}: there is no column {column!r}; there are {', '.join(names)}")
+        check_columns(names, self.name, column, score)
         self._header = _Header(raw.rstrip(b"\r\n"), names)
         return block[end:]
 
-    def _read(self, block: bytes, first: int, column: str, whole: bool) -> Chunk:
+    def _read(self, block: bytes, first: int, column: str, score: str, whole: bool) -> Chunk:
         if block.count(b'"') % 2:
             raise InputError(f"{self.name}: the records from line {first} on have a quote without its partner")
         records = cut(block, _ends(block))
         if not len(records):
-            return Chunk(pa.array([], pa.string()), records if whole else None, len(block))
+            return Chunk(pa.array([], pa.string()), records if whole else None, len(block), scores=np.zeros(0))
         place = self._header.names.index(column)
+        chosen = [self._header.names.index(score)] if score else []
         names = [f"c{index}" for index in range(len(self._header.names))]
         try:
             table = pyarrow.csv.read_csv(
@@ -80,8 +81,8 @@ class CsvSource(RecordsSource):
                 read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names),
                 parse_options=pyarrow.csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True),
                 convert_options=pyarrow.csv.ConvertOptions(
-                    include_columns=[names[place]],
-                    column_types={names[place]: pa.string()},
+                    include_columns=[names[place], *(names[index] for index in chosen)],
+                    column_types={**{names[index]: pa.float64() for index in chosen}, names[place]: pa.string()},
                     strings_can_be_null=False,
                 ),
             )
@@ -91,7 +92,8 @@ class CsvSource(RecordsSource):
         texts = texts.chunk(0) if isinstance(texts, pa.ChunkedArray) else texts
         if len(texts) != len(records):
             raise InputError(f"{self.name}: the records from line {first} on are not quoted as RFC 4180 says")
-        return Chunk(texts, records if whole else None, len(block) + texts.nbytes)
+        scores = scores_of(table.column(1), f"{self.name}: column {score!r}") if score else None
+        return Chunk(texts, records if whole else None, len(block) + texts.nbytes, scores=scores)
 
 
 class _CsvWriter(RecordsWriter):

@@ -1,9 +1,11 @@
 """Documents in files of JSON lines, plain or compressed."""
 
 import json
+import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.json
 
@@ -11,6 +13,9 @@ from mithril.core.errors import InputError
 from mithril.dedup.chunks import Chunk, ChunkWriter, Marks
 from mithril.dedup.records import NEWLINE, Records, RecordsSource, RecordsWriter, cut
 from mithril.dedup.sink import SinkFile
+from mithril.dedup.table import scores_of
+
+Scores = npt.NDArray[np.float64]
 
 _SHOWN = 80
 
@@ -27,25 +32,28 @@ class JsonLinesSource(RecordsSource):
     def _complete(self, data: bytes) -> int:
         return data.rfind(b"\n") + 1
 
-    def _read(self, block: bytes, first: int, column: str, whole: bool) -> Chunk:
+    def _read(self, block: bytes, first: int, column: str, score: str, whole: bool) -> Chunk:
         lines = cut(block, np.flatnonzero(np.frombuffer(block, np.uint8) == NEWLINE))
-        texts = _parsed(block, column) if len(lines) else pa.array([], pa.string())
+        texts, scores = _parsed(block, column, score) if len(lines) else (pa.array([], pa.string()), np.zeros(0))
         if texts is None or len(texts) != len(lines):
-            texts, lines = self._parsed_slowly(block, first, column)
-        return Chunk(texts, lines if whole else None, len(block) + texts.nbytes)
+            texts, scores, lines = self._parsed_slowly(block, first, column, score)
+        return Chunk(texts, lines if whole else None, len(block) + texts.nbytes, scores=scores if score else None)
 
-    def _parsed_slowly(self, block: bytes, first: int, column: str) -> tuple[Any, Records]:
-        """The texts line by line, which tells what is wrong with which line."""
-        texts, starts, ends, at = [], [], [], 0
+    def _parsed_slowly(self, block: bytes, first: int, column: str, score: str) -> tuple[Any, Scores, Records]:
+        """The texts and scores line by line, which tells what is wrong with which line."""
+        texts, scores, starts, ends, at = [], [], [], [], 0
         for number, line in enumerate(_lines(block), first):
             if line.strip():
-                texts.append(self._text(line, number, column))
+                text, value = self._text(line, number, column, score)
+                texts.append(text)
+                scores.append(value)
                 starts.append(at)
                 ends.append(at + len(line.rstrip(b"\n")))
             at += len(line)
-        return pa.array(texts, pa.large_binary()), Records(block, np.array(starts, np.int64), np.array(ends, np.int64))
+        lines = Records(block, np.array(starts, np.int64), np.array(ends, np.int64))
+        return pa.array(texts, pa.large_binary()), np.array(scores, np.float64), lines
 
-    def _text(self, line: bytes, number: int, column: str) -> bytes | None:
+    def _text(self, line: bytes, number: int, column: str, score: str) -> tuple[bytes | None, float]:
         shown = line[:_SHOWN].decode("utf-8", "replace").rstrip()
         try:
             value = json.loads(line)
@@ -56,7 +64,10 @@ class JsonLinesSource(RecordsSource):
         text = value.get(column)
         if text is not None and not isinstance(text, str):
             raise InputError(f"{self.name}: line {number}: the field {column!r} is no string: {shown}")
-        return None if text is None else text.encode("utf-8", "replace")
+        chosen = value.get(score) if score else None
+        if chosen is not None and (isinstance(chosen, bool) or not isinstance(chosen, int | float)):
+            raise InputError(f"{self.name}: line {number}: the field {score!r} is no number: {shown}")
+        return None if text is None else text.encode("utf-8", "replace"), math.nan if chosen is None else float(chosen)
 
 
 class _JsonLinesWriter(RecordsWriter):
@@ -80,17 +91,19 @@ def _lines(block: bytes) -> list[bytes]:
     return [line + b"\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
 
 
-def _parsed(block: bytes, column: str) -> Any:
-    """The texts of a block of lines; None where the quick way does not understand it."""
+def _parsed(block: bytes, column: str, score: str) -> tuple[Any, Scores]:
+    """The texts and scores of a block of lines; no texts where the quick way does not understand it."""
+    fields = [(score, pa.float64())] if score else []
     try:
         table = pyarrow.json.read_json(
             pa.BufferReader(block),
             read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(block) + 1),
             parse_options=pyarrow.json.ParseOptions(
-                explicit_schema=pa.schema([(column, pa.string())]), unexpected_field_behavior="ignore"
+                explicit_schema=pa.schema([(column, pa.string()), *fields]), unexpected_field_behavior="ignore"
             ),
         )
     except pa.ArrowException:
-        return None
+        return None, np.zeros(0)
     found = table.column(column)
-    return found.chunk(0) if found.num_chunks == 1 else pa.concat_arrays(found.chunks)
+    scores = scores_of(table.column(score), score) if score else np.zeros(0)
+    return found.chunk(0) if found.num_chunks == 1 else pa.concat_arrays(found.chunks), scores

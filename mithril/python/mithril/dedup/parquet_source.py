@@ -11,7 +11,7 @@ from mithril.core.store import ObjectInfo, Store
 from mithril.dedup.arrow_file import open_version
 from mithril.dedup.chunks import Chunk, ChunkWriter, FileSource, Verdicts
 from mithril.dedup.sink import SinkFile
-from mithril.dedup.table import check_free, chunk_of, judged, marked_schema
+from mithril.dedup.table import check_columns, check_free, chunk_of, judged, marked_schema
 from mithril.dedup.texts import is_text
 
 # Pieces that a row group may have and is read as a whole.
@@ -49,15 +49,14 @@ class ParquetSource(FileSource):
         largest = max((group.total_byte_size for group in groups), default=0)
         return min(largest, self._piece_bytes * _PIECES_WHOLE)
 
-    def chunks(self, column: str, whole: bool) -> Iterator[Callable[[], Chunk]]:
+    def chunks(self, column: str, whole: bool, score: str = "") -> Iterator[Callable[[], Chunk]]:
         """The readers of the chunks."""
-        if column not in self._schema.names:
-            raise InputError(f"{self.name}: there is no column {column!r}; there are {', '.join(self._schema.names)}")
+        check_columns(self._schema.names, self.name, column, score)
         for index in range(self._metadata.num_row_groups):
             if self._metadata.row_group(index).total_byte_size > self._piece_bytes * _PIECES_WHOLE:
-                yield from self._parts(index, column, whole)
+                yield from self._parts(index, column, score, whole)
             else:
-                yield partial(self._read, index, column, whole)
+                yield partial(self._read, index, column, score, whole)
 
     def check_marks(self) -> None:
         """Raises InputError where a column has the name of a mark."""
@@ -68,36 +67,37 @@ class ParquetSource(FileSource):
         schema = marked_schema(self._schema, repeats) if marked else self._schema
         return _ParquetWriter(target, schema, self._compression(), column)
 
-    def _parts(self, index: int, column: str, whole: bool) -> Iterator[Callable[[], Chunk]]:
+    def _parts(self, index: int, column: str, score: str, whole: bool) -> Iterator[Callable[[], Chunk]]:
         """The parts of a row group, which is read as a stream."""
         group = self._metadata.row_group(index)
         rows = max(group.num_rows * self._piece_bytes // max(group.total_byte_size, 1), 1)
         try:
             file = open_version(self._store, self._info)
             with pq.ParquetFile(file, metadata=self._metadata, buffer_size=_BUFFER_BYTES) as opened:
-                columns = None if whole else [column]
+                columns = None if whole else self._of(column, score)
                 for batch in opened.iter_batches(rows, row_groups=[index], columns=columns, use_threads=False):
                     table = pa.Table.from_batches([batch])
-                    yield partial(chunk_of, table, column, self._where(column), table.nbytes, whole=whole)
+                    yield partial(chunk_of, table, column, score, self.name, table.nbytes, whole=whole)
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{self.name}: row group {index} cannot be read: {error}") from error
+
+    def _of(self, *columns: str) -> list[str]:
+        """These columns, in the order of the file."""
+        return [name for name in self._schema.names if name in columns]
 
     def _read_schema(self, columns: list[str] | None) -> pa.Schema:
         return self._schema if columns is None else pa.schema([self._schema.field(name) for name in columns])
 
-    def _where(self, column: str) -> str:
-        return f"{self.name}: column {column!r}"
-
-    def _read(self, index: int, column: str, whole: bool) -> Chunk:
+    def _read(self, index: int, column: str, score: str, whole: bool) -> Chunk:
         try:
             with pq.ParquetFile(open_version(self._store, self._info), metadata=self._metadata) as file:
                 # Texts of a whole row group would be moved again and again as they grow; of parts, once.
-                columns = None if whole else [column]
+                columns = None if whole else self._of(column, score)
                 batches = file.iter_batches(_BATCH_ROWS, row_groups=[index], columns=columns, use_threads=False)
                 table = pa.Table.from_batches(list(batches), self._read_schema(columns)).combine_chunks()
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{self.name}: row group {index} cannot be read: {error}") from error
-        return chunk_of(table, column, self._where(column), table.nbytes, whole=whole)
+        return chunk_of(table, column, score, self.name, table.nbytes, whole=whole)
 
     def _compression(self) -> dict[str, str]:
         """The compression of each column, as the first row group has it."""

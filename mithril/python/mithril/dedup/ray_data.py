@@ -24,6 +24,7 @@ from mithril.dedup.report import Report
 from mithril.dedup.running import report_of
 from mithril.dedup.scan import (
     DOCUMENTS_MAX,
+    SCORES,
     SHINGLES,
     STARTS,
     Scan,
@@ -35,12 +36,13 @@ from mithril.dedup.scan import (
 )
 from mithril.dedup.settings import DedupSettings
 from mithril.dedup.spill import Spill
-from mithril.dedup.table import chunk_of, filtered
+from mithril.dedup.table import check_columns, chunk_of, filtered
 
 # Where a document was when its data set was read.
 _BATCH, _ROW = "__mithril_batch", "__mithril_row"
 _BATCH_ROWS = 4096
 _SHINGLE_BYTES = 4
+_WHERE = "data set"
 
 
 def deduplicate_ray(dataset: Any, *, workers: int = 2, **options: Any) -> tuple[Any, Report]:
@@ -55,13 +57,12 @@ def deduplicate_ray(dataset: Any, *, workers: int = 2, **options: Any) -> tuple[
     settings = load(DedupSettings, options).settings
     if "substring" in settings.methods:
         raise ConfigError("repeats are looked for by one process; give files to mithril.dedup.deduplicate for them")
-    names = dataset.schema().names
-    if settings.column not in names:
-        raise InputError(f"there is no column {settings.column!r}; there are {', '.join(names)}")
+    check_columns(dataset.schema().names, _WHERE, settings.column, settings.score)
+    columns = sorted({settings.column, settings.score or settings.column})
     given = settings.model_dump()
     with _in_order(ray), Spill(settings.temporary_folder) as spill:
         placed = dataset.map_batches(_placed, batch_format="pyarrow", batch_size=_BATCH_ROWS).materialize()
-        signed = placed.select_columns([settings.column, _BATCH]).map_batches(
+        signed = placed.select_columns([*columns, _BATCH]).map_batches(
             _Sign, fn_constructor_args=(given,), batch_format="pyarrow", batch_size=_BATCH_ROWS, concurrency=workers
         )
         read, batches = _gathered(signed, settings, spill)
@@ -98,7 +99,7 @@ class _Sign:
         self._settings = settings = load(DedupSettings, given).settings
         plan = choose(settings)
         evaluation = ngrams_of_evaluation(settings, load(CoreSettings).settings)
-        self._signing = Signing(signer_of(settings, plan), plan, evaluation)
+        self._signing = Signing(signer_of(settings, plan), plan, evaluation, bool(settings.score))
 
     def __call__(self, table: Any) -> Any:
         """The columns of the documents, as bytes."""
@@ -108,9 +109,8 @@ class _Sign:
         return pa.Table.from_pylist([row for row in rows if row["rows"]], schema=self._schema())
 
     def _signed(self, part: Any) -> dict[str, Any]:
-        column = self._settings.column
-        chunk = chunk_of(part, column, f"column {column!r}", 0, whole=False)
-        check_kind(chunk, "data set", self._settings)
+        chunk = chunk_of(part, self._settings.column, self._settings.score, _WHERE, 0, whole=False)
+        check_kind(chunk, _WHERE, self._settings)
         shingles = bytearray()
 
         def keep(more: bytes) -> int:
@@ -118,6 +118,8 @@ class _Sign:
             return len(shingles) - len(more)
 
         columns = sign_texts(chunk.texts, self._signing, keep)
+        if chunk.scores is not None:
+            columns[SCORES].append(chunk.scores.tobytes())
         found: dict[str, Any] = {name: b"".join(parts) for name, parts in columns.items()}
         batch = part[_BATCH][0].as_py() if part.num_rows else 0
         return {"batch": batch, "rows": part.num_rows, SHINGLES: bytes(shingles), **found}

@@ -76,24 +76,24 @@ class RecordsSource(FileSource):
         """Estimated bytes of the largest chunk in memory."""
         return min(2 * self._block_bytes, self.size_in_memory())
 
-    def chunks(self, column: str, whole: bool) -> Iterator[Callable[[], Chunk]]:
+    def chunks(self, column: str, whole: bool, score: str = "") -> Iterator[Callable[[], Chunk]]:
         """The readers of the chunks."""
         line, first = 1, True
         for block in self._blocks():
-            records = self._without_header(block, column) if first else block
+            records = self._without_header(block, column, score) if first else block
             first, line = False, line + block.count(b"\n")
-            yield partial(self._read, records, line - records.count(b"\n"), column, whole)
+            yield partial(self._read, records, line - records.count(b"\n"), column, score, whole)
 
     @abc.abstractmethod
     def _complete(self, data: bytes) -> int:
         """The number of bytes of whole records at the beginning of the data."""
 
-    def _without_header(self, block: bytes, column: str) -> bytes:
+    def _without_header(self, block: bytes, column: str, score: str) -> bytes:
         """The first block of a file, without what stands before its records."""
         return block
 
     @abc.abstractmethod
-    def _read(self, block: bytes, first: int, column: str, whole: bool) -> Chunk: ...
+    def _read(self, block: bytes, first: int, column: str, score: str, whole: bool) -> Chunk: ...
 
     def _blocks(self) -> Iterator[bytes]:
         with open_version(self._store, self._info) as file:

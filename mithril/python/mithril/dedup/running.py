@@ -108,7 +108,14 @@ def rethreshold(
         given = {name: value for name, value in options.items() if value is not None}
         settings = load(DedupSettings, {**folder.run["settings"], **given}).settings
         plan = Plan(*folder.run["plan"]) if folder.run["plan"] else None
-        if settings.signed != folder.run["signed"] or ("minhash" in settings.methods) > (plan is not None):
+        before = load(DedupSettings, folder.run["settings"]).settings
+        if settings.score not in ("", before.score):
+            raise ConfigError(f"{work}: the run there read no column {settings.score!r}; run again from the inputs")
+        # What was read of another column to choose by is passed over.
+        chosen = {name: getattr(before, name) for name in ("keep", "keep_column")}
+        if settings.model_copy(update=chosen).signed != folder.run["signed"] or ("minhash" in settings.methods) > (
+            plan is not None
+        ):
             raise ConfigError("the work was done with other texts, shingles or methods; run again from the inputs")
         if "minhash" not in settings.methods:
             plan = None
@@ -220,7 +227,7 @@ def _read(
     progress: Callback | None,
     work: Work | None,
 ) -> Scan:
-    signing = Signing(signer_of(settings, plan), plan, ngrams_of_evaluation(settings, core))
+    signing = Signing(signer_of(settings, plan), plan, ngrams_of_evaluation(settings, core), bool(settings.score))
     with Progress("read", None, progress) as done:
         return scan(sources, settings, signing, spill, done, work)
 

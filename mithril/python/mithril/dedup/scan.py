@@ -23,7 +23,7 @@ from mithril.dedup.work import Work
 
 DOCUMENTS_MAX = (1 << 32) - 1
 HASHES, SIZES, STARTS, SHINGLES = "hashes", "sizes", "starts", "shingles"
-LENGTHS, PRESENT, OVERLAPS = "lengths", "present", "overlaps"
+LENGTHS, PRESENT, OVERLAPS, SCORES = "lengths", "present", "overlaps", "scores"
 # Documents that are signed in one call: what they need stays in the caches of the processor.
 _SLICE_ROWS = 512
 _SHINGLE_BYTES = 4
@@ -42,12 +42,16 @@ class Signing:
     signer: _kernels.DocumentSigner
     plan: Plan | None
     evaluation: _kernels.NgramSet | None
+    scored: bool = False
+    """Documents are chosen by their scores."""
 
     def widths(self) -> dict[str, int]:
         """The columns that have one value for each document, and its bytes."""
         widths = {HASHES: 16, LENGTHS: 4, PRESENT: 1}
         if self.evaluation is not None:
             widths[OVERLAPS] = 4
+        if self.scored:
+            widths[SCORES] = 8
         if self.plan is not None:
             widths |= {SIZES: 4, STARTS: 8}
             widths |= {band(index): 8 for index in range(self.plan.bands)}
@@ -160,7 +164,7 @@ def signer_of(settings: DedupSettings, plan: Plan | None) -> _kernels.DocumentSi
 def _tasks(
     source: Source, settings: DedupSettings, signing: Signing, spill: Spill, hold: bool
 ) -> Iterator[Callable[[], _Signed]]:
-    for read in source.chunks(settings.column, hold):
+    for read in source.chunks(settings.column, hold, settings.score):
         yield partial(_sign, read, signing, spill, source.name, settings)
 
 
@@ -171,6 +175,8 @@ def _sign(read: Callable[[], Chunk], signing: Signing, spill: Spill, name: str, 
     texts = chunk.texts
     # The longest column goes at once, in whatever order the threads come.
     columns = sign_texts(texts, signing, partial(spill.append, SHINGLES))
+    if chunk.scores is not None:
+        columns[SCORES].append(chunk.scores.tobytes())
     text_bytes = sum(int(np.frombuffer(part, np.uint32).sum(dtype=np.int64)) for part in columns[LENGTHS])
     present = any(any(part) for part in columns[PRESENT])
     if chunk.content is None:

@@ -2,9 +2,9 @@
 
 import json
 import os
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from mithril.core.config import Settings
 from mithril.core.errors import ConfigError, InputError
@@ -28,6 +28,7 @@ _SIGNED = (
     "against",
     "against_column",
     "ngram_size",
+    "score",
     # Chunks end at the same places.
     "piece_bytes",
 )
@@ -63,7 +64,10 @@ class DedupSettings(Settings):
     against_column: str = Field("", description="Column or field of evaluation data; empty for that of the documents.")
     ngram_size: int = Field(13, ge=1, le=1024, description="Units of an n-gram shared with evaluation data.")
     ngram_matches: int = Field(1, ge=1, description="Shared n-grams from which a document is removed.")
-    keep: Literal["first", "longest"] = Field("first", description="Document of a cluster that is kept.")
+    keep: Literal["first", "longest", "highest", "lowest"] = Field(
+        "first", description="Document of a cluster that is kept: by its place, its length, or its keep_column."
+    )
+    keep_column: str = Field("", description="Column or field of numbers or times, for keep highest or lowest.")
     threads: int = Field(0, ge=0, le=256, description="Threads that read and hash; 0 for one for each core.")
     memory_bytes: int = Field(
         1 << 30, ge=1 << 20, description="Memory of a run beyond its process: facts on documents, inputs, comparisons."
@@ -80,6 +84,19 @@ class DedupSettings(Settings):
         if not names or any(name not in METHODS for name in names) or len(set(names)) != len(names):
             raise ValueError(f"names methods among {', '.join(METHODS)}, each once, with commas between")
         return ",".join(names)
+
+    @model_validator(mode="after")
+    def _chosen(self) -> Self:
+        if self.keep in ("highest", "lowest") and not self.keep_column:
+            raise ValueError(f"keep is {self.keep}: name the column of numbers or times by keep_column")
+        if self.score == self.column:
+            raise ValueError(f"keep_column is {self.column}, which holds the texts; name a column of numbers or times")
+        return self
+
+    @property
+    def score(self) -> str:
+        """The column of scores; empty where documents are kept by something else."""
+        return self.keep_column if self.keep in ("highest", "lowest") else ""
 
     @property
     def methods(self) -> frozenset[str]:

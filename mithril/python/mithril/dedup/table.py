@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from mithril.core.errors import InputError
@@ -13,12 +14,33 @@ from mithril.dedup.texts import is_text, kept_texts, mask, numbers, validity
 
 _CHUNK_ROWS = 8192
 _TOKEN_BYTES = 4
+_TIME_BITS = 64
 
 
-def chunk_of(table: Any, column: str, where: str, size: int, *, whole: bool) -> Chunk:
-    """The documents of a table."""
+def chunk_of(table: Any, column: str, score: str, where: str, size: int, *, whole: bool) -> Chunk:
+    """The documents of a table; with their scores where a column of them is named."""
     texts = table.column(column)
-    return Chunk(texts_of(texts, where), table if whole else None, size, _is_list(texts.type))
+    scores = scores_of(table.column(score), f"{where}: column {score!r}") if score else None
+    found = texts_of(texts, f"{where}: column {column!r}")
+    return Chunk(found, table if whole else None, size, _is_list(texts.type), scores)
+
+
+def check_columns(names: Sequence[str], where: str, *wanted: str) -> None:
+    """Raises InputError where a column that is wanted is not there; one without a name is none."""
+    for column in filter(None, wanted):
+        if column not in names:
+            raise InputError(f"{where}: there is no column {column!r}; there are {', '.join(names)}")
+
+
+def scores_of(column: Any, where: str) -> npt.NDArray[np.float64]:
+    """A column of numbers or times as numbers; NaN where it has none."""
+    kind, types = column.type, pa.types
+    if types.is_temporal(kind):
+        column = column.cast(pa.int64() if kind.bit_width == _TIME_BITS else pa.int32())
+    elif not (types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind)):
+        raise InputError(f"{where} holds {kind}; documents are chosen by a column of numbers or times")
+    # Numbers beyond 2^53 are told apart in steps.
+    return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
 
 
 def _is_list(kind: Any) -> bool:
@@ -144,16 +166,15 @@ class TableSource(Source):
         """Estimated bytes of the largest chunk in memory."""
         return 0
 
-    def chunks(self, column: str, whole: bool) -> Iterator[Callable[[], Chunk]]:
+    def chunks(self, column: str, whole: bool, score: str = "") -> Iterator[Callable[[], Chunk]]:
         """The readers of the chunks."""
-        if column not in self._table.column_names:
-            raise InputError(f"there is no column {column!r}; there are {', '.join(self._table.column_names)}")
+        check_columns(self._table.column_names, self.name, column, score)
         for start in range(0, self._table.num_rows, _CHUNK_ROWS):
-            yield partial(self._read, start, column)
+            yield partial(self._read, start, column, score)
 
-    def _read(self, start: int, column: str) -> Chunk:
+    def _read(self, start: int, column: str, score: str) -> Chunk:
         part = self._table.slice(start, _CHUNK_ROWS)
-        return chunk_of(part, column, f"column {column!r}", 0, whole=True)
+        return chunk_of(part, column, score, self.name, 0, whole=True)
 
 
 def filtered(table: Any, kept: Booleans) -> Any:
