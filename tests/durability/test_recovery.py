@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from tests.node import HOST, Node, NodeError, wait_until_gone
-from tests.wire import OK, Wire, eventually
+from tests.wire import OK, Error, Wire, eventually
 
 KEYS = [f"key:{number}" for number in range(40)]
+LOADING = Error("LOADING Yggdrasil is loading the dataset in memory")
 
 
 @contextmanager
@@ -130,6 +131,31 @@ def test_damage_stops_the_start_and_is_named(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"shard-0 could not start: .*0001\.log is damaged at offset 96") as error:
         Node(1, directory=tmp_path, ack="sync").start()
     assert "yggdrasil check" in str(error.value)
+
+
+def test_damage_stops_one_shard_of_a_node_that_runs(tmp_path: Path) -> None:
+    with serving(tmp_path, shards=2, ack="sync") as (node, c):
+        for number in range(20):
+            assert c("SET", f"key:{number}", "x" * 100) == OK
+        with Wire(HOST, node.worker_ports[0]) as first:
+            lost = first("KEYS", "*")[0]
+        segment = tmp_path / "log" / "generation-1" / "shard-0" / f"{1:016x}.log"
+        with segment.open("r+b") as file:
+            at = file.read().index(b"x" * 100)
+            file.seek(at)
+            file.write(b"y")
+        os.kill(node.pids()["shard-0"], signal.SIGKILL)
+        eventually(lambda: b"shard 0 failed" in readyz(node))
+        state = readyz(node)
+        assert state.startswith(b"shards without a worker: 0\n")
+        assert b"0001.log is damaged at offset " in state
+        assert b"yggdrasil check" in state
+        with Wire(HOST, node.worker_ports[1]) as other:
+            kept = other("KEYS", "*")[0]
+            assert other("SET", kept, "v") == OK
+            assert other("GET", lost) == LOADING
+        with Wire(HOST, node.worker_ports[0]) as without:
+            assert without("SET", lost, "v") == LOADING, "who is sent there has an answer"
 
 
 def test_a_node_without_a_log_writes_none(tmp_path: Path) -> None:

@@ -3,27 +3,21 @@
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-use yggdrasil_core::keyspace::{Effect, Kind, Record, Value};
 use yggdrasil_log::disk::{Disk, RealDisk};
-use yggdrasil_log::{Content, End, Given, Reader, Writer, WriterOptions};
+use yggdrasil_log::{End, Given, Writer, WriterOptions};
+
+mod common;
+
+use common::{Directory, put};
 
 const SEGMENT_BYTES: u64 = 1 << 20;
 /// More than the ring of a log with such segments holds, by far.
 const LONG: usize = 12 << 20;
 const PIECE: usize = 64 << 10;
-
-/// A directory that goes with the test.
-struct Directory(PathBuf);
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A log, and what it should have.
 struct Case {
@@ -55,32 +49,18 @@ impl Fragile {
     }
 }
 
-fn put(value: &[u8]) -> Record<'_> {
-    let effect = Effect::Put {
-        kind: Kind::String,
-        value: Value::Bytes(value),
-        expire_at: None,
-        pinned_until: None,
-    };
-    Record {
-        db: 0,
-        key: b"a key",
-        effect,
-    }
-}
-
 impl Case {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        let directory = Directory::new(name);
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::default());
         let options = WriterOptions {
-            directory: path.clone(),
+            directory: directory.0.clone(),
             segment_bytes: SEGMENT_BYTES,
             epoch: 1,
         };
         let writer = Writer::open(Arc::clone(&disk), options, &End::default());
         Self {
-            directory: Directory(path),
+            directory,
             disk,
             writer: writer.expect("a new log"),
             values: Vec::new(),
@@ -106,22 +86,7 @@ impl Case {
 
     /// What somebody finds who reads the log now.
     fn read(&self) -> Vec<(u64, Vec<u8>)> {
-        let disk = Arc::new(RealDisk::default());
-        let mut reader = Reader::open(disk, self.path()).expect("the log is there");
-        let mut found = Vec::new();
-        while let Some(entry) = reader.read().expect("a sound log") {
-            if let Content::Change(bytes) = entry.frame.content {
-                let record = Record::decode(bytes).expect("a record");
-                match record.effect {
-                    Effect::Put {
-                        value: Value::Bytes(bytes),
-                        ..
-                    } => found.push((entry.frame.number, bytes.to_vec())),
-                    effect => panic!("{effect:?} was not written"),
-                }
-            }
-        }
-        found
+        common::read(Arc::new(RealDisk::default()), self.path()).0
     }
 
     /// Writes long records to a segment that is not the first one, and lets the disk fail in the middle of the last.

@@ -48,7 +48,8 @@ fn a_decision_is_found_however_much_was_written_behind_it() {
     let mut coordinator = open(0);
     for number in 1..=20 {
         let parts = vec![(0, number), (1, number)];
-        let decision = Decision { tag: number, parts };
+        let tag = 2 * number;
+        let decision = Decision { tag, parts };
         coordinator.mark_numbered(number, &Content::Decision(decision));
         // Other changes, which fill a segment each.
         coordinator.reserve(SEGMENT_BYTES).expect("there is room");
@@ -57,11 +58,17 @@ fn a_decision_is_found_however_much_was_written_behind_it() {
     }
     let namespaces = Arc::new(Namespaces::new(Vec::new(), Ack::Fast));
     let (log, _) = ShardLog::new(open(1), namespaces, u64::MAX);
-    for tag in 1..=20 {
-        for since in [0, 1, tag] {
+    for number in 1..=20 {
+        let tag = 2 * number;
+        for since in [0, 1, number] {
             assert!(log.has_decided(0, tag, since), "{tag} since {since}");
         }
+        for tag in [tag - 1, tag + 1] {
+            assert!(
+                !log.has_decided(0, tag, 0),
+                "nothing was decided about {tag}"
+            );
+        }
     }
-    assert!(!log.has_decided(0, 21, 0));
-    assert!(!log.has_decided(2, 1, 0), "there is no such log");
+    assert!(!log.has_decided(2, 2, 0), "there is no such log");
 }

@@ -10,6 +10,7 @@ use yggdrasil_log::Reader;
 use yggdrasil_log::disk::{Damage, Disk, Mistake, SimulatedDisk};
 
 mod cases;
+mod common;
 
 use cases::{Case, FailingDisk, Sizes, number_from, read, run};
 

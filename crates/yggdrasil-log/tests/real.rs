@@ -1,41 +1,13 @@
 //! A log on the disk of the machine.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use yggdrasil_core::keyspace::{Effect, Kind, Record, Value};
 use yggdrasil_log::disk::{Disk, RealDisk};
-use yggdrasil_log::{Content, End, Given, Reader, Writer, WriterOptions};
+use yggdrasil_log::{End, Given, Writer, WriterOptions};
 
-/// A directory that goes with the test.
-struct Directory(PathBuf);
+mod common;
 
-impl Directory {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
-        Self(path)
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn put(value: &[u8]) -> Record<'_> {
-    let effect = Effect::Put {
-        kind: Kind::String,
-        value: Value::Bytes(value),
-        expire_at: None,
-        pinned_until: None,
-    };
-    Record {
-        db: 0,
-        key: b"a key",
-        effect,
-    }
-}
+use common::{Directory, put};
 
 #[test]
 fn short_and_long_records_stand_side_by_side() {
@@ -65,18 +37,9 @@ fn short_and_long_records_stand_side_by_side() {
     progress
         .flush(&*disk, &directory.0)
         .expect("the disk works");
-    let mut reader = Reader::open(disk, &directory.0).expect("the log is there");
-    let mut found = Vec::new();
-    while let Some(entry) = reader.read().expect("a sound log") {
-        if let Content::Change(bytes) = entry.frame.content {
-            let record = Record::decode(bytes).expect("a record");
-            let number = entry.frame.number as usize;
-            assert_eq!(record, put(&values[number - 1]), "change {number}");
-            found.push(number);
-        }
-    }
-    assert_eq!(found, (1..=60).collect::<Vec<_>>());
-    assert_eq!(reader.end().torn_bytes, 0);
+    let (found, end) = common::read(disk, &directory.0);
+    assert!(found.into_iter().eq((1..).zip(values)));
+    assert_eq!(end.torn_bytes, 0);
 }
 
 /// Writes changes with these values, of the numbers from `first` on, and leaves what is not durable where it is.
@@ -91,22 +54,8 @@ fn write(disk: &Arc<dyn Disk>, options: &WriterOptions, end: &End, first: u64, v
 
 /// The values that a log has, and its end.
 fn read(directory: &Directory) -> (Vec<Vec<u8>>, End) {
-    let disk = Arc::new(RealDisk::default());
-    let mut reader = Reader::open(disk, &directory.0).expect("the log is there");
-    let mut values = Vec::new();
-    while let Some(entry) = reader.read().expect("a sound log") {
-        if let Content::Change(bytes) = entry.frame.content {
-            let record = Record::decode(bytes).expect("a record");
-            match record.effect {
-                Effect::Put {
-                    value: Value::Bytes(bytes),
-                    ..
-                } => values.push(bytes.to_vec()),
-                effect => panic!("{effect:?} was not written"),
-            }
-        }
-    }
-    (values, reader.end())
+    let (found, end) = common::read(Arc::new(RealDisk::default()), &directory.0);
+    (found.into_iter().map(|(_, value)| value).collect(), end)
 }
 
 fn options_for(directory: &Directory, segment_bytes: u64) -> WriterOptions {

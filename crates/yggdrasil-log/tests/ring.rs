@@ -13,6 +13,7 @@ use yggdrasil_log::disk::{Area, Contents, Damage, Disk, Persist, RealDisk, Sourc
 use yggdrasil_log::segment_name;
 
 mod cases;
+mod common;
 
 use cases::{Case, FailingDisk, Sizes, number_from, read, run};
 

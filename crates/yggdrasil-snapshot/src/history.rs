@@ -27,6 +27,8 @@ pub struct LogHistory {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
     shard: u32,
+    /// Bytes of the log, from its beginning on, that were durable when it was read.
+    durable: u64,
 }
 
 /// A segment of a log.
@@ -43,6 +45,7 @@ impl LogHistory {
             disk,
             directory: directory.to_path_buf(),
             shard,
+            durable: 0,
         }
     }
 
@@ -97,7 +100,7 @@ impl LogHistory {
 
     /// Reads from a segment on, up to the end of the log. Gives the groups that had ended and do not count.
     fn read(
-        &self,
+        &mut self,
         begin: u64,
         first: u64,
         dropped: HashSet<Group>,
@@ -109,6 +112,7 @@ impl LogHistory {
             offset: HEADER_BYTES,
             number: 0,
             epoch: 0,
+            durable: 0,
             pending: Pending::default(),
             pieces: Pieces::default(),
             dropped,
@@ -127,6 +131,7 @@ impl LogHistory {
                 .map(|segment| segment.header.previous_end)
                 .filter(|end| *end != 0);
             let is_over = cursor.take(&contents.bytes, end)?;
+            self.durable = self.durable.max(cursor.durable);
             match (is_over, following) {
                 (true, Some(_)) => {
                     (next, cursor.offset, tries) = (next + 1, HEADER_BYTES, 0);
@@ -160,6 +165,18 @@ impl LogHistory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.failed(error)),
         }
+    }
+
+    /// Makes durable what a segment has so far, and its name.
+    pub(crate) fn settle_segment(&self, sequence: u64) -> Result<(), SnapshotError> {
+        let path = self.directory.join(segment_name(sequence));
+        let synced = match self.disk.open(&path) {
+            // What was in it is durable elsewhere.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            area => area.and_then(|area| area.syncer().sync()),
+        };
+        let synced = synced.and_then(|()| self.disk.sync_directory(&self.directory));
+        synced.map_err(|error| self.failed(error))
     }
 
     /// All of a segment; nothing where it was removed meanwhile.
@@ -250,6 +267,8 @@ struct Cursor<'v, 'w> {
     offset: u64,
     number: u64,
     epoch: u64,
+    /// Bytes of the log that the last commit calls durable.
+    durable: u64,
     pending: Pending,
     pieces: Pieces,
     /// Groups that had ended, and did not count when the log was read after a power cut.
@@ -300,6 +319,7 @@ impl Cursor<'_, '_> {
                 // What a process left unfinished does not reach beyond its end.
                 Content::Settled => self.pending = Pending::default(),
                 Content::Sealed => return Ok(true),
+                Content::Commit(commit) => self.durable = commit.position,
                 _ => {}
             }
         }
@@ -354,12 +374,10 @@ impl History for LogHistory {
     }
 
     fn settle(&mut self) -> Result<(), SnapshotError> {
-        // All but the last two have been durable for long.
-        let segments = self.segments()?;
-        for segment in segments.iter().rev().take(2) {
-            let path = self.directory.join(segment_name(segment.sequence));
-            let synced = self.disk.open(&path).and_then(|area| area.syncer().sync());
-            synced.map_err(|error| self.failed(error))?;
+        for Segment { sequence, header } in self.segments()? {
+            if header.position + header.bytes > self.durable {
+                self.settle_segment(sequence)?;
+            }
         }
         Ok(())
     }

@@ -111,6 +111,34 @@ impl ShardPart {
     pub fn chunks(&self) -> impl Iterator<Item = &ChunkRef> {
         self.layers.iter().flat_map(|layer| &layer.chunks)
     }
+
+    /// Bytes of all objects.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.layers.iter().map(Layer::bytes).sum()
+    }
+
+    /// Bytes that a whole scan of so many keys would take, about. It is no less than the first scan has taken. A key
+    /// counts as a record of that scan or as one of all, whichever is shorter: large values are many records.
+    #[must_use]
+    pub fn estimate_whole(&self, keys: u64) -> u64 {
+        let Some(first) = self.layers.first() else {
+            return 0;
+        };
+        let records = self.layers.iter().map(Layer::records).sum();
+        let of_keys = |bytes: u64, records: u64| {
+            let bytes = u128::from(bytes) * u128::from(keys);
+            bytes.checked_div(u128::from(records))
+        };
+        let estimates = [
+            of_keys(first.bytes(), first.records()),
+            of_keys(self.bytes(), records),
+        ];
+        let estimate = estimates.into_iter().flatten().min().unwrap_or(0);
+        first
+            .bytes()
+            .max(u64::try_from(estimate).unwrap_or(u64::MAX))
+    }
 }
 
 /// The contents of a snapshot of all shards of a node.
@@ -303,6 +331,39 @@ mod tests {
         assert_eq!((manifest.bytes(), manifest.keys()), (100, 7));
         let part = manifest.shard(0).unwrap();
         assert_eq!((part.start(), part.end()), (10, 19));
+    }
+
+    /// Estimates from layers of so many bytes and records, for so many keys.
+    fn estimate(layers: &[(u64, u64)], keys: u64) -> u64 {
+        let mut part = sample().shards.remove(0);
+        let layer = part.layers[0].clone();
+        let layers = layers.iter().map(|&(bytes, records)| {
+            let mut layer = layer.clone();
+            (layer.chunks[0].bytes, layer.chunks[0].records) = (bytes, records);
+            layer
+        });
+        part.layers = layers.collect();
+        part.estimate_whole(keys)
+    }
+
+    #[test]
+    fn a_whole_scan_is_estimated_by_those_before() {
+        assert_eq!(estimate(&[(1000, 10), (9000, 90)], 100), 10_000, "all new");
+        assert_eq!(
+            estimate(&[(1000, 10), (9000, 90)], 10),
+            1000,
+            "written over"
+        );
+        assert_eq!(estimate(&[(1000, 10), (10, 9)], 1), 1000, "removed");
+        assert_eq!(estimate(&[(0, 0), (500, 5)], 5), 500, "begun empty");
+        assert_eq!(estimate(&[(0, 0)], 5), 0);
+        assert_eq!(estimate(&[], 5), 0);
+        // A large value that is written again and again, beside keys that are not.
+        let often = [(1000, 10), (9000, 1), (9000, 1), (9000, 1)];
+        assert_eq!(estimate(&often, 11), 1100);
+        // Small keys beside a large value that was there before them.
+        assert_eq!(estimate(&[(9000, 1), (1000, 100)], 101), 10_000);
+        assert_eq!(estimate(&[(u64::MAX / 2, 1)], u64::MAX), u64::MAX);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub struct Options {
     pub bytes_per_second: u64,
     /// A snapshot that would have more layers is a full one; 1 for none but full ones.
     pub layers_max: usize,
-    /// A shard is written anew when what has changed since takes more than this part of the whole, in percent.
+    /// A shard is written anew when all its layers take so much more than a whole one would, in percent.
     pub growth_max: u64,
     /// The generation of the logs; 0 without logs.
     pub generation: u64,
@@ -219,7 +219,7 @@ impl Taking<'_> {
         if let Some(base) = base.filter(|base| base.start() == number && base.end() == number) {
             return Ok(base.clone());
         }
-        let usable = base.filter(|base| self.is_usable(base, number));
+        let usable = base.filter(|base| self.is_usable(base, number, keys_of(source.reader)));
         let mut layers = Vec::new();
         if let Some(base) = usable
             && let Some(layer) = self.layer(source, base.start(), true)?
@@ -240,14 +240,13 @@ impl Taking<'_> {
         })
     }
 
-    /// True where a layer on top of a former snapshot costs less than a whole one.
-    fn is_usable(&self, base: &ShardPart, number: u64) -> bool {
-        let Some((whole, later)) = base.layers.split_first() else {
-            return false;
-        };
-        let later: u64 = later.iter().map(Layer::bytes).sum();
-        base.layers.len() < self.options.layers_max
-            && later <= whole.bytes().saturating_mul(self.options.growth_max) / 100
+    /// True where a layer on top of a former snapshot leaves little in it that has been written over.
+    fn is_usable(&self, base: &ShardPart, number: u64, keys: u64) -> bool {
+        let whole = base.estimate_whole(keys);
+        let most = u128::from(whole) * u128::from(100 + self.options.growth_max) / 100;
+        let layers = 1..self.options.layers_max;
+        layers.contains(&base.layers.len())
+            && u128::from(base.bytes()) <= most
             && base.end() <= number
     }
 

@@ -89,7 +89,8 @@ class AdminServer:
             f"{one.seconds_left:.0f} s left\n"
             for shard, one in self._supervisor.loading.items()
         )
-        return "".join(lines)
+        failures = (f"shard {shard} failed: {reason}\n" for shard, reason in self._supervisor.failures.items())
+        return "".join((*lines, *failures))
 
     def _refused_writes(self) -> str:
         shards = range(len(self._supervisor.ready_shards))

@@ -82,6 +82,8 @@ class WorkerRole(AssignedRole):
         self._users = users
         self.loading: Loading | None = None
         """How far it is with making its shard from its log, as long as it is."""
+        self.failure = ""
+        """Why the last try to make the shard has failed."""
 
     @contextmanager
     def handover(self) -> Iterator[Handover]:

@@ -168,6 +168,12 @@ class Supervisor:
         return {shard: worker.loading for shard, worker in enumerate(self._workers) if worker.loading is not None}
 
     @property
+    def failures(self) -> dict[int, str]:
+        """Why shards are not there whose workers have said so."""
+        workers = enumerate(self._workers)
+        return {shard: worker.failure for shard, worker in workers if worker.failure and not worker.is_ready}
+
+    @property
     def restarts(self) -> list[int]:
         """How often the worker of each shard was replaced."""
         return [worker.restarts for worker in self._workers]
@@ -307,7 +313,7 @@ class Supervisor:
             case Loading():
                 self._note_loading(child, message)
             case Failed():
-                child.failure = message.reason
+                self._on_failure(child, message.reason)
             case Drained():
                 child.stage = Stage.DRAINED
             case OptionsSet() | UsersChanged():
@@ -326,6 +332,15 @@ class Supervisor:
         role = self._children.get(child)
         if isinstance(role, WorkerRole):
             role.loading = loading
+
+    def _on_failure(self, child: Child, reason: str) -> None:
+        child.failure = reason
+        role = self._children.get(child)
+        if isinstance(role, WorkerRole):
+            role.loading = None
+            role.failure = reason
+        if self.phase is Phase.READY:
+            log.error("a process cannot do its work", child=child.name, pid=child.pid, reason=reason)
 
     def _on_death(self, child: Child) -> None:
         role = self._children.pop(child)

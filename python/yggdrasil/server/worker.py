@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import socket
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,9 @@ from yggdrasil.shards import cluster, cluster_changes
 
 log = structlog.stdlib.get_logger(__name__)
 
+WITHOUT_SHARD_S = 30.0
+"""A worker whose shard could not be made answers its clients for so long. Then its successor tries again."""
+
 
 async def run(
     assignment: Assignment, duty: WorkerDuty, config: Config, descriptors: Descriptors, connection: socket.socket
@@ -63,6 +67,8 @@ async def run(
         log.debug("start failed", exc_info=True)
         kind = "" if isinstance(error, ModuleError | UsersLoadError) else f"{type(error).__name__}: "
         process.link.send(Failed(reason=f"{kind}{error}"))
+        if duty.is_successor:
+            await process.serve_without_shard()
         process.link.close()
         return 1
     process.link.send(Ready(users=process.user_lines))
@@ -193,6 +199,13 @@ class _WorkerProcess:
             await recovery.run_moved(before, node.log_shards_before, node.snapshot_before, moved)
         else:
             await recovery.run()
+
+    async def serve_without_shard(self) -> None:
+        """Goes on for a while where the log cannot be used: its clients are answered, and the other workers serve."""
+        if self._listens.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WITHOUT_SHARD_S):
+                    await self.stopped.wait()
 
     def end_log(self) -> None:
         """Makes durable what was written last."""

@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::retry_on_intr;
 
 use super::mapped::Block;
+use super::real::end_of_data;
 use crate::format::{segment_name, sequence_of};
 
 /// The name of the file with the ring, beside the segments.
@@ -64,7 +65,8 @@ pub fn settle(directory: &Path) -> io::Result<()> {
         let held = Held::new(directory, tail.try_clone()?, stretch);
         if held.end() <= length {
             locked(&segment, || {
-                held.behind(&segment, length)?.write_to(&segment)
+                let data_end = end_of_data(&segment, length);
+                held.behind(&segment, data_end)?.write_to(&segment)
             })?;
         }
     }

@@ -178,7 +178,7 @@ impl Disk for RealDisk {
 }
 
 /// The end of what was ever written to a file, as far as the file system knows. Most of a new segment is a hole.
-fn end_of_data(file: &File, length: u64) -> u64 {
+pub(super) fn end_of_data(file: &File, length: u64) -> u64 {
     let mut end = 0;
     while let Ok(data) = seek(file, SeekFrom::Data(end)) {
         match seek(file, SeekFrom::Hole(data)) {

@@ -22,7 +22,7 @@ use super::held::{
     TAIL, locked, run_of_machine, settle,
 };
 use super::mapped::{Block, SharedMapping};
-use super::real::set_aside;
+use super::real::{end_of_data, set_aside};
 use super::{Area, Syncer};
 use crate::format::{segment_name, sequence_of};
 
@@ -392,7 +392,8 @@ impl Segment {
         locked(&self.file, || {
             if let Some(held) = Held::of(&path)? {
                 let file = OpenOptions::new().read(true).write(true).open(&path)?;
-                held.behind(&file, self.bytes)?.write_to(&file)?;
+                let data_end = end_of_data(&file, self.bytes);
+                held.behind(&file, data_end)?.write_to(&file)?;
             }
             self.file.sync_data()
         })

@@ -4,9 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use yggdrasil_core::keyspace::{Effect, Kind, Record, Value};
 use yggdrasil_log::disk::{Damage, Disk, Source};
-use yggdrasil_log::{Content, End, Given, Reader, Writer, WriterOptions, segment_name};
+use yggdrasil_log::{Content, End, Given, Writer, WriterOptions, segment_name};
+
+use crate::common;
 
 /// A disk that fails when it is told to. Clones are the same disk.
 pub trait FailingDisk: Disk + Clone + 'static {
@@ -82,22 +83,7 @@ struct Watch {
 
 /// All changes of a log, and its end.
 pub fn read<D: FailingDisk>(disk: &D, directory: &Path) -> (Vec<(u64, Vec<u8>)>, End) {
-    let mut reader = Reader::open(Arc::new(disk.clone()), directory).expect("the log is there");
-    let mut found = Vec::new();
-    while let Some(entry) = reader.read().expect("nothing that was durable is damaged") {
-        if let Content::Change(bytes) = entry.frame.content {
-            let record = Record::decode(bytes).expect("a record");
-            let Effect::Put {
-                value: Value::Bytes(value),
-                ..
-            } = record.effect
-            else {
-                panic!("only values were written");
-            };
-            found.push((entry.frame.number, value.to_vec()));
-        }
-    }
-    (found, reader.end())
+    common::read(Arc::new(disk.clone()), directory)
 }
 
 impl<D: FailingDisk> Case<D> {
@@ -173,16 +159,7 @@ impl<D: FailingDisk> Case<D> {
     }
 
     pub fn put(&mut self, value: Vec<u8>, given: Option<Given>) {
-        let record = Record {
-            db: 0,
-            key: b"a key",
-            effect: Effect::Put {
-                kind: Kind::String,
-                value: Value::Bytes(&value),
-                expire_at: None,
-                pinned_until: None,
-            },
-        };
+        let record = common::put(&value);
         let is_refused = self.writer.check().is_err();
         if is_refused || self.writer.reserve(record.encoded_len()).is_err() {
             if let Some(given) = given {

@@ -12,8 +12,8 @@ use super::name::{SEGMENTS, SegmentName};
 use super::object::{Kind, seal};
 use super::times::{Moment, Times};
 
-/// Segments at the end of a log that may not be durable yet.
-const DURABLE_BEHIND: usize = 2;
+/// Segments at the end of a log that are archived again when there is more in them.
+const GROWING: usize = 2;
 
 /// The archive of a node's logs, as one process fills it.
 #[derive(Debug)]
@@ -85,8 +85,7 @@ impl Archive {
         let segments = log.headers()?;
         for (place, (sequence, header)) in segments.iter().enumerate() {
             let next = segments.get(place + 1).map(|(_, next)| next);
-            // All but the last two have been durable for long, so that a power cut does not take them back.
-            let is_cut = place + DURABLE_BEHIND < segments.len();
+            let is_cut = place + GROWING < segments.len();
             // A snapshot may have covered it meanwhile, and with it what this would be for.
             let Some(needs) = log.needed_from(*sequence)? else {
                 continue;
@@ -111,7 +110,10 @@ impl Archive {
                 let place = format!("segment {sequence} is damaged at offset {}", used.bytes);
                 return Err(log.failed(place));
             }
-            if !is_cut && self.tails.get(&object) == Some(&used.bytes) {
+            if is_cut {
+                // A power cut may not take back what is archived for good.
+                log.settle_segment(*sequence)?;
+            } else if self.tails.get(&object) == Some(&used.bytes) {
                 continue;
             }
             written += put_segment(store, &object, &contents[..used.bytes as usize])?;

@@ -23,7 +23,7 @@ from yggdrasil.server.snapshots.door import Owners
 log = structlog.stdlib.get_logger(__name__)
 
 GROWTH_MAX = 50
-"""A shard is written anew when what has changed since takes more than this part of the whole, in percent."""
+"""A shard is written anew when all its layers take so much more than a whole one would, in percent."""
 DRAFT_AGE_S = 3600.0
 """Chunks of no snapshot are removed at this age: younger ones may belong to one that somebody is taking."""
 
