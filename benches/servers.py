@@ -19,10 +19,7 @@ SERVER_CPU = 0
 ROOT = Path(__file__).resolve().parent.parent
 MAXCLIENTS = 12_000
 
-_FIRST_PORT = 7110
-_LAST_PORT = 7990
-_WORKER_PORT_OFFSET = 10_000
-_ADMIN_PORT_OFFSET = 1_000
+_HOST = "127.0.0.1"
 _START_TIMEOUT_S = 30
 _STOP_TIMEOUT_S = 30
 
@@ -53,7 +50,7 @@ class Server:
     @property
     def address(self) -> str:
         """Where clients connect."""
-        return f"127.0.0.1:{self.port}"
+        return f"{_HOST}:{self.port}"
 
     def cpu_seconds(self) -> float:
         """CPU time of all processes since they started."""
@@ -95,7 +92,7 @@ def running(kind: Kind, shards: int = 1, **options: object) -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="yggdrasil-bench-") as directory:
         log_path = Path(directory, "server.log")
         with log_path.open("wb") as log:
-            port = _free_port(shards)
+            port = _free_port()
             process = _start(kind, port, shards, directory, log, options)
             try:
                 _wait_until_ready(kind, process, port, log_path)
@@ -134,12 +131,12 @@ def _start(
     kind: Kind, port: int, shards: int, directory: str, log: BinaryIO, others: dict[str, object]
 ) -> subprocess.Popen[bytes]:
     pinned = ["taskset", "-c", str(SERVER_CPU), *kind.command]
-    options: dict[str, object] = {"port": port, "bind": "127.0.0.1", "maxclients": MAXCLIENTS}
+    options: dict[str, object] = {"port": port, "bind": _HOST, "maxclients": MAXCLIENTS}
     by_default: dict[str, object]
     options |= {name.replace("_", "-"): value for name, value in others.items()}
     if kind.ours:
         # As the others, which keep nothing unless they are told to.
-        by_default = {"shards": shards, "dir": directory, "admin-port": port + _ADMIN_PORT_OFFSET, "ack": "none"}
+        by_default = {"shards": shards, "dir": directory, "worker-port-base": 0, "ack": "none"}
     else:
         by_default = {"save": "", "appendonly": "no", "daemonize": "no"}
     options = by_default | options
@@ -167,7 +164,7 @@ def _says_ready(log_path: Path) -> bool:
 
 def _answers(port: int) -> bool:
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        with socket.create_connection((_HOST, port), timeout=5) as connection:
             connection.sendall(b"PING\r\n")
             return connection.recv(64) == b"+PONG\r\n"
     except OSError:
@@ -189,21 +186,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _free_port(shards: int) -> int:
-    """A port that is free, together with the admin port and the own ports of the workers above it."""
-    for port in range(_FIRST_PORT, _LAST_PORT):
-        own = range(port + _WORKER_PORT_OFFSET, port + _WORKER_PORT_OFFSET + shards)
-        if all(_is_free(candidate) for candidate in (port, port + _ADMIN_PORT_OFFSET, *own)):
-            return port
-    raise BenchError(f"no free port from {_FIRST_PORT} to {_LAST_PORT}")
-
-
-def _is_free(port: int) -> bool:
+def _free_port() -> int:
+    """A port that the kernel chooses, so that two benchmarks at a time are not in each other's way."""
     with socket.socket() as probe:
-        # As servers do it: a port on which closed connections linger counts as free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
+        probe.bind((_HOST, 0))
+        return int(probe.getsockname()[1])
