@@ -107,7 +107,12 @@ def _unknown(origin: str, model: type[Settings], name: str) -> str:
 def _invalid(model: type[Settings], error: ValidationError, origins: Mapping[str, str]) -> str:
     problems = []
     for problem in error.errors():
-        name = str(problem["loc"][0]) if problem["loc"] else ""
+        message = problem["msg"].removeprefix("Value error, ")
+        if not problem["loc"]:
+            # Options that do not go together.
+            problems.append(f"{model.section}: {message}")
+            continue
+        name = str(problem["loc"][0])
         where = origins.get(name, "argument")
-        problems.append(f"{model.section}.{name} ({where}): {problem['msg']}, not {problem['input']!r}")
+        problems.append(f"{model.section}.{name} ({where}): {message}, not {problem['input']!r}")
     return "; ".join(problems)

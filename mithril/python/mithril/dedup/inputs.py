@@ -66,7 +66,7 @@ def find(urls: Sequence[str], settings: CoreSettings, block_bytes: int, *, named
     for url in urls:
         files = _one(url, settings, block_bytes) if _opener(url) else _folder(url, settings, block_bytes)
         if not files:
-            raise InputError(f"{url}: the folder has no file that ends in {', '.join(_KINDS)}")
+            raise InputError(f"{url}: there is no such folder, or it has no file that ends in {', '.join(_KINDS)}")
         found.extend(files)
     if not found:
         raise InputError("there is no input; name files or folders")

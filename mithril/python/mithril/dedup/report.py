@@ -114,8 +114,9 @@ class Report:
                 f"threshold; {self.candidates} candidates, {compared}, {self.accepted} accepted"
             )
             lines.append(
-                f"of pairs spread evenly over all similarities, {self.expected_recall:.1%} of those from the threshold "
-                f"on would be candidates, and {self.expected_precision:.1%} of the candidates be from the threshold on"
+                f"if pairs were spread evenly over all similarities, {self.expected_recall:.1%} of those at or above "
+                f"the threshold would become candidates, and {self.expected_precision:.1%} of the candidates would be "
+                "at or above it"
             )
         if self.largest:
             lines.append(f"{self.clusters} clusters, the largest of {self.largest[0].documents} documents")
