@@ -1,6 +1,8 @@
 """Long values in the log: in pieces as they come, and whole or not at all."""
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -156,11 +158,21 @@ def test_long_parts_of_values_come_in_pieces(tmp_path: Path, shards: int) -> Non
         assert c("APPEND", KEYS[4], LONG) == len(LONG)
         assert c("SETRANGE", KEYS[5], 0, LONG) == len(LONG)
         check(c)
-    if shards == 1:
-        # A client is not read from that is 4 MB ahead of the log.
-        assert longest_record(tmp_path) < len(LONG) // 2
+    # A client is not read from that is 4 MB ahead of the log.
+    assert longest_record(tmp_path) < len(LONG) // 2
     with serving(tmp_path, shards=shards, log_segment_size=SEGMENT) as (_, c):
         check(c)
+
+
+@contextmanager
+def not_at_owner(node: Node) -> Iterator[Wire]:
+    """A client of a worker that has none of the keys, where there is more than one."""
+    for port in node.worker_ports:
+        with Wire(HOST, port) as c:
+            if c("DBSIZE") == 0 or len(node.worker_ports) == 1:
+                yield c
+                return
+    raise AssertionError("each worker has keys")
 
 
 @pytest.mark.parametrize("shards", [1, 3])
@@ -177,20 +189,23 @@ def test_a_large_collection_gets_another_name_in_pieces(tmp_path: Path, shards: 
         assert c("LRANGE", "{a}moved", 0, -1) == elements
         assert c("SELECT", 0) == OK
 
-    with serving(tmp_path, shards=shards, log_segment_size=SEGMENT) as (node, c):
+    with serving(tmp_path, shards=shards, log_segment_size=SEGMENT) as (node, first):
         for start in range(0, len(elements), 100):
-            c("RPUSH", "{a}first", *elements[start : start + 100])
-            c("SADD", "{a}some", *elements[start : start + 100])
+            first("RPUSH", "{a}first", *elements[start : start + 100])
+            first("SADD", "{a}some", *elements[start : start + 100])
+    with serving(tmp_path, shards=shards, log_segment_size=SEGMENT) as (node, _), not_at_owner(node) as c:
         assert c("COPY", "{a}first", "{a}second") == 1
         assert c("COPY", "{a}first", "{a}moved") == 1
         assert c("RENAMENX", "{a}first", "{a}second") == 0
         assert c("RENAME", "{a}first", "{a}third") == OK
+        steps = [("MULTI",), ("RENAME", "{a}third", "{a}within"), ("COPY", "{a}within", "{a}third"), ("EXEC",)]
+        assert c.pipeline(steps)[-1] == [OK, 1]
+        rename = "return redis.call('RENAME', KEYS[1], KEYS[2])"
+        assert c("EVAL", rename, 2, "{a}within", "{a}third") == OK
         assert c("MOVE", "{a}moved", 3) == 1
         assert c("SUNIONSTORE", "{a}all", "{a}some", "{a}none") == len(elements)
         check(c)
-    if shards == 1:
-        # What another worker asks for travels there and back, and is written at once.
-        assert longest_record(tmp_path) < 400_000
+    assert longest_record(tmp_path) < 400_000
     with serving(tmp_path, shards=shards, log_segment_size=SEGMENT) as (node, c):
         check(c)
         assert c("RENAME", "{a}third", "{a}fourth") == OK
