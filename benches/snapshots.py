@@ -201,11 +201,11 @@ def _loaded_s(kind: Kind, directory: Path) -> float:
 
 
 def incremental(kind: Kind, directory: Path, port: int, pairs: list[tuple[str, bytes]]) -> tuple[int, int]:
-    """Bytes of a full snapshot, and of the one after a hundredth of the keys has changed; with a log."""
+    """Bytes of a snapshot, and those written for the one after a hundredth of the keys has changed; with a log."""
     with serving(kind, directory, port, ack="fast") as (client, _):
         fill(client, pairs)
         # Others were taken on the way, as the log grew.
-        client.execute_command("SNAPSHOT", "CREATE", "FULL")
+        _timed(client.save)
         full = int(client.info("persistence")["snapshot_last_bytes"])
         for key, value in random.Random(2).sample(pairs, len(pairs) // 100):
             client.set(key, value[::-1])
