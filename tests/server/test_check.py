@@ -42,7 +42,7 @@ def test_a_directory_is_checked_damaged_and_mended(directory: Path) -> None:
     assert (status, damage[0]["snapshots"]) == (1, [manifest.stem])
     status, told, _ = _run("check", directory, "--repair")
     assert status == 1
-    assert "1 things were damaged" in told
+    assert "1 thing was damaged" in told
     assert [path.name for path in directory.glob("backup-*/snapshots/manifests/*")] == [manifest.name]
     assert _run("check", directory)[0] == 0
     with yggdrasil.Node(2, directory=directory) as node, Wire(node.host, node.port) as client:
@@ -56,6 +56,7 @@ def test_what_cannot_be_checked_has_status_2(directory: Path) -> None:
         status, _, error = _run("check", directory)
     assert status == 2
     assert "another node" in error
+    assert error.endswith(f"runs on directory {directory}; stop it first\n")
 
 
 def test_snapshots_are_listed_verified_pruned_and_restored(directory: Path, tmp_path: Path) -> None:

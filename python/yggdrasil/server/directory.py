@@ -13,28 +13,28 @@ from yggdrasil.server.errors import StartError
 _LOCKS = Path("/proc/locks")
 
 
-def lock_directory(directory: Path, option: str = "dir") -> int:
+def lock_directory(directory: Path, option: str | None = "dir") -> int:
     """Locks the directory until the returned descriptor is closed; makes it where its parent is there.
 
-    `option` is the one that named it.
+    `option` is the one that named it; without one, an argument did.
     """
+    see = f"; see option {option}" if option else ""
     try:
         with contextlib.suppress(FileExistsError):
             directory.mkdir()
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise StartError(f"directory {directory} cannot be used: {error.strerror}; see option {option}") from None
+        raise StartError(f"directory {directory} cannot be used: {error.strerror}{see}") from None
     if not os.access(directory, os.W_OK | os.X_OK):
         os.close(descriptor)
-        raise StartError(f"directory {directory} cannot be written to; see option {option}")
+        raise StartError(f"directory {directory} cannot be written to{see}")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = _holder(descriptor)
         os.close(descriptor)
-        raise StartError(
-            f"another node{holder} runs on directory {directory}; stop it or choose another with --{option}"
-        ) from None
+        otherwise = f" or choose another with --{option}" if option else " first"
+        raise StartError(f"another node{holder} runs on directory {directory}; stop it{otherwise}") from None
     return descriptor
 
 

@@ -25,7 +25,7 @@ def alone(directory: Path) -> Iterator[None]:
     if not directory.is_dir():
         raise click.ClickException(f"{directory} is no directory")
     try:
-        descriptor = lock_directory(directory)
+        descriptor = lock_directory(directory, option=None)
     except YggdrasilError as error:
         raise click.ClickException(str(error)) from None
     try:
@@ -95,12 +95,17 @@ def _log_damage_lines(damage: dict[str, Any], last: int) -> Iterator[str]:
     if damage["next"] is None:
         yield f"    no change behind number {last} is whole"
     else:
-        lost = f"changes {last + 1} to {damage['next'] - 1} are lost"
-        yield f"    {lost}; {damage['changes_behind']} behind them are whole"
+        yield f"    {_lost(last + 1, damage['next'] - 1)}; {damage['changes_behind']} behind are whole"
     if damage["is_covered"]:
         yield "    a whole snapshot has what is lost here: --repair costs nothing"
     else:
         yield f"    no snapshot has what is lost here: --repair ends the log with number {last}"
+
+
+def _lost(first: int, last: int) -> str:
+    if first > last:
+        return "no change is lost"
+    return f"changes {first} to {last} are lost" if first < last else f"change {first} is lost"
 
 
 def _repair_lines(repaired: dict[str, Any] | None) -> Iterator[str]:
@@ -113,6 +118,10 @@ def _repair_lines(repaired: dict[str, Any] | None) -> Iterator[str]:
 
 
 def _verdict(damage: int, repaired: dict[str, Any] | None) -> str:
-    if not damage:
-        return "all is sound"
-    return f"{damage} things were damaged" if repaired else f"{damage} things are damaged; --repair mends them"
+    match damage:
+        case 0:
+            return "all is sound"
+        case 1:
+            return "1 thing was damaged" if repaired else "1 thing is damaged; --repair mends it"
+        case _:
+            return f"{damage} things were damaged" if repaired else f"{damage} things are damaged; --repair mends them"
