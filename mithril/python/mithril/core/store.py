@@ -96,7 +96,10 @@ class Batch:
         self._store = store
 
     def put(self, key: str, data: Data, *, ttl: float | None = None) -> None:
-        """Writes an object, whole; one that is there is replaced."""
+        """Writes an object, whole; one that is there is replaced.
+
+        This may happen later: the data stays as it is until `commit`, which raises what a put has not.
+        """
         self._store.put(key, data, ttl=ttl)
 
     def commit(self) -> None:
