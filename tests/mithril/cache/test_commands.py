@@ -155,7 +155,7 @@ def test_enable_prints_variables_for_the_shell(root: Path, command: Command) -> 
     assert f"export TORCHINDUCTOR_CACHE_DIR={root}/inductor" in lines
 
 
-@pytest.mark.parametrize("arguments", [("enable",), ("run", "--", "true")])
+@pytest.mark.parametrize("arguments", [("enable",), ("run", "--", "no-such-program")])
 def test_a_url_that_no_store_has_is_refused_before_anything_runs(command: Command, arguments: tuple[str, ...]) -> None:
     with pytest.raises(MithrilError, match="the scheme foo:// is not known; use a path or one of"):
         command(arguments[0], "--url", "foo://store/team", *arguments[1:])
