@@ -68,7 +68,11 @@ def standstill(state: dict[str, torch.Tensor], folder: Path) -> None:
         held.append(timed(partial(mc.save_async, state, str(folder / "async"), step=step)))
         mc.wait()
     copy = {name: torch.empty_like(tensor) for name, tensor in state.items()}
+    threads = torch.get_num_threads()
+    # As many as `save_async` copies with; on a busy machine several wait for each other.
+    torch.set_num_threads(1)
     copies = [timed(lambda: [copy[name].copy_(tensor) for name, tensor in state.items()]) for _ in range(ROUNDS + 1)]
+    torch.set_num_threads(threads)
     best, copied = min(held[1:]), min(copies[1:])
     print(f"save_async holds up {best:.3f} s (first {held[0]:.3f}), a copy takes {copied:.3f} s: {best / copied:.2f}")
 

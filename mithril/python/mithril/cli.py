@@ -43,7 +43,7 @@ def mithril() -> None:
 
 @mithril.command(name="config")
 def show_config() -> None:
-    """Print the configuration in force, and where each value came from."""
+    """Print all options, and where each value came from."""
     sections: list[type[Settings]] = [CoreSettings]
     sections += [
         getattr(importlib.import_module(f"mithril.{product}.settings"), name) for product, name in _PRODUCTS.items()

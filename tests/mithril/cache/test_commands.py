@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click import Context
 from click.testing import CliRunner
 
 from mithril.cache.artifact import Artifact
@@ -152,6 +153,21 @@ def test_enable_prints_variables_for_the_shell(root: Path, command: Command) -> 
     assert "export MITHRIL_CACHE_ENABLED=1" in lines
     assert "export MITHRIL_CACHE_URL='ygg://store:6379/a b'" in lines
     assert f"export TORCHINDUCTOR_CACHE_DIR={root}/inductor" in lines
+
+
+@pytest.mark.parametrize("arguments", [("enable",), ("run", "--", "no-such-program")])
+def test_a_url_that_no_store_has_is_refused_before_anything_runs(command: Command, arguments: tuple[str, ...]) -> None:
+    with pytest.raises(MithrilError, match="the scheme foo:// is not known; use a path or one of"):
+        command(arguments[0], "--url", "foo://store/team", *arguments[1:])
+
+
+@pytest.mark.parametrize("product", ["cache", "checkpoint"])
+def test_the_list_of_commands_fits_a_narrow_terminal(product: str) -> None:
+    group: Any = mithril.get_command(Context(mithril), product)
+    shown = CliRunner().invoke(mithril, [product, "--help"], terminal_width=80).output
+    commands = shown.partition("Commands:\n")[2].splitlines()
+    assert len(commands) == len(group.commands)
+    assert [line for line in commands if "..." in line] == []
 
 
 def test_a_command_that_does_not_exist_is_named(command: Command) -> None:

@@ -32,6 +32,13 @@ def test_list_shows_the_steps(url: str) -> None:
     assert [line.split()[0] for line in run("list", url).splitlines()] == ["1", "2"]
 
 
+def test_a_url_without_checkpoints_is_said_to_have_none(tmp_path: Path) -> None:
+    assert run("list", str(tmp_path)) == f"there is no checkpoint at {tmp_path}\n"
+    result = CliRunner().invoke(checkpoint, ["verify", str(tmp_path)])
+    assert isinstance(result.exception, MithrilError)
+    assert "there is no checkpoint to verify" in str(result.exception)
+
+
 def test_inspect_shows_sizes_ratios_and_deltas(url: str) -> None:
     found = mc.inspect(url)
     by_name = {tensor.name: tensor for tensor in found.tensors}

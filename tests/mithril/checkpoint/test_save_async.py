@@ -106,7 +106,7 @@ def test_a_failure_while_parts_wait_for_room_does_not_hang(monkeypatch: pytest.M
 
 
 def test_what_cannot_be_saved_is_refused_at_once(url: str) -> None:
-    with pytest.raises(MithrilError, match="x: a object"):
+    with pytest.raises(MithrilError, match="x: a value of type object"):
         mc.save_async({"x": object()}, url, step=1)
 
 

@@ -144,9 +144,9 @@ def test_jax_arrays_come_back_as_jax_arrays(url: str) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (object(), "model/x: a object cannot be stored"),
+        (object(), "model/x: a value of type object cannot be stored"),
         (torch.ones(2).to_sparse(), "model/x: sparse"),
-        (1j, "a complex cannot be stored"),
+        (1j, "a value of type complex cannot be stored"),
         ({(1, 2): 3}, "keys are strings or integers"),
     ],
 )

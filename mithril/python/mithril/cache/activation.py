@@ -9,6 +9,7 @@ from typing import Any
 from mithril.cache import jax_path, session, torch_hook
 from mithril.cache.settings import CacheSettings
 from mithril.core.config import load, variable
+from mithril.core.store import scheme_of
 
 
 def enable(options: Mapping[str, Any]) -> None:
@@ -28,6 +29,8 @@ _YIELDING = frozenset(("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TRITON_CA
 def environment(options: Mapping[str, Any]) -> dict[str, str]:
     """The variables that turn the cache on in a process that is started with them."""
     settings = load(CacheSettings, options).settings
+    if settings.url:
+        scheme_of(settings.url)
     root = settings.root.expanduser().absolute()
     chosen = {
         name: str(Path(value).expanduser().absolute()) if isinstance(value, Path) else str(value)

@@ -41,13 +41,19 @@ def _local(root: Path | None) -> Any:
 
 @click.group()
 def cache() -> None:
-    """Keep what compilers make, and never compile it twice in a fleet."""
+    """Compile once in a fleet.
+
+    Keep what compilers make, and never compile it twice.
+    """
 
 
 @cache.command()
 @_place
 def enable(root: Path | None, url: str | None) -> None:
-    """Print the variables to set: eval "$(mithril cache enable --url URL)"."""
+    """Print the variables to set.
+
+    In a shell: eval "$(mithril cache enable --url URL)".
+    """
     for name, value in activation.environment(_given(root, url)).items():
         click.echo(f"export {name}={shlex.quote(value)}")
 
@@ -56,7 +62,10 @@ def enable(root: Path | None, url: str | None) -> None:
 @_place
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(root: Path | None, url: str | None, command: tuple[str, ...]) -> None:
-    """Run a COMMAND with the cache, without a change to it: mithril cache run -- python train.py."""
+    """Run a COMMAND with the cache.
+
+    Nothing in a program changes: mithril cache run -- python train.py.
+    """
     variables = activation.environment(_given(root, url))
     environment = {**variables, **os.environ} | {
         name: value for name, value in variables.items() if name.startswith("MITHRIL_")
@@ -71,7 +80,10 @@ def run(root: Path | None, url: str | None, command: tuple[str, ...]) -> None:
 @click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
 def warm(context: click.Context, root: Path | None, url: str | None, program: tuple[str, ...]) -> None:
-    """Run a Python PROGRAM once, so that what it compiles is there for all others."""
+    """Run a Python PROGRAM once, to fill the cache.
+
+    What it compiles is there for all others.
+    """
     context.invoke(run, root=root, url=url, command=(sys.executable, *program))
 
 
@@ -88,7 +100,10 @@ def env() -> None:
 @cache.command()
 @_place
 def ls(root: Path | None, url: str | None) -> None:
-    """List the artifacts of this machine: size, last use, what they are."""
+    """List the artifacts of this machine.
+
+    Each with its size, its last use, its path and what it is.
+    """
     from mithril.cache.artifact import unseal  # noqa: PLC0415
 
     local = _local(root)
@@ -105,7 +120,10 @@ def ls(root: Path | None, url: str | None) -> None:
 @_place
 @click.argument("path")
 def show(root: Path | None, url: str | None, path: str) -> None:
-    """Show an artifact, by its PATH as `ls` prints it or the beginning of its hash."""
+    """Show an artifact.
+
+    PATH is what `ls` prints, or the beginning of the hash at its end.
+    """
     from mithril.cache.artifact import unseal  # noqa: PLC0415
 
     local = _local(root)
@@ -126,7 +144,10 @@ def show(root: Path | None, url: str | None, path: str) -> None:
 @click.option("--size-max", type=float, help="GiB to keep. [default: size_max_bytes of the configuration]")
 @click.option("--days", type=float, help="Remove what was not used for so many days.")
 def gc(root: Path | None, url: str | None, size_max: float | None, days: float | None) -> None:
-    """Remove the least recently used artifacts of this machine; a shared store forgets them by their ttl."""
+    """Remove artifacts that were not used lately.
+
+    Those of this machine, the least recently used first; a shared store forgets them by their ttl.
+    """
     settings = _settings(root)
     limit = int(size_max * _GIB) if size_max is not None else settings.size_max_bytes
     removed, size = _local(root).collect(limit, days * 86_400 if days is not None else None)
@@ -136,7 +157,10 @@ def gc(root: Path | None, url: str | None, size_max: float | None, days: float |
 @cache.command()
 @_place
 def verify(root: Path | None, url: str | None) -> None:
-    """Check every artifact of this machine; those that are damaged are set aside."""
+    """Check every artifact of this machine.
+
+    Those that are damaged are set aside. Exits with 1 where there were some.
+    """
     from mithril.cache.artifact import unseal  # noqa: PLC0415
     from mithril.cache.signing import Ed25519Verifier, UntrustedError  # noqa: PLC0415
 
@@ -162,7 +186,10 @@ def verify(root: Path | None, url: str | None) -> None:
 @cache.command()
 @_place
 def stats(root: Path | None, url: str | None) -> None:
-    """Print hits, misses and saved time of the recorded runs, by framework and host."""
+    """Print hits, misses and saved time.
+
+    Over the recorded runs, by framework and host.
+    """
     from mithril.cache.statistics import figures  # noqa: PLC0415
 
     found = figures(runs.read(_settings(root).root.expanduser()))
@@ -181,7 +208,10 @@ def stats(root: Path | None, url: str | None) -> None:
 @_place
 @click.argument("run_name", metavar="[RUN]", required=False)
 def explain(root: Path | None, url: str | None, run_name: str | None) -> None:
-    """Say why graphs were compiled in a RUN: in the newest one, or in that of this name."""
+    """Say why graphs were compiled in a RUN.
+
+    In the newest one, or in that of this name.
+    """
     from mithril.cache.explain import explain as explained  # noqa: PLC0415
 
     folder = _settings(root).root.expanduser()
@@ -205,7 +235,7 @@ def explain(root: Path | None, url: str | None, run_name: str | None) -> None:
 @_place
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def export_file(root: Path | None, url: str | None, file: Path) -> None:
-    """Write the artifacts of this machine into one FILE."""
+    """Write all artifacts into one FILE."""
     from mithril.cache.bundle import export  # noqa: PLC0415
 
     local = _local(root)
@@ -216,7 +246,7 @@ def export_file(root: Path | None, url: str | None, file: Path) -> None:
 @_place
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def import_file(root: Path | None, url: str | None, file: Path) -> None:
-    """Take the artifacts of a FILE that `export` has written."""
+    """Take the artifacts of a FILE of `export`."""
     from mithril.cache.bundle import bring  # noqa: PLC0415
     from mithril.cache.signing import Ed25519Verifier  # noqa: PLC0415
 
@@ -235,7 +265,10 @@ def import_file(root: Path | None, url: str | None, file: Path) -> None:
 @click.option("--once", is_flag=True, help="Exchange what there is, and end.")
 @click.option("--interval", type=float, default=30.0, show_default=True, help="Seconds between looks at the store.")
 def mirror(root: Path | None, url: str | None, folder: Path, name: str | None, once: bool, interval: float) -> None:
-    """Keep a FOLDER and the shared store in step: for vLLM, SGLang, CUDA and others whose cache is a folder."""
+    """Keep a FOLDER and the shared store in step.
+
+    For vLLM, SGLang, CUDA and others whose cache is a folder.
+    """
     from mithril.cache.mirror import Mirror, Moved  # noqa: PLC0415
 
     kept = Mirror(folder, name or folder.resolve().name, _settings(root, url))
@@ -257,7 +290,10 @@ def mirror(root: Path | None, url: str | None, folder: Path, name: str | None, o
 @click.argument("private_file", type=click.Path(path_type=Path))
 @click.argument("public_file", type=click.Path(path_type=Path))
 def keygen(private_file: Path, public_file: Path) -> None:
-    """Make a key pair: PRIVATE_FILE signs (signing_key), PUBLIC_FILE is given to readers (trusted_keys)."""
+    """Make a pair of keys for signatures.
+
+    PRIVATE_FILE signs (signing_key), PUBLIC_FILE is given to readers (trusted_keys).
+    """
     from mithril.cache.signing import generate  # noqa: PLC0415
 
     generate(private_file, public_file)

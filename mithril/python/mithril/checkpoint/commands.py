@@ -21,7 +21,10 @@ def checkpoint() -> None:
 @click.argument("url")
 def list_command(url: str) -> None:
     """List the checkpoints at URL."""
-    for info in steps.list_steps(url):
+    found = steps.list_steps(url)
+    if not found:
+        click.echo(f"there is no checkpoint at {url}", err=True)
+    for info in found:
         written = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(info.created))
         click.echo(f"{info.step:>12}  {written}")
 
@@ -31,7 +34,7 @@ def list_command(url: str) -> None:
 @_STEP
 @click.option("--tensors", is_flag=True, help="Show each tensor.")
 def inspect(url: str, step: int | None, tensors: bool) -> None:
-    """Show sizes and ratios of a checkpoint, by part and by tensor."""
+    """Show sizes and ratios, by part and by tensor."""
     found = reports.inspect(url, step)
     base = "" if found.base_step is None else f", based on step {found.base_step}"
     click.echo(f"step {found.step}{base}: {_size(found.raw_bytes)} stored in {_size(found.stored_bytes)}")
@@ -79,7 +82,10 @@ def verify(url: str, step: int | None) -> None:
 @click.option("--every", type=int, help="Keep each step that is a multiple of this.")
 @click.option("--grace", type=float, help="Age in seconds from which unused objects are deleted.")
 def retain(url: str, last: int | None, every: int | None, grace: float | None) -> None:
-    """Keep some checkpoints, remove the others, and delete what none of them needs."""
+    """Keep some checkpoints, remove the others.
+
+    What none of them needs is deleted.
+    """
     found = steps.retain(url, last=last, every=every, grace_s=grace)
     click.echo(f"kept {len(found.kept)}, removed {len(found.removed)}, freed {_size(found.bytes)}")
 
@@ -88,7 +94,10 @@ def retain(url: str, last: int | None, every: int | None, grace: float | None) -
 @click.argument("fast")
 @click.argument("durable")
 def drain(fast: str, durable: str) -> None:
-    """Copy the checkpoints that only FAST has to DURABLE: what a killed program has left there."""
+    """Copy what only FAST has to DURABLE.
+
+    A program that was killed leaves such checkpoints.
+    """
     found = tier.drain(fast, durable)
     click.echo(f"{len(found.steps)} checkpoints, {found.objects} objects, {_size(found.bytes)}")
 
@@ -98,7 +107,7 @@ def drain(fast: str, durable: str) -> None:
 @click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--to", "form", type=click.Choice(["compressed", "plain"]), help="By default the other form of SOURCE.")
 def convert(source: Path, target: Path, form: str | None) -> None:
-    """Convert a safetensors file between its plain and its compressed form."""
+    """Compress a safetensors file, or make it plain."""
     if target.exists() and target.samefile(source):
         raise MithrilError(f"{target}: source and target are the same file; choose another target")
     before, after = safetensors_file.convert(source, target, form)

@@ -50,8 +50,8 @@ def _flatten(value: Any, path: tuple[Key, ...], tensors: dict[str, Array]) -> No
     array = array_of(value, where)
     if array is None:
         raise MithrilError(
-            f"{where}: a {type(value).__name__} cannot be stored; tensors, numbers, strings, bytes, None, "
-            "and dicts, lists and tuples of them can"
+            f"{where}: a value of type {type(value).__name__} cannot be stored; tensors, numbers, strings, bytes, "
+            "None, and dicts, lists and tuples of them can"
         )
     name = name_of(path)
     if name in tensors:

@@ -9,10 +9,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from mithril.core.config import CoreSettings
+from mithril.core.direct_writes import DirectWriter, write_all
 from mithril.core.errors import (
     AccessError,
     ChangedError,
@@ -30,6 +32,13 @@ _TEMPORARY = f"{RESERVED_PREFIX}tmp-"
 _LOCK = f"{RESERVED_PREFIX}lock"
 # A temporary file older than this belongs to no living writer.
 TEMPORARY_SECONDS_MAX = 86_400.0
+# A batch writes in threads of its own while the caller makes more, and holds about so much that is not written yet.
+_BATCH_THREADS = 2
+_BATCH_BYTES_MAX = 16 << 20
+# Syncs that run at once share what the file system does for each.
+_SYNCS_AT_ONCE = 8
+# Smaller files are about to be read again as likely as not, and gain little.
+_DIRECT_BYTES_MIN = 1 << 20
 _KINDS: dict[int, tuple[type[StoreError], str]] = {
     errno.ENOENT: (NotFoundError, "there is no such object"),
     errno.ENOTDIR: (NotFoundError, "there is no such object"),
@@ -162,9 +171,10 @@ class _FileReader(Reader):
 
 
 class _FileWriter(Writer):
-    def __init__(self, store: FileStore, key: str, condition: Condition) -> None:
+    def __init__(self, store: FileStore, key: str, condition: Condition, direct: DirectWriter | None = None) -> None:
         self._store = store
         self._key = key
+        self._direct = direct
         self._condition = condition
         self._target = store.path_of(key)
         name = f"{_TEMPORARY}{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(8)}"
@@ -188,8 +198,10 @@ class _FileWriter(Writer):
     def write(self, data: Data) -> None:
         view = memoryview(data).cast("B")
         with self._store._errors(self._key):  # noqa: SLF001
-            while view:
-                view = view[os.write(self._file, view) :]
+            if self._direct is not None:
+                self._direct.write(self._file, view)
+            else:
+                write_all(self._file, view)
 
     def commit(self) -> ObjectInfo:
         try:
@@ -249,30 +261,67 @@ class _FileWriter(Writer):
 
 
 class _FileBatch(Batch):
-    """Files under temporary names, which get their own when all are on the disk."""
+    """Files under temporary names, written in the background, which get their own when all are on the disk."""
 
     def __init__(self, store: FileStore) -> None:
         super().__init__(store)
         self._files = store
         self._parked: list[tuple[str, Path, Path]] = []
-        self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(_BATCH_THREADS, thread_name_prefix="mithril-files")
+        self._of_thread = threading.local()
+        self._changed = threading.Condition()
+        self._held_bytes = 0
+        self._failure: BaseException | None = None
 
     def put(self, key: str, data: Data, *, ttl: float | None = None) -> None:
-        writer = _FileWriter(self._files, self._files._checked(key), Condition())  # noqa: SLF001
+        key = self._files._checked(key)  # noqa: SLF001
+        view = memoryview(data).cast("B")
+        with self._changed:
+            self._changed.wait_for(lambda: not self._held_bytes or self._held_bytes + len(view) <= _BATCH_BYTES_MAX)
+            self._raise()
+            self._held_bytes += len(view)
+        self._threads.submit(self._write, key, view)
+
+    def _raise(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _write(self, key: str, data: memoryview) -> None:
+        try:
+            parked = self._written(key, data)
+        except BaseException as error:  # noqa: BLE001 (kept for whoever puts or commits)
+            with self._changed:
+                self._failure = self._failure or error
+        else:
+            with self._changed:
+                self._parked.append((key, *parked))
+        finally:
+            with self._changed:
+                self._held_bytes -= len(data)
+                self._changed.notify_all()
+
+    def _written(self, key: str, data: memoryview) -> tuple[Path, Path]:
+        direct = self._direct() if len(data) >= _DIRECT_BYTES_MIN else None
+        writer = _FileWriter(self._files, key, Condition(), direct)
         try:
             writer.write(data)
         except BaseException:
             writer.abort()
             raise
-        temporary, target = writer.park()
-        with self._lock:
-            self._parked.append((key, temporary, target))
+        return writer.park()
+
+    def _direct(self) -> DirectWriter:
+        found: DirectWriter | None = getattr(self._of_thread, "direct", None)
+        if found is None:
+            found = self._of_thread.direct = DirectWriter()
+        return found
 
     def commit(self) -> None:
-        # In turn: the first to be waited for takes most of the others along.
-        for key, temporary, _ in self._parked:
-            with self._files._errors(key):  # noqa: SLF001
-                _sync(temporary, os.O_RDONLY)
+        self._threads.shutdown()
+        self._raise()
+        with ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="mithril-sync") as threads:
+            for _ in threads.map(self._sync, self._parked):
+                pass
         for key, temporary, target in self._parked:
             with self._files._errors(key):  # noqa: SLF001
                 temporary.replace(target)
@@ -281,7 +330,13 @@ class _FileBatch(Batch):
         with self._files._errors("."):  # noqa: SLF001
             _sync_folders(self._files.root, targets)
 
+    def _sync(self, parked: tuple[str, Path, Path]) -> None:
+        key, temporary, _ = parked
+        with self._files._errors(key):  # noqa: SLF001
+            _sync(temporary, os.O_RDONLY)
+
     def abort(self) -> None:
+        self._threads.shutdown(cancel_futures=True)
         for _, temporary, _ in self._parked:
             temporary.unlink(missing_ok=True)
         self._parked = []

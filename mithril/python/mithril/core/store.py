@@ -96,7 +96,10 @@ class Batch:
         self._store = store
 
     def put(self, key: str, data: Data, *, ttl: float | None = None) -> None:
-        """Writes an object, whole; one that is there is replaced."""
+        """Writes an object, whole; one that is there is replaced.
+
+        This may happen later: the data stays as it is until `commit`, which raises what a put has not.
+        """
         self._store.put(key, data, ttl=ttl)
 
     def commit(self) -> None:
@@ -118,6 +121,16 @@ class Batch:
             self.abort()
 
 
+def scheme_of(url: str) -> str:
+    """The scheme of a store's URL. Raises ConfigError where no store has it."""
+    scheme = urlsplit(url).scheme if "://" in url else "file"
+    if scheme not in _BACKENDS:
+        raise ConfigError(
+            f"{url}: the scheme {scheme}:// is not known; use a path or one of {', '.join(sorted(_BACKENDS))}"
+        )
+    return scheme
+
+
 class Store(abc.ABC):
     """A store of objects under keys, which are relative paths such as `step-100/rank-0.bin`.
 
@@ -136,12 +149,7 @@ class Store(abc.ABC):
     @staticmethod
     def open(url: str, settings: CoreSettings | None = None) -> "Store":
         """The store at a URL: file, memory, s3, gs, az, ygg, redis or rediss; a path without a scheme is a folder."""
-        scheme = urlsplit(url).scheme if "://" in url else "file"
-        if scheme not in _BACKENDS:
-            raise ConfigError(
-                f"{url}: the scheme {scheme}:// is not known; use a path or one of {', '.join(sorted(_BACKENDS))}"
-            )
-        module, name = _BACKENDS[scheme]
+        module, name = _BACKENDS[scheme_of(url)]
         backend: type[Store] = getattr(importlib.import_module(module), name)
         return backend(url, settings or CoreSettings())
 
