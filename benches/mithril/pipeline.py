@@ -78,8 +78,13 @@ def engine() -> None:
         array[::4096] = 3
         return array
 
-    for way, processes in (("threads", False), ("processes", True)):
-        pipeline = Pipeline(range(count)).map(made, workers=WORKERS).map(same, workers=WORKERS, processes=processes)
+    there = [made(number) for number in range(8)]
+    for way, first, processes in (
+        ("threads, made anew", made, False),
+        ("processes, made anew", made, True),
+        ("processes, there before", lambda number: there[number % len(there)], True),
+    ):
+        pipeline = Pipeline(range(count)).map(first, workers=WORKERS).map(same, workers=WORKERS, processes=processes)
         begin, used = time.perf_counter(), cpu() + cpu(resource.RUSAGE_CHILDREN)
         for item in pipeline:
             del item
