@@ -1,5 +1,8 @@
 """The command line: a pipeline that a file defines."""
 
+import contextlib
+import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -64,13 +67,70 @@ def test_a_file_defines_a_pipeline(folder: Path) -> None:
     assert REGISTRY.get_sample_value("mithril_pipeline_samples_total", {"stage": "double > large"}) == before + 5
 
 
+def written(folder: Path, stages: str, sink: str = "jsonl", source: str = "") -> Path:
+    """The output of a file with these stages and one source."""
+    source = source or 'type = "jsonl"\nurls = "in.jsonl"'
+    run(f'[source]\n{source}\n{stages}\n[sink]\ntype = "{sink}"\nurl = "written"\n')
+    return folder / "written"
+
+
+def test_transforms_are_named_by_a_word(folder: Path) -> None:
+    stages = """
+        [[stage]]
+        type = "filter"
+        function = "my_functions:large"
+        on_error = "skip"
+
+        [[stage]]
+        type = "one-hot"
+        classes = 60
+        name = "x"
+        workers = 2
+
+        [[stage]]
+        type = "window"
+        length = 20
+        name = "x"
+
+        [[stage]]
+        type = "batch"
+        size = 3
+        collate = "builtins:list"
+    """
+    (folder / "in.jsonl").write_text('{"x": 30}\n{"y": 1}\n{"x": 59}\n')
+    lines = [json.loads(line) for line in written(folder, stages).read_text().splitlines()]
+    assert [[sum(row["x"]) for row in batch] for batch in lines] == [[0, 1, 0], [0, 0, 1]]
+
+
+def test_a_database_is_read_by_a_file(folder: Path) -> None:
+    (folder / "my_database.py").write_text(
+        "import sqlite3\n\n\ndef connect():\n    return sqlite3.connect('some.db', check_same_thread=False)\n"
+    )
+    with contextlib.closing(sqlite3.connect("some.db")) as connection:
+        connection.executescript("create table t(x); insert into t values (1), (2)")
+    source = 'type = "sql"\nconnect = "my_database:connect"\nquery = "select x from t order by x"'
+    assert written(folder, "", source=source).read_text() == '{"x": 1}\n{"x": 2}\n'
+
+
+def test_an_arrow_file_is_written_and_read(folder: Path) -> None:
+    written(folder, "", "arrow").rename("first.arrow")
+    source = 'type = "arrow"\nurls = "first.arrow"\nform = "rows"'
+    assert written(folder, "", source=source).read_text() == Path("in.jsonl").read_text()
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_function_that_is_no_name_is_refused() -> None:
+    with pytest.raises(ConfigError, match="stage 0: function is a function: function = "):
+        run(GOOD.replace('function = "my_functions:double"', "function = 3"))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('type = "map"', 'type = "mop"', "stage 0: no stage mop; there are batch"),
+        ('type = "map"', 'type = "mop"', "stage 0: no type mop; there are augment, batch"),
         ("my_functions:double", "my_functions:tripel", "my_functions:tripel cannot be imported"),
         ('function = "my_functions:double"', "", "map needs function"),
-        ('type = "jsonl"\nurls', 'type = "xml"\nurls', "source: no type xml; there are csv"),
+        ('type = "jsonl"\nurls', 'type = "xml"\nurls', "source: no type xml; there are arrow, channels, csv"),
         ("seed = 1", "seeds = 1", "options: .*seeds"),
         ("[sink]", "[sank]", "sink: Field required"),
         ("[options]", "[options", "it.toml: "),

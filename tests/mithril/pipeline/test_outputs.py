@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 from click.testing import CliRunner
@@ -18,6 +19,7 @@ from mithril.core.errors import ConfigError
 from mithril.pipeline import (
     ArrowSink,
     NumpySink,
+    ParquetSink,
     Pipeline,
     PipelineError,
     SafetensorsSink,
@@ -26,6 +28,7 @@ from mithril.pipeline import (
     StreamedTextSource,
     TextSource,
     Transform,
+    TransformError,
     plugins,
 )
 
@@ -97,6 +100,45 @@ def test_rows_and_tables_become_an_arrow_file(tmp_path: Path) -> None:
         assert reader.read_all().to_pylist()[29] == {"n": 29, "v": [0, 1]}
 
 
+def test_rows_keep_all_their_columns(tmp_path: Path) -> None:
+    rows = [{"a": 1}, {"a": 2, "b": 3}, {"b": 4}]
+    whole = [{"a": row.get("a"), "b": row.get("b")} for row in rows]
+    path = tmp_path / "rows.parquet"
+    Pipeline(rows).run(ParquetSink(path))
+    assert pq.read_table(path).to_pylist() == whole
+    with pytest.raises(PipelineError, match="no column b, as no row of the first group had it; give a schema"):
+        Pipeline(rows).run(ParquetSink(tmp_path / "bad.parquet", group_rows=1))
+    assert not (tmp_path / "bad.parquet").exists()
+    schema = pa.schema({"a": pa.int8(), "b": pa.int16()})
+    Pipeline(rows).run(ParquetSink(path, group_rows=1, schema=schema))
+    assert pq.read_table(path).schema.equals(schema)
+    assert pq.read_table(path).to_pylist() == whole
+
+
+def test_groups_are_bounded_in_bytes(tmp_path: Path) -> None:
+    rows = [{"a": b"x" * 1000} for _ in range(100)]
+    Pipeline(rows).run(ParquetSink(tmp_path / "rows.parquet", group_bytes=10_000))
+    metadata = pq.read_metadata(tmp_path / "rows.parquet")
+    assert metadata.num_rows == 100
+    assert all(metadata.row_group(group).num_rows <= 10 for group in range(metadata.num_row_groups))
+
+
+def test_arrays_and_tensors_of_any_shape_become_lists_of_their_type(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="torch is an extra")
+    row = {"v": np.ones((2, 3), np.float32), "t": torch.ones(2), "n": np.int8(3), "s": {"x": np.ones((1, 1))}}
+    Pipeline([row]).run(ParquetSink(tmp_path / "rows.parquet"))
+    table = pq.read_table(tmp_path / "rows.parquet")
+    assert table.to_pylist() == [{"v": [[1.0] * 3] * 2, "t": [1.0, 1.0], "n": 3, "s": {"x": [[1.0]]}}]
+    assert table.schema.field("v").type.value_type.value_type == pa.float32()
+
+
+@pytest.mark.parametrize("sink", [ArrowSink, ParquetSink])
+def test_a_table_with_other_columns_is_refused(tmp_path: Path, sink: type[ArrowSink]) -> None:
+    with pytest.raises(PipelineError, match="a table with b int64 follows columns a int64"):
+        Pipeline([pa.table({"a": [1]}), pa.table({"b": [1]})]).run(sink(tmp_path / "bad"))
+    assert not (tmp_path / "bad").exists()
+
+
 def test_a_trace_has_what_each_stage_did(tmp_path: Path) -> None:
     def double(number: int) -> int:
         return 2 * number
@@ -109,6 +151,18 @@ def test_a_trace_has_what_each_stage_did(tmp_path: Path) -> None:
     threads = {event["tid"] for event in trace["traceEvents"] if event["ph"] == "M"}
     assert {event["tid"] for event in spans} <= threads
     assert any(event["name"] == "memory" and event["args"]["bytes"] > 0 for event in trace["traceEvents"])
+
+
+def test_a_trace_is_written_when_a_run_fails_or_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "trace.json"
+    pipeline = Pipeline([1, 0], trace=path).map(lambda number: 1 // number)
+    with pytest.raises(TransformError):
+        list(pipeline)
+    assert json.loads(path.read_text())["traceEvents"]
+    path.unlink()
+    with iter(pipeline) as run:
+        next(run)
+    assert json.loads(path.read_text())["traceEvents"]
 
 
 class Tripled(Transform):
@@ -150,8 +204,8 @@ def test_a_file_names_what_plugins_bring(tmp_path: Path, monkeypatch: pytest.Mon
     for types, message in (
         (("counted", "tripled", "jsonl"), r"counted \(nowhere:Source\) cannot be loaded"),
         (("jsonl", "tripled", "twice"), "brought by several distributions"),
-        (("jsonl", "other", "jsonl"), "no stage other; there are .*tripled"),
-        (("other", "tripled", "jsonl"), "no type other; there are counted, csv"),
+        (("jsonl", "other", "jsonl"), "no type other; there are .*tripled"),
+        (("other", "tripled", "jsonl"), "no type other; there are .*counted, csv"),
     ):
         with pytest.raises(ConfigError, match=message):
             run(*types)

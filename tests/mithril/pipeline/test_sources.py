@@ -14,14 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from mithril.core.errors import MithrilError
 from mithril.core.store import Store
 from mithril.pipeline import (
+    ArrowFileSource,
     ArrowSource,
     CsvSource,
     DecodeImage,
     FileSource,
     JsonlSink,
     JsonlSource,
+    MemorySource,
     ParquetSink,
     ParquetSource,
     Pipeline,
@@ -98,6 +101,55 @@ def test_csv_rows_may_hold_line_breaks(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text("name,text\none\n")
     with pytest.raises(SourceError, match=r"b\.csv, line 2: 1 fields, where the header has 2"):
         list(Pipeline(CsvSource(tmp_path / "b.csv")))
+
+
+def test_long_fields_and_tabs_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n1," + "a" * 300_000 + "\n")
+    (tmp_path / "b.tsv").write_text("x\ty\n1\t2,3\n")
+    assert [len(row["y"]) for row in Pipeline(CsvSource(tmp_path))] == [300_000, 3]
+    (tmp_path / "c.csv").write_text("x,x\n1,2\n")
+    with pytest.raises(SourceError, match=r"c\.csv: the header has a name more than once: x, x"):
+        list(Pipeline(CsvSource(tmp_path / "c.csv")))
+    with pytest.raises(SourceError, match="a delimiter is one character, not ''"):
+        CsvSource(tmp_path, delimiter="")
+
+
+@pytest.mark.parametrize("compression", [None, "zstd"])
+def test_arrow_files_are_read_by_record_batches(tmp_path: Path, compression: str | None) -> None:
+    table = pa.table({"n": range(100), "text": [str(number) for number in range(100)]})
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    data = pa.BufferOutputStream()
+    with pa.ipc.new_file(data, table.schema, options=options) as writer:
+        writer.write_table(table, max_chunksize=30)
+    (tmp_path / "a.arrow").write_bytes(data.getvalue())
+    with Store.open("memory://arrow-files") as store:
+        store.put("a.arrow", data.getvalue().to_pybytes())
+    for url in (str(tmp_path), "memory://arrow-files"):
+        assert pa.concat_tables(Pipeline(ArrowFileSource(url))).equals(table)
+        rows = Pipeline(ArrowFileSource(url, columns=["n"], form="rows"), seed=2).shuffle(10)
+        assert sorted(row["n"] for row in rows) == list(range(100))
+        assert not rows.statistics().memory_bytes
+
+
+def test_what_is_no_arrow_file_is_named(tmp_path: Path) -> None:
+    table = pa.table({"n": range(100_000)})
+    with pa.ipc.new_stream(tmp_path / "stream.arrow", table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(SourceError, match=r"stream\.arrow: cannot be read as an Arrow file: .* written as a file"):
+        ArrowFileSource(tmp_path / "stream.arrow")
+    with pa.ipc.new_file(tmp_path / "a.arrow", table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(SourceError, match=r"a\.arrow: no column m; it has n"):
+        ArrowFileSource(tmp_path / "a.arrow", columns=["m"])
+    (tmp_path / "a.arrow").write_bytes((tmp_path / "a.arrow").read_bytes()[:1000])
+    with pytest.raises(SourceError, match=r"a\.arrow: cannot be read"):
+        ArrowFileSource(tmp_path / "a.arrow")
+
+
+@pytest.mark.parametrize("make", [FileSource, TarSource, MemorySource])
+def test_chunks_are_of_at_least_one(tmp_path: Path, make: Any) -> None:
+    with pytest.raises(MithrilError, match="chunk is at least 1, not 0"):
+        make([str(tmp_path)], chunk=0)
 
 
 @pytest.fixture

@@ -57,6 +57,28 @@ def test_batches_are_stacked() -> None:
     assert len(list(Pipeline(range(10)).batch(4, drop_last=True))) == 2
     assert list(Pipeline(["a", "b", "c"]).batch(2)) == [["a", "b"], ["c"]]
     assert list(Pipeline(range(3)).batch(2, collate=None)) == [[0, 1], [2]]
+    assert list(Pipeline([1, None, 2, "x"]).batch(2)) == [[1, None], [2, "x"]]
+
+
+def test_arrays_of_any_library_are_stacked() -> None:
+    class Foreign:
+        def __init__(self, number: int) -> None:
+            self._array = np.full(3, number)
+
+        def __dlpack__(self, **arguments: Any) -> Any:
+            return self._array.__dlpack__(**arguments)
+
+        def __dlpack_device__(self) -> Any:
+            return self._array.__dlpack_device__()
+
+    (batch,) = Pipeline([1, 2]).map(Foreign).batch(2)
+    assert batch.tolist() == [[1] * 3, [2] * 3]
+
+
+@pytest.mark.parametrize("other", [{"x": 1, "y": 2}, {}, {"y": 1}, 3])
+def test_a_batch_loses_no_name(other: Any) -> None:
+    with pytest.raises(TransformError, match=r"dictionaries of a batch must have the same names: .* follows x"):
+        list(Pipeline([{"x": 1}, other]).batch(2))
 
 
 def test_packed_rows_hold_all_tokens_in_order() -> None:

@@ -1,5 +1,6 @@
 """Transforms: tokens, pixels, numbers, categories, windows, random changes, embeddings; batches that do not stack."""
 
+import functools
 import io
 import json
 import pickle
@@ -34,6 +35,7 @@ from mithril.pipeline import (
     crop,
     flip,
 )
+from mithril.pipeline.budget import measure
 
 TEXTS = [
     "The quick brown fox, it's 42 years old;  isn't it?\n\n  Übermut tut selten gut: 語 ½ Ⅷ\t\t!",
@@ -197,6 +199,48 @@ def test_rows_of_different_lengths_share_memory_with_arrow_and_torch() -> None:
     assert nested.values()[0] == 9
     with pytest.raises(PipelineError, match="first dimension alone"):
         Ragged.of([np.zeros((1, 2)), np.zeros((1, 3))])
+
+
+def test_rows_of_several_dimensions_and_columns_of_tables_are_ragged_too() -> None:
+    batch = Ragged.of([np.ones((2, 3), np.float32), np.zeros((1, 3), np.float32)])
+    again = Ragged.from_arrow(batch.to_arrow())
+    assert again.values.shape == (3, 3)
+    assert again[1].tolist() == [[0, 0, 0]]
+    column = pa.chunked_array([[[9]], [[1, 2], [3]], [[4, 5, 6]]]).slice(1)
+    rows = Ragged.from_arrow(column)
+    assert [rows[number].tolist() for number in range(len(rows))] == [[1, 2], [3], [4, 5, 6]]
+    assert rows.offsets[0] == 0
+    assert [row.tolist() for row in rows.to_torch().unbind()] == [[1, 2], [3], [4, 5, 6]]
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+def test_ragged_and_sparse_batches_become_tensors_whose_memory_counts() -> None:
+    ragged = Pipeline([[1.0] * 1000, [2.0]] * 4, memory_bytes=1 << 20).batch(2, collate=Ragged.of).to_torch()
+    for batch in ragged:
+        assert [len(row) for row in batch.unbind()] == [1000, 1]
+        assert ragged.statistics().memory_bytes >= 8008
+    assert ragged.statistics().memory_bytes == 0
+    sparse = Pipeline([([0], [1.0])] * 4, memory_bytes=1 << 20)
+    sparse = sparse.batch(2, collate=functools.partial(Sparse.of, width=3)).to_torch()
+    assert [batch.to_dense().tolist() for batch in sparse] == [[[1, 0, 0], [1, 0, 0]]] * 2
+    assert sparse.statistics().memory_bytes == 0
+
+
+@pytest.mark.filterwarnings("ignore:Sparse:UserWarning", "ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "strided", "jagged"])
+def test_tensors_of_several_parts_are_measured(form: str) -> None:
+    dense = torch.eye(1000)
+    match form:
+        case "csr":
+            tensor = dense.to_sparse_csr()
+        case "csc":
+            tensor = dense.to_sparse_csc()
+        case "coo":
+            tensor = dense.to_sparse_coo()
+        case _:
+            layout = torch.jagged if form == "jagged" else torch.strided
+            tensor = torch.nested.nested_tensor([torch.ones(500), torch.ones(500)], layout=layout)
+    assert 4000 <= measure(tensor).size < 30_000
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mithril.pipeline.array_sinks import NumpySink, SafetensorsSink
+    from mithril.pipeline.arrow_sinks import ArrowSink, ParquetSink
     from mithril.pipeline.errors import MemoryBudgetError, PipelineError, SourceError, TransformError
     from mithril.pipeline.images import DecodeImage
     from mithril.pipeline.layouts import Ragged, Sparse
     from mithril.pipeline.pipeline import Pipeline
-    from mithril.pipeline.sinks import ArrowSink, JsonlSink, ParquetSink
+    from mithril.pipeline.sinks import JsonlSink
     from mithril.pipeline.sources.archive import TarSource
-    from mithril.pipeline.sources.arrow import ArrowSource, ParquetSource
+    from mithril.pipeline.sources.arrow import ArrowFileSource, ArrowSource, ParquetSource
     from mithril.pipeline.sources.database import SqlSource
     from mithril.pipeline.sources.files import FileSource
     from mithril.pipeline.sources.memory import IterableSource, MemorySource
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
 
 # The module of each name: a worker process imports only what it needs.
 _MODULES = {
-    "ArrowSink": "mithril.pipeline.sinks",
+    "ArrowFileSource": "mithril.pipeline.sources.arrow",
+    "ArrowSink": "mithril.pipeline.arrow_sinks",
     "ArrowSource": "mithril.pipeline.sources.arrow",
     "Augment": "mithril.pipeline.transforms",
     "ChannelSource": "mithril.pipeline.sources.yggdrasil",
@@ -61,7 +63,7 @@ _MODULES = {
     "Normalize": "mithril.pipeline.transforms",
     "NumpySink": "mithril.pipeline.array_sinks",
     "OneHot": "mithril.pipeline.transforms",
-    "ParquetSink": "mithril.pipeline.sinks",
+    "ParquetSink": "mithril.pipeline.arrow_sinks",
     "ParquetSource": "mithril.pipeline.sources.arrow",
     "Pipeline": "mithril.pipeline.pipeline",
     "PipelineError": "mithril.pipeline.errors",
@@ -90,6 +92,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "ArrowFileSource",
     "ArrowSink",
     "ArrowSource",
     "Augment",

@@ -82,6 +82,8 @@ def _foreign(value: Any, buffers: dict[int, int], depth: int) -> int:
     """Arrow data, torch tensors, images and other objects, by what they say of themselves."""
     if isinstance(value, memoryview) and depth < _DEPTH_MAX:
         return _BOX_BYTES + _collect(value.obj, buffers, depth + 1)
+    if parts := _dense_parts(value):
+        return _BOX_BYTES + sum(_collect(part, buffers, depth + 1) for part in parts)
     if (storage := getattr(value, "untyped_storage", None)) is not None:
         found = storage()
         buffers[found.data_ptr()] = found.nbytes()
@@ -92,6 +94,18 @@ def _foreign(value: Any, buffers: dict[int, int], depth: int) -> int:
     if hasattr(value, "getbands"):
         return int(value.width * value.height * len(value.getbands())) + _BOX_BYTES
     return sys.getsizeof(value)
+
+
+def _dense_parts(value: Any) -> list[Any]:
+    """The tensors that a nested, sparse or compressed tensor of torch is made of; none for any other value."""
+    if getattr(value, "is_nested", False):
+        return [value.values(), value.offsets()] if hasattr(value, "offsets") else value.unbind()
+    layout = str(getattr(value, "layout", ""))
+    if layout in ("torch.sparse_csr", "torch.sparse_bsr"):
+        return [value.crow_indices(), value.col_indices(), value.values()]
+    if layout in ("torch.sparse_csc", "torch.sparse_bsc"):
+        return [value.ccol_indices(), value.row_indices(), value.values()]
+    return [value._indices(), value._values()] if layout == "torch.sparse_coo" else []  # noqa: SLF001 (as torch says)
 
 
 def _arrow_address(value: Any) -> int:

@@ -20,16 +20,29 @@ def collate(samples: Sequence[Any]) -> Any:
             return np.stack(samples)
         return list(samples)
     if isinstance(first, _NUMBERS):
-        return np.asarray(samples)
+        return np.asarray(samples) if all(isinstance(sample, _NUMBERS) for sample in samples) else list(samples)
     if isinstance(first, Mapping):
-        return {key: collate([sample[key] for sample in samples]) for key in first}
+        return _joined(samples)
     if isinstance(first, tuple):
-        if any(len(sample) != len(first) for sample in samples):
+        if any(not isinstance(sample, tuple) or len(sample) != len(first) for sample in samples):
             raise PipelineError("tuples of a batch must have the same length")
         return tuple(collate(part) for part in zip(*samples, strict=True))
     if type(first).__module__.partition(".")[0] == "torch":
         return torch_module().stack(list(samples))
+    if hasattr(first, "__dlpack__"):
+        return collate([np.from_dlpack(sample) for sample in samples])
     return list(samples)
+
+
+def _joined(samples: Sequence[Any]) -> dict[Any, Any]:
+    names = samples[0].keys()
+    for sample in samples:
+        if not isinstance(sample, Mapping) or sample.keys() != names:
+            found = ", ".join(map(str, sample)) if isinstance(sample, Mapping) else type(sample).__name__
+            raise PipelineError(
+                f"dictionaries of a batch must have the same names: {found} follows {', '.join(map(str, names))}"
+            )
+    return {name: collate([sample[name] for sample in samples]) for name in names}
 
 
 def concatenate(parts: Sequence[Any]) -> Any:
@@ -50,7 +63,12 @@ def as_tokens(value: Any) -> Any:
 
 
 def to_torch(value: Any) -> Any:
-    """The same with torch tensors in the place of numpy arrays, which share their memory."""
+    """The same with torch tensors in the place of numpy arrays, which share their memory.
+
+    What has a method `to_torch`, as ragged and sparse rows have, is asked for its tensor.
+    """
+    if callable(own := getattr(value, "to_torch", None)):
+        return own()
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
         writable = value if value.flags.writeable else value.copy()
         return torch_module().from_numpy(writable)

@@ -3,41 +3,25 @@
 import importlib
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mithril.core.errors import ConfigError
-from mithril.pipeline import plugins
+from mithril.pipeline import named, plugins
 from mithril.pipeline.pipeline import Pipeline
 from mithril.pipeline.stages import Sink
+from mithril.pipeline.transforms import Window
 
-# The classes that a file names by a word; any other is named as `package.module:Class`.
-SOURCES = {
-    "text": "mithril.pipeline.sources.text:TextSource",
-    "jsonl": "mithril.pipeline.sources.text:JsonlSource",
-    "csv": "mithril.pipeline.sources.text:CsvSource",
-    "streamed-text": "mithril.pipeline.sources.streamed:StreamedTextSource",
-    "streamed-jsonl": "mithril.pipeline.sources.streamed:StreamedJsonlSource",
-    "keys": "mithril.pipeline.sources.yggdrasil:KeySource",
-    "stream": "mithril.pipeline.sources.yggdrasil:StreamSource",
-    "parquet": "mithril.pipeline.sources.arrow:ParquetSource",
-    "tar": "mithril.pipeline.sources.archive:TarSource",
-    "files": "mithril.pipeline.sources.files:FileSource",
-}
-SINKS = {
-    "jsonl": "mithril.pipeline.sinks:JsonlSink",
-    "parquet": "mithril.pipeline.sinks:ParquetSink",
-    "arrow": "mithril.pipeline.sinks:ArrowSink",
-    "numpy": "mithril.pipeline.array_sinks:NumpySink",
-    "safetensors": "mithril.pipeline.array_sinks:SafetensorsSink",
-    "store": "mithril.pipeline.store_sinks:StoreSink",
-    "keys": "mithril.pipeline.store_sinks:KeySink",
-}
 _WITH_FUNCTION = frozenset({"map", "filter", "flat_map"})
 _STAGES = _WITH_FUNCTION | {"batch", "shuffle", "pack", "shard"}
+# Arguments of the stage that runs a transform; all others are the transform's.
+_OF_STAGE = frozenset({"workers", "on_error", "reserve", "processes"})
+# Arguments that are functions, named as `package.module:name`.
+_FUNCTIONS = frozenset({"function", "connect", "model", "collate"})
 
 
 class _Named(BaseModel):
@@ -74,49 +58,62 @@ def read(path: Path) -> tuple[Pipeline, Callable[[], Sink]]:
     folder = str(path.absolute().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
+    where = f"{path}: source"
     source = _made(
-        f"{path}: source",
-        _class(path, "source", SOURCES, plugins.SOURCES, definition.source),
-        definition.source.arguments,
+        where,
+        _class(where, named.SOURCES, plugins.SOURCES, definition.source),
+        _arguments(where, named.SOURCES, definition.source),
     )
     pipeline: Pipeline = _made(f"{path}: options", lambda **options: Pipeline(source, **options), definition.options)
     for number, stage in enumerate(definition.stage):
         pipeline = _add(pipeline, f"{path}: stage {number}", stage)
-    sink = _class(path, "sink", SINKS, plugins.SINKS, definition.sink)
-    return pipeline, lambda: _made(f"{path}: sink", sink, definition.sink.arguments)
+    where = f"{path}: sink"
+    sink = _class(where, named.SINKS, plugins.SINKS, definition.sink)
+    arguments = _arguments(where, named.SINKS, definition.sink)
+    return pipeline, lambda: _made(where, sink, arguments)
 
 
 def _add(pipeline: Pipeline, where: str, stage: _Named) -> Pipeline:
-    if stage.type not in _STAGES:
-        made = plugins.find(plugins.TRANSFORMS, stage.type, where)
-        if made is None:
-            there = ", ".join(sorted({*_STAGES, *plugins.names(plugins.TRANSFORMS)}))
-            raise ConfigError(f"{where}: no stage {stage.type}; there are {there}")
-        return pipeline.map(_made(where, made, stage.arguments))
-    arguments = stage.arguments
-    if stage.type in _WITH_FUNCTION:
-        name = arguments.get("function")
-        if not isinstance(name, str):
+    arguments = _arguments(where, {*_STAGES, *named.TRANSFORMS}, stage)
+    if stage.type in _STAGES:
+        if stage.type in _WITH_FUNCTION and "function" not in arguments:
             raise ConfigError(f'{where}: {stage.type} needs function = "package.module:name"')
-        arguments["function"] = _imported(where, name)
-    added: Pipeline = _made(where, getattr(pipeline, stage.type), arguments)
-    return added
+        added: Pipeline = _made(where, getattr(pipeline, stage.type), arguments)
+        return added
+    options = {name: arguments.pop(name) for name in _OF_STAGE & arguments.keys()}
+    transform = _made(where, _class(where, named.TRANSFORMS, plugins.TRANSFORMS, stage, _STAGES), arguments)
+    if not isinstance(transform, Window):
+        return pipeline.map(transform, **options)
+    windows: Pipeline = _made(where, pipeline.flat_map, {"function": transform, **options})
+    return windows
 
 
-def _class(path: Path, part: str, known: dict[str, str], group: str, named: _Named) -> Any:
-    if named.type not in known and ":" not in named.type:
-        found = plugins.find(group, named.type, f"{path}: {part}")
+def _arguments(where: str, known: Container[str], part: _Named) -> dict[str, Any]:
+    """The arguments of a part; those that name functions become these, where the type is one of ours."""
+    arguments = part.arguments
+    for name, value in arguments.items():
+        is_function = name in _FUNCTIONS and part.type in known
+        if is_function and not isinstance(value, str):
+            raise ConfigError(f'{where}: {name} is a function: {name} = "package.module:name"')
+        if is_function or (name == "on_error" and ":" in str(value)):
+            arguments[name] = _imported(where, value)
+    return arguments
+
+
+def _class(where: str, known: dict[str, str], group: str, part: _Named, others: Iterable[str] = ()) -> Any:
+    if part.type not in known and ":" not in part.type:
+        found = plugins.find(group, part.type, where)
         if found is not None:
             return found
-        there = ", ".join(sorted({*known, *plugins.names(group)}))
-        raise ConfigError(f"{path}: {part}: no type {named.type}; there are {there}, and package.module:Class")
-    return _imported(f"{path}: {part}", known.get(named.type, named.type))
+        there = ", ".join(sorted({*others, *known, *plugins.names(group)}))
+        raise ConfigError(f"{where}: no type {part.type}; there are {there}, and package.module:Class")
+    return _imported(where, known.get(part.type, part.type))
 
 
 def _imported(where: str, name: str) -> Any:
     module, _, attribute = name.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        return attrgetter(attribute)(importlib.import_module(module))
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"{where}: {name} cannot be imported: {error}; write package.module:name") from None
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mithril.pipeline.collation import torch_module
+from mithril.pipeline.collation import to_torch, torch_module
 from mithril.pipeline.errors import PipelineError
 from mithril.pipeline.sources.arrow import pyarrow
 
@@ -39,17 +39,31 @@ class Ragged:
     def to_arrow(self) -> Any:
         """A list array of Arrow on the same memory."""
         arrow = pyarrow()
-        return arrow.LargeListArray.from_arrays(arrow.array(self.offsets), arrow.array(self.values))
+        values = arrow.array(self.values.reshape(-1))
+        for size in reversed(self.values.shape[1:]):
+            values = arrow.FixedSizeListArray.from_arrays(values, size)
+        return arrow.LargeListArray.from_arrays(arrow.array(self.offsets), values)
 
     @classmethod
     def from_arrow(cls, lists: Any) -> Self:
-        """The rows of a list array, on the same memory where there are no nulls."""
-        return cls(lists.values.to_numpy(zero_copy_only=False), np.asarray(lists.offsets, np.int64))
+        """The rows of a list array or a column of a table, on the same memory where nothing is null.
+
+        A column of several pieces is joined first.
+        """
+        if hasattr(lists, "combine_chunks"):
+            lists = lists.combine_chunks()
+        offsets = np.asarray(lists.offsets, np.int64)
+        first, last = int(offsets[0]), int(offsets[-1])
+        values, shape = lists.values.slice(first, last - first), [last - first]
+        while isinstance(values, pyarrow().FixedSizeListArray):
+            shape.append(values.type.list_size)
+            values = values.flatten()
+        return cls(values.to_numpy(zero_copy_only=False).reshape(shape), offsets - first)
 
     def to_torch(self) -> Any:
-        """A nested tensor of torch in its jagged layout, on the same memory."""
-        torch = torch_module()
-        return torch.nested.nested_tensor_from_jagged(torch.from_numpy(self.values), torch.from_numpy(self.offsets))
+        """A nested tensor of torch in its jagged layout, on the same memory where that can be written to."""
+        nested = torch_module().nested
+        return nested.nested_tensor_from_jagged(to_torch(self.values), to_torch(self.offsets))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +102,6 @@ class Sparse:
         return dense
 
     def to_torch(self) -> Any:
-        """A sparse tensor of torch (CSR), on the same memory."""
-        torch = torch_module()
-        parts = (torch.from_numpy(part) for part in (self.offsets, self.columns, self.values))
-        return torch.sparse_csr_tensor(*parts, size=(len(self), self.width), check_invariants=False)
+        """A sparse tensor of torch (CSR), on the same memory where that can be written to."""
+        parts = (to_torch(part) for part in (self.offsets, self.columns, self.values))
+        return torch_module().sparse_csr_tensor(*parts, size=(len(self), self.width), check_invariants=False)

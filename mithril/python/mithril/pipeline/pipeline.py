@@ -39,7 +39,7 @@ class Pipeline(Iterable[Any]):
 
     Iterating gives the elements of one epoch, and the next epoch the next time. The order depends on `seed` and epoch
     alone. With `ordered=False` chunks come as they are done, and `state_dict` is not available. `trace` names a file
-    for Perfetto, which is written at the end of each epoch.
+    for Perfetto, which is written when a run ends, with an error too.
     """
 
     def __init__(
@@ -184,7 +184,7 @@ class Pipeline(Iterable[Any]):
         assembled.last.reset(start.up)
         self._run_stages = assembled.statistics
         self._run_epoch = start.epoch
-        self._run = Run(assembled.driver(), start, self._ended)
+        self._run = Run(assembled.driver(), start, self._ended, self._written)
         return self._run
 
     @property
@@ -193,6 +193,8 @@ class Pipeline(Iterable[Any]):
 
     def _ended(self) -> None:
         self._epoch = self._run_epoch + 1
+
+    def _written(self) -> None:
         if self._options.trace is not None:
             self._options.trace.write()
 

@@ -114,11 +114,12 @@ class Driver:
 class Run(Iterator[Any]):
     """The elements of one epoch, in order. `close` ends it early."""
 
-    def __init__(self, driver: Driver, start: State, on_end: Callable[[], None]) -> None:
+    def __init__(self, driver: Driver, start: State, on_end: Callable[[], None], on_close: Callable[[], None]) -> None:
         self._closed = False
         self._driver = driver
         self._start = start
         self._on_end = on_end
+        self._on_close = on_close
         self._chunk: Chunk | None = None
         self._at = 0
         self._drop = start.skip
@@ -179,14 +180,21 @@ class Run(Iterator[Any]):
                 return value
             following = self._take()
             if following is None:
-                if not self._closed:
-                    self.close()
-                    self._on_end()
+                self._finish()
                 raise StopIteration
             self._chunk, self._at = following, 0
             self._skipped += following.skipped
             metrics.SKIPPED.inc(following.skipped)
             metrics.MEMORY_BYTES.set(self._driver.budget.used)
+
+    def _finish(self) -> None:
+        """Ends a run of which nothing more comes, and raises the error that ended it."""
+        closed = self._closed
+        self.close()
+        if self._driver.error is not None:
+            raise self._driver.error
+        if not closed:
+            self._on_end()
 
     def _take(self) -> Chunk | None:
         driver, events = self._driver, self._driver.events
@@ -194,10 +202,6 @@ class Run(Iterator[Any]):
         with events.condition:
             try:
                 while not driver.ready:
-                    if driver.error is not None:
-                        self._closed = True
-                        driver.stop()
-                        raise driver.error
                     if driver.ended or self._closed:
                         return None
                     driver.asking = True
@@ -224,9 +228,13 @@ class Run(Iterator[Any]):
     def close(self) -> None:
         """Stops the threads."""
         if not self._closed:
-            self._closed = True
-            self._seconds = time.perf_counter() - self._began
-            self._driver.stop()
+            self._stop()
+            self._on_close()
+
+    def _stop(self) -> None:
+        self._closed = True
+        self._seconds = time.perf_counter() - self._began
+        self._driver.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -235,4 +243,5 @@ class Run(Iterator[Any]):
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        if not self._closed:
+            self._stop()

@@ -34,9 +34,9 @@ class Trace:
         process = os.getpid()
         names = [
             {"name": "thread_name", "ph": "M", "pid": process, "tid": thread, "args": {"name": name}}
-            for thread, name in self._names.items()
+            for thread, name in list(self._names.items())
         ]
-        events = [*names, *({**event, "pid": process} for event in self._events)]
+        events = [*names, *({**event, "pid": process} for event in list(self._events))]
         facts = {"dropped_events": self._dropped}
         temporary = self._path.with_name(self._path.name + ".new")
         temporary.write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ms", "otherData": facts}))

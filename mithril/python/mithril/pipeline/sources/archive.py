@@ -84,6 +84,8 @@ def _index(file: File) -> list[_Sample]:
                     samples.append(_Sample(key))
                 if member.offset_data + member.size > file.size:
                     raise SourceError(f"{file.url}: {member.name} ends early; the archive is damaged")
+                if extension.lower() in samples[-1].members:
+                    raise SourceError(f"{file.url}: {key} has more than one member {extension}")
                 samples[-1].members[extension.lower()] = (member.offset_data, member.size)
     except tarfile.TarError as error:
         raise SourceError(f"{file.url}: cannot be read as a tar archive: {error}") from None

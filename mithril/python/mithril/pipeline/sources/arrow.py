@@ -1,4 +1,4 @@
-"""Sources of Parquet files and Arrow tables, by pyarrow."""
+"""Sources of Parquet files, Arrow files and Arrow tables, by pyarrow."""
 
 import importlib
 from collections.abc import Iterable, Sequence
@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mithril.core.errors import MissingExtraError
+from mithril.core.file_store import FileStore
 from mithril.pipeline.errors import SourceError
-from mithril.pipeline.sources.files import find
+from mithril.pipeline.sources.files import File, find
 from mithril.pipeline.stages import IndexedSource
 
 Form = Literal["rows", "arrow"]
@@ -98,6 +99,72 @@ class ParquetSource(IndexedSource):
     def size_hint(self) -> int:
         """The number of rows."""
         return sum(metadata.num_rows for metadata in self._metadata)
+
+
+class ArrowFileSource(IndexedSource):
+    """A source of Arrow files; a chunk is a record batch.
+
+    Samples are tables, or dictionaries with `form="rows"`. Files of this machine are mapped, so that a table that is
+    not compressed takes no memory of its own.
+    """
+
+    def __init__(
+        self,
+        urls: str | Path | Iterable[str | Path],
+        *,
+        columns: Sequence[str] | None = None,
+        form: Form = "arrow",
+    ) -> None:
+        self._arrow = pyarrow()
+        self._ipc = pyarrow("pyarrow.ipc")
+        self._form = form
+        self._columns = None if columns is None else list(columns)
+        self._files = find(urls, (".arrow", ".feather"))
+        self._chunks = [(number, batch) for number in range(len(self._files)) for batch in range(self._checked(number))]
+
+    def _checked(self, number: int) -> int:
+        """The number of record batches of a file that has the columns."""
+        file = self._files[number]
+        with self._open(file) as opened:
+            missing = set(self._columns or ()) - set(opened.schema.names)
+            if missing:
+                names = ", ".join(opened.schema.names)
+                raise SourceError(f"{file.url}: no column {', '.join(sorted(missing))}; it has {names}")
+            return int(opened.num_record_batches)
+
+    def _open(self, file: File) -> Any:
+        store = file.store
+        try:
+            if isinstance(store, FileStore):
+                return self._ipc.open_file(self._arrow.memory_map(str(store.path_of(file.key))))
+            return self._ipc.open_file(self._arrow.PythonFile(file.open(), mode="r"))
+        except (OSError, ValueError) as error:
+            raise SourceError(
+                f"{file.url}: cannot be read as an Arrow file: {error}; a stream of Arrow is to be written as a file"
+            ) from None
+
+    def __len__(self) -> int:
+        """The number of record batches."""
+        return len(self._chunks)
+
+    def read(self, index: int) -> list[Any]:
+        """The rows of a record batch."""
+        number, batch = self._chunks[index]
+        try:
+            with self._open(self._files[number]) as opened:
+                table = self._arrow.Table.from_batches([opened.get_batch(batch)])
+            table.validate()
+        except (OSError, ValueError) as error:
+            raise SourceError(f"{self.place(index)}: {error}") from None
+        if self._columns is not None:
+            table = table.select(self._columns)
+        found: list[Any] = [table] if self._form == "arrow" else table.to_pylist()
+        return found
+
+    def place(self, index: int) -> str:
+        """Names the file and the record batch."""
+        number, batch = self._chunks[index]
+        return f"{self._files[number].url}, record batch {batch}"
 
 
 class ArrowSource(IndexedSource):

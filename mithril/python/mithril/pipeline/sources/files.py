@@ -72,6 +72,8 @@ class FileSource(IndexedSource):
     def __init__(
         self, urls: str | Path | Iterable[str | Path], suffixes: Sequence[str] = ("",), *, chunk: int = 8
     ) -> None:
+        if chunk < 1:
+            raise SourceError(f"chunk is at least 1, not {chunk}")
         self._files = find(urls, suffixes)
         self._chunk = chunk
 

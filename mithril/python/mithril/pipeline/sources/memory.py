@@ -18,6 +18,8 @@ class MemorySource(IndexedSource):
     """A source of a list, an array or another sequence, in chunks of so many."""
 
     def __init__(self, values: Sequence[Any] | np.ndarray[Any, Any], chunk: int | None = None) -> None:
+        if chunk is not None and chunk < 1:
+            raise PipelineError(f"chunk is at least 1, not {chunk}")
         self._values = values
         self._chunk = chunk or min(max(len(values) // _CHUNKS, 1), _CHUNK_MAX)
 

@@ -13,12 +13,11 @@ import zstandard
 
 from mithril.pipeline.errors import SourceError
 from mithril.pipeline.sources.files import File, find
-from mithril.pipeline.sources.text import LINE_BYTES_MAX
+from mithril.pipeline.sources.text import GZIP, LINE_BYTES_MAX, ZSTD
 from mithril.pipeline.stages import Source
 
 _LINES = 256
 _COMPRESSIONS = ("", ".gz", ".zst")
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 class StreamedTextSource(Source):
@@ -73,10 +72,10 @@ class StreamedJsonlSource(StreamedTextSource):
 
 
 def _opened(file: File) -> IO[bytes]:
-    beginning = file.range(0, len(_ZSTD))
+    beginning = file.range(0, len(ZSTD))
     raw = io.BufferedReader(file.open(), 1 << 20)
-    if beginning.startswith(_GZIP):
+    if beginning.startswith(GZIP):
         return gzip.GzipFile(fileobj=raw)  # type: ignore[return-value]
-    if beginning == _ZSTD:
+    if beginning == ZSTD:
         return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True), 1 << 20)
     return raw

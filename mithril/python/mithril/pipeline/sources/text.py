@@ -15,6 +15,8 @@ from mithril.pipeline.stages import IndexedSource, Source
 _CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = 64 << 10
 LINE_BYTES_MAX = 64 << 20
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+"""The first bytes of compressed files."""
 _ROWS = 256
 
 
@@ -30,7 +32,8 @@ class TextSource(IndexedSource):
         self._chunk_bytes = chunk_bytes
         self._chunks = [(file, start) for file in self._files for start in range(0, file.size, chunk_bytes)]
         for file in self._files:
-            if file.range(0, 4)[:2] == b"\x1f\x8b" or file.range(0, 4) == b"\x28\xb5\x2f\xfd":
+            beginning = file.range(0, len(ZSTD))
+            if beginning.startswith(GZIP) or beginning == ZSTD:
                 raise SourceError(f"{file.url}: is compressed; use StreamedTextSource or StreamedJsonlSource")
 
     def __len__(self) -> int:
@@ -100,9 +103,14 @@ def _lines(file: File, start: int, length: int) -> tuple[int, bytes]:
 
 
 class CsvSource(Source):
-    """A source of the rows of CSV files with a header, as dictionaries of strings. Fields may hold line breaks."""
+    """A source of the rows of CSV files with a header, as dictionaries of strings. Fields may hold line breaks.
 
-    def __init__(self, urls: str | Path | Iterable[str | Path], *, delimiter: str = ",") -> None:
+    Without a `delimiter`, it is a tab in files that end in .tsv, and a comma in all others.
+    """
+
+    def __init__(self, urls: str | Path | Iterable[str | Path], *, delimiter: str | None = None) -> None:
+        if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+            raise SourceError(f"a delimiter is one character, not {delimiter!r}")
         self._files = find(urls, (".csv", ".tsv"))
         self._delimiter = delimiter
         self._rows: Iterator[dict[str, str]] = iter(())
@@ -121,10 +129,13 @@ class CsvSource(Source):
         return self._place
 
     def _read(self) -> Iterator[dict[str, str]]:
+        # One limit for the whole process, which is far below what texts are like.
+        csv.field_size_limit(max(csv.field_size_limit(), LINE_BYTES_MAX))
         for file in self._files:
             self._place = file.url
+            delimiter = self._delimiter or ("\t" if file.key.lower().endswith(".tsv") else ",")
             with io.TextIOWrapper(io.BufferedReader(file.open()), encoding="utf-8-sig", newline="") as text:
-                rows = csv.reader(text, delimiter=self._delimiter, strict=True)
+                rows = csv.reader(text, delimiter=delimiter, strict=True)
                 try:
                     yield from self._dictionaries(file, rows)
                 except (csv.Error, UnicodeDecodeError) as error:
@@ -134,6 +145,8 @@ class CsvSource(Source):
         header = next(rows, None)
         if header is None:
             return
+        if len(set(header)) < len(header):
+            raise SourceError(f"{file.url}: the header has a name more than once: {', '.join(header)}")
         for row in rows:
             if not row:
                 continue
