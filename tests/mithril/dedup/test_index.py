@@ -22,11 +22,17 @@ THRESHOLD = 0.7
 OPTIONS: dict[str, Any] = {"threshold": THRESHOLD, "capacity": 1000}
 
 
-@pytest.fixture(params=["folder", "ygg1", "ygg3"])
+@pytest.fixture(params=["folder", "ygg1", "ygg3", "redis1"])
 def url(request: pytest.FixtureRequest, tmp_path: Path, nodes: Callable[[int], Node]) -> str:
     if request.param == "folder":
         return str(tmp_path / "index")
-    return f"ygg://127.0.0.1:{nodes(int(request.param[-1])).port}/{tmp_path.name}"
+    return _url(request.param, nodes, tmp_path)
+
+
+def _url(server: str, nodes: Callable[[int], Node], tmp_path: Path) -> str:
+    """The URL of an index; one that begins with redis is asked as Redis, by commands that this has."""
+    database = "0/" if server.startswith("redis") else ""
+    return f"{server[:-1]}://127.0.0.1:{nodes(int(server[-1])).port}/{database}{tmp_path.name}"
 
 
 @pytest.mark.parametrize("batch", [7, 280])
@@ -91,11 +97,11 @@ def _ingest(url: str, texts: list[str], start: Any, results: Any) -> None:
         results.put(kept)
 
 
-@pytest.mark.parametrize("shards", [1, 3])
+@pytest.mark.parametrize("server", ["ygg1", "ygg3", "redis3"])
 def test_of_equal_documents_of_two_ingesters_exactly_one_is_kept(
-    shards: int, tmp_path: Path, nodes: Callable[[int], Node]
+    server: str, tmp_path: Path, nodes: Callable[[int], Node]
 ) -> None:
-    url = f"ygg://127.0.0.1:{nodes(shards).port}/{tmp_path.name}"
+    url = _url(server, nodes, tmp_path)
     texts = [" ".join(f"w{number}x{word}" for word in range(12)) for number in range(400)]
     context = multiprocessing.get_context("spawn")
     results, start = context.Queue(), context.Barrier(2)

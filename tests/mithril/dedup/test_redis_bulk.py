@@ -7,7 +7,7 @@ import pytest
 import redis
 from tests.node import Node
 
-from mithril.dedup.redis_bulk import commands, exchange
+from mithril.dedup.redis_bulk import command, commands, exchange
 
 ROWS = np.array([[49, 50], [51, 52]], np.uint8)
 
@@ -18,6 +18,13 @@ def test_commands_are_those_of_the_protocol() -> None:
         b"*3\r\n$3\r\nSET\r\n$6\r\nkey:%s\r\n$4\r\n%s\r\n\r\n" % (digits, digits) for digits in (b"12", b"34")
     )
     assert commands(0, (b"PING",)) == b""
+
+
+def test_one_command_has_its_arguments_again_and_again() -> None:
+    made = command(b"MSET", 2, (b"key:", ROWS), (ROWS,))
+    assert made == b"*5\r\n$4\r\nMSET\r\n" + b"".join(
+        b"$6\r\nkey:%s\r\n$2\r\n%s\r\n" % (digits, digits) for digits in (b"12", b"34")
+    )
 
 
 @pytest.mark.parametrize("transaction", [False, True])

@@ -96,6 +96,27 @@ def test_unverified_candidates_count_where_it_is_asked_for() -> None:
     assert unchecked.accepted == unchecked.candidates == checked.candidates > checked.accepted
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [pa.int8(), pa.uint16(), pa.float32(), pa.float64(), pa.date32(), pa.timestamp("us", "UTC"), pa.bool_(),
+     pa.duration("s"), pa.decimal128(30, 2), pa.list_(pa.int32())],
+    ids=str,
+)  # fmt: skip
+def test_other_columns_stay_with_their_documents(kind: pa.DataType) -> None:
+    numbers = [5, 6, 7, None, 0, 1, None, 2, 3]
+    if pa.types.is_list(kind):
+        values = pa.array([None if number is None else [number] for number in numbers], kind)
+    else:
+        values = pa.array(numbers, pa.int32() if kind.bit_width == 32 else pa.int64()).cast(kind)
+    # A part of the columns, which does not begin where their buffers do.
+    texts = ["before", "a", "b", "a", "A", "c", "d", "c", "e"]
+    table, _ = deduplicate_table(pa.table({"text": texts, "value": values}).slice(1), method="exact")
+    kept = [1, 2, 5, 6, 8]
+    assert table["value"].to_pylist() == [values[row].as_py() for row in kept]
+    assert table["value"].type == kind
+    assert table["value"].null_count == sum(not values[row].is_valid for row in kept)
+
+
 def test_many_equal_documents_make_as_many_links() -> None:
     # Equal but for one word: no two texts are equal, all are alike.
     text = " ".join(f"w{number}" for number in range(300))

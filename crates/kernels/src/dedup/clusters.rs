@@ -1,5 +1,6 @@
 //! Clusters of documents that are duplicates of each other.
 
+use crate::dedup::equal::for_each_equal;
 use crate::error::{KernelError, Result};
 
 /// A union-find in which the earliest document of a cluster is its root, whatever the order of the joins.
@@ -53,28 +54,14 @@ pub fn first_equal(hashes: &[[u8; 16]]) -> Result<Vec<u32>> {
     let documents = u32::try_from(hashes.len())
         .map_err(|_| KernelError::Parameter("at most 4294967295 documents"))?;
     let hash = |document: u32| u128::from_le_bytes(hashes[document as usize]);
-    // The highest bits of a hash and a number in one word: little is moved, and most differ in these bits.
-    #[allow(clippy::cast_possible_truncation)]
-    let mut order: Vec<u64> = (0..documents)
-        .map(|document| (hash(document) >> 64) as u64 >> 32 << 32 | u64::from(document))
-        .collect();
-    order.sort_unstable();
     let mut firsts: Vec<u32> = (0..documents).collect();
-    let mut equal: Vec<(u128, u32)> = Vec::new();
-    for run in order
-        .chunk_by(|left, right| left >> 32 == right >> 32)
-        .filter(|run| run.len() > 1)
-    {
-        let numbers = run.iter().map(|word| (word & 0xffff_ffff) as u32);
-        equal.clear();
-        equal.extend(numbers.map(|document| (hash(document), document)));
-        equal.sort_unstable();
-        for run in equal.chunk_by(|left, right| left.0 == right.0) {
-            for &(_, document) in run {
-                firsts[document as usize] = run[0].1;
-            }
+    #[allow(clippy::cast_possible_truncation)]
+    let upper = |document| (hash(document) >> 96) as u32;
+    for_each_equal(0..documents, upper, hash, |equal| {
+        for &(_, document) in equal {
+            firsts[document as usize] = equal[0].1;
         }
-    }
+    });
     Ok(firsts)
 }
 

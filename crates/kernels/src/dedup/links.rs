@@ -1,5 +1,6 @@
 //! Pairs of documents that are worth comparing.
 
+use crate::dedup::equal::for_each_equal;
 use crate::error::{KernelError, Result};
 
 /// A collector of links between documents that agree on a band.
@@ -37,28 +38,14 @@ impl Links {
             ));
         }
         let hash = |document: u32| u64::from_le_bytes(hashes[document as usize]);
-        // The upper half of a hash and a number in one word: half of what a pair of both would move while it is sorted.
-        let mut order: Vec<u64> = documents
-            .iter()
-            .map(|&document| hash(document) >> 32 << 32 | u64::from(document))
-            .collect();
-        order.sort_unstable();
-        let mut equal: Vec<(u64, u32)> = Vec::new();
-        for run in order
-            .chunk_by(|left, right| left >> 32 == right >> 32)
-            .filter(|run| run.len() > 1)
-        {
-            let numbers = run.iter().map(|word| (word & 0xffff_ffff) as u32);
-            equal.clear();
-            equal.extend(numbers.map(|document| (hash(document), document)));
-            equal.sort_unstable();
-            for run in equal.chunk_by(|left, right| left.0 == right.0) {
-                self.link(run);
-            }
+        #[allow(clippy::cast_possible_truncation)]
+        let upper = |document| (hash(document) >> 32) as u32;
+        for_each_equal(documents.iter().copied(), upper, hash, |equal| {
+            self.link(equal);
             if self.pairs.len() - self.sorted > self.sorted.max(self.pending) {
                 self.tidy();
             }
-        }
+        });
         Ok(())
     }
 

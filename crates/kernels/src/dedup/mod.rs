@@ -8,6 +8,7 @@ mod anchors;
 mod ascii;
 mod border;
 mod clusters;
+mod equal;
 mod links;
 mod minhash;
 mod ngrams;

@@ -1,20 +1,21 @@
 """Storage: one interface to folders, memory, object stores, Yggdrasil and Redis, opened by URL."""
 
 import abc
-import asyncio
 import contextlib
 import importlib
 import io
 import tempfile
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import IO, ClassVar, Self
+from typing import IO, ClassVar, ParamSpec, Self, TypeVar
 from urllib.parse import urlsplit
 
 from mithril.core.config import CoreSettings
 from mithril.core.errors import ConfigError, KeyNameError, NotFoundError
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Data = bytes | bytearray | memoryview
 KEY_BYTES_MAX = 900
 PART_BYTES_MAX = 200
@@ -261,11 +262,11 @@ class Store(abc.ABC):
 
     async def get_async(self, key: str) -> bytes:
         """`get`, awaited."""
-        return await asyncio.to_thread(self.get, key)
+        return await _in_thread(self.get, key)
 
     async def get_many_async(self, keys: Iterable[str]) -> dict[str, bytes]:
         """`get_many`, awaited."""
-        return await asyncio.to_thread(self.get_many, keys)
+        return await _in_thread(self.get_many, keys)
 
     async def get_range_async(self, key: str, start: int, length: int) -> bytes:
         """`get_range`, awaited."""
@@ -273,7 +274,7 @@ class Store(abc.ABC):
 
     async def get_ranges_async(self, key: str, ranges: Sequence[tuple[int, int]], version: str | None = None) -> _Parts:
         """`get_ranges`, awaited."""
-        return await asyncio.to_thread(self.get_ranges, key, ranges, version)
+        return await _in_thread(self.get_ranges, key, ranges, version)
 
     async def put_async(
         self,
@@ -286,30 +287,30 @@ class Store(abc.ABC):
     ) -> ObjectInfo:
         """`put`, awaited; the parts may come from an asynchronous iterator."""
         if not isinstance(data, AsyncIterable):
-            return await asyncio.to_thread(self.put, key, data, if_absent=if_absent, if_version=if_version, ttl=ttl)
-        writer = await asyncio.to_thread(self.open_writer, key, if_absent=if_absent, if_version=if_version, ttl=ttl)
+            return await _in_thread(self.put, key, data, if_absent=if_absent, if_version=if_version, ttl=ttl)
+        writer = await _in_thread(self.open_writer, key, if_absent=if_absent, if_version=if_version, ttl=ttl)
         try:
             async for part in data:
-                await asyncio.to_thread(writer.write, part)
+                await _in_thread(writer.write, part)
         except BaseException:
-            await asyncio.to_thread(writer.abort)
+            await _in_thread(writer.abort)
             raise
-        return await asyncio.to_thread(writer.commit)
+        return await _in_thread(writer.commit)
 
     async def head_async(self, key: str) -> ObjectInfo:
         """`head`, awaited."""
-        return await asyncio.to_thread(self.head, key)
+        return await _in_thread(self.head, key)
 
     async def list_async(self, folder: str = "") -> AsyncIterator[ObjectInfo]:
         """`list`, as an asynchronous iterator."""
         found = iter(self.list(folder))
-        while batch := await asyncio.to_thread(lambda: [info for _, info in zip(range(1000), found, strict=False)]):
+        while batch := await _in_thread(lambda: [info for _, info in zip(range(1000), found, strict=False)]):
             for info in batch:
                 yield info
 
     async def delete_async(self, *keys: str) -> None:
         """`delete`, awaited."""
-        await asyncio.to_thread(self.delete, *keys)
+        await _in_thread(self.delete, *keys)
 
     # What a backend carries out: keys and conditions are checked already.
 
@@ -450,3 +451,9 @@ def _problem(key: str) -> str:
         if part.startswith(RESERVED_PREFIX):
             return f"has a part that begins with {RESERVED_PREFIX}, which is kept for temporary files"
     return ""
+
+
+async def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    import asyncio  # noqa: PLC0415, which a short command does without
+
+    return await asyncio.to_thread(function, *args, **kwargs)

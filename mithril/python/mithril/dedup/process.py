@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import gc
+import importlib
 import os
 import platform
 
@@ -39,9 +40,13 @@ def own_process(memory_bytes: int) -> None:
         raise ConfigError(f"a run takes at least {MEMORY_MIN} bytes of memory; memory_bytes is {memory_bytes}")
     # Encoders take the pool that is set before Arrow is loaded, whatever is set later.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
+    gc.disable()
     import pyarrow as pa  # noqa: PLC0415
 
+    # What a run imports, too, before the collector passes over it.
+    importlib.import_module("mithril.dedup.running")
     gc.freeze()
+    gc.enable()
     kept = min(memory_bytes // _KEPT_SHARE, _KEPT_BYTES)
     with contextlib.suppress(NotImplementedError):
         pa.set_memory_pool(pa.jemalloc_memory_pool())

@@ -14,7 +14,18 @@ _MULTI, _EXEC = b"*1\r\n$5\r\nMULTI\r\n", b"*1\r\n$4\r\nEXEC\r\n"
 
 def commands(count: int, *arguments: tuple[Piece, ...]) -> bytes:
     """So many commands as the protocol has them. Each argument is made of pieces."""
-    pieces: list[Piece] = [b"*%d\r\n" % len(arguments)]
+    return _lines(count, b"*%d\r\n" % len(arguments), arguments)
+
+
+def command(name: bytes, count: int, *arguments: tuple[Piece, ...]) -> bytes:
+    """One command that has these arguments so many times."""
+    head = b"*%d\r\n$%d\r\n%s\r\n" % (1 + count * len(arguments), len(name), name)
+    return head + _lines(count, b"", arguments)
+
+
+def _lines(count: int, head: bytes, arguments: Sequence[tuple[Piece, ...]]) -> bytes:
+    """The arguments, so many times, with a head each time."""
+    pieces: list[Piece] = [head]
     for argument in arguments:
         pieces += [b"$%d\r\n" % sum(map(_width, argument)), *argument, b"\r\n"]
     lines = np.empty((count, sum(map(_width, pieces))), np.uint8)

@@ -5,7 +5,7 @@ is the document that holds it. All hashes of a band are on one shard. What a bat
 documents that are alike, whoever adds them, one comes first.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from mithril.core.errors import InputError, NotFoundError
 from mithril.core.redis_store import RedisStore
 from mithril.dedup.chunks import Integers
 from mithril.dedup.index import NONE, SKETCH_BYTES, Bytes, DocumentIndex, Entries, IndexShape, IndexStatistics
-from mithril.dedup.redis_bulk import Piece, commands, exchange
+from mithril.dedup.redis_bulk import Piece, command, commands, exchange
 
 # Documents of one transaction, which nobody else is served during.
 _BATCH = 512
@@ -26,6 +26,7 @@ _BUCKETS_MAX = 1 << 24
 _BUCKET = 3
 # A band that is taken for another by chance is only a pair that is compared for nothing; texts are not compared.
 _BAND_FIELD, _TEXT_FIELD, _NUMBER = 3, 12, 4
+_LONG = 8
 _DOCUMENTS_MAX = 1 << 8 * _NUMBER
 # Sketches in one string.
 _BLOCK = 1024
@@ -36,6 +37,8 @@ class RedisIndex(DocumentIndex):
 
     def __init__(self, url: str, core: CoreSettings, shape: IndexShape, create: bool) -> None:
         self._store = RedisStore(url, core)
+        # Yggdrasil takes the claims of a column as one command, which also tells who holds what is taken.
+        self._claims_together = url.startswith("ygg://")
         self._client = self._store.client
         self._name = self._store.prefix.rstrip("/") or "dedup"
         self._shape_key = f"{self._name}:index"
@@ -78,12 +81,21 @@ class RedisIndex(DocumentIndex):
         sent = list(self._sketch_commands(first + int(rows[0]), entries.sketches[rows]))
         sketches, claimed = len(sent), list(self._columns(entries, rows))
         for column, valid in claimed:
-            number = _number_bytes(valid + first, _NUMBER)
-            sent.append(commands(len(valid), (b"HSETNX",), *self._places(entries, column, valid), (number,)))
-        count = sketches + sum(len(valid) for _, valid in claimed)
-        replies = np.array(exchange(self._client, sent, count, transaction=True)[sketches:], np.bool_)
+            claims = (*self._places(entries, column, valid), (_number_bytes(valid + first, _NUMBER),))
+            if self._claims_together:
+                sent.append(command(b"HCLAIM", len(valid), *claims))
+            else:
+                sent.append(commands(len(valid), (b"HSETNX",), *claims))
+        count = len(claimed) if self._claims_together else sum(len(valid) for _, valid in claimed)
+        replies = exchange(self._client, sent, sketches + count, transaction=True)[sketches:]
+        if self._claims_together:
+            for (column, valid), found in zip(claimed, replies, strict=True):
+                numbers = _numbers(found)
+                holders[valid, column] = np.where(numbers == NONE, valid + first, numbers)
+            return
+        is_own = np.array(replies, np.bool_)
         for column, valid in claimed:
-            own, replies = replies[: len(valid)], replies[len(valid) :]
+            own, is_own = is_own[: len(valid)], is_own[len(valid) :]
             holders[valid[own], column] = valid[own] + first
 
     def _holders(self, entries: Entries) -> Integers:
@@ -111,10 +123,12 @@ class RedisIndex(DocumentIndex):
             if len(unknown):
                 sent.append(commands(len(unknown), (b"HGET",), *self._places(entries, column, unknown)))
                 asked.append((column, unknown))
+        if not asked:
+            return
         replies = exchange(self._client, sent, sum(len(unknown) for _, unknown in asked), transaction=False)
         for column, unknown in asked:
             found, replies = replies[: len(unknown)], replies[len(unknown) :]
-            holders[unknown, column] = [NONE if number is None else int.from_bytes(number, "big") for number in found]
+            holders[unknown, column] = _numbers(found)
 
     def _columns(self, entries: Entries, rows: Integers) -> Iterator[tuple[int, Integers]]:
         """The columns, each with those of the documents that have something there."""
@@ -164,3 +178,10 @@ def _number_bytes(numbers: npt.NDArray[np.integer[Any]], width: int) -> Bytes:
     """Numbers as bytes, the highest first."""
     shifts = 8 * np.arange(width)[::-1]
     return (numbers.astype(np.int64)[:, None] >> shifts & 0xFF).astype(np.uint8)
+
+
+def _numbers(found: Sequence[bytes | None]) -> Integers:
+    """Numbers from their bytes; NONE for those that are missing."""
+    missing = b"\xff" * _LONG
+    wide = b"".join(missing if number is None else number.rjust(_LONG, b"\0") for number in found)
+    return np.frombuffer(wide, ">i8").astype(np.int64)

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from mithril.core.errors import InputError
 from mithril.dedup.chunks import Booleans, Chunk, Marks, Source, Verdicts, mark_names
-from mithril.dedup.texts import is_text, kept_texts, mask, numbers, validity
+from mithril.dedup.texts import is_number, is_text, kept_numbers, kept_texts, mask, numbers, validity
 
 _CHUNK_ROWS = 8192
 _TOKEN_BYTES = 4
@@ -188,6 +188,8 @@ def filtered(table: Any, kept: Booleans) -> Any:
 def _filtered_column(column: Any, kept: Booleans) -> Any:
     if column.num_chunks == 1 and is_text(column.type):
         return kept_texts(column.chunk(0), kept)
+    if column.num_chunks == 1 and is_number(column.type):
+        return kept_numbers(column.chunk(0), kept)
     try:
         return column.filter(mask(kept))
     except pa.ArrowNotImplementedError:

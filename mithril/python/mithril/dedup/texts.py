@@ -15,6 +15,7 @@ Place = tuple[memoryview, int, memoryview, int, int]
 # Buffers of an Arrow array of strings.
 _OFFSETS, _DATA = 1, 2
 _EMPTY = bytes(8)
+_NUMBER_BITS = (8, 16, 32, 64)
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -23,6 +24,13 @@ def is_text(kind: pa.DataType) -> bool:
     return bool(
         types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind) or types.is_large_binary(kind)
     )
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """True for numbers and times of whole bytes, such as numpy has unsigned integers for."""
+    types = pa.types
+    is_one = types.is_integer(kind) or types.is_floating(kind) or types.is_temporal(kind)
+    return bool(is_one and kind.bit_width in _NUMBER_BITS)
 
 
 def place_of(texts: Any) -> Place:
@@ -53,12 +61,24 @@ def bytes_of(place: Place) -> memoryview:
 def kept_texts(texts: Any, kept: Booleans) -> Any:
     """The texts that are kept. Arrow's own filter lets its memory grow step by step, and touches half as much again."""
     offsets, data = _kernels.keep_texts(place_of(texts), np.ascontiguousarray(kept).view(np.uint8).data)
-    present = None
-    if texts.null_count:
-        bits = np.packbits(np.asarray(texts.is_valid())[kept], bitorder="little")
-        present = pa.py_buffer(bits.tobytes())
     count = int(np.count_nonzero(kept))
-    return pa.Array.from_buffers(texts.type, count, [present, pa.py_buffer(offsets), pa.py_buffer(data)])
+    buffers = [_present(texts, kept), pa.py_buffer(offsets), pa.py_buffer(data)]
+    return pa.Array.from_buffers(texts.type, count, buffers)
+
+
+def kept_numbers(values: Any, kept: Booleans) -> Any:
+    """The values of a fixed width that are kept, by numpy: what Arrow computes with takes 20 ms to be imported."""
+    part = slice(values.offset, values.offset + len(values))
+    data = np.frombuffer(values.buffers()[_OFFSETS], f"u{values.type.byte_width}")[part][kept]
+    return pa.Array.from_buffers(values.type, len(data), [_present(values, kept), pa.py_buffer(data)])
+
+
+def _present(values: Any, kept: Booleans) -> Any:
+    """The validity of the values that are kept; None where all are there."""
+    if not values.null_count:
+        return None
+    bits = np.packbits(np.asarray(values.is_valid())[kept], bitorder="little")
+    return pa.py_buffer(bits.tobytes())
 
 
 def validity(texts: Any) -> Any:

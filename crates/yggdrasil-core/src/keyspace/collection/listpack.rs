@@ -192,6 +192,13 @@ impl<'a> Listpack<'a> {
     /// The place of the first equal element from a place on. Of each `skip + 1` elements one is compared, as in a pack
     /// of fields and values.
     pub fn find(self, sought: Element<'_>, from: usize, skip: usize) -> Option<usize> {
+        match sought {
+            Element::Str(text) if element::is_short_text(text) => self.find_text(text, from, skip),
+            _ => self.find_any(sought, from, skip),
+        }
+    }
+
+    fn find_any(self, sought: Element<'_>, from: usize, skip: usize) -> Option<usize> {
         let mut at = from;
         while let Some(entry) = self.entry(at) {
             if entry.element == sought {
@@ -200,6 +207,40 @@ impl<'a> Listpack<'a> {
             at = entry.next;
             for _ in 0..skip {
                 at = element::skip(self.bytes, at)?;
+            }
+        }
+        None
+    }
+
+    /// The same for a short text that is no number. Where an entry begins like the text, or like the one that was
+    /// passed over before, the next place is known before the entry has been read: the processor does not wait for it.
+    fn find_text(self, text: &[u8], from: usize, skip: usize) -> Option<usize> {
+        let (head, step) = element::head_of_short(text);
+        let (mut passed_head, mut passed_step) = (head, step);
+        let mut at = from;
+        while at < self.end() {
+            if element::may_be(self.bytes, at, text)
+                && let Some(entry) = element::read(self.bytes, at)
+                && entry.element == Element::Str(text)
+            {
+                return Some(at);
+            }
+            at = if self.bytes[at] == head {
+                at + step
+            } else {
+                element::skip(self.bytes, at)?
+            };
+            for _ in 0..skip {
+                let first = *self.bytes.get(at)?;
+                if first != passed_head {
+                    let next = element::skip(self.bytes, at)?;
+                    if !element::says_length(first) {
+                        at = next;
+                        continue;
+                    }
+                    (passed_head, passed_step) = (first, next - at);
+                }
+                at += passed_step;
             }
         }
         None

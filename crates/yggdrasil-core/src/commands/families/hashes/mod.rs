@@ -1,5 +1,6 @@
 //! Hashes: rows of their commands.
 
+mod claiming;
 pub(in crate::commands) mod expiry;
 mod fields;
 mod numbers;
@@ -10,7 +11,7 @@ use crate::commands::table::handler::{ReadHandler, Run, ShardHandler};
 use crate::commands::table::key_use;
 use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::{AtLeast, Exact};
-use crate::commands::table::spec::{Arity, CommandSpec, Docs, Group, Route};
+use crate::commands::table::spec::{Arity, CommandSpec, Docs, Group, Join, Route};
 use crate::keyspace::collection::Packing;
 use crate::keyspace::collection::hash::HashView;
 use crate::keyspace::{EntryView, Kind, Millis};
@@ -20,6 +21,8 @@ const ADDS: Flags = Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST]);
 /// Flags of the other commands that change one.
 const TAKES: Flags = Flags::of(&[Flags::WRITE, Flags::FAST]);
 const QUICK: Flags = Flags::of(&[Flags::READONLY, Flags::FAST]);
+/// Arguments of a claim: a key, a field and a value.
+const CLAIM_STEP: u16 = 3;
 
 pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
     writer(
@@ -64,6 +67,29 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             key_uses: &[key_use::INSERT],
         },
     ),
+    CommandSpec {
+        name: "hclaim",
+        arity: AtLeast(4),
+        flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM]),
+        keys: Keys::At {
+            first: 1,
+            last: -1,
+            step: CLAIM_STEP,
+        },
+        group: Group::Hash,
+        needs: None,
+        route: Route::Split(Join::InOrder),
+        run: Run::Shard(claiming::hclaim),
+        docs: Docs {
+            summary: "Gives fields of hashes values where they have none, and gives the values that were there, null \
+                for those that are new.",
+            since: "0.1.0",
+            complexity: "O(N) for N fields",
+            syntax: "key field value [key field value ...]",
+            tips: &["request_policy:multi_shard"],
+            key_uses: &[key_use::READ_AND_INSERT],
+        },
+    },
     writer(
         "hdel",
         AtLeast(3),

@@ -254,14 +254,48 @@ pub(super) fn read(bytes: &[u8], at: usize) -> Option<Entry<'_>> {
     (next < bytes.len()).then_some(Entry { element, next })
 }
 
+/// True for texts that are no numbers, and whose entries say their length in the first byte.
+#[inline]
+pub(super) fn is_short_text(text: &[u8]) -> bool {
+    text.len() < 1 << 6 && !matches!(text.first(), Some(b'0'..=b'9' | b'-'))
+}
+
+/// The first byte of the entry of a short text, and the bytes of the entry.
+#[inline]
+pub(super) fn head_of_short(text: &[u8]) -> (u8, usize) {
+    (STR_6 | text.len() as u8, text.len() + 2)
+}
+
+/// True where the first byte of an entry says how long it is.
+#[inline]
+pub(super) fn says_length(first: u8) -> bool {
+    first < STR_12
+}
+
+/// False where the entry at a place is not that of a short text, as its first bytes tell.
+#[inline]
+pub(super) fn may_be(bytes: &[u8], at: usize, text: &[u8]) -> bool {
+    match (bytes.get(at), bytes.get(at + 1)) {
+        (Some(&head), Some(second)) if head < INT_13 => {
+            usize::from(head) == usize::from(STR_6) + text.len()
+                && text.first().is_none_or(|first| first == second)
+        }
+        _ => true,
+    }
+}
+
 /// Where the entry behind the one at a place begins, as [`read`] tells.
 #[inline]
 pub(super) fn skip(bytes: &[u8], at: usize) -> Option<usize> {
     let first = *bytes.get(at)?;
+    // Most entries are short texts.
+    if (STR_6..INT_13).contains(&first) {
+        let next = at + 2 + usize::from(first & 0x3f);
+        return (next < bytes.len()).then_some(next);
+    }
     let byte = |place: usize| bytes.get(at + place).copied().map(usize::from);
     let len = match first {
-        0..STR_6 => 1,
-        STR_6..INT_13 => 1 + usize::from(first & 0x3f),
+        0..INT_13 => 1,
         INT_13..STR_12 => 2,
         STR_12..STR_32 => 2 + (usize::from(first & 0x0f) << 8 | byte(1)?),
         STR_32 => {

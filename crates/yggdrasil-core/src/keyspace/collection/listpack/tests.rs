@@ -290,6 +290,11 @@ proptest! {
         let found = view.find(Element::of(&sought), HEADER_BYTES, 0);
         let expected = model.iter().position(|text| *text == sought);
         prop_assert_eq!(found, expected.and_then(|index| view.seek(index as i64)));
+        for skip in 0..3 {
+            let expected = model.iter().step_by(skip + 1).position(|text| *text == sought);
+            let expected = expected.and_then(|index| view.seek((index * (skip + 1)) as i64));
+            prop_assert_eq!(view.find(Element::of(&sought), HEADER_BYTES, skip), expected);
+        }
         prop_assert_eq!(&pack_of(&model), &pack);
         prop_assert_eq!(pack_of(&model).into_bytes(), pack.into_bytes());
     }
