@@ -109,8 +109,10 @@ differential: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Ask our node and the pee
 
 crash: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Kill processes for ROUNDS rounds (1,000), cut the power of a device POWER_ROUNDS times (200) and of simulated disks 10,000 times
 	YGGDRASIL_LOG_CASES=10000 cargo test --profile quick --locked --package yggdrasil-log --test power
-	$(BIN)/python -m tests.durability.crash --rounds $(or $(ROUNDS),1000) $(if $(SEED),--seed $(SEED))
-	$(BIN)/python -m tests.durability.crash --power --rounds $(or $(POWER_ROUNDS),200) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.durability.crash --rounds $(or $(ROUNDS),1000) --progress target/crash/killed.json \
+		$(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.durability.crash --power --rounds $(or $(POWER_ROUNDS),200) --progress target/crash/power.json \
+		$(if $(SEED),--seed $(SEED))
 
 pmem: $(VENV)/.stamp-dev ## Kill ROUNDS guests (20) that write to persistent memory; HWLAB names the script that starts them
 	$(BIN)/python -m tests.durability.pmem --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED))

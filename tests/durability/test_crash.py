@@ -1,10 +1,12 @@
 """A few rounds of `crash`."""
 
 import secrets
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.durability.crash.progress import Progress
 from tests.durability.crash.rounds import Rounds
 from tests.durability.device import Device, NoDeviceError
 
@@ -43,3 +45,16 @@ def test_nothing_that_was_synced_is_lost_when_a_block_device_forgets_the_rest(de
         assert rounds.run(POWERED_ROUNDS) > 0
     finally:
         rounds.close()
+
+
+def test_a_campaign_goes_on_where_it_ended(tmp_path: Path) -> None:
+    file = tmp_path / "new/progress.json"
+    begun = Progress.kept(file, 10, seed=5)
+    assert begun.seed_of_rest == 5
+    begun.done, begun.acknowledged, begun.kinds = 4, 77, Counter(worker=4)
+    begun.keep(file)
+    continued = Progress.kept(file, 10, seed=None)
+    assert continued == begun
+    assert continued.seed_of_rest == "5/4"
+    assert Progress.kept(file, 10, seed=6).done == 0
+    assert Progress.kept(file, 4, seed=5).done == 0

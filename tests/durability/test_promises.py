@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from io import RawIOBase
 from pathlib import Path
@@ -124,6 +124,38 @@ def test_namespaces_are_set_at_run_time_and_kept(tmp_path: Path) -> None:
     with serving(tmp_path) as (_, c):
         assert listed(c) == [otherwise, orders]
         assert c("CONFIG", "GET", "namespaces") == [b"namespaces", b"orders%3A%20 sync+"]
+
+
+def test_namespaces_that_are_set_at_once_are_all_kept(tmp_path: Path) -> None:
+    wanted = {f"p{number}:".encode(): b"sync" for number in range(24)}
+    with serving(tmp_path, shards=3) as (node, _), ExitStack() as opened:
+        clients = [opened.enter_context(Wire(HOST, node.worker_ports[number % 3])) for number in range(len(wanted))]
+        for c, prefix in zip(clients, wanted, strict=True):
+            c.send("NAMESPACE", "SET", prefix, "SYNC")
+        assert [c.read() for c in clients] == [OK] * len(wanted)
+        assert promises(clients[0]) == wanted
+    with serving(tmp_path, shards=3) as (_, c):
+        assert promises(c) == wanted
+
+
+def promises(c: Wire) -> dict[bytes, bytes]:
+    """What is promised by prefix, without the one of all other keys."""
+    rows = [pairs(row) for row in c("NAMESPACE", "LIST")]
+    return {row[b"prefix"]: row[b"ack"] for row in rows if row[b"prefix"]}
+
+
+def test_a_namespace_that_cannot_be_kept_is_told_and_harms_nobody(tmp_path: Path) -> None:
+    with serving(tmp_path) as (_, c):
+        # A directory cannot be replaced by a file.
+        (tmp_path / "namespaces.txt").mkdir()
+        assert c("NAMESPACE", "SET", "x", "sync") == Error(
+            "ERR the change is made, but would not survive a restart: Is a directory"
+        )
+        assert promises(c) == {b"x": b"sync"}
+        (tmp_path / "namespaces.txt").rmdir()
+        assert c("NAMESPACE", "SET", "x", "fast") == OK
+    with serving(tmp_path) as (_, c):
+        assert promises(c) == {b"x": b"fast"}
 
 
 def test_a_node_without_a_log_promises_nothing_at_run_time(node: Node) -> None:

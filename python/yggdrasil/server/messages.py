@@ -333,6 +333,7 @@ class StewardState(_Message):
 
 Ask = Literal[
     "config-set",
+    "namespace-set",
     "config-rewrite",
     "log-moved",
     "shutdown",

@@ -58,6 +58,13 @@ def namespaces_text(namespaces: Iterable[Namespace]) -> str:
     return " ".join(f"{urllib.parse.quote(one.prefix)} {one.ack}{'+' * one.may_lower}" for one in ordered)
 
 
+def with_promise(text: str, quoted: str, promise: str) -> str:
+    """The groups with another one for a prefix, or without one where nothing is promised."""
+    words = text.split()
+    others = [pair for pair in zip(words[::2], words[1::2], strict=True) if pair[0] != quoted]
+    return " ".join(f"{prefix} {said}" for prefix, said in [*others, (quoted, promise)] if said)
+
+
 def engine_text(text: str) -> str:
     """The same for the engine."""
     found = parse_namespaces(text).values()

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import ssl
+import urllib.parse
 from collections.abc import Iterable, Sequence
 
 from yggdrasil.server.config import Config
@@ -13,7 +14,7 @@ from yggdrasil.server.messages import Answer, Ask, NodeInfo, NodeState, Request,
 from yggdrasil.server.namespaces import Namespace, make_namespace, namespaces_text, parse_namespaces
 from yggdrasil.server.tls import client_context
 
-_ERRORS = {"config": ConfigSetError, "snapshot": ErrandError, "users": UsersChangeError}
+_ERRORS = {"config": ConfigSetError, "namespace": ConfigSetError, "snapshot": ErrandError, "users": UsersChangeError}
 """By the first word of what was asked for."""
 
 
@@ -46,12 +47,10 @@ class Services:
 
     async def namespace_set(self, prefix: bytes, ack: str, *, may_lower: bool) -> None:
         """Makes a promise for keys with a prefix, or takes it back; ValueError says what is wrong with it."""
-        known = parse_namespaces(self.config.durability.namespaces)
-        if ack == "default":
-            known.pop(prefix, None)
-        else:
-            known[prefix] = make_namespace(prefix, ack, may_lower)
-        await self.config_set([("namespaces", namespaces_text(known.values()))])
+        one = None if ack == "default" else make_namespace(prefix, ack, may_lower)
+        # Other workers may change the same list at this moment, so the supervisor puts it together.
+        promise = "" if one is None else namespaces_text([one]).rpartition(" ")[2]
+        await self._ask("namespace-set", values={"prefix": urllib.parse.quote(prefix), "promise": promise})
 
     async def log_moved(self) -> None:
         """Waits until all workers have the keys of the logs of another number of shards."""

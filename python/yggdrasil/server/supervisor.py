@@ -43,7 +43,7 @@ from yggdrasil.server.messages import (
     UsersChange,
     UsersChanged,
 )
-from yggdrasil.server.namespaces import keep_namespaces
+from yggdrasil.server.namespaces import keep_namespaces, with_promise
 from yggdrasil.server.roles import AssignedRole, Role, SpareRole, StewardRole, WorkerRole
 from yggdrasil.server.segments import Segments
 from yggdrasil.server.tls import OPTIONS as TLS_OPTIONS
@@ -378,9 +378,9 @@ class Supervisor:
             match request.ask:
                 case "log-moved":
                     await self._log_moved()
-                case "config-set":
+                case "config-set" | "namespace-set":
                     async with self._config_lock:
-                        await self._config_set(request.values)
+                        await self._config_set(self._values(request))
                 case "config-rewrite":
                     self.live.rewrite()
                 case "users-change":
@@ -417,6 +417,12 @@ class Supervisor:
             self._has_moved.set()
         await self._has_moved.wait()
 
+    def _values(self, request: Request) -> dict[str, str]:
+        if request.ask == "config-set":
+            return request.values
+        before = self.live.config.durability.namespaces
+        return {"namespaces": with_promise(before, request.values["prefix"], request.values["promise"])}
+
     async def _config_set(self, values: dict[str, str]) -> None:
         before = self.live.config
         after = changed(before, values.items())
@@ -447,7 +453,7 @@ class Supervisor:
             await self.admin.renew(after)
         self.live.was_set(values)
         if "namespaces" in values:
-            keep_namespaces(after.directory, after.durability.namespaces)
+            _keep_namespaces(after)
         logs.set_level(after.log.loglevel)
         self._listeners.set_keepalive(after.network.tcp_keepalive)
 
@@ -518,6 +524,16 @@ def _check_contexts(config: Config, values: dict[str, str]) -> None:
     except ConfigError as refused:
         raise ConfigSetError(
             f"ERR CONFIG SET failed (possibly related to argument '{min(named)}') - {refused}"
+        ) from None
+
+
+def _keep_namespaces(config: Config) -> None:
+    """Keeps them for the next start; a disk that is full is no reason to end the node."""
+    try:
+        keep_namespaces(config.directory, config.durability.namespaces)
+    except OSError as error:
+        raise ConfigSetError(
+            f"ERR the change is made, but would not survive a restart: {error.strerror or error}"
         ) from None
 
 

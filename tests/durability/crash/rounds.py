@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.durability.crash.subjects import BACK_WITHIN_S
-from tests.durability.crash.writers import ALL_ACCOUNTS, Writer, check_sum
+from tests.durability.crash.transfers import check_accounts
+from tests.durability.crash.writers import Writer
 from tests.durability.device import Device
 from tests.node import HOST, Node, NodeError, wait_until_gone
 from tests.wire import ConnectionEndedError, Error, Wire
@@ -22,9 +23,11 @@ WRITERS = 4
 WRITES_MAX = 200
 WRITES_WITHIN_S = 2.0
 """So long they have for them between two deaths."""
+ACL_FILE = "users.acl"
 OPTIONS: dict[str, Any] = {
     "ack": "fast",
     "namespaces": "sync%3A sync",
+    "aclfile": ACL_FILE,
     # Short ones, so that many end, and snapshots remove many.
     "log_segment_size": "1mb",
     "snapshot_keep": 2,
@@ -39,8 +42,9 @@ POWERED_VICTIMS = ("power", "power", "power", "worker", "all", "stopped")
 class Rounds:
     """A node on a directory, its writers, and who kills."""
 
-    def __init__(self, directory: Path, seed: int, device: Device | None = None) -> None:
+    def __init__(self, directory: Path, seed: int | str, device: Device | None = None) -> None:
         """With a device the power is cut, too, and all writes wait for the disk."""
+        self.seed, self.begun = seed, 0
         self.random = random.Random(seed)
         self.device = device
         self.directory = device.directory if device is not None else directory
@@ -48,6 +52,7 @@ class Rounds:
         self.writers = [Writer(number, random.Random(self.random.random())) for number in range(WRITERS)]
         self.done: Counter[str] = Counter()
         """How often each kind of thing was done."""
+        (self.directory / ACL_FILE).touch()
         self.node = self._start()
 
     def _start(self) -> Node:
@@ -60,6 +65,7 @@ class Rounds:
         return self.acknowledged
 
     def _round(self) -> None:
+        self.begun += 1
         with self._writing(), self._snapshotting():
             self._wait_for_writes(self.random.randrange(WRITES_MAX))
             is_over = self._kill()
@@ -103,14 +109,20 @@ class Rounds:
 
     @contextmanager
     def _snapshotting(self) -> Iterator[None]:
-        """Has a snapshot taken in half of the rounds, in the midst of it all."""
+        """Has a snapshot taken in half of the rounds: in the midst of it all, or so that it is complete before."""
         if self.random.randrange(2):
             yield
             return
-        delay, is_full = self.random.uniform(0.0, 0.3), self.random.randrange(4) == 0
+        delay, is_full, is_first = (
+            self.random.uniform(0.0, 0.3),
+            self.random.randrange(4) == 0,
+            self.random.randrange(2),
+        )
         thread = threading.Thread(target=self._snapshot, args=(self.node.port, delay, is_full))
         thread.start()
         try:
+            if is_first:
+                thread.join()
             yield
         finally:
             thread.join()
@@ -214,7 +226,7 @@ class Rounds:
                     writer.port = self.node.port
                     writer.check()
                 with Wire(HOST, self.node.port) as c:
-                    check_sum(c("MGET", *ALL_ACCOUNTS))
+                    check_accounts(c, [writer.transfers for writer in self.writers])
                 return
             except (OSError, ConnectionEndedError):
                 if time.monotonic() > deadline:

@@ -13,10 +13,13 @@ from tests.wire import Error, Wire
 BACK_WITHIN_S = 300.0
 """Starting a process takes seconds of its own; on a machine that has much else to do, minutes."""
 GROUP_KEYS = 3
+NEVER = -1
+"""Instead of a moment."""
 LARGE_BYTES = 300_000
 LARGER_BYTES = 3_000_000
 """More than a segment of the log has."""
-LONG_MS = 100_000_000
+FAR_MS = 4_000_000_000_000
+"""A moment in the next century; the version is added, so that moments differ."""
 EXPIRING = ("PEXPIRE", "HPEXPIRE", "PX")
 """What a request has that makes something expire after a millisecond."""
 
@@ -53,6 +56,10 @@ class Subject(ABC):
     """Keys, mostly of several shards, that one client changes and knows."""
 
     empty: ClassVar[tuple[Any, ...]]
+    is_in_database: ClassVar[bool] = True
+    """Whether it goes with its database."""
+    answers: ClassVar[tuple[str, ...]] = ()
+    """Errors that say that something does not exist."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self.keys = list(keys)
@@ -75,7 +82,8 @@ class Subject(ABC):
         deadline = time.monotonic() + BACK_WITHIN_S
         while True:
             replies = c.pipeline(self.questions())
-            error = next((reply for reply in replies if isinstance(reply, Error)), None)
+            errors = [reply for reply in replies if isinstance(reply, Error)]
+            error = next((one for one in errors if not one.text.startswith(self.answers)), None)
             if error is None:
                 return self.told(replies)
             if error.text.startswith("WRONGTYPE"):
@@ -94,17 +102,17 @@ def several(requests: list[Request], keys: list[str], draw: random.Random) -> li
 
 
 class Strings(Subject):
-    """Strings; the state has the value of each key, and whether it expires some time."""
+    """Strings; the state has the value of each key, and the moment at which it expires."""
 
-    empty = ((None, False),) * GROUP_KEYS
+    empty = ((None, NEVER),) * GROUP_KEYS
 
     def choose(self, draw: random.Random, version: int) -> Step:
         """Changes one or all of them."""
         value = b"%d" % version
-        (first, expires), *others = self.state
+        (first, at), *others = self.state
         keys = self.keys
         name = keys[0]
-        all_new = ((value, False),) * GROUP_KEYS
+        all_new = ((value, NEVER),) * GROUP_KEYS
         match draw.randrange(16):
             case 0 | 1:
                 return Step([("MSET", *[part for key in keys for part in (key, value)])], all_new)
@@ -113,18 +121,21 @@ class Strings(Subject):
             case 5:
                 return Step([(draw.choice(["DEL", "UNLINK"]), *keys)], self.empty)
             case 6 if first is not None:
-                return Step([("RENAME", name, keys[1])], ((None, False), self.state[0], *others[1:]))
+                return Step([("RENAME", name, keys[1])], ((None, NEVER), self.state[0], *others[1:]))
             case 7 | 8:
                 request, after = self._spliced(first or b"", draw, value)
-                return Step([request], ((after, expires), *others))
+                return Step([request], ((after, at), *others))
             case 9 | 10:
                 goes = draw.choice([("SET", name, value, "PX", 1), ("PEXPIRE", name, 1), ("GETDEL", name)])
-                return Step([goes], ((None, False), *others))
+                return Step([goes], ((None, NEVER), *others))
             case 11:
-                return Step([("SET", name, value, "PX", LONG_MS)], ((value, True), *others))
+                at = FAR_MS + version
+                if first is not None and draw.randrange(2):
+                    return Step([("PEXPIREAT", name, at)], ((first, at), *others))
+                return Step([("SET", name, value, "PXAT", at)], ((value, at), *others))
             case 12:
                 value *= (LARGER_BYTES if draw.randrange(4) == 0 else LARGE_BYTES) // len(value)
-        return Step([("SET", name, value)], ((value, False), *others))
+        return Step([("SET", name, value)], ((value, NEVER), *others))
 
     def _spliced(self, before: bytes, draw: random.Random, value: bytes) -> tuple[Request, bytes]:
         if draw.randrange(2):
@@ -134,13 +145,13 @@ class Strings(Subject):
         return ("SETRANGE", self.keys[0], place, value), after
 
     def questions(self) -> list[Request]:
-        """Values, then times to live."""
-        return [("MGET", *self.keys), *[("PTTL", key) for key in self.keys]]
+        """Values, then moments."""
+        return [("MGET", *self.keys), *[("PEXPIRETIME", key) for key in self.keys]]
 
     def told(self, replies: list[Any]) -> tuple[Any, ...]:
-        """Values with times to live that are over a day are such as were set."""
-        values, *times = replies
-        return tuple((value, left > 0) for value, left in zip(values, times, strict=True))
+        """A key that does not exist never expires."""
+        values, *moments = replies
+        return tuple((value, max(at, NEVER)) for value, at in zip(values, moments, strict=True))
 
 
 class Collections(Subject):

@@ -5,26 +5,21 @@ import threading
 import time
 from typing import Any
 
+from tests.durability.crash.marks import Fields, Pinned
+from tests.durability.crash.settings import Settings
+from tests.durability.crash.streams import Streams
 from tests.durability.crash.subjects import Collections, LostError, Step, Strings, Subject, difference
+from tests.durability.crash.transfers import Transfers
 from tests.node import HOST
 from tests.wire import OK, ConnectionEndedError, Error, Wire
 
 STRINGS = 6
 COLLECTIONS = 2
-ACCOUNTS = 6
 NOT_EXECUTED = ("LOADING", "MISCONF", "EXECABORT")
 EXPIRED_AFTER_S = 0.005
 
 Pending = list[tuple[Subject, tuple[Any, ...]]]
 """Subjects that a request in hand changes together, and what they are if it was executed."""
-
-
-def account(number: int) -> str:
-    """A key of database 0 that all writers change; of all of them together the sum stays 0."""
-    return f"{'sync:' if number % 2 else ''}account:{number}"
-
-
-ALL_ACCOUNTS = [account(number) for number in range(ACCOUNTS)]
 
 
 class Writer:
@@ -43,6 +38,13 @@ class Writer:
         for subject in range(COLLECTIONS):
             prefix = "sync:" if subject % 2 else ""
             self.subjects.append(Collections(f"{prefix}w{number}:c{subject}"))
+        self.subjects += [
+            Streams([f"{prefix}w{number}:stream" for prefix in ("", "sync:")]),
+            Pinned([f"w{number}:pinned:{key}" for key in range(3)]),
+            Fields([f"w{number}:fields:{key}" for key in range(2)]),
+            Settings(number),
+        ]
+        self.transfers = Transfers(number)
         self.pending: Pending = []
         self.acknowledged = 0
         self.failure: BaseException | None = None
@@ -66,13 +68,13 @@ class Writer:
 
     def _connected(self) -> None:
         with self._connect() as c:
-            self._settle(c)
+            self._settle_all(c)
             while not self.stop.is_set():
                 match self.draw.randrange(40):
                     case 0:
                         self._clear(c)
                     case 1 | 2 | 3:
-                        self._transfer(c)
+                        self.acknowledged += self.transfers.make(c, self.draw)
                     case _:
                         subject = self.draw.choice(self.subjects)
                         self.version += 1
@@ -96,11 +98,15 @@ class Writer:
     def check(self) -> None:
         """Compares all subjects with what the node has; LostError names what is wrong."""
         with self._connect() as c:
-            self._settle(c)
+            self._settle_all(c)
             for subject in self.subjects:
                 found = subject.read(c)
                 if found != subject.state:
                     raise LostError(f"database {self.database}: {difference(found, subject.state, subject.keys)}")
+
+    def _settle_all(self, c: Wire) -> None:
+        self._settle(c)
+        self.transfers.settle(c)
 
     def _settle(self, c: Wire) -> None:
         """Finds out what has become of the request in hand: it was executed as a whole, or not at all."""
@@ -144,23 +150,4 @@ class Writer:
 
     def _clear(self, c: Wire) -> None:
         step = Step([("FLUSHDB", self.draw.choice(["SYNC", "ASYNC"]))], ())
-        self._write(c, step, [(subject, subject.empty) for subject in self.subjects])
-
-    def _transfer(self, c: Wire) -> None:
-        """Moves something between accounts in the database of all, and looks at the sum."""
-        one, other = self.draw.sample(ALL_ACCOUNTS, 2)
-        amount = self.draw.randrange(1000)
-        moves = [("MULTI",), ("DECRBY", one, amount), ("INCRBY", other, amount), ("EXEC",)]
-        replies = c.pipeline([("SELECT", 0), *moves, ("MGET", *ALL_ACCOUNTS), ("SELECT", self.database)])
-        if replies[-1] != OK:
-            raise ConnectionEndedError(repr(replies).encode())
-        check_sum(replies[-2])
-
-
-def check_sum(values: Any) -> None:
-    """LostError where half of a transfer is there."""
-    if isinstance(values, Error):
-        return
-    total = sum(int(value or 0) for value in values)
-    if total:
-        raise LostError(f"half of a transfer: the accounts have {values}, together {total}")
+        self._write(c, step, [(subject, subject.empty) for subject in self.subjects if subject.is_in_database])
