@@ -21,9 +21,9 @@ def test_commands_are_those_of_the_protocol() -> None:
 
 
 def test_one_command_has_its_arguments_again_and_again() -> None:
-    made = command(b"MSET", 2, (b"key:", ROWS), (ROWS,))
-    assert made == b"*5\r\n$4\r\nMSET\r\n" + b"".join(
-        b"$6\r\nkey:%s\r\n$2\r\n%s\r\n" % (digits, digits) for digits in (b"12", b"34")
+    made = command(b"HCLAIM", 2, (b"key:", ROWS), (b"f",), (ROWS,))
+    assert made == b"*7\r\n$6\r\nHCLAIM\r\n" + b"".join(
+        b"$6\r\nkey:%s\r\n$1\r\nf\r\n$2\r\n%s\r\n" % (digits, digits) for digits in (b"12", b"34")
     )
 
 
