@@ -1,6 +1,7 @@
 """The memory budget: never passed, each buffer counted once, nothing waits for ever."""
 
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from mithril.pipeline import MemoryBudgetError, MemorySource, Pipeline
 from mithril.pipeline.budget import Budget, Hold, measure
+from mithril.pipeline.functions import Function, Kind
+from mithril.pipeline.tasks import Task, Worker, load_items
 
 LIMIT = 1 << 20
 
@@ -122,6 +125,83 @@ def test_views_count_as_their_buffer_once() -> None:
     assert budget.used >= 1_000_000
     budget.release(holds[:1])
     assert budget.used == 0
+
+
+def test_a_dropped_array_counts_until_the_next_element_is_asked_for() -> None:
+    budget = Budget(LIMIT)
+    first = zeros(1000)
+    held = measure(first)
+    budget.hold([held], 0)
+    del first
+    # Without an owner, one of these would get the address of the array that was dropped.
+    others = [zeros(1000) for _ in range(10)]
+    holds = [measure(other) for other in others]
+    budget.hold(holds, 0)
+    assert budget.used >= 11_000
+    budget.release([held])
+    assert 10_000 <= budget.used < 11_000
+    budget.release(holds)
+    assert budget.used == 0
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_an_element_that_the_caller_drops_lives_as_long_as_it_counts(batched: bool) -> None:
+    pipeline = Pipeline(MemorySource(range(3), chunk=3), memory_bytes=LIMIT).map(lambda _: zeros(1000))
+    elements = iter(pipeline.batch(1, collate=None) if batched else pipeline)
+    element = next(elements)
+    kept = weakref.ref(element[0] if batched else element)
+    del element
+    assert kept() is not None
+    next(elements)
+    assert kept() is None
+    elements.close()
+
+
+def test_tables_that_share_a_buffer_and_differ_in_size_are_given_back_whole() -> None:
+    table = pa.table({"x": pa.array(range(1000), pa.int64()), "y": pa.array(range(1000), pa.int64())})
+    budget = Budget(LIMIT)
+    holds = [measure(table.select(["x"])), measure(table)]
+    budget.hold(holds, 0)
+    budget.release(holds[:1])
+    assert budget.used >= 16_000
+    budget.release(holds[1:])
+    assert budget.used == 0
+
+
+@pytest.mark.parametrize("chunks", [False, True])
+def test_samples_that_a_function_changes_in_place_count_as_what_they_became(chunks: bool) -> None:
+    def grow(sample: dict[str, Any]) -> dict[str, Any]:
+        sample["pixels"] = zeros(LIMIT // 8)
+        return sample
+
+    function: Any = (lambda samples: [grow(sample) for sample in samples]) if chunks else grow
+    pipeline = Pipeline([{"number": number} for number in range(40)], memory_bytes=LIMIT)
+    with pytest.raises(MemoryBudgetError, match="windows"):
+        list(pipeline.map(function, chunks=chunks, workers=2).shuffle(30))
+
+
+@pytest.mark.parametrize("kind", [Kind.MAP, Kind.CHUNKS])
+def test_samples_are_as_they_were_when_a_function_is_called_for_them_again(kind: Kind) -> None:
+    calls = []
+
+    def decode(sample: dict[str, Any]) -> dict[str, Any]:
+        calls.append(sample["number"])
+        sample["pixels"] = zeros(sample.pop("size"))
+        return sample
+
+    call: Any = decode if kind is Kind.MAP else lambda samples: [decode(sample) for sample in samples]
+    sample = {"number": 7, "size": LIMIT * 3 // 4}
+    budget = Budget(LIMIT)
+    worker = Worker([Function(kind, call, "decode")], budget, refuse=False)
+    task = Task([0, 0], lambda: load_items(lambda: [sample], "here", 0))
+    budget.reserve(LIMIT // 2)
+    worker.run(task)
+    assert not task.results
+    budget.give_back(LIMIT // 2)
+    worker.run(task)
+    assert [item.value.keys() for item in task.results] == [{"number", "pixels"}]
+    assert calls == [7, 7]
+    assert sample == {"number": 7, "size": LIMIT * 3 // 4}
 
 
 def test_the_memory_of_arrow_torch_and_nested_values() -> None:

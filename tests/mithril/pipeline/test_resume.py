@@ -4,7 +4,7 @@ import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -162,6 +162,13 @@ def test_a_state_is_small_and_names_its_pipeline() -> None:
     for change in ({"version": 9}, {"up": [["x"]]}, {"skip": -1}, {"epoch": None}):
         with pytest.raises(PipelineError):
             build(range(5000), ["shuffle", "filter", "pack", "batch"], 2).load_state_dict({**state, **change})
+    with pytest.raises(PipelineError, match="a state is a dictionary"):
+        build(range(5000), [], 2).load_state_dict(cast("Any", [state]))
+    for damaged in ([1], [[1, 2], 3], [None, 0, 0, 0, 0]):
+        pipeline = Pipeline(range(50)).shuffle(4)
+        pipeline.load_state_dict({**pipeline.state_dict(), "up": damaged})
+        with pytest.raises(PipelineError, match="the state is damaged"):
+            iter(pipeline)
 
 
 def test_a_state_for_other_ranks_is_refused_where_it_cannot_hold() -> None:

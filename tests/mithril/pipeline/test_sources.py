@@ -201,6 +201,19 @@ def archive(path: Path, members: dict[str, bytes]) -> None:
             tar.addfile(member, io.BytesIO(data))
 
 
+def test_an_archive_that_is_damaged_behind_its_first_member_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    archive(path, {f"{number}.txt": b"some text" for number in range(4)})
+    whole = path.read_bytes()
+    header = 2 * tarfile.BLOCKSIZE
+    for damaged in (whole[: header + 100], whole[:header] + b"?" * tarfile.BLOCKSIZE + whole[header + 512 :]):
+        path.write_bytes(damaged)
+        with pytest.raises(SourceError, match=rf"a\.tar: the header at byte {header} .* damaged"):
+            TarSource(path)
+    path.write_bytes(whole[: 4 * header])
+    assert len(list(Pipeline(TarSource(path)))) == 4
+
+
 def test_webdataset_archives(tmp_path: Path) -> None:
     members = {
         f"set/{number:03}.{end}": f"{number} {end}".encode() for number in range(50) for end in ("txt", "seg.png")

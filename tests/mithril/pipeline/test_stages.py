@@ -273,6 +273,7 @@ def test_a_sink_gets_all_and_an_error_aborts_it() -> None:
         (lambda: Pipeline([1]).map(cast("Any", 5)), "map takes a function or a Transform, not int"),
         (lambda: Pipeline([1]).map(double, on_error="ignore"), "on_error is"),
         (lambda: Pipeline([1]).map(double, workers=0), "workers is a whole number"),
+        (lambda: Pipeline([1]).map(double, reserve=-1), "reserve is a whole number of bytes, not -1"),
         (lambda: Pipeline([1]).statistics(), "has not run"),
     ],
 )

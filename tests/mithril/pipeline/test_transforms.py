@@ -170,6 +170,26 @@ def test_random_changes_are_those_of_seed_epoch_and_sample() -> None:
         list(Pipeline(images).map(Augment(crop(5, 5))))
 
 
+@pytest.mark.parametrize("shape", ["array", "dict", "tuple", "objects", "image"])
+def test_random_changes_depend_on_all_of_a_sample(shape: str) -> None:
+    def sample(number: int) -> Any:
+        # The text of an array of this size leaves the middle out.
+        pixels = np.zeros((60, 60), np.uint8)
+        pixels[30, 30] = number
+        if shape == "image":
+            return Image.fromarray(pixels)
+        boxed = np.empty(1, object)
+        boxed[0] = pixels
+        return {"array": pixels, "dict": {"x": pixels}, "tuple": (pixels, 1), "objects": boxed}[shape]
+
+    def chances() -> list[int]:
+        change = Augment(lambda _, chance: int(chance.integers(2**32)))
+        return list(Pipeline([sample(number) for number in range(20)]).map(change))
+
+    assert len(set(chances())) == 20
+    assert chances() == chances()
+
+
 def test_a_model_embeds_and_an_index_leaves_out_what_it_knows() -> None:
     rows = list(Pipeline(range(10)).map(Embed(lambda values: np.array(values)[:, None] * 2.0)))
     assert [row.tolist() for row in rows] == [[2.0 * number] for number in range(10)]

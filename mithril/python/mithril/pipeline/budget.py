@@ -19,23 +19,27 @@ class Hold:
     own: int
     buffers: tuple[tuple[int, int], ...] = ()
     """Address or identity of each buffer, and its size."""
+    owners: tuple[object, ...] = ()
+    """The objects that keep the buffers alive, so that no other gets their addresses while they count."""
 
     @property
     def size(self) -> int:
         """The bytes, as if nothing was shared."""
         if len(self.buffers) < 2:
             return self.own + (self.buffers[0][1] if self.buffers else 0)
-        return self.own + sum(dict(self.buffers).values())
+        return self.own + sum(size for _, size in set(self.buffers))
 
     @staticmethod
     def joined(holds: Iterable["Hold"]) -> "Hold":
         """The memory of several samples in one."""
         own = 0
         buffers: list[tuple[int, int]] = []
+        owners: list[object] = []
         for hold in holds:
             own += hold.own
             buffers.extend(hold.buffers)
-        return Hold(own, tuple(buffers))
+            owners.extend(hold.owners)
+        return Hold(own, tuple(buffers), tuple(owners))
 
 
 def measure(value: Any) -> Hold:
@@ -44,16 +48,25 @@ def measure(value: Any) -> Hold:
     if kind in _PLAIN:
         return Hold(sys.getsizeof(value))
     if kind is np.ndarray and value.base is None and value.dtype.char != "O":
-        return Hold(_BOX_BYTES, ((id(value), value.nbytes),))
-    buffers: dict[int, int] = {}
+        return Hold(_BOX_BYTES, ((id(value), value.nbytes),), (value,))
+    buffers: _Buffers = {}
     own = _collect(value, buffers, 0)
-    return Hold(own, tuple(buffers.items()))
+    return Hold(own, tuple(buffers), tuple(buffers.values()))
 
+
+def has_fixed_size(value: Any) -> bool:
+    """True for a value whose memory no function can change."""
+    kind = type(value)
+    return kind in _PLAIN or (kind is np.ndarray and value.dtype.char != "O")
+
+
+_Buffers = dict[tuple[int, int], object]
+"""The owner of each buffer, by its address or identity, and its size."""
 
 _PLAIN = frozenset({int, float, bool, str, bytes, complex, type(None)})
 
 
-def _collect(value: Any, buffers: dict[int, int], depth: int) -> int:
+def _collect(value: Any, buffers: _Buffers, depth: int) -> int:
     """The bytes of a value itself; buffers go into the dictionary."""
     if type(value) in _PLAIN:
         return sys.getsizeof(value)
@@ -66,19 +79,19 @@ def _collect(value: Any, buffers: dict[int, int], depth: int) -> int:
     return _foreign(value, buffers, depth)
 
 
-def _array(value: np.ndarray[Any, Any], buffers: dict[int, int], depth: int) -> int:
+def _array(value: np.ndarray[Any, Any], buffers: _Buffers, depth: int) -> int:
     root: Any = value
     while isinstance(root.base, np.ndarray):
         root = root.base
     if root.base is not None and not isinstance(root.base, memoryview):
         return _BOX_BYTES + _collect(root.base, buffers, depth + 1)
-    buffers[id(root)] = root.nbytes
+    buffers[id(root), root.nbytes] = root
     if root.dtype.char == "O" and depth < _DEPTH_MAX:
         return _BOX_BYTES + sum(_collect(part, buffers, depth + 1) for part in value.flat)
     return _BOX_BYTES
 
 
-def _foreign(value: Any, buffers: dict[int, int], depth: int) -> int:
+def _foreign(value: Any, buffers: _Buffers, depth: int) -> int:
     """Arrow data, torch tensors, images and other objects, by what they say of themselves."""
     if isinstance(value, memoryview) and depth < _DEPTH_MAX:
         return _BOX_BYTES + _collect(value.obj, buffers, depth + 1)
@@ -86,10 +99,10 @@ def _foreign(value: Any, buffers: dict[int, int], depth: int) -> int:
         return _BOX_BYTES + sum(_collect(part, buffers, depth + 1) for part in parts)
     if (storage := getattr(value, "untyped_storage", None)) is not None:
         found = storage()
-        buffers[found.data_ptr()] = found.nbytes()
+        buffers[found.data_ptr(), found.nbytes()] = found
         return _BOX_BYTES
     if (total := getattr(value, "get_total_buffer_size", None)) is not None:
-        buffers[_arrow_address(value)] = total()
+        buffers[_arrow_address(value), total()] = value
         return _BOX_BYTES
     if hasattr(value, "getbands"):
         return int(value.width * value.height * len(value.getbands())) + _BOX_BYTES
@@ -132,7 +145,7 @@ class Budget:
         self.used = 0
         self.peak = 0
         self.overruns = 0
-        self._counts: dict[int, int] = {}
+        self._counts: dict[tuple[int, int], int] = {}
         self._lock = threading.Lock()
 
     def allow(self, size: int) -> None:
@@ -183,11 +196,11 @@ class Budget:
         counts = self._counts
         for hold in holds:
             total += hold.own
-            for address, size in hold.buffers:
-                found = counts.get(address, 0)
-                counts[address] = found + 1
+            for buffer in hold.buffers:
+                found = counts.get(buffer, 0)
+                counts[buffer] = found + 1
                 if not found:
-                    total += size
+                    total += buffer[1]
         return total
 
     def _uncount(self, holds: Iterable[Hold]) -> int:
@@ -195,11 +208,11 @@ class Budget:
         counts = self._counts
         for hold in holds:
             total += hold.own
-            for address, size in hold.buffers:
-                left = counts[address] - 1
+            for buffer in hold.buffers:
+                left = counts[buffer] - 1
                 if left:
-                    counts[address] = left
+                    counts[buffer] = left
                 else:
-                    del counts[address]
-                    total += size
+                    del counts[buffer]
+                    total += buffer[1]
         return total

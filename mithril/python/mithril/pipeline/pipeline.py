@@ -181,7 +181,12 @@ class Pipeline(Iterable[Any]):
         self._epoch = start.epoch
         options = self._options
         assembled = assemble(self._source, self._stages, options.settings, self._key, options.ordered, options.trace)
-        assembled.last.reset(start.up)
+        try:
+            assembled.last.reset(start.up)
+        except (TypeError, ValueError, IndexError) as error:
+            if start.up is None:
+                raise
+            raise PipelineError(f"the state is damaged: its positions are not of these stages: {error}") from error
         self._run_stages = assembled.statistics
         self._run_epoch = start.epoch
         self._run = Run(assembled.driver(), start, self._ended, self._written)
@@ -281,6 +286,8 @@ class Pipeline(Iterable[Any]):
     ) -> "Pipeline":
         if workers != "auto":
             _positive("workers", workers)
+        if reserve < 0:
+            raise PipelineError(f"reserve is a whole number of bytes, not {reserve!r}")
         if not callable(on_error) and on_error not in ("raise", "skip"):
             raise PipelineError(f'on_error is "raise", "skip" or a function, not {on_error!r}')
         if not callable(call):

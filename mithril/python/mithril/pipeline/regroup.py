@@ -276,7 +276,7 @@ class Pack(Regroup):
                 self._held.popleft()
                 self._offset = 0
             else:
-                shared = Hold(0, item.hold.buffers)
+                shared = Hold(0, item.hold.buffers, item.hold.owners)
                 self._budget.hold([shared], 0)
                 holds.append(shared)
         self._tokens -= self._length

@@ -16,6 +16,7 @@ from mithril.pipeline.state import State
 from mithril.pipeline.statistics import Statistics
 
 _TELL_SHARE = 64
+_NOTHING = Hold(0)
 
 
 class Driver:
@@ -175,7 +176,7 @@ class Run(Iterator[Any]):
                     self._driver.budget.release([item.hold])
                     continue
                 self._position += 1
-                self._hold = item.hold
+                self._hold, item.hold = item.hold, _NOTHING
                 value, item.value = item.value, None
                 return value
             following = self._take()

@@ -36,6 +36,8 @@ class State:
     @classmethod
     def from_dict(cls, state: Mapping[str, Any], seed: int, shape: str, world: int, elastic: bool) -> Self:
         """The position in a state, checked against the pipeline that is to go on there."""
+        if not isinstance(state, Mapping):
+            raise PipelineError(f"a state is a dictionary as state_dict gives it, not {type(state).__name__}")
         found = state.get("version")
         if found != _VERSION:
             raise PipelineError(f"the state has version {found!r}; this release reads version {_VERSION}")

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from mithril.pipeline import metrics
-from mithril.pipeline.budget import Budget, Hold, measure
+from mithril.pipeline.budget import Budget, Hold, has_fixed_size, measure
 from mithril.pipeline.chunk import Item, Token
 from mithril.pipeline.errors import MemoryBudgetError
 from mithril.pipeline.functions import Function, Kind, Sample, Tally, apply, apply_one
@@ -99,6 +99,8 @@ class Worker:
         self._piece_limit = budget.limit if processes is None else min(budget.limit, _PIECE_SHARE * _MESSAGE_BYTES)
         self._refuse = refuse
         self._by_chunks = processes is not None or any(function.kind is Kind.CHUNKS for function in functions)
+        # A function may change a dictionary, and be called for the same sample again.
+        self._copies = processes is None and any(function.kind is not Kind.FILTER for function in functions)
         self.estimate = Estimate(functions)
         self._chunk = Estimate(())
 
@@ -186,7 +188,7 @@ class Worker:
         Functions of single samples stop at one that is larger than those before, so that it is accounted for at once.
         """
         if self._by_chunks:
-            samples, skipped = self._apply([Sample(item.value, item.place, item.row) for item in piece])
+            samples, skipped = self._apply([Sample(self._given(item.value), item.place, item.row) for item in piece])
             results = [Item(sample.value, sample.place, sample.row, measure(sample.value)) for sample in samples]
             self.estimate.learn(_size([item.hold for item in results]) / len(piece))
             return results, skipped, len(piece)
@@ -195,8 +197,8 @@ class Worker:
         for item in piece:
             done += 1
             size = 0
-            for value in apply_one(self._functions, item.value, item.place, item.row, tally):
-                hold = item.hold if value is item.value else measure(value)
+            for value in apply_one(self._functions, self._given(item.value), item.place, item.row, tally):
+                hold = item.hold if value is item.value and has_fixed_size(value) else measure(value)
                 size += hold.size
                 results.append(Item(value, item.place, item.row, hold))
             largest = max(largest, size)
@@ -204,6 +206,10 @@ class Worker:
                 break
         self.estimate.learn(largest)
         return results, tally.skipped, done
+
+    def _given(self, value: Any) -> Any:
+        """The value that the functions get for a sample."""
+        return value.copy() if self._copies and type(value) is dict else value
 
     def _hold(self, task: Task, holds: list[Hold], items: Sequence[Item]) -> int | None:
         """Accounts for new samples. Nothing where they do not fit; the worker then forgets them."""

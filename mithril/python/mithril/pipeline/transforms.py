@@ -133,10 +133,28 @@ class Augment(_OfValue):
     def of(self, value: Any) -> Any:
         """The value, changed."""
         digest = hashlib.blake2b(repr(self._key).encode(), digest_size=16)
-        digest.update(
-            np.ascontiguousarray(value).view(np.uint8).data if isinstance(value, np.ndarray) else repr(value).encode()
-        )
+        _feed(digest.update, value)
         return self._function(value, np.random.default_rng(int.from_bytes(digest.digest(), "little")))
+
+
+def _feed(update: Callable[[Any], object], value: Any) -> None:
+    """Gives all of a value to a hash; the text of an array, by itself or within others, leaves most of it out."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            update(repr(key).encode())
+            _feed(update, part)
+    elif isinstance(value, list | tuple) and not all(isinstance(part, _SCALARS) for part in value):
+        for part in value:
+            _feed(update, part)
+    elif isinstance(value, np.ndarray) and value.dtype.char == "O":
+        _feed(update, value.tolist())
+    elif hasattr(value, "__array__") or hasattr(value, "__array_interface__"):
+        update(np.ascontiguousarray(value).view(np.uint8).data)
+    else:
+        update(repr(value).encode())
+
+
+_SCALARS = (bool, int, float, complex, str, bytes, type(None))
 
 
 def flip(pixels: NDArray[Any], chance: np.random.Generator) -> NDArray[Any]:

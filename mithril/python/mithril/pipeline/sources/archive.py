@@ -87,6 +87,14 @@ def _index(file: File) -> list[_Sample]:
                 if extension.lower() in samples[-1].members:
                     raise SourceError(f"{file.url}: {key} has more than one member {extension}")
                 samples[-1].members[extension.lower()] = (member.offset_data, member.size)
+            _check_end(file, archive.offset)
     except tarfile.TarError as error:
         raise SourceError(f"{file.url}: cannot be read as a tar archive: {error}") from None
     return samples
+
+
+def _check_end(file: File, offset: int) -> None:
+    """Refuses an archive that goes on where tarfile stopped: it takes a damaged header for the end."""
+    left = file.range(offset, min(tarfile.BLOCKSIZE, file.size - offset))
+    if left.strip(b"\0"):
+        raise SourceError(f"{file.url}: the header at byte {offset} cannot be read; the archive is damaged")
