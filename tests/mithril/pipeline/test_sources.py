@@ -127,7 +127,7 @@ def test_arrow_files_are_read_by_record_batches(tmp_path: Path, compression: str
     for url in (str(tmp_path), "memory://arrow-files"):
         assert pa.concat_tables(Pipeline(ArrowFileSource(url))).equals(table)
         rows = Pipeline(ArrowFileSource(url, columns=["n"], form="rows"), seed=2).shuffle(10)
-        assert sorted(row["n"] for row in rows) == list(range(100))
+        assert sorted(rows, key=lambda row: row["n"]) == [{"n": number} for number in range(100)]
         assert not rows.statistics().memory_bytes
 
 

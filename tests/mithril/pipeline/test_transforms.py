@@ -226,11 +226,12 @@ def test_rows_of_several_dimensions_and_columns_of_tables_are_ragged_too() -> No
     again = Ragged.from_arrow(batch.to_arrow())
     assert again.values.shape == (3, 3)
     assert again[1].tolist() == [[0, 0, 0]]
-    column = pa.chunked_array([[[9]], [[1, 2], [3]], [[4, 5, 6]]]).slice(1)
-    rows = Ragged.from_arrow(column)
-    assert [rows[number].tolist() for number in range(len(rows))] == [[1, 2], [3], [4, 5, 6]]
-    assert rows.offsets[0] == 0
-    assert [row.tolist() for row in rows.to_torch().unbind()] == [[1, 2], [3], [4, 5, 6]]
+    lists = [[9], [1, 2], [3], [4, 5, 6]]
+    for column in (pa.array(lists), pa.chunked_array([lists[:1], lists[1:3], lists[3:]])):
+        rows = Ragged.from_arrow(column.slice(1))
+        assert [rows[number].tolist() for number in range(len(rows))] == lists[1:]
+        assert rows.offsets.tolist() == [0, 2, 3, 6]
+        assert [row.tolist() for row in rows.to_torch().unbind()] == lists[1:]
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
