@@ -51,6 +51,14 @@ class Step:
         """Whether something goes by itself in a moment."""
         return any(word in EXPIRING and "1" in map(str, one) for one in self.requests for word in one)
 
+    @property
+    def is_made_again(self) -> bool:
+        """Whether it is repeated until it is acknowledged.
+
+        A change of functions during which a worker dies may be known to some workers only.
+        """
+        return bool(self.requests[0][0] == "FUNCTION")
+
 
 class Subject(ABC):
     """Keys, mostly of several shards, that one client changes and knows."""
