@@ -1,4 +1,5 @@
-//! EXEC where a log has failed: it is refused as a whole before its first step, so that no half of it counts.
+//! Requests on several shards where a log has failed: they are refused as a whole before anything is changed, so that
+//! no half of one counts.
 
 use crate::commands::{CommandError, Flags, Run};
 use crate::engine::Engine;
@@ -13,10 +14,10 @@ impl Engine {
         durability.map_or(0, |durability| durability.log.status().errno)
     }
 
-    /// Refuses EXEC, whose shards are reserved, if a change of it would be refused by a log.
+    /// Refuses a transaction, whose shards are reserved, if a change of it would be refused by a log.
     pub(in crate::engine) fn refuse_unlogged(&mut self, id: usize) {
         let transaction = &self.transactions[id];
-        if transaction.failed_logs.is_empty() || !transaction.exec || transaction.is_prevented() {
+        if transaction.failed_logs.is_empty() || transaction.is_prevented() {
             return;
         }
         let mut failed = transaction.failed_logs.iter();
@@ -27,8 +28,13 @@ impl Engine {
         let Some((_, errno)) = refused else { return };
         let error = KeyspaceError::LogFailed { errno: *errno };
         let reason = CommandError::from(error);
-        let text = format!("EXECABORT Transaction discarded because of: {reason}");
-        self.transactions[id].refusal = Some(CommandError::text(text));
+        let refusal = match transaction.exec {
+            true => CommandError::text(format!(
+                "EXECABORT Transaction discarded because of: {reason}"
+            )),
+            false => reason,
+        };
+        self.transactions[id].refusal = Some(refusal);
     }
 
     /// True for a request that may change what is kept of a shard. Of a script nobody knows before it runs.

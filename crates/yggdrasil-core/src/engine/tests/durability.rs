@@ -485,6 +485,43 @@ fn a_transaction_is_refused_as_a_whole_where_one_log_has_failed() {
 }
 
 #[test]
+fn a_request_on_several_shards_is_refused_as_a_whole_where_one_log_has_failed() {
+    let script: &[u8] = b"for _, key in ipairs(KEYS) do redis.call('SET', key, 2) end";
+    for failed in [0, 1] {
+        let (mut node, logs, client) = node();
+        for log in &logs {
+            log.0.is_direct.set(true);
+        }
+        let pairs: &[&[u8]] = &[b"MSET", OWN, b"1", OTHER, b"1"];
+        assert_eq!(node.ask(client, pairs), b"+OK\r\n");
+        logs[failed].0.errno.set(5);
+        let requests: &[&[&[u8]]] = &[
+            &[b"MSET", OWN, b"2", OTHER, b"2"],
+            &[b"DEL", OWN, OTHER],
+            &[b"UNLINK", OTHER, OWN],
+            &[b"RENAME", OWN, OTHER],
+            &[b"EVAL", script, b"2", OWN, OTHER],
+            &[b"FLUSHDB"],
+            &[b"FLUSHALL"],
+        ];
+        for request in requests {
+            let reply = node.ask(client, request);
+            let reply = String::from_utf8_lossy(&reply);
+            let text = "-MISCONF Errors writing to the log: ";
+            assert!(reply.starts_with(text), "{failed}: {reply}");
+            assert_eq!(
+                node.ask(client, &[b"MGET", OWN, OTHER]),
+                b"*2\r\n$1\r\n1\r\n$1\r\n1\r\n",
+                "{failed}, after {reply}"
+            );
+        }
+        logs[failed].0.errno.set(0);
+        let pairs: &[&[u8]] = &[b"MSET", OWN, b"3", OTHER, b"3"];
+        assert_eq!(node.ask(client, pairs), b"+OK\r\n");
+    }
+}
+
+#[test]
 fn a_removal_in_steps_that_has_begun_is_made_whole_though_the_log_fails() {
     for key in [OWN, OTHER] {
         let (mut node, logs, client) = node();
