@@ -358,11 +358,11 @@ impl Output {
         self.held() + self.view_bytes as usize
     }
 
-    /// Bytes held here that are still to be sent.
+    /// Bytes held here that are still to be sent; while a reply is written, its buffer is elsewhere.
     #[inline]
     pub fn held(&self) -> usize {
         let later: usize = self.later.iter().map(|part| part.bytes.len()).sum();
-        self.bytes.len() - self.sent + later
+        self.bytes.len().saturating_sub(self.sent) + later
     }
 
     /// True when everything is sent.
