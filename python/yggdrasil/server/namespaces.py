@@ -48,7 +48,7 @@ def make_namespace(prefix: bytes, ack: str, may_lower: bool) -> Namespace:
     if ack == "strong":
         raise ValueError(STRONG)
     if ack not in ACKS or not prefix or (ack == "none" and may_lower):
-        raise ValueError("not a prefix and a promise")
+        raise ValueError("a prefix that is not empty and none, fast or sync are needed; none cannot be lowered")
     return Namespace(prefix, ack, may_lower)
 
 
