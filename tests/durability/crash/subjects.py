@@ -55,9 +55,10 @@ class Step:
     def is_made_again(self) -> bool:
         """Whether it is repeated until it is acknowledged.
 
-        A change of functions during which a worker dies may be known to some workers only.
+        A change of functions during which a worker dies may be known to some workers only. One of users or namespaces,
+        which the supervisor makes, may be made after the connection on which it was asked for has ended.
         """
-        return bool(self.requests[0][0] == "FUNCTION")
+        return self.requests[0][0] in ("ACL", "FUNCTION", "NAMESPACE")
 
 
 class Subject(ABC):
