@@ -254,6 +254,42 @@ fn a_segment_that_is_written_anew_has_nothing_of_the_one_before() {
 }
 
 #[test]
+fn what_a_failed_sync_has_not_written_is_in_the_ring() {
+    let scratch = Scratch::new("part");
+    let mut case = scratch.case();
+    case.put(vec![1; 40_000], None);
+    let place = case.writer.place();
+    let path = scratch.0.join(segment_name(place.sequence));
+    let written = case.disk.read(&path).expect("the disk works").bytes;
+    // The last block alone has come to the disk.
+    let end = place.offset as usize;
+    let last = (end - 1) / 4096 * 4096;
+    let segment = OpenOptions::new().write(true).open(&path);
+    let segment = segment.expect("it is there");
+    let done = segment.write_all_at(&written[last..end], last as u64);
+    done.expect("the disk works");
+    let (found, _) = read(&Failing::new(&scratch.0), &scratch.0);
+    assert!(found == case.written);
+}
+
+#[test]
+fn a_segment_that_was_written_anew_is_not_mixed_with_the_ring() {
+    let scratch = Scratch::new("other");
+    let mut case = scratch.case();
+    case.put(vec![1; 40_000], None);
+    let place = case.writer.place();
+    let path = scratch.0.join(segment_name(place.sequence));
+    // The process ends before it can say that the ring has nothing of it any more.
+    let mut other = case.disk.read(&path).expect("the disk works").bytes;
+    other[place.offset as usize - 20_000..place.offset as usize].fill(7);
+    let segment = OpenOptions::new().write(true).open(&path);
+    let segment = segment.expect("it is there");
+    segment.write_all_at(&other, 0).expect("the disk works");
+    let found = RealDisk::default().read(&path).expect("the disk works");
+    assert!(found.bytes[..other.len()] == other);
+}
+
+#[test]
 fn what_was_written_survives_the_process_and_what_was_durable_the_power() {
     let (seed, cases) = (
         number_from("YGGDRASIL_LOG_SEED", 1),

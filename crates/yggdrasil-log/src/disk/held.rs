@@ -52,7 +52,7 @@ struct Stretch {
 
 /// Puts what the ring of a directory has where it belongs, into the segments.
 pub fn settle(directory: &Path) -> io::Result<()> {
-    let Some((tail, stretches)) = read_head(directory)? else {
+    let Some((_, stretches)) = read_head(directory)? else {
         return Ok(());
     };
     for stretch in stretches {
@@ -61,16 +61,21 @@ pub fn settle(directory: &Path) -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             segment => segment?,
         };
-        let length = segment.metadata()?.len();
-        let held = Held::new(directory, tail.try_clone()?, stretch);
-        if held.end() <= length {
-            locked(&segment, || {
-                let data_end = end_of_data(&segment, length);
-                held.behind(&segment, data_end)?.write_to(&segment)
-            })?;
-        }
+        locked(&segment, || write_to(&path, &segment))?;
     }
     Ok(())
+}
+
+/// Puts what the ring has of a segment into that, durably. Whoever does has the lock of the segment.
+pub(super) fn write_to(path: &Path, segment: &File) -> io::Result<()> {
+    let length = segment.metadata()?.len();
+    match Held::of(path)? {
+        Some(held) if held.end() <= length => {
+            let data_end = end_of_data(segment, length);
+            held.matching(segment, data_end)?.write_to(segment)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What the ring has of a segment. It is looked at before the segment is read: what goes there meanwhile is in both,
@@ -110,21 +115,44 @@ impl Held {
         Ok(own.map(|stretch| Self::new(directory, tail, stretch)))
     }
 
-    /// Leaves out what stands in the segment, whose data ends before an offset.
-    pub fn behind(mut self, segment: &File, data_end: u64) -> io::Result<Self> {
-        let mut end = data_end;
-        let mut block = [0; BLOCK as usize];
-        while end > self.start {
-            let from = (end - 1) / BLOCK * BLOCK;
-            let bytes = &mut block[..(end - from) as usize];
-            segment.read_exact_at(bytes, from)?;
-            if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
-                self.start = self.start.max(from + last as u64 + 1);
-                break;
+    /// Leaves out all of it where the segment was written anew: it has other bytes in the place of these.
+    ///
+    /// Zeros are no other bytes. A sync that failed may have written what comes last, and not what comes before.
+    pub fn matching(mut self, segment: &File, data_end: u64) -> io::Result<Self> {
+        while !self.matches(segment, data_end)? {
+            match self.now()? {
+                Some(now) if (now.base, now.drained) != (self.stretch.base, self.start) => {
+                    (self.stretch, self.start) = (now, now.drained);
+                }
+                _ => self.start = self.end(),
             }
-            end = from;
         }
         Ok(self)
+    }
+
+    fn matches(&self, segment: &File, data_end: u64) -> io::Result<bool> {
+        let end = self.end().min(data_end);
+        let (mut there, mut here) = (vec![0; CALL as usize], vec![0; CALL as usize]);
+        let mut done = self.start;
+        while done < end {
+            let bytes = (end - done).min(CALL) as usize;
+            segment.read_exact_at(&mut there[..bytes], done)?;
+            self.patch(done, &mut here[..bytes])?;
+            let mut pairs = there[..bytes].iter().zip(&here);
+            if pairs.any(|(there, here)| *there != 0 && there != here) {
+                return Ok(false);
+            }
+            done += bytes as u64;
+        }
+        Ok(true)
+    }
+
+    /// What the ring has of the segment by now.
+    fn now(&self) -> io::Result<Option<Stretch>> {
+        let sequence = self.stretch.sequence;
+        let stretches = read_head(&self.directory)?.map(|(_, stretches)| stretches);
+        let mut stretches = stretches.into_iter().flatten();
+        Ok(stretches.find(|now| now.sequence == sequence))
     }
 
     /// The offset behind the last byte.
@@ -153,13 +181,7 @@ impl Held {
     pub fn still_holds(&mut self) -> io::Result<bool> {
         // What was taken was read before the head is.
         fence(SeqCst);
-        let now = match read_head(&self.directory)? {
-            Some((_, stretches)) => stretches
-                .into_iter()
-                .find(|now| now.sequence == self.stretch.sequence),
-            None => None,
-        };
-        let drained = match now {
+        let drained = match self.now()? {
             Some(now) if now.base == self.stretch.base => now.drained,
             // All of it has gone there.
             _ => self.end(),
@@ -169,8 +191,7 @@ impl Held {
         Ok(holds)
     }
 
-    /// Puts all of it into the segment, durably.
-    pub fn write_to(&self, segment: &File) -> io::Result<()> {
+    fn write_to(&self, segment: &File) -> io::Result<()> {
         let mut buffer = vec![0; CALL as usize];
         let mut done = self.start;
         while done < self.end() {

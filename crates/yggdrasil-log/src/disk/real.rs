@@ -45,7 +45,7 @@ impl RealSource {
         let length = file.metadata()?.len();
         let mut data_end = end_of_data(&file, length);
         let held = held
-            .map(|held| held.behind(&file, data_end))
+            .map(|held| held.matching(&file, data_end))
             .transpose()?
             .filter(|held| held.end() <= length);
         if let Some(held) = &held {

@@ -18,11 +18,11 @@ use rustix::fs::{FallocateFlags, OFlags, fallocate, fcntl_setfl};
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 
 use super::held::{
-    AT_RING, AT_RUN, AT_SLOTS, BLOCK, CALL, HEAD, Held, MAGIC, RING_MAX, RING_MIN, SLOT, SLOTS,
-    TAIL, locked, run_of_machine, settle,
+    AT_RING, AT_RUN, AT_SLOTS, BLOCK, CALL, HEAD, MAGIC, RING_MAX, RING_MIN, SLOT, SLOTS, TAIL,
+    locked, run_of_machine, settle, write_to,
 };
 use super::mapped::{Block, SharedMapping};
-use super::real::{end_of_data, set_aside};
+use super::real::set_aside;
 use super::{Area, Syncer};
 use crate::format::{segment_name, sequence_of};
 
@@ -390,11 +390,8 @@ impl Segment {
             .directory
             .join(segment_name(self.sequence.load(Relaxed)));
         locked(&self.file, || {
-            if let Some(held) = Held::of(&path)? {
-                let file = OpenOptions::new().read(true).write(true).open(&path)?;
-                let data_end = end_of_data(&file, self.bytes);
-                held.behind(&file, data_end)?.write_to(&file)?;
-            }
+            let file = OpenOptions::new().read(true).write(true).open(&path)?;
+            write_to(&path, &file)?;
             self.file.sync_data()
         })
     }
