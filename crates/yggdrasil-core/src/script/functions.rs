@@ -216,6 +216,11 @@ impl Libraries {
             .map(|library| library.code.as_slice())
     }
 
+    /// Forgets functions that are gone, together with their interpreter.
+    pub fn forget_gone(&mut self) {
+        self.gone.clear();
+    }
+
     /// Frees functions that are gone and run no more.
     fn bury(&mut self, runtime: &mut Runtime) {
         for function in std::mem::take(&mut self.gone) {

@@ -198,6 +198,7 @@ impl Scripts {
         let (runtime, cache, _) = self.parts();
         cache.clear(runtime);
         if self.running == 0 && self.libraries.count() == 0 {
+            self.libraries.forget_gone();
             self.runtime = None;
         }
     }

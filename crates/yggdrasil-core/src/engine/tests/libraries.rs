@@ -116,6 +116,7 @@ impl Node {
     pub(super) fn succeed(&mut self, worker: usize) {
         drop(self.engines.remove(worker));
         let _ = self.control.next_incarnation(worker);
+        assert!(!self.control.libraries(worker).is_changing());
         let successor = self.new_engine(worker, &OPTIONS);
         self.engines.insert(worker, successor);
         for engine in &mut self.engines {
