@@ -438,7 +438,7 @@ class _LibraryStore(Protocol):
     """Where the libraries of functions are kept, in the form of FUNCTION DUMP."""
 
     def read(self) -> bytes | None:
-        """What is kept; None where that is nothing."""
+        """Reads them; None where nothing is kept."""
 
     def replace(self, payload: bytes, /) -> object:
         """Puts others in their place, or raises and leaves what is there."""

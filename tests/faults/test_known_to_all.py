@@ -1,4 +1,4 @@
-"""What belongs to the node, such as functions, users and scripts, is known to all workers, whoever dies meanwhile."""
+"""Functions, users and scripts of a node are known to all its workers, whoever dies meanwhile."""
 
 import os
 import random
@@ -27,7 +27,7 @@ class Changer:
         self.name, self.port = name, port
         self.version = 0
         self.possible: set[int] = {0}
-        """What the function may return: 0 where there is none."""
+        """Numbers that the function may return: 0 where there is none."""
         self.acknowledged = 0
         self.failure: BaseException | None = None
         self.stopping = threading.Event()
@@ -66,7 +66,7 @@ class Changer:
         return CODE.format(name=self.name, version=self.version)
 
     def found(self, c: Wire) -> int:
-        """What the function returns; while a shard is read again, until it is there."""
+        """Calls the function, until all shards that it needs are there; 0 where there is none."""
 
         def called() -> list[int]:
             reply = c("FCALL", self.name, 0)
@@ -79,7 +79,7 @@ class Changer:
 
 
 def ready(node: Node) -> bool:
-    """Whether all shards have workers that serve."""
+    """True while all shards have workers that serve."""
     try:
         for port in node.worker_ports:
             with Wire(HOST, port) as c:

@@ -137,7 +137,7 @@ class Child:
             self._waiting.pop(message.id, None)
 
     def answered(self, message: OptionsSet | UsersChanged) -> bool:
-        """Called with the child's answer to `set_options` or `change_users`; whether somebody still waits for it."""
+        """Called with the child's answer to `set_options` or `change_users`; true where somebody still waits for it."""
         waiting = self._waiting.get(message.id)
         if waiting is None or waiting.done():
             return False

@@ -28,7 +28,7 @@ class LiveConfig:
 
     @property
     def has_changed_users(self) -> bool:
-        """Whether `rewrite` has to write users."""
+        """True where `rewrite` has to write users."""
         return self._users is not None
 
     @property

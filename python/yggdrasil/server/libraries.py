@@ -23,7 +23,7 @@ class LibraryFile:
         self._file = directory / FILE_NAME
 
     def read(self) -> bytes | None:
-        """What was kept; None where there is nothing."""
+        """Reads what was kept; None where there is nothing."""
         try:
             with self._file.open("rb") as opened:
                 return opened.read(_FILE_BYTES_MAX)

@@ -27,7 +27,7 @@ class NodeUsers:
         """Rises with every change."""
         self._are_read = False
         self._number = 0
-        """That of the last change that a worker has told of."""
+        """The number of the last change that a worker has told of."""
 
     def started_with(self, lines: tuple[bytes, ...]) -> None:
         """Takes the lines of the first worker that has read the users."""
@@ -35,7 +35,7 @@ class NodeUsers:
             self.lines, self._are_read = lines, True
 
     def became(self, number: int, lines: tuple[bytes, ...]) -> bool:
-        """Takes the lines of all users after a change, unless one with a higher number was told of; whether it did.
+        """Takes the lines of all users after a change, unless those after a later one are known; true for news.
 
         All workers make the same changes in the same order, so the lines of any of them are those of all.
         """

@@ -21,7 +21,7 @@ pub(super) const OPTIONS: [(&str, &str); 7] = [
 ];
 const SHARDS: usize = 3;
 
-/// What the next change meets.
+/// A fault that the next change meets.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(super) enum Fault {
     #[default]
@@ -32,7 +32,7 @@ pub(super) enum Fault {
     DiesAfter,
 }
 
-/// What the store has.
+/// The content of a store.
 #[derive(Default)]
 struct Kept {
     payload: Option<Vec<u8>>,
@@ -265,7 +265,7 @@ fn a_step_of_a_transaction_calls_what_one_before_it_has_loaded() {
     }
 }
 
-/// A node, and what it has to have.
+/// A node, and the libraries that it has to have.
 struct Model {
     node: Node,
     clients: Vec<ClientId>,
