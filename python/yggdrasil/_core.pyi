@@ -433,6 +433,19 @@ _ClientInfo = TypedDict(
     },
 )
 
+@type_check_only
+class _LibraryStore(Protocol):
+    """Where the libraries of functions are kept, in the form of FUNCTION DUMP."""
+
+    def read(self) -> bytes | None:
+        """Reads them; None where nothing is kept."""
+
+    def replace(self, payload: bytes, /) -> object:
+        """Puts others in their place, or raises and leaves what is there."""
+
+    def sync(self) -> object:
+        """Makes what was put there survive a power cut."""
+
 class _User(TypedDict):
     """A user: rules in Redis's words."""
 
@@ -682,11 +695,20 @@ class Worker:
         ReplyError.
         """
 
-    def restore_libraries(self, payload: bytes) -> None:
-        """Loads the libraries of functions that were kept, in the form of FUNCTION DUMP."""
+    def share_libraries(self, store: _LibraryStore) -> None:
+        """Shares the libraries of functions in a place with the other workers, and loads them.
 
-    def keep_libraries(self, keep: Callable[[bytes], object]) -> None:
-        """Has all libraries of functions given to a callable at each change, whose exception is the request's error."""
+        What its methods raise is part of the errors of requests, and here the reason of YggdrasilError.
+        """
+
+    def ask_for_scripts(self) -> tuple[int, bytes]:
+        """Asks for scripts of SCRIPT LOAD that are not known here: a number and a question."""
+
+    def tell_scripts(self, question: bytes) -> bytes:
+        """Answers such a question of another worker."""
+
+    def learn_scripts(self, asked: int, answer: bytes) -> bool:
+        """Learns from the answer; whether to ask again."""
 
     def replay(self, log: LogRecovery, step: int) -> bool:
         """Makes changes from about so many bytes of a log. True when all are made."""

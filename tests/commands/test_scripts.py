@@ -58,12 +58,20 @@ def test_libraries_are_kept_before_their_change_is_answered(node: Node) -> None:
         assert b"lib1" not in (node.dir / "functions.rdb").read_bytes()
 
 
-def test_a_change_of_libraries_that_cannot_be_kept_is_an_error(node: Node) -> None:
-    (node.dir / "functions.rdb.new").mkdir()
-    with Wire(HOST, node.port) as wire:
+def test_a_change_of_libraries_that_cannot_be_kept_is_not_made(node: Node) -> None:
+    draft = node.dir / "functions.rdb.new"
+    draft.mkdir()
+    with ExitStack() as stack:
+        wire, *others = wires(stack, node, 6)
         reply = wire("FUNCTION", "LOAD", LIBRARY)
-    assert isinstance(reply, Error)
-    assert "would not survive a restart" in reply.text
+        assert isinstance(reply, Error)
+        assert reply.text.startswith("ERR the change is not made, as it cannot be kept: ")
+        for other in (wire, *others):
+            assert other("FUNCTION", "LIST") == []
+        draft.rmdir()
+        assert wire("FUNCTION", "LOAD", LIBRARY) == b"lib"
+        for other in others:
+            assert other("FCALL", "count", 1, "k") > 0
 
 
 def test_libraries_survive_a_restart(shards: int, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ mod errors;
 mod guests;
 mod heap;
 mod inspect;
+mod libraries;
 mod log;
 mod near;
 mod node;

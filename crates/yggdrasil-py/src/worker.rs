@@ -25,6 +25,7 @@ use crate::confined::Confined;
 use crate::connection::{Connection, ConnectionFactory};
 use crate::errors::{YggdrasilError, to_config_error, to_python};
 use crate::heap::{Heap, give_back_beside};
+use crate::libraries::PythonStore;
 use crate::node::{Guest, NodeShape, open_lease_page, open_parts};
 use crate::socket;
 use crate::tls::TlsContext;
@@ -547,21 +548,27 @@ impl Worker {
         self.engine.borrow_mut().remove_guest(id);
     }
 
-    /// Loads the libraries of functions that were kept.
-    fn restore_libraries(&self, payload: &[u8]) -> PyResult<()> {
-        let restored = self.engine.borrow_mut().restore_libraries(payload);
-        restored.map_err(|error| YggdrasilError::new_err(error.to_string()))
+    /// Shares the libraries of functions that an object keeps, and loads them.
+    fn share_libraries(&self, store: Py<PyAny>) -> PyResult<()> {
+        let store = Box::new(PythonStore::new(store));
+        let shared = self.engine.borrow_mut().share_libraries(store);
+        shared.map_err(YggdrasilError::new_err)
     }
 
-    /// Has all libraries of functions given to a callable at each change, before that is answered.
-    fn keep_libraries(&self, keep: Py<PyAny>) {
-        let keeper = move |payload: &[u8]| {
-            Python::attach(|py| match keep.call1(py, (PyBytes::new(py, payload),)) {
-                Ok(_) => Ok(()),
-                Err(error) => Err(error.value(py).to_string()),
-            })
-        };
-        self.engine.borrow_mut().keep_libraries(Box::new(keeper));
+    /// Asks for scripts of SCRIPT LOAD that are not known here: a number and a question.
+    fn ask_for_scripts<'py>(&self, py: Python<'py>) -> (u64, Bound<'py, PyBytes>) {
+        let (asked, question) = self.engine.borrow().ask_for_scripts();
+        (asked, PyBytes::new(py, &question))
+    }
+
+    /// Answers such a question of another worker.
+    fn tell_scripts<'py>(&self, py: Python<'py>, question: &[u8]) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.engine.borrow().tell_scripts(question))
+    }
+
+    /// Learns from the answer; whether to ask again.
+    fn learn_scripts(&self, asked: u64, answer: &[u8]) -> bool {
+        self.engine.borrow_mut().learn_scripts(asked, answer)
     }
 
     fn _settle(&self, py: Python<'_>) -> PyResult<()> {

@@ -27,7 +27,7 @@ from yggdrasil.server.messages import (
     send_assignment,
 )
 
-_ANSWER_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 5.0
 # For glibc: returning tens of MB that a long reply took, at once, stops a worker for milliseconds. So large blocks
 # are mapped one by one (at glibc's own first threshold, which it would raise), and small ones stay a while.
 _ALLOCATOR = {
@@ -113,16 +113,15 @@ class Child:
         try:
             answer = await self._ask(SetOptions(id=number, values=values))
         except TimeoutError:
-            return f"ERR CONFIG SET failed - {self.name} did not answer for {_ANSWER_TIMEOUT_S:.0f} s"
+            return f"ERR CONFIG SET failed - {self.name} did not answer for {ANSWER_TIMEOUT_S:.0f} s"
         return answer.error if answer is not None else None
 
     async def change_users(self, number: int, change: UsersChange) -> UsersChanged | None:
-        """Has users changed; nothing of one that dies meanwhile."""
+        """Has users changed; nothing of one that dies meanwhile, or that makes the change later than one can wait."""
         try:
             answer = await self._ask(ChangeUsers(id=number, change=change))
         except TimeoutError:
-            error = f"ERR {self.name} did not answer for {_ANSWER_TIMEOUT_S:.0f} s"
-            return UsersChanged(id=number, error=error)
+            return None
         return answer if isinstance(answer, UsersChanged) else None
 
     async def _ask(self, message: SetOptions | ChangeUsers) -> OptionsSet | UsersChanged | None:
@@ -132,16 +131,18 @@ class Child:
         self._waiting[message.id] = waiting
         self._link.send(message)
         try:
-            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 return await waiting
         finally:
             self._waiting.pop(message.id, None)
 
-    def answered(self, message: OptionsSet | UsersChanged) -> None:
-        """Called with the child's answer to `set_options` or `change_users`."""
+    def answered(self, message: OptionsSet | UsersChanged) -> bool:
+        """Called with the child's answer to `set_options` or `change_users`; true where somebody still waits for it."""
         waiting = self._waiting.get(message.id)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(message)
+        if waiting is None or waiting.done():
+            return False
+        waiting.set_result(message)
+        return True
 
     def send(self, message: Drain | Stop | Answer | Errand) -> None:
         """Sends an order or the answer to a request."""

@@ -27,6 +27,11 @@ class LiveConfig:
         self._set.update(names)
 
     @property
+    def has_changed_users(self) -> bool:
+        """True where `rewrite` has to write users."""
+        return self._users is not None
+
+    @property
     def has_users(self) -> bool:
         """Whether users stand in the file, or are to be written into it."""
         return self._users is not None or bool(self.config.users.user)

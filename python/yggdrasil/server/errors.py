@@ -19,6 +19,10 @@ class UsersChangeError(YggdrasilError):
     """A change of users that was refused; the text is the error reply, prefix and all."""
 
 
+class UsersLateError(UsersChangeError):
+    """A change of users that is made, but that a worker may not have made yet."""
+
+
 class UsersLoadError(YggdrasilError):
     """Users of the configuration or of the ACL file that cannot be read: the text says what is wrong with them."""
 

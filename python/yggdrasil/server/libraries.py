@@ -8,6 +8,7 @@ import structlog
 
 from yggdrasil._core import YggdrasilError
 from yggdrasil.server.errors import StartError
+from yggdrasil.server.files import sync_directory
 
 FILE_NAME = "functions.rdb"
 _FILE_BYTES_MAX = 1 << 30
@@ -15,48 +16,51 @@ _FILE_BYTES_MAX = 1 << 30
 log = structlog.stdlib.get_logger(__name__)
 
 
-def read_libraries(directory: Path) -> bytes | None:
-    """What was kept, in the form of FUNCTION DUMP; None where there is nothing."""
-    file = directory / FILE_NAME
-    try:
-        with file.open("rb") as opened:
-            return opened.read(_FILE_BYTES_MAX)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StartError(f"{file} cannot be read: {error.strerror}; see option dir") from None
+class LibraryFile:
+    """The file of a node's libraries, in the form of FUNCTION DUMP; its workers change it one at a time."""
 
+    def __init__(self, directory: Path) -> None:
+        self._file = directory / FILE_NAME
 
-def refused(directory: Path, error: YggdrasilError) -> StartError:
-    """The libraries that were kept cannot be loaded."""
-    file = directory / FILE_NAME
-    return StartError(f"{file}: {error}; put the right file back, or remove it to start without functions")
+    def read(self) -> bytes | None:
+        """Reads what was kept; None where there is nothing."""
+        try:
+            with self._file.open("rb") as opened:
+                return opened.read(_FILE_BYTES_MAX)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._failed(error) from None
 
+    def replace(self, payload: bytes) -> None:
+        """Puts other libraries in place of all; those of before stay where that fails."""
+        draft = self._file.with_name(f"{FILE_NAME}.new")
+        try:
+            with draft.open("wb") as opened:
+                opened.write(payload)
+                opened.flush()
+                os.fsync(opened.fileno())
+            draft.replace(self._file)
+        except OSError as error:
+            log.error("the libraries of functions are not kept", file=str(self._file), reason=error.strerror)
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise self._failed(error) from None
 
-def keep_libraries(directory: Path, payload: bytes) -> None:
-    """Makes all libraries durable; what was kept before stays where that fails."""
-    file = directory / FILE_NAME
-    draft = file.with_name(f"{file.name}.new")
-    try:
-        with draft.open("wb") as opened:
-            opened.write(payload)
-            opened.flush()
-            os.fsync(opened.fileno())
-        draft.replace(file)
-        _sync_directory(directory)
-    except OSError as error:
-        log.error("the libraries of functions are not kept", file=str(file), reason=error.strerror)
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise YggdrasilError(f"{file}: {error.strerror}") from None
+    def sync(self) -> None:
+        """Makes the last change durable."""
+        try:
+            sync_directory(self._file.parent)
+        except OSError as error:
+            log.error("the libraries of functions are not durable", file=str(self._file), reason=error.strerror)
+            raise self._failed(error) from None
 
+    def _failed(self, error: OSError) -> YggdrasilError:
+        return YggdrasilError(f"{self._file}: {error.strerror}")
 
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def refused(self, error: YggdrasilError) -> StartError:
+        """The error of a start whose libraries cannot be loaded."""
+        return StartError(f"{self._file}: {error}; put the right file back, or remove it to start without functions")
 
 
 _LEVELS = ("debug", "info", "info", "warning")

@@ -12,11 +12,11 @@ import structlog
 
 from yggdrasil._core import ConfigError, Control
 from yggdrasil.server import log as logs
-from yggdrasil.server.child_process import Child, Stage
+from yggdrasil.server.child_process import ANSWER_TIMEOUT_S, Child, Stage
 from yggdrasil.server.config import Config
 from yggdrasil.server.config_live import changed
 from yggdrasil.server.config_rewrite import LiveConfig
-from yggdrasil.server.errors import ConfigSetError, StartError, UsersChangeError
+from yggdrasil.server.errors import ConfigSetError, StartError, UsersChangeError, UsersLateError
 from yggdrasil.server.guests import Guests
 from yggdrasil.server.limits import files_reserved, raise_files_limit
 from yggdrasil.server.listeners import Listeners
@@ -317,7 +317,7 @@ class Supervisor:
             case Drained():
                 child.stage = Stage.DRAINED
             case OptionsSet() | UsersChanged():
-                child.answered(message)
+                self._on_change_made(child, message)
             case ErrandDone():
                 self._steward.errands.done(message)
             case StewardState():
@@ -327,6 +327,14 @@ class Supervisor:
             case Request():
                 self._in_background(self._answer(child, message))
         self._happened.set()
+
+    def _on_change_made(self, child: Child, message: OptionsSet | UsersChanged) -> None:
+        is_awaited = child.answered(message)
+        if isinstance(message, UsersChanged) and message.error is None:
+            is_news = self._users.became(message.id, message.lines)
+            if is_news and not is_awaited:
+                # Its time was over, and whoever began meanwhile has the users of before.
+                self._in_background(self._spread_users())
 
     def _note_loading(self, child: Child, loading: Loading | None) -> None:
         role = self._children.get(child)
@@ -382,7 +390,8 @@ class Supervisor:
                     async with self._config_lock:
                         await self._config_set(self._values(request))
                 case "config-rewrite":
-                    self.live.rewrite()
+                    async with self._config_lock:
+                        self.live.rewrite()
                 case "users-change":
                     assert request.users is not None, "a change comes with it"
                     async with self._config_lock:
@@ -392,7 +401,9 @@ class Supervisor:
                         change = self._users.load()
                         await self._change_users(change.model_copy(update={"client_id": request.client_id}))
                 case "users-save":
-                    self._users.save()
+                    # Behind a change that is under way: some see it already.
+                    async with self._config_lock:
+                        self._users.save()
                 case "shutdown":
                     self._now_asked = self._now_asked or request.now
                     self._saving = request.save
@@ -437,7 +448,7 @@ class Supervisor:
         # In force before anyone is told: a worker that starts meanwhile gets it with its assignment.
         replaced = self._tls.replace(after) if after.tls.port != before.tls.port else None
         self._is_configured(after)
-        refusals = await self._broadcast(values)
+        refusals, late = await self._set_everywhere(values, after)
         if refusals:
             if replaced is not None:
                 self._tls.put(before.tls.port, replaced).close()
@@ -446,21 +457,34 @@ class Supervisor:
             raise ConfigSetError(refusals[0])
         if replaced is not None:
             replaced.close()
-        if "requirepass" in values:
-            rules = password_rules(after.clients.requirepass)
-            await self._change_users(UsersChange(name="set", arguments=(b"default", *rules)), is_password=True)
         if TLS_OPTIONS & values.keys() and self.admin is not None:
             await self.admin.renew(after)
         self.live.was_set(values)
-        if "namespaces" in values:
-            _keep_namespaces(after)
         logs.set_level(after.log.loglevel)
         self._listeners.set_keepalive(after.network.tcp_keepalive)
+        if "namespaces" in values:
+            _keep_namespaces(after)
+        if late is not None:
+            raise late
 
     def _is_configured(self, config: Config) -> None:
         self.live.config = config
         ports = {"tls_port": config.tls.port, "tls_worker_ports": tuple(self._listeners.tls.own_ports)}
         self.node = self.node.model_copy(update=ports)
+
+    async def _set_everywhere(self, values: dict[str, str], config: Config) -> tuple[list[str], UsersLateError | None]:
+        """Has all children set options, and the workers the password among them: why not, or why somewhere later."""
+        refusals = await self._broadcast(values)
+        if refusals or "requirepass" not in values:
+            return refusals, None
+        rules = password_rules(config.clients.requirepass)
+        try:
+            await self._change_users(UsersChange(name="set", arguments=(b"default", *rules)), is_password=True)
+        except UsersLateError as late:
+            return [], late
+        except UsersChangeError as refused:
+            return [str(refused)], None
+        return [], None
 
     async def _broadcast(self, values: dict[str, str]) -> list[str]:
         number = next(self._numbers)
@@ -478,16 +502,30 @@ class Supervisor:
         for answer in made:
             if answer.error is not None:
                 raise UsersChangeError(answer.error)
-        if not made:
+        pairs = zip(told, answers, strict=True)
+        silent = [child.name for child, answer in pairs if answer is None and child.alive]
+        if not made and not silent:
             raise UsersChangeError("ERR no worker is there to change the users")
-        self._users.became(made[0].lines)
         if self._users.file is None and (self.live.has_users or not is_password):
             self.live.users_changed(self._users.lines)
         # Whoever began meanwhile has the users of before.
-        lines = UsersChange(name="load", arguments=(b"\n".join(self._users.lines), b"users"))
-        late = [child for child in self._workers_at_work() if child not in told]
-        await asyncio.gather(*(child.change_users(next(self._numbers), lines) for child in late))
+        await self._load_users([child for child in self._workers_at_work() if child not in told])
+        if silent:
+            raise UsersLateError(
+                f"ERR {', '.join(silent)} did not answer for {ANSWER_TIMEOUT_S:.0f} s, and makes the change later"
+            )
         return made[0].removed
+
+    async def _load_users(self, children: list[Child]) -> None:
+        lines = UsersChange(name="load", arguments=(b"\n".join(self._users.lines), b"users"))
+        await asyncio.gather(*(child.change_users(next(self._numbers), lines) for child in children))
+
+    async def _spread_users(self) -> None:
+        """Gives all workers the users of one that has made a change late."""
+        async with self._config_lock:
+            if self.live.has_changed_users:
+                self.live.users_changed(self._users.lines)
+            await self._load_users(self._workers_at_work())
 
     def _workers_at_work(self) -> list[Child]:
         return [child for child, role in self._children.items() if isinstance(role, WorkerRole)]

@@ -26,16 +26,26 @@ class NodeUsers:
         self.version = 0
         """Rises with every change."""
         self._are_read = False
+        self._number = 0
+        """The number of the last change that a worker has told of."""
 
     def started_with(self, lines: tuple[bytes, ...]) -> None:
         """Takes the lines of the first worker that has read the users."""
         if lines and not self._are_read:
             self.lines, self._are_read = lines, True
 
-    def became(self, lines: tuple[bytes, ...]) -> None:
-        """Takes the lines of all users after a change."""
+    def became(self, number: int, lines: tuple[bytes, ...]) -> bool:
+        """Takes the lines of all users after a change, unless those after a later one are known; true for news.
+
+        All workers make the same changes in the same order, so the lines of any of them are those of all.
+        """
+        if number <= self._number:
+            return False
+        self._number = number
+        has_changed = lines != self.lines
         self.lines, self._are_read = lines, True
         self.version += 1
+        return has_changed
 
     @classmethod
     def of(cls, config: Config) -> "NodeUsers":

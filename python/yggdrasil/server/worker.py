@@ -5,7 +5,6 @@ import gc
 import os
 import socket
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ from yggdrasil.server.config import OPTIONS, Config
 from yggdrasil.server.config_live import changed
 from yggdrasil.server.errors import ConfigSetError, UsersLoadError
 from yggdrasil.server.guests import GuestListener
-from yggdrasil.server.libraries import keep_libraries, log_line, read_libraries, refused
+from yggdrasil.server.learning import learn_from, tell_others
+from yggdrasil.server.libraries import LibraryFile, log_line
 from yggdrasil.server.link import Link
 from yggdrasil.server.messages import (
     TO_CHILD,
@@ -123,10 +123,14 @@ class _WorkerProcess:
         modules = load_modules(self.services.config.node.command_modules.split())
         self._here = protocol.register_all(worker, self.services, cluster, cluster_changes, modules=modules)
         self._load_users(worker)
-        self._restore_libraries(worker)
+        self._share_libraries(worker)
         recovery = self._recovery(worker)
         loop = asyncio.get_running_loop()
+        tell_others(worker)
         worker.start(loop)
+        if self.duty.is_successor:
+            shards = range(self.services.config.node.shards)
+            await learn_from(worker, [shard for shard in shards if shard != self.duty.shard])
         unixsocket, backlog = self.assignment.node.unixsocket, self.services.config.network.tcp_backlog
         self._acceptor = Acceptor(worker, unixsocket, backlog)
         self._tls_channel = socket.socket(fileno=descriptors.take_one("tls-channel"))
@@ -163,17 +167,13 @@ class _WorkerProcess:
             return UsersChanged(id=message.id, error=f"ERR {error}")
         return UsersChanged(id=message.id, removed=removed, lines=self.user_lines)
 
-    def _restore_libraries(self, worker: Worker) -> None:
-        directory = Path(self.services.config.node.dir)
+    def _share_libraries(self, worker: Worker) -> None:
         worker.serve_call("scripts.log", log_line)
-        payload = read_libraries(directory)
-        if payload is not None:
-            try:
-                worker.restore_libraries(payload)
-            except YggdrasilError as error:
-                raise refused(directory, error) from None
-        if self.duty.shard == 0:
-            worker.keep_libraries(partial(keep_libraries, directory))
+        file = LibraryFile(Path(self.services.config.node.dir))
+        try:
+            worker.share_libraries(file)
+        except YggdrasilError as error:
+            raise file.refused(error) from None
 
     def _recovery(self, worker: Worker) -> ShardRecovery | ShardRestore | None:
         restore = ShardRestore(worker, self.duty.shard, self.services.config, self.duty.snapshot, self.link)

@@ -51,15 +51,6 @@ class Step:
         """Whether something goes by itself in a moment."""
         return any(word in EXPIRING and "1" in map(str, one) for one in self.requests for word in one)
 
-    @property
-    def is_made_again(self) -> bool:
-        """Whether it is repeated until it is acknowledged.
-
-        A change of functions during which a worker dies may be known to some workers only. One of users or namespaces,
-        which the supervisor makes, may be made after the connection on which it was asked for has ended.
-        """
-        return self.requests[0][0] in ("ACL", "FUNCTION", "NAMESPACE")
-
 
 class Subject(ABC):
     """Keys, mostly of several shards, that one client changes and knows."""

@@ -8,7 +8,7 @@ from typing import Any
 from tests.durability.crash.marks import Fields, Pinned
 from tests.durability.crash.settings import Settings
 from tests.durability.crash.streams import Streams
-from tests.durability.crash.subjects import BACK_WITHIN_S, Collections, LostError, Step, Strings, Subject, difference
+from tests.durability.crash.subjects import Collections, LostError, Step, Strings, Subject, difference
 from tests.durability.crash.transfers import Transfers
 from tests.node import HOST
 from tests.wire import OK, ConnectionEndedError, Error, Wire
@@ -46,8 +46,6 @@ class Writer:
         ]
         self.transfers = Transfers(number)
         self.pending: Pending = []
-        self.again: Step | None = None
-        """The step in hand, where it has to be repeated."""
         self.acknowledged = 0
         self.failure: BaseException | None = None
         self.version = 0
@@ -114,9 +112,6 @@ class Writer:
         """Finds out what has become of the request in hand: it was executed as a whole, or not at all."""
         if not self.pending:
             return
-        if self.again is not None:
-            self._make_again(c, self.again)
-            return
         found = [subject.read(c) for subject, _ in self.pending]
         before = [subject.state for subject, _ in self.pending]
         after = [after for _, after in self.pending]
@@ -131,26 +126,14 @@ class Writer:
             subject.state = state
         self.pending = []
 
-    def _make_again(self, c: Wire, step: Step) -> None:
-        deadline = time.monotonic() + BACK_WITHIN_S
-        while True:
-            # A library that is to be deleted may have gone the first time.
-            errors = [reply.text for reply in c.pipeline(step.requests) if isinstance(reply, Error)]
-            if all(text.startswith("ERR Library not found") for text in errors):
-                break
-            if time.monotonic() > deadline:
-                raise LostError(f"the node does not come back: {errors}")
-            time.sleep(0.01)
-        self._acknowledge()
-
     def _acknowledge(self) -> None:
         for subject, after in self.pending:
             subject.state = after
-        self.pending, self.again = [], None
+        self.pending = []
         self.acknowledged += 1
 
     def _write(self, c: Wire, step: Step, pending: Pending) -> None:
-        self.pending, self.again = pending, step if step.is_made_again else None
+        self.pending = pending
         replies = c.pipeline(step.requests)
         # Those within a transaction, too: it is executed as a whole, or not at all.
         executed = replies[-1] if isinstance(replies[-1], list) else []
@@ -162,8 +145,7 @@ class Writer:
             self._acknowledge()
         elif error.text.startswith(NOT_EXECUTED):
             # It is looked at later, whether that is true.
-            if self.again is None:
-                self.pending = [(subject, subject.state) for subject, _ in pending]
+            self.pending = [(subject, subject.state) for subject, _ in pending]
             self.stop.wait(0.002)
             self._settle(c)
         else:

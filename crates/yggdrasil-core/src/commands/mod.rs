@@ -7,6 +7,7 @@ mod table;
 mod tests;
 
 pub use codecs::{glob, libraries, rdb};
+pub use families::functions::{meet_changes, unusable};
 pub use families::object::encoding_name;
 pub use families::scripting::ScriptingQuery;
 pub use families::session::SessionCommand;

@@ -8,10 +8,14 @@
 //! ```
 //! Every process maps it read-write; each word says who writes it. Offsets follow from the node's shape alone.
 
+mod libraries;
+
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64};
+
+pub use libraries::LibrariesVersion;
 
 use crate::keyspace::slot::SLOTS;
 use crate::keyspace::{DATABASES_MAX, PIN_RULES_MAX, PinLedger};
@@ -127,6 +131,8 @@ enum NodeWord {
     Monitors,
     NextSlowId,
     NextDenialId,
+    /// The version of the libraries of functions, see [`LibrariesVersion`].
+    Libraries,
 }
 
 /// Words of one worker.
@@ -285,6 +291,13 @@ impl Control {
             .fetch_add(by as u64, Relaxed);
     }
 
+    /// The version of the libraries of functions. Only the worker of `shard` may change it by this.
+    #[must_use]
+    pub fn libraries(&self, shard: usize) -> LibrariesVersion {
+        let offset = (NodeWord::Libraries as usize * LINE) as u64;
+        LibrariesVersion::new(Arc::clone(&self.mapping), offset, shard)
+    }
+
     /// How often the worker of `shard` has been started.
     #[must_use]
     pub fn incarnation(&self, shard: usize) -> u32 {
@@ -303,6 +316,7 @@ impl Control {
         self.change_monitors(-(stats.get(Counter::MonitorClients) as i64));
         stats.clear();
         self.lease_page(shard).clear();
+        self.libraries(shard).end_of_dead();
         self.worker_word(shard, WorkerWord::Incarnation)
             .fetch_add(1, AcqRel)
             + 1

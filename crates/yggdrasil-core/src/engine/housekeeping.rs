@@ -68,6 +68,7 @@ impl Engine {
         }
         self.shard.end_forgotten_capture(self.now);
         self.publish_gauges();
+        self.look_for_libraries();
         self.count_scripts();
         if self.publish_rates() {
             self.give_back_room();

@@ -17,6 +17,8 @@ mod housekeeping;
 mod incoming;
 mod job;
 mod key_events;
+mod learning;
+mod libraries;
 mod links;
 mod lists;
 mod observe;

@@ -103,7 +103,7 @@ impl Engine {
     fn only_shard(&self, command: CommandId, args: &Args<'_>) -> Option<usize> {
         let row = self.table.spec(command);
         let is_everywhere = self.shape.shards > 1 && row.keys.reach_everywhere(args);
-        if is_everywhere || matches!(row.route, Route::AllShards(_)) {
+        if is_everywhere || matches!(row.route, Route::AllShards(_) | Route::Node) {
             return None;
         }
         if let Keys::At { first, step, .. } = row.keys
@@ -159,7 +159,7 @@ impl Engine {
         }
         match row.route {
             Route::Session if !matches!(row.run, Run::Python) => 0,
-            Route::AllShards(_) | Route::RandomKey => all,
+            Route::AllShards(_) | Route::Node | Route::RandomKey => all,
             Route::Together if row.keys.reach_everywhere(args) => all,
             Route::Scan => 1 << self.scan_shard(args),
             Route::Upload => 1 << self.upload_shard(args),
@@ -179,7 +179,10 @@ impl Engine {
         let mut parts: Vec<Part> = Vec::new();
         let mut order = Vec::new();
         let (Route::Split(_), Keys::At { first, step, .. }) = (row.route, row.keys) else {
-            let shards = self.shards_of(command, args);
+            let shards = match row.route {
+                Route::Node => 1 << self.me,
+                _ => self.shards_of(command, args),
+            };
             let each = (0..self.shape.shards).filter(|shard| shards & (1 << shard) != 0);
             return (
                 each.map(|shard| Part {
@@ -280,7 +283,7 @@ impl Engine {
     ) -> usize {
         let join = match self.table.spec(command).route {
             Route::Split(join) | Route::AllShards(join) => join,
-            Route::RandomKey => Join::Any,
+            Route::RandomKey | Route::Node => Join::Any,
             _ => Join::AllOk,
         };
         let gather = self

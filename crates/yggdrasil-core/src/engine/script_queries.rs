@@ -12,7 +12,7 @@ use super::session::Wait;
 use crate::commands::{CommandError, Flags, Join, Outcome, ScriptingQuery, glob, libraries};
 use crate::resp::{Args, Reply};
 use crate::ring::{FrameHeader, FrameKind};
-use crate::script::{Callee, LibraryKeeper};
+use crate::script::Callee;
 use crate::stats::Counter;
 
 /// The answers to a worker's question whether it can end a script.
@@ -45,6 +45,9 @@ impl Engine {
         args: &Args<'_>,
         reply: &mut Reply<'_>,
     ) -> Outcome {
+        if query.looks_at_libraries() {
+            self.meet_libraries()?;
+        }
         match query {
             ScriptingQuery::ScriptDebug => {
                 return Err(CommandError::Plain("there is no debugger for scripts"));
@@ -279,23 +282,6 @@ impl Engine {
         for (level, line) in self.scripts.take_log() {
             self.events.push(Event::Logged { level, line });
         }
-    }
-
-    /// Has all libraries kept at each change, before it is answered.
-    pub fn keep_libraries(&mut self, keeper: LibraryKeeper) {
-        self.scripts.keeper = Some(keeper);
-    }
-
-    /// Loads the libraries that were kept, instead of those that are there.
-    ///
-    /// # Errors
-    /// The payload is none, or a library in it cannot be loaded.
-    pub fn restore_libraries(&mut self, payload: &[u8]) -> Result<(), CommandError> {
-        let codes = libraries::restore(payload, u64::MAX)?;
-        let restored = self
-            .scripts
-            .restore_libraries(&codes, crate::script::Policy::Flush);
-        restored.map_err(|error| CommandError::text(format!("ERR {error}")))
     }
 
     /// Sets what there is to tell about scripts.

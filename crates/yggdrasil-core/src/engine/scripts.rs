@@ -163,6 +163,11 @@ impl Engine {
         call: ScriptCall,
         args: &Args<'_>,
     ) -> Flow {
+        if call.by == CalledBy::Name
+            && let Some(wait) = self.wait_for_libraries()
+        {
+            return Flow::Again(wait);
+        }
         let (callee, request) = match self.callee_of(command, call, args) {
             Ok(found) => found,
             Err(Refusal::Unknown) if self.may_get_news(index, call) => {
@@ -391,6 +396,7 @@ impl Engine {
         let named = args.at(1);
         let function = match call.by {
             CalledBy::Name => {
+                self.meet_libraries()?;
                 let found = self.scripts.libraries.find(named);
                 Some(found.ok_or(CommandError::Plain("Function not found"))?)
             }

@@ -27,6 +27,12 @@ impl Engine {
             command,
             Command::Ping | Command::Echo | Command::Publish | Command::SPublish
         );
+        if let Command::Scripting(query) = command
+            && query.looks_at_libraries()
+            && let Some(wait) = self.wait_for_libraries()
+        {
+            return Flow::Again(wait);
+        }
         let session = &mut self.sessions[index];
         if ordered && !session.slots.is_empty() {
             return Flow::Again(Wait::Slots);

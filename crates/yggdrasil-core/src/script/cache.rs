@@ -92,6 +92,7 @@ pub struct Cache {
     clock: u64,
     bytes: usize,
     evicted: u64,
+    flushes: u64,
 }
 
 impl Cache {
@@ -105,6 +106,17 @@ impl Cache {
 
     pub fn evicted(&self) -> u64 {
         self.evicted
+    }
+
+    /// How often all scripts were forgotten.
+    pub fn flushes(&self) -> u64 {
+        self.flushes
+    }
+
+    /// Those that SCRIPT LOAD has asked for.
+    pub fn loaded(&self) -> impl Iterator<Item = &Script> {
+        let scripts = self.by_sha.values().map(Rc::as_ref);
+        scripts.filter(|script| script.is_loaded.get())
     }
 
     fn touch(&mut self, script: &Rc<Script>) {
@@ -246,6 +258,7 @@ impl Cache {
         }
         *self = Self {
             evicted: self.evicted,
+            flushes: self.flushes + 1,
             ..Self::default()
         };
     }

@@ -1,7 +1,7 @@
 //! Libraries of functions, by name.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use super::flags::{ScriptFlags, read_library_head};
@@ -178,13 +178,33 @@ impl Libraries {
         let replaces = policy == Policy::Replace;
         for code in codes {
             if let Err(error) = self.load(runtime, code, replaces) {
-                self.clear(runtime);
-                for code in &before {
-                    // They were loaded before.
-                    let _ = self.load(runtime, code, false);
-                }
+                // They were loaded before.
+                let _ = self.set(runtime, &before);
                 return Err(error);
             }
+        }
+        Ok(())
+    }
+
+    /// Makes these the libraries. Those whose texts are the same stay as they are, with what they remember.
+    ///
+    /// # Errors
+    /// Why one of them cannot be loaded; then some are there and some not.
+    pub fn set(&mut self, runtime: &mut Runtime, codes: &[Vec<u8>]) -> Result<(), String> {
+        let wanted: HashSet<&[u8]> = codes.iter().map(Vec::as_slice).collect();
+        let mut others = Vec::new();
+        for (name, library) in &self.libraries {
+            if !wanted.contains(library.code.as_slice()) {
+                others.push(name.clone());
+            }
+        }
+        for name in others {
+            self.delete(runtime, &name);
+        }
+        let there: HashSet<Vec<u8>> = self.codes().map(<[u8]>::to_vec).collect();
+        let missing = codes.iter().filter(|code| !there.contains(*code));
+        for code in missing {
+            self.load(runtime, code, false)?;
         }
         Ok(())
     }
@@ -194,6 +214,11 @@ impl Libraries {
         self.libraries
             .values()
             .map(|library| library.code.as_slice())
+    }
+
+    /// Forgets functions that are gone, together with their interpreter.
+    pub fn forget_gone(&mut self) {
+        self.gone.clear();
     }
 
     /// Frees functions that are gone and run no more.

@@ -16,6 +16,7 @@ mod guards;
 mod host;
 mod json_read;
 mod json_write;
+mod kept;
 mod libraries;
 mod library;
 mod number;
@@ -36,6 +37,7 @@ pub use fiber::{Ask, Resume};
 pub use flags::ScriptFlags;
 pub use functions::{Libraries, LibraryFunction, Policy};
 pub use given_keys::Names;
+pub use kept::{KeptLibraries, LibraryStore};
 pub use runtime::Given;
 
 use crate::resp::{ArgsBuffer, Protocol, Reply};
@@ -132,17 +134,14 @@ impl Run {
 }
 
 /// All that a worker has of scripts.
-/// Keeper of all libraries, as one payload, where a restart finds them. Its error says why they are not kept.
-pub type LibraryKeeper = Box<dyn Fn(&[u8]) -> Result<(), String>>;
-
 pub struct Scripts {
     /// Started when it is needed.
     runtime: Option<Runtime>,
     bytes_max: usize,
     pub cache: Cache,
     pub libraries: Libraries,
-    /// At the worker that keeps them.
-    pub keeper: Option<LibraryKeeper>,
+    /// The libraries that all workers share; without them each has its own.
+    pub kept: Option<KeptLibraries>,
     running: usize,
 }
 
@@ -154,7 +153,7 @@ impl Scripts {
             bytes_max: limit_of(bytes_max),
             cache: Cache::default(),
             libraries: Libraries::default(),
-            keeper: None,
+            kept: None,
             running: 0,
         }
     }
@@ -199,6 +198,7 @@ impl Scripts {
         let (runtime, cache, _) = self.parts();
         cache.clear(runtime);
         if self.running == 0 && self.libraries.count() == 0 {
+            self.libraries.forget_gone();
             self.runtime = None;
         }
     }
@@ -229,6 +229,33 @@ impl Scripts {
     pub fn restore_libraries(&mut self, codes: &[Vec<u8>], policy: Policy) -> Result<(), String> {
         let (runtime, _, libraries) = self.parts();
         libraries.restore(runtime, codes, policy)
+    }
+
+    /// Makes these the libraries; those that are there already stay as they are.
+    ///
+    /// # Errors
+    /// Why one of them cannot be loaded; then some are there and some not.
+    pub fn set_libraries(&mut self, codes: &[Vec<u8>]) -> Result<(), String> {
+        if codes.is_empty() && self.libraries.count() == 0 {
+            // No interpreter is started for nothing.
+            return Ok(());
+        }
+        let (runtime, _, libraries) = self.parts();
+        libraries.set(runtime, codes)
+    }
+
+    /// Notes that the libraries are those of a version of what is kept.
+    pub fn note_libraries(&mut self, version: u64) {
+        if let Some(kept) = &mut self.kept {
+            kept.loaded = Some(version);
+        }
+    }
+
+    /// Notes that they are those of no version, so that they are read again.
+    pub fn forget_libraries(&mut self) {
+        if let Some(kept) = &mut self.kept {
+            kept.loaded = None;
+        }
     }
 
     /// The state of the random numbers.

@@ -381,6 +381,33 @@ fn libraries_are_loaded_and_replaced() {
 }
 
 #[test]
+fn a_function_that_ran_to_its_end_without_its_library_takes_nothing_from_scripts() {
+    let mut scripts = Scripts::new(64 << 20);
+    let code = |name: &str| {
+        format!("#!lua name={name}\nredis.register_function('{name}', function() return 7 end)")
+    };
+    scripts.load_library(code("a").as_bytes(), false).unwrap();
+    let function = scripts.libraries.find(b"a").unwrap();
+    let nothing = Args::new(b"", &[]);
+    let given = Given {
+        keys: nothing,
+        arguments: nothing,
+    };
+    let mut run = scripts.start(Callee::Function(function), &given).unwrap();
+    assert!(scripts.delete_library(b"a"));
+    assert_eq!(run.resume(Resume::On), Ask::Done);
+    scripts.finish(run, Protocol::Resp2, &mut Vec::new());
+    // The interpreter is another one from here on.
+    scripts.flush();
+    scripts.script_of(b"return 1", true).unwrap();
+    scripts.load_library(code("b").as_bytes(), false).unwrap();
+    assert_eq!(
+        run_with(&mut scripts, "return 1", Protocol::Resp2),
+        ":1\r\n"
+    );
+}
+
+#[test]
 fn texts_and_numbers_are_packed() {
     assert_eq!(
         run("return cjson.encode({1,2,{a='b\\n'}})"),

@@ -15,7 +15,7 @@ from yggdrasil._core import COMPATIBLE_VERSION, NodeShape, SnapshotStore, Snapsh
 from yggdrasil.protocol.services import EXPORT_PREFIX
 from yggdrasil.server.config import Config
 from yggdrasil.server.errors import ErrandError
-from yggdrasil.server.libraries import read_libraries
+from yggdrasil.server.libraries import LibraryFile
 from yggdrasil.server.log_layout import generation_of
 from yggdrasil.server.messages import NodeState, SnapshotState
 from yggdrasil.server.snapshots.door import Owners
@@ -151,7 +151,7 @@ class Keeper:
         """Writes all keys and functions, or the functions alone, to a file of Redis."""
         if with_keys:
             await self._all_ready()
-        libraries = (read_libraries(self._directory) or b"")[:-_FOOTER_BYTES]
+        libraries = (LibraryFile(self._directory).read() or b"")[:-_FOOTER_BYTES]
         entries, skipped, written = await asyncio.to_thread(
             self._snapshotter.export, file, COMPATIBLE_VERSION, libraries, with_keys
         )

@@ -5,6 +5,7 @@ pub(in crate::commands) mod bitmap;
 pub(in crate::commands) mod counters;
 pub(in crate::commands) mod databases;
 pub(in crate::commands) mod expiry;
+pub mod functions;
 pub(in crate::commands) mod geo;
 pub(in crate::commands) mod hashes;
 pub(in crate::commands) mod hyperloglog;

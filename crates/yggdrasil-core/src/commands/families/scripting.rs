@@ -1,6 +1,5 @@
-//! Scripts and libraries of functions: the commands that run them, and what is kept of them.
+//! Scripts and functions: the commands that run them, and those about scripts that are known.
 
-use crate::commands::codecs::libraries;
 use crate::commands::families::session::SessionCommand;
 use crate::commands::table::error::CommandError;
 use crate::commands::table::flags::Flags;
@@ -10,7 +9,6 @@ use crate::commands::table::keys::Keys;
 use crate::commands::table::spec::Arity::{AtLeast, Exact};
 use crate::commands::table::spec::{CommandSpec, Docs, Group, Join, Route};
 use crate::resp::{Args, Reply};
-use crate::script::Policy;
 
 /// A question about scripts, or an order to them, that a worker answers without its shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +20,16 @@ pub enum ScriptingQuery {
     FunctionKill,
     FunctionList,
     FunctionStats,
+}
+
+impl ScriptingQuery {
+    /// True where the libraries of the node are told.
+    pub fn looks_at_libraries(self) -> bool {
+        matches!(
+            self,
+            Self::FunctionDump | Self::FunctionList | Self::FunctionStats
+        )
+    }
 }
 
 const KEYS: Keys = Keys::Counted {
@@ -303,193 +311,9 @@ pub(in crate::commands) const COMMANDS: &[CommandSpec] = &[
             key_uses: &[],
         },
     },
-    CommandSpec {
-        name: "function",
-        arity: AtLeast(2),
-        flags: Flags::NONE,
-        keys: Keys::None,
-        group: Group::Scripting,
-        needs: None,
-        route: Route::Session,
-        run: Run::Container,
-        docs: Docs {
-            summary: "About libraries of functions.",
-            since: "7.0.0",
-            complexity: "That of the subcommand",
-            syntax: "",
-            tips: &[],
-            key_uses: &[],
-        },
-    },
-    CommandSpec {
-        name: "function|delete",
-        arity: Exact(3),
-        flags: Flags::of(&[Flags::WRITE, Flags::NOSCRIPT]),
-        keys: Keys::None,
-        group: Group::Scripting,
-        needs: None,
-        route: Route::AllShards(Join::AllOk),
-        run: Run::Shard(function_delete),
-        docs: Docs {
-            summary: "Deletes a library.",
-            since: "7.0.0",
-            complexity: "O(1)",
-            syntax: "library-name",
-            tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-            key_uses: &[],
-        },
-    },
-    CommandSpec {
-        name: "function|dump",
-        arity: Exact(2),
-        flags: Flags::of(&[Flags::NOSCRIPT]),
-        keys: Keys::None,
-        group: Group::Scripting,
-        needs: None,
-        route: Route::Session,
-        run: Run::Session(SessionCommand::Scripting(ScriptingQuery::FunctionDump)),
-        docs: Docs {
-            summary: "Gives all libraries as a payload for FUNCTION RESTORE.",
-            since: "7.0.0",
-            complexity: "O(N) for N functions",
-            syntax: "",
-            tips: &[],
-            key_uses: &[],
-        },
-    },
-    CommandSpec {
-        name: "function|flush",
-        arity: AtLeast(2),
-        flags: Flags::of(&[Flags::WRITE, Flags::NOSCRIPT]),
-        keys: Keys::None,
-        group: Group::Scripting,
-        needs: None,
-        route: Route::AllShards(Join::AllOk),
-        run: Run::Shard(function_flush),
-        docs: Docs {
-            summary: "Deletes all libraries.",
-            since: "7.0.0",
-            complexity: "O(N) for N functions",
-            syntax: "[ASYNC | SYNC]",
-            tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-            key_uses: &[],
-        },
-    },
-    CommandSpec {
-        name: "function|kill",
-        arity: Exact(2),
-        flags: Flags::of(&[Flags::NOSCRIPT, Flags::ALLOW_BUSY]),
-        keys: Keys::None,
-        group: Group::Scripting,
-        needs: None,
-        route: Route::Session,
-        run: Run::Session(SessionCommand::Scripting(ScriptingQuery::FunctionKill)),
-        docs: Docs {
-            summary: "Ends a function that runs for long and has written nothing.",
-            since: "7.0.0",
-            complexity: "O(1)",
-            syntax: "",
-            tips: &["request_policy:all_shards", "response_policy:one_succeeded"],
-            key_uses: &[],
-        },
-    },
-    CommandSpec {
-        name: "function|list",
-        arity: AtLeast(2),
-        flags: Flags::of(&[Flags::NOSCRIPT]),
-        keys: Keys::None,
-        group: Group::Scripting,
-        needs: None,
-        route: Route::Session,
-        run: Run::Session(SessionCommand::Scripting(ScriptingQuery::FunctionList)),
-        docs: Docs {
-            summary: "Describes the libraries.",
-            since: "7.0.0",
-            complexity: "O(N) for N functions",
-            syntax: "[LIBRARYNAME library-name-pattern] [WITHCODE]",
-            tips: &["nondeterministic_output_order"],
-            key_uses: &[],
-        },
-    },
-    CommandSpec {
-        name: "function|load",
-        arity: AtLeast(3),
-        flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::NOSCRIPT]),
-        keys: Keys::None,
-        group: Group::Scripting,
-        needs: None,
-        route: Route::AllShards(Join::Any),
-        run: Run::Shard(function_load),
-        docs: Docs {
-            summary: "Loads a library, and tells its name.",
-            since: "7.0.0",
-            complexity: "O(1), and compiling",
-            syntax: "[REPLACE] function-code",
-            tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-            key_uses: &[],
-        },
-    },
-    CommandSpec {
-        name: "function|restore",
-        arity: AtLeast(3),
-        flags: Flags::of(&[Flags::WRITE, Flags::DENYOOM, Flags::NOSCRIPT]),
-        keys: Keys::None,
-        group: Group::Scripting,
-        needs: None,
-        route: Route::AllShards(Join::AllOk),
-        run: Run::Shard(function_restore),
-        docs: Docs {
-            summary: "Loads the libraries of a payload.",
-            since: "7.0.0",
-            complexity: "O(N) for N functions",
-            syntax: "serialized-value [FLUSH | APPEND | REPLACE]",
-            tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-            key_uses: &[],
-        },
-    },
-    CommandSpec {
-        name: "function|stats",
-        arity: Exact(2),
-        flags: Flags::of(&[Flags::NOSCRIPT, Flags::ALLOW_BUSY]),
-        keys: Keys::None,
-        group: Group::Scripting,
-        needs: None,
-        route: Route::Session,
-        run: Run::Session(SessionCommand::Scripting(ScriptingQuery::FunctionStats)),
-        docs: Docs {
-            summary: "Tells which function runs, and how many there are.",
-            since: "7.0.0",
-            complexity: "O(1)",
-            syntax: "",
-            tips: &[
-                "nondeterministic_output",
-                "request_policy:all_shards",
-                "response_policy:special",
-            ],
-            key_uses: &[],
-        },
-    },
-    CommandSpec {
-        name: "function|help",
-        arity: Exact(2),
-        flags: Flags::of(&[Flags::LOADING, Flags::STALE]),
-        keys: Keys::None,
-        group: Group::Scripting,
-        needs: None,
-        route: Route::Session,
-        run: Run::Help,
-        docs: Docs {
-            summary: "Lists the subcommands.",
-            since: "7.0.0",
-            complexity: "O(1)",
-            syntax: "",
-            tips: &[],
-            key_uses: &[],
-        },
-    },
 ];
 
-fn failed(error: impl std::fmt::Display) -> CommandError {
+pub(super) fn failed(error: impl std::fmt::Display) -> CommandError {
     CommandError::text(format!("ERR {error}"))
 }
 
@@ -500,7 +324,7 @@ fn script_load(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Repl
 }
 
 /// True for the option of a flush, or for none; what is forgotten is always freed at once.
-fn is_flush(args: &Args<'_>) -> bool {
+pub(super) fn is_flush(args: &Args<'_>) -> bool {
     match args.get(2) {
         None => true,
         Some(mode) => {
@@ -517,104 +341,6 @@ fn script_flush(context: &mut ShardContext<'_>, args: &Args<'_>, reply: &mut Rep
         ));
     }
     context.scripts.flush();
-    reply.ok();
-    Ok(())
-}
-
-fn function_load(
-    context: &mut ShardContext<'_>,
-    args: &Args<'_>,
-    reply: &mut Reply<'_>,
-) -> Outcome {
-    let code_at = args.len() - 1;
-    let mut replaces = false;
-    for option in args.iter().take(code_at).skip(2) {
-        if !option.eq_ignore_ascii_case(b"replace") {
-            let option = String::from_utf8_lossy(option);
-            return Err(failed(format!("Unknown option given: {option}")));
-        }
-        replaces = true;
-    }
-    let name = context.scripts.load_library(args.at(code_at), replaces);
-    let name = name.map_err(failed)?;
-    keep_libraries(context)?;
-    reply.bulk(&name);
-    Ok(())
-}
-
-/// Keeps the libraries as they are now, before their change is answered.
-fn keep_libraries(context: &ShardContext<'_>) -> Outcome {
-    let Some(keeper) = &context.scripts.keeper else {
-        return Ok(());
-    };
-    let payload = libraries::dump(context.scripts.libraries.codes());
-    keeper(&payload).map_err(|reason| {
-        CommandError::text(format!(
-            "ERR the change is made, but would not survive a restart: {reason}"
-        ))
-    })
-}
-
-fn function_delete(
-    context: &mut ShardContext<'_>,
-    args: &Args<'_>,
-    reply: &mut Reply<'_>,
-) -> Outcome {
-    if !context.scripts.delete_library(args.at(2)) {
-        return Err(CommandError::Plain("Library not found"));
-    }
-    keep_libraries(context)?;
-    reply.ok();
-    Ok(())
-}
-
-fn function_flush(
-    context: &mut ShardContext<'_>,
-    args: &Args<'_>,
-    reply: &mut Reply<'_>,
-) -> Outcome {
-    if args.len() > 3 {
-        return Err(CommandError::Plain(
-            "unknown subcommand or wrong number of arguments for 'flush'. Try FUNCTION HELP.",
-        ));
-    }
-    if !is_flush(args) {
-        return Err(CommandError::Plain(
-            "FUNCTION FLUSH only supports SYNC|ASYNC option",
-        ));
-    }
-    context.scripts.clear_libraries();
-    keep_libraries(context)?;
-    reply.ok();
-    Ok(())
-}
-
-fn function_restore(
-    context: &mut ShardContext<'_>,
-    args: &Args<'_>,
-    reply: &mut Reply<'_>,
-) -> Outcome {
-    if args.len() > 4 {
-        return Err(CommandError::Plain(
-            "unknown subcommand or wrong number of arguments for 'restore'. Try FUNCTION HELP.",
-        ));
-    }
-    let policy = match args.get(3).map(<[u8]>::to_ascii_lowercase).as_deref() {
-        None | Some(b"append") => Policy::Append,
-        Some(b"replace") => Policy::Replace,
-        Some(b"flush") => Policy::Flush,
-        Some(_) => {
-            return Err(CommandError::Plain(
-                "Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.",
-            ));
-        }
-    };
-    let codes = libraries::restore(args.at(2), context.limits.string_bytes_max)?;
-    context
-        .scripts
-        .restore_libraries(&codes, policy)
-        .map_err(failed)?;
-    keep_libraries(context)?;
     reply.ok();
     Ok(())
 }

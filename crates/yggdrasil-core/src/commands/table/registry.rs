@@ -4,11 +4,10 @@ use crate::commands::families;
 use crate::commands::table::error::CommandError;
 use crate::commands::table::flags::Flags;
 use crate::commands::table::handler::Run;
-use crate::commands::table::key_use::KeyUse;
 use crate::commands::table::keys::Keys;
 use crate::commands::table::name_key::{NO_CONTAINER, NameKey, is_name};
 use crate::commands::table::spec::{Arity, CommandSpec, Docs, Group, Route};
-use crate::commands::table::{help, syntax};
+use crate::commands::table::{help, key_use::KeyUse, syntax};
 use crate::resp::{Args, Reply, Span};
 
 /// Every command that is written in Rust.
@@ -44,6 +43,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     families::databases::COMMANDS,
     families::session::COMMANDS,
     families::scripting::COMMANDS,
+    families::functions::COMMANDS,
 ];
 
 /// A row of a [`Registry`]: small, and valid as long as that.

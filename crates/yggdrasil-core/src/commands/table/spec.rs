@@ -166,6 +166,8 @@ pub enum Route {
     Together,
     /// Every shard, with the same arguments.
     AllShards(Join),
+    /// Every shard is held, and the worker of the client executes it alone, for the whole node.
+    Node,
     /// The shard that the cursor names, see [`scan`](crate::commands::scan).
     Scan,
     /// Every shard: one that has a key answers.
@@ -227,9 +229,12 @@ impl CommandSpec {
             && match self.route {
                 Route::Together | Route::AllShards(_) => true,
                 Route::Split(_) => self.keys.positions(args).nth(1).is_some(),
-                Route::Session | Route::Key | Route::Upload | Route::Scan | Route::RandomKey => {
-                    false
-                }
+                Route::Session
+                | Route::Key
+                | Route::Upload
+                | Route::Node
+                | Route::Scan
+                | Route::RandomKey => false,
             }
     }
 

@@ -7,6 +7,8 @@ mod durability;
 mod execute;
 mod kinds;
 mod later;
+mod learning;
+mod libraries;
 mod long_values;
 mod order;
 mod rests;
@@ -52,6 +54,10 @@ fn now_ms() -> u64 {
 
 /// The engines of all workers, and their clients.
 struct Node {
+    shape: NodeShape,
+    control: Control,
+    arenas: Vec<Segment>,
+    libraries: libraries::Store,
     engines: Vec<Engine>,
     clients: Vec<Client>,
     /// Replies to requests of Python commands, by their numbers.
@@ -81,12 +87,24 @@ impl Node {
         let arenas: Vec<_> = (0..shards)
             .map(|_| Segment::create("test", SHAPE.arena_bytes).unwrap())
             .collect();
-        let engines = (0..shards).map(|me| engine(me, &shape, &control, &arenas, options));
-        Self {
-            engines: engines.collect(),
+        let mut node = Self {
+            shape,
+            control,
+            arenas,
+            libraries: libraries::Store::default(),
+            engines: Vec::new(),
             clients: Vec::new(),
             executed: Vec::new(),
-        }
+        };
+        node.engines = (0..shards).map(|me| node.new_engine(me, options)).collect();
+        node
+    }
+
+    fn new_engine(&self, me: usize, options: &[(&str, &str)]) -> Engine {
+        let mut engine = engine(me, &self.shape, &self.control, &self.arenas, options);
+        let libraries = Box::new(self.libraries.clone());
+        engine.share_libraries(libraries).unwrap();
+        engine
     }
 
     fn connect(&mut self, worker: usize) -> ClientId {
