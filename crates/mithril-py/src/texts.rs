@@ -4,7 +4,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::buffer::Input;
+use crate::buffer::{Input, Unwritten, new_bytes};
 use crate::values::bounds;
 
 /// The texts of an Arrow array that are kept, where `kept` has a byte for each: their offsets, of the width that they had,
@@ -28,23 +28,19 @@ pub fn keep_texts<'py>(
         length += pair[1] - pair[0];
         ends.extend_from_slice(&usize::to_le_bytes(length)[..width]);
     }
-    let bytes = PyBytes::new_with(py, length, |target| {
+    let bytes = new_bytes(py, length, |target| {
         py.detach(|| copy(data, &bounds, kept, target));
-        Ok(())
     })?;
     Ok((PyBytes::new(py, &ends), bytes))
 }
 
 /// Copies the texts that are kept, those that follow each other at once.
-fn copy(data: &[u8], bounds: &[usize], kept: &[u8], mut target: &mut [u8]) {
+fn copy(data: &[u8], bounds: &[usize], kept: &[u8], target: &mut Unwritten<'_>) {
     let mut start = 0;
     for run in kept.chunk_by(|left, right| (*left == 0) == (*right == 0)) {
         let end = start + run.len();
         if run[0] != 0 {
-            let texts = &data[bounds[start]..bounds[end]];
-            let (place, rest) = target.split_at_mut(texts.len());
-            place.copy_from_slice(texts);
-            target = rest;
+            target.push(&data[bounds[start]..bounds[end]]);
         }
         start = end;
     }

@@ -21,18 +21,24 @@ macro_rules! values {
     }};
 }
 
+/// Values as Python bytes, little-endian.
 macro_rules! bytes_of {
     ($py:expr, $values:expr) => {{
-        let values = &$values;
-        PyBytes::new_with($py, size_of_val(values.as_slice()), |target| {
-            let (target, _) = target.as_chunks_mut();
-            for (target, value) in target.iter_mut().zip(values) {
-                *target = value.to_le_bytes();
+        let values = $values.as_slice();
+        $crate::buffer::new_bytes($py, size_of_val(values), |target| {
+            for values in values.chunks($crate::values::CHUNK) {
+                let mut bytes = [[0; _]; $crate::values::CHUNK];
+                for (bytes, value) in bytes.iter_mut().zip(values) {
+                    *bytes = value.to_le_bytes();
+                }
+                target.push(bytes[..values.len()].as_flattened());
             }
-            Ok(())
         })
     }};
 }
+
+/// Values that become bytes together.
+pub(crate) const CHUNK: usize = 256;
 
 pub(crate) use bytes_of;
 pub(crate) use values;

@@ -76,6 +76,27 @@ def test_a_row_group_that_is_large_against_memory_is_read_in_parts(
     assert report.documents == table.num_rows
 
 
+@pytest.mark.parametrize("mark", [False, True])
+@pytest.mark.parametrize("method", ["exact,minhash", "exact,minhash,substring"])
+def test_long_row_groups_are_as_short_ones(tmp_path: Path, mark: bool, method: str) -> None:
+    """Texts of a long row group lie in several pieces."""
+    texts: list[str | None] = [*planted(12, 1800, 800)]
+    texts[1030] = texts[2040] = None
+    table = pa.table({"id": range(len(texts)), "text": texts, "note": [f"note {text}"[:30] for text in texts]})
+    reports = []
+    for name, rows in (("long", len(texts)), ("short", 900)):
+        pq.write_table(table, tmp_path / f"{name}.parquet", row_group_size=rows)
+        options: dict[str, Any] = {"mark": mark, "method": method, "substring_bytes": 60}
+        reports.append(deduplicate(str(tmp_path / f"{name}.parquet"), str(tmp_path / "out"), **options))
+    long, short = (pq.read_table(tmp_path / "out" / f"{name}.parquet") for name in ("long", "short"))
+    assert long == short
+    assert reports[0].largest == reports[1].largest
+    assert reports[0].removed_minhash > 100
+    assert long.select(["id", "note"]) == table.select(["id", "note"]).take(long["id"])
+    if method == "exact,minhash":
+        assert long["text"] == table.take(long["id"])["text"]
+
+
 @pytest.mark.parametrize("suffix", COMPRESS)
 @pytest.mark.parametrize("block_bytes", [1024, 8 << 20])
 def test_json_lines_are_kept_byte_for_byte(

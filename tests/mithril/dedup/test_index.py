@@ -77,6 +77,27 @@ def test_a_query_adds_nothing(url: str) -> None:
         assert index.statistics().bytes > 0
 
 
+def test_sketches_of_many_documents_are_kept_apart(url: str) -> None:
+    """On a server a string has the sketches of 1024 documents; one batch reaches over its end."""
+    texts = [" ".join(f"w{number}x{word}" for word in range(40)) for number in range(1100)]
+    with open_index(url, **OPTIONS) as index:
+        for part in (texts[:1000], texts[1000:]):
+            assert index.add(pa.array(part)).new.all()
+        changed = [text.rsplit(" ", 1)[0] + " other" for text in texts[990:1060]]
+        matches = index.query(pa.array(changed))
+    assert matches.duplicate_of.tolist() == list(range(990, 1060))
+
+
+def test_documents_that_share_bands_and_are_not_alike_are_new(url: str) -> None:
+    words = [f"w{number}" for number in range(80)]
+    halves = [" ".join(words[:40]), " ".join(words[20:60]), " ".join(words[40:])]
+    with open_index(url, threshold=0.9, bands=64, rows=1, capacity=1000) as index:
+        assert index.add(pa.array(halves)).new.all()
+        matches = index.query(pa.array([halves[1] + " more"]))
+        assert matches.duplicate_of.tolist() == [1]
+        assert index.query(pa.array([halves[1] + halves[2]])).new.all()
+
+
 def test_an_index_keeps_its_shape(url: str) -> None:
     with pytest.raises(NotFoundError, match="no index of documents"):
         open_index(url, create=False)
@@ -184,3 +205,15 @@ def test_a_damaged_index_is_named(tmp_path: Path) -> None:
     (tmp_path / "index" / "index.json").write_text("{}")
     with pytest.raises(DamagedError, match="shape of the index cannot be read"):
         open_index(str(tmp_path / "index"))
+
+
+def test_a_changed_byte_of_an_index_is_noticed(tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    _filled(folder).close()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        whole = path.read_bytes()
+        for at in range(0, len(whole), max(len(whole) // 9, 1)):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+            with pytest.raises(DamagedError), open_index(str(folder)) as index:
+                index.query(pa.array(["some text of a few words here", "of a few words here another"]))
+        path.write_bytes(whole)

@@ -14,6 +14,7 @@ import pytest
 
 from mithril.core.errors import ConfigError, InputError
 from mithril.dedup import deduplicate, deduplicate_table, rethreshold
+from mithril.dedup.work import Work
 
 TEXTS = ["a b c", "a b c", "A b c", "d", "a b c", "e", "e"]
 SCORES = [1, None, 5, None, 5, None, -2]
@@ -28,6 +29,13 @@ def kept(scores: Any, **options: Any) -> list[int]:
 @pytest.mark.parametrize(("keep", "expected"), [("highest", HIGHEST), ("lowest", LOWEST), ("first", [0, 3, 5])])
 def test_the_first_document_with_the_best_value_is_kept(keep: str, expected: list[int]) -> None:
     assert kept(SCORES, keep=keep) == expected
+
+
+def test_marks_name_the_document_that_is_kept_instead() -> None:
+    table = pa.table({"text": TEXTS, "score": SCORES})
+    marked, _ = deduplicate_table(table, keep="highest", keep_column="score", mark=True)
+    assert marked["dedup_duplicate_of"].to_pylist() == [2, 2, None, None, 2, 6, None]
+    assert marked["dedup_cluster"].to_pylist() == [0, 0, 0, 3, 0, 5, 5]
 
 
 DAYS = [None if score is None else dt.date(2026, 1, 10) + dt.timedelta(score) for score in SCORES]
@@ -131,3 +139,25 @@ def test_kept_work_has_the_column_that_it_was_run_with(tmp_path: Path) -> None:
     assert found == [HIGHEST, LOWEST, [0, 3, 5]]
     with pytest.raises(ConfigError, match="the run there read no column 'other'; run again from the inputs"):
         rethreshold(work, dry_run=True, keep_column="other")
+
+
+def test_a_run_that_ended_early_goes_on_with_the_values_of_whole_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, work = str(tmp_path / "in.parquet"), str(tmp_path / "work")
+    pq.write_table(pa.table({"text": TEXTS, "score": SCORES, "number": range(len(TEXTS))}), path, row_group_size=3)
+    options: dict[str, Any] = {"work": work, "keep": "highest", "keep_column": "score", "threads": 1}
+
+    def ends(self: Work, source: int, rows: int) -> None:
+        if self.documents:
+            raise KeyboardInterrupt
+        add_chunk(self, source, rows)
+        self.rows[source].append(rows)
+
+    add_chunk = Work.add_chunk
+    monkeypatch.setattr(Work, "add_chunk", ends)
+    with pytest.raises(KeyboardInterrupt):
+        deduplicate(path, str(tmp_path / "out"), **options)
+    monkeypatch.undo()
+    deduplicate(path, str(tmp_path / "out"), **options)
+    assert pq.read_table(tmp_path / "out" / "in.parquet")["number"].to_pylist() == HIGHEST

@@ -85,7 +85,7 @@ def test_a_run_that_repeats_itself_is_one_range() -> None:
     settings = load(DedupSettings, {**OPTIONS, "memory_bytes": 1 << 20}).settings
     lengths = pa.compute.binary_length(texts).to_numpy().astype("int64")
     with Spill("") as spill, Progress("compare", None, lambda _: None) as done:
-        found = find_repeats([(0, texts)], lengths, lengths > 0, settings, spill, done)
+        found = find_repeats([(0, [texts])], lengths, lengths > 0, settings, spill, done)
     assert found.starts.tolist() == [len(NOTICE), len(NOTICE) * 3000 + 20]
     assert found.ends.tolist() == [len(NOTICE) * 3000, len(NOTICE) * 3000 + 50_000]
 

@@ -11,7 +11,8 @@ pub fn for_each_equal<H: Copy + Ord>(
     hash: impl Fn(u32) -> H,
     mut found: impl FnMut(&[(H, u32)]),
 ) {
-    let order = ordered(documents, upper);
+    let candidates = repeated(documents, &upper);
+    let order = ordered(candidates.iter().copied(), upper);
     let mut equal: Vec<(H, u32)> = Vec::new();
     for run in order
         .chunk_by(|left, right| left >> 32 == right >> 32)
@@ -26,6 +27,38 @@ pub fn for_each_equal<H: Copy + Ord>(
             .filter(|run| run.len() > 1)
             .for_each(&mut found);
     }
+}
+
+/// Bits of the tables of hashes for each document: one in eight seems to be met twice that is not.
+const TABLE_BITS: usize = 8;
+const WORD_BITS: usize = u64::BITS as usize;
+
+/// The documents whose hash is met twice, and some that seem so: most hashes are met once, and need not be sorted.
+fn repeated(
+    documents: impl ExactSizeIterator<Item = u32> + Clone,
+    upper: impl Fn(u32) -> u32,
+) -> Vec<u32> {
+    let bits = (documents.len() * TABLE_BITS)
+        .next_power_of_two()
+        .max(WORD_BITS);
+    let shift = u32::BITS.saturating_sub(bits.ilog2());
+    let mut table = vec![[0_u64; 2]; bits / WORD_BITS];
+    let place = |document| {
+        let bit = (upper(document) >> shift) as usize;
+        (bit / WORD_BITS, 1_u64 << (bit % WORD_BITS))
+    };
+    for document in documents.clone() {
+        let (word, bit) = place(document);
+        let [once, twice] = &mut table[word];
+        *twice |= *once & bit;
+        *once |= bit;
+    }
+    documents
+        .filter(|&document| {
+            let (word, bit) = place(document);
+            table[word][1] & bit != 0
+        })
+        .collect()
 }
 
 /// The highest bits of each hash with the number of its document in one word, in order: little is moved, and most differ

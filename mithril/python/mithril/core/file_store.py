@@ -164,6 +164,10 @@ class _FileReader(Reader):
     def readinto(self, buffer: object) -> int:
         return self._file.readinto(buffer)  # type: ignore[arg-type]
 
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to so many bytes. The way by `readinto` would copy them."""
+        return self._file.read(size)
+
     def close(self) -> None:
         if not self.closed:
             self._file.close()

@@ -1,7 +1,7 @@
 """Chunks of documents, and what reads and writes them."""
 
 import abc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,8 +27,8 @@ def mark_names(repeats: bool) -> tuple[str, ...]:
 class Chunk:
     """Documents that are read together."""
 
-    texts: Any
-    """A pyarrow array of the texts."""
+    pieces: Sequence[Any]
+    """The texts, in pyarrow arrays one after the other."""
     content: Any
     """The whole documents, as their source writes them again; None where only the texts were asked for."""
     bytes: int
@@ -40,7 +40,7 @@ class Chunk:
     @property
     def rows(self) -> int:
         """The number of documents."""
-        return len(self.texts)
+        return sum(map(len, self.pieces))
 
 
 @dataclass(frozen=True, slots=True)

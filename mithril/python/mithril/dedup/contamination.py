@@ -10,7 +10,7 @@ from mithril.dedup.chunks import Chunk
 from mithril.dedup.inputs import find
 from mithril.dedup.ordered import in_order
 from mithril.dedup.settings import DedupSettings
-from mithril.dedup.texts import Place, place_of
+from mithril.dedup.texts import Place, joined, place_of
 
 
 def ngrams_of_evaluation(settings: DedupSettings, core: CoreSettings) -> _kernels.NgramSet | None:
@@ -34,5 +34,5 @@ def ngrams_of_evaluation(settings: DedupSettings, core: CoreSettings) -> _kernel
 
 
 def _made(make: Callable[[Place], bytes], read: Callable[[], Chunk]) -> tuple[bytes, int]:
-    texts = read().texts
+    texts = joined(read().pieces)
     return make(place_of(texts)), len(texts) - texts.null_count

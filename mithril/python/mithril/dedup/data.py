@@ -34,7 +34,7 @@ def deduplicate_table(data: Any, *, mark: bool = False, **options: Any) -> tuple
     parts, first = [], 0
     for read in source.chunks(settings.column, whole=True):
         chunk = read()
-        parts.append(judged(chunk.content, settings.column, judge.verdicts(first, chunk.texts)))
+        parts.append(judged(chunk.content, settings.column, judge.verdicts(first, chunk)))
         first += chunk.rows
     return _like(data, pa.concat_tables(parts) if parts else table), report
 

@@ -17,6 +17,7 @@ from mithril.dedup.inputs import InputFile, find
 from mithril.dedup.ordered import in_order
 from mithril.dedup.settings import DedupSettings
 from mithril.dedup.sink import SinkFile
+from mithril.dedup.texts import joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def _read(
 
 def _made(index: DocumentIndex, read: Callable[[], Chunk]) -> tuple[Chunk, Entries]:
     chunk = read()
-    return chunk, index.entries(chunk.texts)
+    return chunk, index.entries(joined(chunk.pieces))
 
 
 def _count(report: IndexReport, matches: Matches, chunk: Chunk, done: Progress) -> None:

@@ -94,7 +94,7 @@ class ParquetSource(FileSource):
                 # Texts of a whole row group would be moved again and again as they grow; of parts, once.
                 columns = None if whole else self._of(column, score)
                 batches = file.iter_batches(_BATCH_ROWS, row_groups=[index], columns=columns, use_threads=False)
-                table = pa.Table.from_batches(list(batches), self._read_schema(columns)).combine_chunks()
+                table = _combined(pa.Table.from_batches(list(batches), self._read_schema(columns)))
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{self.name}: row group {index} cannot be read: {error}") from error
         return chunk_of(table, column, score, self.name, table.nbytes, whole=whole)
@@ -106,6 +106,12 @@ class ParquetSource(FileSource):
         group = self._metadata.row_group(0)
         columns = [group.column(index) for index in range(group.num_columns)]
         return {column.path_in_schema: _COMPRESSIONS.get(column.compression, "zstd") for column in columns}
+
+
+def _combined(table: pa.Table) -> pa.Table:
+    """The table with each column in one piece, but for texts: they stay where they are."""
+    columns = [column if is_text(column.type) else column.combine_chunks() for column in table.columns]
+    return pa.Table.from_arrays(columns, schema=table.schema)
 
 
 _COMPRESSIONS = {"UNCOMPRESSED": "none", "SNAPPY": "snappy", "GZIP": "gzip", "BROTLI": "brotli", "LZ4": "lz4"}

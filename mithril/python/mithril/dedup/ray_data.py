@@ -117,7 +117,7 @@ class _Sign:
             shingles.extend(more)
             return len(shingles) - len(more)
 
-        columns = sign_texts(chunk.texts, self._signing, keep)
+        columns = sign_texts(chunk.pieces, self._signing, keep)
         if chunk.scores is not None:
             columns[SCORES].append(chunk.scores.tobytes())
         found: dict[str, Any] = {name: b"".join(parts) for name, parts in columns.items()}

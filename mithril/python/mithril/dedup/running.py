@@ -1,7 +1,7 @@
 """A run: read, cluster, write, report."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -146,8 +146,8 @@ def judged_sources(sources: Sequence[Source], settings: DedupSettings, mark: boo
                 repeats = find_repeats(texts, read.lengths, clustering.is_kept, settings, spill, done)
     judge = Judge(clustering, repeats, mark)
     samples = Samples(clustering, tokens=settings.tokens)
-    for first, texts in _held_texts(sources, settings):
-        samples.look(first, texts)
+    for first, pieces in _held_texts(sources, settings):
+        samples.look(first, pieces)
     report = _report(read, clustering, judge, repeats, settings, samples, [], [], started, dry_run=False)
     return judge, read, report
 
@@ -159,13 +159,13 @@ def report_of(read: Scan, clustering: Clustering, settings: DedupSettings) -> Re
     return _report(read, clustering, judge, None, settings, samples, [], [], time.monotonic(), dry_run=False)
 
 
-def _held_texts(sources: Sequence[Source], settings: DedupSettings) -> Any:
+def _held_texts(sources: Sequence[Source], settings: DedupSettings) -> Iterator[tuple[int, Sequence[Any]]]:
     first = 0
     for source in sources:
         for read in source.chunks(settings.column, whole=False):
-            texts = read().texts
-            yield first, texts
-            first += len(texts)
+            chunk = read()
+            yield first, chunk.pieces
+            first += chunk.rows
 
 
 def _check(store: Store, files: Sequence[InputFile], mark: bool, overwrite: bool) -> None:

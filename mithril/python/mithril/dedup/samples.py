@@ -1,5 +1,6 @@
 """Samples of the largest clusters."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,12 +36,14 @@ class Samples:
         """True where a document among `count` from `first` on is wanted."""
         return bool(np.any((self._wanted >= first) & (self._wanted < first + count)))
 
-    def look(self, first: int, texts: Any) -> None:
-        """Takes the texts that are wanted out of those from `first` on."""
-        for number in self._wanted[(self._wanted >= first) & (self._wanted < first + len(texts))]:
-            text = texts[int(number) - first].as_buffer()
-            beginning = text.to_pybytes()[: 4 * _CHARACTERS] if text is not None else b""
-            self._texts[int(number)] = self._shown(beginning)[:_CHARACTERS]
+    def look(self, first: int, pieces: Sequence[Any]) -> None:
+        """Takes the texts that are wanted out of those from `first` on, in arrays one after the other."""
+        for texts in pieces:
+            for number in self._wanted[(self._wanted >= first) & (self._wanted < first + len(texts))]:
+                text = texts[int(number) - first].as_buffer()
+                beginning = text.to_pybytes()[: 4 * _CHARACTERS] if text is not None else b""
+                self._texts[int(number)] = self._shown(beginning)[:_CHARACTERS]
+            first += len(texts)
 
     def _shown(self, beginning: bytes) -> str:
         if self._tokens:

@@ -18,7 +18,7 @@ from mithril.dedup.ordered import in_order
 from mithril.dedup.plan import Plan
 from mithril.dedup.settings import DOCUMENT_BYTES, DedupSettings
 from mithril.dedup.spill import Spill
-from mithril.dedup.texts import lengths_of, place_of
+from mithril.dedup.texts import Place, lengths_of, place_of
 from mithril.dedup.work import Work
 
 DOCUMENTS_MAX = (1 << 32) - 1
@@ -172,15 +172,14 @@ def _sign(read: Callable[[], Chunk], signing: Signing, spill: Spill, name: str, 
     chunk = read()
     settings.check_chunk(name, chunk.bytes)
     check_kind(chunk, name, settings)
-    texts = chunk.texts
     # The longest column goes at once, in whatever order the threads come.
-    columns = sign_texts(texts, signing, partial(spill.append, SHINGLES))
+    columns = sign_texts(chunk.pieces, signing, partial(spill.append, SHINGLES))
     if chunk.scores is not None:
         columns[SCORES].append(chunk.scores.tobytes())
     text_bytes = sum(int(np.frombuffer(part, np.uint32).sum(dtype=np.int64)) for part in columns[LENGTHS])
     present = any(any(part) for part in columns[PRESENT])
     if chunk.content is None:
-        chunk = Chunk(_Counted(len(texts)), None, 0)
+        chunk = Chunk([_Counted(chunk.rows)], None, 0)
     return _Signed(chunk, text_bytes, present, columns)
 
 
@@ -191,15 +190,14 @@ def check_kind(chunk: Chunk, name: str, settings: DedupSettings) -> None:
         raise InputError(f"{name}: column {settings.column!r} holds {found}; set shingle_unit to {needed}")
 
 
-def sign_texts(texts: Any, signing: Signing, keep: Callable[[bytes], int]) -> dict[str, list[bytes]]:
+def sign_texts(pieces: Sequence[Any], signing: Signing, keep: Callable[[bytes], int]) -> dict[str, list[bytes]]:
     """Parts of the columns of some texts, in order. `keep` takes shingles, and gives the position of the first byte."""
-    present = np.ones(len(texts), np.bool_) if not texts.null_count else ~np.asarray(texts.is_null())
-    whole = place_of(texts)
     columns: dict[str, list[bytes]] = defaultdict(list)
-    columns[LENGTHS].append(lengths_of(whole).tobytes())
-    columns[PRESENT].append(present.tobytes())
-    for first in range(0, len(texts), _SLICE_ROWS):
-        place = (*whole[:3], whole[3] + first, min(_SLICE_ROWS, len(texts) - first))
+    for texts in pieces:
+        present = np.ones(len(texts), np.bool_) if not texts.null_count else ~np.asarray(texts.is_null())
+        columns[LENGTHS].append(lengths_of(place_of(texts)).tobytes())
+        columns[PRESENT].append(present.tobytes())
+    for place in _slices(pieces):
         if signing.evaluation is not None:
             columns[OVERLAPS].append(signing.evaluation.count(place))
         if signing.plan is None:
@@ -213,6 +211,14 @@ def sign_texts(texts: Any, signing: Signing, keep: Callable[[bytes], int]) -> di
         for index in range(signing.plan.bands):
             columns[band(index)].append(by_band[index].tobytes())
     return columns
+
+
+def _slices(pieces: Sequence[Any]) -> Iterator[Place]:
+    """The places of texts that are signed together."""
+    for texts in pieces:
+        offsets, width, data, start, count = place_of(texts)
+        for first in range(0, count, _SLICE_ROWS):
+            yield offsets, width, data, start + first, min(_SLICE_ROWS, count - first)
 
 
 def collected(spill: Spill, plan: Plan | None, rows: list[list[int]]) -> Scan:

@@ -1,7 +1,7 @@
 """Runs of bytes that stand in an earlier document, or earlier in the same one."""
 
 import mmap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from mithril.core.progress import Progress
 from mithril.dedup.chunks import Booleans, Integers
 from mithril.dedup.settings import DedupSettings
 from mithril.dedup.spill import Spill
-from mithril.dedup.texts import Place, bytes_of, lengths_of, mask, place_of, validity
+from mithril.dedup.texts import Place, bytes_of, joined, lengths_of, mask, place_of, validity
 
 TEXT = "text"
 # Bytes of memory for an anchor, and for a window that is looked at.
@@ -59,7 +59,7 @@ class Repeats:
 
 
 def find_repeats(
-    texts: Iterable[tuple[int, Any]],
+    texts: Iterable[tuple[int, Sequence[Any]]],
     lengths: npt.NDArray[np.uint32],
     kept: Booleans,
     settings: DedupSettings,
@@ -70,7 +70,8 @@ def find_repeats(
     sizes = np.where(kept, lengths, 0).astype(np.int64)
     places = np.concatenate(([0], np.cumsum(sizes)))
     spill.truncate(TEXT, 0)
-    for first, chunk in texts:
+    for first, pieces in texts:
+        chunk = joined(pieces)
         spill.append(TEXT, bytes_of(place_of(chunk.filter(mask(kept[first : first + len(chunk)])))))
         progress.add(int(lengths[first : first + len(chunk)].sum(dtype=np.int64)))
     if spill.size(TEXT) != places[-1]:

@@ -21,8 +21,8 @@ def chunk_of(table: Any, column: str, score: str, where: str, size: int, *, whol
     """The documents of a table; with their scores where a column of them is named."""
     texts = table.column(column)
     scores = scores_of(table.column(score), f"{where}: column {score!r}") if score else None
-    found = texts_of(texts, f"{where}: column {column!r}")
-    return Chunk(found, table if whole else None, size, _is_list(texts.type), scores)
+    pieces = pieces_of(texts, f"{where}: column {column!r}")
+    return Chunk(pieces, table if whole else None, size, _is_list(texts.type), scores)
 
 
 def check_columns(names: Sequence[str], where: str, *wanted: str) -> None:
@@ -47,11 +47,11 @@ def _is_list(kind: Any) -> bool:
     return bool((pa.types.is_list(kind) or pa.types.is_large_list(kind)) and pa.types.is_integer(kind.value_type))
 
 
-def texts_of(column: Any, where: str) -> Any:
-    """A column of texts, or of lists of tokens, as one array with offsets. Views and dictionaries become plain."""
+def pieces_of(column: Any, where: str) -> Sequence[Any]:
+    """A column of texts, or of lists of tokens, as arrays with offsets. Views and dictionaries become plain."""
     kind = column.type
     if _is_list(kind):
-        return _token_bytes(column, where)
+        return (_token_bytes(column, where),)
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
         column = column.cast(kind)
@@ -62,13 +62,7 @@ def texts_of(column: Any, where: str) -> Any:
         raise InputError(
             f"{where} holds {column.type}; a column of strings, binary values or lists of tokens is needed"
         )
-    if isinstance(column, pa.Array):
-        return column
-    if column.num_chunks == 1:
-        return column.chunk(0)
-    # Together the chunks may pass the 2 GB that short offsets reach.
-    wide = pa.large_string() if types.is_string(column.type) else pa.large_binary()
-    return pa.concat_arrays([chunk.cast(wide) for chunk in column.chunks]) if column.num_chunks else pa.array([], wide)
+    return column.chunks if isinstance(column, pa.ChunkedArray) else (column,)
 
 
 def _token_bytes(column: Any, where: str) -> Any:
@@ -186,8 +180,11 @@ def filtered(table: Any, kept: Booleans) -> Any:
 
 
 def _filtered_column(column: Any, kept: Booleans) -> Any:
-    if column.num_chunks == 1 and is_text(column.type):
-        return kept_texts(column.chunk(0), kept)
+    if is_text(column.type):
+        ends = np.cumsum([len(piece) for piece in column.chunks], dtype=np.int64)
+        parts = np.split(kept, ends[:-1])
+        pieces = [kept_texts(piece, part) for piece, part in zip(column.chunks, parts, strict=True)]
+        return pa.chunked_array(pieces, column.type)
     if column.num_chunks == 1 and is_number(column.type):
         return kept_numbers(column.chunk(0), kept)
     try:

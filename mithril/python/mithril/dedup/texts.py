@@ -1,5 +1,6 @@
 """Texts of pyarrow arrays as the kernels take them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,15 @@ def is_number(kind: pa.DataType) -> bool:
     types = pa.types
     is_one = types.is_integer(kind) or types.is_floating(kind) or types.is_temporal(kind)
     return bool(is_one and kind.bit_width in _NUMBER_BITS)
+
+
+def joined(pieces: Sequence[Any]) -> Any:
+    """Texts in one array."""
+    if len(pieces) == 1:
+        return pieces[0]
+    # Together they may pass the 2 GB that short offsets reach.
+    wide = pa.large_string() if any(pa.types.is_string(piece.type) for piece in pieces) else pa.large_binary()
+    return pa.concat_arrays([piece.cast(wide) for piece in pieces]) if pieces else pa.array([], wide)
 
 
 def place_of(texts: Any) -> Place:

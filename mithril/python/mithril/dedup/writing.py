@@ -18,7 +18,7 @@ from mithril.dedup.scan import Scan
 from mithril.dedup.settings import DedupSettings
 from mithril.dedup.sink import SinkFile
 from mithril.dedup.substring import Repeats
-from mithril.dedup.texts import mask
+from mithril.dedup.texts import joined, mask
 from mithril.dedup.work import Work
 
 
@@ -38,17 +38,17 @@ class Judge:
         """True where repeats are cut out."""
         return self._repeats is not None
 
-    def verdicts(self, first: int, texts: Any) -> Verdicts:
-        """The verdicts on documents from `first` on, with their texts."""
-        part = slice(first, first + len(texts))
+    def verdicts(self, first: int, chunk: Chunk) -> Verdicts:
+        """The verdicts on the documents of a chunk, from `first` on."""
+        part = slice(first, first + chunk.rows)
         distinct, kept = self._distinct[part], self.kept[part]
         if self._repeats is None:
-            return Verdicts(kept, self._marks(first, len(texts), None) if self._mark else None)
-        cut, repeats = self._repeats.of(first, texts.filter(mask(distinct)))
+            return Verdicts(kept, self._marks(first, chunk.rows, None) if self._mark else None)
+        cut, repeats = self._repeats.of(first, joined(chunk.pieces).filter(mask(distinct)))
         if self._mark:
             places = np.cumsum(distinct) - 1
-            ranges = [repeats[places[row]] if distinct[row] else [] for row in range(len(texts))]
-            return Verdicts(kept, self._marks(first, len(texts), ranges))
+            ranges = [repeats[places[row]] if distinct[row] else [] for row in range(chunk.rows)]
+            return Verdicts(kept, self._marks(first, chunk.rows, ranges))
         still = kept[distinct]
         changed = np.fromiter(map(bool, repeats), np.bool_, len(repeats))
         return Verdicts(kept, None, cut.filter(mask(still)), changed[still])
@@ -98,13 +98,13 @@ class Writing:
         for _ in in_order(tasks, workers if wide else 1):
             pass
 
-    def texts(self, files: Sequence[InputFile]) -> Iterator[tuple[int, Any]]:
-        """The texts of all documents, by chunks with their first number."""
+    def texts(self, files: Sequence[InputFile]) -> Iterator[tuple[int, Sequence[Any]]]:
+        """The texts of all documents, in arrays, by chunks with their first number."""
         for index, file in enumerate(files):
             for first, chunk in self._chunks(
                 index, file, self._settings.workers_for(file.source.chunk_bytes(), self._read.documents), whole=False
             ):
-                yield first, chunk.texts
+                yield first, chunk.pieces
 
     def _file(
         self, index: int, file: InputFile, store: Store | None, mark: bool, overwrite: bool, threads: int
@@ -123,7 +123,7 @@ class Writing:
             try:
                 for start, chunk in chunks:
                     self._look(start, chunk)
-                    writer.write(chunk, self._judge.verdicts(start, chunk.texts))
+                    writer.write(chunk, self._judge.verdicts(start, chunk))
             except BaseException:
                 sink.dropped = True
                 raise
@@ -133,7 +133,7 @@ class Writing:
             self._work.add_written(file.name)
 
     def _look(self, first: int, chunk: Chunk) -> None:
-        self._samples.look(first, chunk.texts)
+        self._samples.look(first, chunk.pieces)
         self._progress.add(int(self._read.lengths[first : first + chunk.rows].sum(dtype=np.int64)))
 
     def _chunks(self, index: int, file: InputFile, threads: int, whole: bool) -> Iterator[tuple[int, Chunk]]:

@@ -20,6 +20,8 @@ const END: u8 = 0xff;
 const UNKNOWN: u16 = u16::MAX;
 /// Bytes of a listpack without elements.
 pub const EMPTY_BYTES: usize = HEADER_BYTES + 1;
+/// Bytes from which a pack is searched for the bytes of a text before its entries are.
+const SCANNED_BYTES_MIN: usize = 128;
 /// The most bytes of a listpack that Redis makes or reads.
 pub const PACK_BYTES_MAX: usize = 1 << 30;
 
@@ -193,9 +195,20 @@ impl<'a> Listpack<'a> {
     /// of fields and values.
     pub fn find(self, sought: Element<'_>, from: usize, skip: usize) -> Option<usize> {
         match sought {
-            Element::Str(text) if element::is_short_text(text) => self.find_text(text, from, skip),
+            Element::Str(text) if element::is_short_text(text) => self
+                .may_have(text, from)
+                .then(|| self.find_text(text, from, skip))
+                .flatten(),
             _ => self.find_any(sought, from, skip),
         }
+    }
+
+    /// False where the bytes of a text that is no number do not stand behind a place: then no entry has them. Looking at
+    /// all bytes by vectors takes a fraction of the time that going from entry to entry does, unless there are few.
+    #[inline]
+    fn may_have(self, text: &[u8], from: usize) -> bool {
+        let rest = self.bytes.get(from..).unwrap_or_default();
+        rest.len() < SCANNED_BYTES_MIN || memchr::memmem::find(rest, text).is_some()
     }
 
     fn find_any(self, sought: Element<'_>, from: usize, skip: usize) -> Option<usize> {
@@ -390,12 +403,17 @@ impl ListpackBuf {
 
     /// The pack of bytes that were made here, or checked before.
     pub fn trusted(bytes: Vec<u8>) -> Self {
-        if bytes.len() < EMPTY_BYTES {
+        Self::trusted_behind(bytes, 0)
+    }
+
+    /// The pack that begins at a place in such bytes. What stands before it is room.
+    pub fn trusted_behind(bytes: Vec<u8>, start: usize) -> Self {
+        if bytes.len() < start + EMPTY_BYTES {
             return Self::new();
         }
         Self {
             memory: bytes,
-            start: 0,
+            start,
         }
     }
 
@@ -413,6 +431,17 @@ impl ListpackBuf {
     pub fn into_bytes(mut self) -> Vec<u8> {
         self.memory.drain(..self.start);
         self.memory
+    }
+
+    /// The bytes of the pack behind another one. Where there is room for that, nothing is moved.
+    pub fn into_bytes_behind(mut self, first: u8) -> Vec<u8> {
+        if self.start == 0 {
+            self.memory.insert(0, first);
+            return self.memory;
+        }
+        self.start -= 1;
+        self.memory[self.start] = first;
+        self.into_bytes()
     }
 
     /// Gives back memory beyond what the bytes need.

@@ -146,22 +146,22 @@ pub(super) struct Small {
 impl Small {
     /// Takes the bytes of an entry, until [`Small::close`].
     pub(super) fn open(packed: &mut Vec<u8>) -> Self {
-        let mut bytes = std::mem::take(packed);
-        let has_times = !bytes.is_empty() && bytes.remove(0) == format::TRIPLES;
+        let bytes = std::mem::take(packed);
+        let has_times = bytes.first() == Some(&format::TRIPLES);
         Self {
-            pack: ListpackBuf::trusted(bytes),
+            pack: ListpackBuf::trusted_behind(bytes, 1),
             has_times,
         }
     }
 
     pub(super) fn close(self, packed: &mut Vec<u8>) {
         let is_empty = self.pack.view().is_empty();
-        *packed = self.pack.into_bytes();
+        let times = [format::PAIRS, format::TRIPLES];
+        *packed = self
+            .pack
+            .into_bytes_behind(times[usize::from(self.has_times)]);
         if is_empty {
             packed.clear();
-        } else {
-            let times = [format::PAIRS, format::TRIPLES];
-            packed.insert(0, times[usize::from(self.has_times)]);
         }
     }
 

@@ -141,6 +141,31 @@ fn fields_are_found_between_values() {
     assert_eq!(view.find(Element::of(b"a"), view.end(), 0), None);
 }
 
+/// In packs so long that they are searched for the bytes of a text first.
+#[test]
+fn texts_are_found_among_many() {
+    // What is absent may stand within another text, and an entry may have its length in more bytes than it needs.
+    let mut body = b"\x86before\x07\x85x7f3y\x06".to_vec();
+    for number in 0..40 {
+        body.extend([0x83, b'f', b'0' + number / 10, b'0' + number % 10, 4]);
+    }
+    body.extend(b"\xe0\x04long\x06");
+    let total = (EMPTY_BYTES + body.len()) as u32;
+    let bytes = [&total.to_le_bytes()[..], &[43, 0], &body, &[END]].concat();
+    let view = Listpack::parse(&bytes).unwrap();
+    assert!(bytes.len() > SCANNED_BYTES_MIN);
+    for index in 0..view.len() as i64 {
+        let element = view.get(index).unwrap();
+        assert_eq!(view.find(element, HEADER_BYTES, 0), view.seek(index));
+    }
+    for absent in [&b"7f3"[..], b"efore", b"f40", b"lon", b"\x04", b""] {
+        assert_eq!(view.find(Element::Str(absent), HEADER_BYTES, 0), None);
+    }
+    let field = view.find(Element::Str(b"f38"), HEADER_BYTES, 1);
+    assert_eq!(field, view.seek(40));
+    assert_eq!(view.find(Element::Str(b"f39"), HEADER_BYTES, 1), None);
+}
+
 /// Others may store a number as text; it is equal all the same.
 #[test]
 fn numbers_as_text_are_equal_to_numbers() {
@@ -287,13 +312,12 @@ proptest! {
             let expected = usize::try_from(expected).ok().and_then(|index| model.get(index));
             prop_assert_eq!(view.get(index), expected.map(|text| Element::of(text)));
         }
-        let found = view.find(Element::of(&sought), HEADER_BYTES, 0);
-        let expected = model.iter().position(|text| *text == sought);
-        prop_assert_eq!(found, expected.and_then(|index| view.seek(index as i64)));
-        for skip in 0..3 {
-            let expected = model.iter().step_by(skip + 1).position(|text| *text == sought);
-            let expected = expected.and_then(|index| view.seek((index * (skip + 1)) as i64));
-            prop_assert_eq!(view.find(Element::of(&sought), HEADER_BYTES, skip), expected);
+        for sought in model.iter().chain([&sought]) {
+            for skip in 0..3 {
+                let expected = model.iter().step_by(skip + 1).position(|text| text == sought);
+                let expected = expected.and_then(|index| view.seek((index * (skip + 1)) as i64));
+                prop_assert_eq!(view.find(Element::of(sought), HEADER_BYTES, skip), expected);
+            }
         }
         prop_assert_eq!(&pack_of(&model), &pack);
         prop_assert_eq!(pack_of(&model).into_bytes(), pack.into_bytes());
