@@ -155,6 +155,14 @@ impl Area for FailingArea {
         self.area.write(offset, bytes);
     }
 
+    fn write_through(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.area.write_through(offset, bytes)
+    }
+
+    fn check(&self) -> io::Result<()> {
+        self.area.check()
+    }
+
     fn syncer(&self) -> Arc<dyn Syncer> {
         Arc::new(FailingSyncer {
             syncer: self.area.syncer(),

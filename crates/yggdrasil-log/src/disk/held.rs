@@ -57,25 +57,26 @@ pub fn settle(directory: &Path) -> io::Result<()> {
     };
     for stretch in stretches {
         let path = directory.join(segment_name(stretch.sequence));
-        let segment = match OpenOptions::new().read(true).write(true).open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            segment => segment?,
-        };
-        locked(&segment, || write_to(&path, &segment))?;
+        match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            segment => locked(&segment?, || write_to(&path))?,
+        }
     }
     Ok(())
 }
 
 /// Puts what the ring has of a segment into that, durably. Whoever does has the lock of the segment.
-pub(super) fn write_to(path: &Path, segment: &File) -> io::Result<()> {
+pub(super) fn write_to(path: &Path) -> io::Result<()> {
+    let Some(held) = Held::of(path)? else {
+        return Ok(());
+    };
+    let segment = OpenOptions::new().read(true).write(true).open(path)?;
     let length = segment.metadata()?.len();
-    match Held::of(path)? {
-        Some(held) if held.end() <= length => {
-            let data_end = end_of_data(segment, length);
-            held.matching(segment, data_end)?.write_to(segment)
-        }
-        _ => Ok(()),
+    if held.end() > length {
+        return Ok(());
     }
+    let data_end = end_of_data(&segment, length);
+    held.matching(&segment, data_end)?.write_to(&segment)
 }
 
 /// What the ring has of a segment. It is looked at before the segment is read: what goes there meanwhile is in both,

@@ -390,8 +390,7 @@ impl Segment {
             .directory
             .join(segment_name(self.sequence.load(Relaxed)));
         locked(&self.file, || {
-            let file = OpenOptions::new().read(true).write(true).open(&path)?;
-            write_to(&path, &file)?;
+            write_to(&path)?;
             self.file.sync_data()
         })
     }
