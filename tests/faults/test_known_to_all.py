@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.node import HOST, Node
-from tests.wire import OK, ConnectionEndedError, Error, Wire, eventually
+from tests.wire import OK, ConnectionEndedError, Error, Wire, eventually, pairs
 
 SHARDS = 3
 ROUNDS = 8
@@ -90,6 +90,11 @@ def ready(node: Node) -> bool:
     return True
 
 
+def is_replaced(node: Node, name: str, old: int) -> bool:
+    """True while another process than the old one has a name."""
+    return node.pids().get(name, old) != old
+
+
 def kill_workers(node: Node, draw: random.Random) -> None:
     pids = [pid for name, pid in node.pids().items() if name.startswith("shard-")]
     for pid in draw.sample(pids, min(len(pids), draw.choice([1, 1, 2]))):
@@ -138,7 +143,7 @@ def test_users_are_those_of_all_workers_though_one_answers_too_late() -> None:
             assert isinstance(reply, Error)
             assert "shard-2" in reply.text
             os.kill(dies, signal.SIGKILL)
-            eventually(lambda: node.pids().get("shard-1", dies) != dies)
+            eventually(partial(is_replaced, node, "shard-1", dies))
             os.kill(late, signal.SIGCONT)
 
         def has_user(port: int) -> bool:
@@ -158,8 +163,29 @@ def test_a_successor_knows_the_scripts_that_were_loaded() -> None:
             sha = c("SCRIPT", "LOAD", "return 7")
         old = node.all_pids()["shard-2"]
         os.kill(old, signal.SIGKILL)
-        eventually(lambda: node.pids().get("shard-2", old) != old)
+        eventually(partial(is_replaced, node, "shard-2", old))
         eventually(lambda: ready(node))
         for port in node.worker_ports:
             with Wire(HOST, port) as c:
                 assert c("EVALSHA", sha, 0) == 7
+
+
+def test_a_password_is_an_option_and_a_rule_of_a_user_or_neither() -> None:
+    """The only worker dies while both are set: one without the other would lock out whoever asks what is set."""
+    with Node(shards=1) as node:
+        for _ in range(ROUNDS):
+            old = node.all_pids()["shard-0"]
+            with Wire(HOST, node.port) as c:
+                c.send("CONFIG", "SET", "requirepass", "secret")
+                time.sleep(random.uniform(0.0, 0.004))
+                os.kill(old, signal.SIGKILL)
+            eventually(partial(is_replaced, node, "shard-0", old))
+            with Wire(HOST, node.port) as c:
+                # One change comes after another: that of before is over. Who has come meanwhile needs no password.
+                c("CONFIG", "SET", "timeout", "0")
+            with Wire(HOST, node.port) as c:
+                is_needed = isinstance(c("PING"), Error)
+                if is_needed:
+                    assert c("AUTH", "secret") == OK
+                assert pairs(c("CONFIG", "GET", "requirepass")) == {b"requirepass": b"secret" if is_needed else b""}
+                assert c("CONFIG", "SET", "requirepass", "") == OK
