@@ -1,8 +1,8 @@
 """HCLAIM: fields of many hashes, each for who comes first."""
 
 import pytest
-from tests.targets import Target
-from tests.wire import NULL_ARRAY, OK, Error, Wire, expect
+from tests.targets import Target, configured
+from tests.wire import NULL_ARRAY, OK, Error, Push, Wire, expect
 
 pytestmark = [pytest.mark.all_servers, pytest.mark.both_protocols]
 
@@ -73,7 +73,7 @@ def test_claims_in_a_transaction_and_a_script(c: Wire) -> None:
     assert c("EVAL", script, "2", "c", "a") == [None, b"1"]
 
 
-def test_watches_and_events_hear_of_what_is_new_only(c: Wire) -> None:
+def test_watches_hear_of_what_is_new_only(c: Wire) -> None:
     assert c("HSET", "a", "f", "1") == 1
     assert c("WATCH", "a") == OK
     assert c("HCLAIM", "a", "f", "2") == [b"1"]
@@ -81,6 +81,20 @@ def test_watches_and_events_hear_of_what_is_new_only(c: Wire) -> None:
     assert c("WATCH", "a") == OK
     assert c("HCLAIM", "a", "g", "2") == [None]
     assert c.pipeline([("MULTI",), ("PING",), ("EXEC",)])[-1] == (NULL_ARRAY if c.resp == 2 else None)
+
+
+def test_events_tell_of_what_is_new_only(c: Wire, node_target: Target, resp: int) -> None:
+    listener = node_target.connect(resp)
+    with configured(c, notify_keyspace_events="Eh"):
+        listener("PSUBSCRIBE", "__keyevent@0__:hset")
+        expect(
+            c,
+            ("HCLAIM {t}a f 1 {t}b f 2 {t}a f 3", [None, None, b"1"]),
+            ("HCLAIM {t}a f 4", [b"1"]),
+            ("HCLAIM {t}c f 5", [None]),
+        )
+        told = [message.items if isinstance(message := listener.read(), Push) else message for _ in range(3)]
+        assert [message[-1] for message in told] == [b"{t}a", b"{t}b", b"{t}c"]
 
 
 def test_wrong_calls(c: Wire) -> None:

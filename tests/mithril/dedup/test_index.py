@@ -10,12 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import redis
 from click.testing import CliRunner
 from tests.mithril.dedup.documents import jaccard, planted, shingles
 from tests.node import Node
 
 from mithril.cli import mithril
-from mithril.core.errors import ConfigError, DamagedError, ExistsError, NotFoundError
+from mithril.core.errors import ConfigError, DamagedError, ExistsError, InputError, NotFoundError
 from mithril.dedup import DocumentIndex, add_files, open_index, query_files
 
 THRESHOLD = 0.7
@@ -106,6 +107,14 @@ def test_an_index_keeps_its_shape(url: str) -> None:
         assert (index.shape.threshold, index.shape.shingle_size) == (0.6, 3)
     with pytest.raises(ConfigError, match=r"made with threshold = 0\.6, not 0\.7"):
         open_index(url, threshold=0.7)
+
+
+def test_an_index_that_is_full_says_so(tmp_path: Path, nodes: Callable[[int], Node]) -> None:
+    with open_index(_url("ygg1", nodes, tmp_path), **OPTIONS) as index, redis.Redis(port=nodes(1).port) as client:
+        client.set(f"{tmp_path.name}:documents", (1 << 32) - 1)
+        assert index.add(pa.array(["the last one"])).first == (1 << 32) - 1
+        with pytest.raises(InputError, match="an index takes at most 4294967296 documents"):
+            index.add(pa.array(["one more"]))
 
 
 def _ingest(url: str, texts: list[str], start: Any, results: Any) -> None:
