@@ -344,6 +344,30 @@ def test_damage_of_a_log_is_found_while_the_node_runs(tmp_path: Path) -> None:
         assert _metric(port, "yggdrasil_log_damaged_segments") == 1
 
 
+@pytest.mark.parametrize("what", ["log", "snapshot"])
+def test_what_is_found_damaged_in_the_background_is_replaced(tmp_path: Path, what: str) -> None:
+    options: dict[str, Any] = {"directory": tmp_path, "ack": "fast", "log_segment_size": "1mb"}
+    with yggdrasil.Node(1, **options, snapshot_check_interval=1) as node, _client(node) as client:
+        for number in range(50):
+            client("SET", f"key:{number}", f"{number:100000}")
+        assert client("SAVE") == "OK"
+        for number in range(50):
+            client("SET", f"key:{number}", f"{number + 1:100000}")
+        damaged = min(tmp_path.glob("log/**/*.log" if what == "log" else "snapshots/chunks/*"))
+        content = bytearray(damaged.read_bytes())
+        content[len(content) // 2] ^= 1
+        damaged.write_bytes(content)
+        name = "log_damaged_segments" if what == "log" else "snapshot_damaged_objects"
+        eventually(lambda: int(_persistence(client)["rdb_saves"]) >= 2)
+        assert "is damaged" in node.log()
+        eventually(lambda: _persistence(client)[name] == "0")
+        assert int(_persistence(client)["snapshot_checked_time"]) > 0
+        node.kill()
+    with yggdrasil.Node(1, **options) as node, _client(node) as client:
+        assert client("DBSIZE") == 50
+        assert client("GET", "key:49") == f"{50:100000}".encode()
+
+
 def test_large_collections_are_copied_in_steps_while_they_change(tmp_path: Path) -> None:
     with yggdrasil.Node(2, directory=tmp_path, ack="fast") as node, _client(node) as client:
         numbers = range(30_000)

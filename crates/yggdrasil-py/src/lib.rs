@@ -40,7 +40,7 @@ mod _core {
     #[pymodule_export]
     use crate::convert::{Members, Verbatim};
     #[pymodule_export]
-    use crate::errors::{ConfigError, ReplyError, YggdrasilError};
+    use crate::errors::{ConfigError, DamageError, ReplyError, YggdrasilError};
     #[pymodule_export]
     use crate::guests::GuestPage;
     #[pymodule_export]

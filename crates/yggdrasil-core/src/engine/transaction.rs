@@ -30,6 +30,8 @@ use crate::stats::Counter;
 
 /// Bits of a tag that count transactions; those above name the run of the worker.
 const SERIAL_BITS: u32 = 40;
+/// The highest bit of a run without a log: logs number their runs by themselves.
+pub(super) const UNLOGGED_RUN: u64 = 1 << (63 - SERIAL_BITS);
 
 /// A transaction that this worker coordinates.
 pub(super) struct Transaction {
@@ -413,8 +415,11 @@ impl Engine {
             Some(granted) => {
                 let mut commands = transaction.queue.iter().map(|queued| queued.command);
                 transaction.refusal = transaction.refusal.take().or_else(|| {
-                    commands
-                        .find_map(|command| granted.state.refusal(self.table.spec(command).flags))
+                    let error = commands.find_map(|command| {
+                        let flags = self.table.spec(command).flags;
+                        granted.state.refusal(flags, &granted.failure)
+                    })?;
+                    Some(granted.state.refusal_of(error, transaction.exec))
                 });
                 transaction.touched |= granted.touched;
                 transaction.rooms.push(granted.room);
