@@ -20,6 +20,7 @@ __all__ = [
     "NEAR_PROTOCOL_VERSION",
     "PIN_PREFIXES_MAX",
     "SHARDS_MAX",
+    "TAG_SERIAL_BITS",
     "CaptureWriter",
     "ConfigError",
     "Connection",
@@ -87,6 +88,8 @@ PIN_PREFIXES_MAX: int
 """Prefixes that may have limits of their own for pinned bytes."""
 SHARDS_MAX: int
 """Workers of a node at most."""
+TAG_SERIAL_BITS: int
+"""Bits of a tag that count the transactions of a worker; those above name its run."""
 
 class YggdrasilError(Exception):
     """Root of all errors of Yggdrasil."""
@@ -547,6 +550,9 @@ class LogRecovery:
 
     def open_groups(self) -> list[tuple[int, int, bool]]:
         """Groups of changes whose coordinator knows whether they count: coordinator, tag, and whether it said so."""
+
+    def runs(self) -> set[tuple[int, int]]:
+        """Runs of workers of which it has groups since its last recovery: coordinator, and the run in their tags."""
 
     def parts(self, groups: Sequence[tuple[int, int]]) -> list[int]:
         """Numbers of the last changes of these groups; 0 for one that is not there, or is said not to count."""

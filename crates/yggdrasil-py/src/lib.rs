@@ -88,6 +88,7 @@ mod _core {
         module.add("LOG_PERSISTS", Persist::ALL.map(Persist::name))?;
         module.add("NEAR_PROTOCOL_VERSION", yggdrasil_near::PROTOCOL_VERSION)?;
         module.add("PIN_PREFIXES_MAX", keyspace::PIN_RULES_MAX)?;
-        module.add("SHARDS_MAX", control::SHARDS_MAX)
+        module.add("SHARDS_MAX", control::SHARDS_MAX)?;
+        module.add("TAG_SERIAL_BITS", engine::TAG_SERIAL_BITS)
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use rustix::fd::OwnedFd;
-use yggdrasil_core::engine::{Origin, OtherShard, ShardState};
+use yggdrasil_core::engine::{Origin, OtherShard, ShardState, TAG_SERIAL_BITS};
 use yggdrasil_core::keyspace::Record;
 use yggdrasil_log::disk::{Disk, RealDisk};
 use yggdrasil_log::{
@@ -110,6 +110,16 @@ impl LogRecovery {
             let undecided = recovery.undecided();
             undecided
                 .map(|group| (group.coordinator, group.tag, group.was_released))
+                .collect()
+        })
+    }
+
+    /// The runs of workers of which this log has groups since its last recovery: coordinator, and the part of the tags
+    /// that names the run.
+    fn runs(&self) -> PyResult<HashSet<(u16, u64)>> {
+        self.with(|recovery| {
+            let open = recovery.found().open.iter();
+            open.map(|group| (group.coordinator, group.tag >> TAG_SERIAL_BITS))
                 .collect()
         })
     }

@@ -4,14 +4,15 @@ import asyncio
 import struct
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import structlog
 
-from yggdrasil._core import DamageError, LogRecovery, MovedShard, Worker, YggdrasilError
+from yggdrasil._core import TAG_SERIAL_BITS, DamageError, LogRecovery, MovedShard, Worker, YggdrasilError
 from yggdrasil.protocol.services import LOG_SYNC
 from yggdrasil.server.config import Config
 from yggdrasil.server.link import Link
@@ -21,6 +22,7 @@ from yggdrasil.server.snapshots.restore import ShardRestore
 
 log = structlog.stdlib.get_logger(__name__)
 
+_END = "log-end"
 _PARTS = "log-parts"
 _DECISIONS = "log-decisions"
 _DECIDED = "log-decided"
@@ -43,6 +45,8 @@ Group = tuple[int, int]
 """A coordinator and its tag."""
 Part = tuple[int, int]
 """A shard and the number of its last change."""
+Run = tuple[int, int]
+"""A coordinator and the part of its tags that names a run of it."""
 _File = tuple[str, int, int]
 """Name, length, and the time of the last change."""
 Told = TypeVar("Told")
@@ -60,6 +64,24 @@ class UndecidedError(OSError):
         super().__init__(f"the log of shard {shard} cannot be read: it would say whether changes of transactions count")
 
 
+@dataclass(frozen=True, slots=True)
+class _End:
+    """The end of a log, and the runs of workers of which it has transactions since the last recovery."""
+
+    number: int
+    runs: frozenset[Run]
+
+    @classmethod
+    def decode(cls, answer: bytes) -> "_End":
+        (number,) = _TAG.unpack_from(answer)
+        return cls(number, frozenset(_PART.iter_unpack(memoryview(answer)[_TAG.size :])))
+
+    def tells(self, group: Group) -> bool:
+        """Whether the number alone tells that a part is there: the log goes up to the run that has made it."""
+        coordinator, tag = group
+        return (coordinator, tag >> TAG_SERIAL_BITS) in self.runs
+
+
 class _Unread:
     """What is known of a log that cannot be read: as much of it as is whole."""
 
@@ -73,37 +95,54 @@ class _Unread:
         """The parts of a decision; None where nobody knows."""
         return self._decisions.get(tag)
 
+    def runs(self) -> set[Run]:
+        """None: its parts have to be asked for one by one."""
+        return set()
+
     def parts(self, groups: Sequence[Group]) -> list[int]:
         """Numbers up to which their changes are there for certain."""
         return [self._number] * len(groups)
 
+    def found(self) -> tuple[int, int, int, int]:
+        """As of a log that is whole."""
+        return self._number, 0, 0, 0
+
 
 def _counting_of(one: LogRecovery, others: Sequence[LogRecovery]) -> list[Group]:
     """The groups of a log that count, by the logs of all shards."""
-    groups = {(coordinator, tag) for coordinator, tag, _ in one.open_groups()}
-    parts = {group: others[group[0]].decision(group[1]) or [] for group in groups}
-    numbers = {
-        shard: dict(zip(some, others[shard].parts(some), strict=True)) for shard, some in _by_shard(parts).items()
-    }
-    return _all_there(parts, numbers)
+    decided = _Decided()
+    ends = [_End(other.found()[0], frozenset(other.runs())) for other in others]
+    for coordinator, tag, _ in one.open_groups():
+        decided.add((coordinator, tag), others[coordinator].decision(tag) or [], ends)
+    for shard, asked in decided.asked.items():
+        decided.told(asked, others[shard].parts([group for group, _ in asked]))
+    return list(decided.counting)
 
 
-def _all_there(parts: Mapping[Group, Sequence[Part]], numbers: Mapping[int, Mapping[Group, int]]) -> list[Group]:
-    """The groups that were decided, and whose parts are all in the logs of their shards."""
-    return [
-        group
-        for group, some in parts.items()
-        if some and all(numbers[shard][group] >= number for shard, number in some)
-    ]
+class _Decided:
+    """Groups that were decided, as long as no part of them is missing."""
 
+    def __init__(self) -> None:
+        self.counting: set[Group] = set()
+        self.asked: dict[int, list[tuple[Group, int]]] = defaultdict(list)
+        """Of each shard the groups and numbers that it has to be asked for one by one."""
 
-def _by_shard(parts: Mapping[Group, Sequence[Part]]) -> dict[int, list[Group]]:
-    """The groups of which each shard has a part."""
-    groups: dict[int, list[Group]] = defaultdict(list)
-    for group, some in parts.items():
-        for shard, _ in some:
-            groups[shard].append(group)
-    return groups
+    def add(self, group: Group, parts: Sequence[Part], ends: Sequence[_End]) -> None:
+        """Looks at the parts of a decision."""
+        if not parts:
+            return
+        self.counting.add(group)
+        for shard, number in parts:
+            if not ends[shard].tells(group):
+                self.asked[shard].append((group, number))
+            elif ends[shard].number < number:
+                self.counting.discard(group)
+
+    def told(self, asked: Iterable[tuple[Group, int]], numbers: Iterable[int]) -> None:
+        """Takes what a shard has said of these."""
+        for (group, wanted), number in zip(asked, numbers, strict=True):
+            if number < wanted:
+                self.counting.discard(group)
 
 
 def _files_of(directory: Path) -> Collection[_File]:
@@ -111,6 +150,10 @@ def _files_of(directory: Path) -> Collection[_File]:
     with suppress(OSError):
         return {(file.name, stat.st_size, stat.st_mtime_ns) for file in directory.iterdir() for stat in (file.stat(),)}
     return ()
+
+
+def _end_of(one: LogRecovery | _Unread) -> bytes:
+    return _TAG.pack(one.found()[0]) + b"".join(_PART.pack(*run) for run in one.runs())
 
 
 async def _scan(one: LogRecovery) -> None:
@@ -151,10 +194,12 @@ class ShardRecovery:
         self._scanned = asyncio.Event()
         self._unread: _Unread | None = None
         """What others are told of a log that cannot be read."""
+        self._end_told: bytes | None = None
         self._serves = False
         self._began = time.monotonic()
         self._began_ms = time.time_ns() // 1_000_000
         self._reported = self._began
+        worker.serve_call(_END, self._answer_end)
         worker.serve_call(_PARTS, self._answer_parts)
         worker.serve_call(_DECISIONS, self._answer_decisions)
         worker.serve_call(_DECIDED, self._answer_decided)
@@ -166,6 +211,8 @@ class ShardRecovery:
         number, changes, _, torn = self._log.found()
         if torn:
             log.warning("the end of the log was torn and is cut", bytes=torn, last_number=number)
+        # Later on there are more changes.
+        self._end_told = _end_of(self._log)
         self._log.decide(await self._counted())
         self._worker.begin_loading()
         await self._restore.fill()
@@ -302,7 +349,10 @@ class ShardRecovery:
             released = [(coordinator, tag) for coordinator, tag, was_released in groups if was_released]
             others = [(coordinator, tag) for coordinator, tag, was_released in groups if not was_released]
             return released + [group for group in others if await self._was_decided(group)]
-        parts: dict[Group, list[Part]] = {}
+        if not groups:
+            return []
+        ends = [_End.decode(await self._ask(shard, _END, b"")) for shard in range(self._shards)]
+        decided = _Decided()
         for coordinator in {coordinator for coordinator, _, _ in groups}:
             tags = [tag for owner, tag, _ in groups if owner == coordinator]
             decisions = memoryview(await self._ask(coordinator, _DECISIONS, b"".join(map(_TAG.pack, tags))))
@@ -310,16 +360,17 @@ class ShardRecovery:
                 count, decisions = decisions[0], decisions[1:]
                 if count == _UNKNOWN_PARTS:
                     raise UndecidedError(coordinator)
-                parts[coordinator, tag] = [_PART.unpack_from(decisions, at * _PART.size) for at in range(count)]
+                parts = [_PART.unpack_from(decisions, at * _PART.size) for at in range(count)]
+                decided.add((coordinator, tag), parts, ends)
                 decisions = decisions[count * _PART.size :]
-        numbers: dict[int, dict[Group, int]] = {}
-        for shard, some in _by_shard(parts).items():
-            answer = await self._ask(shard, _PARTS, b"".join(_PART.pack(*group) for group in some))
-            known = _TAG.iter_unpack(memoryview(answer)[1:])
-            numbers[shard] = {group: number for group, (number,) in zip(some, known, strict=True)}
-            if answer[:1] == _UNKNOWN and any(numbers[shard][group] < dict(parts[group])[shard] for group in some):
+        for shard, asked in decided.asked.items():
+            answer = await self._ask(shard, _PARTS, b"".join(_PART.pack(*group) for group, _ in asked))
+            numbers = [number for (number,) in _TAG.iter_unpack(memoryview(answer)[1:])]
+            is_unread = answer[:1] == _UNKNOWN
+            if is_unread and any(number < wanted for (_, wanted), number in zip(asked, numbers, strict=True)):
                 raise UndecidedError(shard)
-        return _all_there(parts, numbers)
+            decided.told(asked, numbers)
+        return list(decided.counting)
 
     async def _was_decided(self, group: Group) -> bool:
         coordinator, tag = group
@@ -353,6 +404,13 @@ class ShardRecovery:
             except (OSError, YggdrasilError):
                 # It is written meanwhile, or was just forgotten.
                 await asyncio.sleep(_RETRY_S)
+
+    async def _answer_end(self, _payload: bytes) -> bytes:
+        """The end that the log had at the start, as `_End` reads it."""
+        await self._scanned.wait()
+        if self._end_told is not None:
+            return self._end_told
+        return await self._told(_end_of)
 
     async def _answer_parts(self, payload: bytes) -> bytes:
         """Of each group the number of its last change here, 0 where it has none that counts.

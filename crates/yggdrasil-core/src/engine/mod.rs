@@ -79,6 +79,7 @@ pub use raw::Raw;
 pub use session::{Listener, Peer};
 pub use session_commands::COMPATIBLE_VERSION;
 pub use tracking::{Caching, Redirect, Tracking};
+pub use transaction::TAG_SERIAL_BITS;
 pub use users::UsersChange;
 pub use views::Unsent;
 
