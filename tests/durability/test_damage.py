@@ -104,6 +104,9 @@ def test_a_damaged_log_at_the_start_takes_its_shard_alone(tmp_path: Path) -> Non
                 assert c("DBSIZE") == error or port == node.worker_ports[1], "a port of a worker has its shard alone"
                 assert c("EXISTS", f"{SECOND}none") == 0
                 assert "is damaged at offset" in str(c("SAVE"))
+                library = f"#!lua name=l{port}\nredis.register_function('f{port}', function() return 1 end)"
+                loaded = c("FUNCTION", "LOAD", library)
+                assert c("FCALL", f"f{port}", 0) == 1 if loaded == f"l{port}".encode() else loaded == error
                 found = info(c, "persistence")
                 assert (found["loading"], found["shards_failed"]) == ("0", "1")
                 assert found["shard0_failure"] in error.text

@@ -113,17 +113,36 @@ def test_keys_that_no_log_has_are_in_no_snapshot(tmp_path: Path) -> None:
         assert client("MGET", "cache:1", "kept") == [None, b"b"]
 
 
-def test_pins_outlive_the_run(tmp_path: Path) -> None:
-    with yggdrasil.Node(2, directory=tmp_path) as node, _client(node) as client:
+def _pinned(client: Wire, key: str) -> str:
+    """What is pinned of a prefix, as the refusal of one more pin tells it."""
+    assert client("CONFIG", "SET", "maxpinned-prefixes", "key: 1") == "OK"
+    refused = client("PIN", key)
+    assert isinstance(refused, Error)
+    assert refused.text.startswith("PINLIMIT ")
+    return refused.text
+
+
+@pytest.mark.parametrize("ack", ["none", "fast"])
+def test_pins_outlive_the_run(tmp_path: Path, ack: str) -> None:
+    """What prefixes may pin goes by them then, too. Some are in the snapshot, and some in the log behind it."""
+    options: dict[str, Any] = {"directory": tmp_path, "ack": ack}
+    with yggdrasil.Node(2, **options) as node, _client(node) as client:
         for number in range(500):
             client("SET", f"key:{number}", "x")
             client("PIN", f"key:{number}", "EX", "1000")
+            if number == 250 and ack == "fast":
+                assert client("SAVE") == "OK"
         client("UNPIN", "key:7")
-        assert client("SAVE") == "OK"
-    with yggdrasil.Node(2, directory=tmp_path) as node, _client(node) as client:
-        assert client("PINTTL", "key:7") == -1
-        assert 900 < client("PINTTL", "key:499") <= 1000
-        assert client("DBSIZE") == 500
+        pinned = _pinned(client, "key:7")
+        if ack == "none":
+            assert client("SAVE") == "OK"
+        node.kill()
+    for shards in (2, 3):
+        with yggdrasil.Node(shards, **options) as node, _client(node) as client:
+            assert client("PINTTL", "key:7") == -1
+            assert 800 < client("PINTTL", "key:499") <= 1000
+            assert client("DBSIZE") == 500
+            assert _pinned(client, "key:7") == pinned
 
 
 def test_lastsave_and_info_tell_of_the_last_snapshot() -> None:
