@@ -20,12 +20,14 @@ __all__ = [
     "NEAR_PROTOCOL_VERSION",
     "PIN_PREFIXES_MAX",
     "SHARDS_MAX",
+    "TAG_SERIAL_BITS",
     "CaptureWriter",
     "ConfigError",
     "Connection",
     "ConnectionFactory",
     "Context",
     "Control",
+    "DamageError",
     "GuestPage",
     "LogRecovery",
     "Members",
@@ -86,9 +88,14 @@ PIN_PREFIXES_MAX: int
 """Prefixes that may have limits of their own for pinned bytes."""
 SHARDS_MAX: int
 """Workers of a node at most."""
+TAG_SERIAL_BITS: int
+"""Bits of a tag that count the transactions of a worker; those above name its run."""
 
 class YggdrasilError(Exception):
     """Root of all errors of Yggdrasil."""
+
+class DamageError(OSError):
+    """A log or a snapshot is not as it was written."""
 
 class ConfigError(YggdrasilError):
     """An option has a value that it cannot have."""
@@ -530,7 +537,7 @@ class LogRecovery:
 
     def __new__(cls, directory: Path) -> Self: ...
     def scan(self) -> None:
-        """Reads all of it once; OSError says why that cannot be."""
+        """Reads all of it once; OSError says why that cannot be, DamageError that it is damaged."""
 
     def found(self) -> tuple[int, int, int, int]:
         """Number of the last change, changes, bytes of records, and bytes of a torn tail."""
@@ -543,6 +550,15 @@ class LogRecovery:
 
     def open_groups(self) -> list[tuple[int, int, bool]]:
         """Groups of changes whose coordinator knows whether they count: coordinator, tag, and whether it said so."""
+
+    def runs(self) -> set[tuple[int, int]]:
+        """Runs of workers of which it has groups since its last recovery: coordinator, and the run in their tags."""
+
+    def parts(self, groups: Sequence[tuple[int, int]]) -> list[int]:
+        """Numbers of the last changes of these groups; 0 for one that is not there, or is said not to count."""
+
+    def remains(self) -> tuple[int, dict[int, list[tuple[int, int]]]]:
+        """What is whole of a log that is damaged: the last number known to have been there, and decisions by tag."""
 
     def decision(self, tag: int) -> list[tuple[int, int]] | None:
         """The last changes that a transaction of this worker has made, by shard; None if it was not decided."""
@@ -727,6 +743,15 @@ class Worker:
 
     def finish_moved(self, other: MovedShard) -> None:
         """Gives the databases the order that they had where another number of shards was."""
+
+    def begin_loading(self) -> None:
+        """Begins the loading, once more where it has failed."""
+
+    def fail_loading(self, reason: str) -> None:
+        """Ends the loading for want of a shard: what needs it is refused with the reason from now on."""
+
+    def others_serve(self) -> bool:
+        """Whether another worker has its shard."""
 
     def end_loading(self) -> None:
         """Ends the loading: the shard serves."""

@@ -141,3 +141,26 @@ def test_old_segments_go_with_old_snapshots(tmp_path: Path) -> None:
     _restored(tmp_path / "snapshots", directory, "--until", "latest")
     with yggdrasil.Node(1, directory=directory) as node, _client(node) as c:
         assert c("DBSIZE") == 6
+
+
+def test_a_damaged_log_takes_nothing_from_the_archive(tmp_path: Path) -> None:
+    """Neither is it archived in place of what was whole, nor is a moment noted at which a shard was not there."""
+    directory = tmp_path / "node"
+    directory.mkdir()
+    with yggdrasil.Node(2, directory=directory, **OPTIONS) as node, _client(node) as c:
+        for name in ("first", "second"):
+            _write(c, name, 200)
+            _archive(c)
+    segment = max((directory / "log" / "generation-1" / "shard-0").glob("*.log"))
+    before = segment.read_bytes()
+    damaged = bytearray(before)
+    damaged[5000] ^= 1
+    segment.write_bytes(damaged)
+    with yggdrasil.Node(2, directory=directory, **OPTIONS) as node, _client(node) as c:
+        eventually(lambda: info(c, "persistence")["log_archive_last_status"] == "err")
+        assert "is damaged at offset" in node.log()
+    restored = tmp_path / "restored"
+    _restored(directory / "snapshots", restored, "--until", f"{time.time():.3f}")
+    with yggdrasil.Node(2, directory=restored, ack="fast") as node, _client(node) as c:
+        assert c("DBSIZE") == 2 * 200 + 30 + 2
+        assert c("GET", "count") == b"400"

@@ -113,17 +113,36 @@ def test_keys_that_no_log_has_are_in_no_snapshot(tmp_path: Path) -> None:
         assert client("MGET", "cache:1", "kept") == [None, b"b"]
 
 
-def test_pins_outlive_the_run(tmp_path: Path) -> None:
-    with yggdrasil.Node(2, directory=tmp_path) as node, _client(node) as client:
+def _pinned(client: Wire, key: str) -> str:
+    """What is pinned of a prefix, as the refusal of one more pin tells it."""
+    assert client("CONFIG", "SET", "maxpinned-prefixes", "key: 1") == "OK"
+    refused = client("PIN", key)
+    assert isinstance(refused, Error)
+    assert refused.text.startswith("PINLIMIT ")
+    return refused.text
+
+
+@pytest.mark.parametrize("ack", ["none", "fast"])
+def test_pins_outlive_the_run(tmp_path: Path, ack: str) -> None:
+    """What prefixes may pin goes by them then, too. Some are in the snapshot, and some in the log behind it."""
+    options: dict[str, Any] = {"directory": tmp_path, "ack": ack}
+    with yggdrasil.Node(2, **options) as node, _client(node) as client:
         for number in range(500):
             client("SET", f"key:{number}", "x")
             client("PIN", f"key:{number}", "EX", "1000")
+            if number == 250 and ack == "fast":
+                assert client("SAVE") == "OK"
         client("UNPIN", "key:7")
-        assert client("SAVE") == "OK"
-    with yggdrasil.Node(2, directory=tmp_path) as node, _client(node) as client:
-        assert client("PINTTL", "key:7") == -1
-        assert 900 < client("PINTTL", "key:499") <= 1000
-        assert client("DBSIZE") == 500
+        pinned = _pinned(client, "key:7")
+        if ack == "none":
+            assert client("SAVE") == "OK"
+        node.kill()
+    for shards in (2, 3):
+        with yggdrasil.Node(shards, **options) as node, _client(node) as client:
+            assert client("PINTTL", "key:7") == -1
+            assert 800 < client("PINTTL", "key:499") <= 1000
+            assert client("DBSIZE") == 500
+            assert _pinned(client, "key:7") == pinned
 
 
 def test_lastsave_and_info_tell_of_the_last_snapshot() -> None:
@@ -342,6 +361,34 @@ def test_damage_of_a_log_is_found_while_the_node_runs(tmp_path: Path) -> None:
         segment.write_bytes(content)
         client("SNAPSHOT", "CHECK")
         assert _metric(port, "yggdrasil_log_damaged_segments") == 1
+
+
+@pytest.mark.parametrize("what", ["log", "snapshot"])
+def test_what_is_found_damaged_in_the_background_is_replaced(tmp_path: Path, what: str) -> None:
+    options: dict[str, Any] = {"directory": tmp_path, "ack": "fast", "log_segment_size": "1mb"}
+    with yggdrasil.Node(1, **options, snapshot_check_interval=1) as node, _client(node) as client:
+        for number in range(50):
+            client("SET", f"key:{number}", f"{number:100000}")
+        assert client("SAVE") == "OK"
+        for number in range(50):
+            client("SET", f"key:{number}", f"{number + 1:100000}")
+        damaged = min(tmp_path.glob("log/**/*.log" if what == "log" else "snapshots/chunks/*"))
+        content = bytearray(damaged.read_bytes())
+        content[len(content) // 2] ^= 1
+        damaged.write_bytes(content)
+        name = "log_damaged_segments" if what == "log" else "snapshot_damaged_objects"
+        eventually(lambda: int(_persistence(client)["rdb_saves"]) >= 2)
+        assert "is damaged" in node.log()
+        if what == "log":
+            eventually(lambda: _persistence(client)[name] == "0")
+        else:
+            # The older one stays as it is.
+            assert pairs(client("SNAPSHOT", "CHECK"))[b"whole"] == [_persistence(client)["snapshot_last_id"].encode()]
+        assert int(_persistence(client)["snapshot_checked_time"]) > 0
+        node.kill()
+    with yggdrasil.Node(1, **options) as node, _client(node) as client:
+        assert client("DBSIZE") == 50
+        assert client("GET", "key:49") == f"{50:100000}".encode()
 
 
 def test_large_collections_are_copied_in_steps_while_they_change(tmp_path: Path) -> None:

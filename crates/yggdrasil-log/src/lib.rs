@@ -6,6 +6,7 @@ pub mod disk;
 mod distinct;
 mod flusher;
 mod format;
+mod parts;
 mod pieces;
 mod reader;
 mod recovery;
@@ -17,6 +18,7 @@ pub use format::{
     Commit, Content, Decision, FORMAT_VERSION, FormatError, Frame, HEADER_BYTES, Outcome,
     RECORD_HEADER_BYTES, SegmentHeader, segment_name, sequence_of,
 };
+pub use parts::{Group, Remains, find_parts, whole_frames};
 pub use pieces::Pieces;
 pub use reader::{End, Entry, LogError, Place, Reader, first_needed};
 pub use recovery::{Each, Found, Open, Outcomes, Recovery, RecoveryError, Target};

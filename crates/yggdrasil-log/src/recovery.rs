@@ -9,6 +9,7 @@ use yggdrasil_core::keyspace::{ApplyError, EffectError, Record, Shard};
 use crate::disk::Disk;
 use crate::distinct::Distinct;
 use crate::format::{Content, Outcome, segment_name};
+use crate::parts::Group;
 use crate::reader::{End, Entry, LogError, Place, Reader};
 
 /// What the changes of a log are made on.
@@ -76,6 +77,8 @@ pub struct Open {
     pub tag: u64,
     /// Its shard has heard that it counts, before the power may have been cut.
     pub was_released: bool,
+    /// Number of the last change of it.
+    pub last: u64,
     begin: Place,
     /// Number of the last change before it.
     before: u64,
@@ -149,12 +152,16 @@ impl Recovery {
         while let Some(entry) = reader.read()? {
             found.note(&entry, &mut group);
         }
+        found.end = reader.end();
         if let Some(open) = group {
+            let open = Open {
+                last: found.end.number,
+                ..open
+            };
             found.unfinished = Some(open);
             found.leave(open);
         }
         found.bytes = reader.bytes_read();
-        found.end = reader.end();
         reader.rewind();
         reader.put_together(true);
         let keys = std::mem::take(&mut found.keys);
@@ -175,6 +182,20 @@ impl Recovery {
     #[must_use]
     pub fn found(&self) -> &Found {
         &self.found
+    }
+
+    /// Groups whose outcome this log does not say, those aside that a snapshot has: none begins within a group.
+    pub fn undecided(&self) -> impl Iterator<Item = &Open> {
+        let open = self.found.open.iter();
+        open.filter(|open| open.before >= self.start)
+    }
+
+    /// Numbers of the last changes of groups, where this log has them and does not say that they do not count.
+    #[must_use]
+    pub fn parts(&self) -> HashMap<Group, u64> {
+        let open = self.found.open.iter();
+        open.map(|open| ((open.coordinator, open.tag), open.last))
+            .collect()
     }
 
     /// Bytes read a second time.
@@ -315,12 +336,16 @@ impl Found {
             Content::Begin { coordinator, tag } => {
                 // One that was not ended was in hand when the process died.
                 if let Some(open) = group.take() {
-                    self.leave(open);
+                    self.leave(Open {
+                        last: entry.frame.number,
+                        ..open
+                    });
                 }
                 *group = Some(Open {
                     coordinator: *coordinator,
                     tag: *tag,
                     was_released: false,
+                    last: entry.frame.number,
                     begin: entry.place,
                     before: entry.frame.number,
                 });
@@ -337,6 +362,7 @@ impl Found {
                 match outcome {
                     Outcome::Released => self.open.push(Open {
                         was_released: true,
+                        last: entry.frame.number,
                         ..open
                     }),
                     Outcome::Dropped => self.dropped.push(open.begin),

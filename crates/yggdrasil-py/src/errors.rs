@@ -1,7 +1,7 @@
-//! Errors of the binding: one root, `YggdrasilError`.
+//! Errors of the binding: one root, `YggdrasilError`, beside those of the system.
 
 use pyo3::create_exception;
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyOSError};
 use pyo3::prelude::*;
 
 create_exception!(
@@ -21,6 +21,12 @@ create_exception!(
     ReplyError,
     YggdrasilError,
     "Raised by a command: its text is the error reply."
+);
+create_exception!(
+    yggdrasil._core,
+    DamageError,
+    PyOSError,
+    "A log or a snapshot is not as it was written."
 );
 
 /// Any error of the engine as a Python exception.

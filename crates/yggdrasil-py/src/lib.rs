@@ -40,7 +40,7 @@ mod _core {
     #[pymodule_export]
     use crate::convert::{Members, Verbatim};
     #[pymodule_export]
-    use crate::errors::{ConfigError, ReplyError, YggdrasilError};
+    use crate::errors::{ConfigError, DamageError, ReplyError, YggdrasilError};
     #[pymodule_export]
     use crate::guests::GuestPage;
     #[pymodule_export]
@@ -88,6 +88,7 @@ mod _core {
         module.add("LOG_PERSISTS", Persist::ALL.map(Persist::name))?;
         module.add("NEAR_PROTOCOL_VERSION", yggdrasil_near::PROTOCOL_VERSION)?;
         module.add("PIN_PREFIXES_MAX", keyspace::PIN_RULES_MAX)?;
-        module.add("SHARDS_MAX", control::SHARDS_MAX)
+        module.add("SHARDS_MAX", control::SHARDS_MAX)?;
+        module.add("TAG_SERIAL_BITS", engine::TAG_SERIAL_BITS)
     }
 }

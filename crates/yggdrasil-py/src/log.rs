@@ -1,5 +1,6 @@
 //! The log of a worker's shard: how it comes back, and how it goes on.
 
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,15 +8,19 @@ use std::time::Duration;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use rustix::fd::OwnedFd;
-use yggdrasil_core::engine::{Origin, OtherShard};
+use yggdrasil_core::engine::{Origin, OtherShard, ShardState, TAG_SERIAL_BITS};
 use yggdrasil_core::keyspace::Record;
 use yggdrasil_log::disk::{Disk, RealDisk};
 use yggdrasil_log::{
-    Each, Flusher, Outcomes, Recovery, RecoveryError, ShardLog, Writer, WriterOptions,
+    Each, Flusher, Group, LogError, Outcomes, Recovery, RecoveryError, Remains, ShardLog, Writer,
+    WriterOptions, find_parts,
 };
 
-use crate::errors::{YggdrasilError, to_python};
+use crate::errors::{DamageError, YggdrasilError, to_python};
 use crate::worker::Worker;
+
+/// The parts of decisions, by tag.
+type Decisions = HashMap<u64, Vec<(u16, u64)>>;
 
 /// The log of a shard while it is read.
 #[pyclass(frozen, module = "yggdrasil._core")]
@@ -72,7 +77,7 @@ impl LogRecovery {
         }
     }
 
-    /// Reads all of it once; other threads of Python run meanwhile.
+    /// Reads all of it once; other threads of Python run meanwhile. DamageError says that it is damaged.
     fn scan(&self, py: Python<'_>) -> PyResult<()> {
         let (disk, directory) = (Arc::clone(&self.disk), &self.directory);
         let recovery = py.detach(|| Recovery::scan(disk, directory));
@@ -102,10 +107,45 @@ impl LogRecovery {
     /// Groups of changes whose coordinator knows whether they count: coordinator, tag, and whether they were ended.
     fn open_groups(&self) -> PyResult<Vec<(u16, u64, bool)>> {
         self.with(|recovery| {
-            let open = recovery.found().open.iter();
-            open.map(|group| (group.coordinator, group.tag, group.was_released))
+            let undecided = recovery.undecided();
+            undecided
+                .map(|group| (group.coordinator, group.tag, group.was_released))
                 .collect()
         })
+    }
+
+    /// The runs of workers of which this log has groups since its last recovery: coordinator, and the part of the tags
+    /// that names the run.
+    fn runs(&self) -> PyResult<HashSet<(u16, u64)>> {
+        self.with(|recovery| {
+            let open = recovery.found().open.iter();
+            open.map(|group| (group.coordinator, group.tag >> TAG_SERIAL_BITS))
+                .collect()
+        })
+    }
+
+    /// Numbers of the last changes of these groups that this log has, in order; 0 for one that it has not, or of which
+    /// it says that it does not count.
+    fn parts(&self, py: Python<'_>, groups: Vec<Group>) -> PyResult<Vec<u64>> {
+        let mut found = self.with(|recovery| recovery.parts())?;
+        let unknown = groups.iter().filter(|group| !found.contains_key(group));
+        let unknown: HashSet<Group> = unknown.copied().collect();
+        if !unknown.is_empty() {
+            // They are from before the last recovery, or were never here.
+            let (disk, directory) = (Arc::clone(&self.disk), &self.directory);
+            let others = py.detach(|| find_parts(disk, directory, &unknown));
+            found.extend(others.map_err(|error| to_log_error(error.into()))?);
+        }
+        let number = |group| found.get(group).copied().unwrap_or(0);
+        Ok(groups.iter().map(number).collect())
+    }
+
+    /// Reads what is whole of a log that is damaged: the number of the last change that is known to have been there, and
+    /// the parts of each decision by its tag.
+    fn remains(&self, py: Python<'_>) -> PyResult<(u64, Decisions)> {
+        let remains = py.detach(|| Remains::of(&*self.disk, &self.directory));
+        let remains = remains.map_err(|error| to_log_error(error.into()))?;
+        Ok((remains.number, remains.decisions))
     }
 
     /// The last changes that a transaction of this worker has made, by shard; nothing if it was not decided.
@@ -156,6 +196,22 @@ impl Worker {
     /// Gives the databases the order that they had where another number of shards was.
     fn finish_moved(&self, other: &MovedShard) {
         self.engine.borrow_mut().finish_moved(&other.lock());
+    }
+
+    /// Begins the loading, once more where it has failed.
+    fn begin_loading(&self) {
+        let mut engine = self.engine.borrow_mut();
+        engine.set_shard_state(ShardState::Loading);
+    }
+
+    /// Ends the loading for want of a shard: what needs it is refused with the reason from now on.
+    fn fail_loading(&self, reason: &str) {
+        self.engine.borrow_mut().fail_shard(reason);
+    }
+
+    /// True where another worker has its shard.
+    fn others_serve(&self) -> bool {
+        self.engine.borrow().others_serve()
     }
 
     /// Ends the loading: the shard serves.
@@ -229,5 +285,10 @@ fn wake_worker(descriptor: &OwnedFd) {
 }
 
 fn to_log_error(error: RecoveryError) -> PyErr {
-    PyOSError::new_err(error.to_string())
+    match error {
+        RecoveryError::Log(LogError::Disk { .. }) | RecoveryError::Apply { .. } => {
+            PyOSError::new_err(error.to_string())
+        }
+        damage => DamageError::new_err(damage.to_string()),
+    }
 }

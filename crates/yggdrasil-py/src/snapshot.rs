@@ -25,7 +25,7 @@ use yggdrasil_snapshot::{
     newest, prune, read_manifest, repair, take, verify,
 };
 
-use crate::errors::to_python;
+use crate::errors::{DamageError, to_python};
 use crate::log::MovedShard;
 use crate::node::NodeShape;
 use crate::socket;
@@ -478,6 +478,13 @@ impl SnapshotLoader {
     }
 }
 
+fn to_load_error(error: SnapshotError) -> PyErr {
+    match error {
+        SnapshotError::Chunk { .. } => DamageError::new_err(error.to_string()),
+        error => to_python(error),
+    }
+}
+
 #[pymethods]
 impl Worker {
     /// Fills the shard by one more chunk of a snapshot; False when that was all. Other threads of Python run meanwhile:
@@ -493,7 +500,7 @@ impl Worker {
             }
             return Ok(false);
         };
-        let batch = batch.map_err(to_python)?;
+        let batch = batch.map_err(to_load_error)?;
         let is_first = loader.done_bytes.load(Relaxed) == 0 && batch.raw_bytes() > 0;
         let keys = is_first.then_some(loader.keys);
         let records = apply_batch(shard, &batch, keys).map_err(to_python)?;
@@ -518,7 +525,7 @@ impl Worker {
             return Ok(false);
         };
         let mut engine = self.engine.borrow_mut();
-        let batch = batch.map_err(to_python)?;
+        let batch = batch.map_err(to_load_error)?;
         let mut records = 0;
         for change in batch.changes() {
             let record = Record::decode(change.record).map_err(to_python)?;

@@ -1,6 +1,7 @@
 """The sockets that a worker accepts clients from."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Mapping
 
@@ -13,6 +14,46 @@ from yggdrasil.server.tls_listening import TcpListener
 _TCP: tuple[TcpListener, ...] = ("common", "own")
 
 
+class _Place:
+    """A listening socket. The one of a common port can be left to the other workers for a while."""
+
+    def __init__(self, listener: str, factory: ConnectionFactory, descriptor: int, backlog: int) -> None:
+        self.is_common = listener != "own"
+        self.factory = factory
+        self._is_unix = listener == "unix"
+        self._backlog = backlog
+        self._idle: socket.socket | None = socket.socket(fileno=descriptor)
+        self._server: asyncio.Server | None = None
+
+    async def accept(self) -> None:
+        """Begins to accept."""
+        idle, self._idle = self._idle, None
+        if idle is None:
+            return
+        loop = asyncio.get_running_loop()
+        create = loop.create_unix_server if self._is_unix else loop.create_server
+        self._server = await create(self.factory, sock=idle, backlog=self._backlog)
+
+    def leave(self) -> None:
+        """Has new clients connect to others."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        self._idle = socket.socket(fileno=os.dup(server.sockets[0].fileno()))
+        server.close()
+        if not self._is_unix:
+            # Each worker has a socket of its own for the port: one that does not listen gets no clients. The socket
+            # of the Unix path is everybody's.
+            self._idle.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Accepts nobody any more."""
+        if self._server is not None:
+            self._server.close()
+        if self._idle is not None:
+            self._idle.close()
+
+
 class Acceptor:
     """Accepts clients for a worker."""
 
@@ -20,50 +61,59 @@ class Acceptor:
         self._worker = worker
         self._unixsocket = unixsocket
         self._backlog = backlog
-        self._servers: list[asyncio.Server] = []
-        self._secure: list[ConnectionFactory] = []
-        self._secure_servers: list[asyncio.Server] = []
+        self._places: list[_Place] = []
+        self._secure: list[_Place] = []
+        self._has_left = False
 
     async def listen(self, descriptors: Descriptors, config: Config) -> None:
         """Begins to accept."""
-        loop = asyncio.get_running_loop()
         for listener in _TCP:
             for descriptor in descriptors.take(listener):
-                self._servers.append(await self._accept(self._worker.connection(listener), descriptor))
+                self._places.append(await self._accept(listener, self._worker.connection(listener), descriptor))
         await self.listen_securely({listener: descriptors.take(f"tls-{listener}") for listener in _TCP}, config)
-        for one in map(_socket, descriptors.take("unix")):
+        for descriptor in descriptors.take("unix"):
             factory = self._worker.connection("unix", self._unixsocket)
-            self._servers.append(await loop.create_unix_server(factory, sock=one, backlog=self._backlog))
+            self._places.append(await self._accept("unix", factory, descriptor))
 
     async def listen_securely(self, descriptors: Mapping[TcpListener, list[int]], config: Config) -> None:
         """Accepts clients by TLS from these sockets, and no more from others; ConfigError leaves all as it was."""
         context = server_context(config) if any(descriptors.values()) else None
-        before = self._secure_servers
-        self._secure, self._secure_servers = [], []
+        before, self._secure = self._secure, []
         for listener, some in descriptors.items():
             for descriptor in some:
                 factory = self._worker.connection(listener, tls=context)
-                self._secure.append(factory)
-                self._secure_servers.append(await self._accept(factory, descriptor))
-        for server in before:
-            server.close()
+                self._secure.append(await self._accept(listener, factory, descriptor))
+        for place in before:
+            place.close()
 
-    async def _accept(self, factory: ConnectionFactory, descriptor: int) -> asyncio.Server:
-        loop = asyncio.get_running_loop()
-        return await loop.create_server(factory, sock=_socket(descriptor), backlog=self._backlog)
+    async def _accept(self, listener: str, factory: ConnectionFactory, descriptor: int) -> _Place:
+        place = _Place(listener, factory, descriptor, self._backlog)
+        await place.accept()
+        if self._has_left and place.is_common:
+            place.leave()
+        return place
+
+    async def share(self, wanted: bool) -> None:
+        """Takes its part of the clients that come to the common ports and the Unix socket, or leaves them to others."""
+        if self._has_left != wanted:
+            return
+        self._has_left = not wanted
+        for place in (*self._places, *self._secure):
+            if not place.is_common:
+                continue
+            if wanted:
+                await place.accept()
+            else:
+                place.leave()
 
     def renew(self, config: Config) -> None:
         """Makes connections by TLS of these options from now on; ConfigError leaves all as it was."""
         if self._secure:
             context = server_context(config)
-            for factory in self._secure:
-                factory.renew(context)
+            for place in self._secure:
+                place.factory.renew(context)
 
     def close(self) -> None:
         """Accepts nobody any more."""
-        for server in (*self._servers, *self._secure_servers):
-            server.close()
-
-
-def _socket(descriptor: int) -> socket.socket:
-    return socket.socket(fileno=descriptor)
+        for place in (*self._places, *self._secure):
+            place.close()

@@ -42,9 +42,11 @@ class Stage(Enum):
 
     SPARE = 1
     ASSIGNED = 2
-    READY = 3
-    DRAINED = 4
-    GONE = 5
+    WITHOUT_SHARD = 3
+    """It answers clients, as far as that can be done without its shard."""
+    READY = 4
+    DRAINED = 5
+    GONE = 6
 
 
 class Child:

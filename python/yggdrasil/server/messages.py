@@ -85,7 +85,11 @@ class WorkerDuty(_Message):
     kind: Literal["worker"] = "worker"
     shard: int
     is_successor: bool = False
-    """Another worker has served the shard since the node was started."""
+    """Another worker was there since the node was started."""
+    was_served: bool = False
+    """Another worker has served the shard since then."""
+    failures: int = 0
+    """How many workers in a row could not make the shard."""
     guests: tuple[GuestInfo, ...] = ()
     """Descriptors `guest-pages` are theirs, in this order; `guest-channel` tells of others."""
     users: tuple[Raw, ...] = ()
@@ -250,6 +254,8 @@ class NodeState(_Message):
     """Which shards are served."""
     loading: tuple[Loading, ...] = ()
     """How far shards are that are made from their logs just now."""
+    failures: dict[int, str] = {}
+    """Why shards are not there that could not be made."""
     snapshots: SnapshotState = SnapshotState()
 
 
@@ -283,9 +289,16 @@ class Ready(_Message):
 
 
 class Failed(_Message):
-    """From a child: it cannot do its work, and why."""
+    """From a child: it cannot do its work, and why. It ends."""
 
     kind: Literal["failed"] = "failed"
+    reason: str
+
+
+class ShardFailed(_Message):
+    """From a worker: its shard could not be made, and why. It goes on answering for the others, and tries again."""
+
+    kind: Literal["shard-failed"] = "shard-failed"
     reason: str
 
 
@@ -364,7 +377,9 @@ class Request(_Message):
 
 
 ToChild = SetOptions | ChangeUsers | Drain | Stop | Answer | Errand
-FromChild = Ready | Loading | Failed | OptionsSet | UsersChanged | Drained | Request | ErrandDone | StewardState
+FromChild = (
+    Ready | Loading | Failed | ShardFailed | OptionsSet | UsersChanged | Drained | Request | ErrandDone | StewardState
+)
 TO_CHILD: TypeAdapter[ToChild] = TypeAdapter(Annotated[ToChild, Field(discriminator="kind")])
 FROM_CHILD: TypeAdapter[FromChild] = TypeAdapter(Annotated[FromChild, Field(discriminator="kind")])
 

@@ -32,6 +32,10 @@ class Source(Protocol):
         """Which shards have a worker that serves."""
 
     @property
+    def failures(self) -> dict[int, str]:
+        """Why shards are not there that could not be made."""
+
+    @property
     def restarts(self) -> list[int]:
         """How often the worker of each shard was replaced."""
 
@@ -176,13 +180,18 @@ class NodeCollector(Collector):
 
     def _processes(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("yggdrasil_shard_up", "Whether the shard has a worker that serves", labels=["shard"])
+        failed = GaugeMetricFamily(
+            "yggdrasil_shard_failed", "Whether the shard could not be made, as after damage", labels=["shard"]
+        )
         restarts = CounterMetricFamily(
             "yggdrasil_restarts", "Workers of the shard that were replaced", labels=["shard"]
         )
         for shard, (ready, count) in enumerate(zip(self._source.ready_shards, self._source.restarts, strict=True)):
             up.add_metric([str(shard)], float(ready))
+            failed.add_metric([str(shard)], float(shard in self._source.failures))
             restarts.add_metric([str(shard)], count)
         yield up
+        yield failed
         yield restarts
         pids = GaugeMetricFamily("yggdrasil_process_id", "Process id by the name of the process", labels=["process"])
         for name, pid in sorted(self._source.pids.items()):

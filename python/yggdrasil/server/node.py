@@ -98,7 +98,7 @@ async def _run(supervisor: Supervisor, near: NearServer, listeners: Listeners) -
             if listeners.near is not None:
                 near.start(listeners.near)
             _announce(supervisor.node)
-            notifier.send("READY=1", f"STATUS=serving {len(supervisor.restarts)} shards")
+            notifier.send("READY=1", f"STATUS=serving {_served(supervisor.ready_shards)}")
             if watchdog_s is not None:
                 watchdog = asyncio.get_running_loop().create_task(_feed_watchdog(notifier, watchdog_s))
             await supervisor.wait()
@@ -117,6 +117,10 @@ async def _run(supervisor: Supervisor, near: NearServer, listeners: Listeners) -
         notifier.close()
     log.info("stopped")
     return status
+
+
+def _served(ready: Sequence[bool]) -> str:
+    return f"{len(ready)} shards" if all(ready) else f"{sum(ready)} of {len(ready)} shards"
 
 
 def _announce(node: NodeInfo) -> None:

@@ -47,6 +47,11 @@ class AssignedRole(Role):
         return self.child is not None and self.child.stage is Stage.READY
 
     @property
+    def is_settled(self) -> bool:
+        """True where nothing more is to be waited for at the start of the node."""
+        return self.is_ready
+
+    @property
     def pid(self) -> int:
         """The process; 0 while it is being replaced."""
         return self.child.pid if self.child is not None and self.child.alive else 0
@@ -84,6 +89,26 @@ class WorkerRole(AssignedRole):
         """How far it is with making its shard from its log, as long as it is."""
         self.failure = ""
         """Why the last try to make the shard has failed."""
+        self.failures = 0
+        """How many workers in a row could not make it."""
+        self._has_served = False
+
+    @property
+    def is_settled(self) -> bool:
+        """True while it serves its shard, or has said why that is not there."""
+        return self.is_ready or bool(self.failure)
+
+    def shard_failed(self, reason: str) -> None:
+        """Its shard cannot be made."""
+        self.loading = None
+        self.failure = reason
+
+    def serves(self) -> None:
+        """Its shard is there."""
+        self.loading = None
+        self.failure = ""
+        self.failures = 0
+        self._has_served = True
 
     @contextmanager
     def handover(self) -> Iterator[Handover]:
@@ -96,6 +121,8 @@ class WorkerRole(AssignedRole):
                 WorkerDuty(
                     shard=self._shard,
                     is_successor=self.restarts > 0,
+                    was_served=self._has_served,
+                    failures=self.failures,
                     guests=infos,
                     users=self._users.lines,
                     users_origin=self._users.origin,
@@ -120,6 +147,7 @@ class WorkerRole(AssignedRole):
     def lost(self) -> None:
         """The others fail what they have under way to it, instead of waiting for a successor that knows nothing."""
         self.loading = None
+        self.failures += bool(self.failure)
         self._control.next_incarnation(self._shard)
         self._guests.disconnect(self._shard)
         self._tls.disconnect(self._shard)

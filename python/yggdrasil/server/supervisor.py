@@ -37,6 +37,7 @@ from yggdrasil.server.messages import (
     Request,
     Saving,
     ShapeInfo,
+    ShardFailed,
     SnapshotState,
     StewardState,
     Stop,
@@ -135,6 +136,7 @@ class Supervisor:
             steward_pid=self._steward.pid,
             ready=tuple(self.ready_shards),
             loading=tuple(self.loading.values()),
+            failures=self.failures,
             snapshots=self.snapshots,
         )
 
@@ -170,8 +172,7 @@ class Supervisor:
     @property
     def failures(self) -> dict[int, str]:
         """Why shards are not there whose workers have said so."""
-        workers = enumerate(self._workers)
-        return {shard: worker.failure for shard, worker in workers if worker.failure and not worker.is_ready}
+        return {shard: worker.failure for shard, worker in enumerate(self._workers) if worker.failure}
 
     @property
     def restarts(self) -> list[int]:
@@ -179,14 +180,19 @@ class Supervisor:
         return [worker.restarts for worker in self._workers]
 
     async def start(self) -> bool:
-        """Starts all processes and waits until they do their work; false when told to stop before."""
+        """Starts all processes and waits until they do their work; false when told to stop before.
+
+        Shards that cannot be made are left to an operator, as long as there are others.
+        """
         for role in (*self._workers, self._steward):
             await self._place(role)
-        await self._until(lambda: bool(self._failure) or self._stop_asked or self._all_ready())
+        await self._until(lambda: bool(self._failure) or self._stop_asked or self._all_settled())
+        if self._stop_asked and not self._failure:
+            return False
+        if not self._failure and not any(self.ready_shards):
+            self._failure = f"{self._workers[0].name} could not start: {self._workers[0].failure}"
         if self._failure:
             raise StartError(self._failure)
-        if self._stop_asked:
-            return False
         self.phase = Phase.READY
         self._keep_spare()
         return True
@@ -211,12 +217,12 @@ class Supervisor:
         self._was_whole = self.phase is Phase.READY and self._all_ready()
         self._begin_stopping()
         for child in list(self._children):
-            if child.stage is Stage.READY:
+            if child.stage in (Stage.READY, Stage.WITHOUT_SHARD):
                 child.send(Drain())
             else:
                 child.kill()
         log.info("stopping", shutdown_timeout=timeout_s)
-        unfinished = (Stage.READY, Stage.ASSIGNED)
+        unfinished = (Stage.READY, Stage.WITHOUT_SHARD, Stage.ASSIGNED)
         drained = await self._until(
             lambda: self._now_asked or not any(child.stage in unfinished for child in self._children), timeout_s
         )
@@ -226,7 +232,10 @@ class Supervisor:
 
     async def save(self) -> bool:
         """Takes the snapshot of the end, if one is due; false when that failed. It comes between `drain` and `stop`."""
-        if not self._was_whole or self._now_asked or not self._is_snapshot_due():
+        if self._now_asked or not self._is_snapshot_due():
+            return True
+        if not self._was_whole:
+            log.warning("no snapshot is taken at the end, as not all shards are there")
             return True
         saving = asyncio.get_running_loop().create_task(self._steward.run_last({"action": "end"}))
         saving.add_done_callback(lambda _: self._happened.set())
@@ -265,6 +274,9 @@ class Supervisor:
 
     def _all_ready(self) -> bool:
         return all(role.is_ready for role in (*self._workers, self._steward))
+
+    def _all_settled(self) -> bool:
+        return all(role.is_settled for role in (*self._workers, self._steward))
 
     async def _until(self, condition: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Waits for a condition that only `_happened` makes true; whether it came true in time."""
@@ -307,13 +319,13 @@ class Supervisor:
             case Ready():
                 child.stage = Stage.READY
                 self._users.started_with(message.users)
-                self._note_loading(child, None)
+                self._note_ready(child)
                 log.debug("child is ready", child=child.name, pid=child.pid, after_s=round(child.age_s, 3))
                 self._keep_spare()
             case Loading():
                 self._note_loading(child, message)
-            case Failed():
-                self._on_failure(child, message.reason)
+            case Failed() | ShardFailed():
+                self._on_failure(child, message)
             case Drained():
                 child.stage = Stage.DRAINED
             case OptionsSet() | UsersChanged():
@@ -336,26 +348,33 @@ class Supervisor:
                 # Its time was over, and whoever began meanwhile has the users of before.
                 self._in_background(self._spread_users())
 
-    def _note_loading(self, child: Child, loading: Loading | None) -> None:
+    def _note_loading(self, child: Child, loading: Loading) -> None:
         role = self._children.get(child)
         if isinstance(role, WorkerRole):
             role.loading = loading
 
-    def _on_failure(self, child: Child, reason: str) -> None:
-        child.failure = reason
+    def _note_ready(self, child: Child) -> None:
         role = self._children.get(child)
         if isinstance(role, WorkerRole):
-            role.loading = None
-            role.failure = reason
+            role.serves()
+
+    def _on_failure(self, child: Child, message: Failed | ShardFailed) -> None:
+        role = self._children.get(child)
+        if isinstance(message, ShardFailed) and isinstance(role, WorkerRole):
+            child.stage = Stage.WITHOUT_SHARD
+            role.shard_failed(message.reason)
+            log.error("a shard is not there", child=child.name, pid=child.pid, reason=message.reason)
+            return
+        child.failure = message.reason
         if self.phase is Phase.READY:
-            log.error("a process cannot do its work", child=child.name, pid=child.pid, reason=reason)
+            log.error("a process cannot do its work", child=child.name, pid=child.pid, reason=message.reason)
 
     def _on_death(self, child: Child) -> None:
         role = self._children.pop(child)
         role.lost()
-        if self.phase is Phase.STARTING:
+        if self.phase is Phase.STARTING and not (isinstance(role, WorkerRole) and role.failure):
             self._failure = self._failure or f"{child.name} could not start: {child.failure or child.ended_how}"
-        elif self.phase is Phase.READY:
+        elif self.phase is not Phase.STOPPING:
             log.warning("a process died and is replaced", child=child.name, pid=child.pid, ended=child.ended_how)
             if self._is_crash_loop(child):
                 cause = f"{child.name} died {CRASHES_MAX} times within {CRASH_AGE_S:.0f} s of its start"

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from yggdrasil import protocol
-from yggdrasil._core import ConfigError, NodeShape, Worker, YggdrasilError
+from yggdrasil._core import ConfigError, DamageError, NodeShape, Worker, YggdrasilError
 from yggdrasil.protocol.modules import ModuleError, load_modules
 from yggdrasil.server import log as logs
 from yggdrasil.server.accepting import Acceptor
@@ -35,6 +35,7 @@ from yggdrasil.server.messages import (
     OptionsSet,
     Ready,
     SetOptions,
+    ShardFailed,
     Stop,
     ToChild,
     UsersChanged,
@@ -50,8 +51,13 @@ from yggdrasil.shards import cluster, cluster_changes
 
 log = structlog.stdlib.get_logger(__name__)
 
-WITHOUT_SHARD_S = 30.0
-"""A worker whose shard could not be made answers its clients for so long. Then its successor tries again."""
+_LOOK_S = 1.0
+"""A worker without its shard looks so often whether clients had better go to others."""
+_AGAIN_S = 30.0
+_AGAIN_MAX_S = 600.0
+"""A worker that cannot make its shard goes on answering for so long, twice as long each time, until its successor
+tries again.
+"""
 
 
 async def run(
@@ -63,17 +69,17 @@ async def run(
     asyncio.get_running_loop().set_exception_handler(_log_exception)
     try:
         await process.start(descriptors)
+        await process.recover()
     except Exception as error:
         log.debug("start failed", exc_info=True)
         kind = "" if isinstance(error, ModuleError | UsersLoadError) else f"{type(error).__name__}: "
         process.link.send(Failed(reason=f"{kind}{error}"))
-        if duty.is_successor:
-            await process.serve_without_shard()
         process.link.close()
         return 1
-    process.link.send(Ready(users=process.user_lines))
-    log.info("worker is ready")
-    await process.stopped.wait()
+    if process.has_shard:
+        process.link.send(Ready(users=process.user_lines))
+        log.info("worker is ready")
+    await process.ended()
     process.end_log()
     return 0
 
@@ -97,6 +103,10 @@ class _WorkerProcess:
         self._door: asyncio.Server | None = None
         self._early: list[ChangeUsers] = []
         """Changes of users that came before there were any."""
+        self._recovery: ShardRecovery | ShardRestore | None = None
+        self._failure = ""
+        """Why the shard could not be made."""
+        self.has_shard = False
 
     async def start(self, descriptors: Descriptors) -> None:
         control, arenas, pages = (
@@ -124,7 +134,7 @@ class _WorkerProcess:
         self._here = protocol.register_all(worker, self.services, cluster, cluster_changes, modules=modules)
         self._load_users(worker)
         self._share_libraries(worker)
-        recovery = self._recovery(worker)
+        self._recovery = self._recovery_of(worker)
         loop = asyncio.get_running_loop()
         tell_others(worker)
         worker.start(loop)
@@ -139,8 +149,19 @@ class _WorkerProcess:
         door = socket.socket(fileno=descriptors.take_one("door"))
         self._door = await serve_door(worker, door)
         descriptors.close()
-        if recovery is not None:
-            await self._recover(recovery)
+
+    async def recover(self) -> None:
+        """Makes the shard. Where that fails for good, `has_shard` stays false."""
+        node = self.assignment.node
+        if node.log_directory_before and not self.duty.was_served and isinstance(self._recovery, ShardRecovery):
+            before = Path(node.log_directory_before)
+            # All shards come from all logs, so none is there without the others.
+            await self._recovery.run_moved(
+                before, node.log_shards_before, node.snapshot_before, self.services.log_moved
+            )
+        elif self._recovery is not None and not await self._is_made(self._recovery):
+            return
+        self.has_shard = True
         # What exists now stays; nothing that follows makes cycles that reference counts would not free.
         gc.freeze()
         gc.disable()
@@ -175,7 +196,53 @@ class _WorkerProcess:
         except YggdrasilError as error:
             raise file.refused(error) from None
 
-    def _recovery(self, worker: Worker) -> ShardRecovery | ShardRestore | None:
+    async def _is_made(self, recovery: ShardRecovery | ShardRestore) -> bool:
+        making = asyncio.get_running_loop().create_task(recovery.run())
+        stopped = asyncio.get_running_loop().create_task(self.stopped.wait())
+        while not making.done() and not stopped.done():
+            await asyncio.wait((making, stopped), timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+            await self._share_clients(is_whole=making.done() and making.exception() is None)
+        stopped.cancel()
+        if not making.done():
+            making.cancel()
+            return False
+        try:
+            making.result()
+        except Exception as error:
+            log.debug("the shard cannot be made", exc_info=True)
+            self._fail(error)
+            return False
+        return True
+
+    async def _share_clients(self, *, is_whole: bool) -> None:
+        """Leaves clients of the common ports to workers that have their shards, while there are any."""
+        if self._acceptor is not None and self._worker is not None and self._draining is None:
+            await self._acceptor.share(is_whole or not self._worker.others_serve())
+
+    def _fail(self, error: Exception) -> None:
+        """Has clients and the supervisor know why the shard is not there."""
+        reason = str(error)
+        if isinstance(error, DamageError):
+            reason += f"; stop the node and run `yggdrasil check {self.services.config.directory} --repair`"
+        if reason == self._failure or self._worker is None:
+            return
+        self._failure = reason
+        self._worker.fail_loading(f"shard {self.duty.shard} is not there: {reason}")
+        self.link.send(ShardFailed(reason=reason))
+
+    async def ended(self) -> None:
+        """Until it is told to stop; without a shard until it is time that its successor tries."""
+        if self.has_shard:
+            await self.stopped.wait()
+        pause_s = min(_AGAIN_S * 2**self.duty.failures, _AGAIN_MAX_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                while not self.stopped.is_set():
+                    await self._share_clients(is_whole=False)
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self.stopped.wait(), _LOOK_S)
+
+    def _recovery_of(self, worker: Worker) -> ShardRecovery | ShardRestore | None:
         restore = ShardRestore(worker, self.duty.shard, self.services.config, self.duty.snapshot, self.link)
         if not self.assignment.node.log_directory:
             return restore if self.duty.snapshot else None
@@ -186,26 +253,10 @@ class _WorkerProcess:
             Path(self.assignment.node.log_directory),
             self.link,
             restore,
+            self._fail,
             node=self.assignment.node.replication_id,
-            is_successor=self.duty.is_successor,
+            was_served=self.duty.was_served,
         )
-
-    async def _recover(self, recovery: ShardRecovery | ShardRestore) -> None:
-        node = self.assignment.node
-        has_moved = node.log_directory_before and not self.duty.is_successor
-        if has_moved and isinstance(recovery, ShardRecovery):
-            before = Path(node.log_directory_before)
-            moved = self.services.log_moved
-            await recovery.run_moved(before, node.log_shards_before, node.snapshot_before, moved)
-        else:
-            await recovery.run()
-
-    async def serve_without_shard(self) -> None:
-        """Goes on for a while where the log cannot be used: its clients are answered, and the other workers serve."""
-        if self._listens.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(WITHOUT_SHARD_S):
-                    await self.stopped.wait()
 
     def end_log(self) -> None:
         """Makes durable what was written last."""

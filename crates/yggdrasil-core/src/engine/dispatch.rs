@@ -722,7 +722,7 @@ impl Engine {
     pub(super) fn refusal(&mut self, command: CommandId) -> Option<CommandError> {
         if self.gate.is_closed() {
             let flags = self.table.spec(command).flags;
-            if let Some(error) = self.gate.state().refusal(flags) {
+            if let Some(error) = self.gate.refusal(flags) {
                 return Some(error);
             }
         }

@@ -7,6 +7,7 @@ use super::options::Allowed;
 use super::session::{Gates, Queued, Session, Wait};
 use crate::commands::{CommandError, CommandId, Flags, Run, SessionCommand};
 use crate::resp::{Args, Reply};
+use crate::stats::Counter;
 
 /// The state of a worker's shard: it decides what is executed there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -18,20 +19,38 @@ pub enum ShardState {
     Loading,
     /// It follows another node's shard: clients read it, and only that changes it.
     Following,
+    /// It could not be filled, and answers with the reason.
+    Failed,
 }
 
 impl ShardState {
     /// The state of which `as u8` gives this number.
     pub(super) fn from_number(number: u8) -> Option<Self> {
-        [Self::Serving, Self::Loading, Self::Following]
+        [Self::Serving, Self::Loading, Self::Following, Self::Failed]
             .into_iter()
             .find(|state| *state as u8 == number)
     }
 
-    /// The error of a command that the shard does not execute in this state.
-    pub(super) fn refusal(self, flags: Flags) -> Option<CommandError> {
+    /// True while the shard has not all of its keys.
+    fn is_absent(self) -> bool {
+        matches!(self, Self::Loading | Self::Failed)
+    }
+
+    /// The error of a transaction for that of one of its requests. Who may try again soon has to see that.
+    pub(super) fn refusal_of(self, error: CommandError, is_exec: bool) -> CommandError {
+        match self {
+            Self::Failed if is_exec => error.of_exec(),
+            _ => error,
+        }
+    }
+
+    /// The error of a command that the shard does not execute in this state. `failure` says why it could not be filled.
+    pub(super) fn refusal(self, flags: Flags, failure: &str) -> Option<CommandError> {
         match self {
             Self::Loading if !flags.has(Flags::LOADING) => Some(CommandError::Loading),
+            Self::Failed if !flags.has(Flags::LOADING) => {
+                Some(CommandError::text(format!("MISCONF {failure}")))
+            }
             Self::Following if flags.has(Flags::WRITE) => Some(CommandError::ReadOnly),
             _ => None,
         }
@@ -43,6 +62,8 @@ impl ShardState {
 pub(super) struct Gate {
     pause: Pause,
     state: ShardState,
+    /// Why the own shard could not be filled.
+    failure: Box<str>,
     monitored: bool,
     /// A script that runs for long holds the own shard.
     busy: bool,
@@ -89,6 +110,21 @@ impl Gate {
 
     pub fn state(&self) -> ShardState {
         self.state
+    }
+
+    /// True while the own shard has not all of its keys.
+    pub fn is_absent(&self) -> bool {
+        self.state.is_absent()
+    }
+
+    /// Why the own shard could not be filled; empty where it could.
+    pub fn failure(&self) -> &str {
+        &self.failure
+    }
+
+    /// The error of a command that the own shard does not execute now.
+    pub fn refusal(&self, flags: Flags) -> Option<CommandError> {
+        self.state.refusal(flags, &self.failure)
     }
 
     pub fn is_log_behind(&self) -> bool {
@@ -191,19 +227,55 @@ impl Engine {
 
     /// Says what the own shard is there for from now on.
     pub fn set_shard_state(&mut self, state: ShardState) {
-        let was_loading = self.gate.state == ShardState::Loading;
-        let is_loading = state == ShardState::Loading;
+        let (was_absent, is_absent) = (self.gate.state.is_absent(), state.is_absent());
         self.gate.state = state;
-        if was_loading != is_loading {
-            self.shard.hide(is_loading);
-            // What has expired meanwhile is removed when the numbers are known.
-            self.shard.follow(is_loading);
+        if state != ShardState::Failed {
+            self.gate.failure = Box::default();
         }
+        if was_absent != is_absent {
+            self.shard.hide(is_absent);
+            // What has expired meanwhile is removed when the numbers are known.
+            self.shard.follow(is_absent);
+        }
+        self.stats.set(Counter::ShardServes, u64::from(!is_absent));
         self.gate.refresh();
         if state == ShardState::Following {
             self.end_waiting_writes();
             self.settle();
         }
+    }
+
+    /// Refuses requests for the own shard with the reason why it could not be filled, until its state is another.
+    pub fn fail_shard(&mut self, reason: &str) {
+        self.set_shard_state(ShardState::Failed);
+        self.gate.failure = reason.into();
+    }
+
+    /// True where another worker has its shard.
+    #[must_use]
+    pub fn others_serve(&self) -> bool {
+        let mut others = (0..self.shape.shards).filter(|shard| *shard != self.me);
+        others.any(|shard| self.control.stats(shard).get(Counter::ShardServes) != 0)
+    }
+
+    /// Why a request is not executed in the state that the own shard is in. One that needs other shards only is a
+    /// matter of these; one that needs none is refused while no shard serves, as where there is but one.
+    fn refusal_by_state(&self, command: CommandId, args: &Args<'_>) -> Option<CommandError> {
+        let row = self.table.spec(command);
+        let refusal = self.gate.refusal(row.flags)?;
+        if !self.gate.is_absent() {
+            return Some(refusal);
+        }
+        let needed = match row.run {
+            // It asks for shards when it names its first key.
+            Run::Script(call) if Self::keys_of_script(call, args).next().is_none() => 0,
+            _ => self.shards_of(command, args),
+        };
+        let is_refused = match needed {
+            0 => !self.others_serve(),
+            needed => needed & (1 << self.me) != 0,
+        };
+        is_refused.then_some(refusal)
     }
 
     /// True for a session whose next request has to pass the gate.
@@ -251,7 +323,7 @@ impl Engine {
             self.refuse(index, Some(command), &CommandError::text(text));
             return Some(Flow::Done);
         }
-        if let Some(error) = self.gate.state.refusal(flags) {
+        if let Some(error) = self.refusal_by_state(command, args) {
             self.refuse(index, Some(command), &error);
             return Some(Flow::Done);
         }

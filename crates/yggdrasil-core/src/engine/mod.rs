@@ -79,6 +79,7 @@ pub use raw::Raw;
 pub use session::{Listener, Peer};
 pub use session_commands::COMPATIBLE_VERSION;
 pub use tracking::{Caching, Redirect, Tracking};
+pub use transaction::TAG_SERIAL_BITS;
 pub use users::UsersChange;
 pub use views::Unsent;
 
@@ -100,7 +101,7 @@ use pending::{Gather, Tickets};
 use pubsub::Subscriptions;
 use reservation::{Deferred, Reservation};
 use session::{Session, Wait};
-use transaction::Transaction;
+use transaction::{Transaction, UNLOGGED_RUN};
 use views::{Lending, Returned};
 
 /// What the driver has to do beside sending output.
@@ -232,20 +233,27 @@ pub struct Engine {
     batches: u32,
 }
 
+/// The statistics of a worker that begins, whose shard is there unless it says otherwise.
+fn begin_stats(parts: &Parts) -> StatsBlock {
+    let stats = parts.control.stats_block(parts.shard_index);
+    stats.clear();
+    stats.set(Counter::ShardServes, 1);
+    stats
+}
+
 impl Engine {
     /// Starts a worker's engine; its predecessor's statistics are cleared.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let shape = *parts.control.shape();
-        let stats = parts.control.stats_block(parts.shard_index);
-        stats.clear();
+        let stats = begin_stats(&parts);
         let now = (parts.clock.unix_ms)();
         let table = Registry::new();
         let mut engine = Self {
             me: parts.shard_index,
             shape,
             links: Links::open(&parts.control, parts.shard_index),
-            run: u64::from(parts.control.incarnation(parts.shard_index)),
+            run: UNLOGGED_RUN | u64::from(parts.control.incarnation(parts.shard_index)),
             holder: Holder::new(parts.control.lease_page(parts.shard_index)),
             returned: Returned::default(),
             control: parts.control,

@@ -648,7 +648,7 @@ impl Engine {
         let token = reader.u64().unwrap_or(0);
         let coordinator = self.readers[from].as_ref();
         let since = coordinator.map_or(0, ShardReader::number);
-        let reply = self.reserve_own(
+        let granted = self.reserve_own(
             Reservation {
                 coordinator: from,
                 tag: header.tag,
@@ -657,7 +657,11 @@ impl Engine {
             },
             token,
         );
-        self.send_reply(from, header, &reply.encode());
+        let mut reply = std::mem::take(&mut self.reply_scratch);
+        reply.clear();
+        granted.encode(&mut reply);
+        self.send_reply(from, header, &reply);
+        self.reply_scratch = reply;
     }
 }
 

@@ -96,11 +96,13 @@ impl Deferred {
 }
 
 /// What an owner says when its shard is reserved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Granted {
     /// A key watched by the client was touched.
     pub touched: bool,
     pub state: ShardState,
+    /// Why the shard could not be filled; empty where it could.
+    pub failure: Box<str>,
     /// Bytes that are stored without a chance of refusal.
     pub room: u64,
     /// The error of the operating system for which the log takes nothing; 0 for none.
@@ -108,14 +110,12 @@ pub(super) struct Granted {
 }
 
 impl Granted {
-    pub fn encode(self) -> [u8; 12] {
-        let mut bytes = [0; 12];
-        bytes[0] = u8::from(self.touched);
-        bytes[1] = self.state as u8;
-        bytes[2..10].copy_from_slice(&self.room.to_le_bytes());
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend([u8::from(self.touched), self.state as u8]);
+        out.extend_from_slice(&self.room.to_le_bytes());
         let errno = u16::try_from(self.log_errno).unwrap_or(u16::MAX);
-        bytes[10..].copy_from_slice(&errno.to_le_bytes());
-        bytes
+        out.extend_from_slice(&errno.to_le_bytes());
+        out.extend_from_slice(self.failure.as_bytes());
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Self> {
@@ -125,6 +125,7 @@ impl Granted {
             state: ShardState::from_number(reader.u8()?)?,
             room: reader.u64()?,
             log_errno: reader.u16()?.into(),
+            failure: String::from_utf8_lossy(reader.rest()).into(),
         })
     }
 }
@@ -144,6 +145,7 @@ impl Engine {
         Granted {
             touched,
             state: self.gate.state(),
+            failure: self.gate.failure().into(),
             room: self.shard.certain_room(),
             log_errno: self.log_errno(),
         }

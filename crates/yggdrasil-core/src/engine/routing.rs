@@ -63,7 +63,10 @@ impl Engine {
             (Some(shard), Run::Shard(_) | Run::ReadEach(_)) => {
                 return self.forward(index, shard, command, args, None);
             }
-            (Some(shard), Run::Together(_)) if self.is_blocking(command) => {
+            // A transaction of this worker would have to be decided in its log, which is not there yet.
+            (Some(shard), Run::Together(_))
+                if self.is_blocking(command) || self.gate.is_absent() =>
+            {
                 return self.forward(index, shard, command, args, None);
             }
             _ => {}

@@ -29,7 +29,9 @@ use crate::ring::FrameKind;
 use crate::stats::Counter;
 
 /// Bits of a tag that count transactions; those above name the run of the worker.
-const SERIAL_BITS: u32 = 40;
+pub const TAG_SERIAL_BITS: u32 = 40;
+/// The highest bit of a run without a log: logs number their runs by themselves.
+pub(super) const UNLOGGED_RUN: u64 = 1 << (63 - TAG_SERIAL_BITS);
 
 /// A transaction that this worker coordinates.
 pub(super) struct Transaction {
@@ -340,12 +342,12 @@ impl Engine {
     /// A number that no other transaction of this worker, or of its predecessors, has.
     pub(super) fn next_tag(&mut self) -> u64 {
         self.transaction_serial += 1;
-        self.transaction_serial | self.run << SERIAL_BITS
+        self.transaction_serial | self.run << TAG_SERIAL_BITS
     }
 
     /// True for a number of this worker itself.
     pub(super) fn is_own_tag(&self, tag: u64) -> bool {
-        tag >> SERIAL_BITS == self.run << SERIAL_BITS >> SERIAL_BITS
+        tag >> TAG_SERIAL_BITS == self.run << TAG_SERIAL_BITS >> TAG_SERIAL_BITS
     }
 
     pub(super) fn begin_transaction(&mut self, transaction: Transaction) {
@@ -413,8 +415,11 @@ impl Engine {
             Some(granted) => {
                 let mut commands = transaction.queue.iter().map(|queued| queued.command);
                 transaction.refusal = transaction.refusal.take().or_else(|| {
-                    commands
-                        .find_map(|command| granted.state.refusal(self.table.spec(command).flags))
+                    let error = commands.find_map(|command| {
+                        let flags = self.table.spec(command).flags;
+                        granted.state.refusal(flags, &granted.failure)
+                    })?;
+                    Some(granted.state.refusal_of(error, transaction.exec))
                 });
                 transaction.touched |= granted.touched;
                 transaction.rooms.push(granted.room);

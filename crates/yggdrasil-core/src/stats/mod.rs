@@ -99,6 +99,7 @@ counters! {
     SessionBytes, "memory_sessions_bytes", Gauge, "Buffers of client connections";
     CrossShardReads, "cross_shard_reads", Counter, "Reads of other shards served through shared memory";
     CrossShardRetries, "cross_shard_retries", Counter, "Shared-memory reads that did not settle and went to the owner";
+    ShardServes, "shard_serves", Gauge, "1 while the shard has all of its keys and answers for them";
     LogBytes, "log_bytes", Gauge, "Bytes written to the shard's log, over all runs";
     LogUnflushed, "log_unflushed_bytes", Gauge, "Bytes of the log that are not durable yet";
     LogSyncs, "log_syncs", Counter, "Times that the log was made durable";

@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::{MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use serde_json::json;
+use yggdrasil_core::keyspace::ShardReader;
 use yggdrasil_snapshot::{
     Archive, LogHistory, Pace, SnapshotError, Store, Until, archived_nodes, list, prune_archive,
     restore_until,
@@ -54,12 +57,10 @@ impl SnapshotStore {
 
 #[pymethods]
 impl Snapshotter {
-    /// Notes how far all shards have come, for the archive.
+    /// Notes how far all shards have come, for the archive, where they are all there.
     fn note(&self) {
-        let numbers = self.numbers();
-        self.archive_begun()
-            .get_or_insert_with(|| self.new_archive())
-            .note(now_ms(), numbers);
+        let mut archive = self.archive_begun();
+        self.note_in(archive.get_or_insert_with(|| self.new_archive()));
     }
 
     /// Archives what the logs have that is not archived yet. Gives the bytes written.
@@ -110,6 +111,13 @@ impl Snapshotter {
         self.archive.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn note_in(&self, archive: &mut Archive) {
+        let numbers = self.readers.iter().map(whole_number);
+        if let Some(numbers) = numbers.collect() {
+            archive.note(now_ms(), numbers);
+        }
+    }
+
     fn new_archive(&self) -> Archive {
         Archive::new(&self.node, self.generation)
     }
@@ -117,7 +125,7 @@ impl Snapshotter {
     fn archive_all(&self) -> Result<u64, SnapshotError> {
         let mut archive = self.archive_begun();
         let archive = archive.get_or_insert_with(|| self.new_archive());
-        archive.note(now_ms(), self.numbers());
+        self.note_in(archive);
         archive.archive(&*self.store, &self.histories())
     }
 
@@ -145,4 +153,19 @@ fn nodes(store: &dyn Store) -> Result<Vec<String>, SnapshotError> {
     nodes.sort();
     nodes.dedup();
     Ok(nodes)
+}
+
+/// The number of the last change of a shard, a short while between two transactions; `None` where it has not all of its
+/// keys: that is no moment to come back to.
+fn whole_number(shard: &ShardReader) -> Option<u64> {
+    const TRIES: usize = 20;
+    const PAUSE: Duration = Duration::from_micros(50);
+    (0..TRIES).find_map(|_| {
+        let number = shard.between_transactions(ShardReader::number);
+        let number = number.filter(|_| shard.epoch() != 0);
+        if number.is_none() {
+            thread::sleep(PAUSE);
+        }
+        number
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use yggdrasil_log::{Frame, HEADER_BYTES, SegmentHeader};
+use yggdrasil_log::{Content, Frame, HEADER_BYTES, SegmentHeader, whole_frames};
 
 use crate::error::SnapshotError;
 use crate::history::LogHistory;
@@ -62,13 +62,20 @@ impl Archive {
                 listed.into_iter().map(|object| object.name).collect()
             }
         };
-        let mut bytes = 0;
+        let (mut bytes, mut failure) = (0, None);
         for (shard, log) in logs.iter().enumerate() {
-            bytes += self.shard(store, shard, log, &mut known)?;
+            match self.shard(store, shard, log, &mut known) {
+                Ok(written) => bytes += written,
+                // The others are archived all the same.
+                Err(error) => failure = failure.or(Some(error)),
+            }
         }
         // Times are told of changes that are there.
         let settled = store.settle();
         settled.map_err(SnapshotError::of_store("made durable", SEGMENTS))?;
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
         bytes += self.times.archive(store)?;
         self.known = Some(known);
         Ok(bytes)
@@ -106,7 +113,7 @@ impl Archive {
                 continue;
             };
             let used = used_bytes(&contents, next);
-            if is_cut && !used.is_whole {
+            if !used.is_whole && (is_cut || says_more(&contents, header, &used)) {
                 let place = format!("segment {sequence} is damaged at offset {}", used.bytes);
                 return Err(log.failed(place));
             }
@@ -148,6 +155,15 @@ pub(crate) struct Used {
     pub is_whole: bool,
 }
 
+/// True where a commit behind the records of a segment says that more was durable: that is damage, and what is archived
+/// already may be more.
+fn says_more(contents: &[u8], header: &SegmentHeader, used: &Used) -> bool {
+    let end = header.position + used.bytes;
+    let mut behind = whole_frames(contents, used.bytes);
+    behind
+        .any(|(_, frame)| matches!(frame.content, Content::Commit(commit) if commit.position > end))
+}
+
 /// Finds the end of the records of a segment, which the next one may tell.
 pub(crate) fn used_bytes(contents: &[u8], next: Option<&SegmentHeader>) -> Used {
     let end = next.map(|next| next.previous_end).filter(|end| *end != 0);
@@ -166,7 +182,7 @@ pub(crate) fn used_bytes(contents: &[u8], next: Option<&SegmentHeader>) -> Used 
         }
         (used.number, epoch) = (frame.number, frame.epoch);
         used.bytes += frame.bytes;
-        if frame.content == yggdrasil_log::Content::Sealed {
+        if frame.content == Content::Sealed {
             used.is_whole = true;
             return used;
         }

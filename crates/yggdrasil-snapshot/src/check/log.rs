@@ -7,13 +7,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use yggdrasil_log::disk::{Disk, RealDisk};
 use yggdrasil_log::{
-    Content, Frame, HEADER_BYTES, LogError, Reader, SegmentHeader, segment_name, sequence_of,
+    Content, HEADER_BYTES, LogError, Reader, SegmentHeader, segment_name, sequence_of, whole_frames,
 };
 
 use super::CheckError;
-
-/// Records begin at multiples of it.
-const ALIGNMENT: u64 = 8;
 
 /// The state of the log of a shard.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -139,7 +136,7 @@ fn changes_behind(
         } else {
             HEADER_BYTES
         };
-        for frame in whole_frames(&contents, from) {
+        for (_, frame) in whole_frames(&contents, from) {
             if is_change(&frame.content) && frame.number > last {
                 numbers.push(frame.number);
             }
@@ -151,21 +148,6 @@ fn changes_behind(
 /// True for a change, whole or in pieces.
 pub(super) fn is_change(content: &Content<'_>) -> bool {
     matches!(content, Content::Change(_) | Content::Pieced { .. })
-}
-
-/// The whole records of a segment from an offset on, wherever they begin.
-pub(super) fn whole_frames(contents: &[u8], from: u64) -> impl Iterator<Item = Frame<'_>> {
-    let mut offset = from.next_multiple_of(ALIGNMENT);
-    std::iter::from_fn(move || {
-        while offset < contents.len() as u64 {
-            if let Ok(frame) = Frame::decode(contents, offset) {
-                offset += frame.bytes;
-                return Some(frame);
-            }
-            offset += ALIGNMENT;
-        }
-        None
-    })
 }
 
 /// Sequence numbers of the segments in a directory, ascending.

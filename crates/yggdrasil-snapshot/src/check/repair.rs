@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use yggdrasil_log::disk::{TAIL, settle};
-use yggdrasil_log::{Content, Frame, HEADER_BYTES, SegmentHeader, segment_name, sequence_of};
+use yggdrasil_log::{
+    Content, Frame, HEADER_BYTES, SegmentHeader, segment_name, sequence_of, whole_frames,
+};
 
 use crate::name::manifest_object;
 
-use super::log::{LogDamage, LogReport, head_of, is_change, segments_of, whole_frames};
+use super::log::{LogDamage, LogReport, head_of, is_change, segments_of};
 use super::{CheckError, Report};
 
 /// Beginning of the names of the directories that originals are set aside in.
@@ -202,6 +204,7 @@ impl Repair<'_> {
 /// A segment with the whole records behind an offset, as the first one of a log.
 fn mended(contents: &[u8], sequence: u64, offset: u64, last: u64) -> Vec<u8> {
     let frames: Vec<Frame<'_>> = whole_frames(contents, offset.max(HEADER_BYTES))
+        .map(|(_, frame)| frame)
         .skip_while(|frame| {
             let is_piece = matches!(frame.content, Content::Piece { .. });
             !is_piece && (!is_change(&frame.content) || frame.number <= last)

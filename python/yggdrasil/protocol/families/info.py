@@ -198,8 +198,9 @@ def _memory(node: NodeReport) -> Fields:
 def _loading(node: NodeReport) -> Fields:
     """A shard loads while its worker is not ready: at the start of the node, and when it is replaced."""
     state = node.state
-    yield "loading", int(not all(state.ready))
-    if all(state.ready):
+    is_loading = any(not ready and shard not in state.failures for shard, ready in enumerate(state.ready))
+    yield "loading", int(is_loading)
+    if not is_loading:
         return
     loaded, of = (sum(getattr(one, name) for one in state.loading) for name in ("bytes", "of_bytes"))
     began_ms = min((one.began_ms for one in state.loading), default=node.ctx.services.node.started_at_ms)
@@ -213,6 +214,9 @@ def _loading(node: NodeReport) -> Fields:
 def _persistence(node: NodeReport) -> Fields:
     yield from _loading(node)
     yield "async_loading", 0
+    yield "shards_failed", len(node.state.failures)
+    for shard, reason in node.state.failures.items():
+        yield f"shard{shard}_failure", reason
     snapshots, node_started_ms = node.state.snapshots, node.ctx.services.node.started_at_ms
     changes = sum(node.counters[shard]["changes"] for shard in node.counters) - sum(snapshots.numbers)
     running_s = time.time() - snapshots.began_ms / 1000 if snapshots.began_ms else -1
@@ -235,6 +239,9 @@ def _persistence(node: NodeReport) -> Fields:
     yield "log_archive_last_status", "err" if snapshots.archive_error else "ok"
     yield "snapshot_records_written", snapshots.records_written
     yield "snapshot_error", snapshots.error
+    yield "snapshot_checked_time", snapshots.checked_ms // 1000
+    yield "snapshot_damaged_objects", snapshots.damaged
+    yield "log_damaged_segments", snapshots.damaged_segments
     yield "aof_enabled", int(node.option("appendonly") == "yes")
     yield "aof_last_rewrite_time_sec", -1
     yield "aof_current_rewrite_time_sec", -1

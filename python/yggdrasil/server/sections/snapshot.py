@@ -105,3 +105,13 @@ class Snapshot(Section):
             runtime=True,
         ),
     ] = MIB
+    check_interval: Annotated[
+        Whole,
+        Field(ge=1, le=2_592_000),
+        Option(
+            help="Between two such readings. Where one finds damage of the logs or of the last snapshot, a whole "
+            "snapshot is taken at once, which takes their place.",
+            unit="seconds",
+            runtime=True,
+        ),
+    ] = 3600

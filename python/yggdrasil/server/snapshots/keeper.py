@@ -31,7 +31,6 @@ _TICK_S = 0.5
 _NOTE_S = 1.0
 _FOOTER_BYTES = 10
 """Version and checksum behind what FUNCTION DUMP gives."""
-_CHECK_PAUSE_S = 3600.0
 _LOG_LOOK_S = 5.0
 _LEAST_BYTES = 64 << 20
 """Logs of less are never long."""
@@ -66,6 +65,8 @@ class Keeper:
         self._tasks: list[asyncio.Task[None]] = []
         self._is_closing = False
         self._is_checking = False
+        self._must_be_full = False
+        """What the next snapshot would share with others, or take from the logs, is damaged."""
         self._is_last = False
         """The node has ended all else."""
         self._has_logs = logs is not None
@@ -162,7 +163,8 @@ class Keeper:
         state = await self._node_state()
         absent = [shard for shard, ready in enumerate(state.ready) if not ready]
         if absent and not self._is_last:
-            raise YggdrasilError(f"shard {absent[0]} is not ready")
+            reason = state.failures.get(absent[0])
+            raise YggdrasilError(f"shard {absent[0]} is not ready" + (f": {reason}" if reason else ""))
         return state
 
     async def _take(self, is_full: bool) -> dict[str, Any]:
@@ -199,6 +201,7 @@ class Keeper:
 
     async def _written(self, is_full: bool) -> str:
         before = await self._all_ready()
+        is_full = is_full or self._must_be_full
         options = self.config.snapshot
         manner = {
             "level": options.level,
@@ -219,6 +222,8 @@ class Keeper:
         result = writing.result()
         if (await self._node_state()).restarts != before.restarts:
             raise YggdrasilError("a worker died meanwhile")
+        if is_full:
+            self._must_be_full = False
         return result
 
     async def _prune(self, keep: int) -> Any:
@@ -294,14 +299,21 @@ class Keeper:
             )
 
     async def _keep_checking(self) -> None:
+        due_from = time.monotonic()
         while True:
-            await asyncio.sleep(_CHECK_PAUSE_S)
-            rate = self.config.snapshot.check_rate
-            if rate and not self._is_checking:
-                try:
-                    await self._check(rate)
-                except YggdrasilError as error:
-                    log.error("snapshots could not be checked", error=str(error))
+            await asyncio.sleep(_TICK_S)
+            options = self.config.snapshot
+            if time.monotonic() - due_from < options.check_interval or not options.check_rate or self._is_checking:
+                continue
+            try:
+                await self._check(options.check_rate)
+            except YggdrasilError as error:
+                log.error("snapshots could not be checked", error=str(error))
+            if self._must_be_full:
+                # All keys are in memory still; a node that ended now might not have them any more.
+                with contextlib.suppress(YggdrasilError):
+                    await self.take(is_full=True)
+            due_from = time.monotonic()
 
     async def _check(self, rate: int) -> Any:
         """Reads everything again, at so many bytes a second; 0 for no limit."""
@@ -320,6 +332,8 @@ class Keeper:
         self._tell(
             checked_ms=time.time_ns() // 1_000_000, damaged=len(verdict["damage"]), damaged_segments=len(segments)
         )
+        newest = self._state.id
+        self._must_be_full = bool(segments) or (bool(newest) and newest not in verdict["whole"])
         for file, offset in segments:
             log.error("a log is damaged", file=str(file), offset=offset)
         for damage in verdict["damage"]:

@@ -56,6 +56,14 @@ impl CommandError {
         Self::Text(text.into().into_bytes().into())
     }
 
+    /// The error of EXEC that executes nothing because of this one.
+    #[must_use]
+    pub fn of_exec(&self) -> Self {
+        Self::text(format!(
+            "EXECABORT Transaction discarded because of: {self}"
+        ))
+    }
+
     pub fn write(&self, reply: &mut Reply<'_>) {
         match self {
             Self::Text(text) => reply.error_bytes(text),

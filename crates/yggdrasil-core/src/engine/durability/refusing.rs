@@ -4,6 +4,7 @@
 use crate::commands::{CommandError, Flags, Run};
 use crate::engine::Engine;
 use crate::engine::session::Queued;
+use crate::engine::transaction::Transaction;
 use crate::keyspace::KeyspaceError;
 use crate::namespaces::Ack;
 
@@ -14,27 +15,42 @@ impl Engine {
         durability.map_or(0, |durability| durability.log.status().errno)
     }
 
-    /// Refuses a transaction, whose shards are reserved, if a change of it would be refused by a log.
+    /// Refuses a transaction, whose shards are reserved, if a change of it would be refused by a log, or if no log can
+    /// say that it was decided.
     pub(in crate::engine) fn refuse_unlogged(&mut self, id: usize) {
         let transaction = &self.transactions[id];
-        if transaction.failed_logs.is_empty() || transaction.is_prevented() {
+        if transaction.is_prevented() {
             return;
         }
-        let mut failed = transaction.failed_logs.iter();
-        let refused = failed.find(|(shard, _)| {
-            let mut queue = transaction.queue.iter();
-            queue.any(|queued| self.may_log(queued, *shard))
-        });
-        let Some((_, errno)) = refused else { return };
-        let error = KeyspaceError::LogFailed { errno: *errno };
-        let reason = CommandError::from(error);
-        let refusal = match transaction.exec {
-            true => CommandError::text(format!(
-                "EXECABORT Transaction discarded because of: {reason}"
-            )),
-            false => reason,
+        let refusal = match self.gate.is_absent() {
+            true => self.refusal_of_coordinator(transaction),
+            false if transaction.failed_logs.is_empty() => return,
+            false => self.refusal_of_logs(transaction),
         };
-        self.transactions[id].refusal = Some(refusal);
+        self.transactions[id].refusal = refusal;
+    }
+
+    fn refusal_of_logs(&self, transaction: &Transaction) -> Option<CommandError> {
+        let mut failed = transaction.failed_logs.iter();
+        let (_, errno) = failed.find(|(shard, _)| self.may_log_any(transaction, *shard))?;
+        let error = CommandError::from(KeyspaceError::LogFailed { errno: *errno });
+        Some(match transaction.exec {
+            true => error.of_exec(),
+            false => error,
+        })
+    }
+
+    /// The own log says whether a transaction counts, so there is none that changes anything before that is open.
+    fn refusal_of_coordinator(&self, transaction: &Transaction) -> Option<CommandError> {
+        let mut shards = transaction.reserved.iter();
+        let is_logged = shards.any(|shard| self.may_log_any(transaction, *shard));
+        let error = is_logged.then(|| self.gate.refusal(Flags::default()))??;
+        Some(self.gate.state().refusal_of(error, transaction.exec))
+    }
+
+    fn may_log_any(&self, transaction: &Transaction, shard: usize) -> bool {
+        let mut queue = transaction.queue.iter();
+        queue.any(|queued| self.may_log(queued, shard))
     }
 
     /// True for a request that may change what is kept of a shard. Of a script nobody knows before it runs.
