@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from mithril.pipeline import MemoryBudgetError, MemorySource, Pipeline
 from mithril.pipeline.budget import Budget, Hold, measure
 from mithril.pipeline.functions import Function, Kind
-from mithril.pipeline.tasks import Task, Worker, load_items
+from mithril.pipeline.reading import PartReader
+from mithril.pipeline.tasks import Task, Worker
 
 LIMIT = 1 << 20
 
@@ -193,7 +194,7 @@ def test_samples_are_as_they_were_when_a_function_is_called_for_them_again(kind:
     sample = {"number": 7, "size": LIMIT * 3 // 4}
     budget = Budget(LIMIT)
     worker = Worker([Function(kind, call, "decode")], budget, refuse=False)
-    task = Task([0, 0], lambda: load_items(lambda: [sample], "here", 0))
+    task = Task([0, 0], PartReader(MemorySource([sample]), 0, LIMIT))
     budget.reserve(LIMIT // 2)
     worker.run(task)
     assert not task.results

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from mithril.pipeline.pipeline import Pipeline
     from mithril.pipeline.sinks import JsonlSink
     from mithril.pipeline.sources.archive import TarSource
-    from mithril.pipeline.sources.arrow import ArrowFileSource, ArrowSource, ParquetSource
+    from mithril.pipeline.sources.arrow import ArrowFileSource, ArrowSource, ArrowStreamSource
     from mithril.pipeline.sources.database import SqlSource
     from mithril.pipeline.sources.files import FileSource
     from mithril.pipeline.sources.memory import IterableSource, MemorySource
+    from mithril.pipeline.sources.parquet import ParquetSource
     from mithril.pipeline.sources.streamed import StreamedJsonlSource, StreamedTextSource
     from mithril.pipeline.sources.text import CsvSource, JsonlSource, TextSource
     from mithril.pipeline.sources.yggdrasil import ChannelSource, KeySource, StreamSource, ValueSource
@@ -44,6 +45,7 @@ _MODULES = {
     "ArrowFileSource": "mithril.pipeline.sources.arrow",
     "ArrowSink": "mithril.pipeline.arrow_sinks",
     "ArrowSource": "mithril.pipeline.sources.arrow",
+    "ArrowStreamSource": "mithril.pipeline.sources.arrow",
     "Augment": "mithril.pipeline.transforms",
     "ChannelSource": "mithril.pipeline.sources.yggdrasil",
     "CsvSource": "mithril.pipeline.sources.text",
@@ -64,7 +66,7 @@ _MODULES = {
     "NumpySink": "mithril.pipeline.array_sinks",
     "OneHot": "mithril.pipeline.transforms",
     "ParquetSink": "mithril.pipeline.arrow_sinks",
-    "ParquetSource": "mithril.pipeline.sources.arrow",
+    "ParquetSource": "mithril.pipeline.sources.parquet",
     "Pipeline": "mithril.pipeline.pipeline",
     "PipelineError": "mithril.pipeline.errors",
     "Ragged": "mithril.pipeline.layouts",
@@ -95,6 +97,7 @@ __all__ = [
     "ArrowFileSource",
     "ArrowSink",
     "ArrowSource",
+    "ArrowStreamSource",
     "Augment",
     "ChannelSource",
     "CsvSource",

@@ -60,6 +60,28 @@ def has_fixed_size(value: Any) -> bool:
     return kind in _PLAIN or (kind is np.ndarray and value.dtype.char != "O")
 
 
+class Pending:
+    """Values that a sink holds until it writes them, each buffer counted once."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._buffers: set[tuple[int, int]] = set()
+
+    def add(self, value: Any) -> None:
+        """Counts a value."""
+        hold = measure(value)
+        self.size += hold.own
+        for buffer in hold.buffers:
+            if buffer not in self._buffers:
+                self._buffers.add(buffer)
+                self.size += buffer[1]
+
+    def clear(self) -> None:
+        """Forgets all values."""
+        self.size = 0
+        self._buffers.clear()
+
+
 _Buffers = dict[tuple[int, int], object]
 """The owner of each buffer, by its address or identity, and its size."""
 
@@ -145,6 +167,10 @@ class Budget:
         self.used = 0
         self.peak = 0
         self.overruns = 0
+        """How often the limit was passed: by a sample that ran alone, or by what a stage keeps."""
+        self.kept = 0
+        """The part of `used` that stages keep between chunks."""
+        self._kept: dict[object, int] = {}
         self._counts: dict[tuple[int, int], int] = {}
         self._lock = threading.Lock()
 
@@ -181,6 +207,23 @@ class Budget:
                 self.overruns += 1
             self._grow(extra)
             return max(reserved - needed, 0)
+
+    def keep(self, owner: object, size: int, reserved: int = 0, freed: Iterable[Hold] = ()) -> int:
+        """Accounts for what a stage keeps between chunks, in the place of what it kept before and of what it freed.
+
+        Takes reserved bytes first, and gives what is left of them. What is there cannot be refused: passing the limit
+        is counted.
+        """
+        with self._lock:
+            self.used -= self._uncount(freed)
+            growth = size - self._kept.get(owner, 0)
+            self._kept[owner] = size
+            self.kept += growth
+            extra = growth - min(max(growth, 0), reserved)
+            if extra > 0 and self.used + extra > self.limit:
+                self.overruns += 1
+            self._grow(extra)
+            return reserved - (growth - extra)
 
     def release(self, holds: Iterable[Hold]) -> None:
         """Frees what samples held."""

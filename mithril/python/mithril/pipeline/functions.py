@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Any
 
 from mithril.pipeline.errors import TransformError
+from mithril.pipeline.stages import Transform
 
 OnError = str | Callable[[TransformError], Any]
 """`raise`, `skip`, or a function of the error: what it gives replaces the sample, and None leaves it out."""
@@ -30,6 +31,17 @@ class Function:
     on_error: OnError = "raise"
     reserve: int = 0
     """Bytes that the function needs for each sample beyond what its result takes."""
+
+    @property
+    def transform(self) -> Transform | None:
+        """The transform whose method it is."""
+        owner = getattr(self.call, "__self__", None)
+        return owner if isinstance(owner, Transform) else None
+
+
+def memory_usage(functions: Sequence[Function]) -> int:
+    """The bytes of samples that transforms hold between two calls."""
+    return sum(function.transform.memory_usage() for function in functions if function.transform is not None)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import traceback
 from dataclasses import dataclass
 
 from mithril.pipeline.errors import TransformError
-from mithril.pipeline.functions import Function, Sample, apply
+from mithril.pipeline.functions import Function, Sample, apply, memory_usage
 from mithril.pipeline.shared_memory import Mailbox
 
 _PR_SET_PDEATHSIG = 1
@@ -72,4 +72,5 @@ def _serve(mailbox: Mailbox, functions: list[Function]) -> None:
         mailbox.send(Failure.of(error))
         return
     del samples
-    mailbox.send(([(result.value, result.place, result.row) for result in results], skipped))
+    parts = [(result.value, result.place, result.row) for result in results]
+    mailbox.send((parts, skipped, memory_usage(functions)))

@@ -1,7 +1,6 @@
 """Worker processes, one for each thread of a segment."""
 
 import contextlib
-import importlib
 import os
 import pickle
 import subprocess
@@ -11,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mithril.core.errors import MissingExtraError
 from mithril.pipeline import metrics
 from mithril.pipeline.errors import PipelineError, TransformError
+from mithril.pipeline.extras import extra
 from mithril.pipeline.functions import Function, Sample
 from mithril.pipeline.process_worker import Failure
 from mithril.pipeline.shared_memory import Mailbox, pair
@@ -41,10 +40,7 @@ class Processes:
         self._functions = functions
         self._name = " > ".join(function.name for function in functions)
         self._local = threading.local()
-        try:
-            dumps = importlib.import_module("cloudpickle").dumps
-        except ImportError:
-            raise MissingExtraError("processes", "cloudpickle", "processes") from None
+        dumps = extra("cloudpickle", "processes", "cloudpickle", "processes").dumps
         try:
             self._pickled: bytes = dumps(list(functions))
         except Exception as error:
@@ -64,10 +60,14 @@ class Processes:
                 continue
             if isinstance(answer, Failure):
                 raise answer.error()
-            results, skipped = answer
+            results, skipped, self._local.usage = answer
             return [Sample(*result) for result in results], skipped
         died = RuntimeError(f"its process ended with status {status}, {_ATTEMPTS} times")
         raise TransformError(self._name, samples[0].place, samples[0].row, died)
+
+    def memory_usage(self) -> int:
+        """The bytes of samples that transforms hold in the process of this thread."""
+        return int(getattr(self._local, "usage", 0))
 
     def close_thread(self) -> None:
         """Ends the process of this thread."""

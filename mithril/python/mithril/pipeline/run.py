@@ -8,14 +8,17 @@ from typing import Any, Self
 
 from mithril.pipeline import metrics
 from mithril.pipeline.budget import Budget, Hold
-from mithril.pipeline.chunk import Chunk, Wait
+from mithril.pipeline.chunk import WAIT, Chunk, Pulled, Token, Wait
 from mithril.pipeline.pressure import PressureHandler
 from mithril.pipeline.regroup import Upstream
 from mithril.pipeline.segment import Events, Segment, StageStatistics
+from mithril.pipeline.stages import Sink
 from mithril.pipeline.state import State
 from mithril.pipeline.statistics import Statistics
 
 _TELL_SHARE = 64
+# A sink writes early what takes a larger part of the budget.
+_SINK_SHARE = 8
 _NOTHING = Hold(0)
 
 
@@ -39,6 +42,10 @@ class Driver:
         self.ended = False
         self.asking = False
         """The caller waits, and holds nothing."""
+        self.wanted = False
+        """The caller is asked to hold less."""
+        self.may_shrink = False
+        """It can."""
         self._last = last
         self._prefetch = prefetch
         self._pressure = pressure
@@ -107,9 +114,19 @@ class Driver:
             if chosen.starved:
                 while not chosen.start_oldest():
                     if not any(segment.revoke(segment is chosen) for segment in self.segments):
-                        chosen.start_alone()
+                        if not self._ask_to_shrink():
+                            chosen.start_alone()
                         return
                 return
+
+    def _ask_to_shrink(self) -> bool:
+        """Asks the caller to hold less, if it can; its answer counts as an event."""
+        with self.events.condition:
+            if not self.may_shrink:
+                return False
+            self.wanted, self.may_shrink, self.asking = True, False, False
+            self.events.condition.notify_all()
+            return True
 
 
 class Run(Iterator[Any]):
@@ -125,6 +142,7 @@ class Run(Iterator[Any]):
         self._at = 0
         self._drop = start.skip
         self._hold: Hold | None = None
+        self._sink: Sink | None = None
         self._position = start.position
         self._skipped = 0
         self._waited_s = 0.0
@@ -143,9 +161,14 @@ class Run(Iterator[Any]):
         return State(start.epoch, self._position, self._at, chunk.token)
 
     @property
-    def size(self) -> int:
-        """The bytes of the last element."""
-        return 0 if self._hold is None else self._hold.size
+    def position(self) -> int:
+        """The number of elements that have been handed out in this epoch."""
+        return self._position
+
+    @property
+    def token(self) -> Token | None:
+        """The position of the last stage before the chunk of the last element."""
+        return self._start.up if self._chunk is None else self._chunk.token
 
     def statistics(self, epoch: int, stages: Sequence[StageStatistics]) -> Statistics:
         """Figures of the run up to now."""
@@ -188,6 +211,34 @@ class Run(Iterator[Any]):
             metrics.SKIPPED.inc(following.skipped)
             metrics.MEMORY_BYTES.set(self._driver.budget.used)
 
+    def deliver(self, sink: Sink, note: Callable[[int], None]) -> None:
+        """Gives all elements to a sink; what it holds of them counts. `note` is told the size of each."""
+        self._sink = sink
+        limit = self._driver.budget.limit // _SINK_SHARE
+        for element in self:
+            sink.consume(element)
+            del element
+            if sink.memory_usage() > limit:
+                sink.shrink()
+            note(0 if self._hold is None else self._hold.size)
+            self._exchange()
+
+    def _exchange(self) -> None:
+        """Accounts for what the sink holds in the place of the last element."""
+        assert self._sink is not None
+        freed = [] if self._hold is None else [self._hold]
+        self._hold = None
+        size = self._sink.memory_usage()
+        self._driver.budget.keep("sink", size, freed=freed)
+        self._driver.may_shrink = size > 0
+        self._tell_of(freed)
+
+    def _shrink(self) -> None:
+        """Makes the sink hold less."""
+        assert self._sink is not None
+        self._sink.shrink()
+        self._driver.budget.keep("sink", self._sink.memory_usage())
+
     def _finish(self) -> None:
         """Ends a run of which nothing more comes, and raises the error that ended it."""
         closed = self._closed
@@ -198,32 +249,42 @@ class Run(Iterator[Any]):
             self._on_end()
 
     def _take(self) -> Chunk | None:
-        driver, events = self._driver, self._driver.events
         start = time.perf_counter()
+        try:
+            while (found := self._next_chunk()) is WAIT:
+                self._shrink()
+                self._driver.events.tell()
+            return found if isinstance(found, Chunk) else None
+        finally:
+            waited = time.perf_counter() - start
+            self._waited_s += waited
+            metrics.WAITED_SECONDS.inc(waited)
+
+    def _next_chunk(self) -> Pulled:
+        """The next chunk, the end, or WAIT where the driver wants the sink to hold less before."""
+        driver, events = self._driver, self._driver.events
         with events.condition:
-            try:
-                while not driver.ready:
-                    if driver.ended or self._closed:
-                        return None
-                    driver.asking = True
-                    events.condition.notify_all()
-                    events.condition.wait()
-                events.count += 1
+            while not driver.ready and not driver.wanted:
+                if driver.ended or self._closed:
+                    return None
+                driver.asking = True
                 events.condition.notify_all()
-                return driver.ready.popleft()
-            finally:
-                driver.asking = False
-                waited = time.perf_counter() - start
-                self._waited_s += waited
-                metrics.WAITED_SECONDS.inc(waited)
+                events.condition.wait()
+            driver.asking = driver.wanted = False
+            events.count += 1
+            events.condition.notify_all()
+            return driver.ready.popleft() if driver.ready else WAIT
 
     def _release(self) -> None:
         if self._hold is None:
             return
-        self._driver.budget.release([self._hold])
-        large = self._hold.own + self._hold.size >= self._driver.budget.limit // _TELL_SHARE
-        self._hold = None
-        if large:
+        freed, self._hold = [self._hold], None
+        self._driver.budget.release(freed)
+        self._tell_of(freed)
+
+    def _tell_of(self, freed: list[Hold]) -> None:
+        """Wakes those who wait for memory, where much has been freed."""
+        if sum(hold.own + hold.size for hold in freed) >= self._driver.budget.limit // _TELL_SHARE:
             self._driver.events.tell()
 
     def close(self) -> None:

@@ -75,7 +75,7 @@ class Segment:
         self._feeder = feeder
         self._budget = budget
         self._events = events
-        self._worker = Worker(functions, budget, refuse, self._processes)
+        self._worker = Worker(functions, budget, refuse, self._processes, feeder.memory_usage)
         self._ordered = ordered
         self._tuner = Tuner(workers, most(workers)) if tuned else None
         self._unasked = 0
@@ -84,7 +84,7 @@ class Segment:
         self._stash: Task | None = None
         self._ended = False
         self._blocked_at: float | None = None
-        name = " > ".join(function.name for function in functions) or "read"
+        name = self._worker.name
         self.statistics = StageStatistics(name, workers)
         self.threads = [
             threading.Thread(target=self._work, args=(number,), name=f"mithril-{name[:20]}-{number}", daemon=True)
@@ -124,12 +124,10 @@ class Segment:
 
     def _finished(self, task: Task) -> Chunk:
         chunk = Chunk(task.results, task.token, task.skipped)
-        if task.inputs:
-            rest = Task([task.token[0], task.token[1] + task.consumed], None, inputs=task.inputs, after=task.after)
-            rest.need = task.need
-            self._window.appendleft(rest)
-        else:
+        if task.whole:
             chunk.after = task.after
+        else:
+            self._window.appendleft(task.rest())
         return chunk
 
     def _top_up(self) -> None:
@@ -214,8 +212,7 @@ class Segment:
             if idle and task.reloadable and task.load is not None and (task.results or task.inputs):
                 holds = [item.hold for item in [*task.results, *(task.inputs or ())]]
                 self._budget.release(holds)
-                task.results, task.inputs, task.skipped, task.consumed = [], None, 0, 0
-                task.state = State.WAITING
+                task.forget()
                 return True
         return False
 
@@ -266,6 +263,5 @@ class Segment:
     def _settle(self, task: Task) -> None:
         if task.inputs is not None and isinstance(self._feeder, SequentialFeeder) and task.load is not None:
             self._feeder.taken()
-        nothing = not task.results and not task.skipped and (task.inputs is None or task.inputs)
-        task.finished = task.error is not None or not nothing
+        task.finished = bool(task.error is not None or task.results or task.skipped or task.whole)
         task.state = State.DONE if task.finished else State.WAITING

@@ -1,5 +1,6 @@
 """Tasks: a chunk to read and to transform, and how a worker does that within the memory budget."""
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -10,7 +11,7 @@ from mithril.pipeline import metrics
 from mithril.pipeline.budget import Budget, Hold, has_fixed_size, measure
 from mithril.pipeline.chunk import Item, Token
 from mithril.pipeline.errors import MemoryBudgetError
-from mithril.pipeline.functions import Function, Kind, Sample, Tally, apply, apply_one
+from mithril.pipeline.functions import Function, Kind, Sample, Tally, apply, apply_one, memory_usage
 from mithril.pipeline.processes import Processes
 
 _PIECE_MAX = 512
@@ -33,13 +34,18 @@ class State(Enum):
 class Task:
     """A chunk on its way through the functions of a segment.
 
-    `load` reads it; a task that has been read, or came from a stage before, has `inputs`.
+    `load` reads the part of it that begins at a row; a task that has been read, or came from a stage before, has
+    `inputs`.
     """
 
     token: Token
-    load: Callable[[], list[Item]] | None
+    load: Callable[[int], list[Item]] | None
     load_hint: int | None = None
+    parts: bool = False
+    """The chunk may have more than one part."""
     inputs: list[Item] | None = None
+    unread: bool = field(init=False)
+    """There may be a part that has not been read."""
     state: State = State.WAITING
     room: int = 0
     """Bytes reserved that no sample takes yet."""
@@ -59,6 +65,32 @@ class Task:
     finished: bool = False
     reloadable: bool = True
     """A second load gives the same samples."""
+
+    def __post_init__(self) -> None:
+        self.unread = self.load is not None
+
+    @property
+    def row(self) -> int:
+        """The row of the chunk that is to be read next, where all before have been done."""
+        return int(self.token[1]) + self.consumed
+
+    @property
+    def whole(self) -> bool:
+        """All of the chunk has been read and done."""
+        return not self.inputs and not self.unread
+
+    def rest(self) -> "Task":
+        """A task for what has not been done."""
+        load = self.load if self.unread else None
+        rest = Task([self.token[0], self.row], load, self.load_hint, self.parts, self.inputs or None, after=self.after)
+        rest.need = self.need
+        return rest
+
+    def forget(self) -> None:
+        """Forgets what has been read and done; it is read again."""
+        self.results, self.inputs, self.skipped, self.consumed = [], None, 0, 0
+        self.unread = True
+        self.state = State.WAITING
 
 
 class Estimate:
@@ -90,10 +122,19 @@ class Worker:
     """The work on tasks, by as many threads as want to."""
 
     def __init__(
-        self, functions: Sequence[Function], budget: Budget, refuse: bool, processes: Processes | None = None
+        self,
+        functions: Sequence[Function],
+        budget: Budget,
+        refuse: bool,
+        processes: Processes | None = None,
+        source: Callable[[], int] | None = None,
     ) -> None:
         self._functions = functions
+        self._source = source
+        self._processes = processes
+        self._keeps = processes is None and any(function.transform is not None for function in functions)
         self._apply = partial(apply, functions) if processes is None else processes.apply
+        self.name = " > ".join(function.name for function in functions) or "read"
         self._budget = budget
         # What goes to a process in one message fits into its caches, and into segments that are used again.
         self._piece_limit = budget.limit if processes is None else min(budget.limit, _PIECE_SHARE * _MESSAGE_BYTES)
@@ -107,40 +148,75 @@ class Worker:
     def need(self, task: Task) -> int:
         """Bytes to reserve before a task starts."""
         own = self.estimate.sample * self.estimate.piece(self._piece_limit)
-        if task.inputs is None:
+        if not task.inputs and task.unread:
             own += max(task.load_hint or 0, self._chunk.sample)
         return max(own, task.need)
 
     def run(self, task: Task) -> None:
-        """Does what memory allows: all of the task, its first part, or nothing."""
-        budget = self._budget
-        if task.inputs is None and not self._load(task):
-            return
-        assert task.inputs is not None
-        if not self._functions:
-            task.consumed = len(task.inputs)
-            task.results, task.inputs = task.inputs, []
-        else:
-            self._transform(task)
-        budget.give_back(task.room)
+        """Does what memory allows: all of the task, some of its parts, or nothing."""
+        made = 0
+        while True:
+            if not task.inputs and not self._load(task):
+                break
+            assert task.inputs is not None
+            if self._functions:
+                made += self._transform(task)
+            else:
+                made += _size([item.hold for item in task.inputs])
+                task.consumed += len(task.inputs)
+                task.results.extend(task.inputs)
+                task.inputs = []
+            if task.inputs or not task.unread or task.alone or made > self._budget.limit // _RESULT_SHARE:
+                break
+            if not self._reserve_part(task):
+                break
+        self._budget.give_back(task.room)
         task.room = 0
         task.alone = False
 
-    def _load(self, task: Task) -> bool:
-        assert task.load is not None
-        items = task.load()
-        holds = [item.hold for item in items]
-        left = self._hold(task, holds, items)
-        self._chunk.learn(_size(holds))
-        if left is None:
-            task.need = _size(holds)
-            self._budget.give_back(task.room)
-            task.room = 0
-            return False
-        task.inputs, task.room = items, left
+    def _reserve_part(self, task: Task) -> bool:
+        wanted = self.need(task) - task.room
+        if wanted > 0:
+            if not self._budget.reserve(wanted, task.leave):
+                return False
+            task.room += wanted
         return True
 
-    def _transform(self, task: Task) -> None:
+    def _load(self, task: Task) -> bool:
+        """Reads the next part; false where there is none, or no room for it."""
+        if not task.unread:
+            return False
+        assert task.load is not None
+        items = task.load(task.row)
+        self._keep(("source", id(self)), self._source)
+        if items:
+            holds = [item.hold for item in items]
+            left = self._hold(task, holds, items)
+            size = _size(holds)
+            self._chunk.learn(size)
+            if left is None:
+                task.need = size
+                return False
+            task.room = left
+        task.unread = task.parts and bool(items)
+        task.inputs = items
+        return bool(items)
+
+    def _keep(self, owner: object, usage: Callable[[], int] | None, reserved: int = 0) -> int:
+        """Accounts for what a source or functions keep, and gives what is left of reserved bytes."""
+        if usage is None:
+            return reserved
+        size = usage()
+        left = self._budget.keep(owner, size, reserved)
+        if self._refuse and size > self._budget.limit:
+            raise MemoryBudgetError(
+                f"{self.name}: what is kept between chunks takes {size} bytes, and the memory budget is "
+                f"{self._budget.limit} bytes; raise memory_bytes"
+            )
+        return left
+
+    def _transform(self, task: Task) -> int:
+        """Transforms what there is room for, and gives the bytes of the results."""
         inputs = task.inputs
         assert inputs is not None
         at = made = 0
@@ -155,6 +231,7 @@ class Worker:
             items, skipped, done = self._piece(piece)
             piece = piece[:done]
             holds = [item.hold for item in items]
+            task.room = self._kept_by_functions(task.room)
             left = self._hold(task, holds, piece)
             if left is None:
                 task.need = _size(holds)
@@ -169,6 +246,14 @@ class Worker:
                 break
         task.inputs = inputs[at:]
         task.consumed += at
+        return made
+
+    def _kept_by_functions(self, reserved: int) -> int:
+        if self._processes is not None:
+            return self._keep(("process", threading.get_ident()), self._processes.memory_usage, reserved)
+        if self._keeps:
+            return self._keep(("functions", id(self)), partial(memory_usage, self._functions), reserved)
+        return reserved
 
     def _room_for(self, task: Task, left: int) -> int:
         """How many samples to transform next: as many as are usual, or as the room that there is allows."""
@@ -217,12 +302,13 @@ class Worker:
         left = budget.hold(holds, task.room)
         if left is not None or not task.alone:
             return left
-        others = budget.used - task.room - _size([item.hold for item in task.inputs or ()])
+        others = budget.used - task.room - _size([item.hold for item in task.inputs or ()]) - budget.kept
         if self._refuse or others > 0:
             first = items[0]
+            kept = f", and stages keep {budget.kept}" if budget.kept else ""
             raise MemoryBudgetError(
                 f"{first.place}, sample {first.row}: {_size(holds)} bytes do not fit into the memory budget of "
-                f"{budget.limit} bytes, of which batches, windows and packed rows hold {max(others, 0)}; raise "
+                f"{budget.limit} bytes, of which batches, windows and packed rows hold {max(others, 0)}{kept}; raise "
                 f"memory_bytes, or make the batch, the window or the chunk smaller"
             )
         metrics.OVERRUNS.inc()
@@ -231,9 +317,3 @@ class Worker:
 
 def _size(holds: Sequence[Hold]) -> int:
     return Hold.joined(holds).size
-
-
-def load_items(read: Callable[[], Sequence[Any]], place: str, start: int) -> list[Item]:
-    """The samples of a chunk from a row on, measured."""
-    values = read()
-    return [Item(values[row], place, row, measure(values[row])) for row in range(start, len(values))]

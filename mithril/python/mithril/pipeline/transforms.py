@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mithril.pipeline.errors import PipelineError
-from mithril.pipeline.sources.arrow import pyarrow
+from mithril.pipeline.extras import pyarrow
 from mithril.pipeline.stages import Transform
 
 
@@ -184,6 +184,10 @@ class Embed(Transform):
         self._model = model
         self._name = name
         self._target = target
+
+    def size_hint(self, samples: int) -> int:
+        """As many."""
+        return samples
 
     def transform(self, samples: Sequence[Any]) -> Sequence[Any]:
         """The rows; with a name, the samples with their rows under `target`."""
