@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mithril.pipeline import MemoryBudgetError, MemorySource, Pipeline
-from mithril.pipeline.budget import Budget, Hold, measure
+from mithril.pipeline.budget import Budget
 from mithril.pipeline.functions import Function, Kind
+from mithril.pipeline.holds import measure, size_of
 from mithril.pipeline.reading import PartReader
 from mithril.pipeline.tasks import Task, Worker
 
@@ -208,15 +209,15 @@ def test_samples_are_as_they_were_when_a_function_is_called_for_them_again(kind:
 def test_the_memory_of_arrow_torch_and_nested_values() -> None:
     torch = pytest.importorskip("torch", reason="torch is an extra")
     table = pa.table({"x": pa.array(range(100_000), pa.int64())})
-    assert measure(table.slice(5, 10)).size >= 800_000
+    assert size_of(measure(table.slice(5, 10))) >= 800_000
     budget = Budget(10**9)
     budget.hold([measure(table.slice(at, 10)) for at in range(5)], 0)
     assert budget.used < 810_000
     tensor = torch.zeros(250_000)
-    assert 1_000_000 <= measure(tensor[:5]).size < 1_001_000
-    assert measure({"a": [b"x" * 5000, (np.zeros(1000),)]}).size > 13_000
-    assert measure(memoryview(b"y" * 9000)).size > 9000
-    assert measure(np.frombuffer(b"z" * 7000, np.uint8)[:3]).size > 7000
+    assert 1_000_000 <= size_of(measure(tensor[:5])) < 1_001_000
+    assert size_of(measure({"a": [b"x" * 5000, (np.zeros(1000),)]})) > 13_000
+    assert size_of(measure(memoryview(b"y" * 9000))) > 9000
+    assert size_of(measure(np.frombuffer(b"z" * 7000, np.uint8)[:3])) > 7000
 
 
 def test_reservations_become_holds() -> None:
@@ -224,8 +225,8 @@ def test_reservations_become_holds() -> None:
     assert budget.reserve(600)
     assert not budget.reserve(600)
     assert not budget.reserve(300, leave=200)
-    assert budget.hold([Hold(500)], 600) == 100
-    assert budget.hold([Hold(600)], 100) is None
+    assert budget.hold([500], 600) == 100
+    assert budget.hold([600], 100) is None
     assert budget.used == 600
-    assert budget.hold([Hold(600)], 100, over=True) == 0
+    assert budget.hold([600], 100, over=True) == 0
     assert (budget.used, budget.overruns) == (1100, 1)

@@ -21,7 +21,8 @@ from mithril.pipeline import (
     SqlSink,
     Transform,
 )
-from mithril.pipeline.budget import Budget, Hold, Pending
+from mithril.pipeline.budget import Budget
+from mithril.pipeline.holds import Pending
 
 LIMIT = 1 << 20
 
@@ -218,7 +219,7 @@ def test_what_is_kept_takes_reserved_bytes_first() -> None:
     assert (budget.used, budget.kept) == (300, 200)
     assert budget.keep("one", 50, reserved=100) == 100
     assert (budget.used, budget.kept) == (150, 50)
-    hold = Hold(400)
+    hold = 400
     budget.hold([hold], 0)
     assert budget.keep("two", 500, freed=[hold]) == 0
     assert (budget.used, budget.kept, budget.overruns) == (650, 550, 0)

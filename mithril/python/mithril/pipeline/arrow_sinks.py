@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from mithril.core.store import Writer
-from mithril.pipeline.budget import Pending
 from mithril.pipeline.errors import PipelineError
 from mithril.pipeline.extras import pyarrow
+from mithril.pipeline.holds import Pending
 from mithril.pipeline.sinks import writer_at
 from mithril.pipeline.stages import Sink
 

@@ -4,9 +4,10 @@ import abc
 import copy
 from typing import TYPE_CHECKING, Any
 
-from mithril.pipeline.budget import Budget, measure
+from mithril.pipeline.budget import Budget
 from mithril.pipeline.chunk import WAIT, Chunk, Item, Token, Wait
 from mithril.pipeline.errors import SourceError
+from mithril.pipeline.holds import measure
 from mithril.pipeline.order import permutation
 from mithril.pipeline.reading import PartReader, has_parts
 from mithril.pipeline.regroup import Upstream

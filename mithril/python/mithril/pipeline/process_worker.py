@@ -9,8 +9,9 @@ import sys
 import traceback
 from dataclasses import dataclass
 
+from mithril.pipeline.chunk import Item
 from mithril.pipeline.errors import TransformError
-from mithril.pipeline.functions import Function, Sample, apply, memory_usage
+from mithril.pipeline.functions import Function, apply, memory_usage
 from mithril.pipeline.shared_memory import Mailbox
 
 _PR_SET_PDEATHSIG = 1
@@ -65,7 +66,7 @@ def main(descriptor: int, parent: int) -> None:
 
 
 def _serve(mailbox: Mailbox, functions: list[Function]) -> None:
-    samples = [Sample(*parts) for parts in mailbox.receive()]
+    samples = [Item(*parts) for parts in mailbox.receive()]
     try:
         results, skipped = apply(functions, samples)
     except TransformError as error:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from mithril.pipeline import metrics
+from mithril.pipeline.chunk import Item
 from mithril.pipeline.errors import PipelineError, TransformError
 from mithril.pipeline.extras import extra
-from mithril.pipeline.functions import Function, Sample
+from mithril.pipeline.functions import Function
 from mithril.pipeline.process_worker import Failure
 from mithril.pipeline.shared_memory import Mailbox, pair
 
@@ -46,7 +47,7 @@ class Processes:
         except Exception as error:
             raise PipelineError(f"{self._name}: cannot be sent to a process: {error}; use threads") from error
 
-    def apply(self, samples: list[Sample]) -> tuple[list[Sample], int]:
+    def apply(self, samples: list[Item]) -> tuple[list[Item], int]:
         """Calls the functions in the process of this thread, as `functions.apply` does."""
         parts = [(sample.value, sample.place, sample.row) for sample in samples]
         status = 0
@@ -61,7 +62,7 @@ class Processes:
             if isinstance(answer, Failure):
                 raise answer.error()
             results, skipped, self._local.usage = answer
-            return [Sample(*result) for result in results], skipped
+            return [Item(*result) for result in results], skipped
         died = RuntimeError(f"its process ended with status {status}, {_ATTEMPTS} times")
         raise TransformError(self._name, samples[0].place, samples[0].row, died)
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from mithril.pipeline.assembly import FunctionStage, ShuffleStage, Stage
+from mithril.pipeline.chunk import Item
 from mithril.pipeline.errors import PipelineError
 from mithril.pipeline.extras import extra
-from mithril.pipeline.functions import Function, Sample, apply
+from mithril.pipeline.functions import Function, apply
 from mithril.pipeline.order import permutation
 from mithril.pipeline.stages import IndexedSource
 
@@ -45,6 +46,6 @@ class _Chunks:
         """The rows that a chunk becomes."""
         index = int(chunk["item"])
         place = self._source.place(index)
-        samples = [Sample(value, place, row) for row, value in enumerate(self._source.read(index))]
+        samples = [Item(value, place, row) for row, value in enumerate(self._source.read(index))]
         results, _ = apply(self._functions, samples)
         return [result.value if isinstance(result.value, dict) else {VALUE: result.value} for result in results]

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from mithril.pipeline.budget import measure
 from mithril.pipeline.chunk import Item
+from mithril.pipeline.holds import measure
 from mithril.pipeline.stages import IndexedSource
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 from mithril.pipeline import metrics
-from mithril.pipeline.budget import Budget, Hold
+from mithril.pipeline.budget import Budget
 from mithril.pipeline.chunk import WAIT, Chunk, Pulled, Token, Wait
+from mithril.pipeline.holds import Hold, size_of
 from mithril.pipeline.pressure import PressureHandler
 from mithril.pipeline.regroup import Upstream
 from mithril.pipeline.segment import Events, Segment, StageStatistics
@@ -19,7 +20,6 @@ from mithril.pipeline.statistics import Statistics
 _TELL_SHARE = 64
 # A sink writes early what takes a larger part of the budget.
 _SINK_SHARE = 8
-_NOTHING = Hold(0)
 
 
 class Driver:
@@ -199,7 +199,7 @@ class Run(Iterator[Any]):
                     self._driver.budget.release([item.hold])
                     continue
                 self._position += 1
-                self._hold, item.hold = item.hold, _NOTHING
+                self._hold, item.hold = item.hold, 0
                 value, item.value = item.value, None
                 return value
             following = self._take()
@@ -220,16 +220,16 @@ class Run(Iterator[Any]):
             del element
             if sink.memory_usage() > limit:
                 sink.shrink()
-            note(0 if self._hold is None else self._hold.size)
+            note(0 if self._hold is None else size_of(self._hold))
             self._exchange()
 
     def _exchange(self) -> None:
         """Accounts for what the sink holds in the place of the last element."""
         assert self._sink is not None
-        freed = [] if self._hold is None else [self._hold]
+        budget, size = self._driver.budget, self._sink.memory_usage()
+        freed = 0 if self._hold is None else size_of(self._hold)
+        budget.keep("sink", size, freed=[] if self._hold is None else [self._hold])
         self._hold = None
-        size = self._sink.memory_usage()
-        self._driver.budget.keep("sink", size, freed=freed)
         self._driver.may_shrink = size > 0
         self._tell_of(freed)
 
@@ -278,13 +278,13 @@ class Run(Iterator[Any]):
     def _release(self) -> None:
         if self._hold is None:
             return
-        freed, self._hold = [self._hold], None
-        self._driver.budget.release(freed)
+        freed = self._driver.budget.release([self._hold])
+        self._hold = None
         self._tell_of(freed)
 
-    def _tell_of(self, freed: list[Hold]) -> None:
+    def _tell_of(self, freed: int) -> None:
         """Wakes those who wait for memory, where much has been freed."""
-        if sum(hold.own + hold.size for hold in freed) >= self._driver.budget.limit // _TELL_SHARE:
+        if freed >= self._driver.budget.limit // _TELL_SHARE:
             self._driver.events.tell()
 
     def close(self) -> None:

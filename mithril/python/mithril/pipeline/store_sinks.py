@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mithril.core.store import Store
-from mithril.pipeline.budget import Pending
 from mithril.pipeline.errors import PipelineError
+from mithril.pipeline.holds import Pending
 from mithril.pipeline.sources.yggdrasil import connected
 from mithril.pipeline.stages import Sink
 

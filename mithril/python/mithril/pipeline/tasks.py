@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any
 
 from mithril.pipeline import metrics
-from mithril.pipeline.budget import Budget, Hold, has_fixed_size, measure
+from mithril.pipeline.budget import Budget
 from mithril.pipeline.chunk import Item, Token
 from mithril.pipeline.errors import MemoryBudgetError
-from mithril.pipeline.functions import Function, Kind, Sample, Tally, apply, apply_one, memory_usage
+from mithril.pipeline.functions import Function, Kind, Tally, apply, apply_one, memory_usage
+from mithril.pipeline.holds import Hold, has_fixed_size, measure, size_of, size_of_all
 from mithril.pipeline.processes import Processes
 
 _PIECE_MAX = 512
@@ -118,6 +119,20 @@ class Estimate:
         self._largest = max(size, self._largest * _FORGET)
 
 
+@dataclass(slots=True)
+class _Piece:
+    """What has become of some samples."""
+
+    results: list[Item]
+    new: list[Item]
+    """Those of the results that do not count yet."""
+    gone: list[Item]
+    """The samples that are none of the results."""
+    done: int
+    skipped: int
+    size: int
+
+
 class Worker:
     """The work on tasks, by as many threads as want to."""
 
@@ -162,7 +177,7 @@ class Worker:
             if self._functions:
                 made += self._transform(task)
             else:
-                made += _size([item.hold for item in task.inputs])
+                made += size_of_all([item.hold for item in task.inputs])
                 task.consumed += len(task.inputs)
                 task.results.extend(task.inputs)
                 task.inputs = []
@@ -192,7 +207,7 @@ class Worker:
         if items:
             holds = [item.hold for item in items]
             left = self._hold(task, holds, items)
-            size = _size(holds)
+            size = size_of_all(holds)
             self._chunk.learn(size)
             if left is None:
                 task.need = size
@@ -227,21 +242,19 @@ class Worker:
                     task.need = self.estimate.sample
                     break
                 count = 1
-            piece = inputs[at : at + count]
-            items, skipped, done = self._piece(piece)
-            piece = piece[:done]
-            holds = [item.hold for item in items]
+            piece = self._piece(inputs[at : at + count])
+            holds = [item.hold for item in piece.new]
             task.room = self._kept_by_functions(task.room)
-            left = self._hold(task, holds, piece)
+            left = self._hold(task, holds, inputs[at : at + piece.done])
             if left is None:
-                task.need = _size(holds)
+                task.need = size_of_all(holds)
                 break
             task.room = left
-            task.results.extend(items)
-            task.skipped += skipped
-            self._budget.release(item.hold for item in piece)
-            at += len(piece)
-            made += _size(holds)
+            task.results.extend(piece.results)
+            task.skipped += piece.skipped
+            self._budget.release([item.hold for item in piece.gone])
+            at += piece.done
+            made += piece.size
             if task.alone:
                 break
         task.inputs = inputs[at:]
@@ -267,30 +280,58 @@ class Worker:
             return count
         return task.room // sample
 
-    def _piece(self, piece: Sequence[Item]) -> tuple[list[Item], int, int]:
-        """Results of the first of some samples, the number that errors left out, and how many these were.
+    def _piece(self, inputs: Sequence[Item]) -> _Piece:
+        """Transforms some samples, or the first of them.
 
         Functions of single samples stop at one that is larger than those before, so that it is accounted for at once.
         """
-        if self._by_chunks:
-            samples, skipped = self._apply([Sample(self._given(item.value), item.place, item.row) for item in piece])
-            results = [Item(sample.value, sample.place, sample.row, measure(sample.value)) for sample in samples]
-            self.estimate.learn(_size([item.hold for item in results]) / len(piece))
-            return results, skipped, len(piece)
+        return self._chunk_piece(inputs) if self._by_chunks else self._single_piece(inputs)
+
+    def _chunk_piece(self, inputs: Sequence[Item]) -> _Piece:
+        copies = self._copies
+        given = [
+            Item(item.value.copy(), item.place, item.row) if copies and type(item.value) is dict else item
+            for item in inputs
+        ]
+        results, skipped = self._apply(given)
+        # An array that a function gives back as it came counts already.
+        same = {id(item) for item in inputs if has_fixed_size(item.value)}.intersection(map(id, results))
+        for at, item in enumerate(results):
+            if id(item) not in same:
+                results[at] = Item(item.value, item.place, item.row, measure(item.value))
+        size = size_of_all([item.hold for item in results])
+        self.estimate.learn(size / len(inputs))
+        new = [item for item in results if id(item) not in same]
+        gone = [item for item in inputs if id(item) not in same]
+        return _Piece(results, new, gone, len(inputs), skipped, size)
+
+    def _single_piece(self, inputs: Sequence[Item]) -> _Piece:
         usual, largest = self.estimate.sample, 0
-        results, tally, done = [], Tally(), 0
-        for item in piece:
-            done += 1
-            size = 0
-            for value in apply_one(self._functions, self._given(item.value), item.place, item.row, tally):
-                hold = item.hold if value is item.value and has_fixed_size(value) else measure(value)
-                size += hold.size
-                results.append(Item(value, item.place, item.row, hold))
-            largest = max(largest, size)
-            if size > usual:
-                break
+        piece, tally = _Piece([], [], [], 0, 0, 0), Tally()
+        results, new, gone = piece.results, piece.new, piece.gone
+        for item in inputs:
+            piece.done += 1
+            value, size, kept = item.value, 0, False
+            for result in apply_one(self._functions, self._given(value), item.place, item.row, tally):
+                if result is value and not kept and has_fixed_size(value):
+                    # It counts already.
+                    kept, made = True, item
+                else:
+                    made = Item(result, item.place, item.row, measure(result))
+                    new.append(made)
+                hold = made.hold
+                size += hold if type(hold) is int else size_of(hold)
+                results.append(made)
+            if not kept:
+                gone.append(item)
+            piece.size += size
+            if size > largest:
+                largest = size
+                if size > usual:
+                    break
         self.estimate.learn(largest)
-        return results, tally.skipped, done
+        piece.skipped = tally.skipped
+        return piece
 
     def _given(self, value: Any) -> Any:
         """The value that the functions get for a sample."""
@@ -302,18 +343,14 @@ class Worker:
         left = budget.hold(holds, task.room)
         if left is not None or not task.alone:
             return left
-        others = budget.used - task.room - _size([item.hold for item in task.inputs or ()]) - budget.kept
+        others = budget.used - task.room - size_of_all([item.hold for item in task.inputs or ()]) - budget.kept
         if self._refuse or others > 0:
             first = items[0]
             kept = f", and stages keep {budget.kept}" if budget.kept else ""
             raise MemoryBudgetError(
-                f"{first.place}, sample {first.row}: {_size(holds)} bytes do not fit into the memory budget of "
+                f"{first.place}, sample {first.row}: {size_of_all(holds)} bytes do not fit into the memory budget of "
                 f"{budget.limit} bytes, of which batches, windows and packed rows hold {max(others, 0)}{kept}; raise "
                 f"memory_bytes, or make the batch, the window or the chunk smaller"
             )
         metrics.OVERRUNS.inc()
         return budget.hold(holds, task.room, over=True)
-
-
-def _size(holds: Sequence[Hold]) -> int:
-    return Hold.joined(holds).size
