@@ -121,7 +121,7 @@ def test_views_count_as_their_buffer_once() -> None:
     views = [big[at : at + 10] for at in range(0, 100, 10)]
     budget = Budget(2_000_000)
     holds = [measure(view) for view in views]
-    assert budget.hold(holds, 0) == 0
+    assert budget.hold(holds, 0)[0] == 0
     assert 1_000_000 <= budget.used < 1_010_000
     budget.release(holds[1:])
     assert budget.used >= 1_000_000
@@ -225,8 +225,8 @@ def test_reservations_become_holds() -> None:
     assert budget.reserve(600)
     assert not budget.reserve(600)
     assert not budget.reserve(300, leave=200)
-    assert budget.hold([500], 600) == 100
-    assert budget.hold([600], 100) is None
+    assert budget.hold([500], 600) == (100, 500)
+    assert budget.hold([600], 100) == (None, 600)
     assert budget.used == 600
-    assert budget.hold([600], 100, over=True) == 0
+    assert budget.hold([600], 100, over=True) == (0, 600)
     assert (budget.used, budget.overruns) == (1100, 1)

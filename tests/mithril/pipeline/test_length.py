@@ -142,7 +142,7 @@ class Counted(Source):
 def test_behind_a_filter_progress_is_the_share_of_the_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    pq.write_table(pa.table({"x": range(20_000)}), tmp_path / "a.parquet", row_group_size=20_000)
+    pq.write_table(pa.table({"x": range(20_000)}), tmp_path / "a.parquet", row_group_size=1000)
     (tmp_path / "a.jsonl").write_text("".join(f"{number:03}\n" for number in range(100, 1000)))
     sources: dict[str, Any] = {
         "memory": MemorySource(range(1000), chunk=50),

@@ -1,7 +1,7 @@
 """The memory budget: what samples take, each buffer counted once, within one limit."""
 
 import threading
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 from mithril.pipeline.holds import BOX_BYTES, Hold, Shares
@@ -47,10 +47,10 @@ class Budget:
         with self._lock:
             self.used -= size
 
-    def hold(self, holds: list[Hold], reserved: int, over: bool = False) -> int | None:
-        """Turns reserved bytes into holds, and gives what is left of them; nothing where that passes the limit.
+    def hold(self, holds: Sequence[Hold], reserved: int, over: bool = False) -> tuple[int | None, int]:
+        """Turns reserved bytes into holds. Gives what is left of them, and how many bytes the holds take.
 
-        With `over`, the limit may be passed, which is counted.
+        Nothing is left where they pass the limit, and are not held. With `over` they may, which is counted.
         """
         with self._lock:
             needed = self._count(holds)
@@ -58,10 +58,10 @@ class Budget:
             if self.used + extra > self.limit:
                 if not over:
                     self._uncount(holds)
-                    return None
+                    return None, needed
                 self.overruns += 1
             self._grow(extra)
-            return max(reserved - needed, 0)
+            return max(reserved - needed, 0), needed
 
     def keep(self, owner: object, size: int, reserved: int = 0, freed: Iterable[Hold] = ()) -> int:
         """Accounts for what a stage keeps between chunks, in the place of what it kept before and of what it freed.

@@ -15,7 +15,8 @@ BOX_BYTES = 64
 """What an array takes beside its buffer."""
 
 _PLAIN = frozenset({int, float, bool, str, bytes, complex, type(None)})
-_INTEGERS = frozenset({int})
+_INTEGERS, _NAMES = frozenset({int}), frozenset({str})
+_NAME_BYTES = getsizeof("")
 _Buffers: TypeAlias = dict[Hashable, tuple[int, object]]
 """The size and the owner of each buffer, by its address or identity."""
 
@@ -45,10 +46,11 @@ def measure(value: Any) -> Hold:
         return getsizeof(value)
     if kind is np.ndarray and value.base is None and value.dtype.char != "O":
         return value  # type: ignore[no-any-return]
-    if kind is dict and {*map(type, value), *map(type, value.values())} <= _PLAIN:
-        return getsizeof(value) + sum(map(getsizeof, value)) + sum(map(getsizeof, value.values()))
-    if (kind is list or kind is tuple) and set(map(type, value)) <= _PLAIN:
-        return getsizeof(value) + sum(map(getsizeof, value))
+    if kind is dict and _PLAIN.issuperset(map(type, value.values())) and _NAMES.issuperset(map(type, value)):
+        names = sum(map(len, value)) + _NAME_BYTES * len(value)
+        return names + sum(map(getsizeof, value.values()), getsizeof(value))
+    if (kind is list or kind is tuple) and _PLAIN.issuperset(map(type, value)):
+        return sum(map(getsizeof, value), getsizeof(value))
     buffers: _Buffers = {}
     own = _collect(value, buffers, 0)
     return _shares(own, buffers) if buffers else own

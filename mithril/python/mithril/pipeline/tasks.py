@@ -130,7 +130,8 @@ class _Piece:
     """The samples that are none of the results."""
     done: int
     skipped: int
-    size: int
+    largest: int = 0
+    """The bytes of the largest result, where that is known."""
 
 
 class Worker:
@@ -205,9 +206,7 @@ class Worker:
         items = task.load(task.row)
         self._keep(("source", id(self)), self._source)
         if items:
-            holds = [item.hold for item in items]
-            left = self._hold(task, holds, items)
-            size = size_of_all(holds)
+            left, size = self._hold(task, [item.hold for item in items], items)
             self._chunk.learn(size)
             if left is None:
                 task.need = size
@@ -243,18 +242,18 @@ class Worker:
                     break
                 count = 1
             piece = self._piece(inputs[at : at + count])
-            holds = [item.hold for item in piece.new]
             task.room = self._kept_by_functions(task.room)
-            left = self._hold(task, holds, inputs[at : at + piece.done])
+            left, size = self._hold(task, [item.hold for item in piece.new], inputs[at : at + piece.done])
+            self.estimate.learn(max(piece.largest, size / piece.done))
             if left is None:
-                task.need = size_of_all(holds)
+                task.need = size
                 break
             task.room = left
             task.results.extend(piece.results)
             task.skipped += piece.skipped
             self._budget.release([item.hold for item in piece.gone])
             at += piece.done
-            made += piece.size
+            made += size
             if task.alone:
                 break
         task.inputs = inputs[at:]
@@ -299,15 +298,13 @@ class Worker:
         for at, item in enumerate(results):
             if id(item) not in same:
                 results[at] = Item(item.value, item.place, item.row, measure(item.value))
-        size = size_of_all([item.hold for item in results])
-        self.estimate.learn(size / len(inputs))
         new = [item for item in results if id(item) not in same]
         gone = [item for item in inputs if id(item) not in same]
-        return _Piece(results, new, gone, len(inputs), skipped, size)
+        return _Piece(results, new, gone, len(inputs), skipped)
 
     def _single_piece(self, inputs: Sequence[Item]) -> _Piece:
-        usual, largest = self.estimate.sample, 0
-        piece, tally = _Piece([], [], [], 0, 0, 0), Tally()
+        usual = self.estimate.sample
+        piece, tally = _Piece([], [], [], 0, 0), Tally()
         results, new, gone = piece.results, piece.new, piece.gone
         for item in inputs:
             piece.done += 1
@@ -315,21 +312,20 @@ class Worker:
             for result in apply_one(self._functions, self._given(value), item.place, item.row, tally):
                 if result is value and not kept and has_fixed_size(value):
                     # It counts already.
-                    kept, made = True, item
-                else:
-                    made = Item(result, item.place, item.row, measure(result))
-                    new.append(made)
-                hold = made.hold
+                    kept = True
+                    results.append(item)
+                    continue
+                hold = measure(result)
+                made = Item(result, item.place, item.row, hold)
                 size += hold if type(hold) is int else size_of(hold)
+                new.append(made)
                 results.append(made)
             if not kept:
                 gone.append(item)
-            piece.size += size
-            if size > largest:
-                largest = size
+            if size > piece.largest:
+                piece.largest = size
                 if size > usual:
                     break
-        self.estimate.learn(largest)
         piece.skipped = tally.skipped
         return piece
 
@@ -337,18 +333,18 @@ class Worker:
         """The value that the functions get for a sample."""
         return value.copy() if self._copies and type(value) is dict else value
 
-    def _hold(self, task: Task, holds: list[Hold], items: Sequence[Item]) -> int | None:
-        """Accounts for new samples. Nothing where they do not fit; the worker then forgets them."""
+    def _hold(self, task: Task, holds: list[Hold], items: Sequence[Item]) -> tuple[int | None, int]:
+        """Accounts for new samples, as the budget does. The worker forgets those that do not fit."""
         budget = self._budget
-        left = budget.hold(holds, task.room)
+        left, size = budget.hold(holds, task.room)
         if left is not None or not task.alone:
-            return left
+            return left, size
         others = budget.used - task.room - size_of_all([item.hold for item in task.inputs or ()]) - budget.kept
         if self._refuse or others > 0:
             first = items[0]
             kept = f", and stages keep {budget.kept}" if budget.kept else ""
             raise MemoryBudgetError(
-                f"{first.place}, sample {first.row}: {size_of_all(holds)} bytes do not fit into the memory budget of "
+                f"{first.place}, sample {first.row}: {size} bytes do not fit into the memory budget of "
                 f"{budget.limit} bytes, of which batches, windows and packed rows hold {max(others, 0)}{kept}; raise "
                 f"memory_bytes, or make the batch, the window or the chunk smaller"
             )
