@@ -15,7 +15,8 @@ from mithril.pipeline.budget import Budget
 from mithril.pipeline.functions import Function, Kind
 from mithril.pipeline.holds import measure, size_of
 from mithril.pipeline.reading import PartReader
-from mithril.pipeline.tasks import Task, Worker
+from mithril.pipeline.tasks import Task
+from mithril.pipeline.worker import Worker
 
 LIMIT = 1 << 20
 

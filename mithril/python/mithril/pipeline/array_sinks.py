@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mithril.pipeline.errors import PipelineError
-from mithril.pipeline.sinks import writer_at
+from mithril.pipeline.outputs import writer_at
 from mithril.pipeline.stages import Sink
 
 _COPY_BYTES = 1 << 20

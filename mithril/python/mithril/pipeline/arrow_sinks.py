@@ -10,7 +10,7 @@ from mithril.core.store import Writer
 from mithril.pipeline.errors import PipelineError
 from mithril.pipeline.extras import pyarrow
 from mithril.pipeline.holds import Pending
-from mithril.pipeline.sinks import writer_at
+from mithril.pipeline.outputs import writer_at
 from mithril.pipeline.stages import Sink
 
 _GROUP_ROWS = 10_000

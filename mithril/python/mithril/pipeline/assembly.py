@@ -6,14 +6,16 @@ from functools import partial
 from typing import Literal
 
 from mithril.pipeline.budget import Budget
+from mithril.pipeline.driver import Driver
+from mithril.pipeline.events import Events
 from mithril.pipeline.feeders import Feeder, IndexedFeeder, SequentialFeeder, StageFeeder
 from mithril.pipeline.functions import Function, Kind
 from mithril.pipeline.pressure import PressureHandler
 from mithril.pipeline.regroup import Batch, Pack, Regroup, Shard, Shuffle, Upstream
-from mithril.pipeline.run import Driver
-from mithril.pipeline.segment import Events, Segment, StageStatistics
+from mithril.pipeline.segment import Segment
 from mithril.pipeline.settings import PipelineSettings
 from mithril.pipeline.stages import IndexedSource, Source
+from mithril.pipeline.statistics import StageStatistics
 from mithril.pipeline.trace import Trace
 
 

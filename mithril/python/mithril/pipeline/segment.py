@@ -4,53 +4,22 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from mithril.pipeline import metrics
 from mithril.pipeline.budget import Budget
 from mithril.pipeline.chunk import WAIT, Chunk, Pulled, Token, Wait
+from mithril.pipeline.events import Events
 from mithril.pipeline.feeders import Feeder, SequentialFeeder
 from mithril.pipeline.functions import Function
 from mithril.pipeline.processes import Processes
-from mithril.pipeline.tasks import State, Task, Worker
+from mithril.pipeline.statistics import StageStatistics
+from mithril.pipeline.tasks import Phase, Task
 from mithril.pipeline.trace import Trace
 from mithril.pipeline.tuning import Tuner, most
+from mithril.pipeline.worker import Worker
 
 _LEAVE_SHARE = 4
 _DEPTH = 8
-
-
-class Events:
-    """Signals between the threads of a run: something has changed."""
-
-    def __init__(self) -> None:
-        self.condition = threading.Condition()
-        self.count = 0
-        self.running = 0
-        self.unasked = 0
-        """How often enough was ready, and nobody asked for more."""
-        self.stopped = False
-
-    def tell(self) -> None:
-        """Wakes those who wait."""
-        with self.condition:
-            self.count += 1
-            self.condition.notify_all()
-
-
-@dataclass(slots=True)
-class StageStatistics:
-    """Figures of one segment."""
-
-    name: str
-    workers: int
-    chunks: int = 0
-    samples: int = 0
-    busy_s: float = 0.0
-    full_s: float = 0.0
-    """Seconds in which a chunk could not start because of the memory budget."""
-    in_flight: int = 0
-    """Chunks that are read, in work, or done and not handed on."""
 
 
 class Segment:
@@ -104,7 +73,7 @@ class Segment:
             task = self._window[0] if self._ordered else self._any_done()
             if task.error is not None:
                 raise task.error
-            if task.state is not State.DONE:
+            if task.phase is not Phase.DONE:
                 return WAIT
             self._window.remove(task)
             chunk = self._finished(task)
@@ -113,7 +82,7 @@ class Segment:
                 return chunk
 
     def _any_done(self) -> Task:
-        return next((task for task in self._window if task.state is State.DONE), self._window[0])
+        return next((task for task in self._window if task.phase is Phase.DONE), self._window[0])
 
     def _count(self, chunk: Chunk) -> None:
         found = self.statistics
@@ -133,7 +102,7 @@ class Segment:
     def _top_up(self) -> None:
         """Starts what may start, in the order of output."""
         for task in self._window:
-            if task.state is State.WAITING and not self._admit(task, first=task is self._window[0]):
+            if task.phase is Phase.WAITING and not self._admit(task, first=task is self._window[0]):
                 return
         while len(self._window) < _DEPTH * self.statistics.workers:
             following = self._stash or self._next()
@@ -167,7 +136,7 @@ class Segment:
 
     def _start(self, task: Task, room: int) -> None:
         task.room = room
-        task.state = State.RUNNING
+        task.phase = Phase.RUNNING
         with self._events.condition:
             self._events.running += 1
             self._queue.append(task)
@@ -179,7 +148,7 @@ class Segment:
     def starved(self) -> bool:
         """The oldest task waits for memory."""
         if self._window:
-            return self._window[0].state is State.WAITING
+            return self._window[0].phase is Phase.WAITING
         return self._stash is not None
 
     def start_alone(self) -> None:
@@ -208,7 +177,7 @@ class Segment:
         """Forgets the youngest result that can be made again, to free its memory."""
         for at in range(len(self._window) - 1, 0 if keep_oldest else -1, -1):
             task = self._window[at]
-            idle = task.state is not State.RUNNING and task.error is None
+            idle = task.phase is not Phase.RUNNING and task.error is None
             if idle and task.reloadable and task.load is not None and (task.results or task.inputs):
                 holds = [item.hold for item in [*task.results, *(task.inputs or ())]]
                 self._budget.release(holds)
@@ -264,4 +233,4 @@ class Segment:
         if task.inputs is not None and isinstance(self._feeder, SequentialFeeder) and task.load is not None:
             self._feeder.taken()
         task.finished = bool(task.error is not None or task.results or task.skipped or task.whole)
-        task.state = State.DONE if task.finished else State.WAITING
+        task.phase = Phase.DONE if task.finished else Phase.WAITING

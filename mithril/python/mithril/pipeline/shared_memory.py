@@ -141,11 +141,10 @@ class Mailbox:
         meta = memoryview(pickle.dumps(parts))
         dropped = self._outbox.trim()
         number, descriptor = self._outbox.take(end + len(meta))
-        target = np.frombuffer(self._outbox.maps[number], np.uint8)
+        target = self._outbox.maps[number]
         for content, part in zip((*contents, meta), (*parts, _Part(end, len(meta))), strict=True):
             if part.segment is None and part.size:
-                # Without Python's lock, as numpy copies.
-                target[part.start : part.start + part.size] = np.frombuffer(content, np.uint8)
+                target[part.start : part.start + part.size] = content
         new = () if descriptor is None else ((number, len(target)),)
         freed = tuple(self._freed.pop() for _ in range(len(self._freed)))
         message = pickle.dumps(_Envelope(number, _Part(end, len(meta)), new, dropped, freed))

@@ -3,7 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mithril.pipeline.segment import StageStatistics
+
+@dataclass(slots=True)
+class StageStatistics:
+    """Figures of one segment."""
+
+    name: str
+    workers: int
+    chunks: int = 0
+    samples: int = 0
+    busy_s: float = 0.0
+    full_s: float = 0.0
+    """Seconds in which a chunk could not start because of the memory budget."""
+    in_flight: int = 0
+    """Chunks that are read, in work, or done and not handed on."""
 
 
 @dataclass(frozen=True, slots=True)

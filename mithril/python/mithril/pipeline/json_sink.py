@@ -8,18 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mithril.core.store import Store, Writer
 from mithril.pipeline.errors import PipelineError
+from mithril.pipeline.outputs import writer_at
 from mithril.pipeline.stages import Sink
 
 _DEPTH_MAX = 200
-
-
-def writer_at(url: str | Path) -> Writer:
-    """A writer of the object at a path or URL."""
-    absolute = str(url) if "://" in str(url) else str(Path(url).absolute())
-    base, _, name = absolute.rpartition("/")
-    return Store.open(base or "/").open_writer(name)
 
 
 class JsonlSink(Sink):
