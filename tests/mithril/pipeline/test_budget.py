@@ -1,5 +1,6 @@
 """The memory budget: never passed, each buffer counted once, nothing waits for ever."""
 
+import sys
 import threading
 import weakref
 from typing import Any
@@ -77,6 +78,25 @@ def test_all_memory_is_given_back(stages: list[str], seed: int) -> None:
         pass
     assert pipeline.statistics().memory_bytes == 0
     assert pipeline.statistics().memory_peak_bytes <= LIMIT
+
+
+def test_younger_results_are_made_again_where_the_oldest_sample_needs_their_memory() -> None:
+    sizes = [LIMIT * 95 // 100] + [LIMIT // 50] * 12
+    done, calls = threading.Event(), []
+
+    def make(number: int) -> np.ndarray[Any, Any]:
+        calls.append(number)
+        if number == 6:
+            done.set()
+        if number == 0:
+            assert done.wait(60)
+        return zeros(sizes[number])
+
+    pipeline = Pipeline(MemorySource(range(len(sizes)), chunk=1), memory_bytes=LIMIT).map(make, workers=2)
+    assert [array.nbytes for array in pipeline] == sizes
+    assert len(calls) > len(sizes)
+    assert pipeline.statistics().memory_peak_bytes <= LIMIT
+    assert not pipeline.statistics().overruns
 
 
 def test_a_sample_above_the_budget_runs_alone() -> None:
@@ -219,6 +239,15 @@ def test_the_memory_of_arrow_torch_and_nested_values() -> None:
     assert size_of(measure({"a": [b"x" * 5000, (np.zeros(1000),)]})) > 13_000
     assert size_of(measure(memoryview(b"y" * 9000))) > 9000
     assert size_of(measure(np.frombuffer(b"z" * 7000, np.uint8)[:3])) > 7000
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
+
+
+@given(PLAIN | st.lists(PLAIN) | st.dictionaries(PLAIN, PLAIN) | st.tuples(PLAIN, PLAIN))
+def test_plain_values_take_what_python_says(value: Any) -> None:
+    parts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list | tuple) else []
+    assert measure(value) == sys.getsizeof(value) + sum(map(sys.getsizeof, parts))
 
 
 def test_reservations_become_holds() -> None:

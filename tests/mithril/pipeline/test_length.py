@@ -21,7 +21,7 @@ from mithril.pipeline import (
     Source,
     Transform,
 )
-from mithril.pipeline.length import length_of
+from mithril.pipeline.length import Length, length_of
 
 
 class Pairs(Transform):
@@ -159,6 +159,14 @@ def test_behind_a_filter_progress_is_the_share_of_the_source(
     # The positions behind the first and third quarter of the batches are about there in the source.
     for quarter in (1, 3):
         assert shares[len(shares) * quarter // 4] == pytest.approx(quarter / 4, abs=0.15)
+
+
+def test_a_position_within_a_chunk_counts() -> None:
+    length = Length(MemorySource(range(100), chunk=10), None)
+    assert length.share(7, [[[2, 5], 1], 3]) == 0.25
+    assert length.share(7, [9, 10]) == 1
+    assert Length(Counted(), None).share(7, [[500, 20], 1]) == 0.52
+    assert Length(JsonlSource.__new__(JsonlSource), 10).share(7, None) == 0.7
 
 
 def test_the_share_of_a_position_without_a_source_of_known_size_is_not_known() -> None:

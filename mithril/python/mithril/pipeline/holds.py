@@ -15,8 +15,8 @@ BOX_BYTES = 64
 """What an array takes beside its buffer."""
 
 _PLAIN = frozenset({int, float, bool, str, bytes, complex, type(None)})
-_INTEGERS, _NAMES = frozenset({int}), frozenset({str})
-_NAME_BYTES = getsizeof("")
+_INTEGERS = frozenset({int})
+_HEADER_BYTES = getsizeof([]) - [].__sizeof__()
 _Buffers: TypeAlias = dict[Hashable, tuple[int, object]]
 """The size and the owner of each buffer, by its address or identity."""
 
@@ -43,14 +43,15 @@ def measure(value: Any) -> Hold:
     """The memory that a value keeps alive: views count as the whole buffer that they are of."""
     kind = type(value)
     if kind in _PLAIN:
-        return getsizeof(value)
+        return int(value.__sizeof__())
     if kind is np.ndarray and value.base is None and value.dtype.char != "O":
         return value  # type: ignore[no-any-return]
-    if kind is dict and _PLAIN.issuperset(map(type, value.values())) and _NAMES.issuperset(map(type, value)):
-        names = sum(map(len, value)) + _NAME_BYTES * len(value)
-        return names + sum(map(getsizeof, value.values()), getsizeof(value))
-    if (kind is list or kind is tuple) and _PLAIN.issuperset(map(type, value)):
-        return sum(map(getsizeof, value), getsizeof(value))
+    if kind is dict or kind is list or kind is tuple:
+        parts = [*value, *value.values()] if kind is dict else value
+        if _PLAIN.issuperset(map(type, parts)):
+            # The method itself, as getsizeof, which adds the header of the collector, takes several times as long.
+            own: int = sum([part.__sizeof__() for part in parts], value.__sizeof__() + _HEADER_BYTES)
+            return own
     buffers: _Buffers = {}
     own = _collect(value, buffers, 0)
     return _shares(own, buffers) if buffers else own
