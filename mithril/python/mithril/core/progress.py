@@ -85,7 +85,8 @@ class Progress:
         """Counts what has been done since. `part` is the share of all that is done, where bytes do not tell it."""
         with self._lock:
             self._done += amount
-            self._part = part
+            # What comes out of order does not set it back.
+            self._part = part if part is None else max(part, self._part or 0.0)
             now = self._clock()
             interval = _BAR_INTERVAL_S if self._bar or self._callback else _LINE_INTERVAL_S
             if now - self._start < _QUIET_S or (self._any and now - self._shown < interval):
