@@ -46,7 +46,8 @@ class Cache(Transform):
 def test_what_a_transform_keeps_counts(processes: bool) -> None:
     pipeline = Pipeline(range(100), memory_bytes=LIMIT).map(Cache(1000), workers=1, processes=processes)
     assert list(pipeline) == list(range(100))
-    assert pipeline.statistics().memory_bytes == 100_000
+    assert pipeline.statistics().memory_bytes == pipeline.statistics().memory_kept_bytes == 100_000
+    assert "memory 0.1 MB (0.1 kept by stages)" in pipeline.statistics().table()
 
 
 def test_a_transform_that_keeps_most_of_the_budget_leaves_little_for_others() -> None:

@@ -1,5 +1,6 @@
 """Sources and sinks: files of each kind, from folders and stores, whole or damaged."""
 
+import contextlib
 import io
 import json
 import tarfile
@@ -181,6 +182,41 @@ def test_a_damaged_stream_of_arrow_is_named_with_the_record_batch(tmp_path: Path
     (tmp_path / "a.arrows").write_bytes(b"no stream of Arrow")
     with pytest.raises(SourceError, match=r"a\.arrows: cannot be read as a stream of Arrow: .* ArrowFileSource"):
         ArrowStreamSource(tmp_path)
+
+
+@given(flips=st.dictionaries(st.floats(0, 0.999), st.integers(1, 255), max_size=4), stream=st.booleans())
+def test_damaged_arrow_data_is_noticed_or_harmless(flips: dict[float, int], stream: bool) -> None:
+    table = pa.table({"n": range(20), "text": ["a", "bc"] * 10, "lists": [["x"], []] * 10, "d": ["y"] * 20})
+    table = table.set_column(3, "d", table["d"].dictionary_encode())
+    data = pa.BufferOutputStream()
+    with (pa.ipc.new_stream if stream else pa.ipc.new_file)(data, table.schema) as writer:
+        writer.write_table(table)
+    damaged = bytearray(data.getvalue().to_pybytes())
+    for place, flip in flips.items():
+        damaged[int(place * len(damaged))] ^= flip
+    with Store.open("memory://damaged-arrow") as store:
+        store.put("a.arrow", bytes(damaged))
+    with contextlib.suppress(SourceError):
+        kind = ArrowStreamSource if stream else ArrowFileSource
+        for row in Pipeline(kind("memory://damaged-arrow", form="rows")):
+            assert isinstance(row, dict)
+
+
+@given(flips=st.dictionaries(st.floats(0, 0.999), st.integers(1, 255), min_size=1, max_size=4))
+def test_damaged_pages_of_parquet_are_noticed_or_harmless(flips: dict[float, int]) -> None:
+    table = pa.table({"n": range(20), "text": ["a", "bc"] * 10, "lists": [["x"], []] * 10})
+    data = io.BytesIO()
+    pq.write_table(table, data, compression="none")
+    damaged = bytearray(data.getvalue())
+    # The footer is of no interest here: it has its length at the end.
+    pages = len(damaged) - 8 - int.from_bytes(damaged[-8:-4], "little")
+    for place, flip in flips.items():
+        damaged[4 + int(place * (pages - 4))] ^= flip
+    with Store.open("memory://damaged-parquet") as store:
+        store.put("a.parquet", bytes(damaged))
+    with contextlib.suppress(SourceError):
+        for row in Pipeline(ParquetSource("memory://damaged-parquet")):
+            assert isinstance(row, dict)
 
 
 @pytest.mark.parametrize("make", [FileSource, TarSource, MemorySource])

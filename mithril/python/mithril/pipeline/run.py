@@ -68,6 +68,7 @@ class Run(Iterator[Any]):
             time.perf_counter() - self._began if self._seconds is None else self._seconds,
             self._waited_s,
             budget.used,
+            budget.kept,
             budget.peak,
             budget.limit,
             budget.overruns,

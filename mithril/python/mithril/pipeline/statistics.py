@@ -33,6 +33,8 @@ class Statistics:
     waited_s: float
     """Seconds that the caller waited."""
     memory_bytes: int
+    memory_kept_bytes: int
+    """The part of them that stages and the sink keep between chunks."""
     memory_peak_bytes: int
     memory_limit_bytes: int
     overruns: int
@@ -57,8 +59,8 @@ class Statistics:
         lines.append(
             f"epoch {self.epoch}: {self.elements} elements, {self.skipped} samples skipped, "
             f"waited {self.waited_s:.2f} s, "
-            f"memory {self.memory_bytes / 1e6:.1f} MB, at most {self.memory_peak_bytes / 1e6:.1f} of "
-            f"{self.memory_limit_bytes / 1e6:.1f} MB"
+            f"memory {self.memory_bytes / 1e6:.1f} MB ({self.memory_kept_bytes / 1e6:.1f} kept by stages), "
+            f"at most {self.memory_peak_bytes / 1e6:.1f} of {self.memory_limit_bytes / 1e6:.1f} MB"
         )
         return "\n".join(lines)
 

@@ -1,5 +1,6 @@
 """Sources of Arrow files, streams and tables, by pyarrow."""
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,8 +14,18 @@ from mithril.pipeline.sources.rows import row_parts
 from mithril.pipeline.stages import IndexedSource, Source
 
 Form = Literal["rows", "arrow"]
+"""What samples are."""
 
 _PART_BYTES = 1 << 20
+
+
+@contextlib.contextmanager
+def arrow_errors(where: str, advice: str = "") -> Iterator[None]:
+    """Makes errors of pyarrow those of a source, with the place."""
+    try:
+        yield
+    except (pyarrow().ArrowException, OSError, ValueError) as error:
+        raise SourceError(f"{where}: {error}{advice}") from None
 
 
 class ArrowFileSource(IndexedSource):
@@ -67,26 +78,22 @@ class ArrowFileSource(IndexedSource):
 
     def _checked(self, number: int) -> int:
         """The number of record batches of a file that has the columns."""
-        with self._open(self._files[number]) as opened:
-            _check_columns(self._files[number], self._columns, opened.schema)
+        file = self._files[number]
+        with arrow_errors(f"{file.url}: damaged"), self._open(file) as opened:
+            _check_columns(file, self._columns, opened.schema)
             return int(opened.num_record_batches)
 
     def _open(self, file: File) -> Any:
-        try:
+        where = f"{file.url}: cannot be read as an Arrow file"
+        with arrow_errors(where, "; ArrowStreamSource reads streams of Arrow"):
             return self._ipc.open_file(_input(file))
-        except (OSError, ValueError) as error:
-            raise SourceError(
-                f"{file.url}: cannot be read as an Arrow file: {error}; ArrowStreamSource reads streams of Arrow"
-            ) from None
 
     def _table(self, index: int) -> Any:
         number, batch = self._chunks[index]
-        try:
-            with self._open(self._files[number]) as opened:
-                table = self._arrow.Table.from_batches([opened.get_batch(batch)])
-            table.validate()
-        except (OSError, ValueError) as error:
-            raise SourceError(f"{self.place(index)}: {error}") from None
+        with arrow_errors(self.place(index)), self._open(self._files[number]) as opened:
+            table = self._arrow.Table.from_batches([opened.get_batch(batch)])
+            # An offset out of bounds ends the process that makes rows.
+            table.validate(full=self._form == "rows")
         return table if self._columns is None else table.select(self._columns)
 
 
@@ -111,7 +118,7 @@ class ArrowStreamSource(Source):
         self._place = self._files[0].url
         self._samples: Iterator[Sequence[Any]] = iter(())
         for file in self._files:
-            with self._open(file) as opened:
+            with arrow_errors(f"{file.url}: damaged"), self._open(file) as opened:
                 _check_columns(file, self._columns, opened.schema)
 
     def reset(self, epoch: int) -> None:
@@ -127,12 +134,9 @@ class ArrowStreamSource(Source):
         return self._place
 
     def _open(self, file: File) -> Any:
-        try:
+        where = f"{file.url}: cannot be read as a stream of Arrow"
+        with arrow_errors(where, "; ArrowFileSource reads Arrow files"):
             return self._ipc.open_stream(_input(file))
-        except (OSError, ValueError) as error:
-            raise SourceError(
-                f"{file.url}: cannot be read as a stream of Arrow: {error}; ArrowFileSource reads Arrow files"
-            ) from None
 
     def _read(self) -> Iterator[Sequence[Any]]:
         for file in self._files:
@@ -148,13 +152,12 @@ class ArrowStreamSource(Source):
                         yield [self._arrow.Table.from_batches([batch])]
 
     def _next(self, opened: Any) -> Any:
-        try:
-            batch = opened.read_next_batch()
-            batch.validate()
-        except StopIteration:
-            return None
-        except (OSError, ValueError) as error:
-            raise SourceError(f"{self._place}: {error}") from None
+        with arrow_errors(self._place):
+            try:
+                batch = opened.read_next_batch()
+            except StopIteration:
+                return None
+            batch.validate(full=self._form == "rows")
         return batch if self._columns is None else batch.select(self._columns)
 
 

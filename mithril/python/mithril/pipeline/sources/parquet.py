@@ -6,7 +6,7 @@ from typing import Any
 
 from mithril.pipeline.errors import SourceError
 from mithril.pipeline.extras import pyarrow
-from mithril.pipeline.sources.arrow import Form
+from mithril.pipeline.sources.arrow import Form, arrow_errors
 from mithril.pipeline.sources.files import find
 from mithril.pipeline.sources.rows import row_parts
 from mithril.pipeline.stages import IndexedSource
@@ -66,10 +66,8 @@ class ParquetSource(IndexedSource):
 
     def parts(self, index: int, start: int, size: int) -> Iterator[Sequence[Any]]:
         """The samples of a row group, in parts of about `size` bytes."""
-        try:
+        with arrow_errors(self.place(index)):
             yield from self._tables(index, start) if self._form == "arrow" else self._values(index, start, size)
-        except (OSError, ValueError) as error:
-            raise SourceError(f"{self.place(index)}: {error}") from None
 
     def place(self, index: int) -> str:
         """Names the file and the row group."""
@@ -95,10 +93,8 @@ class ParquetSource(IndexedSource):
 
     def _open(self, number: int, metadata: Any, **options: Any) -> Any:
         file = self._files[number]
-        try:
+        with arrow_errors(f"{file.url}: cannot be read as Parquet"):
             return self._parquet.ParquetFile(file.open(), metadata=metadata, **options)
-        except (OSError, ValueError) as error:
-            raise SourceError(f"{file.url}: cannot be read as Parquet: {error}") from None
 
     def _count(self, index: int) -> int:
         number, group = self._chunks[index]
@@ -147,6 +143,8 @@ class ParquetSource(IndexedSource):
         else:
             batches = self._batches(index, max(min(count, size * count // max(hint, 1)), 1), texts)
         for batch in batches:
+            # An index or an offset out of bounds ends the process that makes rows.
+            batch.validate(full=True)
             taken = min(start, batch.num_rows)
             start -= taken
             yield from row_parts(batch.slice(taken), self._column, size)
