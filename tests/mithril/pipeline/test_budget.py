@@ -3,7 +3,7 @@
 import sys
 import threading
 import weakref
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mithril.pipeline import MemoryBudgetError, MemorySource, Pipeline
+from mithril.pipeline import IndexedSource, MemoryBudgetError, MemorySource, Pipeline
 from mithril.pipeline.budget import Budget
 from mithril.pipeline.functions import Function, Kind
 from mithril.pipeline.holds import measure, size_of
@@ -105,6 +105,34 @@ def test_a_sample_above_the_budget_runs_alone() -> None:
     assert [array.nbytes for array in pipeline] == sizes
     assert pipeline.statistics().overruns == 1
     assert pipeline.statistics().memory_peak_bytes < 2 * LIMIT + 10_000
+
+
+class Large(IndexedSource):
+    """A source of small chunks and one that is larger than the budget, without a hint."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def __len__(self) -> int:
+        return 5
+
+    def read(self, index: int) -> list[bytes]:
+        self.reads += 1
+        return [bytes(LIMIT // 10 + number) for number in range(30 if index == 2 else 1)]
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_chunk_above_the_budget_runs_alone_or_is_refused(mapped: bool) -> None:
+    def run(source: Large, oversize: Literal["run", "refuse"]) -> list[int]:
+        pipeline = Pipeline(source, memory_bytes=LIMIT, oversize=oversize)
+        return [len(data) for data in (pipeline.map(bytes, workers=2) if mapped else pipeline)]
+
+    source = Large()
+    expected = [LIMIT // 10 + number for index in range(5) for number in range(30 if index == 2 else 1)]
+    assert run(source, "run") == expected
+    assert source.reads < 20
+    with pytest.raises(MemoryBudgetError, match=r"Large chunk 2, sample 0: \d+ bytes do not fit"):
+        run(Large(), "refuse")
 
 
 def test_a_sample_above_the_budget_can_be_refused() -> None:

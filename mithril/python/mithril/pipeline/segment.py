@@ -123,8 +123,10 @@ class Segment:
     def _admit(self, task: Task, first: bool) -> bool:
         need = min(self._worker.need(task), self._budget.limit)
         task.leave = 0 if first else self._budget.limit // _LEAVE_SHARE
-        if not self._budget.reserve(need, task.leave):
-            if not first or not task.need or task.need >= need or not self._budget.reserve(task.need):
+        # What has been found to need more than there can be is started alone, or would be done again without end.
+        too_large = task.need > self._budget.limit
+        if too_large or not self._budget.reserve(need, task.leave):
+            if too_large or not first or not task.need or task.need >= need or not self._budget.reserve(task.need):
                 self._blocked_at = self._blocked_at or time.perf_counter()
                 return False
             need = task.need
