@@ -64,14 +64,26 @@ def same(sample: Any) -> Any:
     return sample
 
 
+def more(sample: Any) -> Any:
+    return sample + 1
+
+
 def engine() -> None:
-    items = [np.zeros(1024, np.uint8) for _ in range(200_000)]
-    for name, chunks in (("by sample", False), ("by chunk", True)):
-        pipeline = Pipeline(items).map(same, chunks=chunks, workers=WORKERS).batch(256, collate=None)
-        start = cpu()
-        count = sum(len(batch) for batch in pipeline)
-        print(f"1 KB items, function called {name}: {(cpu() - start) / count * 1e6:.2f} us of CPU an item")
-    count, size = 400, 8 << 20
+    samples: dict[str, list[Any]] = {
+        "arrays of 1 KB": [np.zeros(1024, np.uint8) for _ in range(200_000)],
+        "dictionaries of 1 KB": [{"id": number, "text": "x" * 900, "weight": 1.5} for number in range(100_000)],
+    }
+    for what, items in samples.items():
+        for way, chunks in (("by sample", False), ("by chunk", True)):
+            pipeline = Pipeline(items).map(same, chunks=chunks, workers=WORKERS).batch(256, collate=None)
+            start = cpu()
+            count = sum(len(batch) for batch in pipeline)
+            print(f"{what}, function called {way}: {(cpu() - start) / count * 1e6:.2f} us of CPU an item")
+    large_items()
+
+
+def large_items() -> None:
+    count, size = 1000, 8 << 20
 
     def made(_: int) -> np.ndarray[Any, Any]:
         array = np.empty(size, np.uint8)
@@ -79,12 +91,19 @@ def engine() -> None:
         return array
 
     there = [made(number) for number in range(8)]
-    for way, first, processes in (
-        ("threads, made anew", made, False),
-        ("processes, made anew", made, True),
-        ("processes, there before", lambda number: there[number % len(there)], True),
-    ):
-        pipeline = Pipeline(range(count)).map(first, workers=WORKERS).map(same, workers=WORKERS, processes=processes)
+
+    def taken(number: int) -> np.ndarray[Any, Any]:
+        return there[number % len(there)]
+
+    ways: dict[str, tuple[Callable[[int], Any], Callable[[Any], Any], bool]] = {
+        "threads, made anew": (made, same, False),
+        "processes, made anew": (made, same, True),
+        "processes, there before": (taken, same, True),
+        "processes, there before, results made anew": (taken, more, True),
+    }
+    for way, (first, function, processes) in ways.items():
+        pipeline = Pipeline(range(count)).map(first, workers=WORKERS)
+        pipeline = pipeline.map(function, workers=WORKERS, processes=processes)
         begin, used = time.perf_counter(), cpu() + cpu(resource.RUSAGE_CHILDREN)
         for item in pipeline:
             del item

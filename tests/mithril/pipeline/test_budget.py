@@ -1,8 +1,9 @@
 """The memory budget: never passed, each buffer counted once, nothing waits for ever."""
 
+import sys
 import threading
 import weakref
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -10,10 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mithril.pipeline import MemoryBudgetError, MemorySource, Pipeline
-from mithril.pipeline.budget import Budget, Hold, measure
+from mithril.pipeline import IndexedSource, MemoryBudgetError, MemorySource, Pipeline
+from mithril.pipeline.budget import Budget
 from mithril.pipeline.functions import Function, Kind
-from mithril.pipeline.tasks import Task, Worker, load_items
+from mithril.pipeline.holds import measure, size_of
+from mithril.pipeline.reading import PartReader
+from mithril.pipeline.tasks import Task
+from mithril.pipeline.worker import Worker
 
 LIMIT = 1 << 20
 
@@ -76,12 +80,59 @@ def test_all_memory_is_given_back(stages: list[str], seed: int) -> None:
     assert pipeline.statistics().memory_peak_bytes <= LIMIT
 
 
+def test_younger_results_are_made_again_where_the_oldest_sample_needs_their_memory() -> None:
+    sizes = [LIMIT * 95 // 100] + [LIMIT // 50] * 12
+    done, calls = threading.Event(), []
+
+    def make(number: int) -> np.ndarray[Any, Any]:
+        calls.append(number)
+        if number == 6:
+            done.set()
+        if number == 0:
+            assert done.wait(60)
+        return zeros(sizes[number])
+
+    pipeline = Pipeline(MemorySource(range(len(sizes)), chunk=1), memory_bytes=LIMIT).map(make, workers=2)
+    assert [array.nbytes for array in pipeline] == sizes
+    assert len(calls) > len(sizes)
+    assert pipeline.statistics().memory_peak_bytes <= LIMIT
+    assert not pipeline.statistics().overruns
+
+
 def test_a_sample_above_the_budget_runs_alone() -> None:
     sizes = [1000] * 10 + [2 * LIMIT] + [1000] * 10
     pipeline = Pipeline(sizes, memory_bytes=LIMIT).map(zeros, workers=3)
     assert [array.nbytes for array in pipeline] == sizes
     assert pipeline.statistics().overruns == 1
     assert pipeline.statistics().memory_peak_bytes < 2 * LIMIT + 10_000
+
+
+class Large(IndexedSource):
+    """A source of small chunks and one that is larger than the budget, without a hint."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def __len__(self) -> int:
+        return 5
+
+    def read(self, index: int) -> list[bytes]:
+        self.reads += 1
+        return [bytes(LIMIT // 10 + number) for number in range(30 if index == 2 else 1)]
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_chunk_above_the_budget_runs_alone_or_is_refused(mapped: bool) -> None:
+    def run(source: Large, oversize: Literal["run", "refuse"]) -> list[int]:
+        pipeline = Pipeline(source, memory_bytes=LIMIT, oversize=oversize)
+        return [len(data) for data in (pipeline.map(bytes, workers=2) if mapped else pipeline)]
+
+    source = Large()
+    expected = [LIMIT // 10 + number for index in range(5) for number in range(30 if index == 2 else 1)]
+    assert run(source, "run") == expected
+    assert source.reads < 20
+    with pytest.raises(MemoryBudgetError, match=r"Large chunk 2, sample 0: \d+ bytes do not fit"):
+        run(Large(), "refuse")
 
 
 def test_a_sample_above_the_budget_can_be_refused() -> None:
@@ -119,7 +170,7 @@ def test_views_count_as_their_buffer_once() -> None:
     views = [big[at : at + 10] for at in range(0, 100, 10)]
     budget = Budget(2_000_000)
     holds = [measure(view) for view in views]
-    assert budget.hold(holds, 0) == 0
+    assert budget.hold(holds, 0)[0] == 0
     assert 1_000_000 <= budget.used < 1_010_000
     budget.release(holds[1:])
     assert budget.used >= 1_000_000
@@ -193,7 +244,7 @@ def test_samples_are_as_they_were_when_a_function_is_called_for_them_again(kind:
     sample = {"number": 7, "size": LIMIT * 3 // 4}
     budget = Budget(LIMIT)
     worker = Worker([Function(kind, call, "decode")], budget, refuse=False)
-    task = Task([0, 0], lambda: load_items(lambda: [sample], "here", 0))
+    task = Task([0, 0], PartReader(MemorySource([sample]), 0, LIMIT))
     budget.reserve(LIMIT // 2)
     worker.run(task)
     assert not task.results
@@ -207,15 +258,24 @@ def test_samples_are_as_they_were_when_a_function_is_called_for_them_again(kind:
 def test_the_memory_of_arrow_torch_and_nested_values() -> None:
     torch = pytest.importorskip("torch", reason="torch is an extra")
     table = pa.table({"x": pa.array(range(100_000), pa.int64())})
-    assert measure(table.slice(5, 10)).size >= 800_000
+    assert size_of(measure(table.slice(5, 10))) >= 800_000
     budget = Budget(10**9)
     budget.hold([measure(table.slice(at, 10)) for at in range(5)], 0)
     assert budget.used < 810_000
     tensor = torch.zeros(250_000)
-    assert 1_000_000 <= measure(tensor[:5]).size < 1_001_000
-    assert measure({"a": [b"x" * 5000, (np.zeros(1000),)]}).size > 13_000
-    assert measure(memoryview(b"y" * 9000)).size > 9000
-    assert measure(np.frombuffer(b"z" * 7000, np.uint8)[:3]).size > 7000
+    assert 1_000_000 <= size_of(measure(tensor[:5])) < 1_001_000
+    assert size_of(measure({"a": [b"x" * 5000, (np.zeros(1000),)]})) > 13_000
+    assert size_of(measure(memoryview(b"y" * 9000))) > 9000
+    assert size_of(measure(np.frombuffer(b"z" * 7000, np.uint8)[:3])) > 7000
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
+
+
+@given(PLAIN | st.lists(PLAIN) | st.dictionaries(PLAIN, PLAIN) | st.tuples(PLAIN, PLAIN))
+def test_plain_values_take_what_python_says(value: Any) -> None:
+    parts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list | tuple) else []
+    assert measure(value) == sys.getsizeof(value) + sum(map(sys.getsizeof, parts))
 
 
 def test_reservations_become_holds() -> None:
@@ -223,8 +283,8 @@ def test_reservations_become_holds() -> None:
     assert budget.reserve(600)
     assert not budget.reserve(600)
     assert not budget.reserve(300, leave=200)
-    assert budget.hold([Hold(500)], 600) == 100
-    assert budget.hold([Hold(600)], 100) is None
+    assert budget.hold([500], 600) == (100, 500)
+    assert budget.hold([600], 100) == (None, 600)
     assert budget.used == 600
-    assert budget.hold([Hold(600)], 100, over=True) == 0
+    assert budget.hold([600], 100, over=True) == (0, 600)
     assert (budget.used, budget.overruns) == (1100, 1)

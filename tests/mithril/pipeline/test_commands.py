@@ -130,7 +130,11 @@ def test_a_function_that_is_no_name_is_refused() -> None:
         ('type = "map"', 'type = "mop"', "stage 0: no type mop; there are augment, batch"),
         ("my_functions:double", "my_functions:tripel", "my_functions:tripel cannot be imported"),
         ('function = "my_functions:double"', "", "map needs function"),
-        ('type = "jsonl"\nurls', 'type = "xml"\nurls', "source: no type xml; there are arrow, channels, csv"),
+        (
+            'type = "jsonl"\nurls',
+            'type = "xml"\nurls',
+            "source: no type xml; there are arrow, arrow-stream, channels",
+        ),
         ("seed = 1", "seeds = 1", "options: .*seeds"),
         ("[sink]", "[sank]", "sink: Field required"),
         ("[options]", "[options", "it.toml: "),

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -131,6 +132,59 @@ def test_segments_are_used_again_and_given_back() -> None:
         right.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         right.receive()
+
+
+def test_what_goes_back_is_not_copied_and_kept_until_nobody_looks() -> None:
+    ours, theirs = pair()
+    left, right = Mailbox(ours), Mailbox(theirs)
+    with ours, theirs:
+        left.send({"a": np.arange(100_000), "small": np.arange(10)})
+        found = right.receive()
+        right.send([found["a"][5:], found["a"][:50_000], found["small"], np.ones(100_000)])
+        part, other, small, new = left.receive()
+        segment = np.frombuffer(next(iter(left._outbox.maps.values())), np.uint8)
+        assert np.shares_memory(part, segment)
+        assert np.shares_memory(other, part)
+        assert not np.shares_memory(small, segment)
+        assert not np.shares_memory(new, segment)
+        del found, other, new, small
+        for number in range(3):
+            # The other end looks at the segment no longer, this one does.
+            left.send(np.full(100_000, number))
+            right.receive()
+            right.send(None)
+            left.receive()
+        assert part[0] == 5
+        assert (part == np.arange(5, 100_000)).all()
+        count = len(left._outbox.maps)
+        del part, segment
+        for number in range(6):
+            left.send(np.full(100_000, number))
+            right.receive()
+            right.send(None)
+            left.receive()
+        assert len(left._outbox.maps) == count
+
+
+def test_messages_keep_their_contents_whatever_is_held() -> None:
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    ours, theirs = pair()
+    ends = [Mailbox(ours), Mailbox(theirs)]
+    held: list[list[tuple[int, Any]]] = [[], []]
+    with ours, theirs:
+        for number in range(400):
+            sender, receiver = number % 2, 1 - number % 2
+            message = [(number, np.full(chance.randrange(1, 40_000), number))] if chance.random() < 0.7 else []
+            message += chance.sample(held[sender], min(len(held[sender]), chance.randrange(3)))
+            ends[sender].send(message)
+            held[receiver] += ends[receiver].receive()
+            chance.shuffle(held[receiver])
+            del held[receiver][chance.randrange(1, 8) :]
+            for values in held:
+                assert all((array == value).all() for value, array in values), f"seed {seed}, message {number}"
+        for end in ends:
+            assert len(end._outbox.maps) < 60, f"seed {seed}"
 
 
 PARENT = """

@@ -1,5 +1,6 @@
 """Sources and sinks: files of each kind, from folders and stores, whole or damaged."""
 
+import contextlib
 import io
 import json
 import tarfile
@@ -19,6 +20,7 @@ from mithril.core.store import Store
 from mithril.pipeline import (
     ArrowFileSource,
     ArrowSource,
+    ArrowStreamSource,
     CsvSource,
     DecodeImage,
     FileSource,
@@ -135,7 +137,7 @@ def test_what_is_no_arrow_file_is_named(tmp_path: Path) -> None:
     table = pa.table({"n": range(100_000)})
     with pa.ipc.new_stream(tmp_path / "stream.arrow", table.schema) as writer:
         writer.write_table(table)
-    with pytest.raises(SourceError, match=r"stream\.arrow: cannot be read as an Arrow file: .* written as a file"):
+    with pytest.raises(SourceError, match=r"stream\.arrow: cannot be read as an Arrow file: .* ArrowStreamSource"):
         ArrowFileSource(tmp_path / "stream.arrow")
     with pa.ipc.new_file(tmp_path / "a.arrow", table.schema) as writer:
         writer.write_table(table)
@@ -144,6 +146,77 @@ def test_what_is_no_arrow_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.arrow").write_bytes((tmp_path / "a.arrow").read_bytes()[:1000])
     with pytest.raises(SourceError, match=r"a\.arrow: cannot be read"):
         ArrowFileSource(tmp_path / "a.arrow")
+
+
+@pytest.mark.parametrize("place", ["folder", "store"])
+def test_streams_of_arrow_are_read_from_their_beginning(tmp_path: Path, place: str) -> None:
+    table = pa.table({"n": range(100), "text": pa.array([f"text {number % 7}" for number in range(100)])})
+    table = table.set_column(1, "text", table["text"].dictionary_encode())
+    data = pa.BufferOutputStream()
+    with pa.ipc.new_stream(data, table.schema) as writer:
+        writer.write_table(table, max_chunksize=30)
+    url = str(tmp_path) if place == "folder" else f"memory://{tmp_path.name}"
+    with Store.open(url) as store:
+        store.put("a.arrows", data.getvalue().to_pybytes())
+        store.put("b.arrow", data.getvalue().to_pybytes())
+    assert pa.concat_tables(Pipeline(ArrowStreamSource(url))).equals(pa.concat_tables([table, table]))
+    rows = Pipeline(ArrowStreamSource(f"{url}/a.arrows", form="rows")).shuffle(9)
+    run = iter(rows)
+    first = [next(run) for _ in range(40)]
+    again = Pipeline(ArrowStreamSource(f"{url}/a.arrows", form="rows")).shuffle(9)
+    again.load_state_dict(rows.state_dict())
+    assert sorted(first + list(again), key=lambda row: row["n"]) == table.to_pylist()
+    assert next(iter(Pipeline(ArrowStreamSource(url, columns=["n"])))).column_names == ["n"]
+
+
+def test_a_damaged_stream_of_arrow_is_named_with_the_record_batch(tmp_path: Path) -> None:
+    table = pa.table({"n": range(1000)})
+    with pa.ipc.new_stream(tmp_path / "a.arrows", table.schema) as writer:
+        writer.write_table(table, max_chunksize=100)
+    whole = (tmp_path / "a.arrows").read_bytes()
+    with pytest.raises(SourceError, match=r"a\.arrows: no column m; it has n"):
+        ArrowStreamSource(tmp_path, columns=["m"])
+    (tmp_path / "a.arrows").write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(SourceError, match=r"a\.arrows, record batch [67]: "):
+        list(Pipeline(ArrowStreamSource(tmp_path)))
+    (tmp_path / "a.arrows").write_bytes(b"no stream of Arrow")
+    with pytest.raises(SourceError, match=r"a\.arrows: cannot be read as a stream of Arrow: .* ArrowFileSource"):
+        ArrowStreamSource(tmp_path)
+
+
+@given(flips=st.dictionaries(st.floats(0, 0.999), st.integers(1, 255), max_size=4), stream=st.booleans())
+def test_damaged_arrow_data_is_noticed_or_harmless(flips: dict[float, int], stream: bool) -> None:
+    table = pa.table({"n": range(20), "text": ["a", "bc"] * 10, "lists": [["x"], []] * 10, "d": ["y"] * 20})
+    table = table.set_column(3, "d", table["d"].dictionary_encode())
+    data = pa.BufferOutputStream()
+    with (pa.ipc.new_stream if stream else pa.ipc.new_file)(data, table.schema) as writer:
+        writer.write_table(table)
+    damaged = bytearray(data.getvalue().to_pybytes())
+    for place, flip in flips.items():
+        damaged[int(place * len(damaged))] ^= flip
+    with Store.open("memory://damaged-arrow") as store:
+        store.put("a.arrow", bytes(damaged))
+    with contextlib.suppress(SourceError):
+        kind = ArrowStreamSource if stream else ArrowFileSource
+        for row in Pipeline(kind("memory://damaged-arrow", form="rows")):
+            assert isinstance(row, dict)
+
+
+@given(flips=st.dictionaries(st.floats(0, 0.999), st.integers(1, 255), min_size=1, max_size=4))
+def test_damaged_pages_of_parquet_are_noticed_or_harmless(flips: dict[float, int]) -> None:
+    table = pa.table({"n": range(20), "text": ["a", "bc"] * 10, "lists": [["x"], []] * 10})
+    data = io.BytesIO()
+    pq.write_table(table, data, compression="none")
+    damaged = bytearray(data.getvalue())
+    # The footer is of no interest here: it has its length at the end.
+    pages = len(damaged) - 8 - int.from_bytes(damaged[-8:-4], "little")
+    for place, flip in flips.items():
+        damaged[4 + int(place * (pages - 4))] ^= flip
+    with Store.open("memory://damaged-parquet") as store:
+        store.put("a.parquet", bytes(damaged))
+    with contextlib.suppress(SourceError):
+        for row in Pipeline(ParquetSource("memory://damaged-parquet")):
+            assert isinstance(row, dict)
 
 
 @pytest.mark.parametrize("make", [FileSource, TarSource, MemorySource])
@@ -184,6 +257,54 @@ def test_damaged_parquet_is_named(parquet: Path, tmp_path: Path) -> None:
         list(Pipeline(ParquetSource(parquet)))
 
 
+@pytest.mark.parametrize("column", [None, "text", "lists"])
+def test_row_groups_above_the_budget_are_read_by_parts(tmp_path: Path, column: str | None) -> None:
+    count, limit = 400, 1 << 20
+    table = pa.table({"text": ["x" * 20_000] * count, "lists": [["y" * 3000] * 5] * count, "n": range(count)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    source = ParquetSource(tmp_path / "a.parquet", column=column)
+    # What a dictionary holds once takes more than the whole budget as rows.
+    assert source.bytes_hint(0) < limit < count * 15_000
+    pipeline = Pipeline(source, memory_bytes=limit, oversize="refuse")
+    expected = table.to_pylist() if column is None else table[column].to_pylist()
+    assert list(pipeline) == expected
+    assert pipeline.statistics().memory_peak_bytes <= limit
+    assert source.read(0) == expected
+
+
+def test_a_state_within_a_row_group_holds_under_another_budget(tmp_path: Path) -> None:
+    rows = [f"{number} " + "x" * 3000 for number in range(600)]
+    pq.write_table(pa.table({"x": rows}), tmp_path / "a.parquet", use_dictionary=False, row_group_size=300)
+
+    def make(memory_bytes: int) -> Pipeline:
+        source = ParquetSource(tmp_path, column="x")
+        return Pipeline(source, memory_bytes=memory_bytes).filter(bool).batch(7, collate=None)
+
+    whole = list(make(1 << 30))
+    small, within = make(1 << 19), False
+    run = iter(small)
+    for cut in range(1, len(whole)):
+        next(run)
+        if cut % 9 == 0:
+            state = small.state_dict()
+            within = within or state["up"][0][1] % 300 > 0
+            large = make(1 << 24)
+            large.load_state_dict(state)
+            assert list(large) == whole[cut:]
+    assert within
+
+
+def test_tables_of_a_row_group_have_at_most_so_many_rows(parquet: Path) -> None:
+    tables = Pipeline(ParquetSource(parquet, form="arrow", rows=20))
+    assert [table.num_rows for table in tables] == [20, 10, 20, 10, 20, 10, 10]
+    assert len(tables) == 7
+    parts = ParquetSource(parquet, form="arrow", rows=20).parts(1, 1, 1000)
+    assert [table["x"].to_pylist() for part in parts for table in part] == [list(range(50, 60))]
+    assert pa.concat_tables(tables).equals(pq.read_table(parquet))
+    with pytest.raises(SourceError, match="rows is at least 1"):
+        ParquetSource(parquet, form="arrow", rows=0)
+
+
 def test_arrow_tables_are_handed_on_without_a_copy() -> None:
     table = pa.table({"x": list(range(100_000))})
     together = Pipeline(ArrowSource(table, rows=1000), memory_bytes=2 * table.nbytes).batch(100, collate=None)
@@ -212,6 +333,14 @@ def test_an_archive_that_is_damaged_behind_its_first_member_is_refused(tmp_path:
             TarSource(path)
     path.write_bytes(whole[: 4 * header])
     assert len(list(Pipeline(TarSource(path)))) == 4
+
+
+def test_a_member_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name in ("set/1.txt", "set/1.png", "set/1.TXT"):
+            tar.addfile(tarfile.TarInfo(name))
+    with pytest.raises(SourceError, match=r"a\.tar: set/1 has more than one member TXT"):
+        TarSource(tmp_path)
 
 
 def test_webdataset_archives(tmp_path: Path) -> None:
@@ -262,6 +391,33 @@ def test_sinks_write_what_sources_read(tmp_path: Path) -> None:
     table = pa.table({"x": [1, 2]})
     Pipeline(ArrowSource(table)).run(ParquetSink(f"memory://sinks/{tmp_path.name}.parquet"))
     assert list(Pipeline(ParquetSource("memory://sinks", column="x"))) == [1, 2]
+
+
+NOT_FINITE: list[tuple[Any, str, Any]] = [
+    ({"a": [1, float("nan")]}, r", a\[1\]: nan", {"a": [1, None]}),
+    ({"a": {"b": np.array([[1.5, np.inf]])}}, r", a\.b\[0\]\[1\]: inf", {"a": {"b": [[1.5, None]]}}),
+    (np.float32("-inf"), ": -inf", None),
+]
+
+
+@pytest.mark.parametrize(("value", "message", "written"), NOT_FINITE)
+def test_numbers_that_json_lacks_are_refused_or_null(tmp_path: Path, value: Any, message: str, written: Any) -> None:
+    path = tmp_path / "out.jsonl"
+    with pytest.raises(PipelineError, match=rf"out\.jsonl: element 1{message} has no form in JSON"):
+        Pipeline([0, value]).run(JsonlSink(path))
+    assert not path.exists()
+    Pipeline([0, value]).run(JsonlSink(path, non_finite="null"))
+    assert list(Pipeline(JsonlSource(path))) == [0, written]
+
+
+def test_an_element_that_json_cannot_hold_is_named(tmp_path: Path) -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    for bad in (circle, {float("nan"): 1}, {"a": object()}):
+        with pytest.raises(PipelineError, match=r"out\.jsonl: element 0 cannot be written as JSON: "):
+            Pipeline([bad]).run(JsonlSink(tmp_path / "out.jsonl", non_finite="null"))
+    with pytest.raises(PipelineError, match='non_finite is "raise" or "null", not \'nan\''):
+        JsonlSink(tmp_path / "out.jsonl", non_finite="nan")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", [JsonlSink, ParquetSink])

@@ -35,7 +35,7 @@ from mithril.pipeline import (
     crop,
     flip,
 )
-from mithril.pipeline.budget import measure
+from mithril.pipeline.holds import measure, size_of
 
 TEXTS = [
     "The quick brown fox, it's 42 years old;  isn't it?\n\n  Übermut tut selten gut: 語 ½ Ⅷ\t\t!",
@@ -261,7 +261,7 @@ def test_tensors_of_several_parts_are_measured(form: str) -> None:
         case _:
             layout = torch.jagged if form == "jagged" else torch.strided
             tensor = torch.nested.nested_tensor([torch.ones(500), torch.ones(500)], layout=layout)
-    assert 4000 <= measure(tensor).size < 30_000
+    assert 4000 <= size_of(measure(tensor)) < 30_000
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")

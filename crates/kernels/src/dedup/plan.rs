@@ -100,5 +100,9 @@ mod tests {
         assert!(Plan::choose(0.5, 128, 1.0).is_err());
         assert!(Plan::choose(0.5, VALUES_MAX + 1, 0.5).is_err());
         assert!(Plan::new(usize::MAX, 2).is_err());
+        assert!(Plan::new(2, 0).is_err());
+        assert!(Plan::new(0, 2).is_err());
+        assert!(Plan::new(VALUES_MAX, 2).is_err());
+        assert_eq!(Plan::new(2, VALUES_MAX / 2).map(|plan| plan.rows), Ok(2048));
     }
 }

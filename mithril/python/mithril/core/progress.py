@@ -25,17 +25,28 @@ class Step:
     total: int | None
     seconds: float
     finished: bool = False
+    part: float | None = None
+    """The share that is done, where it is known by something else than bytes."""
+    begun: float = 0.0
+    """The share that was done at the beginning."""
+
+    @property
+    def share(self) -> float | None:
+        """The share that is done; None where that is not known."""
+        if self.part is not None:
+            return min(self.part, 1.0)
+        return self.done / self.total if self.total else None
 
     @property
     def seconds_left(self) -> float | None:
         """Seconds until all is done, at the rate up to now; None where that is not known."""
-        if not self.total or not self.done or self.finished:
+        if self.share is None or self.share <= self.begun or self.finished:
             return None
-        return self.seconds * max(self.total - self.done, 0) / self.done
+        return self.seconds * max(1 - self.share, 0) / (self.share - self.begun)
 
     def text(self) -> str:
         """One line for people."""
-        share = f" {self.done / self.total:4.0%}" if self.total else ""
+        share = "" if self.share is None else f" {self.share:4.0%}"
         rate = self.done / self.seconds / 1e6 if self.seconds else 0.0
         left = "" if self.seconds_left is None else f", {self.seconds_left:.0f} s left"
         return f"{self.name}{share} {self.done / 1e6:.1f} MB, {rate:.1f} MB/s, {self.seconds:.1f} s{left}"
@@ -54,6 +65,7 @@ class Progress:
         callback: Callable[[Step], None] | None = None,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
+        begun: float = 0.0,
     ) -> None:
         self._name = name
         self._total = total
@@ -64,13 +76,17 @@ class Progress:
         self._start = clock()
         self._shown = self._start
         self._done = 0
+        self._begun = begun
+        self._part: float | None = None
         self._any = False
         self._lock = threading.Lock()
 
-    def add(self, amount: int) -> None:
-        """Counts what has been done since."""
+    def add(self, amount: int, part: float | None = None) -> None:
+        """Counts what has been done since. `part` is the share of all that is done, where bytes do not tell it."""
         with self._lock:
             self._done += amount
+            # What comes out of order does not set it back.
+            self._part = part if part is None else max(part, self._part or 0.0)
             now = self._clock()
             interval = _BAR_INTERVAL_S if self._bar or self._callback else _LINE_INTERVAL_S
             if now - self._start < _QUIET_S or (self._any and now - self._shown < interval):
@@ -80,14 +96,14 @@ class Progress:
         self._show(step)
 
     def _step(self, now: float, finished: bool = False) -> Step:
-        return Step(self._name, self._done, self._total, now - self._start, finished)
+        return Step(self._name, self._done, self._total, now - self._start, finished, self._part, self._begun)
 
     def _show(self, step: Step) -> None:
         if self._callback is not None:
             self._callback(step)
         elif self._bar:
-            filled = int(_BAR_WIDTH * step.done / step.total) if step.total else 0
-            bar = f"[{'#' * min(filled, _BAR_WIDTH):<{_BAR_WIDTH}}] " if step.total else ""
+            filled = int(_BAR_WIDTH * (step.share or 0))
+            bar = "" if step.share is None else f"[{'#' * min(filled, _BAR_WIDTH):<{_BAR_WIDTH}}] "
             self._stream.write(f"\r\x1b[K{bar}{step.text()}" + ("\n" if step.finished else ""))
             self._stream.flush()
         elif is_heard("core"):

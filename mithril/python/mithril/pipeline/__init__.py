@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mithril.pipeline.array_sinks import NumpySink, SafetensorsSink
     from mithril.pipeline.arrow_sinks import ArrowSink, ParquetSink
+    from mithril.pipeline.augment import Augment, crop, flip
     from mithril.pipeline.errors import MemoryBudgetError, PipelineError, SourceError, TransformError
     from mithril.pipeline.images import DecodeImage
+    from mithril.pipeline.json_sink import JsonlSink
     from mithril.pipeline.layouts import Ragged, Sparse
     from mithril.pipeline.pipeline import Pipeline
-    from mithril.pipeline.sinks import JsonlSink
     from mithril.pipeline.sources.archive import TarSource
-    from mithril.pipeline.sources.arrow import ArrowFileSource, ArrowSource, ParquetSource
+    from mithril.pipeline.sources.arrow import ArrowFileSource, ArrowSource, ArrowStreamSource
     from mithril.pipeline.sources.database import SqlSource
     from mithril.pipeline.sources.files import FileSource
     from mithril.pipeline.sources.memory import IterableSource, MemorySource
+    from mithril.pipeline.sources.parquet import ParquetSource
     from mithril.pipeline.sources.streamed import StreamedJsonlSource, StreamedTextSource
     from mithril.pipeline.sources.text import CsvSource, JsonlSource, TextSource
     from mithril.pipeline.sources.yggdrasil import ChannelSource, KeySource, StreamSource, ValueSource
@@ -27,24 +29,15 @@ if TYPE_CHECKING:
     from mithril.pipeline.statistics import Statistics
     from mithril.pipeline.store_sinks import KeySink, SqlSink, StoreSink
     from mithril.pipeline.tokenizing import Tokenize
-    from mithril.pipeline.transforms import (
-        Augment,
-        Deduplicate,
-        Embed,
-        HashBucket,
-        Normalize,
-        OneHot,
-        Window,
-        crop,
-        flip,
-    )
+    from mithril.pipeline.transforms import Deduplicate, Embed, HashBucket, Normalize, OneHot, Window
 
 # The module of each name: a worker process imports only what it needs.
 _MODULES = {
     "ArrowFileSource": "mithril.pipeline.sources.arrow",
     "ArrowSink": "mithril.pipeline.arrow_sinks",
     "ArrowSource": "mithril.pipeline.sources.arrow",
-    "Augment": "mithril.pipeline.transforms",
+    "ArrowStreamSource": "mithril.pipeline.sources.arrow",
+    "Augment": "mithril.pipeline.augment",
     "ChannelSource": "mithril.pipeline.sources.yggdrasil",
     "CsvSource": "mithril.pipeline.sources.text",
     "DecodeImage": "mithril.pipeline.images",
@@ -54,7 +47,7 @@ _MODULES = {
     "HashBucket": "mithril.pipeline.transforms",
     "IndexedSource": "mithril.pipeline.stages",
     "IterableSource": "mithril.pipeline.sources.memory",
-    "JsonlSink": "mithril.pipeline.sinks",
+    "JsonlSink": "mithril.pipeline.json_sink",
     "JsonlSource": "mithril.pipeline.sources.text",
     "KeySink": "mithril.pipeline.store_sinks",
     "KeySource": "mithril.pipeline.sources.yggdrasil",
@@ -64,7 +57,7 @@ _MODULES = {
     "NumpySink": "mithril.pipeline.array_sinks",
     "OneHot": "mithril.pipeline.transforms",
     "ParquetSink": "mithril.pipeline.arrow_sinks",
-    "ParquetSource": "mithril.pipeline.sources.arrow",
+    "ParquetSource": "mithril.pipeline.sources.parquet",
     "Pipeline": "mithril.pipeline.pipeline",
     "PipelineError": "mithril.pipeline.errors",
     "Ragged": "mithril.pipeline.layouts",
@@ -87,14 +80,15 @@ _MODULES = {
     "TransformError": "mithril.pipeline.errors",
     "ValueSource": "mithril.pipeline.sources.yggdrasil",
     "Window": "mithril.pipeline.transforms",
-    "crop": "mithril.pipeline.transforms",
-    "flip": "mithril.pipeline.transforms",
+    "crop": "mithril.pipeline.augment",
+    "flip": "mithril.pipeline.augment",
 }
 
 __all__ = [
     "ArrowFileSource",
     "ArrowSink",
     "ArrowSource",
+    "ArrowStreamSource",
     "Augment",
     "ChannelSource",
     "CsvSource",

@@ -6,13 +6,13 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mithril.pipeline.errors import PipelineError
-from mithril.pipeline.sinks import writer_at
+from mithril.pipeline.outputs import writer_at
 from mithril.pipeline.stages import Sink
 
 _COPY_BYTES = 1 << 20
@@ -31,7 +31,12 @@ class _Rows:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     count: int = 0
-    file: IO[bytes] = field(default_factory=lambda: tempfile.SpooledTemporaryFile(_SPOOL_BYTES))  # noqa: SIM115
+    held: int = 0
+    """Bytes in memory."""
+    on_disk: bool = False
+    file: "tempfile.SpooledTemporaryFile[bytes]" = field(
+        default_factory=lambda: tempfile.SpooledTemporaryFile(_SPOOL_BYTES)  # noqa: SIM115
+    )
 
     def append(self, array: NDArray[Any], where: str) -> None:
         """Appends rows."""
@@ -40,7 +45,16 @@ class _Rows:
                 f"{where}: rows of {array.dtype}, shape {array.shape[1:]}, follow ones of {self.dtype}, {self.shape}"
             )
         self.count += len(array)
-        self.file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        self.held += self.file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        if self.on_disk or self.held > _SPOOL_BYTES:
+            # Here the file has gone to the disk by itself.
+            self.on_disk, self.held = True, 0
+
+    def spill(self) -> None:
+        """Holds nothing in memory."""
+        if not self.on_disk:
+            self.file.rollover()
+            self.on_disk, self.held = True, 0
 
     def parts(self) -> Iterable[bytes]:
         """The bytes of all rows."""
@@ -85,6 +99,15 @@ class NumpySink(Sink):
             self._output.write(part)
         rows.file.close()
         self._output.commit()
+
+    def memory_usage(self) -> int:
+        """The bytes of rows that are not on the disk."""
+        return 0 if self._rows is None else self._rows.held
+
+    def shrink(self) -> None:
+        """Moves rows to the disk."""
+        if self._rows is not None:
+            self._rows.spill()
 
     def abort(self) -> None:
         """Drops the output."""
@@ -139,6 +162,15 @@ class SafetensorsSink(Sink):
                 self._output.write(part)
             rows.file.close()
         self._output.commit()
+
+    def memory_usage(self) -> int:
+        """The bytes of rows that are not on the disk."""
+        return sum(rows.held for rows in self._rows.values())
+
+    def shrink(self) -> None:
+        """Moves rows to the disk."""
+        for rows in self._rows.values():
+            rows.spill()
 
     def abort(self) -> None:
         """Drops the output."""

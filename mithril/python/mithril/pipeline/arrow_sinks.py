@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from mithril.core.store import Writer
-from mithril.pipeline.budget import measure
 from mithril.pipeline.errors import PipelineError
-from mithril.pipeline.sinks import writer_at
-from mithril.pipeline.sources.arrow import pyarrow
+from mithril.pipeline.extras import pyarrow
+from mithril.pipeline.holds import Pending
+from mithril.pipeline.outputs import writer_at
 from mithril.pipeline.stages import Sink
 
 _GROUP_ROWS = 10_000
@@ -20,8 +20,8 @@ _GROUP_BYTES = 32 << 20
 class ArrowSink(Sink):
     """A sink that writes rows (dictionaries) or Arrow tables as an Arrow file.
 
-    Rows are written in groups of `group_rows`, or of fewer that take `group_bytes`. The first group, or the first
-    table, decides the columns and their types where no `schema` does.
+    Rows are written in groups of `group_rows`, or of fewer that take `group_bytes` or an eighth of the memory budget.
+    The first group, or the first table, decides the columns and their types where no `schema` does.
     """
 
     form = "Arrow"
@@ -42,7 +42,7 @@ class ArrowSink(Sink):
         self._group_rows = group_rows
         self._group_bytes = group_bytes
         self._rows: list[dict[str, Any]] = []
-        self._bytes = 0
+        self._pending = Pending()
         self._file: Any = None
         self._schema = schema
 
@@ -53,8 +53,8 @@ class ArrowSink(Sink):
             self._write(value)
         elif isinstance(value, Mapping):
             self._rows.append({name: _plain(part) for name, part in value.items()})
-            self._bytes += measure(value).size
-            if len(self._rows) >= self._group_rows or self._bytes >= self._group_bytes:
+            self._pending.add(value)
+            if len(self._rows) >= self._group_rows or self._pending.size >= self._group_bytes:
                 self._write_rows()
         else:
             raise PipelineError(
@@ -69,6 +69,14 @@ class ArrowSink(Sink):
         self._file.close()
         self._output.writer.commit()
 
+    def memory_usage(self) -> int:
+        """The bytes of the rows of the next group."""
+        return self._pending.size
+
+    def shrink(self) -> None:
+        """Writes these rows as a group."""
+        self._write_rows()
+
     def abort(self) -> None:
         """Drops the output."""
         self._output.dropped = True
@@ -80,7 +88,8 @@ class ArrowSink(Sink):
     def _write_rows(self) -> None:
         if not self._rows:
             return
-        rows, self._rows, self._bytes = self._rows, [], 0
+        rows, self._rows = self._rows, []
+        self._pending.clear()
         names = dict.fromkeys(name for row in rows for name in row)
         self._check(names)
         try:

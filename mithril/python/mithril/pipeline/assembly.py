@@ -6,14 +6,16 @@ from functools import partial
 from typing import Literal
 
 from mithril.pipeline.budget import Budget
+from mithril.pipeline.driver import Driver
+from mithril.pipeline.events import Events
 from mithril.pipeline.feeders import Feeder, IndexedFeeder, SequentialFeeder, StageFeeder
 from mithril.pipeline.functions import Function, Kind
 from mithril.pipeline.pressure import PressureHandler
 from mithril.pipeline.regroup import Batch, Pack, Regroup, Shard, Shuffle, Upstream
-from mithril.pipeline.run import Driver
-from mithril.pipeline.segment import Events, Segment, StageStatistics
+from mithril.pipeline.segment import Segment
 from mithril.pipeline.settings import PipelineSettings
 from mithril.pipeline.stages import IndexedSource, Source
+from mithril.pipeline.statistics import StageStatistics
 from mithril.pipeline.trace import Trace
 
 
@@ -41,6 +43,15 @@ class FunctionStage:
         """Each element stays one element."""
         return self.function.kind is Kind.MAP and self.function.on_error == "raise"
 
+    def length(self, elements: int) -> int | None:
+        """The number of elements that come of so many, where it is known."""
+        if self.one_to_one:
+            return elements
+        transform = self.function.transform
+        if transform is None or self.function.on_error != "raise":
+            return None
+        return transform.size_hint(elements)
+
 
 @dataclass(frozen=True, slots=True)
 class BatchStage:
@@ -54,6 +65,10 @@ class BatchStage:
         """The part of it that positions depend on."""
         return f"batch {self.size}"
 
+    def length(self, elements: int) -> int:
+        """The number of batches."""
+        return elements // self.size if self.drop_last else -(-elements // self.size)
+
 
 @dataclass(frozen=True, slots=True)
 class ShuffleStage:
@@ -66,17 +81,25 @@ class ShuffleStage:
         """The part of it that positions depend on."""
         return f"shuffle {self.window}"
 
+    def length(self, elements: int) -> int:
+        """The number of elements."""
+        return elements
+
 
 @dataclass(frozen=True, slots=True)
 class PackStage:
-    """Rows of tokens."""
+    """Rows of so many tokens."""
 
-    length: int
+    row: int
 
     @property
     def shape(self) -> str:
         """The part of it that positions depend on."""
-        return f"pack {self.length}"
+        return f"pack {self.row}"
+
+    def length(self, _: int) -> None:
+        """The number of rows, which depends on the tokens."""
+        return
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +113,10 @@ class ShardStage:
     def shape(self) -> str:
         """The part of it that positions depend on; the number of ranks is checked apart."""
         return "shard"
+
+    def length(self, elements: int) -> int:
+        """The number of elements of one rank."""
+        return elements // self.world
 
 
 Stage = FunctionStage | BatchStage | ShuffleStage | PackStage | ShardStage
@@ -128,7 +155,7 @@ class _Assembler:
 
     def source(self, source: IndexedSource | Source, key: tuple[int, int], shuffled: bool) -> None:
         if isinstance(source, IndexedSource):
-            self._feeder = IndexedFeeder(source, key if shuffled else None)
+            self._feeder = IndexedFeeder(source, key if shuffled else None, self._result.budget)
         else:
             self._feeder = SequentialFeeder(source, key[1])
             self._segment(workers=1)
@@ -202,8 +229,8 @@ def assemble(
             case ShuffleStage(window):
                 if window:
                     assembler.regroup(partial(Shuffle, window=window, key=(key[0] + number, key[1])))
-            case PackStage(length):
-                assembler.regroup(partial(Pack, length=length))
+            case PackStage(row):
+                assembler.regroup(partial(Pack, length=row))
             case ShardStage(rank, world):
                 assembler.regroup(partial(Shard, rank=rank, world=world))
     result.last = assembler.finish()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from mithril.pipeline.budget import Hold
+from mithril.pipeline.holds import Hold
 
 Token = list[Any]
 """A position in the output of a stage, of numbers and lists alone, from which the stage can go on."""
@@ -11,12 +11,12 @@ Token = list[Any]
 
 @dataclass(slots=True)
 class Item:
-    """One element, where it came from, and the memory that it takes."""
+    """One element, where it came from, and the memory that it takes, once that is measured."""
 
     value: Any
     place: str
     row: int
-    hold: Hold
+    hold: Hold = 0
 
 
 @dataclass(slots=True)

@@ -1,13 +1,12 @@
 """Functions that join the samples of a batch: numpy arrays, dictionaries of them, torch tensors, or lists."""
 
-import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from mithril.core.errors import MissingExtraError
 from mithril.pipeline.errors import PipelineError
+from mithril.pipeline.extras import torch
 
 _NUMBERS = (bool, int, float, complex, np.generic)
 
@@ -28,7 +27,7 @@ def collate(samples: Sequence[Any]) -> Any:
             raise PipelineError("tuples of a batch must have the same length")
         return tuple(collate(part) for part in zip(*samples, strict=True))
     if type(first).__module__.partition(".")[0] == "torch":
-        return torch_module().stack(list(samples))
+        return torch().stack(list(samples))
     if hasattr(first, "__dlpack__"):
         return collate([np.from_dlpack(sample) for sample in samples])
     return list(samples)
@@ -71,19 +70,11 @@ def to_torch(value: Any) -> Any:
         return own()
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
         writable = value if value.flags.writeable else value.copy()
-        return torch_module().from_numpy(writable)
+        return torch().from_numpy(writable)
     if isinstance(value, np.generic) and value.dtype.kind in "biufc":
-        return torch_module().tensor(value.item())
+        return torch().tensor(value.item())
     if isinstance(value, Mapping):
         return {key: to_torch(part) for key, part in value.items()}
     if isinstance(value, tuple):
         return tuple(to_torch(part) for part in value)
     return [to_torch(part) for part in value] if isinstance(value, list) else value
-
-
-def torch_module() -> Any:
-    """The package torch."""
-    try:
-        return importlib.import_module("torch")
-    except ImportError:
-        raise MissingExtraError("tensors of torch", "torch", "torch") from None

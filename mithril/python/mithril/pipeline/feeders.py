@@ -2,19 +2,25 @@
 
 import abc
 import copy
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mithril.pipeline.budget import Budget, measure
+from mithril.pipeline.budget import Budget
 from mithril.pipeline.chunk import WAIT, Chunk, Item, Token, Wait
 from mithril.pipeline.errors import SourceError
+from mithril.pipeline.holds import measure
 from mithril.pipeline.order import permutation
+from mithril.pipeline.reading import PartReader, has_parts
 from mithril.pipeline.regroup import Upstream
 from mithril.pipeline.stages import IndexedSource, Source
-from mithril.pipeline.tasks import Task, load_items
+from mithril.pipeline.tasks import Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+# A chunk that is read by parts takes so much of the budget at a time.
+_PART_SHARE = 32
+_PART_BYTES = 8 << 20
 
 
 class Feeder(abc.ABC):
@@ -28,12 +34,18 @@ class Feeder(abc.ABC):
     def reset(self, token: Token | None) -> None:
         """Goes to a position: that of the stage before, and samples to leave out."""
 
+    def memory_usage(self) -> int:
+        """The bytes of samples that are held between two tasks, and not by an item."""
+        return 0
+
 
 class IndexedFeeder(Feeder):
     """A feeder of the chunks of an indexed source. Chunks are read by the workers."""
 
-    def __init__(self, source: IndexedSource, key: tuple[int, int] | None) -> None:
+    def __init__(self, source: IndexedSource, key: tuple[int, int] | None, budget: Budget) -> None:
         self._source = source
+        self._parts = has_parts(source)
+        self._part_bytes = min(budget.limit // _PART_SHARE, _PART_BYTES)
         self._order: Sequence[int] = range(len(source))
         if key is not None:
             self._order = permutation(len(source), *key).tolist()
@@ -51,8 +63,15 @@ class IndexedFeeder(Feeder):
         at, drop = self._at, self._drop
         self._at, self._drop = at + 1, 0
         index = self._order[at]
-        load = partial(load_items, partial(self._source.read, index), self._source.place(index), drop)
-        return Task([at, drop], load, self._source.bytes_hint(index))
+        reader = PartReader(self._source, index, self._part_bytes)
+        hint = self._source.bytes_hint(index)
+        if hint is not None and self._parts:
+            hint = min(hint, self._part_bytes)
+        return Task([at, drop], reader, hint, self._parts)
+
+    def memory_usage(self) -> int:
+        """The bytes that the source holds."""
+        return self._source.memory_usage()
 
 
 class SequentialFeeder(Feeder):
@@ -83,7 +102,11 @@ class SequentialFeeder(Feeder):
         self._task = Task([self._at, 0], self._load, reloadable=False)
         return self._task
 
-    def _load(self) -> list[Item]:
+    def memory_usage(self) -> int:
+        """The bytes that the source holds."""
+        return self._source.memory_usage()
+
+    def _load(self, _: int) -> list[Item]:
         """The next batch; the same again if it was not taken."""
         if self._kept is None:
             self._kept = self._read()

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from mithril.pipeline.chunk import Item
 from mithril.pipeline.errors import TransformError
+from mithril.pipeline.stages import Transform
 
 OnError = str | Callable[[TransformError], Any]
 """`raise`, `skip`, or a function of the error: what it gives replaces the sample, and None leaves it out."""
@@ -31,17 +33,19 @@ class Function:
     reserve: int = 0
     """Bytes that the function needs for each sample beyond what its result takes."""
 
-
-@dataclass(slots=True)
-class Sample:
-    """A value between functions, and where it came from."""
-
-    value: Any
-    place: str
-    row: int
+    @property
+    def transform(self) -> Transform | None:
+        """The transform whose method it is."""
+        owner = getattr(self.call, "__self__", None)
+        return owner if isinstance(owner, Transform) else None
 
 
-def apply(functions: Sequence[Function], samples: list[Sample]) -> tuple[list[Sample], int]:
+def memory_usage(functions: Sequence[Function]) -> int:
+    """The bytes of samples that transforms hold between two calls."""
+    return sum(function.transform.memory_usage() for function in functions if function.transform is not None)
+
+
+def apply(functions: Sequence[Function], samples: list[Item]) -> tuple[list[Item], int]:
     """Calls the functions. Gives their results, and how many samples an error left out."""
     skipped = 0
     for function in functions:
@@ -84,7 +88,7 @@ def apply_one(functions: Sequence[Function], value: Any, place: str, row: int, t
         except TransformError:
             raise
         except Exception as error:  # noqa: BLE001 (any error of a function is told with its sample)
-            found = _handled(function, Sample(value, place, row), error)
+            found = _handled(function, Item(value, place, row), error)
             if not found:
                 tally.skipped += 1
                 return []
@@ -92,8 +96,8 @@ def apply_one(functions: Sequence[Function], value: Any, place: str, row: int, t
     return [value]
 
 
-def _one_by_one(function: Function, samples: list[Sample]) -> tuple[list[Sample], int]:
-    results: list[Sample] = []
+def _one_by_one(function: Function, samples: list[Item]) -> tuple[list[Item], int]:
+    results: list[Item] = []
     skipped = 0
     for sample in samples:
         try:
@@ -105,7 +109,7 @@ def _one_by_one(function: Function, samples: list[Sample]) -> tuple[list[Sample]
     return results, skipped
 
 
-def _handled(function: Function, sample: Sample, error: Exception) -> list[Sample]:
+def _handled(function: Function, sample: Item, error: Exception) -> list[Item]:
     told = error if isinstance(error, TransformError) else None
     told = told or TransformError(function.name, sample.place, sample.row, error)
     if function.on_error == "raise":
@@ -114,21 +118,21 @@ def _handled(function: Function, sample: Sample, error: Exception) -> list[Sampl
         return []
     assert callable(function.on_error)
     replacement = function.on_error(told)
-    return [] if replacement is None else [Sample(replacement, sample.place, sample.row)]
+    return [] if replacement is None else [Item(replacement, sample.place, sample.row)]
 
 
-def _call(function: Function, samples: list[Sample]) -> list[Sample]:
+def _call(function: Function, samples: list[Item]) -> list[Item]:
     call = function.call
     if function.kind is Kind.MAP:
-        return [Sample(call(sample.value), sample.place, sample.row) for sample in samples]
+        return [Item(call(sample.value), sample.place, sample.row) for sample in samples]
     if function.kind is Kind.FILTER:
         return [sample for sample in samples if call(sample.value)]
     if function.kind is Kind.FLAT_MAP:
-        return [Sample(value, sample.place, sample.row) for sample in samples for value in call(sample.value)]
+        return [Item(value, sample.place, sample.row) for sample in samples for value in call(sample.value)]
     results: Iterable[Any] = call([sample.value for sample in samples])
     results = list(results)
     if len(results) == len(samples):
         pairs = zip(results, samples, strict=True)
-        return [Sample(value, sample.place, sample.row) for value, sample in pairs]
+        return [sample if value is sample.value else Item(value, sample.place, sample.row) for value, sample in pairs]
     first = samples[0]
-    return [Sample(value, first.place, first.row) for value in results]
+    return [Item(value, first.place, first.row) for value in results]

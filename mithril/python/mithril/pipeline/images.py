@@ -1,7 +1,6 @@
 """Images: transforms that decode and resize, natively for JPEG and by Pillow for all other formats."""
 
 import functools
-import importlib
 import io
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -10,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mithril import _kernels
-from mithril.core.errors import MissingExtraError
 from mithril.pipeline.errors import PipelineError
+from mithril.pipeline.extras import extra
 
 _JPEG = b"\xff\xd8\xff"
 
@@ -69,7 +68,4 @@ class DecodeImage:
 
 @functools.cache
 def _pillow() -> Any:
-    try:
-        return importlib.import_module("PIL.Image")
-    except ImportError:
-        raise MissingExtraError("decoding images", "pillow", "images") from None
+    return extra("PIL.Image", "decoding images", "pillow", "images")

@@ -7,9 +7,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mithril.pipeline.collation import to_torch, torch_module
+from mithril.pipeline.collation import to_torch
 from mithril.pipeline.errors import PipelineError
-from mithril.pipeline.sources.arrow import pyarrow
+from mithril.pipeline.extras import pyarrow, torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Ragged:
 
     def to_torch(self) -> Any:
         """A nested tensor of torch in its jagged layout, on the same memory where that can be written to."""
-        nested = torch_module().nested
+        nested = torch().nested
         return nested.nested_tensor_from_jagged(to_torch(self.values), to_torch(self.offsets))
 
 
@@ -104,4 +104,4 @@ class Sparse:
     def to_torch(self) -> Any:
         """A sparse tensor of torch (CSR), on the same memory where that can be written to."""
         parts = (to_torch(part) for part in (self.offsets, self.columns, self.values))
-        return torch_module().sparse_csr_tensor(*parts, size=(len(self), self.width), check_invariants=False)
+        return torch().sparse_csr_tensor(*parts, size=(len(self), self.width), check_invariants=False)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from mithril.pipeline.augment import Augment, crop, flip
 from mithril.pipeline.sources.yggdrasil import ChannelSource, ValueSource
-from mithril.pipeline.transforms import Augment, crop, flip
 
 SOURCES = {
     "text": "mithril.pipeline.sources.text:TextSource",
@@ -12,8 +12,9 @@ SOURCES = {
     "csv": "mithril.pipeline.sources.text:CsvSource",
     "streamed-text": "mithril.pipeline.sources.streamed:StreamedTextSource",
     "streamed-jsonl": "mithril.pipeline.sources.streamed:StreamedJsonlSource",
-    "parquet": "mithril.pipeline.sources.arrow:ParquetSource",
+    "parquet": "mithril.pipeline.sources.parquet:ParquetSource",
     "arrow": "mithril.pipeline.sources.arrow:ArrowFileSource",
+    "arrow-stream": "mithril.pipeline.sources.arrow:ArrowStreamSource",
     "tar": "mithril.pipeline.sources.archive:TarSource",
     "files": "mithril.pipeline.sources.files:FileSource",
     "sql": "mithril.pipeline.sources.database:SqlSource",
@@ -29,13 +30,13 @@ TRANSFORMS = {
     "one-hot": "mithril.pipeline.transforms:OneHot",
     "hash-bucket": "mithril.pipeline.transforms:HashBucket",
     "window": "mithril.pipeline.transforms:Window",
-    "augment": "mithril.pipeline.transforms:Augment",
+    "augment": "mithril.pipeline.augment:Augment",
     "flip": f"{__name__}:flipped",
     "crop": f"{__name__}:cropped",
     "embed": "mithril.pipeline.transforms:Embed",
 }
 SINKS = {
-    "jsonl": "mithril.pipeline.sinks:JsonlSink",
+    "jsonl": "mithril.pipeline.json_sink:JsonlSink",
     "parquet": "mithril.pipeline.arrow_sinks:ParquetSink",
     "arrow": "mithril.pipeline.arrow_sinks:ArrowSink",
     "numpy": "mithril.pipeline.array_sinks:NumpySink",

@@ -14,6 +14,7 @@ from mithril.pipeline.assembly import BatchStage, FunctionStage, PackStage, Shar
 from mithril.pipeline.collation import as_tokens, collate, concatenate, to_torch
 from mithril.pipeline.errors import PipelineError
 from mithril.pipeline.functions import Function, Kind, OnError
+from mithril.pipeline.length import length_of
 from mithril.pipeline.live import LiveTable
 from mithril.pipeline.run import Run
 from mithril.pipeline.settings import PipelineSettings
@@ -218,15 +219,31 @@ class Pipeline(Iterable[Any]):
                 if live is not None:
                     callback = callback or (lambda _: None)
                     stack.enter_context(LiveTable(lambda: self.statistics().table(), live))
-                progress = stack.enter_context(Progress("pipeline", callback=callback))
-                for element in elements:
-                    sink.consume(element)
-                    progress.add(elements.size)
+                length = length_of(self._source, self._stages)
+                begun = length.share(elements.position, elements.token) or 0.0
+                progress = stack.enter_context(Progress("pipeline", callback=callback, begun=begun))
+                elements.deliver(sink, lambda size: progress.add(size, length.share(elements.position, elements.token)))
+                progress.add(0, 1.0)
             sink.flush()
         except BaseException:
             sink.abort()
             raise
         return self.statistics()
+
+    def size_hint(self) -> int | None:
+        """The number of elements of an epoch, where the source and all stages say it."""
+        return length_of(self._source, self._stages).elements
+
+    def __len__(self) -> int:
+        """The number of elements of an epoch; an error of type where it is not known, as for iterable data sets."""
+        length = self.size_hint()
+        if length is None:
+            raise TypeError("the number of elements is not known before they are there; size_hint() is None")
+        return length
+
+    def __bool__(self) -> bool:
+        """True, whatever the length."""
+        return True
 
     def statistics(self) -> Statistics:
         """Figures of the current or the last run."""

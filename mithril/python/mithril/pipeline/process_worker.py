@@ -9,8 +9,9 @@ import sys
 import traceback
 from dataclasses import dataclass
 
+from mithril.pipeline.chunk import Item
 from mithril.pipeline.errors import TransformError
-from mithril.pipeline.functions import Function, Sample, apply
+from mithril.pipeline.functions import Function, apply, memory_usage
 from mithril.pipeline.shared_memory import Mailbox
 
 _PR_SET_PDEATHSIG = 1
@@ -65,11 +66,12 @@ def main(descriptor: int, parent: int) -> None:
 
 
 def _serve(mailbox: Mailbox, functions: list[Function]) -> None:
-    samples = [Sample(*parts) for parts in mailbox.receive()]
+    samples = [Item(*parts) for parts in mailbox.receive()]
     try:
         results, skipped = apply(functions, samples)
     except TransformError as error:
         mailbox.send(Failure.of(error))
         return
     del samples
-    mailbox.send(([(result.value, result.place, result.row) for result in results], skipped))
+    parts = [(result.value, result.place, result.row) for result in results]
+    mailbox.send((parts, skipped, memory_usage(functions)))

@@ -1,7 +1,6 @@
 """Worker processes, one for each thread of a segment."""
 
 import contextlib
-import importlib
 import os
 import pickle
 import subprocess
@@ -11,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mithril.core.errors import MissingExtraError
 from mithril.pipeline import metrics
+from mithril.pipeline.chunk import Item
 from mithril.pipeline.errors import PipelineError, TransformError
-from mithril.pipeline.functions import Function, Sample
+from mithril.pipeline.extras import extra
+from mithril.pipeline.functions import Function
 from mithril.pipeline.process_worker import Failure
 from mithril.pipeline.shared_memory import Mailbox, pair
 
@@ -41,16 +41,13 @@ class Processes:
         self._functions = functions
         self._name = " > ".join(function.name for function in functions)
         self._local = threading.local()
-        try:
-            dumps = importlib.import_module("cloudpickle").dumps
-        except ImportError:
-            raise MissingExtraError("processes", "cloudpickle", "processes") from None
+        dumps = extra("cloudpickle", "processes", "cloudpickle", "processes").dumps
         try:
             self._pickled: bytes = dumps(list(functions))
         except Exception as error:
             raise PipelineError(f"{self._name}: cannot be sent to a process: {error}; use threads") from error
 
-    def apply(self, samples: list[Sample]) -> tuple[list[Sample], int]:
+    def apply(self, samples: list[Item]) -> tuple[list[Item], int]:
         """Calls the functions in the process of this thread, as `functions.apply` does."""
         parts = [(sample.value, sample.place, sample.row) for sample in samples]
         status = 0
@@ -64,10 +61,14 @@ class Processes:
                 continue
             if isinstance(answer, Failure):
                 raise answer.error()
-            results, skipped = answer
-            return [Sample(*result) for result in results], skipped
+            results, skipped, self._local.usage = answer
+            return [Item(*result) for result in results], skipped
         died = RuntimeError(f"its process ended with status {status}, {_ATTEMPTS} times")
         raise TransformError(self._name, samples[0].place, samples[0].row, died)
+
+    def memory_usage(self) -> int:
+        """The bytes of samples that transforms hold in the process of this thread."""
+        return int(getattr(self._local, "usage", 0))
 
     def close_thread(self) -> None:
         """Ends the process of this thread."""

@@ -1,13 +1,13 @@
 """A pipeline as a job of Ray Data: its workers read the chunks of the source and call the functions."""
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
-from mithril.core.errors import MissingExtraError
 from mithril.pipeline.assembly import FunctionStage, ShuffleStage, Stage
+from mithril.pipeline.chunk import Item
 from mithril.pipeline.errors import PipelineError
-from mithril.pipeline.functions import Function, Sample, apply
+from mithril.pipeline.extras import extra
+from mithril.pipeline.functions import Function, apply
 from mithril.pipeline.order import permutation
 from mithril.pipeline.stages import IndexedSource
 
@@ -20,10 +20,7 @@ def to_ray(source: Any, stages: Sequence[Stage], key: tuple[int, int], workers: 
     Dictionaries become rows, and other values rows with the column `value`. Ray has stages of its own for batches,
     windows and ranks.
     """
-    try:
-        ray = importlib.import_module("ray.data")
-    except ImportError:
-        raise MissingExtraError("jobs of Ray", "ray", "ray") from None
+    ray = extra("ray.data", "jobs of Ray", "ray", "ray")
     if not isinstance(source, IndexedSource):
         raise PipelineError("a job of Ray needs a source of numbered chunks, which its workers read by themselves")
     order = list(range(len(source)))
@@ -49,6 +46,6 @@ class _Chunks:
         """The rows that a chunk becomes."""
         index = int(chunk["item"])
         place = self._source.place(index)
-        samples = [Sample(value, place, row) for row, value in enumerate(self._source.read(index))]
+        samples = [Item(value, place, row) for row, value in enumerate(self._source.read(index))]
         results, _ = apply(self._functions, samples)
         return [result.value if isinstance(result.value, dict) else {VALUE: result.value} for result in results]

@@ -9,8 +9,9 @@ from collections import deque
 from itertools import repeat
 from typing import Protocol
 
-from mithril.pipeline.budget import Budget, Hold
+from mithril.pipeline.budget import Budget
 from mithril.pipeline.chunk import WAIT, Chunk, Item, Pulled, Token, Wait
+from mithril.pipeline.holds import joined, without_own
 from mithril.pipeline.order import permutation
 
 _EMITTED = 64
@@ -102,7 +103,7 @@ def _position(placed: _Placed) -> Token:
 
 def _joined(items: list[Item]) -> Item:
     first = items[0]
-    return Item([item.value for item in items], first.place, first.row, Hold.joined(item.hold for item in items))
+    return Item([item.value for item in items], first.place, first.row, joined(item.hold for item in items))
 
 
 class Batch(Regroup):
@@ -276,11 +277,11 @@ class Pack(Regroup):
                 self._held.popleft()
                 self._offset = 0
             else:
-                shared = Hold(0, item.hold.buffers, item.hold.owners)
+                shared = without_own(item.hold)
                 self._budget.hold([shared], 0)
                 holds.append(shared)
         self._tokens -= self._length
-        return Item(parts, first.place, first.row, Hold.joined(holds))
+        return Item(parts, first.place, first.row, joined(holds))
 
     def _finish(self) -> Chunk | None:
         self._budget.release(item.hold for item, _, _ in self._held)

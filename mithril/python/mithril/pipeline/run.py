@@ -1,115 +1,20 @@
 """A run: one epoch of a pipeline, driven by a thread, taken by the caller."""
 
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 from mithril.pipeline import metrics
-from mithril.pipeline.budget import Budget, Hold
-from mithril.pipeline.chunk import Chunk, Wait
-from mithril.pipeline.pressure import PressureHandler
-from mithril.pipeline.regroup import Upstream
-from mithril.pipeline.segment import Events, Segment, StageStatistics
+from mithril.pipeline.chunk import WAIT, Chunk, Pulled, Token
+from mithril.pipeline.driver import Driver
+from mithril.pipeline.holds import Hold, size_of
+from mithril.pipeline.stages import Sink
 from mithril.pipeline.state import State
-from mithril.pipeline.statistics import Statistics
+from mithril.pipeline.statistics import StageStatistics, Statistics
 
 _TELL_SHARE = 64
-_NOTHING = Hold(0)
-
-
-class Driver:
-    """The thread that asks the last stage for chunks, and keeps some ready."""
-
-    def __init__(
-        self,
-        last: Upstream,
-        segments: Sequence[Segment],
-        budget: Budget,
-        events: Events,
-        prefetch: int,
-        pressure: PressureHandler | None,
-    ) -> None:
-        self.budget = budget
-        self.events = events
-        self.segments = segments
-        self.ready: deque[Chunk] = deque()
-        self.error: BaseException | None = None
-        self.ended = False
-        self.asking = False
-        """The caller waits, and holds nothing."""
-        self._last = last
-        self._prefetch = prefetch
-        self._pressure = pressure
-        self.thread = threading.Thread(target=self._drive, name="mithril-driver", daemon=True)
-
-    def start(self) -> None:
-        """Starts all threads."""
-        for segment in self.segments:
-            for thread in segment.threads:
-                thread.start()
-        self.thread.start()
-        if self._pressure is not None:
-            self._pressure.thread.start()
-
-    def stop(self) -> None:
-        """Stops all threads; those that run a function end with it."""
-        if self._pressure is not None:
-            self._pressure.stop()
-        with self.events.condition:
-            self.events.stopped = True
-            self.events.condition.notify_all()
-
-    def _drive(self) -> None:
-        events = self.events
-        try:
-            while not events.stopped:
-                with events.condition:
-                    while len(self.ready) >= self._prefetch and not events.stopped:
-                        events.unasked += 1
-                        events.condition.wait()
-                    seen = events.count
-                found = self._last.pull()
-                if found is None:
-                    break
-                if isinstance(found, Wait):
-                    self._rest(seen)
-                else:
-                    self._hand_on(found)
-                    del found
-        except BaseException as error:  # noqa: BLE001 (raised where the caller waits)
-            self.error = error
-        with events.condition:
-            self.ended = True
-            events.condition.notify_all()
-
-    def _hand_on(self, chunk: Chunk) -> None:
-        with self.events.condition:
-            self.ready.append(chunk)
-            if self.asking:
-                self.events.condition.notify_all()
-
-    def _rest(self, seen: int) -> None:
-        """Waits for something to happen. Where nothing can, memory is short: the oldest task gets it."""
-        events = self.events
-        with events.condition:
-            while events.count == seen and not events.stopped:
-                if not events.running and self.asking and not self.ready:
-                    break
-                events.condition.wait()
-            else:
-                return
-        self._relieve()
-
-    def _relieve(self) -> None:
-        for chosen in reversed(self.segments):
-            if chosen.starved:
-                while not chosen.start_oldest():
-                    if not any(segment.revoke(segment is chosen) for segment in self.segments):
-                        chosen.start_alone()
-                        return
-                return
+# A sink writes early what takes a larger part of the budget.
+_SINK_SHARE = 8
 
 
 class Run(Iterator[Any]):
@@ -125,6 +30,7 @@ class Run(Iterator[Any]):
         self._at = 0
         self._drop = start.skip
         self._hold: Hold | None = None
+        self._sink: Sink | None = None
         self._position = start.position
         self._skipped = 0
         self._waited_s = 0.0
@@ -143,9 +49,14 @@ class Run(Iterator[Any]):
         return State(start.epoch, self._position, self._at, chunk.token)
 
     @property
-    def size(self) -> int:
-        """The bytes of the last element."""
-        return 0 if self._hold is None else self._hold.size
+    def position(self) -> int:
+        """The number of elements that have been handed out in this epoch."""
+        return self._position
+
+    @property
+    def token(self) -> Token | None:
+        """The position of the last stage before the chunk of the last element."""
+        return self._start.up if self._chunk is None else self._chunk.token
 
     def statistics(self, epoch: int, stages: Sequence[StageStatistics]) -> Statistics:
         """Figures of the run up to now."""
@@ -157,6 +68,7 @@ class Run(Iterator[Any]):
             time.perf_counter() - self._began if self._seconds is None else self._seconds,
             self._waited_s,
             budget.used,
+            budget.kept,
             budget.peak,
             budget.limit,
             budget.overruns,
@@ -176,7 +88,7 @@ class Run(Iterator[Any]):
                     self._driver.budget.release([item.hold])
                     continue
                 self._position += 1
-                self._hold, item.hold = item.hold, _NOTHING
+                self._hold, item.hold = item.hold, 0
                 value, item.value = item.value, None
                 return value
             following = self._take()
@@ -188,6 +100,34 @@ class Run(Iterator[Any]):
             metrics.SKIPPED.inc(following.skipped)
             metrics.MEMORY_BYTES.set(self._driver.budget.used)
 
+    def deliver(self, sink: Sink, note: Callable[[int], None]) -> None:
+        """Gives all elements to a sink; what it holds of them counts. `note` is told the size of each."""
+        self._sink = sink
+        limit = self._driver.budget.limit // _SINK_SHARE
+        for element in self:
+            sink.consume(element)
+            del element
+            if sink.memory_usage() > limit:
+                sink.shrink()
+            note(0 if self._hold is None else size_of(self._hold))
+            self._exchange()
+
+    def _exchange(self) -> None:
+        """Accounts for what the sink holds in the place of the last element."""
+        assert self._sink is not None
+        budget, size = self._driver.budget, self._sink.memory_usage()
+        freed = 0 if self._hold is None else size_of(self._hold)
+        budget.keep("sink", size, freed=[] if self._hold is None else [self._hold])
+        self._hold = None
+        self._driver.may_shrink = size > 0
+        self._tell_of(freed)
+
+    def _shrink(self) -> None:
+        """Makes the sink hold less."""
+        assert self._sink is not None
+        self._sink.shrink()
+        self._driver.budget.keep("sink", self._sink.memory_usage())
+
     def _finish(self) -> None:
         """Ends a run of which nothing more comes, and raises the error that ended it."""
         closed = self._closed
@@ -198,32 +138,42 @@ class Run(Iterator[Any]):
             self._on_end()
 
     def _take(self) -> Chunk | None:
-        driver, events = self._driver, self._driver.events
         start = time.perf_counter()
+        try:
+            while (found := self._next_chunk()) is WAIT:
+                self._shrink()
+                self._driver.events.tell()
+            return found if isinstance(found, Chunk) else None
+        finally:
+            waited = time.perf_counter() - start
+            self._waited_s += waited
+            metrics.WAITED_SECONDS.inc(waited)
+
+    def _next_chunk(self) -> Pulled:
+        """The next chunk, the end, or WAIT where the driver wants the sink to hold less before."""
+        driver, events = self._driver, self._driver.events
         with events.condition:
-            try:
-                while not driver.ready:
-                    if driver.ended or self._closed:
-                        return None
-                    driver.asking = True
-                    events.condition.notify_all()
-                    events.condition.wait()
-                events.count += 1
+            while not driver.ready and not driver.wanted:
+                if driver.ended or self._closed:
+                    return None
+                driver.asking = True
                 events.condition.notify_all()
-                return driver.ready.popleft()
-            finally:
-                driver.asking = False
-                waited = time.perf_counter() - start
-                self._waited_s += waited
-                metrics.WAITED_SECONDS.inc(waited)
+                events.condition.wait()
+            driver.asking = driver.wanted = False
+            events.count += 1
+            events.condition.notify_all()
+            return driver.ready.popleft() if driver.ready else WAIT
 
     def _release(self) -> None:
         if self._hold is None:
             return
-        self._driver.budget.release([self._hold])
-        large = self._hold.own + self._hold.size >= self._driver.budget.limit // _TELL_SHARE
+        freed = self._driver.budget.release([self._hold])
         self._hold = None
-        if large:
+        self._tell_of(freed)
+
+    def _tell_of(self, freed: int) -> None:
+        """Wakes those who wait for memory, where much has been freed."""
+        if freed >= self._driver.budget.limit // _TELL_SHARE:
             self._driver.events.tell()
 
     def close(self) -> None:

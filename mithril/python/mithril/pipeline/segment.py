@@ -4,53 +4,22 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from mithril.pipeline import metrics
 from mithril.pipeline.budget import Budget
 from mithril.pipeline.chunk import WAIT, Chunk, Pulled, Token, Wait
+from mithril.pipeline.events import Events
 from mithril.pipeline.feeders import Feeder, SequentialFeeder
 from mithril.pipeline.functions import Function
 from mithril.pipeline.processes import Processes
-from mithril.pipeline.tasks import State, Task, Worker
+from mithril.pipeline.statistics import StageStatistics
+from mithril.pipeline.tasks import Phase, Task
 from mithril.pipeline.trace import Trace
 from mithril.pipeline.tuning import Tuner, most
+from mithril.pipeline.worker import Worker
 
 _LEAVE_SHARE = 4
 _DEPTH = 8
-
-
-class Events:
-    """Signals between the threads of a run: something has changed."""
-
-    def __init__(self) -> None:
-        self.condition = threading.Condition()
-        self.count = 0
-        self.running = 0
-        self.unasked = 0
-        """How often enough was ready, and nobody asked for more."""
-        self.stopped = False
-
-    def tell(self) -> None:
-        """Wakes those who wait."""
-        with self.condition:
-            self.count += 1
-            self.condition.notify_all()
-
-
-@dataclass(slots=True)
-class StageStatistics:
-    """Figures of one segment."""
-
-    name: str
-    workers: int
-    chunks: int = 0
-    samples: int = 0
-    busy_s: float = 0.0
-    full_s: float = 0.0
-    """Seconds in which a chunk could not start because of the memory budget."""
-    in_flight: int = 0
-    """Chunks that are read, in work, or done and not handed on."""
 
 
 class Segment:
@@ -75,7 +44,7 @@ class Segment:
         self._feeder = feeder
         self._budget = budget
         self._events = events
-        self._worker = Worker(functions, budget, refuse, self._processes)
+        self._worker = Worker(functions, budget, refuse, self._processes, feeder.memory_usage)
         self._ordered = ordered
         self._tuner = Tuner(workers, most(workers)) if tuned else None
         self._unasked = 0
@@ -84,7 +53,7 @@ class Segment:
         self._stash: Task | None = None
         self._ended = False
         self._blocked_at: float | None = None
-        name = " > ".join(function.name for function in functions) or "read"
+        name = self._worker.name
         self.statistics = StageStatistics(name, workers)
         self.threads = [
             threading.Thread(target=self._work, args=(number,), name=f"mithril-{name[:20]}-{number}", daemon=True)
@@ -104,7 +73,7 @@ class Segment:
             task = self._window[0] if self._ordered else self._any_done()
             if task.error is not None:
                 raise task.error
-            if task.state is not State.DONE:
+            if task.phase is not Phase.DONE:
                 return WAIT
             self._window.remove(task)
             chunk = self._finished(task)
@@ -113,7 +82,7 @@ class Segment:
                 return chunk
 
     def _any_done(self) -> Task:
-        return next((task for task in self._window if task.state is State.DONE), self._window[0])
+        return next((task for task in self._window if task.phase is Phase.DONE), self._window[0])
 
     def _count(self, chunk: Chunk) -> None:
         found = self.statistics
@@ -124,18 +93,16 @@ class Segment:
 
     def _finished(self, task: Task) -> Chunk:
         chunk = Chunk(task.results, task.token, task.skipped)
-        if task.inputs:
-            rest = Task([task.token[0], task.token[1] + task.consumed], None, inputs=task.inputs, after=task.after)
-            rest.need = task.need
-            self._window.appendleft(rest)
-        else:
+        if task.whole:
             chunk.after = task.after
+        else:
+            self._window.appendleft(task.rest())
         return chunk
 
     def _top_up(self) -> None:
         """Starts what may start, in the order of output."""
         for task in self._window:
-            if task.state is State.WAITING and not self._admit(task, first=task is self._window[0]):
+            if task.phase is Phase.WAITING and not self._admit(task, first=task is self._window[0]):
                 return
         while len(self._window) < _DEPTH * self.statistics.workers:
             following = self._stash or self._next()
@@ -156,8 +123,10 @@ class Segment:
     def _admit(self, task: Task, first: bool) -> bool:
         need = min(self._worker.need(task), self._budget.limit)
         task.leave = 0 if first else self._budget.limit // _LEAVE_SHARE
-        if not self._budget.reserve(need, task.leave):
-            if not first or not task.need or task.need >= need or not self._budget.reserve(task.need):
+        # What has been found to need more than there can be is started alone, or would be done again without end.
+        too_large = task.need > self._budget.limit
+        if too_large or not self._budget.reserve(need, task.leave):
+            if too_large or not first or not task.need or task.need >= need or not self._budget.reserve(task.need):
                 self._blocked_at = self._blocked_at or time.perf_counter()
                 return False
             need = task.need
@@ -169,7 +138,7 @@ class Segment:
 
     def _start(self, task: Task, room: int) -> None:
         task.room = room
-        task.state = State.RUNNING
+        task.phase = Phase.RUNNING
         with self._events.condition:
             self._events.running += 1
             self._queue.append(task)
@@ -181,7 +150,7 @@ class Segment:
     def starved(self) -> bool:
         """The oldest task waits for memory."""
         if self._window:
-            return self._window[0].state is State.WAITING
+            return self._window[0].phase is Phase.WAITING
         return self._stash is not None
 
     def start_alone(self) -> None:
@@ -210,12 +179,11 @@ class Segment:
         """Forgets the youngest result that can be made again, to free its memory."""
         for at in range(len(self._window) - 1, 0 if keep_oldest else -1, -1):
             task = self._window[at]
-            idle = task.state is not State.RUNNING and task.error is None
+            idle = task.phase is not Phase.RUNNING and task.error is None
             if idle and task.reloadable and task.load is not None and (task.results or task.inputs):
                 holds = [item.hold for item in [*task.results, *(task.inputs or ())]]
                 self._budget.release(holds)
-                task.results, task.inputs, task.skipped, task.consumed = [], None, 0, 0
-                task.state = State.WAITING
+                task.forget()
                 return True
         return False
 
@@ -266,6 +234,5 @@ class Segment:
     def _settle(self, task: Task) -> None:
         if task.inputs is not None and isinstance(self._feeder, SequentialFeeder) and task.load is not None:
             self._feeder.taken()
-        nothing = not task.results and not task.skipped and (task.inputs is None or task.inputs)
-        task.finished = task.error is not None or not nothing
-        task.state = State.DONE if task.finished else State.WAITING
+        task.finished = bool(task.error is not None or task.results or task.skipped or task.whole)
+        task.phase = Phase.DONE if task.finished else Phase.WAITING

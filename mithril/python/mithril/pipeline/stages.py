@@ -1,7 +1,7 @@
 """The public base classes of sources, transforms and sinks."""
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 
@@ -28,9 +28,16 @@ class Source(abc.ABC):
         """The number of samples, where it is known."""
         return None
 
+    def memory_usage(self) -> int:
+        """The bytes of samples that it holds between two batches, such as those it has read ahead."""
+        return 0
+
 
 class IndexedSource(abc.ABC):
-    """A source of numbered chunks that can be read in any order, by several threads at a time."""
+    """A source of numbered chunks that can be read in any order, by several threads at a time.
+
+    The number of chunks and of their samples is always the same; positions are made of them.
+    """
 
     @abc.abstractmethod
     def __len__(self) -> int:
@@ -39,6 +46,14 @@ class IndexedSource(abc.ABC):
     @abc.abstractmethod
     def read(self, index: int) -> Sequence[Any]:
         """The samples of a chunk, the same every time."""
+
+    def parts(self, index: int, start: int, size: int) -> Iterator[Sequence[Any]]:
+        """The samples of a chunk from one of them on, in parts that are read one after the other.
+
+        A source whose chunks can be large gives several, of about `size` bytes each, for which memory is reserved.
+        """
+        samples = self.read(index)
+        yield samples[start:] if start else samples
 
     def place(self, index: int) -> str:
         """The name of a chunk, for messages."""
@@ -52,6 +67,10 @@ class IndexedSource(abc.ABC):
         """The number of samples, where it is known."""
         return None
 
+    def memory_usage(self) -> int:
+        """The bytes of samples that it holds between two chunks, such as those of a cache."""
+        return 0
+
 
 class Transform(abc.ABC):
     """A transform of chunks, run by several threads at a time.
@@ -64,6 +83,14 @@ class Transform(abc.ABC):
     def transform(self, samples: Sequence[Any]) -> Sequence[Any]:
         """Turns some samples into others, in order: as many, fewer or more."""
 
+    def size_hint(self, samples: int) -> int | None:
+        """The number of samples that it gives for so many, where it is known."""
+        return None
+
+    def memory_usage(self) -> int:
+        """The bytes of samples that it holds between two calls, such as those of a cache. They count in the budget."""
+        return 0
+
 
 class Sink(abc.ABC):
     """A consumer of what a pipeline gives. `Pipeline.run(sink)` calls it."""
@@ -75,6 +102,14 @@ class Sink(abc.ABC):
     @abc.abstractmethod
     def flush(self) -> None:
         """Finishes what was consumed; after it, the output is whole."""
+
+    def memory_usage(self) -> int:
+        """The bytes of elements that were consumed and are still held. They count in the budget."""
+        return 0
+
+    def shrink(self) -> None:
+        """Holds less, if that is possible, by writing what is ready. Called between elements when memory is short."""
+        return
 
     def abort(self) -> None:
         """Drops what was consumed, after an error."""

@@ -3,7 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mithril.pipeline.segment import StageStatistics
+
+@dataclass(slots=True)
+class StageStatistics:
+    """Figures of one segment."""
+
+    name: str
+    workers: int
+    chunks: int = 0
+    samples: int = 0
+    busy_s: float = 0.0
+    full_s: float = 0.0
+    """Seconds in which a chunk could not start because of the memory budget."""
+    in_flight: int = 0
+    """Chunks that are read, in work, or done and not handed on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +33,8 @@ class Statistics:
     waited_s: float
     """Seconds that the caller waited."""
     memory_bytes: int
+    memory_kept_bytes: int
+    """The part of them that stages and the sink keep between chunks."""
     memory_peak_bytes: int
     memory_limit_bytes: int
     overruns: int
@@ -44,8 +59,8 @@ class Statistics:
         lines.append(
             f"epoch {self.epoch}: {self.elements} elements, {self.skipped} samples skipped, "
             f"waited {self.waited_s:.2f} s, "
-            f"memory {self.memory_bytes / 1e6:.1f} MB, at most {self.memory_peak_bytes / 1e6:.1f} of "
-            f"{self.memory_limit_bytes / 1e6:.1f} MB"
+            f"memory {self.memory_bytes / 1e6:.1f} MB ({self.memory_kept_bytes / 1e6:.1f} kept by stages), "
+            f"at most {self.memory_peak_bytes / 1e6:.1f} of {self.memory_limit_bytes / 1e6:.1f} MB"
         )
         return "\n".join(lines)
 

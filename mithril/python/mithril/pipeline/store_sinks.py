@@ -5,6 +5,7 @@ from typing import Any
 
 from mithril.core.store import Store
 from mithril.pipeline.errors import PipelineError
+from mithril.pipeline.holds import Pending
 from mithril.pipeline.sources.yggdrasil import connected
 from mithril.pipeline.stages import Sink
 
@@ -47,10 +48,12 @@ class KeySink(Sink):
         self._store = connected(url)
         self._ttl_ms = None if ttl_s is None else max(round(ttl_s * 1000), 1)
         self._waiting: list[tuple[str, Any]] = []
+        self._pending = Pending()
 
     def consume(self, value: Any) -> None:
         """Sets a key, with others."""
         self._waiting.append(_pair(value, self._store.url))
+        self._pending.add(value)
         if len(self._waiting) >= _BATCH:
             self._send()
 
@@ -58,6 +61,14 @@ class KeySink(Sink):
         """Sets what is left."""
         self._send()
         self._store.close()
+
+    def memory_usage(self) -> int:
+        """The bytes of the values that are to be sent."""
+        return self._pending.size
+
+    def shrink(self) -> None:
+        """Sends them."""
+        self._send()
 
     def abort(self) -> None:
         """Closes the connection."""
@@ -69,6 +80,7 @@ class KeySink(Sink):
                 pipe.set(f"{self._store.prefix}{key}", value, px=self._ttl_ms)
             pipe.execute()
         self._waiting.clear()
+        self._pending.clear()
 
 
 class SqlSink(Sink):
@@ -82,10 +94,12 @@ class SqlSink(Sink):
         self._rows = rows
         self._connection = connect()
         self._waiting: list[Mapping[str, Any] | Sequence[Any]] = []
+        self._pending = Pending()
 
     def consume(self, value: Any) -> None:
         """Executes the statement, with others."""
         self._waiting.append(value)
+        self._pending.add(value)
         if len(self._waiting) >= self._rows:
             self._send()
 
@@ -94,6 +108,14 @@ class SqlSink(Sink):
         self._send()
         self._connection.commit()
         self._connection.close()
+
+    def memory_usage(self) -> int:
+        """The bytes of the parameters that are to be sent."""
+        return self._pending.size
+
+    def shrink(self) -> None:
+        """Sends them."""
+        self._send()
 
     def abort(self) -> None:
         """Rolls back."""
@@ -112,3 +134,4 @@ class SqlSink(Sink):
         finally:
             cursor.close()
         self._waiting = []
+        self._pending.clear()

@@ -1,28 +1,14 @@
-"""Tasks: a chunk to read and to transform, and how a worker does that within the memory budget."""
+"""Tasks: chunks on their way through a segment."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import partial
-from typing import Any
 
-from mithril.pipeline import metrics
-from mithril.pipeline.budget import Budget, Hold, has_fixed_size, measure
 from mithril.pipeline.chunk import Item, Token
-from mithril.pipeline.errors import MemoryBudgetError
-from mithril.pipeline.functions import Function, Kind, Sample, Tally, apply, apply_one
-from mithril.pipeline.processes import Processes
-
-_PIECE_MAX = 512
-_PIECE_SHARE = 16
-_MESSAGE_BYTES = 4 << 20
-# Larger results are handed on in parts, so that stages behind can use and free them.
-_RESULT_SHARE = 16
-_FORGET = 0.99
 
 
-class State(Enum):
-    """A stage in the life of a task."""
+class Phase(Enum):
+    """A time in the life of a task."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -33,14 +19,19 @@ class State(Enum):
 class Task:
     """A chunk on its way through the functions of a segment.
 
-    `load` reads it; a task that has been read, or came from a stage before, has `inputs`.
+    `load` reads the part of it that begins at a row; a task that has been read, or came from a stage before, has
+    `inputs`.
     """
 
     token: Token
-    load: Callable[[], list[Item]] | None
+    load: Callable[[int], list[Item]] | None
     load_hint: int | None = None
+    parts: bool = False
+    """The chunk may have more than one part."""
     inputs: list[Item] | None = None
-    state: State = State.WAITING
+    unread: bool = field(init=False)
+    """There may be a part that has not been read."""
+    phase: Phase = Phase.WAITING
     room: int = 0
     """Bytes reserved that no sample takes yet."""
     alone: bool = False
@@ -60,180 +51,28 @@ class Task:
     reloadable: bool = True
     """A second load gives the same samples."""
 
-
-class Estimate:
-    """The memory that samples have taken of late; the largest counts, and is forgotten slowly."""
-
-    def __init__(self, functions: Sequence[Function]) -> None:
-        self._reserve = sum(function.reserve for function in functions)
-        self._largest = 0.0
-        self._known = False
+    def __post_init__(self) -> None:
+        self.unread = self.load is not None
 
     @property
-    def sample(self) -> int:
-        """Bytes to reserve for a sample."""
-        return int(self._largest) + self._reserve
+    def row(self) -> int:
+        """The row of the chunk that is to be read next, where all before have been done."""
+        return int(self.token[1]) + self.consumed
 
-    def piece(self, limit: int) -> int:
-        """How many samples to transform at a time."""
-        if not self._known:
-            return 1
-        return max(1, min(_PIECE_MAX, limit // _PIECE_SHARE // max(self.sample, 1)))
+    @property
+    def whole(self) -> bool:
+        """All of the chunk has been read and done."""
+        return not self.inputs and not self.unread
 
-    def learn(self, size: float) -> None:
-        """Takes note of the bytes of a sample."""
-        self._known = True
-        self._largest = max(size, self._largest * _FORGET)
+    def rest(self) -> "Task":
+        """A task for what has not been done."""
+        load = self.load if self.unread else None
+        rest = Task([self.token[0], self.row], load, self.load_hint, self.parts, self.inputs or None, after=self.after)
+        rest.need = self.need
+        return rest
 
-
-class Worker:
-    """The work on tasks, by as many threads as want to."""
-
-    def __init__(
-        self, functions: Sequence[Function], budget: Budget, refuse: bool, processes: Processes | None = None
-    ) -> None:
-        self._functions = functions
-        self._apply = partial(apply, functions) if processes is None else processes.apply
-        self._budget = budget
-        # What goes to a process in one message fits into its caches, and into segments that are used again.
-        self._piece_limit = budget.limit if processes is None else min(budget.limit, _PIECE_SHARE * _MESSAGE_BYTES)
-        self._refuse = refuse
-        self._by_chunks = processes is not None or any(function.kind is Kind.CHUNKS for function in functions)
-        # A function may change a dictionary, and be called for the same sample again.
-        self._copies = processes is None and any(function.kind is not Kind.FILTER for function in functions)
-        self.estimate = Estimate(functions)
-        self._chunk = Estimate(())
-
-    def need(self, task: Task) -> int:
-        """Bytes to reserve before a task starts."""
-        own = self.estimate.sample * self.estimate.piece(self._piece_limit)
-        if task.inputs is None:
-            own += max(task.load_hint or 0, self._chunk.sample)
-        return max(own, task.need)
-
-    def run(self, task: Task) -> None:
-        """Does what memory allows: all of the task, its first part, or nothing."""
-        budget = self._budget
-        if task.inputs is None and not self._load(task):
-            return
-        assert task.inputs is not None
-        if not self._functions:
-            task.consumed = len(task.inputs)
-            task.results, task.inputs = task.inputs, []
-        else:
-            self._transform(task)
-        budget.give_back(task.room)
-        task.room = 0
-        task.alone = False
-
-    def _load(self, task: Task) -> bool:
-        assert task.load is not None
-        items = task.load()
-        holds = [item.hold for item in items]
-        left = self._hold(task, holds, items)
-        self._chunk.learn(_size(holds))
-        if left is None:
-            task.need = _size(holds)
-            self._budget.give_back(task.room)
-            task.room = 0
-            return False
-        task.inputs, task.room = items, left
-        return True
-
-    def _transform(self, task: Task) -> None:
-        inputs = task.inputs
-        assert inputs is not None
-        at = made = 0
-        while at < len(inputs) and made <= self._budget.limit // _RESULT_SHARE:
-            count = self._room_for(task, len(inputs) - at)
-            if not count:
-                if not task.alone or at:
-                    task.need = self.estimate.sample
-                    break
-                count = 1
-            piece = inputs[at : at + count]
-            items, skipped, done = self._piece(piece)
-            piece = piece[:done]
-            holds = [item.hold for item in items]
-            left = self._hold(task, holds, piece)
-            if left is None:
-                task.need = _size(holds)
-                break
-            task.room = left
-            task.results.extend(items)
-            task.skipped += skipped
-            self._budget.release(item.hold for item in piece)
-            at += len(piece)
-            made += _size(holds)
-            if task.alone:
-                break
-        task.inputs = inputs[at:]
-        task.consumed += at
-
-    def _room_for(self, task: Task, left: int) -> int:
-        """How many samples to transform next: as many as are usual, or as the room that there is allows."""
-        sample = self.estimate.sample
-        count = 1 if task.alone else min(self.estimate.piece(self._piece_limit), left)
-        wanted = sample * count - task.room
-        if wanted <= 0:
-            return count
-        if self._budget.reserve(wanted, task.leave):
-            task.room += wanted
-            return count
-        return task.room // sample
-
-    def _piece(self, piece: Sequence[Item]) -> tuple[list[Item], int, int]:
-        """Results of the first of some samples, the number that errors left out, and how many these were.
-
-        Functions of single samples stop at one that is larger than those before, so that it is accounted for at once.
-        """
-        if self._by_chunks:
-            samples, skipped = self._apply([Sample(self._given(item.value), item.place, item.row) for item in piece])
-            results = [Item(sample.value, sample.place, sample.row, measure(sample.value)) for sample in samples]
-            self.estimate.learn(_size([item.hold for item in results]) / len(piece))
-            return results, skipped, len(piece)
-        usual, largest = self.estimate.sample, 0
-        results, tally, done = [], Tally(), 0
-        for item in piece:
-            done += 1
-            size = 0
-            for value in apply_one(self._functions, self._given(item.value), item.place, item.row, tally):
-                hold = item.hold if value is item.value and has_fixed_size(value) else measure(value)
-                size += hold.size
-                results.append(Item(value, item.place, item.row, hold))
-            largest = max(largest, size)
-            if size > usual:
-                break
-        self.estimate.learn(largest)
-        return results, tally.skipped, done
-
-    def _given(self, value: Any) -> Any:
-        """The value that the functions get for a sample."""
-        return value.copy() if self._copies and type(value) is dict else value
-
-    def _hold(self, task: Task, holds: list[Hold], items: Sequence[Item]) -> int | None:
-        """Accounts for new samples. Nothing where they do not fit; the worker then forgets them."""
-        budget = self._budget
-        left = budget.hold(holds, task.room)
-        if left is not None or not task.alone:
-            return left
-        others = budget.used - task.room - _size([item.hold for item in task.inputs or ()])
-        if self._refuse or others > 0:
-            first = items[0]
-            raise MemoryBudgetError(
-                f"{first.place}, sample {first.row}: {_size(holds)} bytes do not fit into the memory budget of "
-                f"{budget.limit} bytes, of which batches, windows and packed rows hold {max(others, 0)}; raise "
-                f"memory_bytes, or make the batch, the window or the chunk smaller"
-            )
-        metrics.OVERRUNS.inc()
-        return budget.hold(holds, task.room, over=True)
-
-
-def _size(holds: Sequence[Hold]) -> int:
-    return Hold.joined(holds).size
-
-
-def load_items(read: Callable[[], Sequence[Any]], place: str, start: int) -> list[Item]:
-    """The samples of a chunk from a row on, measured."""
-    values = read()
-    return [Item(values[row], place, row, measure(values[row])) for row in range(start, len(values))]
+    def forget(self) -> None:
+        """Forgets what has been read and done; it is read again."""
+        self.results, self.inputs, self.skipped, self.consumed = [], None, 0, 0
+        self.unread = True
+        self.phase = Phase.WAITING

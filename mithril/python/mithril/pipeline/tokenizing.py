@@ -1,6 +1,5 @@
 """Tokens of texts, by our own encoder where it knows the tokenizer, and by the package tokenizers elsewhere."""
 
-import importlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mithril import _kernels
-from mithril.core.errors import InputError, MissingExtraError
+from mithril.core.errors import InputError
 from mithril.pipeline.errors import PipelineError
+from mithril.pipeline.extras import extra
 from mithril.pipeline.stages import Transform
 
 _BYTES = 256
@@ -40,6 +40,10 @@ class Tokenize(Transform):
     def __reduce__(self) -> tuple[Any, ...]:
         """The definition goes to other processes."""
         return _again, (self._definition, self._name, self._end)
+
+    def size_hint(self, samples: int) -> int:
+        """As many."""
+        return samples
 
     def transform(self, samples: Sequence[Any]) -> Sequence[Any]:
         """Turns texts into tokens."""
@@ -101,11 +105,7 @@ def _definition(tokenizer: Any) -> str:
 
 
 def _library(definition: str) -> Any:
-    try:
-        module = importlib.import_module("tokenizers")
-    except ImportError:
-        raise MissingExtraError("this kind of tokenizer", "tokenizers", "tokenize") from None
-    return module.Tokenizer.from_str(definition)
+    return extra("tokenizers", "this kind of tokenizer", "tokenizers", "tokenize").Tokenizer.from_str(definition)
 
 
 def _native(definition: Mapping[str, Any]) -> _kernels.TokenEncoder | None:

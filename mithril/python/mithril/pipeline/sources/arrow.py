@@ -1,104 +1,31 @@
-"""Sources of Parquet files, Arrow files and Arrow tables, by pyarrow."""
+"""Sources of Arrow files, streams and tables, by pyarrow."""
 
-import importlib
-from collections.abc import Iterable, Sequence
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from mithril.core.errors import MissingExtraError
 from mithril.core.file_store import FileStore
 from mithril.pipeline.errors import SourceError
+from mithril.pipeline.extras import pyarrow
 from mithril.pipeline.sources.files import File, find
-from mithril.pipeline.stages import IndexedSource
+from mithril.pipeline.sources.rows import row_parts
+from mithril.pipeline.stages import IndexedSource, Source
 
 Form = Literal["rows", "arrow"]
+"""What samples are."""
+
+_PART_BYTES = 1 << 20
 
 
-def pyarrow(module: str = "pyarrow") -> Any:
-    """A module of the package pyarrow."""
+@contextlib.contextmanager
+def arrow_errors(where: str, advice: str = "") -> Iterator[None]:
+    """Makes errors of pyarrow those of a source, with the place."""
     try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise MissingExtraError("Parquet and Arrow", "pyarrow", "arrow") from None
-
-
-class ParquetSource(IndexedSource):
-    """A source of Parquet files; a chunk is a row group.
-
-    Samples are dictionaries of columns, or the values of one `column`. With `form="arrow"` they are whole tables.
-    """
-
-    def __init__(
-        self,
-        urls: str | Path | Iterable[str | Path],
-        *,
-        columns: Sequence[str] | None = None,
-        column: str | None = None,
-        form: Form = "rows",
-    ) -> None:
-        if column is not None and (columns is not None or form == "arrow"):
-            raise SourceError("column excludes columns and the form arrow")
-        self._parquet = pyarrow("pyarrow.parquet")
-        self._column = column
-        self._columns = [column] if column is not None else None if columns is None else list(columns)
-        self._form = form
-        self._files = find(urls, (".parquet",))
-        self._metadata = [self._open(number, None).metadata for number in range(len(self._files))]
-        for file, metadata in zip(self._files, self._metadata, strict=True):
-            missing = set(self._columns or ()) - set(metadata.schema.to_arrow_schema().names)
-            if missing:
-                names = ", ".join(metadata.schema.to_arrow_schema().names)
-                raise SourceError(f"{file.url}: no column {', '.join(sorted(missing))}; it has {names}")
-        self._chunks = [
-            (number, group)
-            for number, metadata in enumerate(self._metadata)
-            for group in range(metadata.num_row_groups)
-        ]
-
-    def _open(self, number: int, metadata: Any) -> Any:
-        file = self._files[number]
-        try:
-            return self._parquet.ParquetFile(file.open(), metadata=metadata)
-        except (OSError, ValueError) as error:
-            raise SourceError(f"{file.url}: cannot be read as Parquet: {error}") from None
-
-    def __len__(self) -> int:
-        """The number of row groups."""
-        return len(self._chunks)
-
-    def read(self, index: int) -> list[Any]:
-        """The rows of a row group."""
-        number, group = self._chunks[index]
-        file = self._open(number, self._metadata[number])
-        try:
-            table = file.read_row_group(group, columns=self._columns, use_threads=False)
-        except (OSError, ValueError) as error:
-            raise SourceError(f"{self.place(index)}: {error}") from None
-        if self._form == "arrow":
-            return [table]
-        rows: list[Any] = table[self._column].to_pylist() if self._column is not None else table.to_pylist()
-        return rows
-
-    def place(self, index: int) -> str:
-        """Names the file and the row group."""
-        number, group = self._chunks[index]
-        return f"{self._files[number].url}, row group {group}"
-
-    def bytes_hint(self, index: int) -> int:
-        """The size of the columns without compression."""
-        number, group = self._chunks[index]
-        found = self._metadata[number].row_group(group)
-        wanted = None if self._columns is None else set(self._columns)
-        columns = [found.column(at) for at in range(found.num_columns)]
-        return sum(
-            column.total_uncompressed_size
-            for column in columns
-            if wanted is None or column.path_in_schema.partition(".")[0] in wanted
-        )
-
-    def size_hint(self) -> int:
-        """The number of rows."""
-        return sum(metadata.num_rows for metadata in self._metadata)
+        yield
+    except (pyarrow().ArrowException, OSError, ValueError) as error:
+        raise SourceError(f"{where}: {error}{advice}") from None
 
 
 class ArrowFileSource(IndexedSource):
@@ -122,49 +49,131 @@ class ArrowFileSource(IndexedSource):
         self._files = find(urls, (".arrow", ".feather"))
         self._chunks = [(number, batch) for number in range(len(self._files)) for batch in range(self._checked(number))]
 
-    def _checked(self, number: int) -> int:
-        """The number of record batches of a file that has the columns."""
-        file = self._files[number]
-        with self._open(file) as opened:
-            missing = set(self._columns or ()) - set(opened.schema.names)
-            if missing:
-                names = ", ".join(opened.schema.names)
-                raise SourceError(f"{file.url}: no column {', '.join(sorted(missing))}; it has {names}")
-            return int(opened.num_record_batches)
-
-    def _open(self, file: File) -> Any:
-        store = file.store
-        try:
-            if isinstance(store, FileStore):
-                return self._ipc.open_file(self._arrow.memory_map(str(store.path_of(file.key))))
-            return self._ipc.open_file(self._arrow.PythonFile(file.open(), mode="r"))
-        except (OSError, ValueError) as error:
-            raise SourceError(
-                f"{file.url}: cannot be read as an Arrow file: {error}; a stream of Arrow is to be written as a file"
-            ) from None
-
     def __len__(self) -> int:
         """The number of record batches."""
         return len(self._chunks)
 
     def read(self, index: int) -> list[Any]:
-        """The rows of a record batch."""
-        number, batch = self._chunks[index]
-        try:
-            with self._open(self._files[number]) as opened:
-                table = self._arrow.Table.from_batches([opened.get_batch(batch)])
-            table.validate()
-        except (OSError, ValueError) as error:
-            raise SourceError(f"{self.place(index)}: {error}") from None
-        if self._columns is not None:
-            table = table.select(self._columns)
+        """The table of a record batch, or its rows."""
+        table = self._table(index)
         found: list[Any] = [table] if self._form == "arrow" else table.to_pylist()
         return found
+
+    def parts(self, index: int, start: int, size: int) -> Iterator[Sequence[Any]]:
+        """The same; rows come in parts of about `size` bytes."""
+        if self._form == "arrow":
+            yield self.read(index)[start:]
+            return
+        for batch in self._table(index).slice(start).to_batches():
+            yield from row_parts(batch, None, size)
 
     def place(self, index: int) -> str:
         """Names the file and the record batch."""
         number, batch = self._chunks[index]
         return f"{self._files[number].url}, record batch {batch}"
+
+    def size_hint(self) -> int | None:
+        """The number of tables; that of rows is not known before they are read."""
+        return len(self) if self._form == "arrow" else None
+
+    def _checked(self, number: int) -> int:
+        """The number of record batches of a file that has the columns."""
+        file = self._files[number]
+        with arrow_errors(f"{file.url}: damaged"), self._open(file) as opened:
+            _check_columns(file, self._columns, opened.schema)
+            return int(opened.num_record_batches)
+
+    def _open(self, file: File) -> Any:
+        where = f"{file.url}: cannot be read as an Arrow file"
+        with arrow_errors(where, "; ArrowStreamSource reads streams of Arrow"):
+            return self._ipc.open_file(_input(file))
+
+    def _table(self, index: int) -> Any:
+        number, batch = self._chunks[index]
+        with arrow_errors(self.place(index)), self._open(self._files[number]) as opened:
+            table = self._arrow.Table.from_batches([opened.get_batch(batch)])
+            # An offset out of bounds ends the process that makes rows.
+            table.validate(full=self._form == "rows")
+        return table if self._columns is None else table.select(self._columns)
+
+
+class ArrowStreamSource(Source):
+    """A source of streams of Arrow in files, as the package datasets writes them; they are read from the beginning.
+
+    Samples are tables of a record batch, or dictionaries with `form="rows"`. Files of this machine are mapped.
+    """
+
+    def __init__(
+        self,
+        urls: str | Path | Iterable[str | Path],
+        *,
+        columns: Sequence[str] | None = None,
+        form: Form = "arrow",
+    ) -> None:
+        self._arrow = pyarrow()
+        self._ipc = pyarrow("pyarrow.ipc")
+        self._form = form
+        self._columns = None if columns is None else list(columns)
+        self._files = find(urls, (".arrows", ".arrow"))
+        self._place = self._files[0].url
+        self._samples: Iterator[Sequence[Any]] = iter(())
+        for file in self._files:
+            with arrow_errors(f"{file.url}: damaged"), self._open(file) as opened:
+                _check_columns(file, self._columns, opened.schema)
+
+    def reset(self, epoch: int) -> None:
+        """Opens the first file."""
+        self._samples = self._read()
+
+    def next_batch(self) -> Sequence[Any] | None:
+        """A table, or some rows."""
+        return next(self._samples, None)
+
+    def place(self) -> str:
+        """The file and the record batch."""
+        return self._place
+
+    def _open(self, file: File) -> Any:
+        where = f"{file.url}: cannot be read as a stream of Arrow"
+        with arrow_errors(where, "; ArrowFileSource reads Arrow files"):
+            return self._ipc.open_stream(_input(file))
+
+    def _read(self) -> Iterator[Sequence[Any]]:
+        for file in self._files:
+            with self._open(file) as opened:
+                for number in itertools.count():
+                    self._place = f"{file.url}, record batch {number}"
+                    batch = self._next(opened)
+                    if batch is None:
+                        break
+                    if self._form == "rows":
+                        yield from row_parts(batch, None, _PART_BYTES)
+                    else:
+                        yield [self._arrow.Table.from_batches([batch])]
+
+    def _next(self, opened: Any) -> Any:
+        with arrow_errors(self._place):
+            try:
+                batch = opened.read_next_batch()
+            except StopIteration:
+                return None
+            batch.validate(full=self._form == "rows")
+        return batch if self._columns is None else batch.select(self._columns)
+
+
+def _input(file: File) -> Any:
+    """A file as pyarrow reads it; one of this machine is mapped."""
+    arrow, store = pyarrow(), file.store
+    if isinstance(store, FileStore):
+        return arrow.memory_map(str(store.path_of(file.key)))
+    return arrow.PythonFile(file.open(), mode="r")
+
+
+def _check_columns(file: File, columns: Sequence[str] | None, schema: Any) -> None:
+    missing = set(columns or ()) - set(schema.names)
+    if missing:
+        names = ", ".join(schema.names)
+        raise SourceError(f"{file.url}: no column {', '.join(sorted(missing))}; it has {names}")
 
 
 class ArrowSource(IndexedSource):
@@ -195,5 +204,5 @@ class ArrowSource(IndexedSource):
         return f"table from row {index * self._rows}"
 
     def size_hint(self) -> int:
-        """The number of rows."""
-        return int(self._table.num_rows)
+        """The number of parts, or of rows."""
+        return len(self) if self._form == "arrow" else int(self._table.num_rows)

@@ -5,6 +5,7 @@ from contextlib import closing
 from typing import Any
 
 from mithril.pipeline.errors import SourceError
+from mithril.pipeline.extras import pyarrow
 from mithril.pipeline.sources.arrow import Form
 from mithril.pipeline.stages import Source
 
@@ -66,8 +67,6 @@ class SqlSource(Source):
             yield [dict(zip(names, row, strict=True)) for row in rows]
 
     def _tables(self, cursor: Any) -> Iterator[Sequence[Any]]:
-        from mithril.pipeline.sources.arrow import pyarrow  # noqa: PLC0415 (an extra)
-
         fetch = getattr(cursor, "fetch_record_batch", None)
         if fetch is None:
             raise SourceError("this module gives no Arrow data; use ADBC or DuckDB, or the form rows")

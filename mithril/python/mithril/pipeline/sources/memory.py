@@ -1,6 +1,6 @@
 """Sources of what is in memory already, and of what a function or an iterable gives."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from itertools import islice
 from typing import Any
 
@@ -44,8 +44,9 @@ class MemorySource(IndexedSource):
 class IterableSource(Source):
     """A source of the iterators that a function makes: one for each epoch, always with the same values."""
 
-    def __init__(self, make: Callable[[], Iterable[Any]]) -> None:
+    def __init__(self, make: Callable[[], Iterable[Any]], size: int | None = None) -> None:
         self._make = make
+        self._size = size
         self._iterator: Iterator[Any] = iter(())
 
     def next_batch(self) -> Sequence[Any] | None:
@@ -59,6 +60,10 @@ class IterableSource(Source):
     def place(self) -> str:
         """The name of the function."""
         return getattr(self._make, "__name__", "iterable")
+
+    def size_hint(self) -> int | None:
+        """The number of values, where it was given."""
+        return self._size
 
 
 def as_source(given: object) -> IndexedSource | Source:
@@ -74,7 +79,7 @@ def as_source(given: object) -> IndexedSource | Source:
     if callable(given):
         return IterableSource(given)
     if isinstance(given, Iterable) and not isinstance(given, str | bytes):
-        return IterableSource(given.__iter__)
+        return IterableSource(given.__iter__, len(given) if isinstance(given, Sized) else None)
     raise PipelineError(
         f"a source is a Source, a sequence, an iterable, or a function that makes one, not {type(given).__name__}; "
         f"for files use TextSource, JsonlSource, CsvSource, ParquetSource, TarSource or FileSource"
