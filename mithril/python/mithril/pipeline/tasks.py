@@ -8,7 +8,7 @@ from mithril.pipeline.chunk import Item, Token
 
 
 class Phase(Enum):
-    """A time in the life of a task."""
+    """A phase of the life of a task."""
 
     WAITING = "waiting"
     RUNNING = "running"
