@@ -154,7 +154,7 @@ def connections(node: Node) -> list[float]:
 
 def is_whole_for_all(node: Node) -> bool:
     """Whether clients of the common port can do all that needs no damaged shard."""
-    for _ in range(10):
+    for _ in range(60):
         with Wire(HOST, node.port) as c:
             reply = c.pipeline([("MULTI",), ("INCR", f"{SECOND}n"), ("EXEC",)])[-1]
             if isinstance(reply, Error):
