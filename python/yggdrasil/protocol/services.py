@@ -160,6 +160,18 @@ class Snapshots(Protocol):
     def archive_error(self) -> str:
         """Why logs could not be archived; empty where they could."""
 
+    @property
+    def checked_ms(self) -> int:
+        """When the check in the background was last done with all objects, Unix time."""
+
+    @property
+    def damaged(self) -> int:
+        """Objects that it found damaged then."""
+
+    @property
+    def damaged_segments(self) -> int:
+        """Segments of the logs that it found damaged then."""
+
 
 class Loading(Protocol):
     """How far a shard is that is made from its log."""
@@ -203,6 +215,10 @@ class State(Protocol):
     @property
     def loading(self) -> Sequence[Loading]:
         """How far shards are that are made from their logs just now."""
+
+    @property
+    def failures(self) -> Mapping[int, str]:
+        """Why shards are not there that could not be made."""
 
     @property
     def snapshots(self) -> Snapshots:
