@@ -4,10 +4,11 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.durability import test_recovery
 from tests.node import HOST, Node, NodeError, command, environment
 from tests.wire import OK, Error, Wire, eventually, info
 
@@ -15,16 +16,7 @@ FIRST, SECOND = "{b}", "{a}"
 """Beginnings of keys of the first shard of two, and of the second."""
 
 
-@contextmanager
-def serving(directory: Path, shards: int = 2, **options: str | int) -> Iterator[tuple[Node, Wire]]:
-    """A node with a log on a directory that stays, and a client of it."""
-    node = Node(shards, directory=directory, **{"ack": "fast", "log_segment_size": "1mb", **options}).start()
-    try:
-        with Wire(HOST, node.port) as c:
-            yield node, c
-    finally:
-        if node.process.poll() is None:
-            node.stop()
+serving = partial(test_recovery.serving, shards=2)
 
 
 def segment(directory: Path, shard: int) -> Path:
@@ -198,13 +190,13 @@ def test_another_number_of_shards_is_refused_with_damage(tmp_path: Path) -> None
         with pytest.raises(NodeError, match=r"could not start: .*shard-0.*is damaged at offset"):
             Node(shards, directory=tmp_path, ack="fast").start()
     segment(tmp_path, 0).write_bytes(before)
-    with serving(tmp_path, 3) as (_, c):
+    with serving(tmp_path, shards=3) as (_, c):
         assert c("DBSIZE") == 8
 
 
 def transfer(directory: Path, shards: int, coordinator: int, durable: Sequence[str]) -> None:
     """A transaction over the first and the last shard, coordinated by the worker of one, as the last one there."""
-    with serving(directory, shards) as (node, c), Wire(HOST, node.worker_ports[coordinator]) as client:
+    with serving(directory, shards=shards) as (node, c), Wire(HOST, node.worker_ports[coordinator]) as client:
         assert c("MSET", f"{FIRST}before", "1", f"{SECOND}before", "1") == OK
         requests = [("MULTI",), ("SET", f"{FIRST}both", "first"), ("SET", f"{SECOND}both", "second"), ("EXEC",)]
         assert client.pipeline(requests)[-1] == [OK, OK]
@@ -248,7 +240,7 @@ def test_a_shard_whose_transactions_nobody_can_decide_waits_for_the_damaged_one(
     *_, decision = [offset for offset, kind in records(before) if kind == DECISION]
     damaged[decision + 32] ^= 1
     path.write_bytes(damaged)
-    with serving(tmp_path, 3) as (node, c):
+    with serving(tmp_path, shards=3) as (node, c):
         waits = "the log of shard 0 cannot be read: it would say whether changes of transactions count"
         assert f"shard 2 failed: {waits}" in ask(node, "/readyz")
         assert c("GET", f"{SECOND}both") == Error(f"MISCONF shard 2 is not there: {waits}")
