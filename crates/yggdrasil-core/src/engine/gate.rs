@@ -428,6 +428,14 @@ impl Engine {
                 .is_some_and(|command| self.is_blocking(command))
     }
 
+    /// True for a session that counts as blocked where its client is. Who waits for a key is counted where its place
+    /// in the order is taken: a client that comes when it has been counted comes behind it.
+    pub(super) fn is_counted_as_blocked(&self, index: usize) -> bool {
+        let session = &self.sessions[index];
+        let command = session.last_command.filter(|_| self.is_blocked(session));
+        command.is_some_and(|command| matches!(self.table.spec(command).run, Run::Python))
+    }
+
     fn queue(&mut self, index: usize, command: CommandId, args: &Args<'_>, flags: Flags) {
         if flags.has(Flags::NO_MULTI) {
             let error = CommandError::Plain("Command not allowed inside a transaction");

@@ -675,13 +675,13 @@ impl Engine {
 
     /// Suspends a session, or ends its suspension.
     fn set_wait(&mut self, index: usize, wait: Wait) {
-        let before = self.is_blocked(&self.sessions[index]);
+        let before = self.is_counted_as_blocked(index);
         let session = &mut self.sessions[index];
         session.wait = wait;
         if wait == Wait::None {
             session.blocked = None;
         }
-        match (before, self.is_blocked(&self.sessions[index])) {
+        match (before, self.is_counted_as_blocked(index)) {
             (false, true) => self.stats.add(Counter::BlockedClients, 1),
             (true, false) => self.stats.subtract(Counter::BlockedClients, 1),
             _ => {}

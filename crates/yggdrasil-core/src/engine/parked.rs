@@ -20,6 +20,7 @@ use crate::hashing::SeededMap;
 use crate::keyspace::{Key, Kind, Millis, ReadyKey, WaitToken, hash_key};
 use crate::resp::{ArgsBuffer, Protocol, Reply};
 use crate::ring::{FrameHeader, FrameKind};
+use crate::stats::Counter;
 
 /// The receiver of a reply that is given later.
 #[derive(Clone, Copy, Debug)]
@@ -212,6 +213,9 @@ impl Engine {
     fn add_parked(&mut self, parked: Parked) -> WaitToken {
         let (db, for_removal, until) = (parked.db, parked.for_removal, parked.until);
         let keys = parked.keys.clone();
+        if parked.request.is_some() {
+            self.stats.add(Counter::BlockedClients, 1);
+        }
         let token = self.parked.add(parked);
         for bytes in keys.as_args().iter() {
             let key = Key {
@@ -287,6 +291,9 @@ impl Engine {
     /// Takes back what waits. Where a claim of it was under way, those behind it have their turn.
     pub(super) fn unpark(&mut self, token: WaitToken) -> Option<Parked> {
         let parked = self.parked.remove(token)?;
+        if parked.request.is_some() {
+            self.stats.subtract(Counter::BlockedClients, 1);
+        }
         if let Some(until) = parked.until {
             self.deadlines.remove(&(until, Due::Parked(token)));
         }
@@ -390,13 +397,16 @@ impl Engine {
         };
         let before = self.shard.number();
         let mut reply = Vec::new();
-        if !self.run_job(&job, &mut reply, Lends::Nothing).is_done() {
-            if let Some(parked) = self.parked.by_token.get_mut(&token) {
-                parked.request = Some(request);
-            }
+        let is_done = self.run_job(&job, &mut reply, Lends::Nothing).is_done();
+        if is_done {
+            self.account(&job, request.client, &reply);
+        }
+        if let Some(parked) = self.parked.by_token.get_mut(&token) {
+            parked.request = Some(request);
+        }
+        if !is_done {
             return false;
         }
-        self.account(&job, request.client, &reply);
         if let Some(parked) = self.unpark(token) {
             let due = self.number_due(parked.ack, before);
             self.tell_when_durable(due, parked.asker, &reply);

@@ -17,6 +17,7 @@ use crate::commands::{Run, Waits};
 use crate::keyspace::Millis;
 use crate::resp::{ArgsBuffer, Protocol};
 use crate::ring::FrameKind;
+use crate::stats::Counter;
 
 /// The number of a request that waits at several shards: never used twice.
 pub(super) type SpreadId = u64;
@@ -148,6 +149,7 @@ impl Engine {
         let places = self.take_places(spread, &queued, db, tag);
         if let Some(waiting) = self.spreads.get_mut(spread) {
             waiting.places = places;
+            self.stats.add(Counter::BlockedClients, 1);
         }
     }
 
@@ -256,6 +258,9 @@ impl Engine {
         let Some(waiting) = self.spreads.by_id.remove(&spread) else {
             return;
         };
+        if !waiting.places.is_empty() {
+            self.stats.subtract(Counter::BlockedClients, 1);
+        }
         if let Some(until) = waiting.until {
             self.deadlines.remove(&(until, Due::Spread(spread)));
         }

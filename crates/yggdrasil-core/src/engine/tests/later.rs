@@ -2,6 +2,7 @@
 
 use super::{ClientId, Node, encoded};
 use crate::engine::tests::staged::OPTIONS;
+use crate::stats::Counter;
 
 /// Keys of the shard of each worker.
 const FIRST: &[u8] = b"{b}key";
@@ -19,6 +20,12 @@ fn node() -> (Node, [ClientId; 2]) {
 impl Node {
     fn waiting(&self) -> usize {
         self.engines.iter().map(|engine| engine.parked.len()).sum()
+    }
+
+    fn blocked(&self) -> u64 {
+        let engines = self.engines.iter();
+        let all = engines.map(|engine| engine.stats.get(Counter::BlockedClients));
+        all.fold(0, u64::wrapping_add)
     }
 }
 
@@ -108,6 +115,32 @@ fn who_came_first_is_served_first_wherever_the_keys_are() {
         assert_eq!(node.waiting(), 0);
         assert!(node.engines.iter().all(|engine| engine.spreads.is_empty()));
         assert_eq!(node.ask(writer, &[b"EXISTS", FIRST, SECOND]), b":0\r\n");
+    }
+}
+
+#[test]
+fn a_client_counts_as_blocked_when_its_place_in_the_order_is_taken() {
+    for request in [
+        &[&b"BLPOP"[..], FIRST, b"0"][..],
+        &[b"BLPOP", SECOND, b"0"],
+        &[b"BLPOP", SECOND, FIRST, b"0"],
+    ] {
+        let (mut node, [waiter, writer]) = node();
+        node.put(waiter, &encoded(request));
+        // The round ends, and no other worker has looked into its ring.
+        node.deliver(0);
+        assert_eq!(node.blocked(), node.waiting() as u64, "{request:?}");
+        node.settle();
+        assert_eq!(node.blocked(), 1);
+        pushed(&mut node, writer, request[1], &[b"a", b"b"]);
+        assert_eq!(node.replies(waiter), popped(request[1], b"a"));
+        assert_eq!(node.blocked(), 0);
+        assert_eq!(node.ask(waiter, request), popped(request[1], b"b"));
+        assert_eq!(node.blocked(), 0);
+        node.send(waiter, &encoded(request), usize::MAX, false);
+        assert_eq!(node.blocked(), 1);
+        node.reconnect(waiter);
+        assert_eq!(node.blocked(), 0);
     }
 }
 
