@@ -3,7 +3,7 @@
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from tests.wire import OK, Error, Wire, eventually, info
 FIRST, SECOND = "{b}", "{a}"
 """Beginnings of keys of the first shard of two, and of the second."""
 
+
+COMMIT_MAGIC = b"YggMark\x1a"
+"""The contents of a commit begin with it, see `docs/formats.md`."""
 
 serving = partial(test_recovery.serving, shards=2)
 
@@ -42,15 +45,6 @@ def ask(node: Node, path: str) -> str:
         return str(error.read().decode())
 
 
-def make_durable(c: Wire, *places: str) -> None:
-    """Has the logs of some keys say that all before is durable: what is broken then is damage."""
-    assert c("CLIENT", "ACK", "SYNC") == OK
-    for place in places:
-        for number in range(2):
-            # That the first is durable is said in front of the second.
-            assert c("SET", f"{place}durable", number) == OK
-
-
 def fill(directory: Path) -> None:
     """Keys in both shards, among them one of which the record is to be damaged, with changes behind it."""
     with serving(directory) as (node, c):
@@ -60,7 +54,6 @@ def fill(directory: Path) -> None:
             assert c("SET", f"{place}before", "1") == OK
             assert c("SET", f"{place}hit", f"to be damaged in {place}", "EX", 1000) == OK
             assert c("SET", f"{place}behind", "1") == OK
-        make_durable(c, FIRST, SECOND)
         node.stop()
 
 
@@ -122,6 +115,22 @@ def test_a_damaged_log_at_the_start_takes_its_shard_alone(tmp_path: Path) -> Non
         assert c("GET", f"{SECOND}new") is not None
 
 
+def test_what_was_written_last_is_damaged_like_the_rest_when_nothing_follows(tmp_path: Path) -> None:
+    with serving(tmp_path) as (node, c):
+        c.pipeline([("SET", f"{FIRST}{number}", f"value {number} of a burst") for number in range(50)])
+        path = segment(tmp_path, 0)
+
+        def says_durable() -> bool:
+            contents = path.read_bytes()
+            return contents.rfind(COMMIT_MAGIC) > contents.find(b"value 49 of") > 0
+
+        eventually(says_durable)
+        node.kill()
+    flip(path, b"value 0 of")
+    with serving(tmp_path) as (_, c):
+        assert "MISCONF" in str(c("GET", f"{FIRST}49"))
+
+
 def test_a_shard_comes_back_when_its_log_is_whole_again(tmp_path: Path) -> None:
     fill(tmp_path)
     before = damage(tmp_path, SECOND, 1)
@@ -135,7 +144,7 @@ def test_a_shard_comes_back_when_its_log_is_whole_again(tmp_path: Path) -> None:
         assert info(c, "persistence")["shards_failed"] == "0"
         assert c("SAVE") == OK
     with serving(tmp_path) as (_, c):
-        assert c("MGET", f"{FIRST}new", f"{SECOND}new", f"{SECOND}durable") == [b"2", b"2", b"1"]
+        assert c("MGET", f"{FIRST}new", f"{SECOND}new", f"{SECOND}behind") == [b"2", b"2", b"1"]
 
 
 def connections(node: Node) -> list[float]:
@@ -191,22 +200,21 @@ def test_another_number_of_shards_is_refused_with_damage(tmp_path: Path) -> None
             Node(shards, directory=tmp_path, ack="fast").start()
     segment(tmp_path, 0).write_bytes(before)
     with serving(tmp_path, shards=3) as (_, c):
-        assert c("DBSIZE") == 8
+        assert c("DBSIZE") == 6
 
 
-def transfer(directory: Path, shards: int, coordinator: int, durable: Sequence[str]) -> None:
+def transfer(directory: Path, shards: int, coordinator: int) -> None:
     """A transaction over the first and the last shard, coordinated by the worker of one, as the last one there."""
     with serving(directory, shards=shards) as (node, c), Wire(HOST, node.worker_ports[coordinator]) as client:
         assert c("MSET", f"{FIRST}before", "1", f"{SECOND}before", "1") == OK
         requests = [("MULTI",), ("SET", f"{FIRST}both", "first"), ("SET", f"{SECOND}both", "second"), ("EXEC",)]
         assert client.pipeline(requests)[-1] == [OK, OK]
-        make_durable(c, *durable)
         node.stop()
 
 
 @pytest.mark.parametrize("coordinator", [0, 1])
 def test_transactions_are_decided_by_what_is_whole_of_a_damaged_log(tmp_path: Path, coordinator: int) -> None:
-    transfer(tmp_path, 2, coordinator, (FIRST, SECOND))
+    transfer(tmp_path, 2, coordinator)
     before = flip(segment(tmp_path, 0), b"{b}both")
     with serving(tmp_path) as (node, c):
         assert c("GET", f"{SECOND}both") == b"second", "the decision is whole"
@@ -215,9 +223,8 @@ def test_transactions_are_decided_by_what_is_whole_of_a_damaged_log(tmp_path: Pa
         node.stop()
     segment(tmp_path, 0).write_bytes(before)
     with serving(tmp_path) as (_, c):
-        both = [f"{place}{name}" for name in ("both", "durable") for place in (FIRST, SECOND)]
-        assert c("MGET", *both) == [b"first", b"second", b"1", b"1"]
-        assert c("GET", f"{SECOND}later") == b"1"
+        keys = [f"{FIRST}both", f"{SECOND}both", f"{SECOND}later"]
+        assert c("MGET", *keys) == [b"first", b"second", b"1"]
 
 
 def records(contents: bytes) -> Iterator[tuple[int, int]]:
@@ -233,7 +240,7 @@ BEGIN, DECISION = 3, 4
 
 
 def test_a_shard_whose_transactions_nobody_can_decide_waits_for_the_damaged_one(tmp_path: Path) -> None:
-    transfer(tmp_path, 3, 0, (FIRST, SECOND))
+    transfer(tmp_path, 3, 0)
     path = segment(tmp_path, 0)
     before = path.read_bytes()
     damaged = bytearray(before)
@@ -253,7 +260,7 @@ def test_a_shard_whose_transactions_nobody_can_decide_waits_for_the_damaged_one(
 
 def test_what_others_have_written_meanwhile_decides_no_transaction(tmp_path: Path) -> None:
     """A power cut took the part of one shard, and the log of the other one is damaged at the start behind it."""
-    transfer(tmp_path, 2, 0, (FIRST,))
+    transfer(tmp_path, 2, 0)
     damaged, torn = segment(tmp_path, 0), segment(tmp_path, 1)
     for path in (damaged, torn):
         (path.parent / "tail").unlink()

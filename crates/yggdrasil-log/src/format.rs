@@ -14,7 +14,7 @@ pub(crate) const ALIGNMENT: u64 = 8;
 const MAGIC: [u8; 8] = *b"YggLog\x1a\n";
 /// Begins the contents of a commit, by which they are found behind damage.
 pub(crate) const COMMIT_MAGIC: [u8; 8] = *b"YggMark\x1a";
-const COMMIT_BYTES: usize = 32;
+pub(crate) const COMMIT_BYTES: usize = 32;
 /// Shards that may take part in a transaction.
 const PARTS_MAX: usize = 64;
 

@@ -306,6 +306,10 @@ impl Log for ShardLog {
         }
     }
 
+    fn close(&mut self) {
+        self.shared.borrow_mut().writer.close();
+    }
+
     fn status(&self) -> LogStatus {
         let state = self.shared.borrow();
         let progress = &state.progress;
@@ -344,7 +348,11 @@ impl Log for ShardLog {
 
     fn work(&mut self, now: Millis) {
         let mut state = self.shared.borrow_mut();
-        if !state.progress.has_failed() || now < state.heal_at {
+        if !state.progress.has_failed() {
+            state.writer.commit();
+            return;
+        }
+        if now < state.heal_at {
             return;
         }
         state.heal_at = now + HEAL_MS;

@@ -10,8 +10,9 @@ use yggdrasil_core::keyspace::{Effect, Record, Value};
 use crate::disk::{Area, Contents, Disk};
 use crate::flusher::{Failure, FailureKind, Prepared, Progress};
 use crate::format::{
-    ALIGNMENT, CHANGE, Commit, Content, Frame, HEADER_BYTES, PIECE, PIECED, RECORD_HEADER_BYTES,
-    SegmentHeader, frame_bytes, put_pieced, seal_frame, segment_name, sequence_of,
+    ALIGNMENT, CHANGE, COMMIT_BYTES, Commit, Content, Frame, HEADER_BYTES, PIECE, PIECED,
+    RECORD_HEADER_BYTES, SegmentHeader, frame_bytes, put_pieced, seal_frame, segment_name,
+    sequence_of,
 };
 use crate::reader::{End, LogError, Place};
 
@@ -47,7 +48,8 @@ pub struct Writer {
     /// Where the next record goes.
     offset: u64,
     number: u64,
-    /// What the last commit says.
+    /// The end of what the last commit speaks for: the position that it says, or its own end where nothing stands
+    /// between the two.
     marked: u64,
     scratch: Vec<u8>,
     progress: Arc<Progress>,
@@ -119,7 +121,7 @@ impl Writer {
             header,
             offset,
             number: end.number,
-            marked: header.position + offset,
+            marked: committed_end(end, header.position + offset),
             scratch: Vec::new(),
             progress: Arc::new(progress),
             has_asked: false,
@@ -168,6 +170,29 @@ impl Writer {
     pub fn demand_soon(&self) {
         if !self.flush_directly() {
             self.progress.demand_soon();
+        }
+    }
+
+    /// Says in the log that all of it is durable, where that is so and the log does not say it yet. What is written last
+    /// would be taken for a torn tail if it was damaged later, as it is otherwise the next record that a commit comes
+    /// with.
+    pub fn commit(&mut self) {
+        let durable = self.progress.durable_position();
+        let is_durable = self.progress.position() <= durable && !self.keeps_records();
+        if durable <= self.marked || !is_durable || self.progress.has_failed() {
+            return;
+        }
+        self.mark_durable(durable);
+        self.marked = self.header.position + self.offset;
+        self.progress.wrote(self.number, self.marked);
+    }
+
+    /// Ends a run: makes durable what is written, and the commit that says so.
+    pub fn close(&mut self) {
+        for _ in 0..2 {
+            // A disk that fails now is told by the progress; without the commit the log is as it would be after a kill.
+            let _ = self.progress.flush(&*self.disk, &self.options.directory);
+            self.commit();
         }
     }
 
@@ -674,6 +699,15 @@ fn is_bare(record: &Record<'_>) -> bool {
             ..
         }
     )
+}
+
+/// What the last commit of a log speaks for that ends at this position.
+fn committed_end(end: &End, position: u64) -> u64 {
+    let behind = end.durable_position + frame_bytes(COMMIT_BYTES as u64);
+    match end.place {
+        Some(_) if behind != position => end.durable_position,
+        _ => position,
+    }
 }
 
 type Begun = (Box<dyn Area>, SegmentHeader, u64);

@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use yggdrasil_log::Reader;
 use yggdrasil_log::disk::{Damage, Disk, Mistake, SimulatedDisk};
+use yggdrasil_log::{LogError, Reader, Writer, segment_name};
 
 mod cases;
 mod common;
@@ -112,6 +112,59 @@ fn damage_before_what_was_durable_is_an_error_that_names_the_place() {
         error.starts_with("/log/0000000000000001.log is damaged at offset 64: "),
         "{error}"
     );
+}
+
+/// What a reader says of a log whose first record is damaged afterwards.
+fn damaged_first(case: &Case<SimulatedDisk>) -> Result<usize, LogError> {
+    let directory = case.options.directory.clone();
+    case.disk
+        .corrupt(&directory.join(segment_name(1)), |bytes| bytes[100] ^= 1);
+    let mut reader = Reader::open(Arc::new(case.disk.clone()), &directory)?;
+    let mut read = 0;
+    while reader.read()?.is_some() {
+        read += 1;
+    }
+    Ok(read)
+}
+
+#[test]
+fn what_was_written_last_is_called_durable_when_nothing_follows() {
+    for ends in [Writer::commit, Writer::close] {
+        let mut case = case(1);
+        for _ in 0..10 {
+            case.put(b"at once".to_vec(), None);
+        }
+        case.writer.commit();
+        assert_eq!(
+            damaged_first(&case).ok(),
+            Some(0),
+            "it looks like a torn tail"
+        );
+        damaged_first(&case).expect("the damage is taken back");
+        case.flush();
+        ends(&mut case.writer);
+        let end = case.writer.place();
+        case.flush();
+        ends(&mut case.writer);
+        assert_eq!(case.writer.place(), end, "a commit needs none");
+        assert!(matches!(
+            damaged_first(&case),
+            Err(LogError::Damaged { .. })
+        ));
+    }
+}
+
+#[test]
+fn a_run_without_changes_writes_nothing() {
+    let mut case = case(1);
+    case.put(b"once".to_vec(), None);
+    case.writer.close();
+    let (found, end) = read(&case.disk, &case.options.directory);
+    assert_eq!((found.len(), end.durable_number), (1, found[0].0));
+    let disk: Arc<dyn Disk> = Arc::new(case.disk.clone());
+    let mut again = Writer::open(disk, case.options.clone(), &end).expect("the log goes on");
+    again.close();
+    assert_eq!(Some(again.place()), end.place);
 }
 
 #[test]

@@ -271,6 +271,7 @@ impl Worker {
     fn end_log(&self, py: Python<'_>) {
         let flusher = self.flusher.take();
         py.detach(|| drop(flusher));
+        self.engine.borrow_mut().end_log();
     }
 
     /// True where a transaction of this worker was decided. A shard it has reserved was lost: it decides nothing more.

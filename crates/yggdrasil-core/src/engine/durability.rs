@@ -95,6 +95,9 @@ pub trait Log: Debug {
     /// Does from time to time what is to be done.
     fn work(&mut self, now: Millis);
 
+    /// Makes durable what is written, and what says so; nothing is written later.
+    fn close(&mut self) {}
+
     /// Says how far the disk is behind.
     fn pressure(&self) -> Pressure {
         Pressure::None
@@ -226,6 +229,13 @@ impl Engine {
         log.set_namespaces(Arc::clone(&self.options.namespaces));
         self.shard.set_listener(Some(listener));
         self.set_log(log);
+    }
+
+    /// Ends the log, if there is one: no change follows.
+    pub fn end_log(&mut self) {
+        if let Some(durability) = &mut self.durability {
+            durability.log.close();
+        }
     }
 
     /// Ends the loading: the shard serves.

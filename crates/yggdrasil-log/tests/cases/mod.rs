@@ -188,7 +188,7 @@ impl<D: FailingDisk> Case<D> {
     }
 
     pub fn step(&mut self) {
-        match self.draw.below(46) {
+        match self.draw.below(47) {
             0..4 => self.flush(),
             4 => self.disk.fail_sync_after(self.draw.below(3)),
             5..8 if self.writer.check().is_err() => {
@@ -210,6 +210,7 @@ impl<D: FailingDisk> Case<D> {
             15..25 => self.write_in_pieces(),
             25 | 26 => self.watch(),
             27..31 => self.look(),
+            31 => self.writer.commit(),
             _ => self.write(),
         }
     }
@@ -262,6 +263,10 @@ impl<D: FailingDisk> Case<D> {
             _ => Damage::Keep,
         };
         self.watches.clear();
+        if self.draw.below(4) == 0 {
+            self.writer.close();
+            self.durable = self.writer.progress().durable_number();
+        }
         self.disk.end_process();
         let is_power_cut = self.draw.below(4) != 0;
         if is_power_cut {
