@@ -699,7 +699,10 @@ class Worker:
         """Forgets such a process, which holds nothing any more."""
 
     def drain(self) -> Future[None]:
-        """Finishes what is under way, then closes all connections. The listeners are to be closed before."""
+        """Finishes what is under way, then closes all connections; waits end as if their time was over.
+
+        The listeners are to be closed before.
+        """
 
     def register(
         self, row: _NewCommand, handler: Callable[[Context, list[bytes]], Coroutine[Any, Any, object]] | None

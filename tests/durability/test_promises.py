@@ -126,6 +126,18 @@ def test_namespaces_are_set_at_run_time_and_kept(tmp_path: Path) -> None:
         assert c("CONFIG", "GET", "namespaces") == [b"namespaces", b"orders%3A%20 sync+"]
 
 
+def test_namespaces_set_at_run_time_hold_instead_of_those_of_the_file_and_that_is_said(tmp_path: Path) -> None:
+    with serving(tmp_path, shards=1, namespaces="a none") as (_, c):
+        assert c("NAMESPACE", "SET", "b", "SYNC") == OK
+    for configured in ("a none", "a none b sync"):
+        with serving(tmp_path, shards=1, namespaces=configured) as (node, c):
+            assert c("CONFIG", "GET", "namespaces") == [b"namespaces", b"a none b sync"]
+            assert node.log().count("remove namespaces.txt") == 1
+    (tmp_path / "namespaces.txt").unlink()
+    with serving(tmp_path, shards=1, namespaces="a none") as (_, c):
+        assert c("CONFIG", "GET", "namespaces") == [b"namespaces", b"a none"]
+
+
 def test_namespaces_that_are_set_at_once_are_all_kept(tmp_path: Path) -> None:
     wanted = {f"p{number}:".encode(): b"sync" for number in range(24)}
     with serving(tmp_path, shards=3) as (node, _), ExitStack() as opened:

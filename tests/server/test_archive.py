@@ -94,9 +94,16 @@ def test_a_node_goes_back_to_a_change(tmp_path: Path) -> None:
         for number in range(100):
             c("SET", "key", number)
         _archive(c)
+    beyond = tmp_path / "beyond"
+    status, told, warning = _run("snapshot", "restore", url, beyond, "--until-change", "0:101")
+    assert (status, "up to changes 0:100;" in told) == (0, True)
+    assert "the archived log of shard 0 ends with change 100, before 101" in warning
+    status, _, warning = _run("snapshot", "restore", url, tmp_path / "later", "--until", "2100-01-01")
+    assert (status, "no later moment is archived before 2100-01-01" in warning) == (0, True)
     for change in (1, 50, 100):
         directory = tmp_path / str(change)
-        assert f"up to changes 0:{change};" in _restored(url, directory, "--until-change", f"0:{change}")
+        status, told, warning = _run("snapshot", "restore", url, directory, "--until-change", f"0:{change}")
+        assert (status, f"up to changes 0:{change};" in told, warning) == (0, True, "")
         with yggdrasil.Node(1, directory=directory) as node, _client(node) as c:
             assert c("GET", "key") == str(change - 1).encode()
 
@@ -110,6 +117,7 @@ def test_what_is_not_archived_is_said(tmp_path: Path) -> None:
     for arguments, error in (
         (["--until", "1000"], "nothing is archived from before that time"),
         (["--until", "yesterday"], "is no time"),
+        *((["--until", text], "is no time") for text in ("nan", "inf", "1e30", "-0.001", "0001-01-01")),
         (["--until-change", "1:7"], "there is no shard 1 of 1"),
         (["--until-change", "7"], "write SHARD:NUMBER"),
         (["--until", "latest", "--node", "x"], "nothing there is of node x"),

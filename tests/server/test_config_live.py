@@ -49,6 +49,7 @@ def refused(option: str, reason: str) -> str:
             "loglevel loud",
             refused("loglevel", "argument(s) must be one of the following: debug, verbose, notice, warning, nothing"),
         ),
+        ("save 60", refused("save", "see option snapshot-interval")),
         ("appendonly maybe", refused("appendonly", "argument must be 'yes' or 'no'")),
         ("appendonly yes", refused("appendonly", "a node keeps a log, or none, from its start on: see option ack")),
         (
@@ -97,6 +98,28 @@ def test_rewrite_keeps_options_in_their_sections(tmp_path: Path) -> None:
     assert file.read_text() == (
         'timeout = 5\n\n[latency] # all of it\ntracking = "no"\nmonitor-threshold = 9\n\n[slowlog]\nmax-len = 7\n'
     )
+    assert load({}, file).config == live.config
+
+
+def test_rewrite_keeps_tables_of_namespaces(tmp_path: Path) -> None:
+    file = tmp_path / "node.toml"
+    before = '# ours\n[[namespace]]\nprefix = "a"\nack = "none"\n\n[latency]\ntracking = true\n'
+    file.write_text(before)
+    live = LiveConfig(load({}, file))
+    values = {"namespaces": "a sync+ b%20c none", "timeout": "5"}
+    live.config = changed(live.config, values.items())
+    live.was_set(values)
+    live.rewrite()
+    assert load({}, file).config == live.config
+    assert file.read_text().startswith("# ours\n")
+    assert "[[namespace]]" in file.read_text()
+    kept = file.read_text()
+    live.config = changed(live.config, [("namespaces", "%ff sync")])
+    with pytest.raises(ConfigSetError, match="not UTF-8"):
+        live.rewrite()
+    assert file.read_text() == kept
+    live.config = changed(live.config, [("namespaces", "")])
+    live.rewrite()
     assert load({}, file).config == live.config
 
 

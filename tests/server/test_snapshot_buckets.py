@@ -1,5 +1,7 @@
 """Snapshots in a bucket, on a server that speaks S3."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -59,3 +61,18 @@ def test_a_bucket_that_is_not_there_stops_a_start(bucket: str, tmp_path: Path) -
         yggdrasil.Node(1, directory=tmp_path, snapshot_url=absent),
     ):
         pass
+
+
+def test_what_a_bucket_refuses_is_told_in_a_line(bucket: str, tmp_path: Path) -> None:
+    absent = bucket.replace("snapshots", "absent")
+    told = subprocess.run(
+        [sys.executable, "-m", "yggdrasil", "snapshot", "list", tmp_path, "--url", absent],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert told.returncode == 2
+    (line,) = told.stderr.splitlines()
+    assert "NoSuchBucket" in line
+    assert "Debug" not in line

@@ -157,7 +157,22 @@ def test_lastsave_and_info_tell_of_the_last_snapshot() -> None:
         assert client("LASTSAVE") >= started
         assert info["rdb_bgsave_in_progress"] == "0"
         assert info["snapshot_last_keys"] == "1"
+        assert (info["current_save_keys_total"], info["current_fork_perc"]) == ("0", "0.00")
+        assert info["aof_rewrites"] == "0"
         assert client("BGSAVE", "NOW") == Error("ERR syntax error")
+
+
+def test_a_snapshot_counts_as_a_rewrite_where_there_is_a_log(tmp_path: Path) -> None:
+    with Node(1, directory=tmp_path, ack="fast", snapshot_rate="1mb") as node, _client(node) as client:
+        assert _persistence(client)["aof_last_rewrite_time_sec"] == "-1"
+        client("SET", "key", os.urandom(2 << 20))
+        assert client("BGREWRITEAOF") == "Background append only file rewriting started"
+        eventually(lambda: _persistence(client)["aof_rewrite_in_progress"] == "1")
+        assert _persistence(client)["aof_rewrites"] == "0"
+        eventually(lambda: _persistence(client)["aof_rewrite_in_progress"] == "0")
+        info = _persistence(client)
+        assert (info["aof_rewrites"], info["aof_last_bgrewrite_status"]) == ("1", "ok")
+        assert int(info["aof_last_rewrite_time_sec"]) >= 0
 
 
 def _persistence(client: Wire) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.node import Node, wait_until_gone
 from tests.server.asking import ask, connect
-from tests.wire import eventually
+from tests.wire import NULL_ARRAY, eventually, text_of
 
 
 def segments() -> set[str]:
@@ -45,6 +45,20 @@ def test_replies_that_are_due_are_not_lost(node: Node) -> None:
         replies = wire.read_all()
         assert replies == b"+OK\r\n" * replies.count(b"\n")
         wire.close()
+
+
+def test_clients_that_wait_for_keys_do_not_hold_up_the_end() -> None:
+    with Node(shards=2, shutdown_timeout=120) as node:
+        # Keys of both shards, and some of both at once, waited for through either worker.
+        keys = [["a"], ["b"], ["c"], ["d"], ["a", "b", "c", "d"]]
+        wires = [(connect(port), names) for port in node.worker_ports for names in keys]
+        for wire, names in wires:
+            wire.send("BLPOP", *names, 0)
+        eventually(lambda: f"blocked_clients:{len(wires)}\r\n" in text_of(ask(node.port, "INFO", "clients")))
+        assert node.stop() == 0
+        for wire, _ in wires:
+            assert wire.read() == NULL_ARRAY
+            wire.close()
 
 
 def test_the_second_signal_ends_it_at_once() -> None:

@@ -374,7 +374,13 @@ impl Worker {
     }
 
     fn finish_drain(&self, py: Python<'_>) -> PyResult<()> {
-        if self.drained.borrow().is_none() || !self.engine.borrow().is_drained() {
+        if self.drained.borrow().is_none() {
+            return Ok(());
+        }
+        // Who waits might wait for ever. Again each time: a client may have asked for the next one meanwhile.
+        self.engine.borrow_mut().unblock_all();
+        self.settle(py)?;
+        if !self.engine.borrow().is_drained() {
             return Ok(());
         }
         for at in self.engine.borrow().open_sessions() {
@@ -710,7 +716,8 @@ impl Worker {
         Ok(future)
     }
 
-    /// Finishes what is under way, then closes all connections. The listeners are to be closed before.
+    /// Finishes what is under way, then closes all connections; waits end as if their time was over. The listeners are
+    /// to be closed before.
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let future = self.event_loop(py)?.call_method0("create_future")?;
         *self.drained.borrow_mut() = Some(future.clone().unbind());

@@ -81,7 +81,7 @@ _COMPUTED: Mapping[str, Callable[[Config], str]] = {
 }
 
 _REASONS = {
-    "save": "points of time for snapshots cannot be set",
+    "save": "see option snapshot-interval",
     "appendonly": "a node keeps a log, or none, from its start on: see option ack",
     "appendfsync": "see option ack",
 }

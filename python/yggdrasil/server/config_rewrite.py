@@ -4,12 +4,13 @@ from collections.abc import Iterable
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import Table
+from tomlkit.items import AoT, Table
 
 from yggdrasil.server.config import OPTIONS, SECTIONS, Config
 from yggdrasil.server.config_sources import Loaded
 from yggdrasil.server.errors import ConfigSetError
 from yggdrasil.server.files import replace_file
+from yggdrasil.server.namespaces import NAMESPACE_TABLES, to_tables
 from yggdrasil.server.option import Kind, OptionRow
 
 
@@ -49,7 +50,10 @@ class LiveConfig:
                 tomlkit.parse(self.file.read_text(encoding="utf-8")) if self.file.exists() else tomlkit.document()
             )
             for name in sorted(self._set):
-                _write(document, OPTIONS[name], _toml_value(OPTIONS[name], self.config))
+                if name == "namespaces" and NAMESPACE_TABLES in document:
+                    document[NAMESPACE_TABLES] = _namespace_tables(self.config)
+                else:
+                    _write(document, OPTIONS[name], _toml_value(OPTIONS[name], self.config))
             if self._users is not None:
                 _write(document, OPTIONS["user"], self._users)
             replace_file(self.file, tomlkit.dumps(document).encode())
@@ -66,6 +70,20 @@ def _write(document: tomlkit.TOMLDocument, row: OptionRow, value: str | int | li
     if row.section not in document:
         document[row.section] = tomlkit.table()
     document[row.section][row.key] = value
+
+
+def _namespace_tables(config: Config) -> AoT:
+    """The namespaces in the form that a file with tables has; ConfigSetError where a prefix is no text."""
+    tables = tomlkit.aot()
+    try:
+        for row in to_tables(config.durability.namespaces):
+            tables.append(tomlkit.item(row))
+    except UnicodeDecodeError:
+        raise ConfigSetError(
+            "ERR Rewriting config file: a namespace whose prefix is not UTF-8 cannot be a [[namespace]]; write them as "
+            "option namespaces"
+        ) from None
+    return tables
 
 
 def _toml_value(row: OptionRow, config: Config) -> str | int:

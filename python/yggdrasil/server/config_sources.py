@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from yggdrasil._core import ConfigError
 from yggdrasil.server.config import OPTIONS, SECTIONS, Config, OptionError
-from yggdrasil.server.namespaces import from_tables
+from yggdrasil.server.namespaces import NAMESPACE_TABLES, from_tables
 from yggdrasil.server.option import ENVIRONMENT_PREFIX, Kind, OptionRow
 
 FILE_DEFAULT = "yggdrasil.toml"
@@ -89,7 +89,8 @@ def _from_file(file: Path) -> dict[str, tuple[Any, str]]:
         if isinstance(value, dict | list) and not (row.kind is Kind.USER_LINES and isinstance(value, list)):
             raise ConfigError(f"{where} in {file} has to be a single value; allowed is {row.allowed}")
         if row.name in found:
-            raise ConfigError(f"{row.name} is in {file} twice: in section {row.section}, and outside of it")
+            tables = f", or as [[{NAMESPACE_TABLES}]]" if row.name == "namespaces" else ""
+            raise ConfigError(f"{row.name} is in {file} twice: in section {row.section}, and outside of it{tables}")
         found[row.name] = (value, str(file))
     return found
 
@@ -97,9 +98,9 @@ def _from_file(file: Path) -> dict[str, tuple[Any, str]]:
 def _rows(table: dict[str, Any], file: Path) -> Iterator[tuple[OptionRow, str, Any]]:
     """The options of a file with their values, under their flat names and in sections."""
     for name, value in table.items():
-        if name == "namespace" and isinstance(value, list):
+        if name == NAMESPACE_TABLES and isinstance(value, list):
             try:
-                yield OPTIONS["namespaces"], "namespace", from_tables(value)
+                yield OPTIONS["namespaces"], NAMESPACE_TABLES, from_tables(value)
             except ValueError as error:
                 raise ConfigError(f"a [[namespace]] in {file} cannot be used: {error}") from None
         elif name in SECTIONS and isinstance(value, dict):

@@ -11,6 +11,8 @@ from pydantic import BeforeValidator
 from yggdrasil.server.files import replace_file
 
 _FILE_NAME = "namespaces.txt"
+NAMESPACE_TABLES = "namespace"
+"""The name of their tables in the configuration file."""
 NAMESPACES_MAX = 128
 ACKS = ("none", "fast", "sync")
 """The promises that can be given today."""
@@ -82,6 +84,14 @@ def from_tables(tables: list[Any]) -> str:
             raise ValueError("prefix and ack are texts, and lower is true or false")
         found.append(make_namespace(prefix.encode(), ack, lower))
     return _check(namespaces_text(found))
+
+
+def to_tables(text: str) -> list[dict[str, str | bool]]:
+    """Tables that stand for the groups; UnicodeDecodeError where a prefix is no text."""
+    return [
+        {"prefix": one.prefix.decode(), "ack": one.ack} | ({"lower": True} if one.may_lower else {})
+        for one in parse_namespaces(text).values()
+    ]
 
 
 def keep_namespaces(directory: Path, text: str) -> None:

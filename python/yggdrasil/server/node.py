@@ -160,7 +160,16 @@ def _with_kept_namespaces(config: Config) -> Config:
         kept = kept_namespaces(config.directory)
     except (OSError, ValueError) as error:
         raise StartError(f"namespaces.txt in {config.directory} cannot be used: {error}; mend or remove it") from None
-    return config if kept is None else config.with_values({"namespaces": kept})
+    if kept is None:
+        return config
+    if config.durability.namespaces not in ("", kept):
+        log.warning(
+            "namespaces that were set at run time hold instead of those configured; remove namespaces.txt to use these",
+            kept=kept,
+            configured=config.durability.namespaces,
+            directory=str(config.directory),
+        )
+    return config.with_values({"namespaces": kept})
 
 
 def _with_chosen_ports(config: Config, listeners: Listeners) -> Config:

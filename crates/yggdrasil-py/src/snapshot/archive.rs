@@ -43,6 +43,7 @@ impl SnapshotStore {
             "snapshot": restored.snapshot.as_ref().map(row),
             "generation": restored.generation,
             "numbers": restored.numbers,
+            "missing": restored.missing,
             "moment": restored.moment,
             "log_bytes": restored.log_bytes,
         })

@@ -40,6 +40,8 @@ pub struct Restored {
     pub generation: u64,
     /// The number of the last change of each shard.
     pub numbers: Vec<u64>,
+    /// Of each shard the number that was wanted, where the archive ends before it.
+    pub missing: Vec<Option<u64>>,
     /// The moment up to which all is there, Unix time in milliseconds, where one was asked for.
     pub moment: Option<u64>,
     /// Bytes of the logs.
@@ -90,6 +92,7 @@ pub fn restore_until(
         snapshot: plan.snapshot,
         generation: plan.generation,
         numbers: Vec::new(),
+        missing: Vec::new(),
         moment: plan.moment,
         log_bytes: 0,
     };
@@ -99,7 +102,10 @@ pub fn restore_until(
         let end = part.map_or(0, ShardPart::end);
         let directory = logs.join(shard_directory(shard));
         let (last, bytes) = write_log(from, chosen, *cut, &directory)?;
-        restored.numbers.push(last.max(end));
+        let last = last.max(end);
+        restored.numbers.push(last);
+        let falls_short = *cut != u64::MAX && last < *cut;
+        restored.missing.push(falls_short.then_some(*cut));
         restored.log_bytes += bytes;
     }
     if let Some(snapshot) = &restored.snapshot {

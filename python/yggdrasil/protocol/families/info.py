@@ -38,9 +38,7 @@ _NONE_OF_PERSISTENCE = (
     "rdb_last_cow_size",
     "rdb_last_load_keys_expired",
     "rdb_last_load_keys_loaded",
-    "aof_rewrite_in_progress",
     "aof_rewrite_scheduled",
-    "aof_rewrites",
     "aof_rewrites_consecutive_failures",
     "aof_last_cow_size",
     "module_fork_in_progress",
@@ -227,9 +225,10 @@ def _persistence(node: NodeReport) -> Fields:
     yield "rdb_last_bgsave_time_sec", round(snapshots.seconds)
     yield "rdb_current_bgsave_time_sec", round(running_s)
     yield "rdb_saves", snapshots.taken
-    yield "current_fork_perc", f"{100 * snapshots.records_written / max(snapshots.keys_to_write, 1):.2f}"
-    yield "current_save_keys_processed", snapshots.records_written
-    yield "current_save_keys_total", snapshots.keys_to_write
+    written, of = (snapshots.records_written, snapshots.keys_to_write) if snapshots.began_ms else (0, 0)
+    yield "current_fork_perc", f"{100 * written / max(of, 1):.2f}"
+    yield "current_save_keys_processed", written
+    yield "current_save_keys_total", of
     yield "snapshot_last_id", snapshots.id
     yield "snapshot_last_keys", snapshots.keys
     yield "snapshot_last_bytes", snapshots.bytes
@@ -242,10 +241,14 @@ def _persistence(node: NodeReport) -> Fields:
     yield "snapshot_checked_time", snapshots.checked_ms // 1000
     yield "snapshot_damaged_objects", snapshots.damaged
     yield "log_damaged_segments", snapshots.damaged_segments
-    yield "aof_enabled", int(node.option("appendonly") == "yes")
-    yield "aof_last_rewrite_time_sec", -1
-    yield "aof_current_rewrite_time_sec", -1
-    yield "aof_last_bgrewrite_status", "ok"
+    # Each snapshot shortens the log, as a rewrite of an AOF does.
+    has_log = node.option("appendonly") == "yes"
+    yield "aof_enabled", int(has_log)
+    yield "aof_rewrite_in_progress", int(has_log and snapshots.began_ms > 0)
+    yield "aof_rewrites", snapshots.taken if has_log else 0
+    yield "aof_last_rewrite_time_sec", round(snapshots.seconds) if has_log else -1
+    yield "aof_current_rewrite_time_sec", round(running_s) if has_log else -1
+    yield "aof_last_bgrewrite_status", "err" if has_log and snapshots.error else "ok"
     yield "aof_last_write_status", "err" if node.count("log_error") else "ok"
     yield "aof_current_size", node.count("log_bytes")
     yield "aof_pending_bio_fsync", int(node.count("log_unflushed_bytes") > 0)

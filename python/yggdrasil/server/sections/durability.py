@@ -20,7 +20,8 @@ class Durability(Section):
             help="The promise behind the reply to a write. none: nothing is kept on disk. fast: the change survives "
             "any end of the node's processes, and a power cut after the next flush. sync: it survives everything, "
             "without a system call where dir lies in persistent memory (a DAX mount). strong waits for replicas, and "
-            "cannot be used before there are any. auto: fast where dir is given, otherwise none.",
+            "cannot be used before there are any. A connection may ask for more or less by CLIENT ACK. auto: fast "
+            "where dir is given, otherwise none.",
             engine=True,
         ),
     ] = "auto"
@@ -28,7 +29,8 @@ class Durability(Section):
         Namespaces,
         Option(
             help="Other promises for keys with a prefix, the longest of which counts; NAMESPACE SET changes them, and "
-            "they are kept in dir. fast+ and sync+: a connection may ask for less by CLIENT ACK. In the file each can "
+            "from then on namespaces.txt in dir counts instead of what is configured. fast+ and sync+: a connection "
+            "may ask for less by CLIENT ACK. In the file each can "
             'be a table: [[namespace]] with prefix = "...", ack = "...", lower = true.',
             runtime=True,
             engine=True,

@@ -1,5 +1,7 @@
 """Objects in S3, Google Cloud Storage and Azure, by obstore."""
 
+import contextlib
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,32 +18,48 @@ class Objects:
         self._obstore = obstore
         self._store = store
 
+    @contextlib.contextmanager
+    def _errors_in_a_line(self) -> Iterator[None]:
+        """Errors of obstore, without the pages that describe their insides; FileNotFoundError stays."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except self._obstore.exceptions.BaseError as error:
+            raise OSError(_line_of(error)) from None
+
     def get(self, name: str, limit: int) -> bytes | None:
         """A whole object; None for one that is longer than `limit`, FileNotFoundError where there is none."""
-        result = self._obstore.get(self._store, name)
-        if result.meta["size"] > limit:
-            return None
-        return bytes(result.bytes())
+        with self._errors_in_a_line():
+            result = self._obstore.get(self._store, name)
+            if result.meta["size"] > limit:
+                return None
+            return bytes(result.bytes())
 
     def put(self, name: str, data: bytes) -> None:
         """Writes an object: it is there whole or not at all."""
-        self._obstore.put(self._store, name, data, use_multipart=False)
+        with self._errors_in_a_line():
+            self._obstore.put(self._store, name, data, use_multipart=False)
 
     def list(self, part: str) -> list[tuple[str, int, float]]:
         """Name, bytes and age in seconds of each object below a part, in the order of the names."""
         now = datetime.now(UTC)
-        return sorted(
-            (meta["path"], meta["size"], max((now - meta["last_modified"]).total_seconds(), 0.0))
-            for batch in self._obstore.list(self._store, prefix=part)
-            for meta in batch
-        )
+        with self._errors_in_a_line():
+            return sorted(
+                (meta["path"], meta["size"], max((now - meta["last_modified"]).total_seconds(), 0.0))
+                for batch in self._obstore.list(self._store, prefix=part)
+                for meta in batch
+            )
 
     def remove(self, name: str) -> None:
         """Removes an object if it is there."""
-        try:
+        with contextlib.suppress(FileNotFoundError), self._errors_in_a_line():
             self._obstore.delete(self._store, name)
-        except FileNotFoundError:
-            return
+
+
+def _line_of(error: Exception) -> str:
+    """What an error of obstore says, in one line."""
+    return " ".join(str(error).partition("\n\nDebug source:")[0].split())
 
 
 def open_objects(url: str) -> Objects:
@@ -60,5 +78,5 @@ def open_objects(url: str) -> Objects:
             retry_config={"max_retries": _RETRIES, "retry_timeout": _TIMEOUT},
         )
     except (obstore.exceptions.BaseError, ValueError) as error:
-        raise ConfigError(f"{url} cannot be opened: {error}") from None
+        raise ConfigError(f"{url} cannot be opened: {_line_of(error)}") from None
     return Objects(obstore, store)

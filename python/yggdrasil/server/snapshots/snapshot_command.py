@@ -1,5 +1,6 @@
 """The command `yggdrasil snapshot`: snapshots of nodes that do not run."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,10 @@ from yggdrasil.server.snapshots.places import folder_of, open_place
 
 _EXIT_DAMAGE = 1
 _LATEST = -1
+_SECONDS_MAX = 253402300799
+"""The end of the year 9999."""
+_MOMENTS_MS = 5_000
+"""Moments are archived more often than this while a node runs."""
 
 
 class _Time(click.ParamType[int]):
@@ -31,14 +36,20 @@ class _Time(click.ParamType[int]):
         if value == "latest":
             return _LATEST
         try:
-            return int(float(value) * 1000)
-        except ValueError:
-            pass
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
+            seconds = _seconds(str(value))
+        except (ValueError, OverflowError):
             self.fail(f"{value!r} is no time; write Unix seconds, 2026-11-28T18:30:00 or latest", param, ctx)
-        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+        if not 0 <= seconds <= _SECONDS_MAX:
+            self.fail(f"{value!r} is no time between the years 1970 and 9999", param, ctx)
+        return int(seconds * 1000)
+
+
+def _seconds(text: str) -> float:
+    """The Unix time that is written in one of its ways; ValueError where it is none."""
+    with contextlib.suppress(ValueError):
+        return float(text)
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 class _Change(click.ParamType[tuple[int, int]]):
@@ -178,6 +189,10 @@ def restore(
     click.echo(told)
 
 
+def _date(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S.%f} UTC"
+
+
 def _restore_snapshot(store: SnapshotStore, directory: Path, wanted: str | None) -> str:
     copied = json.loads(store.copy_to(open_place(str(folder_of(directory))), wanted))
     adopt_history(directory, copied["node"])
@@ -216,6 +231,15 @@ def _restore_until(
     row = restored["snapshot"]
     begin = f"snapshot {row['id']}" if row else "the first change"
     moment = restored["moment"]
-    when = "" if moment is None else f", as of {datetime.fromtimestamp(moment / 1000, UTC):%Y-%m-%d %H:%M:%S.%f} UTC"
+    when = "" if moment is None else f", as of {_date(moment)}"
+    if moment is not None and time_ms is not None and time_ms - moment > _MOMENTS_MS:
+        click.echo(f"yggdrasil: no later moment is archived before {_date(time_ms)} than {_date(moment)}", err=True)
+    for shard, (number, wanted) in enumerate(zip(numbers, restored["missing"], strict=True)):
+        if wanted is not None:
+            click.echo(
+                f"yggdrasil: the archived log of shard {shard} ends with change {number}, before {wanted}; changes of "
+                "keys that no log keeps have numbers, too",
+                err=True,
+            )
     ends = ", ".join(f"{shard}:{number}" for shard, number in enumerate(numbers))
     return f"restored from {begin} up to changes {ends}{when}; {readable_size(restored['log_bytes'])} of logs"
