@@ -699,7 +699,7 @@ class Worker:
         """Forgets such a process, which holds nothing any more."""
 
     def drain(self) -> Future[None]:
-        """Finishes what is under way, then closes all connections; waits end as if their time was over.
+        """Finishes what is under way, then closes all connections; those of clients that wait for a change at once.
 
         The listeners are to be closed before.
         """

@@ -373,21 +373,27 @@ impl Worker {
             .map(drop)
     }
 
-    fn finish_drain(&self, py: Python<'_>) -> PyResult<()> {
-        if self.drained.borrow().is_none() {
-            return Ok(());
-        }
-        // Who waits might wait for ever. Again each time: a client may have asked for the next one meanwhile.
-        self.engine.borrow_mut().unblock_all();
-        self.settle(py)?;
-        if !self.engine.borrow().is_drained() {
-            return Ok(());
-        }
-        for at in self.engine.borrow().open_sessions() {
+    fn close_all(&self, py: Python<'_>, sessions: Vec<SessionRef>) -> PyResult<()> {
+        for at in sessions {
             if let Some(connection) = self.connection_of(py, at) {
                 connection.get().close(py)?;
             }
         }
+        Ok(())
+    }
+
+    fn finish_drain(&self, py: Python<'_>) -> PyResult<()> {
+        if self.drained.borrow().is_none() {
+            return Ok(());
+        }
+        // Who waits might wait for ever. Looked at each time: a client may have begun to wait meanwhile.
+        let waiting = self.engine.borrow().waiting_sessions();
+        self.close_all(py, waiting)?;
+        if !self.engine.borrow().is_drained() {
+            return Ok(());
+        }
+        let all = self.engine.borrow().open_sessions();
+        self.close_all(py, all)?;
         match self.drained.borrow_mut().take() {
             Some(future) => future
                 .bind(py)
@@ -716,8 +722,8 @@ impl Worker {
         Ok(future)
     }
 
-    /// Finishes what is under way, then closes all connections; waits end as if their time was over. The listeners are
-    /// to be closed before.
+    /// Finishes what is under way, then closes all connections; those of clients that wait for a change at once. The
+    /// listeners are to be closed before.
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let future = self.event_loop(py)?.call_method0("create_future")?;
         *self.drained.borrow_mut() = Some(future.clone().unbind());

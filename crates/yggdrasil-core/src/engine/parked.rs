@@ -10,7 +10,7 @@ use super::Engine;
 use super::durability::AckChoice;
 use super::job::{Job, Lends, MaySteps};
 use super::links::Envelope;
-use super::pending::Waiter;
+use super::pending::{SessionRef, Waiter};
 use super::remote::Message;
 use super::spread::SpreadId;
 use super::tracking::Origin;
@@ -567,29 +567,21 @@ impl Engine {
         } else {
             Ending::Timeout
         };
-        self.end_wait(blocked, ending);
-        self.settle();
-        true
-    }
-
-    /// Lets all clients go on that wait for a change, as if their time was over: the node stops. Who waits at another
-    /// shard is told so by its owner, which may have just given it something.
-    pub fn unblock_all(&mut self) {
-        let sessions = self.sessions.iter();
-        let blocked: Vec<_> = sessions
-            .filter_map(|(_, session)| session.blocked)
-            .collect();
-        for blocked in blocked {
-            self.end_wait(blocked, Ending::Timeout);
-        }
-        self.settle();
-    }
-
-    fn end_wait(&mut self, blocked: Blocked, ending: Ending) {
         match blocked {
             Blocked::Here(token) => self.end_parked(token, ending),
             Blocked::There { shard, ticket } => self.send_cancel(shard, ticket, 0, ending),
             Blocked::Spread(spread) => self.end_spread_by(spread, ending),
         }
+        self.settle();
+        true
+    }
+
+    /// Sessions that wait for a change, and have been sent all that was due before.
+    #[must_use]
+    pub fn waiting_sessions(&self) -> Vec<SessionRef> {
+        let sessions = self.sessions.iter().map(|(_, session)| session);
+        let waiting =
+            sessions.filter(|session| session.blocked.is_some() && session.output.is_empty());
+        waiting.map(|session| session.at).collect()
     }
 }

@@ -59,8 +59,8 @@ class Node(Section):
     shutdown_timeout: Annotated[
         Count,
         Option(
-            help="How long a stopping node waits for requests under way before it closes connections. Who waits "
-            "for keys to change, as BLPOP does, is answered at once as if its time was over.",
+            help="How long a stopping node waits for requests under way before it closes connections. Those "
+            "of clients that wait for keys to change, as BLPOP does, are closed at once.",
             unit="seconds",
             redis=True,
             runtime=True,
