@@ -59,6 +59,7 @@ def test_clients_that_wait_for_keys_do_not_hold_up_the_end() -> None:
         for wire, _ in wires:
             with pytest.raises(ConnectionEndedError):
                 wire.read()
+            wire.close()
 
 
 def test_the_second_signal_ends_it_at_once() -> None:
