@@ -1,5 +1,6 @@
 """The cache never raises, never hangs, counts truthfully, and fills the local layer from the shared one."""
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -288,3 +289,17 @@ def test_a_record_that_was_cut_by_a_kill_is_read_up_to_there(tmp_path: Path) -> 
     (run,) = read(tmp_path)
     assert run.start["program"] == "train.py"
     assert [event["outcome"] for event in run.of("get")] == ["miss"]
+
+
+@pytest.mark.parametrize("store_url", ["s3"], indirect=True)
+def test_a_shared_store_is_reached_by_the_settings_of_the_core(
+    store_url: str, core_settings: CoreSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MITHRIL_CORE_S3_ENDPOINT", core_settings.s3_endpoint)
+    monkeypatch.setenv("MITHRIL_CORE_S3_ALLOW_HTTP", "true")
+    for machine, found in (("one", False), ("other", True)):
+        settings = CacheSettings(root=tmp_path / machine, url=store_url, timeout_s=10)
+        with contextlib.closing(ArtifactCache(settings)) as cache:
+            assert (cache.get(KEY) is not None) == found
+            cache.put(MADE)
+            assert cache.flush()

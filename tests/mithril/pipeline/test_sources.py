@@ -65,12 +65,14 @@ def test_json_lines_of_a_folder_in_the_order_of_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("store_url", ["file", "s3", "ygg1"], indirect=True)
 def test_files_of_any_store(store: Store, core_settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    if core_settings.s3_endpoint:
-        monkeypatch.setattr("mithril.core.store.CoreSettings", lambda: core_settings)
+    monkeypatch.setenv("MITHRIL_CORE_S3_ENDPOINT", core_settings.s3_endpoint)
+    monkeypatch.setenv("MITHRIL_CORE_S3_ALLOW_HTTP", str(core_settings.s3_allow_http))
     store.put("data/one.jsonl", b'{"x": 1}\n{"x": 2}\n')
     found = Pipeline(JsonlSource(f"{store.url}/data", chunk_bytes=9))
     assert [row["x"] for row in found] == [1, 2]
     assert [row["x"] for row in Pipeline(JsonlSource(f"{store.url}/data/one.jsonl"))] == [1, 2]
+    found.run(JsonlSink(f"{store.url}/data/two.jsonl"))
+    assert store.get("data/two.jsonl") == b'{"x": 1}\n{"x": 2}\n'
 
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from mithril.cache.settings import CacheSettings
-from mithril.core.config import CoreSettings
+from mithril.core.config import CoreSettings, load
 from mithril.core.errors import (
     DamagedError,
     ExistsError,
@@ -152,9 +152,9 @@ class SharedArtifacts:
 
     def _opened(self) -> Store:
         if self._store is None:
-            core = CoreSettings(
-                timeout_s=self._settings.timeout_s, connect_timeout_s=self._settings.timeout_s, retries=0
-            )
+            timeout_s = self._settings.timeout_s
+            limits = {"timeout_s": timeout_s, "connect_timeout_s": timeout_s, "retries": 0}
+            core = load(CoreSettings, limits).settings
             self._store = Store.open(self._settings.url, core)
         return self._store
 

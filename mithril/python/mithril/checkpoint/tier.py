@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from mithril.checkpoint import manifest as manifests
 from mithril.checkpoint import steps
-from mithril.core.config import CoreSettings
+from mithril.core.config import CoreSettings, load
 from mithril.core.content import ContentStore
 from mithril.core.errors import ExistsError, NotFoundError, StoreError, UnavailableError
 from mithril.core.store import Condition, Data, ObjectInfo, SpooledWriter, Store, Writer
@@ -49,7 +49,8 @@ class Tier(Store):
         drain: bool = True,
         settings: CoreSettings | None = None,
     ) -> None:
-        super().__init__(durable, settings or CoreSettings())
+        settings = settings or load(CoreSettings).settings
+        super().__init__(durable, settings)
         self.fast = Store.open(fast, settings)
         self.durable = Store.open(durable, settings)
         self._ttl_s = ttl_s

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import IO, ClassVar, ParamSpec, Self, TypeVar
 from urllib.parse import urlsplit
 
-from mithril.core.config import CoreSettings
+from mithril.core.config import CoreSettings, load
 from mithril.core.errors import ConfigError, KeyNameError, NotFoundError
 
 P = ParamSpec("P")
@@ -149,10 +149,13 @@ class Store(abc.ABC):
 
     @staticmethod
     def open(url: str, settings: CoreSettings | None = None) -> "Store":
-        """The store at a URL: file, memory, s3, gs, az, ygg, redis or rediss; a path without a scheme is a folder."""
+        """The store at a URL: file, memory, s3, gs, az, ygg, redis or rediss; a path without a scheme is a folder.
+
+        Without settings, those of the section [core].
+        """
         module, name = _BACKENDS[scheme_of(url)]
         backend: type[Store] = getattr(importlib.import_module(module), name)
-        return backend(url, settings or CoreSettings())
+        return backend(url, settings or load(CoreSettings).settings)
 
     # What a caller uses.
 
