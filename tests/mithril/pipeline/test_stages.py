@@ -237,6 +237,27 @@ def test_a_run_that_is_left_early_stops_its_threads() -> None:
         assert not thread.is_alive()
 
 
+def test_an_iteration_that_another_one_overtakes_does_not_seem_complete() -> None:
+    pipeline = Pipeline(range(1000))
+    state = pipeline.state_dict()
+    first = iter(pipeline)
+    next(first)
+    assert len(list(pipeline)) == 1000
+    with pytest.raises(PipelineError, match="a pipeline has one iteration at a time"):
+        list(first)
+    second = iter(pipeline)
+    next(second)
+    pipeline.load_state_dict(state)
+    with pytest.raises(PipelineError, match="ended early"):
+        next(second)
+
+
+def test_a_closed_iteration_gives_nothing_more() -> None:
+    with iter(Pipeline(range(1000))) as run:
+        assert next(run) == 0
+    assert list(run) == []
+
+
 def test_a_sink_gets_all_and_an_error_aborts_it() -> None:
     class Recorder(Sink):
         def __init__(self) -> None:

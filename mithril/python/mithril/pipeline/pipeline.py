@@ -175,7 +175,7 @@ class Pipeline(Iterable[Any]):
     def __iter__(self) -> Run:
         """The elements of an epoch, from its beginning or from where `load_state_dict` said."""
         if self._run is not None:
-            self._run.close()
+            self._run.overtake()
         start, self._start = self._start, None
         if start is None:
             start = State(self._epoch, 0, 0, None)
@@ -275,7 +275,7 @@ class Pipeline(Iterable[Any]):
         self._start = State.from_dict(state, self._options.seed, self._shape(), self._world(), self._elastic())
         self._epoch = self._start.epoch
         if self._run is not None:
-            self._run.close()
+            self._run.overtake()
             self._run = None
 
     def _shape(self) -> str:

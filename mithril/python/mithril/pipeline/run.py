@@ -7,6 +7,7 @@ from typing import Any, Self
 from mithril.pipeline import metrics
 from mithril.pipeline.chunk import WAIT, Chunk, Pulled, Token
 from mithril.pipeline.driver import Driver
+from mithril.pipeline.errors import PipelineError
 from mithril.pipeline.holds import Hold, size_of
 from mithril.pipeline.stages import Sink
 from mithril.pipeline.state import State
@@ -22,6 +23,7 @@ class Run(Iterator[Any]):
 
     def __init__(self, driver: Driver, start: State, on_end: Callable[[], None], on_close: Callable[[], None]) -> None:
         self._closed = False
+        self._overtaken = False
         self._driver = driver
         self._start = start
         self._on_end = on_end
@@ -78,7 +80,7 @@ class Run(Iterator[Any]):
     def __next__(self) -> Any:
         """The next element; memory of the one before counts until then."""
         self._release()
-        while True:
+        while not self._closed:
             chunk = self._chunk
             if chunk is not None and self._at < len(chunk.items):
                 item = chunk.items[self._at]
@@ -93,12 +95,13 @@ class Run(Iterator[Any]):
                 return value
             following = self._take()
             if following is None:
-                self._finish()
-                raise StopIteration
+                break
             self._chunk, self._at = following, 0
             self._skipped += following.skipped
             metrics.SKIPPED.inc(following.skipped)
             metrics.MEMORY_BYTES.set(self._driver.budget.used)
+        self._finish()
+        raise StopIteration
 
     def deliver(self, sink: Sink, note: Callable[[int], None]) -> None:
         """Gives all elements to a sink; what it holds of them counts. `note` is told the size of each."""
@@ -132,6 +135,11 @@ class Run(Iterator[Any]):
         """Ends a run of which nothing more comes, and raises the error that ended it."""
         closed = self._closed
         self.close()
+        if self._overtaken:
+            raise PipelineError(
+                "this iteration ended early, as the pipeline began another one or loaded a state; a pipeline has one "
+                "iteration at a time, so make a second pipeline for a second one"
+            )
         if self._driver.error is not None:
             raise self._driver.error
         if not closed:
@@ -181,6 +189,11 @@ class Run(Iterator[Any]):
         if not self._closed:
             self._stop()
             self._on_close()
+
+    def overtake(self) -> None:
+        """Stops the threads for another run; asking this one for more is an error then, if it has not ended."""
+        self._overtaken = not self._closed
+        self.close()
 
     def _stop(self) -> None:
         self._closed = True
