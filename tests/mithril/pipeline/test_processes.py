@@ -107,6 +107,66 @@ def test_what_cannot_be_sent_is_said() -> None:
         list(Pipeline([(number for number in range(2))]).map(list, processes=True))
 
 
+def test_a_result_that_cannot_be_sent_is_named() -> None:
+    def open_some(number: int) -> Any:
+        return Path(os.devnull).open("rb") if number == 5 else number
+
+    with pytest.raises(
+        TransformError, match="number 5, sample 0: open_some raised TypeError: a result of type"
+    ) as raised:
+        list(Pipeline(list(range(10))).map(open_some, processes=True, workers=1))
+    assert "use threads" in str(raised.value)
+
+
+def test_a_process_that_exits_or_is_killed_says_how() -> None:
+    with pytest.raises(TransformError, match="its process ended with status 4, 3 times"):
+        list(Pipeline([0]).map(lambda _: sys.exit(4), processes=True, workers=1))
+    with pytest.raises(TransformError, match="its process was killed by SIGKILL, 3 times"):
+        list(Pipeline([0]).map(lambda _: os.kill(os.getpid(), signal.SIGKILL), processes=True, workers=1))
+
+
+SCRIPT = """
+from dataclasses import dataclass
+import numpy as np
+from mithril.pipeline import Pipeline, TransformError
+
+@dataclass
+class Document:
+    text: str
+    tokens: object
+
+class TooLongError(Exception):
+    pass
+
+def read(text):
+    return Document(text, np.arange(100_000))
+
+def longer(document):
+    if len(document.text) > 2:
+        raise TooLongError(document.text)
+    return Document(document.text * 2, document.tokens)
+
+def run(texts):
+    return list(Pipeline(texts).map(read).map(longer, processes=True, workers=1))
+
+found = run(["a", "bc"])
+assert [(type(document), document.text) for document in found] == [(Document, "aa"), (Document, "bcbc")]
+assert all((document.tokens == np.arange(100_000)).all() for document in found)
+try:
+    run(["def"])
+except TransformError as error:
+    assert type(error.__cause__) is TooLongError, repr(error.__cause__)
+    assert "longer raised TooLongError: def" in str(error)
+    print("done")
+"""
+
+
+def test_classes_of_a_script_go_to_processes_and_back(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    ran = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, check=False)
+    assert (ran.stdout, ran.stderr) == ("done\n", "")
+
+
 def test_segments_are_used_again_and_given_back() -> None:
     ours, theirs = pair()
     left, right = Mailbox(ours), Mailbox(theirs)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from mithril.pipeline.chunk import Item
 from mithril.pipeline.errors import TransformError
 from mithril.pipeline.functions import Function, apply, memory_usage
+from mithril.pipeline.pickling import pickled
 from mithril.pipeline.shared_memory import Mailbox
 
 _PR_SET_PDEATHSIG = 1
@@ -34,7 +35,8 @@ class Failure:
             cause = RuntimeError(str(error))
         trace = "".join(traceback.format_exception(cause))
         try:
-            pickle.loads(pickle.dumps(cause))  # noqa: S301 (what was pickled here)
+            stream, buffers = pickled(cause)
+            pickle.loads(stream, buffers=buffers)  # noqa: S301 (what was pickled here)
         except Exception:  # noqa: BLE001 (any class of errors can refuse to be pickled)
             cause = RuntimeError(f"{type(cause).__name__}: {cause}")
         cause.add_note(f"In a worker process:\n{trace}")
@@ -74,4 +76,27 @@ def _serve(mailbox: Mailbox, functions: list[Function]) -> None:
         return
     del samples
     parts = [(result.value, result.place, result.row) for result in results]
-    mailbox.send((parts, skipped, memory_usage(functions)))
+    try:
+        mailbox.send((parts, skipped, memory_usage(functions)))
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 (any class of values can refuse to be pickled)
+        mailbox.send(Failure.of(_not_sent(functions, results, error)))
+
+
+def _not_sent(functions: list[Function], results: list[Item], error: Exception) -> TransformError:
+    """The error that names the first result which cannot be pickled."""
+    found = results[0]
+    for found in results:
+        try:
+            pickled(found.value)
+        except Exception as cause:  # noqa: BLE001 (as above)
+            error = cause
+            break
+    told = TypeError(
+        f"a result of type {type(found.value).__name__} cannot be sent from a process: {error}; use threads"
+    )
+    names = " > ".join(function.name for function in functions)
+    failed = TransformError(names, found.place, found.row, told)
+    failed.__cause__ = told
+    return failed

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -20,6 +20,8 @@ from mithril.pipeline.shared_memory import Mailbox, pair
 
 # Processes that may die of the same samples before that is an error.
 _ATTEMPTS = 3
+# A process that has closed its connection is about to end.
+_LAST_S = 5.0
 
 
 @dataclass(slots=True)
@@ -27,9 +29,11 @@ class _Process:
     process: "subprocess.Popen[bytes]"
     mailbox: Mailbox
 
-    def end(self) -> int:
-        """Ends the process, and gives its status."""
+    def end(self, wait_s: float = 0) -> int:
+        """Ends the process, if it has not ended by itself in that time, and gives its status."""
         self.mailbox.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.process.wait(wait_s)
         self.process.kill()
         return self.process.wait()
 
@@ -55,7 +59,7 @@ class Processes:
             try:
                 answer = self._asked(parts)
             except (EOFError, BrokenPipeError, ConnectionError):
-                status = self._of_thread().end()
+                status = self._of_thread().end(_LAST_S)
                 self._local.found = None
                 metrics.PROCESSES_REPLACED.inc()
                 continue
@@ -63,7 +67,8 @@ class Processes:
                 raise answer.error()
             results, skipped, self._local.usage = answer
             return [Item(*result) for result in results], skipped
-        died = RuntimeError(f"its process ended with status {status}, {_ATTEMPTS} times")
+        how = f"ended with status {status}" if status >= 0 else f"was killed by {signal.Signals(-status).name}"
+        died = RuntimeError(f"its process {how}, {_ATTEMPTS} times")
         raise TransformError(self._name, samples[0].place, samples[0].row, died)
 
     def memory_usage(self) -> int:
@@ -81,7 +86,9 @@ class Processes:
         mailbox = self._of_thread().mailbox
         try:
             mailbox.send(parts)
-        except (pickle.PicklingError, TypeError, AttributeError) as error:
+        except OSError:
+            raise
+        except Exception as error:
             raise PipelineError(f"{parts[0][1]}: a sample cannot be sent to a process: {error}; use threads") from error
         return mailbox.receive()
 

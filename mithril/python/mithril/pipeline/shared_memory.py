@@ -13,12 +13,14 @@ import pickle
 import socket
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mithril.pipeline.pickling import pickled
 
 _SEGMENT_MIN = 64 << 10
 _ALIGNMENT = 64
@@ -127,10 +129,9 @@ class Mailbox:
         """The first and the last address of the segments of the other end."""
         self._freed: list[int] = []
 
-    def send(self, value: Any, dumps: Callable[..., bytes] = pickle.dumps) -> None:
+    def send(self, value: Any) -> None:
         """Sends an object. Arrays are copied once, or not at all where they lie in a segment of the other end."""
-        buffers: list[pickle.PickleBuffer] = []
-        stream = dumps(value, protocol=5, buffer_callback=buffers.append)
+        stream, buffers = pickled(value)
         contents = [memoryview(stream), *(buffer.raw() for buffer in buffers)]
         parts, end = [], 0
         for content in contents:
