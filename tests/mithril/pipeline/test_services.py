@@ -13,6 +13,7 @@ import redis
 from tests.node import Node
 from tests.wire import eventually
 
+from mithril.core.errors import ChangedError, NotFoundError, StoreError
 from mithril.core.store import Store
 from mithril.pipeline import (
     ChannelSource,
@@ -89,6 +90,23 @@ def test_long_values_come_in_pieces(url: str, client: "redis.Redis", scheme: str
         pieces = list(Pipeline(source))
         assert b"".join(piece["data"] for piece in pieces) == value
         assert [piece["offset"] for piece in pieces] == list(range(0, len(value), 1000))
+
+
+def test_values_that_are_missing_or_change_are_named(url: str, client: "redis.Redis") -> None:
+    for address in (url, url.replace("ygg:", "redis:")):
+        with pytest.raises((NotFoundError, SourceError), match="none: there is no such key"):
+            list(Pipeline(ValueSource(address, "none")))
+    client.rpush(prefix(url) + "list", "x")
+    with pytest.raises(StoreError, match="list: WRONGTYPE"):
+        list(Pipeline(ValueSource(url, "list")))
+    with pytest.raises(StoreError, match="list: WRONGTYPE"):
+        list(Pipeline(StreamSource(url, "list")))
+    client.set(prefix(url) + "long", b"x" * 10_000_000)
+    run = iter(Pipeline(ValueSource(url, "long", chunk_bytes=100_000), memory_bytes=300_000, prefetch=1))
+    next(run)
+    client.set(prefix(url) + "long", b"y" * 10_000_000)
+    with pytest.raises(ChangedError, match="long: the value has changed while it was read"):
+        list(run)
 
 
 def test_messages_of_channels_come_as_they_are_published(url: str, client: "redis.Redis") -> None:

@@ -63,6 +63,7 @@ class RedisStore(Store):
             retry=_retry(settings.retries),
         )
         self._exceptions = importlib.import_module("redis.exceptions")
+        self._errors_of_values = _errors_of_values() if self._streams else ()
         self._near = _nearby(url, self._client)
 
     @property
@@ -238,6 +239,10 @@ class RedisStore(Store):
             yield
         except self._exceptions.RedisError as error:
             raise self._mapped(error, self.url_of(key)) from error
+        except self._errors_of_values as error:
+            if isinstance(error, LookupError):
+                raise NotFoundError("there is no such key", self.url_of(key)) from error
+            raise ChangedError("the value has changed while it was read; start again", self.url_of(key)) from error
         except OSError as error:
             raise UnavailableError(str(error), self.url_of(key)) from error
 
@@ -271,6 +276,13 @@ def _client_class(scheme: str) -> Any:
         return importlib.import_module("redis").Redis
     except ImportError:
         raise MissingExtraError(f"{scheme}://", "redis", "redis") from None
+
+
+def _errors_of_values() -> tuple[type[Exception], ...]:
+    """The errors of Yggdrasil's client about values that it streams: they are no errors of redis-py."""
+    from yggdrasil.client.errors import MissingKeyError, StaleValueError  # noqa: PLC0415
+
+    return MissingKeyError, StaleValueError
 
 
 def _nearby(url: str, client: Any) -> Any:

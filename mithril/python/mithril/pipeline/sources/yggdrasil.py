@@ -98,7 +98,7 @@ class ValueSource(Source):
     def _read(self) -> Iterator[dict[str, Any]]:
         for key in self._keys:
             self._at, offset = f"{self._store.prefix}{key}", 0
-            with self._store.errors(""):
+            with self._store.errors(key):
                 for data in self._parts(self._at):
                     yield {"key": key, "offset": offset, "data": data}
                     offset += len(data)
@@ -108,7 +108,10 @@ class ValueSource(Source):
         if hasattr(client, "stream"):
             yield from client.stream(name, chunk_size=self._chunk_bytes)
             return
-        for start in range(0, client.strlen(name), self._chunk_bytes):
+        size = client.strlen(name)
+        if not size and not client.exists(name):
+            raise SourceError(f"{self.place()}: there is no such key")
+        for start in range(0, size, self._chunk_bytes):
             yield client.getrange(name, start, start + self._chunk_bytes - 1)
 
 
@@ -117,6 +120,7 @@ class StreamSource(Source):
 
     def __init__(self, url: str, stream: str, *, first: str = "-", last: str = "+") -> None:
         self._store = connected(url)
+        self._key = stream
         self._stream = f"{self._store.prefix}{stream}"
         self._first, self._last = first, last
         self._next = first
@@ -127,7 +131,7 @@ class StreamSource(Source):
 
     def next_batch(self) -> Sequence[dict[str, Any]] | None:
         """The next entries."""
-        with self._store.errors(""):
+        with self._store.errors(self._key):
             entries = self._store.client.xrange(self._stream, self._next, self._last, count=_PAGE)
         if not entries:
             return None
