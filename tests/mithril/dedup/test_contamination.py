@@ -47,6 +47,11 @@ def test_a_clean_document_that_is_like_a_contaminated_one_is_kept(evaluation: st
     assert "1 documents overlap evaluation data" in report.summary()
 
 
+def test_evaluation_data_in_other_units_is_refused(evaluation: str) -> None:
+    with pytest.raises(InputError, match=r"test\.jsonl: column 'question' holds texts; set shingle_unit to words"):
+        kept([[1, 2, 3] * 9], evaluation, shingle_unit="tokens")
+
+
 def test_the_column_of_the_evaluation_is_said_where_it_is_wrong(evaluation: str) -> None:
     with pytest.raises(InputError, match="no document has a text in 'text'"):
         deduplicate_table(pa.table({"text": ["x"]}), against=evaluation)

@@ -16,7 +16,7 @@ from mithril.core.config import CoreSettings
 from mithril.core.errors import ConfigError, ExistsError, InputError, MithrilError, NotFoundError
 from mithril.core.progress import Step
 from mithril.core.store import Store
-from mithril.dedup import deduplicate, deduplicate_table
+from mithril.dedup import deduplicate, deduplicate_table, rethreshold
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "jsonl": bytes,
@@ -177,6 +177,16 @@ def test_a_dry_run_writes_nothing_and_reports_the_same(tmp_path: Path, table: pa
     assert (dry.kept, dry.cluster_sizes, dry.largest) == (real.kept, real.cluster_sizes, real.largest)
 
 
+def test_inputs_outputs_and_work_may_be_paths(tmp_path: Path, table: pa.Table) -> None:
+    pq.write_table(table, tmp_path / "in.parquet")
+    whole = deduplicate(tmp_path / "in.parquet", tmp_path / "out", work=tmp_path / "work", keep_work=True)
+    again = rethreshold(tmp_path / "work", tmp_path / "again", threshold=0.9)
+    listed = deduplicate([tmp_path / "in.parquet"], dry_run=True)
+    assert (listed.kept, again.documents) == (whole.kept, whole.documents)
+    assert (tmp_path / "out" / "in.parquet").exists()
+    assert (tmp_path / "again" / "in.parquet").exists()
+
+
 def test_progress_counts_the_text_of_both_passes(tmp_path: Path, table: pa.Table) -> None:
     pq.write_table(table, tmp_path / "in.parquet")
     steps: list[Step] = []
@@ -271,8 +281,9 @@ def test_memory_that_is_too_little_is_refused(tmp_path: Path) -> None:
     ("inputs", "message"),
     [
         ([], "there is no input"),
-        (["{}/empty"], "has no file that ends in .parquet"),
+        (["{}/empty"], "this is no file that ends in .parquet, .*, and no folder that has one"),
         (["{}/one/a.jsonl", "{}/two/a.jsonl"], "would have one name"),
+        (["{}/one/a.jsonl", "{}/one"], r"one/a\.jsonl is given twice"),
     ],
 )
 def test_inputs_that_cannot_be_used_are_refused(tmp_path: Path, inputs: list[str], message: str) -> None:

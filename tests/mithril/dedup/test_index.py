@@ -177,6 +177,35 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert json.loads(stats.output)["documents"] == 3
 
 
+def test_texts_of_any_arrow_array_are_taken(tmp_path: Path) -> None:
+    texts = pa.array(["the first of two texts", "the second one"])
+    forms = (pa.chunked_array([texts[:1], texts[1:]]), texts.cast(pa.string_view()), texts.dictionary_encode())
+    with open_index(tmp_path / "index", **OPTIONS) as index:
+        index.add(texts)
+        for form in forms:
+            assert index.query(form).duplicate_of.tolist() == [0, 1]
+        with pytest.raises(InputError, match="a pyarrow array, not of list"):
+            index.query(["the second one"])
+        with pytest.raises(InputError, match="holds int64; a column of strings"):
+            index.add(pa.array([1]))
+        with pytest.raises(InputError, match="holds lists; set shingle_unit to tokens"):
+            index.add(pa.array([[1, 2]]))
+        assert index.statistics().documents == 2
+    with pytest.raises(InputError, match="this index is closed; open it again"):
+        index.add(texts)
+
+
+def test_files_of_tokens_are_for_an_index_of_tokens(tmp_path: Path) -> None:
+    tokens = [[number, 1, 2, 3] * 9 for number in range(3)]
+    pq.write_table(pa.table({"text": tokens}), tmp_path / "a.parquet")
+    with open_index(tmp_path / "words", **OPTIONS) as index, pytest.raises(InputError, match="holds lists"):
+        add_files(index, tmp_path / "a.parquet")
+    with open_index(tmp_path / "tokens", shingle_unit="tokens", **OPTIONS) as index:
+        assert add_files(index, tmp_path / "a.parquet", tmp_path / "out").duplicates == 0
+        assert list(index.query(pa.array(tokens)).duplicate_of) == [0, 1, 2]
+    assert pq.read_table(tmp_path / "out" / "a.parquet")["text"].to_pylist() == tokens
+
+
 def _filled(folder: Path) -> DocumentIndex:
     index = open_index(str(folder), **OPTIONS)
     index.add(pa.array(["some text of a few words here"]))

@@ -7,6 +7,7 @@ import io
 import tempfile
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import IO, ClassVar, ParamSpec, Self, TypeVar
 from urllib.parse import urlsplit
@@ -148,11 +149,12 @@ class Store(abc.ABC):
         self.settings = settings
 
     @staticmethod
-    def open(url: str, settings: CoreSettings | None = None) -> "Store":
+    def open(url: str | Path, settings: CoreSettings | None = None) -> "Store":
         """The store at a URL: file, memory, s3, gs, az, ygg, redis or rediss; a path without a scheme is a folder.
 
         Without settings, those of the section [core].
         """
+        url = str(url)
         module, name = _BACKENDS[scheme_of(url)]
         backend: type[Store] = getattr(importlib.import_module(module), name)
         return backend(url, settings or load(CoreSettings).settings)

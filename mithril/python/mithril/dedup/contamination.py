@@ -10,6 +10,7 @@ from mithril.dedup.chunks import Chunk
 from mithril.dedup.inputs import find
 from mithril.dedup.ordered import in_order
 from mithril.dedup.settings import DedupSettings
+from mithril.dedup.table import check_kind
 from mithril.dedup.texts import Place, joined, place_of
 
 
@@ -22,7 +23,8 @@ def ngrams_of_evaluation(settings: DedupSettings, core: CoreSettings) -> _kernel
     make = partial(_kernels.text_ngrams, settings.shingle_unit, settings.ngram_size, settings.folded)
     parts: list[bytes] = []
     for file in find(urls, core, settings.piece_bytes, named=False):
-        tasks = (partial(_made, make, read) for read in file.source.chunks(column, whole=False))
+        checked = partial(check_kind, where=file.url, column=column, tokens=settings.tokens)
+        tasks = (partial(_made, make, read, checked) for read in file.source.chunks(column, whole=False))
         found, present = [], False
         for grams, texts in in_order(tasks, settings.workers):
             found.append(grams)
@@ -33,6 +35,10 @@ def ngrams_of_evaluation(settings: DedupSettings, core: CoreSettings) -> _kernel
     return _kernels.NgramSet(settings.shingle_unit, settings.ngram_size, settings.folded, b"".join(parts))
 
 
-def _made(make: Callable[[Place], bytes], read: Callable[[], Chunk]) -> tuple[bytes, int]:
-    texts = joined(read().pieces)
+def _made(
+    make: Callable[[Place], bytes], read: Callable[[], Chunk], check: Callable[[Chunk], None]
+) -> tuple[bytes, int]:
+    chunk = read()
+    check(chunk)
+    texts = joined(chunk.pieces)
     return make(place_of(texts)), len(texts) - texts.null_count

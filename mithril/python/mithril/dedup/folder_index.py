@@ -15,7 +15,7 @@ from typing import IO, Self
 import numpy as np
 import numpy.typing as npt
 
-from mithril.core.errors import ConfigError, DamagedError, NotFoundError
+from mithril.core.errors import ConfigError, DamagedError, InputError, NotFoundError
 from mithril.dedup.checked_values import CheckedValues, Values, checksum, open_checked, write_checked
 from mithril.dedup.chunks import Integers
 from mithril.dedup.index import SKETCH_BYTES, Bytes, DocumentIndex, Entries, IndexShape, IndexStatistics
@@ -102,6 +102,7 @@ class FolderIndex(DocumentIndex):
         shape_text = _read(self._folder / _SHAPE, "shape")
         super().__init__(str(folder), IndexShape.from_json(shape_text, str(folder)))
         self._lock: IO[bytes] | None = None
+        self._closed = False
         self._segments = [self._opened(name) for name in self._names()]
         self._pending: list[_Segment] = []
 
@@ -113,6 +114,7 @@ class FolderIndex(DocumentIndex):
     def close(self) -> None:
         """Writes what was added."""
         self.flush()
+        self._closed = True
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -176,6 +178,8 @@ class FolderIndex(DocumentIndex):
         _replace(self._folder / _SHAPE, "shape", json.loads(shape.to_json()))
 
     def _become_writer(self) -> None:
+        if self._closed:
+            raise InputError(f"{self._folder}: this index is closed; open it again to add to it")
         if self._lock is not None:
             return
         lock = (self._folder / _LOCK).open("ab")

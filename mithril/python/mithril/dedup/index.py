@@ -3,11 +3,13 @@
 import abc
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from pydantic import Field, TypeAdapter
 
 from mithril import _kernels
@@ -16,7 +18,8 @@ from mithril.core.errors import ConfigError, InputError
 from mithril.dedup.chunks import Booleans, Integers
 from mithril.dedup.plan import choose
 from mithril.dedup.settings import DedupSettings
-from mithril.dedup.texts import place_of
+from mithril.dedup.table import check_kind, chunk_of
+from mithril.dedup.texts import joined, place_of
 
 Bytes = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint64]
@@ -45,9 +48,14 @@ class IndexShape:
     """The number of documents that it is made for; more are no error, and take more memory each."""
 
     @property
+    def tokens(self) -> bool:
+        """True where documents are lists of numbers of tokens."""
+        return self.shingle_unit == "tokens"
+
+    @property
     def folded(self) -> bool:
         """True where texts are compared in their folded form."""
-        return self.normalization == "folded" and self.shingle_unit != "tokens"
+        return self.normalization == "folded" and not self.tokens
 
     def to_json(self) -> bytes:
         """The shape as JSON."""
@@ -132,11 +140,11 @@ class DocumentIndex(abc.ABC):
 
     def add(self, texts: Any) -> Matches:
         """Adds the texts of a pyarrow array, and gives those that are like earlier ones, also of this array."""
-        return self.add_entries(self.entries(texts))
+        return self.add_entries(self.entries(self._joined(texts)))
 
     def query(self, texts: Any) -> Matches:
         """The texts of a pyarrow array that are like documents of the index. Nothing is added."""
-        return self.query_entries(self.entries(texts))
+        return self.query_entries(self.entries(self._joined(texts)))
 
     def add_entries(self, entries: Entries) -> Matches:
         """Adds documents, as `entries` makes them; that part may be done by several threads."""
@@ -159,6 +167,13 @@ class DocumentIndex(abc.ABC):
             compared,
             compared & (np.frombuffer(sizes, np.uint32) > 0),
         )
+
+    def _joined(self, texts: Any) -> Any:
+        if not isinstance(texts, pa.Array | pa.ChunkedArray):
+            raise InputError(f"an index takes the texts of a pyarrow array, not of {type(texts).__name__}")
+        chunk = chunk_of(pa.table({"texts": texts}), "texts", "", "the array", 0, whole=False)
+        check_kind(chunk, "the array", "texts", tokens=self.shape.tokens)
+        return joined(chunk.pieces)
 
     @abc.abstractmethod
     def statistics(self) -> IndexStatistics:
@@ -210,12 +225,13 @@ class DocumentIndex(abc.ABC):
         self.close()
 
 
-def open_index(url: str, *, create: bool = True, capacity: int = 1_000_000, **options: Any) -> DocumentIndex:
+def open_index(url: str | Path, *, create: bool = True, capacity: int = 1_000_000, **options: Any) -> DocumentIndex:
     """The index at a URL: a local folder, or ygg:// or redis://, where several processes add to it at once.
 
     A new one takes its shape from the options of [dedup]. One that exists keeps its own, and refuses options that are
     given and differ.
     """
+    url = str(url)
     if capacity < 1:
         raise ConfigError("the capacity is at least 1 document")
     given = {name: value for name, value in options.items() if value is not None}

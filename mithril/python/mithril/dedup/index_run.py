@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from mithril.core.progress import Progress, Step
 from mithril.core.store import Store
 from mithril.dedup.chunks import Chunk, Verdicts
 from mithril.dedup.index import DocumentIndex, Entries, Matches
-from mithril.dedup.inputs import InputFile, find
+from mithril.dedup.inputs import InputFile, Urls, find
 from mithril.dedup.ordered import in_order
 from mithril.dedup.settings import DedupSettings
 from mithril.dedup.sink import SinkFile
+from mithril.dedup.table import check_kind
 from mithril.dedup.texts import joined
 
 
@@ -43,8 +45,8 @@ class IndexReport:
 
 def add_files(
     index: DocumentIndex,
-    inputs: str | Sequence[str],
-    output: str | None = None,
+    inputs: Urls,
+    output: str | Path | None = None,
     *,
     overwrite: bool = False,
     progress: Callable[[Step], None] | None = None,
@@ -52,7 +54,7 @@ def add_files(
 ) -> IndexReport:
     """Adds documents of files to the index; writes those that are new below `output`, each file under its name."""
     settings, core = load(DedupSettings, options).settings, load(CoreSettings).settings
-    files = find([inputs] if isinstance(inputs, str) else inputs, core, settings.piece_bytes, named=output is not None)
+    files = find(inputs, core, settings.piece_bytes, named=output is not None)
     report = IndexReport()
     with Progress("add", None, progress) as done:
         if output is None:
@@ -67,10 +69,10 @@ def add_files(
     return report
 
 
-def query_files(index: DocumentIndex, inputs: str | Sequence[str], **options: Any) -> Iterator[Match]:
+def query_files(index: DocumentIndex, inputs: Urls, **options: Any) -> Iterator[Match]:
     """The documents of files that are like documents of the index. Nothing is added."""
     settings, core = load(DedupSettings, options).settings, load(CoreSettings).settings
-    for file in find([inputs] if isinstance(inputs, str) else inputs, core, settings.piece_bytes, named=False):
+    for file in find(inputs, core, settings.piece_bytes, named=False):
         row = 0
         for chunk, entries in _read(index, file, settings, whole=False):
             matches = index.query_entries(entries)
@@ -120,12 +122,13 @@ def _read(
     index: DocumentIndex, file: InputFile, settings: DedupSettings, whole: bool
 ) -> Iterator[tuple[Chunk, Entries]]:
     """The chunks of a file and their entries, made by several threads."""
-    tasks = (partial(_made, index, read) for read in file.source.chunks(settings.column, whole))
+    tasks = (partial(_made, index, file, settings.column, read) for read in file.source.chunks(settings.column, whole))
     return in_order(tasks, settings.workers)
 
 
-def _made(index: DocumentIndex, read: Callable[[], Chunk]) -> tuple[Chunk, Entries]:
+def _made(index: DocumentIndex, file: InputFile, column: str, read: Callable[[], Chunk]) -> tuple[Chunk, Entries]:
     chunk = read()
+    check_kind(chunk, file.url, column, tokens=index.shape.tokens)
     return chunk, index.entries(joined(chunk.pieces))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from mithril.core.config import CoreSettings
 from mithril.core.errors import InputError, NotFoundError
@@ -12,6 +13,9 @@ from mithril.dedup.chunks import FileSource
 from mithril.dedup.csv_source import CsvSource
 from mithril.dedup.jsonl_source import JsonLinesSource
 from mithril.dedup.parquet_source import ParquetSource
+
+Urls = str | Path | Sequence[str | Path]
+"""URLs or paths of files and folders."""
 
 Opener = Callable[[Store, ObjectInfo, int], FileSource]
 
@@ -57,21 +61,23 @@ class InputFile:
     source: FileSource
 
 
-def find(urls: Sequence[str], settings: CoreSettings, block_bytes: int, *, named: bool = True) -> list[InputFile]:
-    """The files at the URLs, in the order given; those of a folder in the order of their names.
+def find(urls: Urls, settings: CoreSettings, block_bytes: int, *, named: bool = True) -> list[InputFile]:
+    """The files at the URLs or paths, in the order given; those of a folder in the order of their names.
 
     If `named`, each must have a name of its own below the output.
     """
     found: list[InputFile] = []
-    for url in urls:
+    for url in map(str, [urls] if isinstance(urls, str | Path) else urls):
         files = _one(url, settings, block_bytes) if _opener(url) else _folder(url, settings, block_bytes)
         if not files:
-            raise InputError(f"{url}: there is no such folder, or it has no file that ends in {', '.join(_KINDS)}")
+            raise InputError(f"{url}: this is no file that ends in {', '.join(_KINDS)}, and no folder that has one")
         found.extend(files)
     if not found:
         raise InputError("there is no input; name files or folders")
     names: dict[str, str] = {}
     for file in found:
+        if named and names.get(file.name) == file.url:
+            raise InputError(f"{file.url} is given twice; name it, or the folder that it is in, once")
         if named and file.name in names:
             raise InputError(f"{names[file.name]} and {file.url} would have one name; give the folder of both")
         names[file.name] = file.url

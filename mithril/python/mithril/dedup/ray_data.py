@@ -29,14 +29,13 @@ from mithril.dedup.scan import (
     STARTS,
     Scan,
     Signing,
-    check_kind,
     collected,
     sign_texts,
     signer_of,
 )
 from mithril.dedup.settings import DedupSettings
 from mithril.dedup.spill import Spill
-from mithril.dedup.table import check_columns, chunk_of, filtered
+from mithril.dedup.table import check_columns, check_kind, chunk_of, filtered
 
 # Where a document was when its data set was read.
 _BATCH, _ROW = "__mithril_batch", "__mithril_row"
@@ -110,7 +109,7 @@ class _Sign:
 
     def _signed(self, part: Any) -> dict[str, Any]:
         chunk = chunk_of(part, self._settings.column, self._settings.score, _WHERE, 0, whole=False)
-        check_kind(chunk, _WHERE, self._settings)
+        check_kind(chunk, _WHERE, self._settings.column, tokens=self._settings.tokens)
         shingles = bytearray()
 
         def keep(more: bytes) -> int:

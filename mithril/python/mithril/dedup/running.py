@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from mithril.core.store import Store
 from mithril.dedup.chunks import Source
 from mithril.dedup.clustering import Clustering, cluster
 from mithril.dedup.contamination import ngrams_of_evaluation
-from mithril.dedup.inputs import InputFile, find
+from mithril.dedup.inputs import InputFile, Urls, find
 from mithril.dedup.page import page
 from mithril.dedup.plan import Plan, choose
 from mithril.dedup.process import give_back
@@ -45,13 +46,13 @@ class _Output:
 
 
 def deduplicate(
-    inputs: str | Sequence[str],
-    output: str | None = None,
+    inputs: Urls,
+    output: str | Path | None = None,
     *,
     mark: bool = False,
     dry_run: bool = False,
     overwrite: bool = False,
-    work: str | None = None,
+    work: str | Path | None = None,
     keep_work: bool = False,
     progress: Callback | None = None,
     **options: Any,
@@ -68,13 +69,15 @@ def deduplicate(
         raise InputError("there is no output; name one, or ask for a dry run")
     if keep_work and work is None:
         raise ConfigError("there is no folder for the work; name one by work")
-    files = find([inputs] if isinstance(inputs, str) else inputs, core, settings.piece_bytes)
+    files = find(inputs, core, settings.piece_bytes)
     with ExitStack() as stack:
         folder = None
         plan = choose(settings)
         if work is not None:
             bands = [plan.bands, plan.rows] if plan else []
-            folder = stack.enter_context(Work.begin(work, settings, files, bands, [output, mark, dry_run]))
+            folder = stack.enter_context(
+                Work.begin(work, settings, files, bands, [None if output is None else str(output), mark, dry_run])
+            )
         # What exists in a run that goes on is its own.
         again = overwrite or bool(folder and folder.documents)
         store = None if dry_run or output is None else stack.enter_context(Store.open(output, core))
@@ -87,8 +90,8 @@ def deduplicate(
 
 
 def rethreshold(
-    work: str,
-    output: str | None = None,
+    work: str | Path,
+    output: str | Path | None = None,
     *,
     mark: bool = False,
     dry_run: bool = False,

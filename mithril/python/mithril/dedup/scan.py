@@ -18,6 +18,7 @@ from mithril.dedup.ordered import in_order
 from mithril.dedup.plan import Plan
 from mithril.dedup.settings import DOCUMENT_BYTES, DedupSettings
 from mithril.dedup.spill import Spill
+from mithril.dedup.table import check_kind
 from mithril.dedup.texts import Place, lengths_of, place_of
 from mithril.dedup.work import Work
 
@@ -171,7 +172,7 @@ def _tasks(
 def _sign(read: Callable[[], Chunk], signing: Signing, spill: Spill, name: str, settings: DedupSettings) -> _Signed:
     chunk = read()
     settings.check_chunk(name, chunk.bytes)
-    check_kind(chunk, name, settings)
+    check_kind(chunk, name, settings.column, tokens=settings.tokens)
     # The longest column goes at once, in whatever order the threads come.
     columns = sign_texts(chunk.pieces, signing, partial(spill.append, SHINGLES))
     if chunk.scores is not None:
@@ -181,13 +182,6 @@ def _sign(read: Callable[[], Chunk], signing: Signing, spill: Spill, name: str, 
     if chunk.content is None:
         chunk = Chunk([_Counted(chunk.rows)], None, 0)
     return _Signed(chunk, text_bytes, present, columns)
-
-
-def check_kind(chunk: Chunk, name: str, settings: DedupSettings) -> None:
-    """Raises InputError where documents are lists of tokens and should not be, or should be and are not."""
-    if chunk.rows and chunk.tokens != settings.tokens:
-        found, needed = ("lists", "tokens") if chunk.tokens else ("texts", "words, characters or bytes")
-        raise InputError(f"{name}: column {settings.column!r} holds {found}; set shingle_unit to {needed}")
 
 
 def sign_texts(pieces: Sequence[Any], signing: Signing, keep: Callable[[bytes], int]) -> dict[str, list[bytes]]:

@@ -32,6 +32,13 @@ def check_columns(names: Sequence[str], where: str, *wanted: str) -> None:
             raise InputError(f"{where}: there is no column {column!r}; there are {', '.join(names)}")
 
 
+def check_kind(chunk: Chunk, where: str, column: str, *, tokens: bool) -> None:
+    """Raises InputError where documents are lists of tokens and should not be, or should be and are not."""
+    if chunk.rows and chunk.tokens != tokens:
+        found, needed = ("lists", "tokens") if chunk.tokens else ("texts", "words, characters or bytes")
+        raise InputError(f"{where}: column {column!r} holds {found}; set shingle_unit to {needed}")
+
+
 def scores_of(column: Any, where: str) -> npt.NDArray[np.float64]:
     """A column of numbers or times as numbers; NaN where it has none."""
     kind, types = column.type, pa.types

@@ -37,7 +37,7 @@ class Work:
     @classmethod
     def begin(
         cls,
-        folder: str,
+        folder: str | Path,
         settings: DedupSettings,
         files: Sequence[InputFile],
         plan: Sequence[int],
@@ -73,7 +73,7 @@ class Work:
         return cls(path, run, lock)
 
     @classmethod
-    def open(cls, folder: str) -> Self:
+    def open(cls, folder: str | Path) -> Self:
         """The work of an earlier run."""
         path = Path(folder)
         if not (path / _RUN).exists():
