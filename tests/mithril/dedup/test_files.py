@@ -1,6 +1,8 @@
 """Files of Parquet and JSON lines in stores: form, order and schema are kept, and nothing is lost."""
 
+import contextlib
 import gzip
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -235,6 +237,20 @@ def test_a_damaged_file_is_named_and_nothing_is_written(
         deduplicate(str(tmp_path / name), str(tmp_path / "out"))
     assert name in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_damaged_footers_of_parquet_are_noticed_or_harmless() -> None:
+    data = io.BytesIO()
+    pq.write_table(pa.table({"text": ["a", "bc"] * 10}), data, row_group_size=10)
+    whole = data.getvalue()
+    with Store.open("memory://damaged-footer") as store:
+        for place in range(len(whole) - 8 - int.from_bytes(whole[-8:-4], "little"), len(whole)):
+            damaged = bytearray(whole)
+            damaged[place] ^= 0xF2
+            store.put("a.parquet", bytes(damaged))
+            with contextlib.suppress(InputError):
+                report = deduplicate(f"{store.url}/a.parquet", f"{store.url}-out", overwrite=True, threads=1)
+                assert report.documents == 20
 
 
 @pytest.mark.parametrize(

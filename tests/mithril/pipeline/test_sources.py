@@ -221,6 +221,21 @@ def test_damaged_pages_of_parquet_are_noticed_or_harmless(flips: dict[float, int
             assert isinstance(row, dict)
 
 
+@pytest.mark.parametrize("flip", [0x02, 0x70])
+def test_damaged_footers_of_parquet_are_noticed_or_harmless(flip: int) -> None:
+    data = io.BytesIO()
+    pq.write_table(pa.table({"n": range(20), "text": ["a", "bc"] * 10}), data, row_group_size=10)
+    whole = data.getvalue()
+    for place in range(len(whole) - 8 - int.from_bytes(whole[-8:-4], "little"), len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= flip
+        with Store.open("memory://damaged-footer") as store:
+            store.put("a.parquet", bytes(damaged))
+        with contextlib.suppress(SourceError):
+            source = ParquetSource("memory://damaged-footer")
+            assert sum(len(source.read(index)) for index in range(len(source))) == 20
+
+
 @pytest.mark.parametrize("make", [FileSource, TarSource, MemorySource])
 def test_chunks_are_of_at_least_one(tmp_path: Path, make: Any) -> None:
     with pytest.raises(MithrilError, match="chunk is at least 1, not 0"):

@@ -24,6 +24,8 @@ def arrow_errors(where: str, advice: str = "") -> Iterator[None]:
     """Makes errors of pyarrow those of a source, with the place."""
     try:
         yield
+    except KeyError as error:
+        raise SourceError(f"{where}: damaged: there is no {error}{advice}") from None
     except (pyarrow().ArrowException, OSError, ValueError) as error:
         raise SourceError(f"{where}: {error}{advice}") from None
 

@@ -1,5 +1,7 @@
 """A source of Parquet files, by pyarrow."""
 
+import contextlib
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,43 @@ from mithril.pipeline.stages import IndexedSource
 
 # Files are read so many bytes at a time where row groups are read by parts.
 _BUFFER_BYTES = 1 << 20
+_FOOTER_BUFFER_BYTES = 1 << 10
 _TEXT = "BYTE_ARRAY"
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 8, _TEXT: 4}
 _DICTIONARIES = frozenset({"RLE_DICTIONARY", "PLAIN_DICTIONARY"})
+
+
+class _NoDataError(Exception):
+    """Raised by a file without data that is read."""
+
+
+class _Footer(io.RawIOBase):
+    """A file whose metadata have been read, and whose data are not there."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._at = 0
+
+    def readable(self) -> bool:
+        """True: that is what pyarrow asks for."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Goes to a position."""
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        """The position."""
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        """Raises an error."""
+        raise _NoDataError
 
 
 class ParquetSource(IndexedSource):
@@ -50,6 +86,11 @@ class ParquetSource(IndexedSource):
             if missing:
                 names = ", ".join(metadata.schema.to_arrow_schema().names)
                 raise SourceError(f"{file.url}: no column {', '.join(sorted(missing))}; it has {names}")
+            rows = sum(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
+            if rows != metadata.num_rows:
+                raise SourceError(f"{file.url}: damaged: {rows} rows in row groups, and {metadata.num_rows} in all")
+        self._checked: set[int] = set()
+        """The row groups whose metadata have been looked at."""
         self._chunks = [
             (number, group)
             for number, metadata in enumerate(self._metadata)
@@ -102,22 +143,53 @@ class ParquetSource(IndexedSource):
 
     def _column_chunks(self, index: int) -> list[Any]:
         number, group = self._chunks[index]
-        found = self._metadata[number].row_group(group)
-        wanted = None if self._columns is None else set(self._columns)
-        columns = [found.column(at) for at in range(found.num_columns)]
-        return [column for column in columns if wanted is None or column.path_in_schema.partition(".")[0] in wanted]
+        metadata = self._metadata[number]
+        with arrow_errors(self.place(index)):
+            if index not in self._checked:
+                self._check(number, group)
+                self._checked.add(index)
+            found = metadata.row_group(group)
+            wanted = None if self._columns is None else set(self._columns)
+            columns = [found.column(at) for at in range(found.num_columns)]
+            return [column for column in columns if wanted is None or column.path_in_schema.partition(".")[0] in wanted]
+
+    def _check(self, number: int, group: int) -> None:
+        """Raises an error of pyarrow where what a row group says of its columns is damaged.
+
+        Asked for it from Python, pyarrow ends the process. A reader of rows looks at all of it before it reads data.
+        """
+        footer = pyarrow().PythonFile(_Footer(self._files[number].size), mode="r")
+        with (
+            self._parquet.ParquetFile(
+                footer, metadata=self._metadata[number], buffer_size=_FOOTER_BUFFER_BYTES
+            ) as file,
+            contextlib.suppress(_NoDataError),
+        ):
+            next(file.iter_batches(1, row_groups=[group], use_threads=False), None)
 
     def _batches(self, index: int, rows: int, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
         """The record batches of a row group, of so many rows."""
         number, group = self._chunks[index]
         options = {"read_dictionary": list(dictionaries), "buffer_size": _BUFFER_BYTES}
         with self._open(number, self._metadata[number], **options) as file:
-            yield from file.iter_batches(rows, row_groups=[group], columns=self._columns, use_threads=False)
+            found = 0
+            for batch in file.iter_batches(rows, row_groups=[group], columns=self._columns, use_threads=False):
+                found += batch.num_rows
+                yield batch
+            self._check_rows(index, found)
 
     def _whole(self, index: int) -> Any:
         number, group = self._chunks[index]
         with self._open(number, self._metadata[number]) as file:
-            return file.read_row_group(group, columns=self._columns, use_threads=False)
+            table = file.read_row_group(group, columns=self._columns, use_threads=False)
+        self._check_rows(index, table.num_rows)
+        return table
+
+    def _check_rows(self, index: int, found: int) -> None:
+        if found != self._count(index):
+            raise SourceError(
+                f"{self.place(index)}: damaged: {found} rows, where its metadata say {self._count(index)}"
+            )
 
     def _tables(self, index: int, start: int) -> Iterator[list[Any]]:
         """A table, or several of so many rows."""
