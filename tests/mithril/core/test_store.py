@@ -224,6 +224,9 @@ def test_a_reader_seeks_and_reads_one_version(store: Store) -> None:
         assert reader.read(3) == b"012"
         reader.seek(-2, io.SEEK_END)
         assert reader.read() == b"89"
+        reader.seek(4)
+        assert reader.read(1 << 60) == b"456789"
+        assert reader.read(1) == b""
         store.put("k", b"other bytes")
         reader.seek(0)
         try:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -186,6 +186,8 @@ def test_a_damaged_stream_of_arrow_is_named_with_the_record_batch(tmp_path: Path
         ArrowStreamSource(tmp_path)
 
 
+# A length of a body that is far beyond the file.
+@example(flips={0.2734375: 1}, stream=True)
 @given(flips=st.dictionaries(st.floats(0, 0.999), st.integers(1, 255), max_size=4), stream=st.booleans())
 def test_damaged_arrow_data_is_noticed_or_harmless(flips: dict[float, int], stream: bool) -> None:
     table = pa.table({"n": range(20), "text": ["a", "bc"] * 10, "lists": [["x"], []] * 10, "d": ["y"] * 20})

@@ -166,7 +166,7 @@ class _FileReader(Reader):
 
     def read(self, size: int = -1, /) -> bytes:
         """Up to so many bytes. The way by `readinto` would copy them."""
-        return self._file.read(size)
+        return self._file.read(self._at_most(size))
 
     def close(self) -> None:
         if not self.closed:

@@ -55,6 +55,14 @@ class Reader(io.RawIOBase):
 
     info: ObjectInfo
 
+    def read(self, size: int = -1, /) -> bytes | None:
+        """At most `size` bytes."""
+        return super().read(self._at_most(size))
+
+    def _at_most(self, size: int) -> int:
+        """The size of a read as far as there are bytes: damaged data may ask for any, which would be allocated."""
+        return size if size < 0 else min(size, max(self.info.size - self.tell(), 0))
+
 
 class Writer(abc.ABC):
     """A writer of an object that nobody sees before it is complete.
