@@ -11,6 +11,8 @@ from mithril.core.config import CoreSettings, Settings, load, variable
 from mithril.core.errors import MithrilError
 
 _EXIT_USAGE = 2
+# As of a process that SIGINT ends.
+_EXIT_INTERRUPTED = 130
 # The products: each has the module `commands` with a group of its name, and `settings` with its section.
 _PRODUCTS = {
     "cache": "CacheSettings",
@@ -77,7 +79,10 @@ def main() -> NoReturn:
         sys.exit(_EXIT_USAGE)
     except click.ClickException as error:
         _fail(error.format_message())
-    except click.Abort:
+    except click.Abort as abort:
+        if isinstance(abort.__cause__, KeyboardInterrupt):
+            click.echo("mithril: interrupted", err=True)
+            sys.exit(_EXIT_INTERRUPTED)
         sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)
 

@@ -68,3 +68,13 @@ def test_a_callback_gets_steps_and_the_end() -> None:
         clock.now = 1.5
         progress.add(5)
     assert [(step.done, step.finished) for step in steps] == [(5, False), (10, False), (10, True)]
+
+
+def test_what_was_done_before_is_not_in_the_rate() -> None:
+    clock = Clock()
+    steps: list[Step] = []
+    with Progress("read", callback=steps.append, clock=clock) as progress:
+        progress.begin(0.5)
+        clock.now = 10.0
+        progress.add(1, 0.6)
+    assert steps[0].seconds_left == pytest.approx(40)

@@ -33,6 +33,15 @@ def test_a_run_writes_files_and_says_what_was_removed(source: Path, tmp_path: Pa
     assert report["kept"] == len((tmp_path / "out" / "in.jsonl").read_text().splitlines()) < 280
 
 
+def test_a_small_run_says_its_bytes(source: Path) -> None:
+    source.write_text('{"text": "a text of some words"}\n' + '{"text": "%s"}\n' % ("another " * 400))
+    result = CliRunner().invoke(mithril, ["dedup", "run", str(source), "--dry-run"], catch_exceptions=False)
+    assert "3.2 kB of text, 3.2 kB kept" in result.output
+    source.write_text('{"text": "a text of some words"}\n' * 2)
+    result = CliRunner().invoke(mithril, ["dedup", "run", str(source), "--dry-run"], catch_exceptions=False)
+    assert "40 bytes of text, 20 bytes kept" in result.output
+
+
 def test_a_dry_run_prints_the_report_as_json(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MITHRIL_DEDUP_COLUMN", "body")
     arguments = ["dedup", "run", str(source), "--dry-run", "--json", "--method", "exact"]

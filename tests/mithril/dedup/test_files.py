@@ -197,6 +197,30 @@ def test_progress_counts_the_text_of_both_passes(tmp_path: Path, table: pa.Table
     assert finished == {"read": report.text_bytes, "write": report.text_bytes}
 
 
+@pytest.mark.parametrize("form", ["parquet", "jsonl", "csv", "arrow"])
+def test_progress_of_reading_has_a_share(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mithril.core.progress._QUIET_S", 0.0)
+    monkeypatch.setattr("mithril.core.progress._BAR_INTERVAL_S", 0.0)
+    table = pa.table({"text": [f"text {number} with some words" for number in range(1000)]})
+    for number in range(2):
+        path = tmp_path / f"{number}.{form}"
+        if form == "parquet":
+            pq.write_table(table, path, row_group_size=250)
+        elif form == "arrow":
+            with pa.ipc.new_file(path, table.schema) as writer:
+                writer.write_table(table, max_chunksize=250)
+        elif form == "csv":
+            path.write_text("\n".join(["text", *table["text"].to_pylist()]) + "\n")
+        else:
+            path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+    steps: list[Step] = []
+    deduplicate(tmp_path, dry_run=True, threads=1, block_bytes=4_000, progress=steps.append)
+    shares = [step.share for step in steps if step.name == "read" and not step.finished]
+    size = len(shares)
+    assert size >= 7
+    assert shares == pytest.approx([(number + 1) / size for number in range(size)], abs=0.07)
+
+
 def test_nothing_is_replaced_unasked(tmp_path: Path, table: pa.Table) -> None:
     pq.write_table(table, tmp_path / "in.parquet")
     source = str(tmp_path / "in.parquet")

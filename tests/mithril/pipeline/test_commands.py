@@ -2,12 +2,16 @@
 
 import contextlib
 import json
+import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from prometheus_client import REGISTRY
+from tests.wire import eventually
 
 from mithril.cli import mithril
 from mithril.core.errors import ConfigError, MithrilError
@@ -137,6 +141,8 @@ def test_a_function_that_is_no_name_is_refused() -> None:
         ),
         ("seed = 1", "seeds = 1", "options: .*seeds"),
         ("[sink]", "[sank]", "sink: Field required"),
+        ("workers = 2", 'workers = "2"', "it.toml: stage 0: workers is a whole number"),
+        ("10_000_000", "10", "it.toml: options: pipeline.memory_bytes"),
         ("[options]", "[options", "it.toml: "),
     ],
 )
@@ -152,6 +158,34 @@ def test_a_run_that_fails_leaves_no_output() -> None:
     Path("in.jsonl").write_text('{"y": 1}\n')
     with pytest.raises(MithrilError, match=r"in\.jsonl from byte 0, sample 0: double raised KeyError: 'x'"):
         run(GOOD)
+    assert not Path("out.jsonl").exists()
+
+
+@pytest.mark.parametrize("processes", ["true", "false"])
+@pytest.mark.usefixtures("folder")
+def test_the_trace_of_a_function_that_raises_begins_with_it(processes: str) -> None:
+    Path("in.jsonl").write_text('{"y": 1}\n')
+    Path("it.toml").write_text(GOOD.replace("workers = 2", f"processes = {processes}"))
+    result = CliRunner().invoke(mithril, ["pipeline", "run", "it.toml"])
+    assert isinstance(result.exception, MithrilError)
+    assert "in double\n    return {'x': row['x'] * 2}" in result.stderr
+    assert ("functions.py" in result.stderr.replace("my_functions.py", "")) == (processes == "true")
+    assert "KeyError: 'x'" in result.stderr
+
+
+@pytest.mark.usefixtures("folder")
+def test_ctrl_c_ends_the_command_with_its_status() -> None:
+    Path("my_functions.py").write_text(
+        "import pathlib, time\n\n\ndef double(row):\n    pathlib.Path('began').touch()\n    time.sleep(600)\n"
+    )
+    Path("it.toml").write_text(GOOD.replace('[[stage]]\ntype = "filter"\nfunction = "my_functions:large"\n', ""))
+    program = "import sys; from mithril.cli import main; main()"
+    command = [sys.executable, "-c", program, "pipeline", "run", "it.toml"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        eventually(lambda: Path("began").exists())
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors.strip()) == (130, "mithril: interrupted")
     assert not Path("out.jsonl").exists()
 
 

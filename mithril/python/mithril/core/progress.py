@@ -81,6 +81,10 @@ class Progress:
         self._any = False
         self._lock = threading.Lock()
 
+    def begin(self, share: float) -> None:
+        """Notes the share that was done before."""
+        self._begun = share
+
     def add(self, amount: int, part: float | None = None) -> None:
         """Counts what has been done since. `part` is the share of all that is done, where bytes do not tell it."""
         with self._lock:

@@ -1,6 +1,7 @@
 """Documents in Arrow files, by record batches."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -86,7 +87,8 @@ class ArrowFileSource(FileSource):
 
     def _chunk(self, batch: Any, column: str, score: str, whole: bool) -> Chunk:
         table = pa.Table.from_batches([batch])
-        return chunk_of(table, column, score, self.name, table.nbytes, whole=whole)
+        chunk = chunk_of(table, column, score, self.name, table.nbytes, whole=whole)
+        return replace(chunk, part=self.chunk_bytes() if self._is_file else table.nbytes)
 
     def _damaged(self, index: int, error: Exception) -> InputError:
         return InputError(f"{self.name}: record batch {index} cannot be read: {error}")

@@ -36,6 +36,8 @@ class Chunk:
     """The texts are lists of tokens, four bytes each."""
     scores: npt.NDArray[np.float64] | None = None
     """The numbers that choose among documents, NaN where there is none; None where none were asked for."""
+    part: int = 0
+    """The part of the source's `size_in_memory` that it is, where the number of documents is not known before."""
 
     @property
     def rows(self) -> int:

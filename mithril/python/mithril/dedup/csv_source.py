@@ -71,7 +71,9 @@ class CsvSource(RecordsSource):
             raise InputError(f"{self.name}: the records from line {first} on have a quote without its partner")
         records = cut(block, _ends(block))
         if not len(records):
-            return Chunk([pa.array([], pa.string())], records if whole else None, len(block), scores=np.zeros(0))
+            return Chunk(
+                [pa.array([], pa.string())], records if whole else None, len(block), scores=np.zeros(0), part=len(block)
+            )
         place = self._header.names.index(column)
         chosen = [self._header.names.index(score)] if score else []
         names = [f"c{index}" for index in range(len(self._header.names))]
@@ -93,7 +95,7 @@ class CsvSource(RecordsSource):
         if len(texts) != len(records):
             raise InputError(f"{self.name}: the records from line {first} on are not quoted as RFC 4180 says")
         scores = scores_of(table.column(1), f"{self.name}: column {score!r}") if score else None
-        return Chunk([texts], records if whole else None, len(block) + texts.nbytes, scores=scores)
+        return Chunk([texts], records if whole else None, len(block) + texts.nbytes, scores=scores, part=len(block))
 
 
 class _CsvWriter(RecordsWriter):

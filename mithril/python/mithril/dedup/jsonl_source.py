@@ -37,7 +37,8 @@ class JsonLinesSource(RecordsSource):
         texts, scores = _parsed(block, column, score) if len(lines) else (pa.array([], pa.string()), np.zeros(0))
         if texts is None or len(texts) != len(lines):
             texts, scores, lines = self._parsed_slowly(block, first, column, score)
-        return Chunk([texts], lines if whole else None, len(block) + texts.nbytes, scores=scores if score else None)
+        content, size = lines if whole else None, len(block)
+        return Chunk([texts], content, size + texts.nbytes, scores=scores if score else None, part=size)
 
     def _parsed_slowly(self, block: bytes, first: int, column: str, score: str) -> tuple[Any, Scores, Records]:
         """The texts and scores line by line, which tells what is wrong with which line."""

@@ -4,6 +4,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+_UNITS = {1_000_000: "MB", 1000: "kB", 1: "bytes"}
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -98,13 +100,13 @@ class Report:
         lines = [
             f"{self.documents} documents, {self.removed} removed ({share:.1%}): {self.removed_exact} exact, "
             f"{self.removed_minhash} by similarity; {self.kept} kept",
-            f"{_megabytes(self.text_bytes)} of text, {_megabytes(self.text_bytes_kept)} kept",
+            f"{_size(self.text_bytes)} of text, {_size(self.text_bytes_kept)} kept",
         ]
         if self.removed_contaminated or self.settings.get("against"):
             lines.append(f"{self.removed_contaminated} documents overlap evaluation data")
         if self.repeated_bytes:
             lines.append(
-                f"{_megabytes(self.repeated_bytes)} of repeats cut out of {self.documents_cut} documents; nothing was "
+                f"{_size(self.repeated_bytes)} of repeats cut out of {self.documents_cut} documents; nothing was "
                 f"left of {self.removed_substring}"
             )
         if self.bands:
@@ -125,5 +127,6 @@ class Report:
         return lines
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
+def _size(size: int) -> str:
+    unit = next(unit for unit in _UNITS if size >= unit or unit == 1)
+    return f"{size / unit:.1f} {_UNITS[unit]}" if unit > 1 else f"{size} {_UNITS[unit]}"

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any
 
 import numpy as np
@@ -62,10 +62,41 @@ class Signing:
 @dataclass(frozen=True, slots=True)
 class _Signed:
     chunk: Chunk
+    part: int
     text_bytes: int
     present: bool
     columns: dict[str, list[bytes]]
     """Parts of the columns, in order."""
+
+
+class _Reading:
+    """The share of the sources that has been read: by documents where their number is known, otherwise by bytes."""
+
+    def __init__(self, sources: Sequence[Source], progress: Progress) -> None:
+        self.sizes = [source.size_in_memory() for source in sources]
+        self._before = [0, *accumulate(self.sizes)]
+        self._documents = [source.documents_at_least() for source in sources]
+        self._progress = progress
+        self._source = self._rows = self._bytes = 0
+        self._begun = False
+
+    def begin(self, source: int, rows: int) -> None:
+        """Begins with a source, of which so many documents were read before."""
+        self._source, self._rows, self._bytes = source, rows, 0
+
+    def add(self, signed: _Signed) -> None:
+        """Counts a chunk."""
+        if not self._begun:
+            self._begun = True
+            self._progress.begin(self._share())
+        self._rows += signed.chunk.rows
+        self._bytes += signed.part
+        self._progress.add(signed.text_bytes, self._share())
+
+    def _share(self) -> float:
+        documents, size = self._documents[self._source], self.sizes[self._source]
+        part = self._rows / documents if documents else self._bytes / max(size, 1)
+        return (self._before[self._source] + size * min(part, 1.0)) / max(self._before[-1], 1)
 
 
 @dataclass(slots=True)
@@ -102,10 +133,12 @@ def scan(
     settings.check_documents(sum(source.documents_at_least() for source in sources))
     # Half of the memory holds inputs until the second pass, half compares.
     free = settings.memory_bytes // _HELD_SHARE
+    reading = _Reading(sources, progress)
     documents = 0 if work is None else _continued(work, signing, spill)
     for index, source in enumerate(sources):
         found.rows.append([] if work is None else list(work.rows[index]))
-        hold = not found.rows[-1] and source.size_in_memory() <= free
+        reading.begin(index, sum(found.rows[-1]))
+        hold = not found.rows[-1] and reading.sizes[index] <= free
         held: list[Chunk] = []
         present = bool(found.rows[-1])
         tasks = islice(_tasks(source, settings, signing, spill, hold), len(found.rows[-1]), None)
@@ -120,7 +153,7 @@ def scan(
                 work.add_chunk(index, signed.chunk.rows)
             present |= signed.present
             found.rows[-1].append(signed.chunk.rows)
-            progress.add(signed.text_bytes)
+            reading.add(signed)
             if hold:
                 free -= signed.chunk.bytes
                 held.append(signed.chunk)
@@ -178,10 +211,10 @@ def _sign(read: Callable[[], Chunk], signing: Signing, spill: Spill, name: str, 
     if chunk.scores is not None:
         columns[SCORES].append(chunk.scores.tobytes())
     text_bytes = sum(int(np.frombuffer(part, np.uint32).sum(dtype=np.int64)) for part in columns[LENGTHS])
-    present = any(any(part) for part in columns[PRESENT])
+    present, part = any(any(part) for part in columns[PRESENT]), chunk.part
     if chunk.content is None:
         chunk = Chunk([_Counted(chunk.rows)], None, 0)
-    return _Signed(chunk, text_bytes, present, columns)
+    return _Signed(chunk, part, text_bytes, present, columns)
 
 
 def sign_texts(pieces: Sequence[Any], signing: Signing, keep: Callable[[bytes], int]) -> dict[str, list[bytes]]:

@@ -15,6 +15,13 @@ from mithril.dedup.settings import DedupSettings
 
 FORMAT = 2
 _RUN, _JOURNAL, _COLUMNS = "run.json", "journal.jsonl", "columns"
+# What must be as it was for a run to go on, and its name for people.
+_SAME = {
+    "signed": "settings",
+    "plan": "bands, which follow from threshold, recall, permutations, bands and rows",
+    "inputs": "inputs",
+    "output": "output",
+}
 
 
 class Work:
@@ -64,7 +71,7 @@ class Work:
             lock.flush()
         else:
             before = _parsed(found, path)
-            for name, what in (("signed", "settings"), ("plan", "bands"), ("inputs", "inputs"), ("output", "output")):
+            for name, what in _SAME.items():
                 if before[name] != run[name]:
                     lock.close()
                     raise ConfigError(

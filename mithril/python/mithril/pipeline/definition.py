@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mithril.core.errors import ConfigError
 from mithril.pipeline import named, plugins
+from mithril.pipeline.errors import PipelineError
 from mithril.pipeline.pipeline import Pipeline
 from mithril.pipeline.stages import Sink
 from mithril.pipeline.transforms import Window
@@ -121,5 +122,5 @@ def _imported(where: str, name: str) -> Any:
 def _made(where: str, make: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     try:
         return make(**arguments)
-    except TypeError as error:
+    except (TypeError, PipelineError, ConfigError) as error:
         raise ConfigError(f"{where}: {error}") from None
