@@ -1,13 +1,15 @@
 """Stages: their results, their order, and errors that are told with their sample."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
+import polars as pl
+import pyarrow as pa
 import pytest
 
-from mithril.core.errors import ConfigError
+from mithril.core.errors import ConfigError, MithrilError
 from mithril.pipeline import MemorySource, Pipeline, PipelineError, Sink, Source, SourceError, Transform, TransformError
 
 
@@ -216,6 +218,36 @@ def test_runs_over_one_source_do_not_disturb_each_other() -> None:
     pipeline = Pipeline(numbers)
     pairs = zip(pipeline.map(double), pipeline.filter(lambda number: number % 2 == 0), strict=False)
     assert list(pairs) == [(2 * number, 2 * number) for number in range(500)]
+
+
+def test_a_data_set_with_a_length_and_values_by_number_is_a_source() -> None:
+    class Squares:
+        def __len__(self) -> int:
+            return 600
+
+        def __getitem__(self, number: int) -> int:
+            assert 0 <= number < 600
+            return number * number
+
+    pipeline = Pipeline(Squares())
+    assert list(pipeline) == [number * number for number in range(600)]
+    assert sorted(pipeline.shuffle()) == list(pipeline)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Pipeline(pa.table({"x": [1]})), r"Table would be read column by column; ArrowSource\("),
+        (lambda: Pipeline(pl.DataFrame({"x": [1]})), "polars's DataFrame would be read column by column"),
+        (lambda: list(Pipeline(cast("Any", lambda: 5))), "makes an iterable, not int"),
+        (lambda: Pipeline([1], seed=cast("Any", "1")), "seed is a whole number, not '1'"),
+        (lambda: Pipeline([1]).shuffle(cast("Any", "2")), "shuffle: window is a whole number of at least 0, not '2'"),
+        (lambda: list(Pipeline([{"x": [1]}]).pack(2)), "not dictionaries; map each to its tokens before"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(MithrilError, match=message):
+        make()
 
 
 def test_an_empty_source_gives_nothing() -> None:

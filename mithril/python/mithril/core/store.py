@@ -55,9 +55,9 @@ class Reader(io.RawIOBase):
 
     info: ObjectInfo
 
-    def read(self, size: int = -1, /) -> bytes | None:
+    def read(self, size: int = -1, /) -> bytes:
         """At most `size` bytes."""
-        return super().read(self._at_most(size))
+        return super().read(self._at_most(size)) or b""
 
     def _at_most(self, size: int) -> int:
         """The size of a read as far as there are bytes: damaged data may ask for any, which would be allocated."""

@@ -51,6 +51,8 @@ def concatenate(parts: Sequence[Any]) -> Any:
 
 def as_tokens(value: Any) -> Any:
     """A one-dimensional array of whole numbers."""
+    if isinstance(value, Mapping):
+        raise PipelineError("pack takes arrays of whole numbers, not dictionaries; map each to its tokens before")
     array = np.asarray(value)
     if not array.size:
         return array.astype(np.int32).reshape(-1)

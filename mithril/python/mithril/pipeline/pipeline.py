@@ -18,7 +18,7 @@ from mithril.pipeline.length import length_of
 from mithril.pipeline.live import LiveTable
 from mithril.pipeline.run import Run
 from mithril.pipeline.settings import PipelineSettings
-from mithril.pipeline.sources.memory import as_source
+from mithril.pipeline.sources.memory import Numbered, as_source
 from mithril.pipeline.stages import IndexedSource, Sink, Source, Transform
 from mithril.pipeline.state import State
 from mithril.pipeline.statistics import Statistics
@@ -45,7 +45,7 @@ class Pipeline(Iterable[Any]):
 
     def __init__(
         self,
-        source: IndexedSource | Source | Iterable[Any] | Callable[[], Iterable[Any]],
+        source: IndexedSource | Source | Iterable[Any] | Numbered | Callable[[], Iterable[Any]],
         *,
         seed: int = 0,
         ordered: bool = True,
@@ -54,6 +54,8 @@ class Pipeline(Iterable[Any]):
         oversize: Literal["run", "refuse"] | None = None,
         trace: str | Path | None = None,
     ) -> None:
+        if not isinstance(seed, int):
+            raise PipelineError(f"seed is a whole number, not {seed!r}")
         arguments = {"memory_bytes": memory_bytes, "prefetch": prefetch, "oversize": oversize}
         self._source = as_source(source)
         self._options = _Options(
@@ -121,7 +123,8 @@ class Pipeline(Iterable[Any]):
         As the first stage behind a source of numbered chunks, it also reads these in a random order; without a window,
         only that.
         """
-        if window < 0 or (not window and (self._stages or not isinstance(self._source, IndexedSource))):
+        _at_least(0, "shuffle: window", window)
+        if not window and (self._stages or not isinstance(self._source, IndexedSource)):
             raise PipelineError(
                 f"shuffle needs a window of at least 1 element here, not {window}; without a window it is the first "
                 f"stage behind a source of numbered chunks"
@@ -132,13 +135,13 @@ class Pipeline(Iterable[Any]):
         self, size: int, *, drop_last: bool = False, collate: Callable[[list[Any]], Any] | None = collate
     ) -> "Pipeline":
         """Makes batches of so many elements, and joins each by `collate`; None leaves lists."""
-        _positive("batch", size)
+        _at_least(1, "batch", size)
         joined = () if collate is None else (_built_in(collate, "collate"),)
         return self._copy((*self._stages, BatchStage(size, drop_last), *joined))
 
     def pack(self, length: int) -> "Pipeline":
         """Puts sequences of tokens one after the other, and cuts them into rows of so many tokens."""
-        _positive("pack", length)
+        _at_least(1, "pack", length)
         stages = (_built_in(as_tokens, "tokens"), PackStage(length), _built_in(concatenate, "concatenate"))
         return self._copy((*self._stages, *stages))
 
@@ -147,7 +150,7 @@ class Pipeline(Iterable[Any]):
 
         All ranks get equally many. Maps before it are not run for the elements of other ranks.
         """
-        _positive("shard: world", world)
+        _at_least(1, "shard: world", world)
         if not 0 <= rank < world:
             raise PipelineError(f"shard: rank is from 0 to {world - 1}, not {rank}")
         if any(isinstance(stage, ShardStage) for stage in self._stages):
@@ -167,7 +170,7 @@ class Pipeline(Iterable[Any]):
 
         Dictionaries are rows, and other values rows with the column `value`. The memory budget is Ray's.
         """
-        _positive("workers", workers)
+        _at_least(1, "workers", workers)
         return ray_data.to_ray(self._source, self._stages, self._key, workers)
 
     # Iteration.
@@ -302,7 +305,7 @@ class Pipeline(Iterable[Any]):
         processes: bool = False,
     ) -> "Pipeline":
         if workers != "auto":
-            _positive("workers", workers)
+            _at_least(1, "workers", workers)
         if reserve < 0:
             raise PipelineError(f"reserve is a whole number of bytes, not {reserve!r}")
         if not callable(on_error) and on_error not in ("raise", "skip"):
@@ -325,6 +328,6 @@ def _built_in(call: Callable[[Any], Any], name: str) -> FunctionStage:
     return FunctionStage(Function(Kind.MAP, call, name), "auto", built_in=True)
 
 
-def _positive(what: str, number: object) -> None:
-    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise PipelineError(f"{what} is a whole number of at least 1, not {number!r}")
+def _at_least(least: int, what: str, number: object) -> None:
+    if not isinstance(number, int) or isinstance(number, bool) or number < least:
+        raise PipelineError(f"{what} is a whole number of at least {least}, not {number!r}")

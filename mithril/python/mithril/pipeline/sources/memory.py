@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,10 +14,22 @@ _CHUNK_MAX = 256
 _BATCH = 64
 
 
-class MemorySource(IndexedSource):
-    """A source of a list, an array or another sequence, in chunks of so many."""
+@runtime_checkable
+class Numbered(Protocol):
+    """Values by their numbers, as sequences have them, and data sets of torch."""
 
-    def __init__(self, values: Sequence[Any] | np.ndarray[Any, Any], chunk: int | None = None) -> None:
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: Any, /) -> Any: ...
+
+
+class MemorySource(IndexedSource):
+    """A source of a list, an array or another sequence, in chunks of so many.
+
+    Data sets as torch has them, with a length and values by number alone, are such, too.
+    """
+
+    def __init__(self, values: Numbered, chunk: int | None = None) -> None:
         if chunk is not None and chunk < 1:
             raise PipelineError(f"chunk is at least 1, not {chunk}")
         self._values = values
@@ -30,7 +42,10 @@ class MemorySource(IndexedSource):
     def read(self, index: int) -> Sequence[Any]:
         """Some of the values."""
         start = index * self._chunk
-        return self._values[start : start + self._chunk]  # type: ignore[return-value]
+        if isinstance(self._values, Iterable):
+            part: Sequence[Any] = self._values[start : start + self._chunk]
+            return part
+        return [self._values[number] for number in range(start, min(start + self._chunk, len(self._values)))]
 
     def place(self, index: int) -> str:
         """Names the first value."""
@@ -55,7 +70,12 @@ class IterableSource(Source):
 
     def reset(self, epoch: int) -> None:
         """Makes a new iterator."""
-        self._iterator = iter(self._make())
+        made = self._make()
+        if not isinstance(made, Iterable):
+            raise PipelineError(
+                f"{self.place()}: a function that is a source makes an iterable, not {type(made).__name__}"
+            )
+        self._iterator = iter(made)
 
     def place(self) -> str:
         """The name of the function."""
@@ -72,6 +92,11 @@ def as_source(given: object) -> IndexedSource | Source:
         return given
     if isinstance(given, np.ndarray) or (isinstance(given, Sequence) and not isinstance(given, str | bytes)):
         return MemorySource(given)
+    if hasattr(given, "__arrow_c_stream__") and hasattr(given, "columns"):
+        raise PipelineError(
+            f"{type(given).__module__.partition('.')[0]}'s {type(given).__name__} would be read column by column; "
+            'ArrowSource(pyarrow.table(it), form="rows") gives its rows'
+        )
     if isinstance(given, Iterator):
         raise PipelineError(
             "an iterator can be read only once; give the function that makes it, so that epochs and resuming work"
@@ -80,6 +105,8 @@ def as_source(given: object) -> IndexedSource | Source:
         return IterableSource(given)
     if isinstance(given, Iterable) and not isinstance(given, str | bytes):
         return IterableSource(given.__iter__, len(given) if isinstance(given, Sized) else None)
+    if isinstance(given, Numbered) and not isinstance(given, str | bytes):
+        return MemorySource(given)
     raise PipelineError(
         f"a source is a Source, a sequence, an iterable, or a function that makes one, not {type(given).__name__}; "
         f"for files use TextSource, JsonlSource, CsvSource, ParquetSource, TarSource or FileSource"
