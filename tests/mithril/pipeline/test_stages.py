@@ -240,6 +240,7 @@ def test_a_data_set_with_a_length_and_values_by_number_is_a_source() -> None:
         (lambda: Pipeline(pa.table({"x": [1]})), r"Table would be read column by column; ArrowSource\("),
         (lambda: Pipeline(pl.DataFrame({"x": [1]})), "polars's DataFrame would be read column by column"),
         (lambda: list(Pipeline(cast("Any", lambda: 5))), "makes an iterable, not int"),
+        (lambda: Pipeline([1]).run(cast("Any", "out.jsonl")), "run takes a Sink, not 'out.jsonl'"),
         (lambda: Pipeline([1], seed=cast("Any", "1")), "seed is a whole number, not '1'"),
         (lambda: Pipeline([1]).shuffle(cast("Any", "2")), "shuffle: window is a whole number of at least 0, not '2'"),
         (lambda: list(Pipeline([{"x": [1]}]).pack(2)), "not dictionaries; map each to its tokens before"),

@@ -216,6 +216,8 @@ class Pipeline(Iterable[Any]):
         self, sink: Sink, callback: Callable[[Step], None] | None = None, *, live: TextIO | None = None
     ) -> Statistics:
         """Gives the elements of an epoch to a sink, and shows progress, or on the terminal `live` a table."""
+        if not isinstance(sink, Sink):
+            raise PipelineError(f"run takes a Sink, not {sink!r}; for files use JsonlSink, ParquetSink or ArrowSink")
         try:
             with ExitStack() as stack:
                 elements = stack.enter_context(iter(self))
