@@ -344,6 +344,17 @@ def test_a_folder_may_be_named_like_a_file(tmp_path: Path, table: pa.Table, expe
         deduplicate(str(tmp_path / "absent.parquet"), str(tmp_path / "out"))
 
 
+def test_a_pattern_names_files_of_one_folder() -> None:
+    with Store.open("memory://patterns") as store, Store.open("memory://patterns-out") as output:
+        for key in ("a1.jsonl", "a2.jsonl", "b.jsonl", "a/3.jsonl"):
+            store.put(key, GOOD)
+        report = deduplicate(f"{store.url}/a*.jsonl", output.url)
+        assert (report.documents, report.kept) == (2, 1)
+        assert sorted(info.key for info in output.list()) == ["_dedup.html", "_dedup.json", "a1.jsonl", "a2.jsonl"]
+        with pytest.raises(NotFoundError, match=r"c\*\.jsonl: there is no such object"):
+            deduplicate(f"{store.url}/c*.jsonl", dry_run=True)
+
+
 def test_an_empty_file_stays_an_empty_file(tmp_path: Path, table: pa.Table) -> None:
     pq.write_table(table.slice(0, 0), tmp_path / "a.parquet")
     (tmp_path / "b.jsonl").write_bytes(b"")

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.mithril.pipeline.meeting import Meeting
 
 from mithril.pipeline import IndexedSource, MemoryBudgetError, MemorySource, Pipeline
 from mithril.pipeline.budget import Budget
@@ -151,17 +152,8 @@ def test_a_batch_or_window_above_the_budget_is_refused(stage: str) -> None:
 
 
 def test_functions_that_reserve_most_of_the_budget_do_not_run_together() -> None:
-    together = threading.Barrier(2)
-
-    def heavy(_: int) -> bool:
-        try:
-            together.wait(0.05)
-        except threading.BrokenBarrierError:
-            together.reset()
-            return False
-        return True
-
-    pipeline = Pipeline(range(6), memory_bytes=LIMIT).map(heavy, workers=3, reserve=LIMIT - 8192)
+    meeting = Meeting()
+    pipeline = Pipeline(range(6), memory_bytes=LIMIT).map(lambda _: meeting.met(), workers=3, reserve=LIMIT - 8192)
     assert not any(pipeline)
 
 

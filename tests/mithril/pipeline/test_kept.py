@@ -1,6 +1,5 @@
 """What sources, transforms and sinks keep between chunks counts in the budget."""
 
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
+from tests.mithril.pipeline.meeting import Meeting
 
 from mithril.pipeline import (
     MemoryBudgetError,
@@ -51,19 +51,11 @@ def test_what_a_transform_keeps_counts(processes: bool) -> None:
 
 
 def test_a_transform_that_keeps_most_of_the_budget_leaves_little_for_others() -> None:
-    together = threading.Barrier(2)
-
-    def heavy(number: int) -> bool:
-        try:
-            together.wait(0.05)
-        except threading.BrokenBarrierError:
-            together.reset()
-            return False
-        return True
+    meeting = Meeting()
 
     def run(size: int) -> list[bool]:
         keeping = Pipeline([0], memory_bytes=LIMIT).flat_map(lambda _: range(8)).map(Cache(size), workers=1).batch(1)
-        return list(keeping.map(lambda batch: heavy(int(batch[0])), workers=2, reserve=LIMIT // 4))
+        return list(keeping.map(lambda _: meeting.met(), workers=2, reserve=LIMIT // 4))
 
     assert not any(run(LIMIT * 3 // 4 // 8))
 

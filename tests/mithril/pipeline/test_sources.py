@@ -61,6 +61,13 @@ def test_json_lines_of_a_folder_in_the_order_of_names(tmp_path: Path) -> None:
     assert [row["x"] for row in Pipeline(JsonlSource(tmp_path))] == [1, 2, 3, 4]
     assert [row["x"] for row in Pipeline(JsonlSource(f"{tmp_path}/a*.jsonl"))] == [1, 2]
     assert [row["x"] for row in Pipeline(JsonlSource([tmp_path / "b.jsonl", tmp_path / "a.jsonl"]))] == [3, 4, 1, 2]
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "a.jsonl").write_text('{"x": 0}')
+    assert [row["x"] for row in Pipeline(JsonlSource(f"{tmp_path}/*.jsonl"))] == [1, 2, 3, 4]
+    (tmp_path / "c[1].jsonl").write_text('{"x": 5}')
+    assert [row["x"] for row in Pipeline(JsonlSource(f"{tmp_path}/c[1].jsonl"))] == [5]
+    with pytest.raises(SourceError, match=r"d\*\.jsonl: no such file or folder"):
+        JsonlSource(f"{tmp_path}/d*.jsonl")
 
 
 @pytest.mark.parametrize("store_url", ["file", "s3", "ygg1"], indirect=True)

@@ -7,6 +7,7 @@ import io
 import tempfile
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 from typing import IO, ClassVar, ParamSpec, Self, TypeVar
@@ -23,6 +24,7 @@ PART_BYTES_MAX = 200
 SPOOL_BYTES_MAX = 32 << 20
 # `Store.list` hides the builtin inside the class.
 _Parts = list[bytes]
+_PATTERN = frozenset("*?[")
 RESERVED_PREFIX = ".mithril-"
 
 # The backend of each scheme: module and class, imported when a URL asks for it.
@@ -48,6 +50,9 @@ class ObjectInfo:
     """An opaque name of this version, for `if_version`."""
     modified: float
     """Unix time in seconds."""
+
+
+_Infos = list[ObjectInfo]
 
 
 class Reader(io.RawIOBase):
@@ -228,6 +233,13 @@ class Store(abc.ABC):
     def list(self, folder: str = "") -> Iterator[ObjectInfo]:
         """The objects below a folder, in no particular order."""
         return self._list(self._checked(folder) if folder else "")
+
+    def matching(self, pattern: str) -> _Infos:
+        """The objects that are in no folder and whose names match a pattern of `*`, `?` and `[...]`, by name."""
+        if _PATTERN.isdisjoint(pattern):
+            return []
+        found = [info for info in self.list() if "/" not in info.key and fnmatchcase(info.key, pattern)]
+        return sorted(found, key=lambda info: info.key)
 
     def delete(self, *keys: str) -> None:
         """Deletes objects; one that does not exist is no error."""

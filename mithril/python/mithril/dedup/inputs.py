@@ -92,6 +92,7 @@ def _one(url: str, settings: CoreSettings, block_bytes: int) -> list[InputFile]:
     except NotFoundError:
         # Some writers make a folder NAME.parquet of many files.
         files = _folder(url, settings, block_bytes)
+        files = files or [_file(store, info, block_bytes) for info in store.matching(name) if _opener(info.key)]
         if not files:
             raise
         return files

@@ -1,6 +1,5 @@
 """Files by path or URL: one, all of a folder, or those that a pattern names."""
 
-import fnmatch
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,6 @@ from mithril.core.errors import NotFoundError
 from mithril.core.store import Reader, Store
 from mithril.pipeline.errors import SourceError
 from mithril.pipeline.stages import IndexedSource
-
-_PATTERN = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +44,15 @@ def find(urls: str | Path | Iterable[str | Path], suffixes: Sequence[str]) -> li
 
 def _find_one(url: str, suffixes: tuple[str, ...]) -> list[File]:
     base, _, name = (url if "://" in url else str(Path(url).absolute())).rstrip("/").rpartition("/")
-    if not _PATTERN.isdisjoint(name):
-        store = Store.open(base or "/")
-        names = [info for info in store.list() if fnmatch.fnmatchcase(info.key, name)]
-        return [File(store, info.key, info.size) for info in sorted(names, key=lambda info: info.key)]
     if not ("://" not in url and Path(url).is_dir()) and not base.endswith(":/"):
         store = Store.open(base or "/")
         try:
-            info = store.head(name)
+            return [File(store, name, store.head(name).size)]
         except NotFoundError:
+            matching = store.matching(name)
+            if matching:
+                return [File(store, info.key, info.size) for info in matching]
             store.close()
-        else:
-            return [File(store, info.key, info.size)]
     if "://" not in url and not Path(url).is_dir():
         raise SourceError(f"{url}: no such file or folder")
     store = Store.open(url)
