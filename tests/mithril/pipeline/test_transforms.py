@@ -17,6 +17,7 @@ from PIL import Image
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 
 from mithril.core.errors import InputError
+from mithril.dedup import open_index
 from mithril.pipeline import (
     Augment,
     DecodeImage,
@@ -203,6 +204,21 @@ def test_a_model_embeds_and_an_index_leaves_out_what_it_knows() -> None:
             return type("Matches", (), {"new": np.array([text.as_py() != "old" for text in texts])})
 
     assert list(Pipeline(["new", "old", "more"]).map(Deduplicate(Index()))) == ["new", "more"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "old", "new"),
+    [("words", "an old text", "a new one"), ("tokens", [1, 2, 3], np.array([1, 2, 4], np.int32))],
+)
+def test_an_index_leaves_out_what_it_knows(tmp_path: Path, unit: str, old: Any, new: Any) -> None:
+    with open_index(tmp_path / "index", shingle_unit=unit) as index:
+        index.add(pa.array([old]))
+        rows = [{"t": old}, {"t": new}, {"t": None}]
+        found = list(Pipeline(rows).map(Deduplicate(index, name="t")))
+        assert [row["t"] is new or row["t"] is None for row in found] == [True, True]
+        assert list(Pipeline([None]).map(Deduplicate(index))) == [None]
+        with pytest.raises(TransformError, match="takes texts; name= says where dictionaries have theirs"):
+            list(Pipeline(rows).map(Deduplicate(index)))
 
 
 def test_rows_of_different_lengths_share_memory_with_arrow_and_torch() -> None:

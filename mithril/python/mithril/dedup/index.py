@@ -171,6 +171,9 @@ class DocumentIndex(abc.ABC):
     def _joined(self, texts: Any) -> Any:
         if not isinstance(texts, pa.Array | pa.ChunkedArray):
             raise InputError(f"an index takes the texts of a pyarrow array, not of {type(texts).__name__}")
+        if texts.null_count == len(texts):
+            # Without a text it is of any kind.
+            return pa.nulls(len(texts), pa.string())
         chunk = chunk_of(pa.table({"texts": texts}), "texts", "", "the array", 0, whole=False)
         check_kind(chunk, "the array", "texts", tokens=self.shape.tokens)
         return joined(chunk.pieces)

@@ -142,7 +142,7 @@ class _Index(Protocol):
 
 
 class Deduplicate(Transform):
-    """A transform that leaves out what an index of `mithril.dedup.open_index` knows.
+    """A transform that leaves out what an index of `mithril.dedup.open_index` knows: texts, or lists of tokens.
 
     Nothing is added: a chunk may be done again, and a run that goes on would find itself.
     """
@@ -154,5 +154,7 @@ class Deduplicate(Transform):
     def transform(self, samples: Sequence[Any]) -> Sequence[Any]:
         """The samples whose texts are new."""
         texts = list(samples) if self._name is None else [named_part(sample, self._name) for sample in samples]
-        new = self._index.query(pyarrow().array(texts, pyarrow().string())).new
+        if any(isinstance(text, Mapping) for text in texts):
+            raise PipelineError("Deduplicate takes texts; name= says where dictionaries have theirs")
+        new = self._index.query(pyarrow().array(texts)).new
         return [sample for sample, kept in zip(samples, new, strict=True) if kept]
