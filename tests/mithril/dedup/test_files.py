@@ -4,6 +4,8 @@ import contextlib
 import gzip
 import io
 import json
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from mithril.core.config import CoreSettings
 from mithril.core.errors import ConfigError, ExistsError, InputError, MithrilError, NotFoundError
 from mithril.core.progress import Step
 from mithril.core.store import Store
-from mithril.dedup import deduplicate, deduplicate_table, rethreshold
+from mithril.dedup import add_files, deduplicate, deduplicate_table, open_index, rethreshold
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "jsonl": bytes,
@@ -353,6 +355,21 @@ def test_a_pattern_names_files_of_one_folder() -> None:
         assert sorted(info.key for info in output.list()) == ["_dedup.html", "_dedup.json", "a1.jsonl", "a2.jsonl"]
         with pytest.raises(NotFoundError, match=r"c\*\.jsonl: there is no such object"):
             deduplicate(f"{store.url}/c*.jsonl", dry_run=True)
+
+
+def test_what_a_killed_run_has_left_is_removed_after_a_day(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(GOOD)
+    (tmp_path / "out").mkdir()
+    for name, age_s in (("old", 90_000), ("new", 0)):
+        path = tmp_path / "out" / f".mithril-tmp-{name}"
+        path.write_bytes(b"half")
+        os.utime(path, (time.time() - age_s,) * 2)
+    deduplicate(tmp_path / "in.jsonl", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").glob(".*")] == [".mithril-tmp-new"]
+    os.utime(tmp_path / "out" / ".mithril-tmp-new", (0, 0))
+    with open_index(tmp_path / "index") as index:
+        add_files(index, tmp_path / "in.jsonl", tmp_path / "out", overwrite=True)
+    assert not list((tmp_path / "out").glob(".*"))
 
 
 def test_an_empty_file_stays_an_empty_file(tmp_path: Path, table: pa.Table) -> None:

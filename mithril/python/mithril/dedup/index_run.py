@@ -66,6 +66,7 @@ def add_files(
             _check(store, files, overwrite)
             for file in files:
                 _write(index, file, settings, store, overwrite, report, done)
+            store.sweep()
     return report
 
 

@@ -218,6 +218,7 @@ def _run(
     if output.store is not None:
         output.store.put(REPORT_JSON, report.to_json())
         output.store.put(REPORT_HTML, page(report))
+        output.store.sweep()
     return report
 
 
