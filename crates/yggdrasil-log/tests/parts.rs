@@ -4,28 +4,17 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use yggdrasil_core::keyspace::{Effect, Kind, Record, Value};
 use yggdrasil_log::disk::SimulatedDisk;
 use yggdrasil_log::{
     Content, Decision, End, Group, LogError, Outcome, Recovery, RecoveryError, Remains, Writer,
     WriterOptions, find_parts, segment_name,
 };
 
-const COORDINATOR: u16 = 2;
+mod common;
 
-fn put(value: &'static [u8]) -> Record<'static> {
-    let effect = Effect::Put {
-        kind: Kind::String,
-        value: Value::Bytes(value),
-        expire_at: None,
-        pinned_until: None,
-    };
-    Record {
-        db: 0,
-        key: b"a key",
-        effect,
-    }
-}
+use common::put;
+
+const COORDINATOR: u16 = 2;
 
 struct Log {
     disk: SimulatedDisk,
