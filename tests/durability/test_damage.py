@@ -272,13 +272,18 @@ def records(contents: bytes) -> Iterator[tuple[int, int]]:
 BEGIN, DECISION = 3, 4
 
 
-def test_a_shard_whose_transactions_nobody_can_decide_waits_for_the_damaged_one(tmp_path: Path) -> None:
-    transfer(tmp_path, 3, 0)
+@pytest.mark.parametrize("lost", ["decision", "part"])
+def test_a_shard_whose_transactions_nobody_can_decide_waits_for_the_damaged_one(tmp_path: Path, lost: str) -> None:
+    transfer(tmp_path, 3, {"decision": 0, "part": 2}[lost])
     path = segment(tmp_path, 0)
     before = path.read_bytes()
     damaged = bytearray(before)
-    *_, decision = [offset for offset, kind in records(before) if kind == DECISION]
-    damaged[decision + 32] ^= 1
+    if lost == "decision":
+        *_, decision = [offset for offset, kind in records(before) if kind == DECISION]
+        damaged[decision + 32] ^= 1
+    else:
+        # Nothing tells any more that the changes of the transaction were there.
+        damaged[:] = b"\xff" * len(before)
     path.write_bytes(damaged)
     with serving(tmp_path, shards=3) as (node, c):
         waits = "the log of shard 0 cannot be read: it would say whether changes of transactions count"
