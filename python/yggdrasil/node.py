@@ -3,6 +3,7 @@
 import contextlib
 import os
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -223,9 +224,8 @@ class Node:
             if not line:
                 status = self.process.wait()
                 raise NodeError(self._told(f"the node ended with status {status} before it was ready"))
-            word, *pairs = line.split()
-            if word == "ready":
-                return dict(pair.split("=", 1) for pair in pairs)
+            if line.startswith("ready "):
+                return dict(pair.split("=", 1) for pair in shlex.split(line)[1:])
         raise NodeError(self._told(f"the node was not ready in {READY_TIMEOUT_S:.0f} s"))
 
     def _told(self, what: str) -> str:

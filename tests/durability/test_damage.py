@@ -1,15 +1,19 @@
 """Damage of the log of one shard: that shard alone is not there, says so, and comes back when its log is mended."""
 
+import os
+import signal
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.durability import test_recovery
-from tests.node import HOST, Node, NodeError, command, environment
+from tests.node import HOST, Node, NodeError, command, environment, free_port
+from tests.server.test_tls import papers_in, secure
 from tests.wire import OK, Error, Wire, eventually, info
 
 FIRST, SECOND = "{b}", "{a}"
@@ -153,35 +157,64 @@ def connections(node: Node) -> list[float]:
     return [float(line.split()[-1]) for line in lines if line.startswith("yggdrasil_connections_received_total{")]
 
 
-def is_whole_for_all(node: Node) -> bool:
-    """Whether clients of the common port can do all that needs no damaged shard."""
+def is_whole_for_all(connect: Callable[[], AbstractContextManager[Wire]]) -> bool:
+    """Whether clients of a port that all workers listen at can do all that needs no damaged shard."""
     for _ in range(60):
-        with Wire(HOST, node.port) as c:
-            reply = c.pipeline([("MULTI",), ("INCR", f"{SECOND}n"), ("EXEC",)])[-1]
+        with connect() as c:
+            *_, reply = [c(*request) for request in (("MULTI",), ("INCR", f"{SECOND}n"), ("EXEC",))]
             if isinstance(reply, Error):
                 return False
     return True
 
 
-def test_clients_of_the_common_port_get_workers_with_shards(tmp_path: Path) -> None:
+@contextmanager
+def stopped(node: Node, shard: int) -> Iterator[None]:
+    """A node of which one worker does nothing for a while."""
+    pid = node.pids()[f"shard-{shard}"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_new_clients_get_workers_with_shards(tmp_path: Path) -> None:
     fill(tmp_path)
     before = damage(tmp_path, FIRST, 0)
-    with serving(tmp_path) as (node, _):
-        with Wire(HOST, node.worker_ports[0]) as own:
-            refused = own.pipeline([("MULTI",), ("INCR", f"{SECOND}n"), ("EXEC",)])[-1]
-            assert refused.text.startswith("EXECABORT Transaction discarded because of: MISCONF shard 0 is not there")
-            assert own("GET", f"{SECOND}n") is None
-        eventually(lambda: is_whole_for_all(node))
+    papers = papers_in(tmp_path / "papers")
+    with (
+        serving(tmp_path, tls_port=free_port(), **papers.options) as (node, _),
+        Wire(HOST, node.worker_ports[0]) as own,
+    ):
+        ports: dict[str, Callable[[], AbstractContextManager[Wire]]] = {
+            "plain": lambda: Wire(HOST, node.port),
+            "TLS": lambda: secure(node.tls_port, papers.context()),
+        }
+        refused = own.pipeline([("MULTI",), ("INCR", f"{SECOND}n"), ("EXEC",)])[-1]
+        assert refused.text.startswith("EXECABORT Transaction discarded because of: MISCONF shard 0 is not there")
+        assert own("GET", f"{SECOND}n") is None
+        for name, connect in ports.items():
+            assert eventually(partial(is_whole_for_all, connect)), name
+        # All workers listen at one Unix socket, and the quickest gets a client: here the one without its shard would.
+        with stopped(node, 1):
+            local = Wire(HOST, 0, path=node.unixsocket)
+            for _ in range(2):
+                assert own("ECHO", "x") == b"x", "it has looked at its sockets"
+        with local:
+            assert [local(*request) for request in (("MULTI",), ("SET", f"{SECOND}n", 1), ("EXEC",))][-1] == [OK]
         segment(tmp_path, 0).write_bytes(before)
         eventually(lambda: ask(node, "/readyz") == "ready\n")
-        first, _ = connections(node)
+        for name, connect in ports.items():
+            first, _ = connections(node)
 
-        def is_served_by_both() -> bool:
-            with Wire(HOST, node.port) as c:
-                assert c("GET", f"{FIRST}before") == b"1"
-            return connections(node)[0] > first
+            def is_served_by_both(connect: Callable[[], AbstractContextManager[Wire]], first: float) -> bool:
+                with connect() as c:
+                    assert c("GET", f"{FIRST}before") == b"1"
+                return connections(node)[0] > first
 
-        eventually(is_served_by_both)
+            assert eventually(partial(is_served_by_both, connect, first)), name
+        with stopped(node, 1), Wire(HOST, 0, path=node.unixsocket) as local:
+            assert local("GET", f"{FIRST}before") == b"1"
 
 
 def test_a_node_without_any_shard_does_not_start(tmp_path: Path) -> None:
@@ -239,13 +272,18 @@ def records(contents: bytes) -> Iterator[tuple[int, int]]:
 BEGIN, DECISION = 3, 4
 
 
-def test_a_shard_whose_transactions_nobody_can_decide_waits_for_the_damaged_one(tmp_path: Path) -> None:
-    transfer(tmp_path, 3, 0)
+@pytest.mark.parametrize("lost", ["decision", "part"])
+def test_a_shard_whose_transactions_nobody_can_decide_waits_for_the_damaged_one(tmp_path: Path, lost: str) -> None:
+    transfer(tmp_path, 3, {"decision": 0, "part": 2}[lost])
     path = segment(tmp_path, 0)
     before = path.read_bytes()
     damaged = bytearray(before)
-    *_, decision = [offset for offset, kind in records(before) if kind == DECISION]
-    damaged[decision + 32] ^= 1
+    if lost == "decision":
+        *_, decision = [offset for offset, kind in records(before) if kind == DECISION]
+        damaged[decision + 32] ^= 1
+    else:
+        # Nothing tells any more that the changes of the transaction were there.
+        damaged[:] = b"\xff" * len(before)
     path.write_bytes(damaged)
     with serving(tmp_path, shards=3) as (node, c):
         waits = "the log of shard 0 cannot be read: it would say whether changes of transactions count"

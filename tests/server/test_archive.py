@@ -164,11 +164,19 @@ def test_a_damaged_log_takes_nothing_from_the_archive(tmp_path: Path) -> None:
     damaged = bytearray(before)
     damaged[5000] ^= 1
     segment.write_bytes(damaged)
+
+    def check_restored(name: str, until: float) -> None:
+        restored = tmp_path / name
+        _restored(directory / "snapshots", restored, "--until", f"{until:.3f}")
+        with yggdrasil.Node(2, directory=restored, ack="fast") as node, _client(node) as c:
+            assert c("DBSIZE") == 2 * 200 + 30 + 2
+            assert c("GET", "count") == b"400"
+
     with yggdrasil.Node(2, directory=directory, **OPTIONS) as node, _client(node) as c:
         eventually(lambda: info(c, "persistence")["log_archive_last_status"] == "err")
         assert "is damaged at offset" in node.log()
-    restored = tmp_path / "restored"
-    _restored(directory / "snapshots", restored, "--until", f"{time.time():.3f}")
-    with yggdrasil.Node(2, directory=restored, ack="fast") as node, _client(node) as c:
-        assert c("DBSIZE") == 2 * 200 + 30 + 2
-        assert c("GET", "count") == b"400"
+        until = time.time()
+        check_restored("damaged", until)
+        segment.write_bytes(before)
+        eventually(lambda: info(c, "persistence")["log_archive_last_status"] == "ok")
+    check_restored("whole", until)

@@ -406,6 +406,27 @@ def test_what_is_found_damaged_in_the_background_is_replaced(tmp_path: Path, wha
         assert client("GET", "key:49") == f"{50:100000}".encode()
 
 
+def test_a_snapshot_that_is_taken_during_a_check_is_not_taken_for_damaged() -> None:
+    with Node(2, snapshot_check_rate="100kb") as node, _client(node) as client:
+
+        def checked() -> int:
+            return int(_persistence(client)["snapshot_checked_time"])
+
+        # Each is a chunk, and the second one is read for seconds.
+        for key, length in (("{b}", 50_000), ("{a}", 500_000)):
+            assert client("SET", key, os.urandom(length)) == "OK"
+        assert client("SAVE") == "OK"
+        assert client("CONFIG", "SET", "snapshot-check-interval", "1") == "OK"
+        eventually(lambda: _metric(node.admin_port, "yggdrasil_snapshot_checked_bytes_total") > 0)
+        assert client("SET", "later", "1") == "OK"
+        assert client("SAVE") == "OK"
+        assert client("CONFIG", "SET", "snapshot-check-rate", "1gb") == "OK"
+        first = eventually(checked)
+        # What a check has led to is done before the next one.
+        eventually(lambda: checked() > first)
+        assert _persistence(client)["rdb_saves"] == "2"
+
+
 def test_large_collections_are_copied_in_steps_while_they_change(tmp_path: Path) -> None:
     with yggdrasil.Node(2, directory=tmp_path, ack="fast") as node, _client(node) as client:
         numbers = range(30_000)

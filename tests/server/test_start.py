@@ -165,6 +165,13 @@ def test_a_missing_directory_is_made(tmp_path: Path) -> None:
         assert path.is_dir()
 
 
+def test_a_directory_has_any_name(tmp_path: Path) -> None:
+    path = tmp_path / "it's a node"
+    path.mkdir()
+    with Node(1, directory=path) as node:
+        assert ask(node.unixsocket, "PING") == "PONG"
+
+
 def test_a_directory_without_a_parent_is_an_error(tmp_path: Path) -> None:
     assert "No such file or directory; see option dir" in start_fails(tmp_path / "missing" / "new")
 

@@ -4,27 +4,21 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use yggdrasil_core::keyspace::{Effect, Kind, Record, Value};
 use yggdrasil_log::disk::SimulatedDisk;
 use yggdrasil_log::{
     Content, Decision, End, Group, LogError, Outcome, Recovery, RecoveryError, Remains, Writer,
     WriterOptions, find_parts, segment_name,
 };
 
+mod common;
+
+use common::put;
+
 const COORDINATOR: u16 = 2;
 
-fn put(value: &'static [u8]) -> Record<'static> {
-    let effect = Effect::Put {
-        kind: Kind::String,
-        value: Value::Bytes(value),
-        expire_at: None,
-        pinned_until: None,
-    };
-    Record {
-        db: 0,
-        key: b"a key",
-        effect,
-    }
+/// The parts of a decision.
+fn parts_of(tag: u64) -> Vec<(u16, u64)> {
+    vec![(0, tag * 10), (1, tag * 10 + 1)]
 }
 
 struct Log {
@@ -80,7 +74,7 @@ impl Log {
     }
 
     fn decide(&mut self, tag: u64) {
-        let parts = vec![(0, tag * 10), (1, tag * 10 + 1)];
+        let parts = parts_of(tag);
         self.writer
             .mark(&Content::Decision(Decision { tag, parts }));
     }
@@ -170,6 +164,8 @@ fn what_is_whole_of_a_damaged_log_is_told() {
     log.decide(3);
     let whole = log.remains();
     assert_eq!(whole.number, 3);
+    let decided = [1, 2, 3].map(|tag| (tag, parts_of(tag)));
+    assert_eq!(whole.decisions, decided.into());
     log.damage(b"to be damaged");
     let error = log.scanned().expect_err("what was durable is damaged");
     assert!(matches!(
@@ -179,6 +175,28 @@ fn what_is_whole_of_a_damaged_log_is_told() {
     assert_eq!(log.remains(), whole, "a record in between is not asked for");
     log.damage(b"last");
     assert_eq!(log.remains(), whole, "the commit behind it has its number");
+}
+
+#[test]
+fn what_stands_behind_damage_is_told_where_a_commit_says_that_it_was_durable() {
+    let mut log = Log::new();
+    log.decide(1);
+    log.change(b"to be damaged");
+    log.decide(2);
+    log.change(b"last");
+    log.damage(b"to be damaged");
+    let remains = log.remains();
+    assert_eq!(
+        remains.number, 0,
+        "a power cut may have left what is behind it"
+    );
+    assert_eq!(remains.decisions, [(1, parts_of(1))].into());
+    log.flush();
+    log.decide(3);
+    let remains = log.remains();
+    assert_eq!(remains.number, 2);
+    let decided = [1, 2, 3].map(|tag| (tag, parts_of(tag)));
+    assert_eq!(remains.decisions, decided.into());
 }
 
 #[test]

@@ -298,6 +298,20 @@ fn a_segment_that_was_written_anew_is_not_mixed_with_the_ring() {
 }
 
 #[test]
+fn the_ring_of_another_run_of_the_machine_is_not_read() {
+    let scratch = Scratch::new("run");
+    let mut case = scratch.case();
+    case.put(b"durable".to_vec(), None);
+    case.flush();
+    case.put(b"in the ring alone".to_vec(), None);
+    let (found, _) = read(&Failing::new(&scratch.0), &scratch.0);
+    assert!(found == case.written);
+    case.disk.cut_power(Damage::Drop, &mut |_| 0);
+    let (found, _) = read(&Failing::new(&scratch.0), &scratch.0);
+    assert!(found == case.written[..1]);
+}
+
+#[test]
 fn what_was_written_survives_the_process_and_what_was_durable_the_power() {
     let (seed, cases) = (
         number_from("YGGDRASIL_LOG_SEED", 1),

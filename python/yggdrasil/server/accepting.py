@@ -30,9 +30,10 @@ class _Place:
         idle, self._idle = self._idle, None
         if idle is None:
             return
+        # A Unix socket, too: `create_unix_server` of Python 3.13 looks for its path, which only the supervisor can
+        # follow, and would remove it when one worker leaves.
         loop = asyncio.get_running_loop()
-        create = loop.create_unix_server if self._is_unix else loop.create_server
-        self._server = await create(self.factory, sock=idle, backlog=self._backlog)
+        self._server = await loop.create_server(self.factory, sock=idle, backlog=self._backlog)
 
     def leave(self) -> None:
         """Has new clients connect to others."""

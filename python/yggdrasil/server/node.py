@@ -5,6 +5,7 @@ import contextlib
 import ipaddress
 import os
 import secrets
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -127,7 +128,8 @@ def _announce(node: NodeInfo) -> None:
     """The one line on standard output: whoever started us may wait for it."""
     ports = _joined(node.worker_ports)
     tls = f" tls_port={node.tls_port} tls_worker_ports={_joined(node.tls_worker_ports)}" if node.tls_port else ""
-    line = f"ready port={node.port} worker_ports={ports} admin_port={node.admin_port} unixsocket={node.unixsocket}{tls}"
+    unix = shlex.quote(node.unixsocket) if node.unixsocket else ""
+    line = f"ready port={node.port} worker_ports={ports} admin_port={node.admin_port} unixsocket={unix}{tls}"
     # Not by print: a reader that has gone would spoil our exit status through what is left in its buffer.
     with contextlib.suppress(OSError):
         os.write(sys.stdout.fileno(), f"{line}\n".encode())

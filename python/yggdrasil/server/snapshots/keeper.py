@@ -323,6 +323,7 @@ class Keeper:
             loop.call_soon_threadsafe(lambda: self._tell(checked_bytes=self._state.checked_bytes + count))
             return not self._is_closing
 
+        newest = self._state.id
         self._is_checking = True
         try:
             verdict = json.loads(await asyncio.to_thread(self._store.verify, self._longest, rate, read))
@@ -332,8 +333,9 @@ class Keeper:
         self._tell(
             checked_ms=time.time_ns() // 1_000_000, damaged=len(verdict["damage"]), damaged_segments=len(segments)
         )
-        newest = self._state.id
-        self._must_be_full = bool(segments) or (bool(newest) and newest not in verdict["whole"])
+        # One that was taken or removed meanwhile is not among those that were read.
+        is_gone = newest == self._state.id and newest not in verdict["whole"]
+        self._must_be_full = bool(segments) or (bool(newest) and (is_gone or newest in verdict["damaged"]))
         for file, offset in segments:
             log.error("a log is damaged", file=str(file), offset=offset)
         for damage in verdict["damage"]:

@@ -2,6 +2,7 @@
 
 use super::{ClientId, Node};
 use crate::engine::ShardState;
+use crate::keyspace::ShardReader;
 
 /// Keys of the shard of each worker.
 const FIRST: &[u8] = b"{b}key";
@@ -47,8 +48,15 @@ fn a_shard_that_is_being_filled_answers_nothing_about_keys() {
         );
     }
     assert_eq!(node.ask(other, &[b"SET", FIRST, b"2"]), b"+OK\r\n");
+    let is_read_by_others = |node: &Node| {
+        let reader = node.engines[0].readers[1].as_ref();
+        let number = reader.and_then(|reader| reader.between_transactions(ShardReader::number));
+        number.is_some()
+    };
+    assert!(!is_read_by_others(&node));
     node.engines[1].set_shard_state(ShardState::Serving);
     assert_eq!(node.ask(other, &[b"GET", SECOND]), b"$1\r\n1\r\n");
+    assert!(is_read_by_others(&node));
 }
 
 #[test]
