@@ -1,8 +1,10 @@
 """The commands `yggdrasil check` and `yggdrasil snapshot`, on the directory of a node that has ended."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.node import command, environment
@@ -49,10 +51,43 @@ def test_a_directory_is_checked_damaged_and_mended(directory: Path) -> None:
         assert client("GET", "key:99") == b"x" * 100
 
 
+def test_what_is_of_no_node_is_not_called_sound(directory: Path, tmp_path: Path) -> None:
+    for arguments in (["check"], ["snapshot", "verify"], ["snapshot", "list"], ["export", tmp_path / "dump", "--dir"]):
+        status, told, error = _run(*arguments, directory / "absent")
+        assert (status, told) == (2, ""), arguments
+        assert str(directory / "absent") in error
+    (tmp_path / "empty").mkdir()
+    status, told, error = _run("check", tmp_path / "empty")
+    assert (status, told) == (2, "")
+    assert "is of no node" in error
+    assert not any((tmp_path / "empty").iterdir())
+    assert not (directory / "absent").exists()
+
+
+def test_a_segment_that_ends_early_is_not_called_covered(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"directory": tmp_path, "ack": "fast"}
+    with yggdrasil.Node(1, **options) as node, Wire(node.host, node.port) as client:
+        client("SET", "a", "1")
+        assert client("SAVE") == "OK"
+        client("SET", "b", "1")
+    (segment,) = tmp_path.glob("log/*/shard-0/*.log")
+    os.truncate(segment, 4096)
+    status, told, _ = _run("check", tmp_path)
+    assert (status, "costs nothing" in told, "changes that stood in it are lost" in told) == (1, False, True)
+    status, told, _ = _run("check", tmp_path, "--repair")
+    assert (status, f"dropped: what stood at the end of {segment}" in told) == (1, True)
+    assert _run("check", tmp_path)[0] == 0
+
+
 def test_what_cannot_be_checked_has_status_2(directory: Path) -> None:
     status, _, error = _run("check", directory / "absent")
     assert (status, error) == (2, f"yggdrasil: {directory / 'absent'} is no directory\n")
-    with yggdrasil.Node(2, directory=directory):
+    with yggdrasil.Node(2, directory=directory) as node:
+        url = f"redis://{node.host}:{node.port}"
+        status, told, error = _run("snapshot", "create", "--full", url)
+        assert (status, error) == (0, "")
+        assert told.startswith("snapshot ")
+        assert ": 101 keys, " in told
         status, _, error = _run("check", directory)
     assert status == 2
     assert "another node" in error

@@ -176,6 +176,23 @@ def test_what_is_no_file_of_redis_is_refused(tmp_path: Path, content: bytes, tol
     assert told in error
 
 
+def test_what_cannot_be_asked_for_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "dump.rdb"
+    refused: list[tuple[list[str | Path], str]] = [
+        (["import", file], f"'{file}' does not exist"),
+        (["import", tmp_path], "is a directory"),
+        (["export", file, "--url", "nowhere"], "nowhere is no node: Redis URL must specify"),
+        (["export", file, "--dir", tmp_path / "absent"], f"{tmp_path / 'absent'} is of no node"),
+    ]
+    for arguments, told in refused:
+        status, _, error = _run(*arguments)
+        assert (status, told in error) == (2, True), error
+    file.write_bytes(_file())
+    status, _, error = _run("import", file, "--shards", "2")
+    assert (status, "--shards is for a new node in --dir" in error) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["dump.rdb"]
+
+
 def test_what_cannot_be_used_is_listed(tmp_path: Path) -> None:
     entries = (
         b"\xfa" + _text(b"redis-ver") + _text(b"6.0.0"),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, Source};
 use crate::format::{
-    COMMIT_RECORD_BYTES, Commit, Content, FormatError, Frame, HEADER_BYTES, RECORD_HEADER_BYTES,
-    SegmentHeader, last_commit, segment_name, sequence_of,
+    COMMIT_RECORD_BYTES, Commit, Content, FORMAT_VERSION, FormatError, Frame, HEADER_BYTES,
+    RECORD_HEADER_BYTES, SegmentHeader, last_commit, segment_name, sequence_of,
 };
 use crate::pieces::Pieces;
 
@@ -28,6 +28,12 @@ pub enum LogError {
     },
     #[error("{} is missing: the log has segments before it and behind it", path.display())]
     Missing { path: PathBuf },
+    /// Not damage: a newer program has written it, and reads it.
+    #[error(
+        "{} has version {version} of the format of logs, and this program knows {FORMAT_VERSION}: use a newer one",
+        path.display()
+    )]
+    Newer { path: PathBuf, version: u32 },
 }
 
 /// Bytes that are read at a time: so many stay in the caches of a processor.
@@ -609,6 +615,12 @@ pub fn first_needed(disk: &dyn Disk, directory: &Path, sequence: u64) -> io::Res
 }
 
 fn damaged(path: &Path, offset: u64, reason: FormatError) -> LogError {
+    if let FormatError::Version(version) = reason {
+        return LogError::Newer {
+            path: path.to_path_buf(),
+            version,
+        };
+    }
     LogError::Damaged {
         path: path.to_path_buf(),
         offset,

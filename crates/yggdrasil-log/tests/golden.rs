@@ -8,8 +8,8 @@ use std::sync::Arc;
 use yggdrasil_core::keyspace::{Effect, Kind, Record, Value};
 use yggdrasil_log::disk::{Disk, RealDisk, SimulatedDisk};
 use yggdrasil_log::{
-    Content, Decision, End, FORMAT_VERSION, Given, Outcome, Reader, Writer, WriterOptions,
-    segment_name,
+    Content, Decision, End, FORMAT_VERSION, Given, HEADER_BYTES, LogError, Outcome, Reader, Writer,
+    WriterOptions, segment_name,
 };
 
 /// A value in pieces.
@@ -154,6 +154,39 @@ fn version_2_is_read() {
     ]);
     assert_eq!(found, expected);
     assert_eq!((end.number, end.epoch, end.torn_bytes), (9, 2, 0));
+}
+
+#[test]
+fn a_segment_of_a_newer_version_is_refused_wherever_it_stands() {
+    for newer in 1..=2_u64 {
+        let place = std::env::temp_dir().join(format!("ygg-newer-{}-{newer}", std::process::id()));
+        std::fs::create_dir_all(&place).expect("a new directory");
+        for sequence in 1..=2 {
+            let name = segment_name(sequence);
+            let mut bytes = std::fs::read(golden(2).join(&name)).expect("a kept file");
+            if sequence == newer {
+                bytes[8..16].fill(0);
+                bytes[8] = FORMAT_VERSION as u8 + 1;
+                let crc = crc32c::crc32c(&bytes[..HEADER_BYTES as usize]);
+                bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+                // Nothing behind it says that it was durable.
+                bytes[HEADER_BYTES as usize..].fill(0);
+            }
+            std::fs::write(place.join(&name), bytes).expect("a file");
+        }
+        let read = || {
+            let mut reader = Reader::open(Arc::new(RealDisk::default()), &place)?;
+            while reader.read()?.is_some() {}
+            Ok::<_, LogError>(())
+        };
+        let found = read();
+        std::fs::remove_dir_all(&place).expect("the directory");
+        let error = found.expect_err("it is not read");
+        assert!(
+            matches!(&error, LogError::Newer { version, .. } if *version == FORMAT_VERSION + 1),
+            "{error}"
+        );
+    }
 }
 
 #[test]

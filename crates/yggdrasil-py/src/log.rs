@@ -287,9 +287,8 @@ fn wake_worker(descriptor: &OwnedFd) {
 
 fn to_log_error(error: RecoveryError) -> PyErr {
     match error {
-        RecoveryError::Log(LogError::Disk { .. }) | RecoveryError::Apply { .. } => {
-            PyOSError::new_err(error.to_string())
-        }
+        RecoveryError::Log(LogError::Disk { .. } | LogError::Newer { .. })
+        | RecoveryError::Apply { .. } => PyOSError::new_err(error.to_string()),
         damage => DamageError::new_err(damage.to_string()),
     }
 }

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use yggdrasil_core::keyspace::Mark;
-use yggdrasil_log::HEADER_BYTES;
+use yggdrasil_log::{FORMAT_VERSION, HEADER_BYTES};
 use yggdrasil_snapshot::{
     History, LogHistory, Report, SnapshotError, Visit, check_directory, repair,
 };
@@ -179,6 +179,57 @@ fn a_segment_that_is_gone_is_damage() {
             assert_eq!(contents(&loaded.reader), expected);
         }
     }
+}
+
+#[test]
+fn a_file_whose_end_is_not_there_is_no_damage_that_costs_nothing() {
+    let mut place = Place::new("short");
+    place.write(0, 3_000);
+    place.snapshot(None);
+    place.write(3_000, 1_000);
+    let last = place.segments().pop().unwrap();
+    let bytes = fs::read(&last).unwrap();
+    fs::write(&last, &bytes[..bytes.len() / 4]).unwrap();
+    let report = check(&place);
+    let damage = report.logs[0].damage.as_ref().unwrap();
+    assert!(damage.is_cut_short, "{damage:?}");
+    let repaired = mend(&place, &report);
+    assert!(
+        repaired.dropped[0].contains("at the end of"),
+        "{repaired:?}"
+    );
+    assert!(check(&place).is_sound());
+}
+
+#[test]
+fn what_a_newer_program_has_written_is_not_called_damaged() {
+    let mut place = Place::new("newer");
+    place.write(0, 3_000);
+    let manifest = place.snapshot(None);
+    let segment = place.segments().remove(0);
+    let kept = fs::read(&segment).unwrap();
+    let mut bytes = kept.clone();
+    bytes[8..16].fill(0);
+    bytes[8] = FORMAT_VERSION as u8 + 1;
+    let crc = crc32c::crc32c(&bytes[..HEADER_BYTES as usize]);
+    bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+    fs::write(&segment, &bytes).unwrap();
+    let told = refusal(&place);
+    assert!(told.contains("version 3 of the format of logs"), "{told}");
+    fs::write(&segment, kept).unwrap();
+    let object = place.scratch.0.join("snapshots/manifests");
+    let object = object.join(format!("{}.json", manifest.id));
+    let body = br#"{"format":9}"#;
+    let sum = blake3::hash(body);
+    let text = [body, format!("\nblake3 {sum}\n").as_bytes()].concat();
+    fs::write(object, text).unwrap();
+    let told = refusal(&place);
+    assert!(told.contains("of format 9"), "{told}");
+}
+
+fn refusal(place: &Place) -> String {
+    let checked = check_directory(&place.scratch.0, &*place.folder, RECORD_BYTES_MAX);
+    checked.unwrap_err().to_string()
 }
 
 #[test]

@@ -53,6 +53,11 @@ def load_identity(directory: Path, shards: int) -> Identity:
     return identity
 
 
+def is_of_node(directory: Path) -> bool:
+    """True for a directory in which a node has been, or something was restored for one."""
+    return any((directory / name).exists() for name in (FILE_NAME, "log", "snapshots"))
+
+
 def adopt_history(directory: Path, replication_id: str) -> None:
     """Lets the node of a locked directory go on with the data of another."""
     file = directory / FILE_NAME

@@ -15,6 +15,7 @@ from redis import Redis, RedisError
 
 from yggdrasil import Node, YggdrasilError
 from yggdrasil._core import RdbItem, RdbReader
+from yggdrasil.server.identity import is_of_node
 from yggdrasil.server.log_layout import shards_of_logs
 from yggdrasil.server.option import GIB, readable_size
 from yggdrasil.server.snapshots.places import folder_of, open_place
@@ -27,7 +28,6 @@ _PIECE_BYTES = 1 << 20
 _PROGRESS_S = 1.0
 _TIMEOUT_S = 600.0
 
-_FILE = click.argument("file", type=click.Path(path_type=Path))
 _URL = click.option(
     "--url", metavar="URL", help=f"A running node: redis://, rediss:// or unix://. [default: {URL_DEFAULT}]"
 )
@@ -36,13 +36,21 @@ _DIRECTORY = click.option(
 )
 
 
+def connected(url: str) -> Redis:
+    """A client of a running node, whose requests may take long."""
+    try:
+        return Redis.from_url(url, single_connection_client=True, socket_timeout=_TIMEOUT_S)
+    except ValueError as error:
+        raise click.ClickException(f"{url} is no node: {error}") from None
+
+
 @contextlib.contextmanager
 def _node(url: str | None, directory: Path | None, shards: int | None) -> Iterator[Redis]:
     """A connection to a node: to one that runs, or to one that runs for this alone."""
     if url is not None and directory is not None:
         raise click.UsageError("--url and --dir exclude one another")
     if directory is None:
-        with Redis.from_url(url or URL_DEFAULT, single_connection_client=True, socket_timeout=_TIMEOUT_S) as client:
+        with connected(url or URL_DEFAULT) as client:
             yield client
         return
     directory = directory.absolute()
@@ -161,7 +169,7 @@ def _shown(key: bytes) -> str:
 
 
 @click.command(name="import")
-@_FILE
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_URL
 @_DIRECTORY
 @click.option("--replace", "is_replacing", is_flag=True, help="Replace keys that are there; otherwise they stay.")
@@ -172,7 +180,9 @@ def import_file(file: Path, url: str | None, directory: Path | None, shards: int
     What cannot be imported is listed: data of modules, and keys that are there already. The exit status is 0 where all
     is imported but what is of modules, 1 where something else is missing, 2 where nothing can be done.
     """
-    with _errors(), _node(url, directory, shards) as client:
+    if shards is not None and directory is None:
+        raise click.UsageError("--shards is for a new node in --dir; one that runs has its own")
+    with errors_in_a_line(), _node(url, directory, shards) as client:
         work = _Import(client, file, is_replacing=is_replacing)
         try:
             work.run()
@@ -199,7 +209,7 @@ def _show_lines(title: str, lines: Sequence[str]) -> None:
 
 
 @click.command(name="export")
-@_FILE
+@click.argument("file", type=click.Path(path_type=Path))
 @_URL
 @_DIRECTORY
 def export_file(file: Path, url: str | None, directory: Path | None) -> None:
@@ -207,7 +217,9 @@ def export_file(file: Path, url: str | None, directory: Path | None) -> None:
 
     Each key is as it was at some moment of the export. Kinds of values that Redis has not are left out.
     """
-    with _errors(), _node(url, directory, None) as client:
+    if directory is not None and not is_of_node(directory):
+        raise click.ClickException(f"{directory} is of no node")
+    with errors_in_a_line(), _node(url, directory, None) as client:
         size = _fetch(client, file)
     click.echo(f"exported {readable_size(size)}")
 
@@ -245,7 +257,7 @@ def _fetch(client: Redis, file: Path) -> int:
 
 
 @contextlib.contextmanager
-def _errors() -> Iterator[None]:
+def errors_in_a_line() -> Iterator[None]:
     """What goes wrong is one line."""
     try:
         yield

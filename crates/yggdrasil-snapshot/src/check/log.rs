@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use yggdrasil_log::disk::{Disk, RealDisk};
 use yggdrasil_log::{
-    Content, HEADER_BYTES, LogError, Reader, SegmentHeader, segment_name, sequence_of, whole_frames,
+    Content, FormatError, HEADER_BYTES, LogError, Reader, SegmentHeader, segment_name, sequence_of,
+    whole_frames,
 };
 
 use super::CheckError;
@@ -37,6 +38,8 @@ pub struct LogDamage {
     pub changes_behind: u64,
     /// True where a whole snapshot has all changes that are damaged.
     pub is_covered: bool,
+    /// True where the end of the file is not there: nothing tells how many changes stood in it.
+    pub is_cut_short: bool,
 }
 
 /// Checks a log. `start` is the number from which on it is needed beside a snapshot.
@@ -57,18 +60,16 @@ pub(super) fn check_log(
     match read_all(directory, &mut report) {
         Ok(()) => {}
         Err(LogError::Disk { path, error }) => return Err(CheckError::at(&path)(error)),
+        Err(error @ LogError::Newer { .. }) => return Err(CheckError::Newer(error.to_string())),
         Err(LogError::Damaged {
             path,
             offset,
             reason,
         }) => {
-            report.damage = Some(damage_of(
-                &report,
-                &path,
-                offset,
-                reason.to_string(),
-                start,
-            )?)
+            let mut damage = damage_of(&report, &path, offset, reason.to_string(), start)?;
+            damage.is_cut_short =
+                matches!(reason, FormatError::Length { expected, found } if found < expected);
+            report.damage = Some(damage);
         }
         Err(LogError::Missing { path }) => {
             let fault = "the file is not there".to_owned();
@@ -108,6 +109,7 @@ fn damage_of(
         next,
         changes_behind: behind.len() as u64,
         is_covered,
+        is_cut_short: false,
     })
 }
 

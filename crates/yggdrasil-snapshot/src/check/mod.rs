@@ -12,6 +12,7 @@ use yggdrasil_log::sequence_of;
 
 use crate::error::SnapshotError;
 use crate::load::list;
+use crate::manifest::ManifestFault;
 use crate::pace::Pace;
 use crate::store::Store;
 use crate::verify::{Verdict, verify};
@@ -29,6 +30,9 @@ pub enum CheckError {
     File { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Snapshots(#[from] SnapshotError),
+    /// A newer program has written something, and reads it.
+    #[error("{0}")]
+    Newer(String),
 }
 
 impl CheckError {
@@ -71,6 +75,17 @@ pub fn check(
     store: &dyn Store,
     record_bytes_max: u64,
 ) -> Result<Report, CheckError> {
+    for listed in list(store)? {
+        if let Err(
+            error @ SnapshotError::Manifest {
+                fault: ManifestFault::Format(_),
+                ..
+            },
+        ) = listed.manifest
+        {
+            return Err(CheckError::Newer(error.to_string()));
+        }
+    }
     let snapshots = verify(store, record_bytes_max, &Pace::new(0), &mut |_| true)?;
     let mut newest = None;
     if let Some(id) = snapshots.whole.last() {

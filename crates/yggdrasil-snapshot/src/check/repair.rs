@@ -41,6 +41,7 @@ pub fn repair(
 ) -> Result<Repaired, CheckError> {
     let mut repair = Repair {
         directory,
+        logs: report.logs.len(),
         result: Repaired {
             backup: directory.join(format!("{BACKUP}{name}")),
             ..Repaired::default()
@@ -59,6 +60,8 @@ pub fn repair(
 
 struct Repair<'a> {
     directory: &'a Path,
+    /// How many logs there are.
+    logs: usize,
     result: Repaired,
 }
 
@@ -114,6 +117,12 @@ impl Repair<'_> {
             .file_name()
             .and_then(|name| sequence_of(name.to_str()?))
             .unwrap_or(0);
+        if damage.is_cut_short {
+            self.result.dropped.push(format!(
+                "what stood at the end of {}, which is not there",
+                damage.file.display()
+            ));
+        }
         if damage.is_covered {
             self.keep_behind(log, damage, damaged)?;
         } else {
@@ -140,8 +149,13 @@ impl Repair<'_> {
                 fs::remove_file(&path).map_err(CheckError::at(&path))?;
             }
         }
+        let decided = if self.logs > 1 {
+            "; transactions over several shards that it decided before may count in a part of them"
+        } else {
+            ""
+        };
         self.result.done.push(format!(
-            "the log in {} begins behind the damage now; a snapshot has all before",
+            "the log in {} begins behind the damage now; a snapshot has all before{decided}",
             log.directory.display()
         ));
         Ok(())

@@ -14,6 +14,7 @@ import click
 from yggdrasil import YggdrasilError
 from yggdrasil._core import ARENA_BYTES_MAX, SnapshotStore
 from yggdrasil.server.directory import lock_directory
+from yggdrasil.server.identity import is_of_node
 from yggdrasil.server.snapshots.places import folder_of, open_place
 
 _EXIT_DAMAGE = 1
@@ -35,7 +36,9 @@ def alone(directory: Path) -> Iterator[None]:
 
 
 def store_of(directory: Path, url: str | None) -> SnapshotStore:
-    """The store that --url names, or the folder in a node's directory."""
+    """The store that --url names, or the folder in a node's directory, which has to exist."""
+    if url is None and not directory.is_dir():
+        raise click.ClickException(f"{directory} is no directory")
     return open_place(url) if url else open_place(str(folder_of(directory)))
 
 
@@ -61,12 +64,19 @@ def check(directory: Path, url: str | None, *, repair: bool, as_json: bool) -> N
                 report, repaired = json.loads(store.check(directory, ARENA_BYTES_MAX)), None
         except YggdrasilError as error:
             raise click.ClickException(str(error)) from None
+    if not _has_anything(directory, report):
+        raise click.ClickException(f"{directory} is of no node: there are no logs and no snapshots")
     damage = len(report["snapshots"]["damage"]) + sum(log["damage"] is not None for log in report["logs"])
     if as_json:
         click.echo(json.dumps({"sound": not damage, "report": report, "repaired": repaired}, indent=1))
     else:
         click.echo("\n".join((*_report_lines(report), *_repair_lines(repaired), _verdict(damage, repaired))))
     sys.exit(_EXIT_DAMAGE if damage else 0)
+
+
+def _has_anything(directory: Path, report: dict[str, Any]) -> bool:
+    snapshots = report["snapshots"]
+    return bool(report["logs"] or snapshots["whole"] or snapshots["damaged"]) or is_of_node(directory)
 
 
 def _report_lines(report: dict[str, Any]) -> Iterator[str]:
@@ -86,18 +96,27 @@ def _report_lines(report: dict[str, Any]) -> Iterator[str]:
             f"log {log['directory']}: {log['segments']} segments, {log['changes']} changes up to number {log['last']}, "
             f"{log['torn_bytes']} bytes of an unfinished end"
         )
+        if log["torn_bytes"]:
+            yield "  nothing says that this end was durable once: the next start cuts it off"
         if log["damage"]:
-            yield from _log_damage_lines(log["damage"], log["last"])
+            yield from _log_damage_lines(log["damage"], log["last"], is_alone=len(report["logs"]) == 1)
 
 
-def _log_damage_lines(damage: dict[str, Any], last: int) -> Iterator[str]:
+def _log_damage_lines(damage: dict[str, Any], last: int, *, is_alone: bool) -> Iterator[str]:
     yield f"  damaged: {damage['file']} at offset {damage['offset']}: {damage['fault']}"
-    if damage["next"] is None:
+    if damage["is_cut_short"]:
+        yield f"    the end of the file is not there: the changes that stood in it are lost, behind {last} or later"
+        yield f"    {damage['changes_behind']} changes behind {last} are whole"
+    elif damage["next"] is None:
         yield f"    no change behind number {last} is whole"
     else:
         yield f"    {_lost(last + 1, damage['next'] - 1)}; {damage['changes_behind']} behind are whole"
-    if damage["is_covered"]:
-        yield "    a whole snapshot has what is lost here: --repair costs nothing"
+    if damage["is_covered"] and damage["is_cut_short"]:
+        yield "    a whole snapshot has what is lost at the beginning: --repair keeps all that is whole"
+    elif damage["is_covered"]:
+        yield "    a whole snapshot has what is lost here: --repair costs nothing" + (
+            "" if is_alone else " but, perhaps, parts of transactions over several shards that were decided here"
+        )
     else:
         yield f"    no snapshot has what is lost here: --repair ends the log with number {last}"
 

@@ -1,4 +1,4 @@
-"""The command `yggdrasil snapshot`: snapshots of nodes that do not run."""
+"""The command `yggdrasil snapshot`: it has a node take one, and works on those of nodes that do not run."""
 
 import contextlib
 import json
@@ -15,6 +15,7 @@ from yggdrasil._core import ARENA_BYTES_MAX, SnapshotStore
 from yggdrasil.server.identity import adopt_history, new_id
 from yggdrasil.server.log_layout import write_layout
 from yggdrasil.server.option import readable_size
+from yggdrasil.server.rdb_command import URL_DEFAULT, connected, errors_in_a_line
 from yggdrasil.server.snapshots.check_command import alone, store_of
 from yggdrasil.server.snapshots.places import folder_of, open_place
 
@@ -71,7 +72,24 @@ _DIRECTORY = click.argument("directory", type=click.Path(path_type=Path))
 
 @click.group()
 def snapshot() -> None:
-    """List, verify, prune and restore snapshots. A running node has the command SNAPSHOT."""
+    """Create, list, verify, prune and restore snapshots. A running node has the command SNAPSHOT."""
+
+
+@snapshot.command()
+@click.option("--full", is_flag=True, help="Write all keys, not only what has changed since the last one.")
+@click.argument("url", default=URL_DEFAULT)
+def create(url: str, *, full: bool) -> None:
+    """Have the running node at URL take a snapshot (redis://, rediss:// or unix://, by default on port 6379).
+
+    Where it lies, and how many are kept, is what the node is configured for.
+    """
+    with errors_in_a_line(), connected(url) as client:
+        reply = client.execute_command("SNAPSHOT", "CREATE", *(["FULL"] if full else []))
+    row = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+    click.echo(
+        f"snapshot {row[b'id'].decode()}: {row[b'keys']:,} keys, {readable_size(row[b'bytes'])}, "
+        f"new {readable_size(row[b'new-bytes'])}"
+    )
 
 
 @snapshot.command(name="list")
