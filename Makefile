@@ -20,6 +20,9 @@ PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --n
 PROFILE ?= release
 export PROFILE
 
+# Of the whole workspace: on its own it would want its dependencies, and the engine, with other features compiled anew.
+LOADGEN := --workspace --bin loadgen
+
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find crates -path $(FUZZ_DIR) -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
 # The same interpreter for maturin and for cargo: otherwise pyo3 is compiled again at every change between them.
@@ -46,7 +49,7 @@ test-rust: $(VENV)/.stamp-run ## Run the tests of the engine
 	cargo test --workspace --locked
 
 test-python: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run the tests of the product (ARGS="-k name" for some)
-	cargo build --quiet --profile $(PROFILE) --locked --package loadgen
+	cargo build --quiet --profile $(PROFILE) --locked $(LOADGEN)
 	$(PYTEST) --ignore=tests/mithril --ignore=tests/clients/programs $(ARGS)
 
 peers: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run against the peer Redis whatever our node is tested with
