@@ -34,7 +34,7 @@ unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve mithril test test-rust test-python test-mithril test-clients clients peers transcripts lint fmt bench fuzz simulate differential crash pmem damage client-versions docs lock clean \
+.PHONY: help serve mithril test test-rust test-python test-mithril test-clients clients peers transcripts lint lint-rust lint-python lint-stubs fmt bench fuzz simulate differential crash pmem damage client-versions docs lock clean \
 	tools
 
 help: ## Show this list
@@ -73,13 +73,23 @@ test-clients: $(VENV)/.stamp-clients $(VENV)/.stamp-core ## Run programs of Redi
 clients: $(VENV)/.stamp-clients $(VENV)/.stamp-core ## Run them with what takes minutes: Django's own tests, whole benchmarks
 	$(CLIENTS) $(ARGS)
 
-lint: $(VENV)/.stamp-mithril-dev $(VENV)/.stamp-core $(VENV)/.stamp-mithril ## Check format, types and style of everything
+# Python is set up and checked while clippy checks Rust. What needs both comes after that, one by one: cargo builds one
+# thing at a time, and so does whatever installs into the environment.
+lint: ## Check format, types and style of everything
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint-rust lint-python
+	@$(MAKE) --no-print-directory lint-stubs
+
+lint-rust: $(VENV)/pyvenv.cfg
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo metadata --locked --format-version 1 --manifest-path $(FUZZ_DIR)/Cargo.toml >/dev/null
+
+lint-python: $(VENV)/.stamp-mithril-dev
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy python mithril/python tests examples benches
+
+lint-stubs: $(VENV)/.stamp-mithril-dev $(VENV)/.stamp-core $(VENV)/.stamp-mithril
 	$(BIN)/python -m mypy.stubtest yggdrasil._core
 	$(BIN)/python -m mypy.stubtest mithril._kernels
 
