@@ -14,11 +14,16 @@ CASES ?= 10000
 # The extras of Mithril whose frameworks its tests use.
 MITHRIL_EXTRAS := arrow datasets datatrove dedup images jax lz4 mirror orbax processes ray redis signing tokenize torch
 MITHRIL_COMPILE := --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade -c requirements-dev.lock
-# Files of tests are shared out in their order to as many processes as there are cores, but not to more than four.
-PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Files of tests are shared out in their order to one process more than there are cores, as a test waits for its nodes
+# much of the time, but not to more than four.
+PYTEST := PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(nproc) + 1)) \
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # The cargo profile of the extension modules and of the load generator: release, or quick or dev, which build sooner.
 PROFILE ?= release
 export PROFILE
+
+# Of the whole workspace: on its own it would want its dependencies, and the engine, with other features compiled anew.
+LOADGEN := --workspace --bin loadgen
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find crates -path $(FUZZ_DIR) -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
@@ -29,7 +34,7 @@ unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve mithril test test-rust test-python test-mithril test-clients clients peers transcripts lint fmt bench fuzz simulate differential crash pmem damage client-versions docs lock clean \
+.PHONY: help serve mithril test test-rust test-python test-mithril test-clients clients peers transcripts lint lint-rust lint-python lint-stubs fmt bench fuzz simulate differential crash pmem damage client-versions docs lock clean \
 	tools
 
 help: ## Show this list
@@ -42,11 +47,12 @@ mithril: $(VENV)/.stamp-mithril ## Install the products: .venv/bin/mithril
 
 test: test-rust test-python test-mithril ## Run all tests
 
-test-rust: $(VENV)/.stamp-run ## Run the tests of the engine
-	cargo test --workspace --locked
+# Documentation has no examples in Rust; to look for them, cargo would compile the kernels once more.
+test-rust: tools ## Run the tests of the engine
+	cargo test --workspace --tests --locked
 
 test-python: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run the tests of the product (ARGS="-k name" for some)
-	cargo build --quiet --profile $(PROFILE) --locked --package loadgen
+	cargo build --quiet --profile $(PROFILE) --locked $(LOADGEN)
 	$(PYTEST) --ignore=tests/mithril --ignore=tests/clients/programs $(ARGS)
 
 peers: $(VENV)/.stamp-dev $(VENV)/.stamp-core ## Run against the peer Redis whatever our node is tested with
@@ -67,13 +73,23 @@ test-clients: $(VENV)/.stamp-clients $(VENV)/.stamp-core ## Run programs of Redi
 clients: $(VENV)/.stamp-clients $(VENV)/.stamp-core ## Run them with what takes minutes: Django's own tests, whole benchmarks
 	$(CLIENTS) $(ARGS)
 
-lint: $(VENV)/.stamp-mithril-dev $(VENV)/.stamp-core $(VENV)/.stamp-mithril ## Check format, types and style of everything
+# Python is set up and checked while clippy checks Rust. What needs both comes after that, one by one: cargo builds one
+# thing at a time, and so does whatever installs into the environment.
+lint: ## Check format, types and style of everything
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint-rust lint-python
+	@$(MAKE) --no-print-directory lint-stubs
+
+lint-rust: $(VENV)/pyvenv.cfg
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo metadata --locked --format-version 1 --manifest-path $(FUZZ_DIR)/Cargo.toml >/dev/null
+
+lint-python: $(VENV)/.stamp-mithril-dev
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy python mithril/python tests examples benches
+
+lint-stubs: $(VENV)/.stamp-mithril-dev $(VENV)/.stamp-core $(VENV)/.stamp-mithril
 	$(BIN)/python -m mypy.stubtest yggdrasil._core
 	$(BIN)/python -m mypy.stubtest mithril._kernels
 

@@ -53,7 +53,7 @@ def _gets_beside(
         with running(kind) as server:
             load.fill(server, values.keys, values.value_bytes)
             # What a node does once after its start does not count.
-            time.sleep(_SETTLE_S)
+            time.sleep(min(_SETTLE_S, seconds))
             with other(server) as much:
                 latency: dict[str, float] = load.ask_for(server, seconds, values)["latency_us"]
         found[name] = latency

@@ -73,8 +73,9 @@ class Sample:
 
 
 def build() -> None:
-    """Builds the load generator where it is not there yet or out of date."""
-    subprocess.run(["cargo", "build", "--quiet", "--profile", _PROFILE, "--package", "loadgen"], cwd=ROOT, check=True)
+    """Builds the load generator where it is not there yet or out of date, with the dependencies of the engine."""
+    what = ["--profile", _PROFILE, "--locked", "--workspace", "--bin", "loadgen"]
+    subprocess.run(["cargo", "build", "--quiet", *what], cwd=ROOT, check=True)
 
 
 def fill(server: Server, keys: int, value_bytes: int = 64, depth: int = 128) -> dict[str, Any]:

@@ -24,6 +24,8 @@ _SKEW = 0.99
 _TARGETS = {(0, True): (100.0, 500.0), (1, True): (100.0, 500.0), (3, False): (400.0, None)}
 # Until huge pages hold what they will hold.
 _HUGE_TIMEOUT_S, _HUGE_REST_S = 60, 2.0
+# Batches of reads in Python in a round, for each second of reads in Rust.
+_BATCHES_PER_S = 250
 
 
 def near_reads(
@@ -42,7 +44,7 @@ def near_reads(
             load.fill(server, number)
             filled = server.memory().shared - empty
             if huge_pages == "yes":
-                _await_huge_pages(server)
+                _await_huge_pages(server, min(_HUGE_REST_S, seconds))
             for skewed in (False, True):
                 choice = f"{number:,} keys, {'few of them most' if skewed else 'all alike'}"
                 choice += ", huge pages" if huge_pages == "yes" else ""
@@ -63,7 +65,8 @@ def near_reads(
     for name, kind in kinds.items():
         with running(kind, unixsocket=_UNIX_SOCKET) as server:
             load.fill(server, keys[0])
-            found = _python(server, kind, keys[0], view_bytes, rounds)
+            batches = rounds * max(1, round(seconds * _BATCHES_PER_S))
+            found = _python(server, kind, keys[0], view_bytes, batches)
         details += [{"server": name, "what": f"{what} in Python (ns)", "p50": value} for what, value in found.items()]
         if kind.ours:
             ours = found
@@ -79,11 +82,11 @@ def _reads(server: Server, keys: int, seconds: float, seed: int, skewed: bool) -
     return load.near_reads(server, socket, keys, seconds, seed, _SKEW if skewed else None)
 
 
-def _await_huge_pages(server: Server) -> None:
+def _await_huge_pages(server: Server, rest_s: float) -> None:
     """Returns once huge pages hold no more than a while before."""
     deadline, held, since = time.monotonic() + _HUGE_TIMEOUT_S, -1, time.monotonic()
     with redis.Redis(port=server.port) as client:
-        while time.monotonic() < min(deadline, since + _HUGE_REST_S):
+        while time.monotonic() < min(deadline, since + rest_s):
             now = int(client.info("memory")["used_memory_huge_pages"])
             if now != held:
                 held, since = now, time.monotonic()
@@ -94,12 +97,12 @@ def _directory(server: Server) -> Path:
     return Path(f"/proc/{server.process.pid}/cwd").resolve()
 
 
-def _python(server: Server, kind: Kind, keys: int, view_bytes: Sequence[int], rounds: int) -> dict[str, float]:
+def _python(server: Server, kind: Kind, keys: int, view_bytes: Sequence[int], batches: int) -> dict[str, float]:
     """What `benches.near_python` measures, on the core of the load."""
     near = str(_directory(server) / "near.sock") if kind.ours else ""
     program = ["taskset", "-c", str(load.LOAD_CPU), sys.executable, "-m", "benches.near_python"]
     unix = str(_directory(server) / _UNIX_SOCKET)
-    command = [*program, near, unix, str(keys), str(rounds), *map(str, view_bytes)]
+    command = [*program, near, unix, str(keys), str(batches), *map(str, view_bytes)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     if run.returncode != 0:
         raise BenchError(f"{' '.join(command)}: {run.stderr.strip()}")

@@ -69,7 +69,7 @@ def measure(kinds: dict[str, Kind], *, keys: int, rounds: int, seconds: float) -
             found, beside = _latency(servers, replace(shape, connections=1), rounds, seconds)
             figures += found
             details += beside
-    found, beside = _recovery(kinds, keys * 10)
+    found, beside = _recovery(kinds, keys * 10, min(rounds, _STARTS))
     return {"figures": figures + found, "details": details + beside, "notes": []}
 
 
@@ -179,7 +179,7 @@ def _plain_syncs() -> float:
         return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def _recovery(kinds: dict[str, Kind], keys: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _recovery(kinds: dict[str, Kind], keys: int, starts: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """CPU of a start that finds so many keys on disk, less that of one that finds none."""
     spent: dict[str, float] = {}
     details = []
@@ -189,10 +189,10 @@ def _recovery(kinds: dict[str, Kind], keys: int) -> tuple[list[dict[str, Any]], 
         root = Path(kind.command[1]) / "tmp" if kind.command[0] == "chroot" else None
         with tempfile.TemporaryDirectory(prefix="yggdrasil-bench-", dir=root) as directory:
             place = directory if root is None else f"/tmp/{Path(directory).name}"
-            empty = statistics.median(_start_cpu(kind, place, 0) for _ in range(_STARTS))
+            empty = statistics.median(_start_cpu(kind, place, 0) for _ in range(starts))
             with _keeping_in(kind, place) as server:
                 load.fill(server, keys)
-            spent[name] = statistics.median(_start_cpu(kind, place, keys) for _ in range(_STARTS)) - empty
+            spent[name] = statistics.median(_start_cpu(kind, place, keys) for _ in range(starts)) - empty
         details.append(
             {"server": name, "what": f"{keys:,} keys from disk", "cpu_s": round(spent[name], 3)}
             | {"keys_per_cpu_s": round(keys / max(spent[name], 1e-3))}

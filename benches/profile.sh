@@ -38,7 +38,7 @@ if [[ -z ${PROFILE_PID:-} ]]; then
   grep -q '^ready' "$scratch/log" || { cat "$scratch/log" >&2; exit 1; }
 fi
 
-cargo build --quiet --release --package loadgen
+cargo build --quiet --release --locked --workspace --bin loadgen
 loadgen=(taskset -c 1 target/release/loadgen)
 target=(--address "127.0.0.1:$port" --keys "$keys")
 "${loadgen[@]}" load "${target[@]}" >"$scratch/result" || { cat "$scratch/result" >&2; exit 1; }
