@@ -14,10 +14,8 @@ CASES ?= 10000
 # The extras of Mithril whose frameworks its tests use.
 MITHRIL_EXTRAS := arrow datasets datatrove dedup images jax lz4 mirror orbax processes ray redis signing tokenize torch
 MITHRIL_COMPILE := --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade -c requirements-dev.lock
-# Files of tests are shared out in their order to one process more than there are cores, as a test waits for its nodes
-# much of the time, but not to more than four.
-PYTEST := PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(nproc) + 1)) \
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Files of tests are shared out in their order to as many processes as there are cores, but not to more than four.
+PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # The cargo profile of the extension modules and of the load generator: release, or quick or dev, which build sooner.
 PROFILE ?= release
 export PROFILE
