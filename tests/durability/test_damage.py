@@ -135,6 +135,82 @@ def test_what_was_written_last_is_damaged_like_the_rest_when_nothing_follows(tmp
         assert "MISCONF" in str(c("GET", f"{FIRST}49"))
 
 
+def test_a_log_that_is_lost_as_a_whole_is_noticed(tmp_path: Path) -> None:
+    fill(tmp_path)
+    directory, aside = segment(tmp_path, 0).parent, tmp_path / "aside"
+    directory.rename(aside)
+    with serving(tmp_path) as (node, _), Wire(HOST, node.worker_ports[1]) as c:
+        error = c("GET", f"{FIRST}before")
+        assert f"MISCONF shard 0 is not there: {directory} has no segments: the log of this shard is lost" in str(error)
+        assert c("SET", f"{SECOND}new", "1") == OK
+        aside.rename(directory)
+        eventually(lambda: ask(node, "/readyz") == "ready\n")
+        assert c("GET", f"{FIRST}before") == b"1"
+        node.stop()
+    directory.rename(aside)
+    for options in ((), ("--repair",)):
+        status, text = check(tmp_path, *options)
+        assert status == 1
+        assert f"log {directory}: no segments\n  damaged: the log was begun, and is lost" in text
+    assert f"dropped: all changes of the log in {directory}, as far as no snapshot has them" in text
+    for _ in range(2):
+        with serving(tmp_path) as (node, c):
+            assert ask(node, "/readyz") == "ready\n"
+            assert c("MGET", f"{FIRST}before", f"{SECOND}before", f"{SECOND}new") == [None, b"1", b"1"]
+            node.stop()
+    assert check(tmp_path)[0] == 0
+
+
+def test_all_logs_are_wanted_for_another_number_of_shards(tmp_path: Path) -> None:
+    fill(tmp_path)
+    directory = segment(tmp_path, 1).parent
+    directory.rename(tmp_path / "aside")
+    with pytest.raises(NodeError, match=r"could not start: .*shard-1 has no segments"):
+        Node(3, directory=tmp_path, ack="fast").start()
+    (tmp_path / "aside").rename(directory)
+    with serving(tmp_path, shards=3) as (node, c):
+        assert c("DBSIZE") == 6
+        node.stop()
+    (tmp_path / "log" / "generation-2" / "shard-2").rename(tmp_path / "aside")
+    assert check(tmp_path)[0] == 1
+
+
+def test_the_log_of_another_shard_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path)
+    first, second = (segment(tmp_path, shard).parent for shard in (0, 1))
+    aside = tmp_path / "aside"
+    for source, target in ((first, aside), (second, first), (aside, second)):
+        source.rename(target)
+    with pytest.raises(NodeError, match=r"the change is one of a key of shard \d, so this is the log of another shard"):
+        Node(2, directory=tmp_path, ack="fast").start()
+    before = {path.name: path.read_bytes() for path in first.iterdir()}
+    status, text = check(tmp_path, "--repair")
+    assert (status, f"{first} has the log of shard 1: put the directories" in text) == (2, True), text
+    assert {path.name: path.read_bytes() for path in first.iterdir()} == before
+    for source, target in ((first, aside), (second, first), (aside, second)):
+        source.rename(target)
+    with serving(tmp_path) as (_, c):
+        assert c("DBSIZE") == 6
+
+
+def test_a_snapshot_that_fails_takes_old_chunks_of_failed_ones_away(tmp_path: Path) -> None:
+    fill(tmp_path)
+    with serving(tmp_path) as (node, c):
+        assert c("SAVE") == OK
+        node.stop()
+    chunk, *_ = kept = [path for path in (tmp_path / "snapshots" / "chunks").rglob("*") if path.is_file()]
+    old = chunk.with_name(chunk.name[::-1])
+    for path in (*kept, old):
+        path.touch()
+        os.utime(path, (0, 0))
+    for path in segment(tmp_path, 0).parent.glob("*.log"):
+        path.unlink()
+    with serving(tmp_path) as (_, c):
+        assert "shard 0 is not ready" in str(c("SAVE"))
+        eventually(lambda: not old.exists())
+        assert all(path.exists() for path in kept)
+
+
 def test_a_shard_comes_back_when_its_log_is_whole_again(tmp_path: Path) -> None:
     fill(tmp_path)
     before = damage(tmp_path, SECOND, 1)

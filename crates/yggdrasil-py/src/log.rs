@@ -8,16 +8,21 @@ use std::time::Duration;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use rustix::fd::OwnedFd;
+use yggdrasil_core::control::NodeShape;
 use yggdrasil_core::engine::{Origin, OtherShard, ShardState, TAG_SERIAL_BITS};
-use yggdrasil_core::keyspace::Record;
+use yggdrasil_core::keyspace::{ApplyError, Record, Shard};
 use yggdrasil_log::disk::{Disk, RealDisk};
 use yggdrasil_log::{
-    Each, Flusher, Group, LogError, Outcomes, Recovery, RecoveryError, Remains, ShardLog, Writer,
-    WriterOptions, find_parts,
+    Each, Flusher, Group, LogError, Outcomes, Recovery, RecoveryError, Remains, ShardLog, Target,
+    Writer, WriterOptions, find_parts,
 };
 
 use crate::errors::{DamageError, YggdrasilError, to_python};
 use crate::worker::Worker;
+
+/// The keys of so many changes at the beginning of a step are looked at, and then that of one in so many.
+const LOOKED_AT_FIRST: u64 = 64;
+const LOOK_EACH: u64 = 16;
 
 /// The parts of decisions, by tag.
 type Decisions = HashMap<u64, Vec<(u16, u64)>>;
@@ -170,12 +175,51 @@ impl LogRecovery {
     }
 }
 
+/// The shard that a log is read into. It refuses the log of another one.
+struct OwnShard<'a> {
+    shape: NodeShape,
+    me: usize,
+    shard: &'a mut Shard,
+    /// Changes whose keys may have been looked at.
+    looked_at: u64,
+}
+
+impl Target for OwnShard<'_> {
+    fn expect(&mut self, physical: u8, key: &[u8]) {
+        Target::expect(self.shard, physical, key);
+    }
+
+    fn expect_keys(&mut self, physical: u8, keys: u64) {
+        Target::expect_keys(self.shard, physical, keys);
+    }
+
+    fn apply(&mut self, record: &Record<'_>, number: u64) -> Result<bool, ApplyError> {
+        self.looked_at += 1;
+        // Some are enough: in another shard's log all keys are others'.
+        let is_looked_at =
+            self.looked_at <= LOOKED_AT_FIRST || self.looked_at.is_multiple_of(LOOK_EACH);
+        if is_looked_at && !record.key.is_empty() {
+            let owner = self.shape.shard_of(record.key);
+            if owner != self.me {
+                return Err(ApplyError::Shard(owner));
+            }
+        }
+        self.shard.apply(record, number)
+    }
+}
+
 #[pymethods]
 impl Worker {
     /// Makes changes from about so many bytes of a log. True when all are made.
     fn replay(&self, log: &LogRecovery, step: u64) -> PyResult<bool> {
         let mut engine = self.engine.borrow_mut();
-        log.with(|recovery| recovery.step(step, engine.filling()))?
+        let mut own = OwnShard {
+            shape: *engine.shape(),
+            me: engine.own_shard(),
+            shard: engine.filling(),
+            looked_at: 0,
+        };
+        log.with(|recovery| recovery.step(step, &mut own))?
             .map_err(to_log_error)
     }
 

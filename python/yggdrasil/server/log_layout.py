@@ -1,7 +1,7 @@
 """Where the logs of a node's shards are. Another number of shards gets logs of its own, made from those before."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,6 +22,8 @@ class _Layout(BaseModel):
     """2 where snapshots that do not name their generation belong to one before."""
     generation: Annotated[int, Field(ge=1)]
     shards: Annotated[int, Field(ge=1, le=SHARDS_MAX)]
+    begun: bool = False
+    """All shards have begun their logs: one without segments has lost them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,50 @@ class LogLayout:
             return in_force.format == 1 and in_force.shards == shards
         return in_force.generation == generation
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether there must be a log of each shard where the keys are."""
+        return (self.before or self.layout).begun
+
+    def begun(self) -> "LogLayout":
+        """Notes that all shards have begun their logs."""
+        if self.before is not None or self.layout.begun:
+            return self
+        layout = self.layout.model_copy(update={"begun": True})
+        _write(self.root, layout)
+        return replace(self, layout=layout)
+
     def take_over(self) -> None:
         """Puts the new logs in force, which have all keys, and removes those before."""
         if self.before is not None:
-            _write(self.root, self.layout)
+            _write(self.root, self.layout.model_copy(update={"begun": True}))
             shutil.rmtree(_directory(self.root, self.before), ignore_errors=True)
+
+
+def shard_directory(logs: Path, shard: int) -> Path:
+    """Where the log of a shard is."""
+    return logs / f"shard-{shard}"
+
+
+def is_log_there(directory: Path) -> bool:
+    """Whether there are segments of a log in a directory."""
+    return any(directory.glob("*.log"))
+
+
+def lost_logs(root: Path) -> list[Path]:
+    """The directories of logs in force that were begun and are not there."""
+    known = _read(root)
+    if known is None or not known.begun:
+        return []
+    directories = [shard_directory(_directory(root, known), shard) for shard in range(known.shards)]
+    return [directory for directory in directories if not is_log_there(directory)]
+
+
+def give_up_lost(root: Path) -> None:
+    """Lets a node start without logs that are lost; the next start begins them anew."""
+    known = _read(root)
+    if known is not None:
+        _write(root, known.model_copy(update={"begun": False}))
 
 
 def shards_of_logs(root: Path) -> int | None:

@@ -37,6 +37,8 @@ class NodeInfo(_Message):
     directory: str
     log_directory: str = ""
     """Where the logs of the shards are; empty where none are kept."""
+    log_is_begun: bool = False
+    """There must be a log of each shard where the keys are."""
     log_directory_before: str = ""
     """Where the logs of another number of shards are, from which theirs are made; empty where they are there."""
     log_shards_before: int = 0

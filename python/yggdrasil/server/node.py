@@ -195,6 +195,7 @@ def _node_info(live: LiveConfig, listeners: Listeners, identity: Identity, begin
         config_file=str(live.file or ""),
         directory=str(config.directory),
         log_directory="" if layout is None else str(layout.directory),
+        log_is_begun=layout is not None and layout.is_begun,
         log_directory_before="" if layout is None else layout.directory_before,
         log_shards_before=0 if layout is None else layout.shards_before,
         snapshot_before=beginning.snapshot_before,

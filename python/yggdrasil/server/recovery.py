@@ -16,7 +16,7 @@ from yggdrasil._core import TAG_SERIAL_BITS, DamageError, LogRecovery, MovedShar
 from yggdrasil.protocol.services import LOG_SYNC
 from yggdrasil.server.config import Config
 from yggdrasil.server.link import Link
-from yggdrasil.server.log_layout import generation_of
+from yggdrasil.server.log_layout import generation_of, is_log_there, shard_directory
 from yggdrasil.server.messages import Loading, ToChild
 from yggdrasil.server.snapshots.restore import ShardRestore
 
@@ -50,11 +50,6 @@ Run = tuple[int, int]
 _File = tuple[str, int, int]
 """Name, length, and the time of the last change."""
 Told = TypeVar("Told")
-
-
-def shard_directory(logs: Path, shard: int) -> Path:
-    """Where the log of a shard is."""
-    return logs / f"shard-{shard}"
 
 
 class UndecidedError(OSError):
@@ -160,6 +155,12 @@ async def _scan(one: LogRecovery) -> None:
     await asyncio.get_running_loop().run_in_executor(None, one.scan)
 
 
+def _check_there(directory: Path) -> None:
+    """Raises DamageError where a log is lost that was begun."""
+    if not is_log_there(directory):
+        raise DamageError(f"{directory} has no segments: the log of this shard is lost")
+
+
 class ShardRecovery:
     """Brings a shard back, and answers the others, who bring theirs back."""
 
@@ -174,6 +175,7 @@ class ShardRecovery:
         failed: Callable[[Exception], None],
         *,
         node: str,
+        is_begun: bool,
         was_served: bool,
     ) -> None:
         self._failed = failed
@@ -189,6 +191,8 @@ class ShardRecovery:
         self._directory = shard_directory(logs, shard)
         self._log = LogRecovery(self._directory)
         self._link = link
+        self._is_begun = is_begun
+        """There must be a log."""
         self._was_served = was_served
         """The node has run on: all that its other workers were told is in their logs."""
         self._scanned = asyncio.Event()
@@ -256,6 +260,8 @@ class ShardRecovery:
         while True:
             attempts -= 1
             try:
+                if self._is_begun:
+                    await asyncio.to_thread(_check_there, self._directory)
                 await _scan(self._log)
             except OSError:
                 # A snapshot may just have shortened it.
@@ -283,7 +289,11 @@ class ShardRecovery:
 
         `moved` ends when all workers have come so far.
         """
-        others = [LogRecovery(shard_directory(logs, shard)) for shard in range(shards)]
+        directories = [shard_directory(logs, shard) for shard in range(shards)]
+        if self._is_begun:
+            for directory in directories:
+                _check_there(directory)
+        others = [LogRecovery(directory) for directory in directories]
         await asyncio.gather(_scan(self._log), *map(_scan, others))
         self._scanned.set()
         self._begin_log()

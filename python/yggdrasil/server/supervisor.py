@@ -357,6 +357,17 @@ class Supervisor:
         role = self._children.get(child)
         if isinstance(role, WorkerRole):
             role.serves()
+        if self._layout is not None and all(worker.is_ready for worker in self._workers):
+            self._note_begun(self._layout)
+
+    def _note_begun(self, layout: LogLayout) -> None:
+        try:
+            self._layout = layout.begun()
+        except OSError as error:
+            # The logs are there; only a loss of a whole one would not be noticed.
+            log.warning("that all logs were begun is not noted", error=str(error))
+        else:
+            self.node = self.node.model_copy(update={"log_is_begun": self._layout.is_begun})
 
     def _on_failure(self, child: Child, message: Failed | ShardFailed) -> None:
         role = self._children.get(child)

@@ -255,6 +255,7 @@ class _WorkerProcess:
             restore,
             self._fail,
             node=self.assignment.node.replication_id,
+            is_begun=self.assignment.node.log_is_begun,
             was_served=self.duty.was_served,
         )
 

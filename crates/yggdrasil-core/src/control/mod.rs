@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 
 pub use libraries::LibrariesVersion;
 
-use crate::keyspace::slot::SLOTS;
+use crate::keyspace::slot::{SLOTS, key_slot, shard_of_slot};
 use crate::keyspace::{DATABASES_MAX, PIN_RULES_MAX, PinLedger};
 use crate::lease::{LeasePage, SLOTS_MAX};
 use crate::ring::{Consumer, Producer, RING_HEADER_BYTES, positions};
@@ -92,7 +92,17 @@ impl NodeShape {
     #[inline]
     #[must_use]
     pub fn shard_of_slot(&self, slot: u16) -> usize {
-        usize::from(slot) * self.shards / usize::from(SLOTS)
+        shard_of_slot(slot, self.shards)
+    }
+
+    /// The shard of a key.
+    #[inline]
+    #[must_use]
+    pub fn shard_of(&self, key: &[u8]) -> usize {
+        match self.shards {
+            1 => 0,
+            _ => self.shard_of_slot(key_slot(key)),
+        }
     }
 
     /// The first and the last slot of a shard.

@@ -10,7 +10,7 @@ use super::session::{Gates, Queued, Wait};
 use super::tracking::Origin;
 use super::{Engine, Event};
 use crate::commands::{CommandError, CommandId, Flags, Keys, Route, Run, parts};
-use crate::keyspace::{Key, hash_key, slot::key_slot};
+use crate::keyspace::{Key, hash_key};
 use crate::resp::{Args, Limits, Parsed, Parser, Reply, Requests, finish_at_once};
 use crate::stats::Counter;
 
@@ -306,11 +306,7 @@ impl Engine {
     /// The shard that owns a key.
     #[inline]
     pub(super) fn shard_of(&self, key: &[u8]) -> usize {
-        if self.shape.shards == 1 {
-            0
-        } else {
-            self.shape.shard_of_slot(key_slot(key))
-        }
+        self.shape.shard_of(key)
     }
 
     /// The shard of the upload that a request names; the own for one that its handler will refuse.

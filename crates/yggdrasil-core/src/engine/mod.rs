@@ -360,6 +360,12 @@ impl Engine {
         &self.shape
     }
 
+    /// The number of its shard.
+    #[must_use]
+    pub fn own_shard(&self) -> usize {
+        self.me
+    }
+
     /// The shard, for who fills it before anybody is served.
     pub fn filling(&mut self) -> &mut Shard {
         &mut self.shard

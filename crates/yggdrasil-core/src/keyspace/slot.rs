@@ -14,6 +14,13 @@ pub fn key_slot(key: &[u8]) -> u16 {
     CRC16_TABLE.checksum(hash_tag(key)) % SLOTS
 }
 
+/// The shard of a slot, of so many: equal contiguous ranges.
+#[inline]
+#[must_use]
+pub fn shard_of_slot(slot: u16, shards: usize) -> usize {
+    usize::from(slot) * shards / usize::from(SLOTS)
+}
+
 /// The bytes between the first `{` and the next `}`, or the whole key where there are none.
 #[inline]
 pub fn hash_tag(key: &[u8]) -> &[u8] {

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
+use yggdrasil_core::keyspace::Record;
+use yggdrasil_core::keyspace::slot::{key_slot, shard_of_slot};
 use yggdrasil_log::disk::{Disk, RealDisk};
 use yggdrasil_log::{
     Content, FormatError, HEADER_BYTES, LogError, Reader, SegmentHeader, segment_name, sequence_of,
@@ -42,10 +44,11 @@ pub struct LogDamage {
     pub is_cut_short: bool,
 }
 
-/// Checks a log. `start` is the number from which on it is needed beside a snapshot.
+/// Checks a log, which is that of a shard of so many. `start` is the number from which on it is needed beside a snapshot.
 pub(super) fn check_log(
     directory: &Path,
     shard: Option<u32>,
+    shards: Option<usize>,
     start: Option<u64>,
 ) -> Result<LogReport, CheckError> {
     let mut report = LogReport {
@@ -57,8 +60,13 @@ pub(super) fn check_log(
         torn_bytes: 0,
         damage: None,
     };
-    match read_all(directory, &mut report) {
-        Ok(()) => {}
+    let shape = shard.zip(shards);
+    match read_all(directory, shape, &mut report) {
+        Ok(None) => {}
+        Ok(Some(owner)) => {
+            let path = directory.to_path_buf();
+            return Err(CheckError::Misplaced { path, owner });
+        }
         Err(LogError::Disk { path, error }) => return Err(CheckError::at(&path)(error)),
         Err(error @ LogError::Newer { .. }) => return Err(CheckError::Newer(error.to_string())),
         Err(LogError::Damaged {
@@ -79,14 +87,28 @@ pub(super) fn check_log(
     Ok(report)
 }
 
-fn read_all(directory: &Path, report: &mut LogReport) -> Result<(), LogError> {
+/// Reads a log up to its end. Gives another shard where that has a key of the log.
+fn read_all(
+    directory: &Path,
+    shape: Option<(u32, usize)>,
+    report: &mut LogReport,
+) -> Result<Option<usize>, LogError> {
     let mut reader = Reader::open(Arc::new(RealDisk::default()), directory)?;
     while let Some(entry) = reader.read()? {
+        if let (Some((shard, shards)), Content::Change(bytes)) = (shape, &entry.frame.content)
+            && let Some((_, key)) = Record::key_of(bytes)
+            && !key.is_empty()
+        {
+            let owner = shard_of_slot(key_slot(key), shards);
+            if owner != shard as usize {
+                return Ok(Some(owner));
+            }
+        }
         report.changes += u64::from(is_change(&entry.frame.content));
         report.last = entry.frame.number;
     }
     report.torn_bytes = reader.end().torn_bytes;
-    Ok(())
+    Ok(None)
 }
 
 fn damage_of(

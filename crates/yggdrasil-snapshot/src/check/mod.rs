@@ -33,6 +33,11 @@ pub enum CheckError {
     /// A newer program has written something, and reads it.
     #[error("{0}")]
     Newer(String),
+    #[error(
+        "{} has the log of shard {owner}: put the directories of the logs back in their places",
+        path.display()
+    )]
+    Misplaced { path: PathBuf, owner: usize },
 }
 
 impl CheckError {
@@ -107,7 +112,7 @@ pub fn check(
     for found in logs_below(directory, 0)? {
         let shard = shard_of(&found);
         let start = report.start_of(shard);
-        let log = log::check_log(&found, shard, start)?;
+        let log = log::check_log(&found, shard, shards_beside(&found), start)?;
         report.logs.push(log);
     }
     Ok(report)
@@ -118,6 +123,18 @@ fn shard_of(directory: &Path) -> Option<u32> {
     let name = directory.file_name()?.to_str()?;
     let digits = name.trim_start_matches(|letter: char| !letter.is_ascii_digit());
     digits.parse().ok()
+}
+
+/// How many shards the logs are of to which one belongs, where that can be told.
+fn shards_beside(directory: &Path) -> Option<usize> {
+    let generation = directory.parent()?;
+    let number = generation.file_name()?.to_str()?.rsplit('-').next()?;
+    let layout = fs::read(generation.with_file_name("layout.json")).ok()?;
+    let layout: serde_json::Value = serde_json::from_slice(&layout).ok()?;
+    if layout["generation"].as_u64() != number.parse().ok() {
+        return None;
+    }
+    usize::try_from(layout["shards"].as_u64()?).ok()
 }
 
 /// Directories with segments of a log.

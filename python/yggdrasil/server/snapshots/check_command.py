@@ -14,7 +14,11 @@ import click
 from yggdrasil import YggdrasilError
 from yggdrasil._core import ARENA_BYTES_MAX, SnapshotStore
 from yggdrasil.server.directory import lock_directory
+from yggdrasil.server.files import replace_file
 from yggdrasil.server.identity import is_of_node
+from yggdrasil.server.log_layout import FILE_NAME as LAYOUT_NAME
+from yggdrasil.server.log_layout import give_up_lost, lost_logs
+from yggdrasil.server.log_place import logs_of
 from yggdrasil.server.snapshots.places import folder_of, open_place
 
 _EXIT_DAMAGE = 1
@@ -62,11 +66,15 @@ def check(directory: Path, url: str | None, *, repair: bool, as_json: bool) -> N
                 report, repaired = answer["report"], answer["repaired"]
             else:
                 report, repaired = json.loads(store.check(directory, ARENA_BYTES_MAX)), None
-        except YggdrasilError as error:
+            lost = lost_logs(logs_of(directory))
+            if lost and repaired is not None:
+                _go_on_without(directory, lost, repaired)
+        except (OSError, YggdrasilError) as error:
             raise click.ClickException(str(error)) from None
+    report["lost_logs"] = [str(one) for one in lost]
     if not _has_anything(directory, report):
         raise click.ClickException(f"{directory} is of no node: there are no logs and no snapshots")
-    damage = len(report["snapshots"]["damage"]) + sum(log["damage"] is not None for log in report["logs"])
+    damage = len(lost) + len(report["snapshots"]["damage"]) + sum(log["damage"] is not None for log in report["logs"])
     if as_json:
         click.echo(json.dumps({"sound": not damage, "report": report, "repaired": repaired}, indent=1))
     else:
@@ -74,9 +82,23 @@ def check(directory: Path, url: str | None, *, repair: bool, as_json: bool) -> N
     sys.exit(_EXIT_DAMAGE if damage else 0)
 
 
+def _go_on_without(directory: Path, lost: list[Path], repaired: dict[str, Any]) -> None:
+    """Lets the node start without these logs, and adds that to what was done."""
+    layout = logs_of(directory) / LAYOUT_NAME
+    copy = Path(repaired["backup"]) / layout.relative_to(directory)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(copy, layout.read_bytes())
+    give_up_lost(logs_of(directory))
+    for one in lost:
+        repaired["done"].append(f"the next start begins the log in {one} anew, with what a snapshot has of its shard")
+        repaired["dropped"].append(f"all changes of the log in {one}, as far as no snapshot has them")
+
+
 def _has_anything(directory: Path, report: dict[str, Any]) -> bool:
     snapshots = report["snapshots"]
-    return bool(report["logs"] or snapshots["whole"] or snapshots["damaged"]) or is_of_node(directory)
+    return bool(report["logs"] or report["lost_logs"] or snapshots["whole"] or snapshots["damaged"]) or is_of_node(
+        directory
+    )
 
 
 def _report_lines(report: dict[str, Any]) -> Iterator[str]:
@@ -100,6 +122,9 @@ def _report_lines(report: dict[str, Any]) -> Iterator[str]:
             yield "  nothing says that this end was durable once: the next start cuts it off"
         if log["damage"]:
             yield from _log_damage_lines(log["damage"], log["last"], is_alone=len(report["logs"]) == 1)
+    for one in report["lost_logs"]:
+        yield f"log {one}: no segments"
+        yield "  damaged: the log was begun, and is lost; put it back in its place, or go on without it by --repair"
 
 
 def _log_damage_lines(damage: dict[str, Any], last: int, *, is_alone: bool) -> Iterator[str]:

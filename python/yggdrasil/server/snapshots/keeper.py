@@ -177,6 +177,9 @@ class Keeper:
             self._tell(began_ms=0, error=str(error), failed=self._state.failed + 1)
             if not self._is_closing:
                 log.error("a snapshot failed", error=str(error))
+                # Chunks of failed ones, which would fill the disk otherwise.
+                with contextlib.suppress(YggdrasilError):
+                    await self._prune(options.keep)
             raise
         seconds = round(time.monotonic() - began, 3)
         self._tell(

@@ -17,6 +17,8 @@ pub enum ApplyError {
         "the change is one of a shard of {found} databases at least, and this one has {databases}"
     )]
     Database { found: usize, databases: usize },
+    #[error("the change is one of a key of shard {0}, so this is the log of another shard")]
+    Shard(usize),
     #[error(transparent)]
     Keyspace(#[from] KeyspaceError),
 }
