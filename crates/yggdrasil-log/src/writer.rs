@@ -173,9 +173,8 @@ impl Writer {
         }
     }
 
-    /// Says in the log that all of it is durable, where that is so and the log does not say it yet. What is written last
-    /// would be taken for a torn tail if it was damaged later, as it is otherwise the next record that a commit comes
-    /// with.
+    /// Says in the log that all of it is durable, where that is so and the log does not say it yet. Otherwise a commit
+    /// comes with the next record only, and later damage of what was written last would look like a torn tail.
     pub fn commit(&mut self) {
         let durable = self.progress.durable_position();
         let is_durable = self.progress.position() <= durable && !self.keeps_records();

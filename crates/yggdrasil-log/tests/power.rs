@@ -159,6 +159,8 @@ fn a_run_without_changes_writes_nothing() {
     let mut case = case(1);
     case.put(b"once".to_vec(), None);
     case.writer.close();
+    // What the commit says is durable, and so is the commit.
+    case.disk.cut_power(Damage::Drop, &mut |_| 0);
     let (found, end) = read(&case.disk, &case.options.directory);
     assert_eq!((found.len(), end.durable_number), (1, found[0].0));
     let disk: Arc<dyn Disk> = Arc::new(case.disk.clone());

@@ -87,7 +87,7 @@ pub(super) fn check_log(
     Ok(report)
 }
 
-/// Reads a log up to its end. Gives another shard where that has a key of the log.
+/// Reads a log up to its end, or up to a key of another shard, which it gives then.
 fn read_all(
     directory: &Path,
     shape: Option<(u32, usize)>,
